@@ -1,0 +1,1 @@
+"""Engines place work; they decide nothing."""

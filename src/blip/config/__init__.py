@@ -1,0 +1,1 @@
+"""Strict configuration: frozen dataclasses to JSON and back."""

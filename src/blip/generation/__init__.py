@@ -1,0 +1,1 @@
+"""Search over a callable: knows neither model nor tokenizer."""

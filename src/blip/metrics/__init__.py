@@ -1,0 +1,1 @@
+"""Measures: NumPy in, dict out."""

@@ -1,0 +1,1 @@
+"""The MED: one model, three functionalities."""

@@ -1,0 +1,1 @@
+"""Building blocks: attention, vision transformer, text transformer."""

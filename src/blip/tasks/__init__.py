@@ -1,0 +1,1 @@
+"""Each task: its step, its data, its evaluation."""

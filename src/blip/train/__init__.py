@@ -1,0 +1,1 @@
+"""One loop that knows a task through a narrow protocol."""
