@@ -1,0 +1,166 @@
+"""The MED: one set of weights that encodes, matches and writes (BLIP, section 3.1)."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from blip.model.config import ModelConfig, Sharing
+from blip.model.heads import LanguageHead
+from blip.nn.attention import AttentionSizes
+from blip.nn.memory import ImageMemory
+from blip.nn.per_mode import BOTH_MODES, Mode
+from blip.nn.text import NORM_EPS, TextTransformer
+from blip.nn.vision import VisionTransformer
+
+SHARED_PARTS: dict[Sharing, frozenset[str]] = {
+    "all": frozenset({"embedding", "self_attention", "cross_attention", "mlp"}),
+    "all_but_cross_attention": frozenset({"embedding", "self_attention", "mlp"}),
+    "all_but_self_attention": frozenset({"embedding", "cross_attention", "mlp"}),
+    "nothing": frozenset(),
+}
+"""What encoder and decoder share, for each choice of the paper's table 3."""
+
+FIRST_TEMPERATURE = 0.07
+TEMPERATURE_RANGE = (0.001, 0.5)
+
+
+def make_vision(config: ModelConfig) -> VisionTransformer:
+    """The image encoder of a model."""
+    vision = config.vision
+    return VisionTransformer(
+        image_size=vision.image_size,
+        patch_size=vision.patch_size,
+        width=vision.width,
+        depth=vision.depth,
+        heads=vision.heads,
+        mlp_width=int(vision.width * vision.mlp_ratio),
+        drop_path=vision.drop_path,
+    )
+
+
+def make_text(config: ModelConfig, *, grounded: bool) -> TextTransformer:
+    """The text transformer of a model; not `grounded` builds the unimodal encoder alone."""
+    text = config.text
+    return TextTransformer(
+        vocabulary_size=text.vocabulary_size,
+        positions=text.positions,
+        depth=text.depth,
+        sizes=AttentionSizes(
+            width=text.width, heads=text.heads, dropout=text.dropout, eps=NORM_EPS
+        ),
+        mlp_width=text.mlp_width,
+        memory_width=config.vision.width if grounded else None,
+        shared=SHARED_PARTS[config.sharing],
+        modes=BOTH_MODES if grounded else ("bidirectional",),
+    )
+
+
+class Blip(nn.Module):
+    """Multimodal mixture of encoder-decoder.
+
+    Three functionalities: unimodal encoders (`encode_image`, `encode_text`), an image-grounded text
+    encoder (`ground`, `match_logits`) and an image-grounded text decoder (`decode`,
+    `language_logits`). Grounded passes read an `ImageMemory`, which `project_image` computes once
+    for any number of texts. Texts come with their start token: `[CLS]` for the unimodal encoder,
+    `[ENC]` for the grounded encoder, `[DEC]` for the decoder; the model knows no tokenizer.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = make_vision(config)
+        self.text = make_text(config, grounded=True)
+        self.image_projection = nn.Linear(config.vision.width, config.projection)
+        self.text_projection = nn.Linear(config.text.width, config.projection)
+        self.matching_head = nn.Linear(config.text.width, 2)
+        self.language_head = LanguageHead(config.text.width, config.text.vocabulary_size)
+        # One element in one axis, not a scalar: FSDP2 shards parameters along their first axis.
+        self.temperature = nn.Parameter(torch.full((1,), FIRST_TEMPERATURE))
+
+    @property
+    def shares_cross_attention(self) -> bool:
+        """Whether one `ImageMemory` serves encoder and decoder alike."""
+        return "cross_attention" in SHARED_PARTS[self.config.sharing]
+
+    def encode_image(
+        self, images: Float[Tensor, "batch 3 height width_pixels"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """States of the class token and of every patch, of normalised pixels."""
+        return self.vision(images)
+
+    def image_features(
+        self, states: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch projection"]:
+        """Unit vectors to compare with `text_features`, from the class token's states."""
+        return normalize(self.image_projection(states[:, 0]), dim=-1)
+
+    def encode_text(
+        self, ids: Int[Tensor, "texts length"], visible: Bool[Tensor, "texts length"]
+    ) -> Float[Tensor, "texts length width"]:
+        """States of texts that start with `[CLS]`, without any image."""
+        return self.text(ids, visible, mode="bidirectional")
+
+    def text_features(
+        self, states: Float[Tensor, "texts length width"]
+    ) -> Float[Tensor, "texts projection"]:
+        """Unit vectors to compare with `image_features`, from the first token's states."""
+        return normalize(self.text_projection(states[:, 0]), dim=-1)
+
+    def project_image(self, states: Float[Tensor, "batch tokens width"], mode: Mode) -> ImageMemory:
+        """Cross-attention keys and values of every layer, once for all texts of these images.
+
+        Where encoder and decoder share cross-attention (`shares_cross_attention`, the published
+        model) the result is the same for both modes and serves both.
+        """
+        return self.text.remember(states, mode=mode)
+
+    def ground(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        memory: ImageMemory,
+    ) -> Float[Tensor, "texts length width"]:
+        """Image-grounded encoder: the first state is the multimodal representation.
+
+        `texts` is a multiple of `len(memory)`; row `i` reads image `i // (texts // len(memory))`.
+        """
+        return self.text(ids, visible, mode="bidirectional", memory=memory)
+
+    def match_logits(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        memory: ImageMemory,
+    ) -> Float[Tensor, "texts 2"]:
+        """Image-text matching: column 1 says match, column 0 says none. Rows as in `ground`."""
+        return self.matching_head(self.ground(ids, visible, memory)[:, 0])
+
+    def decode(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        memory: ImageMemory,
+    ) -> Float[Tensor, "texts length width"]:
+        """Image-grounded decoder: causal states. Rows as in `ground`."""
+        return self.text(ids, visible, mode="causal", memory=memory)
+
+    def next_token_logits(
+        self, states: Float[Tensor, "*rows width"]
+    ) -> Float[Tensor, "*rows vocabulary"]:
+        """Vocabulary logits of decoder states."""
+        return self.language_head(states, self.text.embedding.select("causal").words.weight)
+
+    def language_logits(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        memory: ImageMemory,
+    ) -> Float[Tensor, "texts length vocabulary"]:
+        """Logits of the token that follows each token. Rows as in `ground`."""
+        return self.next_token_logits(self.decode(ids, visible, memory))
+
+    @torch.no_grad()
+    def clamp_temperature(self) -> None:
+        """Keep the contrastive temperature in its range; to be called after each update."""
+        self.temperature.clamp_(*TEMPERATURE_RANGE)

@@ -1,0 +1,44 @@
+"""Step-by-step decoding with a cache: what search calls, and nothing that search decides."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from blip.model.blip import Blip
+from blip.nn.memory import ImageMemory
+from blip.nn.text import empty_past
+
+
+class DecodingSession:
+    """Feeds tokens to the decoder and answers with the logits of what comes next.
+
+    Row `r` writes about image `r // copies` of `memory`. Keys and values of the images are never
+    copied for beams or samples; those of the text are kept from call to call.
+    """
+
+    def __init__(self, model: Blip, memory: ImageMemory, copies: int = 1) -> None:
+        self.model = model
+        self.memory = memory
+        self.copies = copies
+        self.past = empty_past(model.text)
+
+    @torch.inference_mode()
+    def __call__(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocabulary"]:
+        """Read new tokens behind those fed before; logits after the last of them."""
+        states = self.model.text.continue_text(ids, self.past, self.memory)
+        return self.model.next_token_logits(states[:, -1])
+
+    @torch.inference_mode()
+    def reorder(self, index: Int[Tensor, " kept"]) -> None:
+        """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
+        images = index // self.copies
+        grouped = len(index) % self.copies == 0 and bool(
+            (images.view(-1, self.copies) == images[:: self.copies, None]).all()
+        )
+        copies = self.copies if grouped else 1
+        wanted = images[::copies]
+        everything = torch.arange(len(self.memory), device=index.device)
+        if copies != self.copies or not torch.equal(wanted, everything):
+            self.memory = self.memory.select(wanted)
+        self.copies = copies
+        self.past.reorder(index)

@@ -1,0 +1,25 @@
+"""What stands on top of the text transformer: matching and language heads."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu, linear
+
+from blip.nn.initialisation import draw_weights, initial_spread
+from blip.nn.text import NORM_EPS
+
+
+class LanguageHead(nn.Module):
+    """States to vocabulary logits: dense, GELU, norm, then the tied word embedding."""
+
+    def __init__(self, width: int, vocabulary_size: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.bias = nn.Parameter(Tensor(vocabulary_size).zero_())
+        draw_weights(self, initial_spread(width))
+
+    def forward(
+        self, states: Float[Tensor, "*rows width"], words: Float[Tensor, "vocabulary width"]
+    ) -> Float[Tensor, "*rows vocabulary"]:
+        """Logits of the next token; `words` is the decoder's word embedding, which is tied."""
+        return linear(self.norm(gelu(self.dense(states))), words, self.bias)

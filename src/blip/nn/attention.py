@@ -1,0 +1,182 @@
+"""Attention with its residual: over the text itself, and from the text to an image."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import dropout, scaled_dot_product_attention
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionSizes:
+    """Widths of one attention block of the text transformer."""
+
+    width: int
+    heads: int
+    dropout: float
+    eps: float
+
+
+def split_heads(
+    states: Float[Tensor, "batch length width"], heads: int
+) -> Float[Tensor, "batch heads length head_width"]:
+    """Cut the last axis into heads."""
+    batch, length, width = states.shape
+    return states.view(batch, length, heads, width // heads).transpose(1, 2)
+
+
+def join_heads(
+    states: Float[Tensor, "batch heads length head_width"],
+) -> Float[Tensor, "batch length width"]:
+    """Undo `split_heads`."""
+    batch, heads, length, head_width = states.shape
+    return states.transpose(1, 2).reshape(batch, length, heads * head_width)
+
+
+class PastTexts:
+    """Self-attention keys and values of the tokens decoded so far, layer by layer."""
+
+    def __init__(self, layers: int) -> None:
+        self.keys: list[Tensor | None] = [None] * layers
+        self.values: list[Tensor | None] = [None] * layers
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+        return 0 if self.keys[-1] is None else self.keys[-1].shape[2]
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append new keys and values of one layer; returns all of them.
+
+        Shapes are `(rows, heads, tokens, head width)`.
+        """
+        past_keys, past_values = self.keys[layer], self.values[layer]
+        if past_keys is not None and past_values is not None:
+            keys = torch.cat([past_keys, keys], dim=2)
+            values = torch.cat([past_values, values], dim=2)
+        self.keys[layer], self.values[layer] = keys, values
+        return keys, values
+
+    def reorder(self, index: Int[Tensor, " kept"]) -> None:
+        """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
+        self.keys = [None if k is None else k.index_select(0, index) for k in self.keys]
+        self.values = [None if v is None else v.index_select(0, index) for v in self.values]
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, residual and norm (post-norm, as in BERT)."""
+
+    def __init__(self, sizes: AttentionSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.query_key_value = nn.Linear(sizes.width, 3 * sizes.width)
+        self.output = nn.Linear(sizes.width, sizes.width)
+        self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
+
+    def project(
+        self, hidden: Float[Tensor, "batch length width"]
+    ) -> tuple[
+        Float[Tensor, "batch heads length head_width"],
+        Float[Tensor, "batch heads length head_width"],
+        Float[Tensor, "batch heads length head_width"],
+    ]:
+        """Queries, keys and values."""
+        query, key, value = self.query_key_value(hidden).chunk(3, dim=-1)
+        heads = self.sizes.heads
+        return split_heads(query, heads), split_heads(key, heads), split_heads(value, heads)
+
+    def finish(
+        self,
+        hidden: Float[Tensor, "batch length width"],
+        attended: Float[Tensor, "batch heads length head_width"],
+    ) -> Float[Tensor, "batch length width"]:
+        """Output projection, residual, norm."""
+        update = dropout(self.output(join_heads(attended)), self.sizes.dropout, self.training)
+        return self.norm(hidden + update)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch length width"],
+        visible: Bool[Tensor, "#batch 1 #length #length"] | None,
+        *,
+        causal: bool,
+    ) -> Float[Tensor, "batch length width"]:
+        """Attend over the text; `visible` marks keys to see, `causal` hides later ones."""
+        query, key, value = self.project(hidden)
+        attended = scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=visible,
+            dropout_p=self.sizes.dropout if self.training else 0.0,
+            is_causal=causal,
+        )
+        return self.finish(hidden, attended)
+
+    def continue_text(
+        self, hidden: Float[Tensor, "rows new width"], past: PastTexts, layer: int
+    ) -> Float[Tensor, "rows new width"]:
+        """Attend from new tokens to themselves and to what was decoded before (causal)."""
+        query, new_key, new_value = self.project(hidden)
+        key, value = past.extend(layer, new_key, new_value)
+        new, total = query.shape[2], key.shape[2]
+        if new in (1, total):
+            attended = scaled_dot_product_attention(query, key, value, is_causal=new > 1)
+        else:
+            ones = torch.ones(new, total, dtype=torch.bool, device=hidden.device)
+            attended = scaled_dot_product_attention(
+                query, key, value, attn_mask=ones.tril(total - new)
+            )
+        return self.finish(hidden, attended)
+
+
+class CrossAttention(nn.Module):
+    """Attention from text to remembered states, residual and norm.
+
+    Keys and values depend on the remembered states alone: `remember` computes them once, and every
+    text that is read against them reuses them.
+    """
+
+    def __init__(self, sizes: AttentionSizes, *, memory_width: int) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.query = nn.Linear(sizes.width, sizes.width)
+        self.key_value = nn.Linear(memory_width, 2 * sizes.width)
+        self.output = nn.Linear(sizes.width, sizes.width)
+        self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
+
+    def remember(
+        self, states: Float[Tensor, "memories tokens memory_width"]
+    ) -> tuple[
+        Float[Tensor, "memories heads tokens head_width"],
+        Float[Tensor, "memories heads tokens head_width"],
+    ]:
+        """Keys and values of the remembered states."""
+        key, value = self.key_value(states).chunk(2, dim=-1)
+        return split_heads(key, self.sizes.heads), split_heads(value, self.sizes.heads)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "texts length width"],
+        key: Float[Tensor, "memories heads tokens head_width"],
+        value: Float[Tensor, "memories heads tokens head_width"],
+        visible: Bool[Tensor, "memories 1 1 tokens"] | None,
+    ) -> Float[Tensor, "texts length width"]:
+        """Read the memories: row `i` of the texts reads memory `i // (texts // memories)`.
+
+        The texts of one memory are laid side by side along the query axis, so that keys and values
+        are read in place and never copied for each text.
+        """
+        texts, length, width = hidden.shape
+        memories = key.shape[0]
+        query = self.query(hidden).view(memories, texts // memories * length, width)
+        attended = scaled_dot_product_attention(
+            split_heads(query, self.sizes.heads),
+            key,
+            value,
+            attn_mask=visible,
+            dropout_p=self.sizes.dropout if self.training else 0.0,
+        )
+        update = self.output(join_heads(attended)).view(texts, length, width)
+        return self.norm(hidden + dropout(update, self.sizes.dropout, self.training))

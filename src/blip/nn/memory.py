@@ -1,0 +1,32 @@
+"""What cross-attention needs of an image, computed once and read by every later text pass."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMemory:
+    """Cross-attention keys and values of some images, for every layer of the text transformer.
+
+    `keys` and `values` hold one tensor a layer, of shape `(images, heads, tokens, head width)`.
+    `visible` (`(images, tokens)`) marks the tokens that may be seen; None means all of them, as for
+    an image, which has no padding.
+    """
+
+    keys: tuple[Float[Tensor, "images heads tokens head_width"], ...]
+    values: tuple[Float[Tensor, "images heads tokens head_width"], ...]
+    visible: Bool[Tensor, "images tokens"] | None = None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self.keys[0].shape[0]
+
+    def select(self, index: Int[Tensor, " selected"]) -> "ImageMemory":
+        """The memories of the images `index`, in that order; an image may come more than once."""
+        return ImageMemory(
+            tuple(key.index_select(0, index) for key in self.keys),
+            tuple(value.index_select(0, index) for value in self.values),
+            None if self.visible is None else self.visible.index_select(0, index),
+        )

@@ -1,0 +1,102 @@
+"""The vision transformer (Dosovitskiy 2021): pre-norm, learned positions, a class token."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+from blip.nn.attention import join_heads, split_heads
+from blip.nn.initialisation import draw_weights, initial_spread
+
+NORM_EPS = 1e-6
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): a sample's residual branch is left out at random."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(
+        self, update: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Drop whole samples of `update` and scale up the others; the identity in evaluation."""
+        if not self.training or self.rate == 0.0:
+            return update
+        kept = torch.rand(update.shape[0], 1, 1, device=update.device) >= self.rate
+        return update * kept / (1.0 - self.rate)
+
+
+class VisionLayer(nn.Module):
+    """Self-attention and a feed-forward network, each behind a norm."""
+
+    def __init__(self, width: int, heads: int, mlp_width: int, drop_path: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_output = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp_input = nn.Linear(width, mlp_width)
+        self.mlp_output = nn.Linear(mlp_width, width)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """One layer."""
+        projected = self.query_key_value(self.attention_norm(hidden))
+        query, key, value = (split_heads(part, self.heads) for part in projected.chunk(3, dim=-1))
+        attended = join_heads(scaled_dot_product_attention(query, key, value))
+        hidden = hidden + self.drop_path(self.attention_output(attended))
+        update = self.mlp_output(gelu(self.mlp_input(self.mlp_norm(hidden))))
+        return hidden + self.drop_path(update)
+
+
+class VisionTransformer(nn.Module):
+    """Images in, one state a patch out, the class token's first.
+
+    `image_size` must be a multiple of `patch_size`; `drop_path` is the last layer's rate.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        patch_size: int,
+        width: int,
+        depth: int,
+        heads: int,
+        mlp_width: int,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        tokens = (image_size // patch_size) ** 2 + 1
+        self.positions = nn.Parameter(torch.zeros(1, tokens, width))
+        rates = [drop_path * layer / max(depth - 1, 1) for layer in range(depth)]
+        self.layers = nn.ModuleList(VisionLayer(width, heads, mlp_width, rate) for rate in rates)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        spread = initial_spread(width)
+        draw_weights(self, spread)
+        nn.init.trunc_normal_(self.class_token, std=spread)
+        nn.init.trunc_normal_(self.positions, std=spread)
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width_pixels"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Normalised pixels to states; raises ValueError where the image has another size."""
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        if patches.shape[1] + 1 != self.positions.shape[1]:
+            side = round((self.positions.shape[1] - 1) ** 0.5) * self.patches.kernel_size[0]
+            raise ValueError(
+                f"this model reads images of {side} x {side} pixels, "
+                f"got {images.shape[2]} x {images.shape[3]}"
+            )
+        first = self.class_token.expand(len(patches), -1, -1)
+        hidden = torch.cat([first, patches], dim=1) + self.positions
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.norm(hidden)
