@@ -1,0 +1,35 @@
+"""Language modelling: the next token, given the image and the tokens before it (LM)."""
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+def scored_positions(
+    visible: Bool[Tensor, "texts length"], prompt_tokens: int = 0
+) -> Bool[Tensor, "texts length_less_one"]:
+    """Positions whose next token is scored: a real one, and none of the prompt.
+
+    `prompt_tokens` counts the prompt's tokens behind the start token; they are fed, not scored.
+    """
+    scored = visible[:, 1:].clone()
+    scored[:, :prompt_tokens] = False
+    return scored
+
+
+def next_tokens(
+    ids: Int[Tensor, "texts length"], scored: Bool[Tensor, "texts length_less_one"]
+) -> Int[Tensor, " scored"]:
+    """The tokens to be predicted, in the order of `states[:, :-1][scored]`."""
+    return ids[:, 1:][scored]
+
+
+def language_loss(
+    logits: Float[Tensor, "scored vocabulary"],
+    targets: Int[Tensor, " scored"],
+    label_smoothing: float,
+) -> Float[Tensor, ""]:
+    """Cross-entropy averaged over all scored tokens of the batch; 0 where none is scored."""
+    if len(targets) == 0:
+        return logits.sum() * 0.0
+    return cross_entropy(logits, targets, label_smoothing=label_smoothing)

@@ -1,0 +1,90 @@
+"""The captioner: fine-tuned with LM, judged by the captions that it writes (BLIP 3.3, 5.2)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from blip.data.loader import Batch
+from blip.data.tokenizer import Tokenizer
+from blip.inference.checkpoint import load_model
+from blip.model.blip import Blip
+from blip.objectives.config import LanguageConfig
+from blip.tasks.config import CaptionerConfig
+from blip.tasks.run import prepare_folder, run
+from blip.tasks.writing import write
+
+
+class CaptionOutput(NamedTuple):
+    """The language-modelling loss."""
+
+    language: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """LM alone."""
+        return self.language
+
+    def parts(self) -> dict[str, Tensor]:
+        """What to log."""
+        return self._asdict()
+
+
+class CaptionStep(nn.Module):
+    """LM of a batch; the prompt, where there is one, is fed and not scored."""
+
+    def __init__(
+        self, model: Blip, tokenizer: Tokenizer, language: LanguageConfig, *, prompt: str
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.dec_id = tokenizer.dec_id
+        self.prompt_tokens = len(tokenizer.encode_prompt(prompt)) - 1
+        self.language = language
+
+    def forward(self, batch: Batch, context: None) -> CaptionOutput:
+        """Loss of a batch; needs no context."""
+        memory = self.model.project_image(self.model.encode_image(batch.images), "causal")
+        language = write(
+            self.model,
+            batch.texts.start_with(self.dec_id),
+            memory,
+            label_smoothing=self.language.label_smoothing,
+            prompt_tokens=self.prompt_tokens,
+        )
+        return CaptionOutput(language)
+
+
+class CaptionTask:
+    """What the training loop needs to know of captioner fine-tuning: there is no state but weights."""
+
+    def __init__(self, step: CaptionStep) -> None:
+        self.step = step
+
+    def context(self, batch: Batch, epoch: float) -> None:
+        """Nothing is needed beside the batch."""
+
+    def after_update(self, context: None) -> None:
+        """Nothing follows the update but the temperature's range."""
+        self.step.model.clamp_temperature()
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Captions are judged after training, on the test split."""
+        return {}
+
+    def state_dict(self) -> dict[str, object]:
+        """Nothing beside the weights."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Undo `state_dict`."""
+
+
+def train(config: CaptionerConfig, out: Path) -> Path:
+    """Fine-tune a captioner into the run folder `out` (resumed where it was cut); returns `out`."""
+    loaded = load_model(config.init)
+    prepare_folder(config, out, config.train.seed)
+    step = CaptionStep(loaded.model, loaded.tokenizer, config.language, prompt=config.data.prompt)
+    run(CaptionTask(step), loaded.tokenizer, config.data, config.train, out)
+    return out

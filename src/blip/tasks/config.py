@@ -1,0 +1,62 @@
+"""Complete configurations of training runs; loads no torch."""
+
+from dataclasses import dataclass
+
+from blip.data.config import DataConfig
+from blip.model.config import ModelConfig
+from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.train.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig:
+    """Pre-training with ITC + ITM + LM (BLIP, section 3.2)."""
+
+    model: ModelConfig
+    """Its vocabulary size must be the tokenizer's."""
+    tokenizer: str
+    """A vocab.txt, a tokenizer.json, a folder that holds one, or a hub name."""
+    data: DataConfig
+    train: TrainConfig
+    contrastive: ContrastiveConfig = ContrastiveConfig()
+    language: LanguageConfig = LanguageConfig()
+    init: str | None = None
+    """A checkpoint whose weights to start from; None starts from random ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptionerConfig:
+    """Fine-tuning of a captioner with LM (BLIP, section 3.3)."""
+
+    init: str
+    """The pre-trained checkpoint."""
+    data: DataConfig
+    train: TrainConfig
+    language: LanguageConfig = LanguageConfig()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilterConfig:
+    """Fine-tuning of a filter, or of a retrieval model, with ITC + ITM (BLIP, sections 3.3, 5.1)."""
+
+    init: str
+    """The pre-trained checkpoint."""
+    data: DataConfig
+    train: TrainConfig
+    contrastive: ContrastiveConfig = ContrastiveConfig(positives="image")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetrievalEvaluationConfig:
+    """Ranking by ITC, then re-ranking of the best by ITM (BLIP, section 5.1)."""
+
+    candidates: int = 128
+    """k: how many of the ITC ranking ITM re-ranks (256 for COCO, 128 for Flickr30k)."""
+    max_tokens: int = 35
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse counts that are none."""
+        for name in ("candidates", "max_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")

@@ -1,0 +1,100 @@
+"""Pre-training: contrast, matching and language modelling in one pass over the image (BLIP 3.2)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from blip.data.loader import Batch
+from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
+from blip.inference.checkpoint import load_model
+from blip.model.blip import Blip
+from blip.objectives.config import LanguageConfig
+from blip.objectives.matching import DrawNegatives, draw_negatives
+from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast_and_match
+from blip.tasks.config import PretrainConfig
+from blip.tasks.run import prepare_folder, run
+from blip.tasks.writing import write
+
+
+class PretrainOutput(NamedTuple):
+    """The three losses, and how often ITM was right."""
+
+    contrastive: Tensor
+    matching: Tensor
+    language: Tensor
+    matching_accuracy: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """The sum, unweighted as published."""
+        return self.contrastive + self.matching + self.language
+
+    def parts(self) -> dict[str, Tensor]:
+        """What to log."""
+        return self._asdict()
+
+
+class PretrainStep(nn.Module):
+    """One forward pass of all three objectives: the image is encoded and projected once."""
+
+    def __init__(
+        self,
+        model: Blip,
+        tokenizer: Tokenizer,
+        language: LanguageConfig,
+        *,
+        draw: DrawNegatives = draw_negatives,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.enc_id, self.dec_id = tokenizer.enc_id, tokenizer.dec_id
+        self.language = language
+        self.draw = draw
+
+    def forward(self, batch: Batch, context: Context) -> PretrainOutput:
+        """Losses of a batch; changes nothing."""
+        model = self.model
+        states = model.encode_image(batch.images)
+        memory = model.project_image(states, "bidirectional")
+        contrasted, matched = contrast_and_match(
+            model, batch, states, memory, context, enc_id=self.enc_id, draw=self.draw
+        )
+        if not model.shares_cross_attention:
+            memory = model.project_image(states, "causal")
+        language = write(
+            model,
+            batch.texts.start_with(self.dec_id),
+            memory,
+            label_smoothing=self.language.label_smoothing,
+        )
+        return PretrainOutput(contrasted.loss, matched.loss, language, matched.accuracy)
+
+
+def train(config: PretrainConfig, out: Path) -> Path:
+    """Pre-train into the run folder `out` (resumed where it was cut); returns `out`.
+
+    Raises UsageError where tokenizer, model and initial checkpoint do not fit together.
+    """
+    tokenizer = Tokenizer.load(config.tokenizer)
+    prepare_folder(config, out, config.train.seed)
+    model = _start(config, tokenizer)
+    step = PretrainStep(model, tokenizer, config.language)
+    task = ContrastTask(step, Contrast(model, config.contrastive))
+    run(task, tokenizer, config.data, config.train, out)
+    return out
+
+
+def _start(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
+    if config.model.text.vocabulary_size != tokenizer.vocabulary_size:
+        raise UsageError(
+            f"model.text.vocabulary_size is {config.model.text.vocabulary_size}, "
+            f"but the tokenizer {config.tokenizer} has {tokenizer.vocabulary_size} tokens"
+        )
+    if config.init is None:
+        return Blip(config.model)
+    loaded = load_model(config.init)
+    if loaded.config != config.model:
+        raise UsageError(f"init: {config.init} holds a model of another shape than model says")
+    return loaded.model

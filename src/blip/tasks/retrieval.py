@@ -1,0 +1,63 @@
+"""Retrieval and the filter: fine-tuned with ITC + ITM, judged by recall (BLIP 3.3, 5.1)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from blip.data.loader import Batch
+from blip.data.tokenizer import Tokenizer
+from blip.inference.checkpoint import load_model
+from blip.model.blip import Blip
+from blip.objectives.matching import DrawNegatives, draw_negatives
+from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast_and_match
+from blip.tasks.config import FilterConfig
+from blip.tasks.run import prepare_folder, run
+
+
+class RetrievalOutput(NamedTuple):
+    """Both losses, and how often ITM was right."""
+
+    contrastive: Tensor
+    matching: Tensor
+    matching_accuracy: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """The sum, unweighted as published."""
+        return self.contrastive + self.matching
+
+    def parts(self) -> dict[str, Tensor]:
+        """What to log."""
+        return self._asdict()
+
+
+class RetrievalStep(nn.Module):
+    """ITC and ITM of a batch in one pass over the image."""
+
+    def __init__(
+        self, model: Blip, tokenizer: Tokenizer, *, draw: DrawNegatives = draw_negatives
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.enc_id = tokenizer.enc_id
+        self.draw = draw
+
+    def forward(self, batch: Batch, context: Context) -> RetrievalOutput:
+        """Losses of a batch; changes nothing."""
+        states = self.model.encode_image(batch.images)
+        memory = self.model.project_image(states, "bidirectional")
+        contrasted, matched = contrast_and_match(
+            self.model, batch, states, memory, context, enc_id=self.enc_id, draw=self.draw
+        )
+        return RetrievalOutput(contrasted.loss, matched.loss, matched.accuracy)
+
+
+def train(config: FilterConfig, out: Path) -> Path:
+    """Fine-tune a filter into the run folder `out` (resumed where it was cut); returns `out`."""
+    loaded = load_model(config.init)
+    prepare_folder(config, out, config.train.seed)
+    step = RetrievalStep(loaded.model, loaded.tokenizer)
+    task = ContrastTask(step, Contrast(loaded.model, config.contrastive))
+    run(task, loaded.tokenizer, config.data, config.train, out)
+    return out

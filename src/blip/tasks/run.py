@@ -1,0 +1,40 @@
+"""What every training run does around its task: folder, seed, device, data, loop, checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blip.config.strict import save
+from blip.data.config import DataConfig
+from blip.data.loader import PairLoader
+from blip.data.tokenizer import Tokenizer
+from blip.errors import BlipError
+from blip.inference.checkpoint import save_model
+from blip.train.config import TrainConfig
+from blip.train.loop import fit
+from blip.train.task import Task
+
+
+def prepare_folder(config: Any, out: Path, seed: int) -> None:
+    """Make the run folder, write the configuration into it, seed torch for fresh weights."""
+    out.mkdir(parents=True, exist_ok=True)
+    save(config, out / "config.json")
+    torch.manual_seed(seed)
+
+
+def run(task: Task, tokenizer: Tokenizer, data: DataConfig, config: TrainConfig, out: Path) -> None:
+    """Train `task` and leave its model in `out/checkpoint`.
+
+    Raises BlipError where the run was asked to stop before its end; the same call goes on.
+    """
+    model = task.step.model
+    result = fit(
+        task,
+        PairLoader(data, tokenizer),
+        config,
+        out,
+        save=lambda folder: save_model(model, tokenizer, folder),
+    )
+    if result.stopped_early:
+        raise BlipError(f"stopped after {result.steps} steps; the same command goes on from there")
