@@ -1,0 +1,59 @@
+"""Decoding with a cache equals decoding without, token by token, also after rows moved."""
+
+import pytest
+import torch
+
+from blip.model.blip import Blip
+from blip.model.decoding import DecodingSession
+from blip.nn.memory import ImageMemory
+from tests.model.tiny import tiny_model
+
+
+@pytest.fixture
+def model() -> Blip:
+    return tiny_model()
+
+
+@pytest.fixture
+def memory(model: Blip) -> ImageMemory:
+    with torch.no_grad():
+        return model.project_image(model.encode_image(torch.randn(3, 3, 32, 32)), "causal")
+
+
+@torch.no_grad()
+def whole(model: Blip, memory: ImageMemory, ids: torch.Tensor, images: list[int]) -> torch.Tensor:
+    each = memory.select(torch.tensor(images))
+    return model.language_logits(ids, torch.ones_like(ids).bool(), each)
+
+
+@pytest.mark.parametrize("prompt", [1, 3])
+def test_step_by_step_equals_the_whole(model: Blip, memory: ImageMemory, prompt: int) -> None:
+    ids = torch.randint(1, 38, (6, 8))
+    expected = whole(model, memory, ids, [0, 0, 1, 1, 2, 2])
+    session = DecodingSession(model, memory, copies=2)
+    torch.testing.assert_close(session(ids[:, :prompt]), expected[:, prompt - 1])
+    for position in range(prompt, 8):
+        logits = session(ids[:, position : position + 1])
+        torch.testing.assert_close(logits, expected[:, position])
+
+
+@pytest.mark.parametrize(
+    ("order", "images", "copies"),
+    [
+        ([1, 0, 3, 3, 4, 5], [0, 0, 1, 1, 2, 2], 2),
+        ([4, 5, 1, 0], [2, 2, 0, 0], 2),
+        ([0, 2, 5], [0, 1, 2], 1),
+        ([5, 5, 0, 3], [2, 2, 0, 1], 1),
+    ],
+)
+def test_rows_may_move_repeat_and_leave(
+    model: Blip, memory: ImageMemory, order: list[int], images: list[int], copies: int
+) -> None:
+    ids = torch.randint(1, 38, (6, 5))
+    session = DecodingSession(model, memory, copies=2)
+    session(ids[:, :4])
+    session.reorder(torch.tensor(order))
+    assert session.copies == copies
+    moved = ids[order]
+    logits = session(moved[:, 4:])
+    torch.testing.assert_close(logits, whole(model, memory, moved, images)[:, 4])

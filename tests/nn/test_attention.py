@@ -1,0 +1,59 @@
+"""Attention: grouped reading equals reading one by one, cached equals whole, padding is not seen."""
+
+import pytest
+import torch
+
+from blip.nn.attention import AttentionSizes, CrossAttention, PastTexts, SelfAttention
+
+SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
+
+
+def test_texts_of_one_memory_are_read_as_if_each_had_its_own_copy() -> None:
+    attention = CrossAttention(SIZES, memory_width=10)
+    states, hidden = torch.randn(2, 5, 10), torch.randn(6, 4, 24)
+    key, value = attention.remember(states)
+    grouped = attention(hidden, key, value, None)
+    copied = attention(
+        hidden, key.repeat_interleave(3, dim=0), value.repeat_interleave(3, dim=0), None
+    )
+    torch.testing.assert_close(grouped, copied)
+
+
+def test_cross_attention_equals_the_textbook() -> None:
+    attention = CrossAttention(SIZES, memory_width=10)
+    states, hidden = torch.randn(1, 5, 10), torch.randn(1, 4, 24)
+    query = attention.query(hidden)[0].view(4, 3, 8)
+    key, value = (part[0].view(5, 3, 8) for part in attention.key_value(states).chunk(2, dim=-1))
+    weights = (torch.einsum("qhd,khd->hqk", query, key) / 8**0.5).softmax(dim=-1)
+    attended = torch.einsum("hqk,khd->qhd", weights, value).reshape(1, 4, 24)
+    expected = attention.norm(hidden + attention.output(attended))
+    torch.testing.assert_close(attention(hidden, *attention.remember(states), None), expected)
+
+
+def test_hidden_memory_tokens_change_nothing() -> None:
+    attention = CrossAttention(SIZES, memory_width=10)
+    states, hidden = torch.randn(1, 5, 10), torch.randn(2, 4, 24)
+    visible = torch.tensor([[[[True, True, True, False, False]]]])
+    masked = attention(hidden, *attention.remember(states), visible)
+    torch.testing.assert_close(masked, attention(hidden, *attention.remember(states[:, :3]), None))
+
+
+@pytest.mark.parametrize("cuts", [[1, 1, 1, 1, 1], [3, 1, 1], [2, 3], [5]])
+def test_continued_text_equals_the_whole_text(cuts: list[int]) -> None:
+    attention = SelfAttention(SIZES)
+    hidden = torch.randn(3, 5, 24)
+    past = PastTexts(1)
+    parts = [attention.continue_text(part, past, 0) for part in hidden.split(cuts, dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), attention(hidden, None, causal=True))
+    assert past.length == 5
+
+
+def test_reordering_the_past_follows_the_rows() -> None:
+    attention = SelfAttention(SIZES)
+    hidden = torch.randn(3, 4, 24)
+    past = PastTexts(1)
+    attention.continue_text(hidden[:, :3], past, 0)
+    index = torch.tensor([2, 0])
+    past.reorder(index)
+    continued = attention.continue_text(hidden[index, 3:], past, 0)
+    torch.testing.assert_close(continued[:, 0], attention(hidden, None, causal=True)[index, 3])
