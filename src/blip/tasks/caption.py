@@ -6,9 +6,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from blip.data.loader import Batch
+from blip.data.captions import clean_caption
+from blip.data.loader import Batch, EvaluationSet
 from blip.data.tokenizer import Tokenizer
+from blip.generation.config import SearchConfig
+from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model
+from blip.metrics.captions import caption_scores
 from blip.model.blip import Blip
 from blip.objectives.config import LanguageConfig
 from blip.tasks.config import CaptionerConfig
@@ -88,3 +92,21 @@ def train(config: CaptionerConfig, out: Path) -> Path:
     step = CaptionStep(loaded.model, loaded.tokenizer, config.language, prompt=config.data.prompt)
     run(CaptionTask(step), loaded.tokenizer, config.data, config.train, out)
     return out
+
+
+def write_captions(
+    model: Blip, tokenizer: Tokenizer, data: EvaluationSet, search: SearchConfig, batch_size: int
+) -> list[str]:
+    """One caption for each image of `data`, in its order."""
+    captioner = Captioner(model, tokenizer)
+    captions: list[str] = []
+    for start in range(0, len(data), batch_size):
+        images = data.images(start, min(start + batch_size, len(data)))
+        captions += captioner.caption(list(images), search, seeds=range(start, start + len(images)))
+    return captions
+
+
+def evaluate(captions: list[str], data: EvaluationSet) -> dict[str, float]:
+    """CIDEr and BLEU-4, times 100, against all captions of each image."""
+    references = [[clean_caption(text) for text in texts] for texts in data.texts]
+    return caption_scores(captions, references)

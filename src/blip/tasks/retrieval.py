@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from blip.data.loader import Batch
+from blip.data.loader import Batch, EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import load_model
+from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
 from blip.objectives.matching import DrawNegatives, draw_negatives
 from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast_and_match
-from blip.tasks.config import FilterConfig
+from blip.tasks.config import FilterConfig, RetrievalEvaluationConfig
+from blip.tasks.ranking import rank
 from blip.tasks.run import prepare_folder, run
 
 
@@ -61,3 +63,19 @@ def train(config: FilterConfig, out: Path) -> Path:
     task = ContrastTask(step, Contrast(loaded.model, config.contrastive))
     run(task, loaded.tokenizer, config.data, config.train, out)
     return out
+
+
+def evaluate(
+    model: Blip,
+    tokenizer: Tokenizer,
+    data: EvaluationSet,
+    config: RetrievalEvaluationConfig,
+) -> dict[str, float]:
+    """Recall at 1, 5 and 10 in per cent, image to text (tr) and text to image (ir)."""
+    ranking = rank(model, tokenizer, data, config)
+    of_texts = recalls(ranking.image_to_text, ranking.texts_of_image)
+    of_images = recalls(ranking.text_to_image, ranking.texts_of_image)
+    return {
+        name: (of_texts if name.startswith("tr") else of_images)[name]
+        for name in ("tr1", "tr5", "tr10", "ir1", "ir5", "ir10")
+    }

@@ -1,0 +1,126 @@
+"""Ranking images and texts: all pairs by ITC, then the best again by ITM, grouped by image."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from blip.data.loader import EvaluationSet
+from blip.data.tokenizer import Texts, Tokenizer
+from blip.model.blip import Blip
+from blip.nn.memory import ImageMemory
+from blip.tasks.config import RetrievalEvaluationConfig
+
+NOT_RANKED = -100.0
+"""Score of a pair that ITC did not put among the candidates; below any that ITM gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Scores of all pairs, `(images, texts)`, for either direction, and which texts are whose."""
+
+    image_to_text: np.ndarray
+    text_to_image: np.ndarray
+    texts_of_image: list[list[int]]
+
+
+@torch.inference_mode()
+def rank(
+    model: Blip, tokenizer: Tokenizer, data: EvaluationSet, config: RetrievalEvaluationConfig
+) -> Ranking:
+    """Score every image of `data` with its best texts and every text with its best images.
+
+    As published (section 5.1) a candidate's score is its ITC cosine plus its ITM match logit, and
+    what is no candidate comes last. A pair that both directions want is scored once, and all texts
+    of an image are scored against one projection of it.
+    """
+    device = model.temperature.device
+    texts = [text for group in data.texts for text in group]
+    encoded = tokenizer.encode(texts, config.max_tokens).to(device)
+    image_features, memories = _encode_images(model, data, config.batch_size)
+    text_features = torch.cat(
+        [
+            model.text_features(model.encode_text(part.ids, part.visible))
+            for part in _batches(encoded, config.batch_size)
+        ]
+    )
+    cosine = image_features @ text_features.T
+    best_texts = _best(cosine, config.candidates)
+    best_images = _best(cosine.T, config.candidates).T
+    start = encoded.start_with(tokenizer.enc_id)
+    matching = _match(model, memories, start, best_texts | best_images, config.batch_size)
+    scores = cosine + matching
+    ends = np.cumsum([len(group) for group in data.texts]).tolist()
+    return Ranking(
+        scores.masked_fill(~best_texts, NOT_RANKED).cpu().numpy(),
+        scores.masked_fill(~best_images, NOT_RANKED).cpu().numpy(),
+        [list(range(end - len(g), end)) for g, end in zip(data.texts, ends, strict=True)],
+    )
+
+
+def _encode_images(
+    model: Blip, data: EvaluationSet, batch_size: int
+) -> tuple[Float[Tensor, "images projection"], list[Float[Tensor, "batch tokens width"]]]:
+    features, states = [], []
+    for start in range(0, len(data), batch_size):
+        images = data.images(start, min(start + batch_size, len(data)))
+        states.append(model.encode_image(images.to(model.temperature.device)))
+        features.append(model.image_features(states[-1]))
+    return torch.cat(features), states
+
+
+def _batches(texts: Texts, size: int) -> Iterator[Texts]:
+    for start in range(0, len(texts.ids), size):
+        yield _trim(Texts(texts.ids[start : start + size], texts.visible[start : start + size]))
+
+
+def _trim(texts: Texts) -> Texts:
+    longest = int(texts.visible.sum(dim=1).max())
+    return Texts(texts.ids[:, :longest], texts.visible[:, :longest])
+
+
+def _best(scores: Float[Tensor, "rows columns"], k: int) -> Bool[Tensor, "rows columns"]:
+    best = scores.topk(min(k, scores.shape[1]), dim=1).indices
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best, value=True)
+
+
+def _match(
+    model: Blip,
+    states: Iterable[Float[Tensor, "batch tokens width"]],
+    texts: Texts,
+    wanted: Bool[Tensor, "images texts"],
+    batch_size: int,
+) -> Float[Tensor, "images texts"]:
+    """ITM logits of the wanted pairs, 0 elsewhere; each image is projected once."""
+    logits = torch.zeros(wanted.shape, device=wanted.device)
+    image = 0
+    for batch in states:
+        memory = model.project_image(batch, "bidirectional")
+        for row in range(len(memory)):
+            index = wanted[image].nonzero().squeeze(1)
+            one = memory.select(torch.tensor([row], device=index.device))
+            logits[image, index] = _match_one(model, one, texts, index, batch_size)
+            image += 1
+    return logits
+
+
+def _match_one(
+    model: Blip,
+    memory: ImageMemory,
+    texts: Texts,
+    index: Int[Tensor, " wanted"],
+    batch_size: int,
+) -> Float[Tensor, " wanted"]:
+    # Texts of like length go together, so that none is padded to the longest of all.
+    order = index[texts.visible[index].sum(dim=1).argsort()]
+    chosen = Texts(texts.ids[order], texts.visible[order])
+    parts = [
+        model.match_logits(part.ids, part.visible, memory)[:, 1]
+        for part in _batches(chosen, batch_size)
+    ]
+    scores = torch.zeros(texts.ids.shape[0], device=index.device)
+    scores[order] = torch.cat(parts).float()
+    return scores[index]

@@ -1,0 +1,50 @@
+"""ITM: the positive is never drawn, likelier ones are drawn more often, the loss is two-class."""
+
+import math
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blip.objectives.matching import draw_negatives, matching_loss
+
+
+@given(
+    identities=st.lists(st.integers(0, 3), min_size=2, max_size=8).filter(
+        lambda x: len(set(x)) > 1
+    ),
+    spread=st.sampled_from([0.1, 10.0, 1000.0]),
+)
+def test_no_pair_of_the_same_image_is_ever_drawn(identities: list[int], spread: float) -> None:
+    ids = torch.tensor(identities)
+    matches = ids[:, None] == ids[None, :]
+    # The positive is by far the most similar: a draw that forgot to forbid it would take it.
+    scores = torch.randn(len(ids), len(ids)) + spread * matches
+    for _ in range(5):
+        drawn = draw_negatives(scores, scores.T, matches)
+        own = torch.arange(len(ids))
+        assert not matches[own, drawn.texts].any()
+        assert not matches[drawn.images, own].any()
+
+
+def test_harder_negatives_are_drawn_in_proportion() -> None:
+    torch.manual_seed(0)
+    scores = torch.zeros(3, 3)
+    scores[0] = torch.tensor([5.0, math.log(3.0), 0.0])
+    counts = torch.zeros(3)
+    for _ in range(2000):
+        counts[draw_negatives(scores, scores.T, torch.eye(3).bool()).texts[0]] += 1
+    assert counts[0] == 0
+    assert 0.70 < counts[1] / 2000 < 0.80
+
+
+def test_a_batch_of_one_image_alone_still_draws() -> None:
+    everything = torch.ones(3, 3).bool()
+    drawn = draw_negatives(torch.randn(3, 3), torch.randn(3, 3), everything)
+    assert drawn.images.shape == drawn.texts.shape == (3,)
+
+
+def test_loss_by_hand() -> None:
+    logits = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]])
+    loss = matching_loss(logits, torch.tensor([True, False]))
+    torch.testing.assert_close(loss, torch.tensor((math.log(4 / 3) + math.log(2)) / 2))
