@@ -6,4 +6,4 @@ class BlipError(Exception):
 
 
 class UsageError(BlipError):
-    """An argument or a configuration is wrong; the message names key, value and choice. Status 2."""
+    """An argument or a configuration is wrong: key, value and what is allowed. Exit status 2."""

@@ -14,7 +14,7 @@ _CHUNK = 1 << 20
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write beside `path`, flush to disk, rename into place: readers see the old or the new whole."""
+    """Write beside `path`, flush, rename into place: readers see the old or the new whole."""
     content = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")

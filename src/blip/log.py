@@ -81,8 +81,9 @@ class _Bar:
 
     def advance(self, steps: int = 1, **shown: object) -> None:
         text = " ".join(f"{name} {value}" for name, value in shown.items())
-        fields = {"shown": text} if shown else {}
-        self.bar.update(self.task, advance=steps, **fields)
+        if shown:
+            self.bar.update(self.task, shown=text)
+        self.bar.advance(self.task, steps)
 
 
 @contextmanager
@@ -140,13 +141,11 @@ class MetricsLog:
         self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
-def _tensorboard(folder: Path, after: int):  # noqa: ANN202 (the type is of an optional package)
+def _tensorboard(folder: Path, after: int):
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         from blip.errors import BlipError
 
-        raise BlipError(
-            "TensorBoard is required here: pip install 'blip[tensorboard]'"
-        ) from error
+        raise BlipError("TensorBoard is required here: pip install 'blip[tensorboard]'") from error
     return SummaryWriter(str(folder / "tensorboard"), purge_step=after + 1)

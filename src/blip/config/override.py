@@ -1,0 +1,117 @@
+"""`--part.field value` on the command line changes one value of a configuration."""
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import json
+import textwrap
+import typing
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from blip.config.strict import from_json, to_json, type_name
+from blip.errors import UsageError
+
+Config = TypeVar("Config")
+
+
+def override(config: Config, arguments: Sequence[str]) -> Config:
+    """A copy of `config` with the values of `--key value` or `--key=value` put in.
+
+    Values are JSON where they parse as it, comma-separated lists where a list is due, `none` for
+    nothing, and texts otherwise. Raises UsageError as `from_json` does.
+    """
+    data = to_json(config)
+    for key, text in _pairs(arguments):
+        _put(data, key, text, type(config))
+    return from_json(type(config), data)
+
+
+def describe(config: Any) -> str:
+    """Every key of a configuration with its value, type and meaning, for `--help`."""
+    return "\n".join(_describe(config, ""))
+
+
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        if not argument.startswith("--") or argument == "--":
+            raise UsageError(f"{argument!r} is no option; values are changed by --part.field value")
+        key, equals, text = argument[2:].partition("=")
+        if not equals:
+            if not waiting:
+                raise UsageError(f"--{key} needs a value")
+            text = waiting.pop(0)
+        yield key.replace("-", "_"), text
+
+
+def _put(data: Any, key: str, text: str, cls: Any) -> None:
+    *parents, last = key.split(".")
+    place = data
+    for depth, name in enumerate(parents):
+        if isinstance(place, dict) and name in place and place[name] is None:
+            place[name] = {}
+        if not isinstance(place, dict) or not isinstance(place.get(name), dict):
+            raise _unknown(key, ".".join(parents[: depth + 1]), place)
+        place = place[name]
+    if not isinstance(place, dict) or (place and last not in place):
+        raise _unknown(key, key, place)
+    place[last] = _value(text, place.get(last))
+
+
+def _unknown(key: str, part: str, place: Any) -> UsageError:
+    names = sorted(place) if isinstance(place, dict) else []
+    near = difflib.get_close_matches(part.split(".")[-1], names, n=3) or names
+    allowed = f"; allowed there: {', '.join(near)}" if near else ""
+    return UsageError(f"--{key}: {part} is no key{allowed}")
+
+
+def _value(text: str, current: Any) -> Any:
+    if isinstance(current, str):
+        return None if text.lower() == "none" else text
+    if text.lower() in ("none", "null"):
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text.lower() == "true" if text.lower() in ("true", "false") else text
+    if isinstance(current, list) and not isinstance(value, list):
+        parts = [part for part in str(text).split(",") if part]
+        return [_value(part, current[0] if current else None) for part in parts]
+    return value
+
+
+def _describe(config: Any, prefix: str) -> Iterator[str]:
+    hints = typing.get_type_hints(type(config))
+    notes = field_docstrings(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        name = f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from _describe(value, name + ".")
+            continue
+        shown = json.dumps(to_json(value), ensure_ascii=False)
+        note = f"  {notes[field.name]}" if field.name in notes else ""
+        yield f"  --{name} {shown}  ({type_name(hints[field.name])}){note}"
+
+
+def field_docstrings(cls: type) -> dict[str, str]:
+    """The texts that stand under the fields of a dataclass, joined to one line each."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, TypeError):
+        return {}
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    notes = {}
+    for first, second in pairwise(body):
+        if (
+            isinstance(first, ast.AnnAssign)
+            and isinstance(first.target, ast.Name)
+            and isinstance(second, ast.Expr)
+            and isinstance(second.value, ast.Constant)
+        ):
+            notes[first.target.id] = " ".join(str(second.value.value).split())
+    return notes

@@ -1,0 +1,167 @@
+"""Frozen dataclasses to JSON and back; what does not fit ends in one line naming the key."""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from blip.errors import UsageError
+from blip.files import write_json
+
+Config = TypeVar("Config")
+
+
+def to_json(config: Any) -> Any:
+    """Nested dataclasses, tuples and dictionaries to plain JSON values; nothing is left out."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, list | tuple):
+        return [to_json(item) for item in config]
+    if isinstance(config, dict):
+        return {str(key): to_json(value) for key, value in config.items()}
+    return config
+
+
+def from_json(cls: type[Config], data: Any, where: str = "") -> Config:
+    """Build `cls` from what `to_json` made.
+
+    Keys with defaults may be missing. Raises UsageError, in one line, for an unknown or missing
+    key, a value of another type, or a value that the class refuses; `where` is put before the key.
+    """
+    return _read(cls, data, where)
+
+
+def load_json(path: Path) -> Any:
+    """The content of a JSON file; raises UsageError where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
+
+
+def save(config: Any, path: Path) -> None:
+    """Write a configuration so that `from_json(cls, load_json(path))` gives it back."""
+    write_json(path, to_json(config))
+
+
+def _read(expected: Any, value: Any, key: str) -> Any:
+    origin = get_origin(expected)
+    if dataclasses.is_dataclass(expected):
+        return _read_dataclass(expected, value, key)
+    if origin in (Union, types.UnionType):
+        return _read_union(expected, value, key)
+    if origin is Literal:
+        if value not in get_args(expected) or isinstance(value, bool):
+            raise _wrong(expected, value, key)
+        return value
+    if origin is tuple:
+        return _read_tuple(expected, value, key)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise _wrong(expected, value, key)
+        item = get_args(expected)[1]
+        return {name: _read(item, entry, _join(key, name)) for name, entry in value.items()}
+    if expected is float and type(value) is int:
+        return float(value)
+    if expected is Any or type(value) is expected:
+        return value
+    raise _wrong(expected, value, key)
+
+
+def _read_dataclass(cls: Any, value: Any, key: str) -> Any:
+    if not isinstance(value, dict):
+        raise _wrong(cls, value, key)
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    for name in value:
+        if name not in fields:
+            near = difflib.get_close_matches(str(name), fields, n=3) or sorted(fields)
+            given = json.dumps(value[name], ensure_ascii=False)
+            raise UsageError(
+                f"{_join(key, name)} is no key (given {given[:80]}); allowed: {', '.join(near)}"
+            )
+    values = {}
+    for name, field in fields.items():
+        if name in value:
+            values[name] = _read(hints[name], value[name], _join(key, name))
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise UsageError(f"{_join(key, name)} is missing; it takes {type_name(hints[name])}")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise UsageError(f"{key + ': ' if key else ''}{error}") from error
+
+
+def _read_union(expected: Any, value: Any, key: str) -> Any:
+    choices = get_args(expected)
+    if value is None and type(None) in choices:
+        return None
+    classes = [choice for choice in choices if dataclasses.is_dataclass(choice)]
+    if isinstance(value, dict) and classes:
+        return _read_dataclass(_closest(classes, value), value, key)
+    for choice in choices:
+        if choice is type(None) or dataclasses.is_dataclass(choice):
+            continue
+        try:
+            return _read(choice, value, key)
+        except UsageError:
+            continue
+    raise _wrong(expected, value, key)
+
+
+def _closest(classes: list[Any], value: dict[str, Any]) -> Any:
+    """The class that knows most of the keys; of those, the one with the fewest keys missing."""
+
+    def fit(cls: Any) -> tuple[int, int]:
+        names = {field.name for field in dataclasses.fields(cls)}
+        return len(names & value.keys()), -len(names - value.keys())
+
+    return max(classes, key=fit)
+
+
+def _read_tuple(expected: Any, value: Any, key: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _wrong(expected, value, key)
+    items = get_args(expected)
+    if len(items) == 2 and items[1] is Ellipsis:
+        return tuple(_read(items[0], entry, f"{key}[{i}]") for i, entry in enumerate(value))
+    if len(value) != len(items):
+        raise _wrong(expected, value, key)
+    return tuple(
+        _read(item, entry, f"{key}[{i}]")
+        for i, (item, entry) in enumerate(zip(items, value, strict=True))
+    )
+
+
+def _wrong(expected: Any, value: Any, key: str) -> UsageError:
+    given = json.dumps(value, ensure_ascii=False, default=str)
+    return UsageError(f"{key or 'the configuration'} takes {type_name(expected)}, got {given[:80]}")
+
+
+def _join(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def type_name(expected: Any) -> str:
+    """How a type is called in a message."""
+    origin = get_origin(expected)
+    if origin is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(expected))
+    if origin in (Union, types.UnionType):
+        return " or ".join(type_name(choice) for choice in get_args(expected))
+    if origin is tuple:
+        items = get_args(expected)
+        if items[-1] is Ellipsis:
+            return f"a list of {type_name(items[0])}"
+        return f"a list of {len(items)} ({', '.join(type_name(item) for item in items)})"
+    if origin is dict:
+        return f"names with {type_name(get_args(expected)[1])}"
+    names = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
+    if expected is type(None):
+        return "none"
+    return names.get(expected, getattr(expected, "__name__", str(expected)))

@@ -1,0 +1,38 @@
+"""A polite request to stop: SIGTERM or Ctrl-C lets the step finish and a checkpoint be written."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from blip.log import say
+
+
+class StopRequest:
+    """Whether somebody asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.made = False
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Turn SIGTERM and the first SIGINT into a request; a second SIGINT stops at once."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if request.made and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        request.made = True
+        say(f"{signal.Signals(number).name}: finishing this step, then writing a checkpoint")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

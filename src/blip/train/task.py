@@ -1,0 +1,74 @@
+"""What the training loop knows of a task and of its data; nothing else crosses this line."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+
+class Output(Protocol):
+    """What a step returns."""
+
+    @property
+    def loss(self) -> Tensor:
+        """The scalar to be made small."""
+        ...
+
+    def parts(self) -> dict[str, Tensor]:
+        """Scalars to log beside it."""
+        ...
+
+
+class Task(Protocol):
+    """A step, and the state around it that moves by verbs which the loop calls in sight."""
+
+    @property
+    def step(self) -> nn.Module:
+        """`step(batch, context) -> Output`; its parameters are what is trained."""
+        ...
+
+    def context(self, batch: Any, epoch: float) -> Any:
+        """What the step needs beside the batch, without a gradient; `epoch` counts from 0.0."""
+        ...
+
+    def after_update(self, context: Any) -> None:
+        """Let the state around the step (queue, momentum encoders) follow an update."""
+        ...
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Values to log from time to time; may be empty."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state around the step, for a checkpoint; tensors and plain values alone."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        ...
+
+
+class Batch(Protocol):
+    """What the loop does with a batch: move it, and count it."""
+
+    @property
+    def images(self) -> Tensor:
+        """`(batch, 3, height, width)`."""
+        ...
+
+    def to(self, device: Any) -> "Batch":
+        """The same batch on another device."""
+        ...
+
+
+class Loader(Protocol):
+    """An endless stream of batches whose batch `i` depends on `i` alone."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Batches `start`, `start + 1`, ..."""
+        ...
