@@ -1,0 +1,101 @@
+"""Random access to the pairs of local shards, with what was wrong with the rest."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from blip.data.captions import clean_caption
+from blip.data.images import BadImageError, decode_image
+from blip.data.sample import Sample
+from blip.data.shards import expand, read_shard
+from blip.errors import BlipError
+
+NAMED = 1000
+"""How many bad samples are kept by name; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image of the index: its bytes, small pictures compressed as they came."""
+
+    content: bytes
+    image_id: int
+
+
+@dataclass(slots=True)
+class PairIndex:
+    """All sound (image, text) pairs of some shards, in their order.
+
+    Compressed image bytes are kept in memory, so that this is for sets of gigabytes, not terabytes.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    picture_of_text: list[int] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    """One a picture."""
+    bad: Counter[str] = field(default_factory=Counter)
+    bad_samples: list[tuple[str, str, str]] = field(default_factory=list)
+    """(shard, key, reason) of the first bad ones."""
+    first_id: int = 0
+    _ids: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.texts)
+
+    @property
+    def next_id(self) -> int:
+        """The number of the next new image."""
+        return self.first_id + len(self._ids)
+
+    @classmethod
+    def open(cls, patterns: Iterable[str], first_id: int = 0) -> "PairIndex":
+        """Read shards through once; images are numbered from `first_id`.
+
+        A picture is checked by decoding it here, so that training never meets a broken one. Raises
+        BlipError where no sound pair is left.
+        """
+        index = cls(first_id=first_id)
+        patterns = list(patterns)
+        for shard in expand(patterns):
+            for sample in read_shard(shard):
+                index._add(shard, sample)
+        if not index.texts:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in index.bad.items())
+            raise BlipError(f"no sound pair in {', '.join(patterns)} ({reasons or 'empty'})")
+        return index
+
+    def _add(self, shard: Path, sample: Sample) -> None:
+        texts = [text for text in sample.texts if clean_caption(text)]
+        error = sample.error or (None if texts else "empty_caption")
+        if error is None and sample.image is not None:
+            try:
+                decode_image(sample.image)
+            except BadImageError as bad:
+                error = str(bad)
+        if error is not None or sample.image is None:
+            reason = error or "missing_image"
+            self.bad[reason.partition(":")[0]] += 1
+            if len(self.bad_samples) < NAMED:
+                self.bad_samples.append((shard.name, sample.key, reason))
+            return
+        image_id = self._ids.setdefault(sample.image_key, self.next_id)
+        self.pictures.append(Picture(sample.image, image_id))
+        self.keys.append(sample.key)
+        self.texts += texts
+        self.picture_of_text += [len(self.pictures) - 1] * len(texts)
+
+
+def decode_small(content: bytes, size: int) -> np.ndarray:
+    """Decode and shrink to at most twice the wanted size, for a cache of pictures."""
+    image = decode_image(content)
+    if min(image.size) > 2 * size:
+        scale = 2 * size / min(image.size)
+        target = (round(image.width * scale), round(image.height * scale))
+        image = image.resize(target, Image.Resampling.BICUBIC)
+    return np.asarray(image)

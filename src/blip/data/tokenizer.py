@@ -1,0 +1,169 @@
+"""BERT's WordPiece through the `tokenizers` library, with the two start tokens that BLIP adds."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
+
+from blip.errors import UsageError
+
+PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+DEC, ENC = "[DEC]", "[ENC]"
+FILE = "tokenizer.json"
+
+
+class Texts(NamedTuple):
+    """Token ids, padded at the right, and which of them are real."""
+
+    ids: Int[Tensor, "texts tokens"]
+    visible: Bool[Tensor, "texts tokens"]
+
+    def start_with(self, token_id: int) -> "Texts":
+        """The same texts with another start token."""
+        ids = self.ids.clone()
+        ids[:, 0] = token_id
+        return Texts(ids, self.visible)
+
+    def to(self, device: torch.device | str) -> "Texts":
+        """The same texts on another device."""
+        return Texts(self.ids.to(device), self.visible.to(device))
+
+
+class Tokenizer:
+    """Texts to ids and back; `[DEC]` and `[ENC]` are the last two ids, in this order."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Take over a WordPiece backend; raises UsageError where it lacks a special token."""
+        # One encode call is small; the library's threads would only fight with torch's.
+        backend.no_padding()
+        backend.no_truncation()
+        missing = [t for t in (PAD, UNK, CLS, SEP, MASK) if backend.token_to_id(t) is None]
+        if missing:
+            raise UsageError(f"the vocabulary has no {', '.join(missing)}")
+        backend.add_special_tokens([PAD, UNK, CLS, SEP, MASK])
+        for token in (DEC, ENC):
+            if backend.token_to_id(token) is None:
+                backend.add_special_tokens([token])
+        self.backend = backend
+        vocabulary = backend.get_vocab(with_added_tokens=True)
+        ids = {token: vocabulary[token] for token in (PAD, UNK, CLS, SEP, MASK, DEC, ENC)}
+        self.pad_id, self.unk_id = ids[PAD], ids[UNK]
+        self.cls_id, self.sep_id, self.mask_id = ids[CLS], ids[SEP], ids[MASK]
+        self.dec_id, self.enc_id = ids[DEC], ids[ENC]
+        self._special = set(ids.values()) - {self.unk_id}
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens, the added ones included."""
+        return self.backend.get_vocab_size(with_added_tokens=True)
+
+    @classmethod
+    def load(cls, source: str | Path) -> "Tokenizer":
+        """Open a vocab.txt, a tokenizer.json, a folder that holds one, or a hub name ("org/name").
+
+        Raises UsageError where there is none.
+        """
+        path = Path(source)
+        if path.is_dir():
+            found = [path / name for name in (FILE, "vocab.txt") if (path / name).is_file()]
+            if not found:
+                raise UsageError(f"{path} holds neither {FILE} nor vocab.txt")
+            path = found[0]
+        if path.is_file():
+            return cls._open(path)
+        return cls._open(_download(str(source)))
+
+    @classmethod
+    def _open(cls, path: Path) -> "Tokenizer":
+        try:
+            if path.suffix == ".json":
+                return cls(Backend.from_file(str(path)))
+            words = path.read_text(encoding="utf-8").splitlines()
+        except UsageError:
+            raise
+        # The library raises bare exceptions for a file that it cannot parse.
+        except Exception as error:
+            raise UsageError(f"{path} is no tokenizer: {error}") from error
+        model = models.WordPiece({word: i for i, word in enumerate(words)}, unk_token=UNK)
+        return cls(_bert(model, lowercase=True))
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], *, vocabulary_size: int, lowercase: bool = True
+    ) -> "Tokenizer":
+        """Learn a WordPiece vocabulary from texts of any language.
+
+        `vocabulary_size` bounds it, `[DEC]` and `[ENC]` included; `[PAD]` is 0. The same texts
+        give the same vocabulary.
+        """
+        if vocabulary_size < 16:
+            raise UsageError(f"vocabulary_size must be at least 16, got {vocabulary_size}")
+        backend = _bert(models.WordPiece(unk_token=UNK), lowercase=lowercase)
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=vocabulary_size - 2,
+            min_frequency=1,
+            show_progress=False,
+            special_tokens=[PAD, UNK, CLS, SEP, MASK],
+        )
+        backend.train_from_iterator(texts, trainer)
+        return cls(backend)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json into an existing folder."""
+        self.backend.save(str(folder / FILE))
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        max_tokens: int,
+        padding: Literal["longest", "max"] = "longest",
+    ) -> Texts:
+        """`[CLS] ... [SEP]`, cut to `max_tokens` with the `[SEP]` kept, padded to equal length."""
+        rows = [
+            [self.cls_id, *encoding.ids[: max_tokens - 2], self.sep_id]
+            for encoding in self.backend.encode_batch(list(texts), add_special_tokens=False)
+        ]
+        longest = max_tokens if padding == "max" else max(map(len, rows), default=2)
+        ids = torch.full((len(rows), longest), self.pad_id, dtype=torch.int64)
+        visible = torch.zeros((len(rows), longest), dtype=torch.bool)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row)
+            visible[number, : len(row)] = True
+        return Texts(ids, visible)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """`[DEC]` and the pieces of a prompt, to be continued: no `[SEP]`."""
+        return [self.dec_id, *self.backend.encode(text, add_special_tokens=False).ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids, special tokens dropped and pieces joined."""
+        kept = [int(i) for i in ids if int(i) not in self._special]
+        return self.backend.decode(kept, skip_special_tokens=False)
+
+
+def _bert(model: models.WordPiece, *, lowercase: bool) -> Backend:
+    backend = Backend(model)
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    return backend
+
+
+def _download(name: str) -> Path:
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise UsageError(f"no tokenizer at {name}: no such file or folder, and no hub name")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, FILE))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UsageError(
+            f"the tokenizer {name} can neither be downloaded nor found in the cache: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
