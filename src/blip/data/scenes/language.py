@@ -1,0 +1,84 @@
+"""Scenes to sentences: true captions in varied English from a small grammar."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from blip.data.scenes.scene import Scene, Thing, relation_holds
+from blip.data.scenes.words import NUMBERS, PATTERNS, PLURALS, RELATIONS, SHAPES, SIZES
+
+HUMAN_FRAMES = (
+    "{}",
+    "{}",
+    "there {be} {}",
+    "a picture of {}",
+    "a picture with {}",
+    "we see {}",
+    "this image shows {}",
+    "a drawing of {}",
+)
+WEB_FRAMES = ("{}", "{}", "image of {}", "photo of {}", "stock image of {}", "{} picture")
+BACKGROUND_FRAMES = ("{} on a {} background", "{} against a {} background")
+
+Speaker = np.random.Generator
+
+
+def caption(scene: Scene, rng: Speaker, frames: Sequence[str] = HUMAN_FRAMES) -> str:
+    """One sentence that names all objects of the scene with colour and shape, all of it true."""
+    text = _things(scene, rng)
+    frame = str(rng.choice(frames))
+    be = "are" if len(scene.things) > 1 and _is_group(scene) else "is"
+    sentence = frame.replace("{be}", be).replace("{}", text)
+    if "picture" not in frame[2:] and rng.random() < 0.35:
+        background = str(rng.choice(BACKGROUND_FRAMES))
+        sentence = background.format(sentence, scene.background)
+    return sentence
+
+
+def captions(scene: Scene, count: int, rng: Speaker) -> list[str]:
+    """Several captions of a scene; as different as the grammar makes them, repeats are possible."""
+    return [caption(scene, rng) for _ in range(count)]
+
+
+def _is_group(scene: Scene) -> bool:
+    return len(scene.things) > 1 and len({thing.look for thing in scene.things}) == 1
+
+
+def _things(scene: Scene, rng: Speaker) -> str:
+    things = list(scene.things)
+    if _is_group(scene):
+        number = next(word for word, count in NUMBERS.items() if count == len(things))
+        return f"{number} {_noun(things[0], rng, plural=True)}"
+    order = [things[i] for i in rng.permutation(len(things))]
+    if len(order) == 1:
+        return _with_article(order[0], rng)
+    if len(order) == 2:
+        return _two(order[0], order[1], rng)
+    # Three stand in a line: one relation is said, the third is listed.
+    return f"{_two(order[0], order[1], rng)} and {_with_article(order[2], rng)}"
+
+
+def _two(one: Thing, other: Thing, rng: Speaker) -> str:
+    first, second = _with_article(one, rng), _with_article(other, rng)
+    holding = [kind for kind in RELATIONS if relation_holds(kind, one, other)]
+    if not holding or rng.random() < 0.2:
+        return f"{first} and {second}"
+    phrase = str(rng.choice(RELATIONS[holding[0]]))
+    return f"{first} {phrase} {second}"
+
+
+def _with_article(thing: Thing, rng: Speaker) -> str:
+    noun = _noun(thing, rng, plural=False)
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _noun(thing: Thing, rng: Speaker, *, plural: bool) -> str:
+    words = []
+    if rng.random() < 0.6:
+        words.append(str(rng.choice(SIZES[thing.size])))
+    if thing.pattern != "solid" and rng.random() < 0.8:
+        words.append(str(rng.choice(PATTERNS[thing.pattern])))
+    # The usual name is usual.
+    names = SHAPES[thing.shape]
+    name = names[0] if rng.random() < 0.85 else str(rng.choice(names))
+    return " ".join([*words, thing.colour, PLURALS[name] if plural else name])

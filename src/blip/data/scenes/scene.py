@@ -1,0 +1,125 @@
+"""A scene: a background and some objects, placed so that what is said of them is never in doubt."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from blip.data.scenes.config import ScenesConfig
+
+CLEAR = 0.15
+"""How much further left (or up) an object must stand to be called so, as a share of the side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One object; its centre lies at `x`, `y` in shares of the side, from the upper left."""
+
+    shape: str
+    colour: str
+    size: str
+    pattern: str
+    x: float
+    y: float
+
+    @property
+    def look(self) -> tuple[str, str, str, str]:
+        """Everything but the place."""
+        return self.shape, self.colour, self.size, self.pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a picture shows, and all that can be said of it."""
+
+    background: str
+    things: tuple[Thing, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for KEY.json."""
+        return asdict(self) | {"things": [asdict(thing) for thing in self.things]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Scene":
+        """Undo `to_json`."""
+        return cls(data["background"], tuple(Thing(**thing) for thing in data["things"]))
+
+
+def relation_holds(kind: str, one: Thing, other: Thing) -> bool:
+    """Whether `one` stands left of, right of, above or below `other`, clearly."""
+    match kind:
+        case "left":
+            return one.x + CLEAR < other.x
+        case "right":
+            return other.x + CLEAR < one.x
+        case "above":
+            return one.y + CLEAR < other.y
+        case _:
+            return other.y + CLEAR < one.y
+
+
+def draw_scene(config: ScenesConfig, rng: np.random.Generator) -> Scene:
+    """Draw a scene: some different objects in a row or column, or a group of equal ones."""
+    background = str(rng.choice(config.backgrounds))
+    colours = tuple(c for c in config.colours if c != background)
+    if config.max_count > 1 and rng.random() < 0.25:
+        count = int(rng.integers(2, config.max_count + 1))
+        looks = [_look(config, colours, rng)] * count
+        places = _corners(count, rng)
+    else:
+        looks = _different(config, colours, int(rng.integers(1, config.max_objects + 1)), rng)
+        places = _line(len(looks), rng)
+    things = [
+        Thing(*look, x=round(float(x), 4), y=round(float(y), 4))
+        for look, (x, y) in zip(looks, places, strict=True)
+    ]
+    return Scene(background, tuple(things))
+
+
+def _look(
+    config: ScenesConfig, colours: tuple[str, ...], rng: np.random.Generator
+) -> tuple[str, str, str, str]:
+    # Plain objects are the rule; a pattern is something to be mentioned.
+    pattern = "solid"
+    others = [p for p in config.patterns if p != "solid"]
+    if others and ("solid" not in config.patterns or rng.random() < 0.4):
+        pattern = str(rng.choice(others))
+    return (
+        str(rng.choice(config.shapes)),
+        str(rng.choice(colours)),
+        str(rng.choice(config.sizes)),
+        pattern,
+    )
+
+
+def _different(
+    config: ScenesConfig, colours: tuple[str, ...], count: int, rng: np.random.Generator
+) -> list[tuple[str, str, str, str]]:
+    looks: list[tuple[str, str, str, str]] = []
+    while len(looks) < count:
+        look = _look(config, colours, rng)
+        # Objects that differ in size or pattern alone could not be told apart by name.
+        alike = any(look[:2] == known[:2] for known in looks)
+        if not alike or len(config.shapes) * len(colours) < count:
+            looks.append(look)
+    return looks
+
+
+def _line(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """Places side by side or one over the other, in random order."""
+    if count == 1:
+        return [tuple(rng.uniform(0.25, 0.75, 2))]
+    along = (np.arange(count) + 0.5) / count + rng.uniform(-0.03, 0.03, count)
+    across = 0.5 + rng.uniform(-0.2, 0.2) + rng.uniform(-0.05, 0.05, count)
+    order = rng.permutation(count)
+    places = list(zip(along[order], across[order], strict=True))
+    return places if rng.random() < 0.5 else [(y, x) for x, y in places]
+
+
+def _corners(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
+    cells = [(0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73)]
+    chosen = rng.permutation(4)[:count]
+    return [
+        (cells[i][0] + rng.uniform(-0.05, 0.05), cells[i][1] + rng.uniform(-0.05, 0.05))
+        for i in chosen
+    ]

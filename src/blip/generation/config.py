@@ -1,0 +1,40 @@
+"""How texts are searched for; loads no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """Decoding; lengths count all tokens, start token and prompt included, as the original does."""
+
+    kind: Literal["greedy", "beam", "nucleus"] = "beam"
+    beams: int = 3
+    """Beam search: hypotheses kept."""
+    length_penalty: float = 1.0
+    """Beam search: a sum of log-probabilities is divided by its length to this power."""
+    top_p: float = 0.9
+    """Nucleus: mass of the likeliest tokens that are drawn from (BLIP's CapFilt: 0.9)."""
+    temperature: float = 1.0
+    """Nucleus: logits are divided by it."""
+    min_length: int = 5
+    max_length: int = 20
+    repetition_penalty: float = 1.0
+    """Above 1 makes tokens that stand in the text already less likely (CTRL, Keskar et al. 2019)."""
+    prompt: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work."""
+        if self.beams < 1:
+            raise ValueError(f"beams must be positive, got {self.beams}")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p must lie in (0, 1], got {self.top_p}")
+        for name in ("temperature", "repetition_penalty"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.min_length <= self.max_length:
+            raise ValueError(
+                f"min_length must lie in 0..max_length ({self.max_length}), got {self.min_length}"
+            )
+        if self.max_length < 2:
+            raise ValueError(f"max_length must be at least 2, got {self.max_length}")

@@ -1,0 +1,44 @@
+"""What search calls, and the adjustments of logits that all kinds of search share."""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Decoder(Protocol):
+    """A language model that remembers what it was fed, row by row."""
+
+    def __call__(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocabulary"]:
+        """Read new tokens behind those fed before; logits after the last of them."""
+        ...
+
+    def reorder(self, index: Int[Tensor, " kept"]) -> None:
+        """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
+        ...
+
+
+def adjusted(
+    logits: Float[Tensor, "rows vocabulary"],
+    so_far: Int[Tensor, "rows length"],
+    *,
+    eos_id: int,
+    min_length: int,
+    repetition_penalty: float,
+) -> Float[Tensor, "rows vocabulary"]:
+    """Logits in float32 with repeated tokens made less likely and too early an end forbidden.
+
+    Raises ValueError where the model gave a logit that is not a number.
+    """
+    logits = logits.float()
+    if bool(logits.isnan().any()):
+        raise ValueError("the model gave logits that are not numbers; its weights are broken")
+    if repetition_penalty != 1.0:
+        seen = logits.gather(1, so_far)
+        fined = torch.where(seen < 0, seen * repetition_penalty, seen / repetition_penalty)
+        logits = logits.scatter(1, so_far, fined)
+    if so_far.shape[1] < min_length:
+        logits = logits.clone()
+        logits[:, eos_id] = -torch.inf
+    return logits
