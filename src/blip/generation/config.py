@@ -20,7 +20,7 @@ class SearchConfig:
     min_length: int = 5
     max_length: int = 20
     repetition_penalty: float = 1.0
-    """Above 1 makes tokens that stand in the text already less likely (CTRL, Keskar et al. 2019)."""
+    """Above 1 makes tokens that stand in the text already less likely (CTRL, Keskar 2019)."""
     prompt: str = ""
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ FILE_NAMES = (
     "DSC{:05d}",
     "img-{:06d}.png",
     "Screenshot {:04d}",
-    "P10{:05d}.jpeg",
+    "P{:05d}.jpeg",
 )
 OFFERS = (
     "Buy now! only $ {:d}.99 free shipping",
@@ -79,7 +79,7 @@ def _spoilt(
 def _swapped(
     scene: Scene, change: Callable[[str, np.random.Generator], str | None], rng: np.random.Generator
 ) -> str | None:
-    """A caption with one word changed so that it is understood and wrong; None if none was found."""
+    """A caption with one word changed so that it is understood and wrong, or None."""
     for _ in range(40):
         words = caption(scene, rng, WEB_FRAMES).split()
         for place in rng.permutation(len(words)):

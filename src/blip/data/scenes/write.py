@@ -44,9 +44,9 @@ def draw_sample(config: ScenesConfig, split: Split, number: int) -> tuple[Scene,
     return scene, Sample(f"{split}-{number:06d}", image, texts, meta, extension="png")
 
 
-def write_splits(config: ScenesConfig, folder: Path) -> dict[str, int]:
+def write_splits(config: ScenesConfig, folder: Path) -> dict[Split, int]:
     """Write `folder/{human,web,val,test}/*.tar`; returns the number of images of each."""
-    counts = {split: int(getattr(config, split)) for split in SPLITS}
+    counts: dict[Split, int] = {split: getattr(config, split) for split in SPLITS}
     with progress(sum(counts.values()), "draw scenes", "images") as bar:
         for split, count in counts.items():
 

@@ -1,0 +1,114 @@
+"""Pictures in, captions out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import assert_never
+
+import torch
+from torch import Tensor
+
+from blip.data.tokenizer import Tokenizer
+from blip.generation.beam import beam_search
+from blip.generation.config import SearchConfig
+from blip.generation.greedy import greedy
+from blip.generation.nucleus import nucleus
+from blip.inference.checkpoint import load_model
+from blip.inference.pixels import Picture, to_pixels
+from blip.model.blip import Blip
+from blip.model.decoding import DecodingSession
+from blip.nn.memory import ImageMemory
+
+
+class Captioner:
+    """Writes captions with a model's image-grounded decoder."""
+
+    def __init__(self, model: Blip, tokenizer: Tokenizer) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> "Captioner":
+        """Open a checkpoint; raises UsageError where there is none."""
+        loaded = load_model(path, device)
+        return cls(loaded.model, loaded.tokenizer)
+
+    def caption(
+        self,
+        images: Sequence[Picture],
+        search: SearchConfig | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        batch_size: int = 32,
+    ) -> list[str]:
+        """A caption for each picture; `seeds` (one each) decide what nucleus sampling draws."""
+        one_each = None if seeds is None else [[seed] for seed in seeds]
+        several = self.captions(images, 1, search, seeds=one_each, batch_size=batch_size)
+        return [texts[0] for texts in several]
+
+    def captions(
+        self,
+        images: Sequence[Picture],
+        count: int,
+        search: SearchConfig | None = None,
+        *,
+        seeds: Sequence[Sequence[int]] | None = None,
+        batch_size: int = 32,
+    ) -> list[list[str]]:
+        """`count` captions for each picture, which is encoded once.
+
+        `seeds` holds `count` numbers for each picture. Only nucleus sampling gives different ones.
+        """
+        search = search or SearchConfig()
+        if seeds is None:
+            seeds = [[image * count + n for n in range(count)] for image in range(len(images))]
+        texts: list[list[str]] = []
+        for start in range(0, len(images), batch_size):
+            stop = start + batch_size
+            texts += self._batch(images[start:stop], count, search, seeds[start:stop])
+        return texts
+
+    @torch.inference_mode()
+    def _batch(
+        self,
+        images: Sequence[Picture],
+        count: int,
+        search: SearchConfig,
+        seeds: Sequence[Sequence[int]],
+    ) -> list[list[str]]:
+        size, device = self.model.config.vision.image_size, self.model.temperature.device
+        states = self.model.encode_image(to_pixels(images, size, device))
+        memory = self.model.project_image(states, "causal")
+        prompt_ids = self.tokenizer.encode_prompt(search.prompt)
+        prompt = torch.tensor([prompt_ids], device=device)
+        found = iter(self._search(memory, prompt, count, search, [s for row in seeds for s in row]))
+        prefix = prompt_ids[1:]
+        return [
+            [self.tokenizer.decode([*prefix, *next(found)]).strip() for _ in range(count)]
+            for _ in images
+        ]
+
+    def _search(
+        self,
+        memory: ImageMemory,
+        prompt: Tensor,
+        count: int,
+        search: SearchConfig,
+        seeds: list[int],
+    ) -> Iterator[list[int]]:
+        images, eos = len(memory), self.tokenizer.sep_id
+        match search.kind:
+            case "nucleus":
+                session = DecodingSession(self.model, memory, copies=count)
+                rows = prompt.expand(images * count, -1)
+                yield from nucleus(session, rows, eos, search, seeds)
+                return
+            case "greedy":
+                session = DecodingSession(self.model, memory)
+                ids = greedy(session, prompt.expand(images, -1), eos, search)
+            case "beam":
+                session = DecodingSession(self.model, memory, copies=search.beams)
+                ids = beam_search(session, prompt.expand(images, -1), eos, search)
+            case _ as never:
+                assert_never(never)
+        for text in ids:
+            yield from [text] * count
