@@ -1,1 +1,1 @@
-"""BLIP: one vision-language model that understands and generates, and that cleans its own training data."""
+"""BLIP: one vision-language model that understands, generates and cleans its own data."""

@@ -1,4 +1,4 @@
-"""Contrast and matching together: the part that pre-training, filter and retrieval have in common."""
+"""Contrast and matching together: what pre-training, filter and retrieval have in common."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -61,7 +61,7 @@ class CaptionStep(nn.Module):
 
 
 class CaptionTask:
-    """What the training loop needs to know of captioner fine-tuning: there is no state but weights."""
+    """What the training loop needs to know of the captioner: no state but its weights."""
 
     def __init__(self, step: CaptionStep) -> None:
         self.step = step
@@ -90,7 +90,7 @@ def train(config: CaptionerConfig, out: Path) -> Path:
     loaded = load_model(config.init)
     prepare_folder(config, out, config.train.seed)
     step = CaptionStep(loaded.model, loaded.tokenizer, config.language, prompt=config.data.prompt)
-    run(CaptionTask(step), loaded.tokenizer, config.data, config.train, out)
+    run(CaptionTask(step), loaded.model, loaded.tokenizer, config.data, config.train, out)
     return out
 
 

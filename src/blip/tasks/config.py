@@ -37,7 +37,7 @@ class CaptionerConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilterConfig:
-    """Fine-tuning of a filter, or of a retrieval model, with ITC + ITM (BLIP, sections 3.3, 5.1)."""
+    """Fine-tuning of a filter, or of a retrieval model, with ITC + ITM (BLIP 3.3, 5.1)."""
 
     init: str
     """The pre-trained checkpoint."""

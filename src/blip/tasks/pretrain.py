@@ -82,7 +82,7 @@ def train(config: PretrainConfig, out: Path) -> Path:
     model = _start(config, tokenizer)
     step = PretrainStep(model, tokenizer, config.language)
     task = ContrastTask(step, Contrast(model, config.contrastive))
-    run(task, tokenizer, config.data, config.train, out)
+    run(task, model, tokenizer, config.data, config.train, out)
     return out
 
 

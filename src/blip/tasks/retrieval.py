@@ -61,7 +61,7 @@ def train(config: FilterConfig, out: Path) -> Path:
     prepare_folder(config, out, config.train.seed)
     step = RetrievalStep(loaded.model, loaded.tokenizer)
     task = ContrastTask(step, Contrast(loaded.model, config.contrastive))
-    run(task, loaded.tokenizer, config.data, config.train, out)
+    run(task, loaded.model, loaded.tokenizer, config.data, config.train, out)
     return out
 
 

@@ -11,6 +11,7 @@ from blip.data.loader import PairLoader
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError
 from blip.inference.checkpoint import save_model
+from blip.model.blip import Blip
 from blip.train.config import TrainConfig
 from blip.train.loop import fit
 from blip.train.task import Task
@@ -23,12 +24,18 @@ def prepare_folder(config: Any, out: Path, seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def run(task: Task, tokenizer: Tokenizer, data: DataConfig, config: TrainConfig, out: Path) -> None:
-    """Train `task` and leave its model in `out/checkpoint`.
+def run(
+    task: Task,
+    model: Blip,
+    tokenizer: Tokenizer,
+    data: DataConfig,
+    config: TrainConfig,
+    out: Path,
+) -> None:
+    """Train `task` and leave its `model` in `out/checkpoint`.
 
     Raises BlipError where the run was asked to stop before its end; the same call goes on.
     """
-    model = task.step.model
     result = fit(
         task,
         PairLoader(data, tokenizer),

@@ -1,0 +1,58 @@
+"""Texts of an image to verdicts; web and synthetic texts are scored in one call."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from blip.capfilt.models import MatchModel
+from blip.capfilt.record import BELOW_THRESHOLD, EMPTY_TEXT, MATCH, SCORE_NOT_FINITE
+from blip.data.captions import clean_caption
+
+DIGITS = 6
+"""Digits of a score that are kept; the verdict is made from the rounded score."""
+
+
+class Verdict(NamedTuple):
+    """What the filter says of a text."""
+
+    kept: bool
+    reason: str
+    itm_score: float | None = None
+    itc_cosine: float | None = None
+
+
+def judge(
+    matcher: MatchModel,
+    images: Sequence[Tensor],
+    texts: Sequence[Sequence[str]],
+    *,
+    threshold: float,
+) -> list[list[Verdict]]:
+    """A verdict for every text of every image (3, size, size).
+
+    Texts are cleaned as for training before they are scored; one of which nothing is left is not.
+    """
+    cleaned = [[clean_caption(text) for text in of_image] for of_image in texts]
+    wanted = [[text for text in of_image if text] for of_image in cleaned]
+    asked = [row for row, of_image in enumerate(wanted) if of_image]
+    scores: list[list[Verdict]] = [[] for _ in texts]
+    if asked:
+        found = matcher.score([images[row] for row in asked], [wanted[row] for row in asked])
+        for row, of_image in zip(asked, found, strict=True):
+            scores[row] = [_verdict(itm, itc, threshold) for itm, itc in of_image]
+    verdicts = []
+    for of_image, scored in zip(cleaned, scores, strict=True):
+        following = iter(scored)
+        empty = Verdict(kept=False, reason=EMPTY_TEXT)
+        verdicts.append([next(following) if text else empty for text in of_image])
+    return verdicts
+
+
+def _verdict(itm: float, itc: float, threshold: float) -> Verdict:
+    if not (math.isfinite(itm) and math.isfinite(itc)):
+        return Verdict(kept=False, reason=SCORE_NOT_FINITE)
+    itm, itc = round(itm, DIGITS), round(itc, DIGITS)
+    kept = itm >= threshold
+    return Verdict(kept, MATCH if kept else BELOW_THRESHOLD, itm, itc)

@@ -1,0 +1,44 @@
+"""Kept texts to samples of the output shard."""
+
+import json
+from collections.abc import Sequence
+
+from blip.capfilt.record import TextRecord
+from blip.data.sample import Sample
+from blip.data.shards import ShardWriter
+
+NOT_CARRIED = frozenset({"captions"})
+"""Keys of the input's KEY.json that would speak of other texts."""
+
+
+def write_kept(
+    writer: ShardWriter, sample: Sample, records: Sequence[TextRecord], texts: Sequence[str]
+) -> None:
+    """Write one sample for every kept record; `texts` are those of the records, in full.
+
+    KEY.json carries on what the input's held, and says where the text is from.
+    """
+    if sample.image is None:
+        return
+    carried = {name: value for name, value in sample.meta.items() if name not in NOT_CARRIED}
+    web = next((text for text, r in zip(texts, records, strict=True) if r.source == "web"), None)
+    for record, text in zip(records, texts, strict=True):
+        if not record.kept:
+            continue
+        origin = {
+            "key": record.key,
+            "source": record.source,
+            "itm_score": record.itm_score,
+            "itc_cosine": record.itc_cosine,
+            "captioner": record.captioner,
+            "filter": record.filter,
+            "seed": record.seed,
+            "original": web,
+        }
+        meta = _encodable({**carried, **origin})
+        writer.write(record.output_key, sample.image, sample.extension, text, meta)
+
+
+def _encodable(meta: dict[str, object]) -> dict[str, object]:
+    """Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks."""
+    return json.loads(json.dumps(meta, ensure_ascii=False).encode("utf-8", "replace"))

@@ -1,0 +1,159 @@
+"""What CapFilt notes down: of every text a record, of every shard an outcome."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+Source = Literal["web", "synthetic", "bad"]
+"""Where a text is from; `bad` stands for a sample that has no usable image, and so no texts."""
+
+MATCH = "match"
+BELOW_THRESHOLD = "below_threshold"
+EMPTY_TEXT = "empty_text"
+MISSING_TEXT = "missing_text"
+SCORE_NOT_FINITE = "score_not_finite"
+TEXT_FAULTS = frozenset({"text_not_utf8", "text_too_long", "broken_json"})
+"""Faults of a sample that leave its image usable."""
+
+TEXT_LIMIT = 1000
+"""Characters of a text that a record keeps; the output shard has the whole."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextRecord:
+    """One row of the ledger: a text that CapFilt looked at, or a bad sample."""
+
+    shard: str
+    key: str
+    """Of the sample in the input."""
+    source: Source
+    number: int
+    """Which of the sample's texts of this source, from 0."""
+    text: str
+    itm_score: float | None
+    """Probability of a match; None where the text was not scored."""
+    itc_cosine: float | None
+    kept: bool
+    reason: str
+    """`match` where kept, otherwise one word that says why not."""
+    captioner: str
+    """Fingerprint of the captioner's weights."""
+    filter: str
+    seed: int
+    error: str | None
+    """What was found wrong with the sample, in full."""
+
+    @property
+    def output_key(self) -> str:
+        """Key of the text in the output shard: KEY-web, KEY-web-1, KEY-synthetic-0, ..."""
+        if self.source == "web" and self.number == 0:
+            return f"{self.key}-web"
+        return f"{self.key}-{self.source}-{self.number}"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the samples and texts of a shard, or of a whole job.
+
+    `images == images_kept + images_dropped + images_bad`, always; an image is kept where one of its
+    texts is.
+    """
+
+    images: int = 0
+    images_kept: int = 0
+    images_dropped: int = 0
+    images_bad: int = 0
+    web_kept: int = 0
+    web_dropped: int = 0
+    synthetic_kept: int = 0
+    synthetic_dropped: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Records by reason, the bad samples among them."""
+
+    def add_sample(self, records: list[TextRecord]) -> None:
+        """Count a sample by the records of its texts (or by the one that says that it is bad)."""
+        self.images += 1
+        if any(record.source == "bad" for record in records):
+            self.images_bad += 1
+        elif any(record.kept for record in records):
+            self.images_kept += 1
+        else:
+            self.images_dropped += 1
+        for record in records:
+            self.reasons[record.reason] += 1
+            if record.source == "web":
+                self.web_kept += record.kept
+                self.web_dropped += not record.kept
+            elif record.source == "synthetic":
+                self.synthetic_kept += record.kept
+                self.synthetic_dropped += not record.kept
+
+    def add(self, other: "Counts") -> None:
+        """Count all that another counted."""
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.reasons.update(other.reasons)
+
+    @property
+    def texts_kept(self) -> int:
+        """Samples of the output."""
+        return self.web_kept + self.synthetic_kept
+
+    @property
+    def records(self) -> int:
+        """Rows of the ledger."""
+        return self.texts_kept + self.web_dropped + self.synthetic_dropped + self.images_bad
+
+    def check(self, samples: int) -> None:
+        """Assert that each of `samples` read is kept, dropped or bad, and that none is two."""
+        accounted = self.images_kept + self.images_dropped + self.images_bad
+        assert samples == self.images == accounted, (samples, self)
+        assert self.records == self.reasons.total(), self
+
+    def to_json(self) -> dict[str, object]:
+        """All counts, the reasons as a dictionary."""
+        numbers: dict[str, object] = {name: getattr(self, name) for name in _NUMBERS}
+        return {**numbers, "reasons": dict(sorted(self.reasons.items()))}
+
+    @classmethod
+    def from_json(cls, data: dict[str, object]) -> "Counts":
+        """What `to_json` wrote; raises KeyError or TypeError where it is something else."""
+        counts = cls(**{name: _integer(data[name]) for name in _NUMBERS})
+        reasons = data["reasons"]
+        if not isinstance(reasons, dict):
+            raise TypeError(f"reasons are {reasons!r}")
+        counts.reasons.update({str(name): _integer(number) for name, number in reasons.items()})
+        return counts
+
+
+_NUMBERS = (
+    "images",
+    "images_kept",
+    "images_dropped",
+    "images_bad",
+    "web_kept",
+    "web_dropped",
+    "synthetic_kept",
+    "synthetic_dropped",
+)
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"no count: {value!r}")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardOutcome:
+    """A finished shard."""
+
+    name: str
+    counts: Counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchDone:
+    """News from within a shard, for the progress bar."""
+
+    counts: Counts
