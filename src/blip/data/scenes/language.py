@@ -10,14 +10,13 @@ from blip.data.scenes.words import NUMBERS, PATTERNS, PLURALS, RELATIONS, SHAPES
 HUMAN_FRAMES = (
     "{}",
     "{}",
+    "{}",
+    "{}",
     "there {be} {}",
     "a picture of {}",
-    "a picture with {}",
-    "we see {}",
-    "this image shows {}",
     "a drawing of {}",
 )
-WEB_FRAMES = ("{}", "{}", "image of {}", "photo of {}", "stock image of {}", "{} picture")
+WEB_FRAMES = ("{}", "{}", "{}", "{}", "image of {}", "photo of {}", "{} picture")
 BACKGROUND_FRAMES = ("{} on a {} background", "{} against a {} background")
 
 Speaker = np.random.Generator
