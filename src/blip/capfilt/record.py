@@ -14,6 +14,8 @@ MISSING_TEXT = "missing_text"
 SCORE_NOT_FINITE = "score_not_finite"
 TEXT_FAULTS = frozenset({"text_not_utf8", "text_too_long", "broken_json"})
 """Faults of a sample that leave its image usable."""
+OF_TEXTS = TEXT_FAULTS | {MATCH, BELOW_THRESHOLD, EMPTY_TEXT, MISSING_TEXT, SCORE_NOT_FINITE}
+"""Reasons that speak of a text; all others speak of a bad sample."""
 
 TEXT_LIMIT = 1000
 """Characters of a text that a record keeps; the output shard has the whole."""
@@ -118,8 +120,9 @@ class Counts:
     @classmethod
     def from_json(cls, data: dict[str, object]) -> "Counts":
         """What `to_json` wrote; raises KeyError or TypeError where it is something else."""
-        counts = cls(**{name: _integer(data[name]) for name in _NUMBERS})
-        reasons = data["reasons"]
+        counts, reasons = cls(), data["reasons"]
+        for name in _NUMBERS:
+            setattr(counts, name, _integer(data[name]))
         if not isinstance(reasons, dict):
             raise TypeError(f"reasons are {reasons!r}")
         counts.reasons.update({str(name): _integer(number) for name, number in reasons.items()})

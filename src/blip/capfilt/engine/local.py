@@ -1,0 +1,186 @@
+"""Engines on this machine: in this process, or in processes of its own."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, final
+
+from blip.capfilt.engine.protocol import (
+    Done,
+    Failed,
+    Item,
+    MakeWorker,
+    News,
+    Outcome,
+    Result,
+    Worker,
+)
+from blip.errors import BlipError
+
+SECONDS_TO_STOP = 5.0
+
+
+@final
+class InlineEngine:
+    """One item after the other, in this process."""
+
+    def run(
+        self, items: Sequence[Item], make_worker: MakeWorker[Item, Result]
+    ) -> Iterator[Outcome[Item, Result]]:
+        """Do all items in their order."""
+        if not items:
+            return
+        worker = make_worker(0)
+        for item in items:
+            yield from _work(worker, item)
+
+
+@final
+class LocalEngine:
+    """Several processes; one that dies costs its item and is replaced."""
+
+    def __init__(self, workers: int) -> None:
+        """`workers` processes at most, fewer where there are fewer items."""
+        self.workers = workers
+
+    def run(
+        self, items: Sequence[Item], make_worker: MakeWorker[Item, Result]
+    ) -> Iterator[Outcome[Item, Result]]:
+        """Do all items; the processes are gone when the iterator ends or is closed."""
+        waiting = deque(items)
+        crew: dict[Connection, _Member] = {}
+        try:
+            for place in range(min(self.workers, len(waiting))):
+                _hire(crew, place, make_worker, waiting.popleft())
+            while crew:
+                for connection in wait(list(crew)):
+                    assert isinstance(connection, Connection)
+                    outcome = _hear(crew[connection])
+                    yield outcome
+                    if isinstance(outcome, News):
+                        continue
+                    member = crew[connection]
+                    if isinstance(outcome, Failed) and outcome.kind == "died":
+                        del crew[connection]
+                        member.stop()
+                        if waiting:
+                            _hire(crew, member.place, make_worker, waiting.popleft())
+                    elif waiting:
+                        member.give(waiting.popleft())
+                    else:
+                        del crew[connection]
+                        member.stop()
+        finally:
+            for member in crew.values():
+                member.process.terminate()
+            for member in crew.values():
+                member.stop()
+
+
+@dataclass(slots=True)
+class _Member:
+    """A worker process as its driver sees it."""
+
+    place: int
+    process: BaseProcess
+    connection: Connection
+    item: Any
+
+    def give(self, item: Any) -> None:
+        self.item = item
+        # Where it has died, the next receive says so and names the item.
+        with suppress(OSError):
+            self.connection.send(item)
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.join(SECONDS_TO_STOP)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _hire(crew: dict[Connection, _Member], place: int, make_worker: Any, item: Any) -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_serve, args=(theirs, make_worker, place), name=f"capfilt-{place}", daemon=True
+    )
+    process.start()
+    # Ours alone must stay open, so that the end of either side is heard by the other.
+    theirs.close()
+    member = _Member(place, process, ours, item)
+    crew[ours] = member
+    member.give(item)
+
+
+def _hear(member: _Member) -> Outcome[Any, Any]:
+    """The next thing that a worker says; its death, where it can say no more."""
+    try:
+        said = member.connection.recv()
+    except (EOFError, OSError):
+        member.process.join(SECONDS_TO_STOP)
+        return Failed(member.item, "died", f"its process ended, {_ending(member.process.exitcode)}")
+    if isinstance(said, BlipError):
+        raise said
+    return said
+
+
+def _ending(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit status {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+
+def _serve(connection: Connection, make_worker: MakeWorker[Any, Any], place: int) -> None:
+    """Life of a worker process: make a worker, then do what comes until nothing comes."""
+    # Ctrl-C reaches the whole group; the driver alone answers it, and stops us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        try:
+            worker = make_worker(place)
+        except Exception as error:
+            connection.send(error if isinstance(error, BlipError) else BlipError(_one_line(error)))
+            return
+        while True:
+            item = connection.recv()
+            for outcome in _work(worker, item):
+                connection.send(outcome)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _work(worker: Worker[Item, Result], item: Item) -> Iterator[Outcome[Item, Result]]:
+    steps = worker(item)
+    while True:
+        try:
+            news = next(steps)
+        except StopIteration as end:
+            yield Done(item, end.value)
+            return
+        # Whatever goes wrong with an item is the pipeline's to judge.
+        except Exception as error:
+            yield Failed(item, "raised", _one_line(error), isinstance(error, BlipError))
+            return
+        yield News(item, news)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, BlipError) else f"{type(error).__name__}: {text}"

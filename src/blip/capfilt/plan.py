@@ -1,0 +1,131 @@
+"""Which shards are to be done, and which are done already: by content, never by number."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blip.capfilt.ledger import count_rows
+from blip.capfilt.record import Counts
+from blip.capfilt.shard import Layout, Settings, ShardTask, describe_input, describe_output
+from blip.data.shards import expand
+from blip.errors import BlipError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The shards of a job."""
+
+    tasks: list[ShardTask]
+    """All of them, in their order."""
+    done: dict[str, Counts]
+    """Counts of the finished ones by name."""
+
+    @property
+    def waiting(self) -> list[ShardTask]:
+        """Shards that are to be done."""
+        return [task for task in self.tasks if task.name not in self.done]
+
+
+def make_plan(data: Iterable[str], layout: Layout, settings: Settings) -> Plan:
+    """Look at input and output.
+
+    A shard is done where its marker stands, was written for the same input and settings, and its
+    files are there. An input that changed is done again; new ones are done as well. Raises
+    UsageError where the output was made with other settings, or from shards no longer named.
+    """
+    tasks = name_shards(expand(data))
+    markers = {
+        path.stem: _read_marker(path)
+        for path in sorted(layout.marker("*").parent.glob("*"))
+        if path.suffix == ".json"
+    }
+    names = {task.name for task in tasks}
+    strange = sorted(markers.keys() - names)
+    if strange:
+        raise UsageError(
+            f"{layout.out} holds {len(strange)} shards that --data does not name, first "
+            f"{strange[0]!r}; name all shards of the first run, or choose another --out"
+        )
+    done = {}
+    for task in tasks:
+        marker = markers.get(task.name)
+        if marker is None:
+            continue
+        _check_settings(layout, marker, settings)
+        if _is_current(marker, task, layout):
+            done[task.name] = Counts.from_json(marker["counts"])
+    return Plan(tasks, done)
+
+
+def name_shards(paths: Sequence[Path]) -> list[ShardTask]:
+    """A name for each shard: its file's, with as many folders before it as tell all apart."""
+    absolute = list(dict.fromkeys(Path(os.path.abspath(path)) for path in paths))
+    longest = max((len(path.parts) for path in absolute), default=0)
+    for depth in range(1, longest + 1):
+        names = ["-".join((*path.parts[-depth:-1], path.stem)) for path in absolute]
+        if len(set(names)) == len(names):
+            return [
+                ShardTask(name=name.replace("/", ""), path=str(path))
+                for name, path in zip(names, absolute, strict=True)
+            ]
+    raise UsageError("two shards of --data have names that cannot be told apart; rename one")
+
+
+def check_whole(tasks: Sequence[ShardTask], layout: Layout, counts: dict[str, Counts]) -> None:
+    """Assert that every shard is accounted for and its ledger has a row for all it counted."""
+    assert {task.name for task in tasks} == counts.keys()
+    for name, of_shard in counts.items():
+        of_shard.check(of_shard.images)
+        rows = count_rows(layout.ledger(name))
+        if rows != of_shard.records:
+            raise BlipError(
+                f"{layout.ledger(name)} has {rows} rows where {of_shard.records} were written; "
+                f"delete {layout.marker(name)} to have the shard done again"
+            )
+
+
+def _read_marker(path: Path) -> dict[str, Any] | None:
+    """None where it is none of ours: its shard is then done again."""
+    try:
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        Counts.from_json(marker["counts"])
+        return marker if marker.keys() >= {"input", "output", "settings"} else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _check_settings(layout: Layout, marker: dict[str, Any], settings: Settings) -> None:
+    before, now = marker["settings"], json.loads(json.dumps(settings.to_json()))
+    changed = [
+        f"{name} {_short(before.get(name))} (now {_short(now.get(name))})"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise UsageError(
+            f"{layout.out} was made with {', '.join(changed)}; choose another --out, or remove it"
+        )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} {entry}" for name, entry in value.items()) + "}"
+    return str(value)
+
+
+def _is_current(marker: dict[str, Any], task: ShardTask, layout: Layout) -> bool:
+    try:
+        if describe_output(layout, task.name) != marker["output"]:
+            return False
+        status, known = os.stat(task.path), marker["input"]
+        if status.st_size != known["bytes"]:
+            return False
+        # Reading terabytes only to see that nothing changed would make going on slow.
+        if status.st_mtime_ns == known["modified_ns"]:
+            return True
+        return describe_input(Path(task.path))["fingerprint"] == known["fingerprint"]
+    except (OSError, KeyError, TypeError):
+        return False

@@ -1,0 +1,113 @@
+"""What a running job hears from its engine: counts, failures, and reasons to stop."""
+
+from collections.abc import Generator, Iterator
+from typing import Any, final
+
+from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.engine.protocol import Done, Engine, Failed, MakeWorker, News
+from blip.capfilt.record import OF_TEXTS, BatchDone, Counts, ShardOutcome
+from blip.capfilt.shard import ShardTask
+from blip.errors import BlipError
+from blip.log import Progress, say
+
+FAILURES = 8
+"""Failed shards in a row after which the job stops."""
+SAMPLES_BEFORE_JUDGING = 1000
+"""Samples that must have been read before `max_bad` may stop the job half way."""
+
+
+@final
+class Tally:
+    """Hears an engine's outcomes, shows them, and stops the job where it makes no sense."""
+
+    def __init__(self, config: CapFiltConfig, bar: Progress, counts: dict[str, Counts]) -> None:
+        self.config, self.bar, self.counts = config, bar, counts
+        self.failed: list[Failed[ShardTask]] = []
+        self.in_a_row = 0
+        self.finished = _sum(counts)
+        self.seen = _sum(counts)
+        """With the batches of shards that are not finished."""
+
+    def listen(
+        self,
+        engine: Engine,
+        tasks: list[ShardTask],
+        make_worker: MakeWorker[ShardTask, ShardOutcome],
+    ) -> None:
+        """Run the tasks to their end."""
+        outcomes = engine.run(tasks, make_worker)
+        try:
+            for outcome in outcomes:
+                match outcome:
+                    case News(value=BatchDone(counts=news)):
+                        self.seen.add(news)
+                        self.bar.advance(news.images, **_shares(self.seen))
+                    case Done(item=item, result=ShardOutcome(counts=of_shard)):
+                        self._finish(item, of_shard)
+                    case Failed():
+                        self._fail(outcome)
+                    case _:
+                        raise AssertionError(f"an engine said {outcome!r}")
+        finally:
+            _close(outcomes)
+
+    def _finish(self, item: ShardTask, of_shard: Counts) -> None:
+        self.in_a_row = 0
+        self.counts[item.name] = of_shard
+        self.finished.add(of_shard)
+        judge_bad(self.finished, self.config, at_end=False)
+
+    def _fail(self, failure: Failed[ShardTask]) -> None:
+        say(f"capfilt: shard {failure.item.name}: {failure.error}")
+        self.failed.append(failure)
+        self.in_a_row += 1
+        if failure.fatal or self.in_a_row >= FAILURES:
+            raise BlipError(tell_failures(self.failed))
+
+
+def _sum(counts: dict[str, Counts]) -> Counts:
+    total = Counts()
+    for of_shard in counts.values():
+        total.add(of_shard)
+    return total
+
+
+def _shares(counts: Counts) -> dict[str, str]:
+    """What the bar shows: of each source, how much was kept."""
+    shares = {}
+    for source in ("web", "synthetic"):
+        kept, dropped = getattr(counts, f"{source}_kept"), getattr(counts, f"{source}_dropped")
+        if kept + dropped:
+            shares[f"{source}_kept"] = f"{kept / (kept + dropped):.0%}"
+    if counts.images_bad:
+        shares["bad"] = str(counts.images_bad)
+    return shares
+
+
+def judge_bad(counts: Counts, config: CapFiltConfig, *, at_end: bool) -> None:
+    """Raises BlipError where more of the samples are bad than `max_bad` allows."""
+    most = config.bad_share
+    if most is None or not (at_end or counts.images >= SAMPLES_BEFORE_JUDGING):
+        return
+    if counts.images_bad > most * counts.images:
+        worst = [f"{why} {n}" for why, n in counts.reasons.most_common() if why not in OF_TEXTS]
+        raise BlipError(
+            f"{counts.images_bad} of {counts.images} samples are bad, more than max_bad "
+            f"{config.max_bad} ({', '.join(worst[:4])}); {config.out}/ledger names each"
+        )
+
+
+def tell_failures(failed: list[Failed[ShardTask]]) -> str:
+    """One line: the first shard, why, and how to go on."""
+    first = failed[0]
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return (
+        f"shard {first.item.name} ({first.item.path}){more} could not be done: {first.error}; "
+        "the same command does what is left"
+    )
+
+
+def _close(outcomes: Iterator[Any]) -> None:
+    """Stop what an engine still does; an iterator that is no generator has nothing to stop."""
+    if isinstance(outcomes, Generator):
+        outcomes.close()

@@ -1,0 +1,136 @@
+"""`blip capfilt`: clean image-text shards with a captioner and a filter."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blip.capfilt.config import CapFiltConfig
+    from blip.capfilt.pipeline import Summary
+
+HELP = "write a caption for every image of some shards, then drop all texts that do not match"
+EXAMPLES = """\
+examples:
+  blip capfilt --captioner runs/captioner --filter runs/filter --data 'web/*.tar' --out clean
+  blip capfilt --captioner C --filter F --data 'web/{00000..00099}.tar' --out clean --workers 8
+  blip capfilt --captioner C --filter F --data web --out clean --search beam --captions 0
+  blip capfilt clean/config.json --out clean-strict --threshold 0.8
+
+A job that was stopped, or killed, goes on with the same command, to the same bytes.
+OUT/shards has a sample for every kept text, OUT/ledger a row for every text and bad sample,
+OUT/report.html shows both, OUT/summary.json has the totals."""
+
+_SEARCH = {
+    "search": "kind",
+    "beams": "beams",
+    "top_p": "top_p",
+    "temperature": "temperature",
+    "min_length": "min_length",
+    "max_length": "max_length",
+    "repetition_penalty": "repetition_penalty",
+    "prompt": "prompt",
+}
+"""Options that belong to the search, and the field of each."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; a config.json may give any of them, and what is typed wins."""
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="config.json of a job")
+    job = parser.add_argument_group("the job")
+    job.add_argument("--captioner", metavar="CKPT", help="checkpoint or run folder")
+    job.add_argument("--filter", metavar="CKPT", help="checkpoint or run folder (ITC + ITM)")
+    job.add_argument(
+        "--data", nargs="+", metavar="SHARDS", help=".tar files, folders, globs, brace ranges"
+    )
+    job.add_argument("--out", metavar="DIR", help="folder for shards, ledger and report")
+    job.add_argument(
+        "--threshold", type=float, metavar="T", help="least match probability kept (0.5)"
+    )
+    job.add_argument("--seed", type=int, metavar="S", help="of the sampled captions (0)")
+    job.add_argument(
+        "--captions", type=int, metavar="N", help="synthetic texts an image (1); 0 only filters"
+    )
+    job.add_argument(
+        "--max-bad", metavar="SHARE", help="stop if more samples are bad, such as 5%% (never)"
+    )
+    place = parser.add_argument_group("where")
+    place.add_argument("--workers", type=int, metavar="N", help="processes (one a CPU, or a GPU)")
+    place.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
+    place.add_argument("--batch-size", type=int, metavar="N", help="images at a time (32)")
+    search = parser.add_argument_group("how captions are written")
+    search.add_argument("--search", choices=("nucleus", "beam", "greedy"), help="(nucleus)")
+    search.add_argument("--top-p", type=float, metavar="P", help="nucleus: mass drawn from (0.9)")
+    search.add_argument("--temperature", type=float, metavar="T", help="nucleus (1.0)")
+    search.add_argument("--beams", type=int, metavar="N", help="beam: hypotheses (3)")
+    search.add_argument(
+        "--min-length", type=int, metavar="N", help="in tokens, start and prompt included (5)"
+    )
+    search.add_argument("--max-length", type=int, metavar="N", help="likewise (20)")
+    search.add_argument("--repetition-penalty", type=float, metavar="P", help="(1.0, none)")
+    search.add_argument("--prompt", metavar="TEXT", help="start of every caption")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the job; 130 where it was interrupted."""
+    config = read_config(args)
+    from blip.capfilt.pipeline import run as run_job
+    from blip.log import say
+
+    try:
+        summary = run_job(config)
+    except KeyboardInterrupt:
+        say(f"\nstopped; finished shards are kept in {config.out}, the same command goes on")
+        return 130
+    sys.stdout.write(tell(summary))
+    return 0
+
+
+def read_config(args: argparse.Namespace) -> "CapFiltConfig":
+    """The configuration that file and options describe; raises UsageError."""
+    from blip.capfilt.config import NUCLEUS, CapFiltConfig
+    from blip.config import strict
+    from blip.errors import UsageError
+
+    data: Any = strict.load_json(Path(args.config)) if args.config else {}
+    if not isinstance(data, dict):
+        raise UsageError(f"{args.config} must hold a JSON object")
+    typed = {name: value for name, value in vars(args).items() if value is not None}
+    names = ("captioner", "filter", "data", "out", "threshold", "seed", "captions", "max_bad")
+    for name in (*names, "workers", "device", "batch_size"):
+        if name in typed:
+            data[name] = typed[name]
+    search = {field: typed[name] for name, field in _SEARCH.items() if name in typed}
+    base = data.get("search", {})
+    if isinstance(base, dict):
+        data["search"] = {**strict.to_json(NUCLEUS), **base, **search}
+    missing = [name for name in ("captioner", "filter", "data", "out") if name not in data]
+    if missing:
+        options = ", ".join(f"--{name}" for name in missing)
+        raise UsageError(f"{options} missing: give it, or a config.json that has it")
+    return strict.from_json(CapFiltConfig, data)
+
+
+def tell(summary: "Summary") -> str:
+    """The totals of a job as text."""
+    counts = summary.counts
+    rows = [
+        ("images", counts.images, ""),
+        ("  kept", counts.images_kept, "with a text or more"),
+        ("  dropped", counts.images_dropped, "no text matched"),
+        ("  bad", counts.images_bad, "the ledger says why"),
+        ("web texts kept", counts.web_kept, _of(counts.web_kept, counts.web_dropped)),
+        (
+            "synthetic texts kept",
+            counts.synthetic_kept,
+            _of(counts.synthetic_kept, counts.synthetic_dropped),
+        ),
+    ]
+    lines = [f"{name:<22}{number:>10}  {note}".rstrip() for name, number, note in rows]
+    lines += [f"shards   {summary.out}/shards", f"ledger   {summary.out}/ledger"]
+    lines += [f"report   {summary.out}/report.html"]
+    return "\n".join(lines) + "\n"
+
+
+def _of(kept: int, dropped: int) -> str:
+    return f"{kept / (kept + dropped):.1%} of {kept + dropped}" if kept + dropped else ""

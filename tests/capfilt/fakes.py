@@ -1,0 +1,145 @@
+"""Models that read pictures by their mean colour: quick, exact, and without weights."""
+
+import io
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from blip.capfilt.models import Models, Score
+from blip.data.shards import ShardWriter
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+NAMES = tuple(COLOURS)
+
+
+def picture(colour: str, kind: str = "PNG", size: int = 24) -> bytes:
+    pixels = np.full((size, size, 3), COLOURS[colour], np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def colour_of(image: Tensor) -> str:
+    return NAMES[int(image.mean(dim=(1, 2)).argmax())]
+
+
+@dataclass(frozen=True)
+class FakeCaptioner:
+    """Names the colour; an odd seed makes it name the next one."""
+
+    image_size: int = 8
+
+    def caption(self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]) -> list[list[str]]:
+        texts = []
+        for image, of_image in zip(images, seeds, strict=True):
+            true = NAMES.index(colour_of(image))
+            texts.append([f" a {NAMES[(true + seed % 2) % 3]} square {seed}" for seed in of_image])
+        return texts
+
+
+@dataclass(frozen=True)
+class FakeFilter:
+    """0.9 where the colour is named, 0.1 otherwise."""
+
+    image_size: int = 16
+
+    def score(self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]) -> list[list[Score]]:
+        assert all(image.shape == (3, 16, 16) for image in images)
+        assert all(texts), "a picture without texts was sent to the filter"
+        return [
+            [Score(0.9, 0.5) if colour_of(image) in t.split() else Score(0.1, -0.25) for t in row]
+            for image, row in zip(images, texts, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class FakeModels:
+    """A source of fakes; `deadly` kills its process at a shard's first batch, once or always."""
+
+    captioner: str = "fake-captioner"
+    filter: str = "fake-filter"
+    deadly: str | None = None
+    """Folder of a file that says whether the process has been killed before."""
+    times: int = 1
+    workers: int = 1
+
+    def fingerprints(self) -> tuple[str, str]:
+        return self.captioner, self.filter
+
+    def default_workers(self) -> int:
+        return self.workers
+
+    def load(self, place: int) -> Models:
+        assert torch.get_num_threads() == 1
+        captioner = FakeCaptioner()
+        if self.deadly is not None:
+            return Models(DeadlyCaptioner(captioner, Path(self.deadly), self.times), FakeFilter())
+        return Models(captioner, FakeFilter())
+
+
+@dataclass(frozen=True)
+class DeadlyCaptioner:
+    """Kills its process `times` times, as the out-of-memory killer does."""
+
+    inner: FakeCaptioner
+    folder: Path
+    times: int
+
+    @property
+    def image_size(self) -> int:
+        return self.inner.image_size
+
+    def caption(self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]) -> list[list[str]]:
+        killed = len(list(self.folder.iterdir()))
+        if killed < self.times:
+            (self.folder / f"{killed}-{os.getpid()}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.inner.caption(images, seeds)
+
+
+@dataclass(frozen=True)
+class BrokenModels:
+    """A source whose models cannot be loaded."""
+
+    def fingerprints(self) -> tuple[str, str]:
+        return "a", "b"
+
+    def default_workers(self) -> int:
+        return 2
+
+    def load(self, place: int) -> Models:
+        raise RuntimeError("no such weights")
+
+
+def web_shard(path: Path, numbers: range) -> None:
+    """Squares; every third web text is wrong, every fifth empty."""
+    with ShardWriter(path) as writer:
+        for number in numbers:
+            colour = NAMES[number % 3]
+            said = colour if number % 3 else NAMES[(number + 1) % 3]
+            text = "" if number % 5 == 0 else f"Buy a {said} square!"
+            writer.write(f"{number:06d}", picture(colour), "png", text, {"url": f"u{number}"})
+
+
+def web_data(folder: Path, shards: int = 3, samples: int = 7) -> Path:
+    for number in range(shards):
+        start = number * samples
+        web_shard(folder / f"{number:05d}.tar", range(start, start + samples))
+    return folder
+
+
+def output_bytes(out: Path) -> dict[str, bytes]:
+    """All files that a job leaves, without timings and the configuration."""
+    left_out = {"timing.json", "config.json", ".lock"}
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name not in left_out
+    }

@@ -1,0 +1,195 @@
+"""One shard, sound or not: every sample is accounted for."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from blip.capfilt.config import NUCLEUS
+from blip.capfilt.ledger import SCHEMA, count_rows, encode_ledger, read_ledger, read_rows
+from blip.capfilt.models import Models
+from blip.capfilt.record import BatchDone, ShardOutcome, TextRecord
+from blip.capfilt.shard import Layout, Settings, ShardTask, process_shard
+from blip.data.shards import read_shard
+from blip.errors import BlipError
+
+from .fakes import FakeCaptioner, FakeFilter, picture, web_shard
+
+SETTINGS = Settings(
+    captioner="c", filter="f", threshold=0.5, seed=0, captions=1, search=NUCLEUS, batch_size=4
+)
+
+
+def process(path: Path, out: Path, **changed) -> tuple[ShardOutcome, list[TextRecord]]:
+    settings = Settings(
+        **{**{name: getattr(SETTINGS, name) for name in Settings.__slots__}, **changed}
+    )
+    task, layout = ShardTask(name="s", path=str(path)), Layout(out)
+    steps = process_shard(task, layout, settings, Models(FakeCaptioner(), FakeFilter()))
+    while True:
+        try:
+            assert isinstance(next(steps), BatchDone)
+        except StopIteration as end:
+            return end.value, list(read_ledger(layout.ledger("s")))
+
+
+def tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_every_text_is_in_the_ledger_and_every_kept_one_in_the_shard(tmp_path):
+    web_shard(tmp_path / "in.tar", range(10))
+    outcome, ledger = process(tmp_path / "in.tar", tmp_path / "out")
+    assert outcome.counts.images == 10
+    assert [r.source for r in ledger] == ["web", "synthetic"] * 10
+    by_place = {(r.key, r.source): r for r in ledger}
+    assert by_place["000000", "web"].reason == "empty_text"
+    assert by_place["000001", "web"].reason == "match"
+    assert by_place["000003", "web"].reason == "below_threshold"
+    assert by_place["000003", "web"].text == "Buy a green square!"
+    written = list(read_shard(tmp_path / "out/shards/s.tar"))
+    assert [s.key for s in written] == [r.output_key for r in ledger if r.kept]
+    assert [s.texts[0] for s in written] == [r.text for r in ledger if r.kept]
+    assert count_rows(tmp_path / "out/ledger/s.parquet") == 20
+
+
+def test_bad_data_is_named_and_the_rest_goes_through(tmp_path):
+    jpeg = picture("red", "JPEG", size=64)
+    path = tar(
+        tmp_path / "in.tar",
+        [
+            ("whole.jpg", jpeg),
+            ("whole.txt", b"a red thing"),
+            ("cut.jpg", jpeg[: len(jpeg) // 2]),
+            ("cut.txt", b"red"),
+            ("text.jpg", b"this is no picture"),
+            ("text.txt", b"red"),
+            ("mute.jpg", jpeg),
+            ("mute.txt", b"   "),
+            ("blind.txt", b"a red thing"),
+            ("latin.jpg", jpeg),
+            ("latin.txt", b"caf\xe9 red"),
+            ("long.jpg", jpeg),
+            ("long.txt", b"red " * 100_000),
+            ("bare.jpg", jpeg),
+            ("zero.jpg", b""),
+            ("../up.jpg", jpeg),
+            ("k" * 230 + ".jpg", jpeg),
+            ("json.jpg", jpeg),
+            ("json.txt", b"red"),
+            ("json.json", b"{"),
+            ("whole.jpg", jpeg),
+            ("whole.txt", b"a red thing"),
+            ("torn.jpg", jpeg),
+        ],
+    )
+    with tarfile.open(path) as archive:
+        end = archive.getmember("torn.jpg").offset_data + 100
+    with path.open("r+b") as file:
+        file.truncate(end)
+    outcome, ledger = process(path, tmp_path / "out")
+    web = {r.key: r.reason for r in ledger if r.source == "web"}
+    assert web.items() >= {
+        ("whole", "match"),
+        ("mute", "empty_text"),
+        ("latin", "text_not_utf8"),
+        ("long", "match"),
+        ("bare", "missing_text"),
+        ("json", "match"),
+    }
+    bad = {(r.key[:9], r.reason) for r in ledger if r.source == "bad"}
+    assert bad >= {
+        ("cut", "truncated_image"),
+        ("text", "not_an_image"),
+        ("blind", "missing_image"),
+        ("zero", "empty_file"),
+        ("../up.jpg", "unsafe_name"),
+        ("kkkkkkkkk", "key_too_long"),
+        ("whole", "duplicate_key"),
+    }
+    assert any(reason == "torn_tar" for _, reason in bad)
+    synthetic = {r.key for r in ledger if r.source == "synthetic"}
+    assert synthetic == {"whole", "mute", "latin", "long", "bare", "json"}
+    assert max(len(r.text) for r in ledger) == 1000
+    counts = outcome.counts
+    assert counts.images == counts.images_kept + counts.images_dropped + counts.images_bad
+    assert counts.images_bad == sum(r.source == "bad" for r in ledger)
+    kept = {s.key: s for s in read_shard(tmp_path / "out/shards/s.tar")}
+    assert len(kept["long-web"].texts[0]) == 399_999
+    assert not any("up" in str(p) for p in tmp_path.rglob("*"))
+
+
+def test_captions_zero_only_filters_and_three_write_three(tmp_path):
+    web_shard(tmp_path / "in.tar", range(3))
+    _, ledger = process(tmp_path / "in.tar", tmp_path / "a", captions=0)
+    assert {r.source for r in ledger} == {"web"}
+    _, ledger = process(tmp_path / "in.tar", tmp_path / "b", captions=3)
+    assert [r.output_key for r in ledger[1:4]] == [f"000000-synthetic-{n}" for n in range(3)]
+
+
+def test_several_captions_of_the_input_are_all_judged(tmp_path):
+    members = [("a.png", picture("red")), ("a.json", b'{"captions": ["red", "blue", "a red"]}')]
+    _, ledger = process(tar(tmp_path / "in.tar", members), tmp_path / "out", captions=0)
+    assert [(r.output_key, r.kept) for r in ledger] == [
+        ("a-web", True),
+        ("a-web-1", False),
+        ("a-web-2", True),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar at all" * 100])
+def test_a_file_that_is_no_shard_is_one_bad_sample_or_none(tmp_path, content):
+    (tmp_path / "in.tar").write_bytes(content)
+    outcome, ledger = process(tmp_path / "in.tar", tmp_path / "out")
+    assert [r.reason for r in ledger] == ["torn_tar"] * outcome.counts.images
+    assert list(read_shard(tmp_path / "out/shards/s.tar")) == []
+
+
+def test_odd_texts_and_keys_are_spelt_so_that_files_can_hold_them(tmp_path):
+    members = [
+        ("\udcff.png", picture("red")),
+        ("\udcff.json", b'{"captions": ["red \\ud800 \\u0000"]}'),
+        ("\ud55c\uad6d\uc5b4/a.png", picture("red")),
+        ("\ud55c\uad6d\uc5b4/a.txt", "\ube68\uac04 red".encode()),
+    ]
+    _, ledger = process(tar(tmp_path / "in.tar", members), tmp_path / "out", captions=0)
+    assert [(r.key, r.text) for r in ledger] == [
+        ("\\udcff", "red \\ud800"),
+        ("\ud55c\uad6d\uc5b4/a", "\ube68\uac04 red"),
+    ]
+    keys = [s.key for s in read_shard(tmp_path / "out/shards/s.tar")]
+    assert keys == ["\\udcff-web", "\ud55c\uad6d\uc5b4/a-web"]
+
+
+def test_a_missing_shard_is_an_error_and_not_bad_data(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        process(tmp_path / "none.tar", tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.json"))
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    web_shard(tmp_path / "in.tar", range(3))
+    monkeypatch.setattr("blip.capfilt.shard.write_atomically", full)
+    with pytest.raises(BlipError, match="No space left on device; make room"):
+        process(tmp_path / "in.tar", tmp_path / "out")
+    left = [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert left == ["s.tar"], "the shard stands, without a marker it is done again"
+
+
+def test_the_ledger_keeps_what_it_is_given(tmp_path):
+    web_shard(tmp_path / "in.tar", range(4))
+    _, ledger = process(tmp_path / "in.tar", tmp_path / "out")
+    assert encode_ledger(ledger) == (tmp_path / "out/ledger/s.parquet").read_bytes()
+    assert encode_ledger([])
+    rows = list(read_rows([tmp_path / "out/ledger/s.parquet"], ["key", "kept"]))
+    assert rows[0] == {"key": "000000", "kept": False}
+    assert tuple(SCHEMA.names) == TextRecord.__slots__
