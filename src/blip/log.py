@@ -1,6 +1,7 @@
 """What a run tells: lines and a progress bar for people, metrics.jsonl for machines."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 SECONDS_BETWEEN_LINES = 10.0
+LINES_ONLY = "BLIP_LINES"
+"""Environment variable: where it is set, progress comes as lines even on a terminal."""
 
 
 def say(text: str) -> None:
@@ -91,7 +94,7 @@ def progress(
     total: int | None, description: str, unit: str = "steps", done: int = 0
 ) -> Iterator[Progress]:
     """A bar on a terminal, a line every ten seconds elsewhere; both on stderr."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and LINES_ONLY not in os.environ:
         bar = _Bar(total, description, unit, done)
         with bar.bar:
             yield bar

@@ -12,7 +12,6 @@ from blip.data.captions import clean_caption
 from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
-from blip.errors import BlipError
 
 NAMED = 1000
 """How many bad samples are kept by name; all are counted."""
@@ -57,17 +56,12 @@ class PairIndex:
     def open(cls, patterns: Iterable[str], first_id: int = 0) -> "PairIndex":
         """Read shards through once; images are numbered from `first_id`.
 
-        A picture is checked by decoding it here, so that training never meets a broken one. Raises
-        BlipError where no sound pair is left.
+        A picture is checked by decoding it here, so that training never meets a broken one.
         """
         index = cls(first_id=first_id)
-        patterns = list(patterns)
         for shard in expand(patterns):
             for sample in read_shard(shard):
                 index._add(shard, sample)
-        if not index.texts:
-            reasons = ", ".join(f"{reason} {count}" for reason, count in index.bad.items())
-            raise BlipError(f"no sound pair in {', '.join(patterns)} ({reasons or 'empty'})")
         return index
 
     def _add(self, shard: Path, sample: Sample) -> None:

@@ -56,6 +56,11 @@ class PairLoader:
             first_id = indices[-1].next_id if indices else 0
             indices.append(PairIndex.open(source.shards, first_id))
         self.config = config
+        for source, index in zip(config.sources, indices, strict=True):
+            if not len(index):
+                say(f"source {source.name} has no sound pair: {dict(index.bad) or 'it is empty'}")
+        if not any(map(len, indices)):
+            raise BlipError("no sound pair to train on")
         self.mixture = Mixture(
             [len(index) for index in indices], [s.weight for s in config.sources], config.seed
         )

@@ -37,7 +37,7 @@ def train_pixels(image: Image.Image, config: ImageConfig, rng: np.random.Generat
 
 def normalise(pixels: np.ndarray) -> Float[Tensor, "batch 3 height width"]:
     """`(batch, height, width, 3)` uint8 to float32 of mean 0 and deviation 1 (CLIP's figures)."""
-    batch = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
+    batch = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 255
     return (batch - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 

@@ -60,3 +60,13 @@ class RetrievalEvaluationConfig:
         for name in ("candidates", "max_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerConfig:
+    """Where a tokenizer comes from: a file or the hub, or else the texts of some shards."""
+
+    source: str | None
+    texts: tuple[str, ...]
+    """Shards to learn from; read only without `source`."""
+    vocabulary_size: int

@@ -1,0 +1,232 @@
+"""The main job: pre-train, fine-tune captioner and filter, CapFilt, pre-train on what is left."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from blip.capfilt.config import CapFiltConfig
+from blip.config.strict import load_json, save, to_json
+from blip.data.config import DataConfig, SourceConfig
+from blip.data.scenes.config import ScenesConfig
+from blip.data.scenes.write import SPLITS
+from blip.data.shards import expand
+from blip.files import fingerprint_json, write_json
+from blip.jobs import Job, JobConfig, run_together
+from blip.recipes.config import BootstrapConfig
+from blip.reports.config import EvaluateConfig
+from blip.stage import Stage
+from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig, TokenizerConfig
+from blip.train.config import TrainConfig
+
+
+def bootstrap(config: BootstrapConfig, out: Path) -> dict[str, Any]:
+    """Run the main job into `out`, or what is left of it; returns what `out/summary.json` holds.
+
+    Every stage leaves its result in `out` and is passed over when it is there and was made from the
+    same inputs. Raises BlipError where a stage fails or was stopped; the same call goes on.
+    """
+    run = _Bootstrap(config, out)
+    run.prepare()
+    first = model = run.pretrain(1, cleaned=None, init=None)
+    run.together(model)
+    for number in range(1, config.rounds + 1):
+        captioner = run.captioner(number, model)
+        matcher = run.filter(number, model)
+        run.together(captioner, matcher)
+        cleaned = run.capfilt(number, captioner, matcher)
+        run.together(cleaned)
+        model = run.pretrain(number + 1, cleaned=cleaned, init=model)
+        if number < config.rounds:
+            run.together(model)
+    baseline = run.baseline(first)
+    run.together(baseline, model)
+    run.together(run.evaluation(baseline), run.evaluation(model))
+    return run.summary(baseline, model)
+
+
+class _Bootstrap:
+    """The stages of a run, each made of what those before it left."""
+
+    def __init__(self, config: BootstrapConfig, out: Path) -> None:
+        self.config, self.out = config, out
+        self.stages: list[Stage] = []
+        self.vocabulary_size = 0
+        self.splits: dict[str, tuple[str, ...]] = {}
+        self.data_inputs: Any = None
+
+    def prepare(self) -> None:
+        """The configuration, the data and the tokenizer: what every stage needs."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        save(self.config, self.out / "config.json")
+        self._prepare_data()
+        self._prepare_tokenizer()
+
+    def together(self, *stages: Stage) -> None:
+        """Do stages that do not need one another."""
+        run_together(stages, self.config.parallel)
+
+    def pretrain(self, number: int, *, cleaned: Stage | None, init: Stage | None) -> Stage:
+        """Pre-training of a round: on all web text in the first, on what CapFilt left in later."""
+        web = self.splits["web"] if cleaned is None else (str(cleaned.folder / "shards"),)
+        going_on = init is not None and self.config.init == "previous"
+        budget = self.config.next_pretrain if going_on else self.config.pretrain
+        name = f"round-{number}/pretrain"
+        return self._pretrain(name, web, budget, init if going_on else None, number, cleaned)
+
+    def baseline(self, first: Stage) -> Stage:
+        """The same training budget as the last round's, on human and all web text."""
+        config = self.config
+        if config.init == "fresh":
+            return self._pretrain("baseline", self.splits["web"], config.pretrain, None, 2, None)
+        steps = config.next_pretrain.steps * config.rounds
+        budget = replace(config.next_pretrain, steps=steps)
+        return self._pretrain("baseline", self.splits["web"], budget, first, 2, None)
+
+    def captioner(self, number: int, model: Stage) -> Stage:
+        """The captioner of a round: LM on the human pairs."""
+        config = CaptionerConfig(
+            init=str(model.folder),
+            data=self._data(number, human_only=True),
+            train=self._budget(self.config.captioner, number),
+            language=self.config.language,
+        )
+        return self._stage(f"round-{number}/captioner", config, model)
+
+    def filter(self, number: int, model: Stage) -> Stage:
+        """The filter of a round: ITC and ITM on the human pairs."""
+        config = FilterConfig(
+            init=str(model.folder),
+            data=self._data(number, human_only=True),
+            train=self._budget(self.config.filter, number),
+            contrastive=replace(self.config.contrastive, positives="image"),
+        )
+        return self._stage(f"round-{number}/filter", config, model)
+
+    def capfilt(self, number: int, captioner: Stage, matcher: Stage) -> Stage:
+        """A synthetic text for every web image; texts that do not match are dropped."""
+        name = f"round-{number}/capfilt"
+        config = CapFiltConfig(
+            captioner=str(captioner.folder),
+            filter=str(matcher.folder),
+            data=self.splits["web"],
+            out=str(self.out / name),
+            threshold=self.config.threshold,
+            seed=self.config.seed,
+            captions=self.config.captions,
+            search=self.config.synthesis,
+        )
+        return self._stage(name, config, captioner, matcher)
+
+    def evaluation(self, model: Stage) -> Stage:
+        """Retrieval and captions of a model on the test split."""
+        config = EvaluateConfig(
+            checkpoint=str(model.folder),
+            data=self.splits["test"],
+            retrieval=self.config.retrieval,
+            captioning=self.config.captioning,
+        )
+        return self._stage(f"{model.name}/evaluation", config, model)
+
+    def summary(self, baseline: Stage, model: Stage) -> dict[str, Any]:
+        """Figures of both models and of CapFilt, written to summary.json and report.html."""
+        from blip.reports.bootstrap import write_report
+        from blip.reports.evaluate import read_evaluation
+        from blip.reports.measure import measure_capfilt
+
+        results = {
+            name: read_evaluation(stage.folder / "evaluation")
+            for name, stage in (("baseline", baseline), ("bootstrapped", model))
+        }
+        rounds = [
+            measure_capfilt(self.out / f"round-{n}/capfilt/ledger", self.splits["web"])
+            for n in range(1, self.config.rounds + 1)
+        ]
+        summary = {
+            **{
+                name: {key: result[key] for key in ("retrieval", "caption")}
+                for name, result in results.items()
+            },
+            "capfilt": rounds[-1],
+            "rounds": rounds,
+            "seconds": {stage.name: stage.seconds for stage in self.stages},
+            "seed": self.config.seed,
+            "config": fingerprint_json(to_json(self.config)),
+        }
+        write_json(self.out / "summary.json", summary)
+        write_report(self.out, summary, results, self.splits)
+        return summary
+
+    def _prepare_data(self) -> None:
+        config = self.config
+        if isinstance(config.data, ScenesConfig):
+            stage = self._stage("data", replace(config.data, seed=config.seed))
+            stage.run()
+            self.splits = {split: (str(stage.folder / split),) for split in SPLITS}
+            self.data_inputs = stage.fingerprint
+            return
+        self.splits = {split: getattr(config.data, split) for split in SPLITS}
+        # Sizes and times stand for contents, which may be terabytes.
+        self.data_inputs = [
+            [path.name, path.stat().st_size, path.stat().st_mtime_ns]
+            for split in SPLITS
+            for path in expand(self.splits[split])
+        ]
+
+    def _prepare_tokenizer(self) -> None:
+        texts = () if self.config.tokenizer else (*self.splits["human"], *self.splits["web"])
+        config = TokenizerConfig(
+            source=self.config.tokenizer, texts=texts, vocabulary_size=self.config.vocabulary_size
+        )
+        stage = self._stage("tokenizer", config)
+        stage.run()
+        self.vocabulary_size = len(load_json(stage.folder / "vocabulary.json"))
+
+    def _pretrain(
+        self,
+        name: str,
+        web: tuple[str, ...],
+        budget: TrainConfig,
+        init: Stage | None,
+        number: int,
+        cleaned: Stage | None,
+    ) -> Stage:
+        text = replace(self.config.model.text, vocabulary_size=self.vocabulary_size)
+        config = PretrainConfig(
+            model=replace(self.config.model, text=text),
+            tokenizer=str(self.out / "tokenizer"),
+            data=self._data(number, web=web),
+            train=self._budget(budget, number),
+            contrastive=self.config.contrastive,
+            language=self.config.language,
+            init=None if init is None else str(init.folder),
+        )
+        return self._stage(name, config, *(stage for stage in (init, cleaned) if stage))
+
+    def _data(
+        self, number: int, *, web: tuple[str, ...] = (), human_only: bool = False
+    ) -> DataConfig:
+        weight = 1.0 if human_only else self.config.human_weight
+        sources = [SourceConfig(name="human", shards=self.splits["human"], weight=weight)]
+        if not human_only:
+            sources.append(SourceConfig(name="web", shards=web))
+        return DataConfig(
+            sources=tuple(sources),
+            batch_size=self.config.batch_size,
+            image=self.config.image,
+            max_tokens=self.config.max_tokens,
+            seed=self.config.seed + number,
+        )
+
+    def _budget(self, budget: TrainConfig, number: int) -> TrainConfig:
+        return replace(budget, seed=self.config.seed + number)
+
+    def _stage(self, name: str, config: JobConfig, *after: Stage) -> Stage:
+        folder = self.out / name
+        # The same run in another place has the same inputs.
+        plain = json.loads(json.dumps(to_json(config)).replace(json.dumps(str(self.out))[1:-1], ""))
+        inputs = [plain, self.data_inputs, [stage.fingerprint for stage in after]]
+        stage = Stage(name, folder, inputs, Job(config, folder))
+        if name not in {known.name for known in self.stages}:
+            self.stages.append(stage)
+        return stage

@@ -1,0 +1,87 @@
+"""`blip bootstrap`: the main job from a recipe or a config.json."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blip.recipes.config import BootstrapConfig
+
+TAKES_OVERRIDES = True
+EXAMPLES = """\
+examples:
+  blip bootstrap scenes_demo --out runs/demo
+  blip bootstrap flickr8k --out runs/flickr8k --seed 1
+  blip bootstrap scenes_demo --out runs/paper --init fresh --rounds 2
+  blip bootstrap scenes_demo --out runs/short --pretrain.steps 500 --data.noise 0.6
+  blip bootstrap runs/demo/config.json --out runs/again
+  blip bootstrap --list
+  blip bootstrap scenes_demo --keys
+
+A run that was stopped, or killed, goes on with the same command."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; any other --part.field VALUE changes the configuration."""
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE|config.json")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
+    parser.add_argument("--list", action="store_true", help="list the recipes and exit")
+    parser.add_argument(
+        "--keys", action="store_true", help="list all keys that --part.field VALUE may change"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run or go on with the main job."""
+    from blip.cli.recipe import list_recipes, read_config
+    from blip.config.override import describe
+    from blip.errors import UsageError
+    from blip.recipes.config import BootstrapConfig
+
+    if args.list:
+        print(list_recipes("bootstrap"))
+        return 0
+    if args.recipe is None:
+        raise UsageError("name a recipe or a config.json; `blip bootstrap --list` shows recipes")
+    config = read_config(BootstrapConfig, "bootstrap", args.recipe, args.overrides)
+    if args.keys:
+        print(describe(config))
+        return 0
+    if args.out is None:
+        raise UsageError("--out DIR is missing: the folder of the run")
+    return run_bootstrap(config, args.out)
+
+
+def run_bootstrap(config: "BootstrapConfig", out: Path) -> int:
+    """Run the main job and print its table."""
+    from blip.bootstrap import bootstrap
+    from blip.log import say
+    from blip.metrics.captions import require_scorers
+
+    # Better now than after ten minutes.
+    require_scorers()
+    say(f"blip bootstrap: writing to {out}; the same command goes on if this is stopped")
+    print_table(bootstrap(config, out), out)
+    return 0
+
+
+def print_table(summary: dict[str, Any], out: Path) -> None:
+    """The result: baseline beside bootstrapped model, and where the rest is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from blip.reports.tables import capfilt_rows, comparison_rows
+
+    table = Table("", "noisy baseline", "bootstrapped", title="The same training budget")
+    for row in comparison_rows(summary):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    cleaning = Table("CapFilt", "")
+    for name, value in capfilt_rows(summary["capfilt"]):
+        cleaning.add_row(name, value)
+    console.print(cleaning)
+    rounds = len(summary["rounds"])
+    print(f"report    {out}/report.html\nsummary   {out}/summary.json")
+    print(f"try       blip caption {out}/round-{rounds + 1}/pretrain PICTURE.png")
+    print(f"          blip match {out}/round-{rounds}/filter PICTURE.png 'a red circle'")

@@ -1,0 +1,47 @@
+"""`blip evaluate`: retrieval and captioning of a checkpoint."""
+
+import argparse
+import json
+from dataclasses import replace
+
+EXAMPLES = """\
+examples:
+  blip evaluate runs/demo/round-2/pretrain --data runs/demo/data/test
+  blip evaluate runs/base --data 'coco/test/*.tar' --candidates 256 --max-length 20 --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint or run folder")
+    parser.add_argument("--data", nargs="+", required=True, metavar="SHARDS")
+    parser.add_argument(
+        "--candidates", type=int, default=128, metavar="K", help="re-ranked by ITM (128)"
+    )
+    parser.add_argument("--max-length", type=int, default=30, metavar="N", help="captions (30)")
+    parser.add_argument("--prompt", default="", metavar="TEXT", help="start of every caption")
+    parser.add_argument("--json", action="store_true", help="all figures and captions as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    from blip.generation.config import SearchConfig
+    from blip.reports.config import EvaluateConfig
+    from blip.reports.evaluate import evaluate
+    from blip.tasks.config import RetrievalEvaluationConfig
+
+    search = replace(SearchConfig(max_length=args.max_length), prompt=args.prompt)
+    config = EvaluateConfig(
+        checkpoint=args.checkpoint,
+        data=tuple(args.data),
+        retrieval=RetrievalEvaluationConfig(candidates=args.candidates),
+        captioning=search,
+    )
+    result = evaluate(config)
+    if args.json:
+        print(json.dumps(result, ensure_ascii=False))
+        return 0
+    for part in ("retrieval", "caption"):
+        for name, value in result[part].items():
+            if value is not None:
+                print(f"{name:<10}{value:>8.2f}")
+    return 0

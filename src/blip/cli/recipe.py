@@ -1,0 +1,38 @@
+"""A recipe's name or a config.json, and `--part.field value`, to a configuration."""
+
+import importlib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from blip.config.override import override
+from blip.config.strict import from_json, load_json
+from blip.errors import UsageError
+
+Config = TypeVar("Config")
+
+
+def recipe_names(module: str) -> dict[str, str]:
+    """The recipes of a module of `blip.recipes`, each with the first line of its docstring."""
+    found = importlib.import_module(f"blip.recipes.{module}")
+    return {
+        name: (inspect.getdoc(function) or "").splitlines()[0]
+        for name, function in inspect.getmembers(found, inspect.isfunction)
+        if function.__module__ == found.__name__ and not name.startswith("_")
+    }
+
+
+def read_config(cls: type[Config], module: str, source: str, overrides: Sequence[str]) -> Config:
+    """The configuration that `source` names, with the overrides put in; raises UsageError."""
+    if source.endswith(".json"):
+        return override(from_json(cls, load_json(Path(source))), overrides)
+    names = recipe_names(module)
+    if source not in names:
+        raise UsageError(f"{source} is no recipe; allowed: {', '.join(names)}, or a config.json")
+    return override(getattr(importlib.import_module(f"blip.recipes.{module}"), source)(), overrides)
+
+
+def list_recipes(module: str) -> str:
+    """Names and first lines, for `--help`."""
+    return "\n".join(f"  {name:<18}{line}" for name, line in recipe_names(module).items())

@@ -1,0 +1,122 @@
+"""Recipes of `blip bootstrap`: each function returns a complete configuration."""
+
+from dataclasses import replace
+
+from blip.data.config import ImageConfig
+from blip.data.scenes.config import ScenesConfig
+from blip.generation.config import SearchConfig
+from blip.model.config import ModelConfig, TextConfig, VisionConfig
+from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.recipes.config import BootstrapConfig, ShardsConfig
+from blip.tasks.config import RetrievalEvaluationConfig
+from blip.train.config import OptimizerConfig, TrainConfig
+
+
+def _training(steps: int, lr: float, warmup: int) -> TrainConfig:
+    """Small models: a cosine, a short warm-up, and AdamW that forgets sooner than at scale."""
+    return TrainConfig(
+        steps=steps,
+        optimizer=OptimizerConfig(
+            lr=lr,
+            warmup_steps=warmup,
+            schedule="cosine",
+            final_lr=lr / 100,
+            betas=(0.9, 0.98),
+        ),
+        checkpoint_every=200,
+        log_every=20,
+    )
+
+
+def scenes_demo() -> BootstrapConfig:
+    """The built-in scenes with a model of under a million parameters: ten minutes on two cores."""
+    return BootstrapConfig(
+        data=ScenesConfig(
+            image_size=48,
+            max_objects=2,
+            max_count=3,
+            shapes=("circle", "square", "triangle", "star"),
+            colours=("red", "green", "blue", "yellow", "white"),
+            patterns=("solid",),
+            backgrounds=("grey", "pink"),
+            human=1000,
+            web=4000,
+            val=100,
+            test=300,
+        ),
+        model=ModelConfig(
+            vision=VisionConfig(image_size=48, patch_size=12, width=96, depth=3, heads=4),
+            text=TextConfig(width=96, depth=2, heads=4, mlp_width=384, positions=40, dropout=0.0),
+            projection=64,
+        ),
+        # Captions say what is left and right: no flips; colours and places matter: no RandAugment.
+        image=ImageConfig(size=48, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
+        pretrain=_training(1500, 2e-3, 100),
+        next_pretrain=_training(800, 1e-3, 20),
+        captioner=_training(300, 1e-3, 20),
+        filter=_training(300, 1e-3, 20),
+        contrastive=ContrastiveConfig(queue_size=1024, positives="image"),
+        language=LanguageConfig(label_smoothing=0.0),
+        synthesis=SearchConfig(kind="nucleus", top_p=0.9, min_length=3, max_length=30),
+        captioning=SearchConfig(kind="beam", beams=3, min_length=3, max_length=30),
+        retrieval=RetrievalEvaluationConfig(candidates=32),
+        parallel=2,
+    )
+
+
+def scenes_test() -> BootstrapConfig:
+    """The demo in seconds, for tests: every part, and no time to learn anything."""
+    demo = scenes_demo()
+    assert isinstance(demo.data, ScenesConfig)
+    return replace(
+        demo,
+        data=replace(demo.data, human=24, web=40, val=8, test=12),
+        model=replace(
+            demo.model,
+            vision=VisionConfig(image_size=48, patch_size=24, width=16, depth=1, heads=2),
+            text=replace(demo.model.text, width=16, depth=1, heads=2, mlp_width=32),
+            projection=8,
+        ),
+        pretrain=_training(6, 1e-3, 2),
+        next_pretrain=_training(4, 1e-3, 2),
+        captioner=_training(3, 1e-3, 2),
+        filter=_training(3, 1e-3, 2),
+        contrastive=ContrastiveConfig(queue_size=32, positives="image"),
+        vocabulary_size=120,
+        batch_size=8,
+        retrieval=RetrievalEvaluationConfig(candidates=4),
+        threshold=0.2,
+        parallel=1,
+    )
+
+
+def flickr8k() -> BootstrapConfig:
+    """Real photos at 96 pixels, as an hour on two cores allows; see experiments/flickr8k."""
+    folder = "experiments/flickr8k/data"
+    demo = scenes_demo()
+    return replace(
+        demo,
+        data=ShardsConfig(
+            human=(f"{folder}/human",),
+            web=(f"{folder}/web",),
+            val=(f"{folder}/val",),
+            test=(f"{folder}/test",),
+        ),
+        vocabulary_size=4000,
+        model=ModelConfig(
+            vision=VisionConfig(image_size=96, patch_size=12, width=192, depth=4, heads=6),
+            text=TextConfig(width=192, depth=3, heads=6, mlp_width=768, positions=64, dropout=0.1),
+            projection=128,
+        ),
+        image=ImageConfig(size=96, crop_scale=(0.5, 1.0), flip=True, augment_ops=2),
+        pretrain=_training(1400, 1e-3, 100),
+        next_pretrain=_training(800, 5e-4, 20),
+        captioner=_training(300, 3e-4, 20),
+        filter=_training(300, 3e-4, 20),
+        contrastive=ContrastiveConfig(queue_size=2048, positives="image"),
+        language=LanguageConfig(label_smoothing=0.1),
+        synthesis=SearchConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=25),
+        captioning=SearchConfig(kind="beam", beams=3, min_length=5, max_length=25),
+        retrieval=RetrievalEvaluationConfig(candidates=32),
+        batch_size=64,
+    )

@@ -1,0 +1,95 @@
+"""The configuration of the main job; loads no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from blip.data.config import ImageConfig
+from blip.data.scenes.config import ScenesConfig
+from blip.generation.config import SearchConfig
+from blip.model.config import ModelConfig
+from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.tasks.config import RetrievalEvaluationConfig
+from blip.train.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardsConfig:
+    """Data that lies in shards already: paths, folders, globs or brace ranges for each split."""
+
+    human: tuple[str, ...]
+    """Pairs that people wrote: they teach captioner and filter, and stay in every training set."""
+    web: tuple[str, ...]
+    """Noisy pairs, which CapFilt cleans."""
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+    """Images with true captions, for the table at the end."""
+
+    def __post_init__(self) -> None:
+        """Refuse a split without shards."""
+        for name in ("human", "web", "val", "test"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must name at least one shard")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BootstrapConfig:
+    """Pre-train, fine-tune captioner and filter, CapFilt, pre-train on what is left, evaluate.
+
+    Seeds within the parts are replaced by `seed`, which decides everything random.
+    """
+
+    data: ScenesConfig | ShardsConfig
+    """Drawn here (the built-in scenes), or given as shards."""
+    model: ModelConfig
+    """Its vocabulary size is replaced by the tokenizer's."""
+    image: ImageConfig
+    pretrain: TrainConfig
+    """Pre-training from random weights."""
+    next_pretrain: TrainConfig
+    """Pre-training that goes on from the last round's weights (`init` previous)."""
+    captioner: TrainConfig
+    filter: TrainConfig
+    tokenizer: str | None = None
+    """A vocab.txt, tokenizer.json, folder or hub name; none learns one from the training texts."""
+    vocabulary_size: int = 400
+    """Bound of a learnt vocabulary."""
+    batch_size: int = 64
+    max_tokens: int = 30
+    human_weight: float = 1.0
+    """How often a human pair is seen in an epoch of pre-training."""
+    contrastive: ContrastiveConfig = ContrastiveConfig()
+    language: LanguageConfig = LanguageConfig()
+    captions: int = 1
+    """Synthetic texts an image."""
+    synthesis: SearchConfig = SearchConfig(kind="nucleus", top_p=0.9)
+    """How synthetic texts are written."""
+    threshold: float = 0.5
+    """Least ITM probability of a text that is kept."""
+    rounds: int = 1
+    """How often captioner, filter and CapFilt are made anew."""
+    init: Literal["previous", "fresh"] = "previous"
+    """Whether a round's pre-training goes on from the last weights or starts anew (the paper's)."""
+    retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
+    captioning: SearchConfig = SearchConfig()
+    """How captions are written that are judged at the end."""
+    parallel: int = 1
+    """Independent stages that run at the same time, each with its share of the cores."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work."""
+        for name in ("vocabulary_size", "batch_size", "max_tokens", "rounds", "parallel"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.image.size != self.model.vision.image_size:
+            raise ValueError(
+                f"image.size must be model.vision.image_size {self.model.vision.image_size}, "
+                f"got {self.image.size}"
+            )
+        if self.captions < 0 or not 0.0 <= self.threshold <= 1.0:
+            raise ValueError(
+                "captions must not be negative and threshold must lie in [0, 1], "
+                f"got {self.captions} and {self.threshold}"
+            )
+        if self.human_weight < 0:
+            raise ValueError(f"human_weight must not be negative, got {self.human_weight}")

@@ -1,0 +1,122 @@
+"""report.html of the main job: one page that opens without a server."""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from blip.data.images import decode_image
+from blip.data.shards import expand, read_shard
+from blip.files import write_atomically
+from blip.reports.tables import capfilt_rows, comparison_rows
+
+SHOWN = 24
+"""Test images on the page."""
+THUMBNAIL = 160
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; color: #222 }
+table { border-collapse: collapse; margin: 1rem 0 }
+td, th { padding: .25rem .8rem; text-align: left }
+tr:nth-child(even) { background: #f4f4f4 } td.number { text-align: right }
+.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem }
+.samples img { width: 160px; height: 160px; image-rendering: pixelated } .name { color: #777 }
+"""
+
+
+def write_report(
+    out: Path,
+    summary: dict[str, Any],
+    results: dict[str, dict[str, Any]],
+    splits: dict[str, tuple[str, ...]],
+) -> Path:
+    """Write `out/report.html`: the table, the losses, what CapFilt did, captions side by side."""
+    parts = [
+        "<h1>Bootstrapped against noisy baseline</h1>",
+        _table(("", "baseline", "bootstrapped"), comparison_rows(summary)),
+        "<h2>CapFilt</h2>",
+        _table(("", ""), capfilt_rows(summary["capfilt"])),
+        "<h2>Losses</h2>",
+        _loss_curves(out),
+        "<h2>Captions of test images</h2>",
+        _samples(results, splits["test"]),
+        "<h2>Seconds</h2>",
+        _table(("stage", "s"), [(k, f"{v:.0f}") for k, v in summary["seconds"].items()]),
+    ]
+    page = (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>blip bootstrap</title>"
+        f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>"
+    )
+    path = out / "report.html"
+    write_atomically(path, page)
+    return path
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><tr>{cells}</tr>{body}</table>"
+
+
+def _samples(results: dict[str, dict[str, Any]], shards: Iterable[str]) -> str:
+    cards = []
+    for shard in expand(shards):
+        for sample in read_shard(shard):
+            if sample.image is None or sample.key not in results["baseline"]["captions"]:
+                continue
+            captions = "".join(
+                f"<div><span class=name>{name}</span> "
+                f"{html.escape(result['captions'][sample.key])}</div>"
+                for name, result in results.items()
+            )
+            truth = html.escape(sample.texts[0])
+            cards.append(
+                f"<div><img alt='' src='{_thumbnail(sample.image)}'>{captions}"
+                f"<div><span class=name>human</span> {truth}</div></div>"
+            )
+            if len(cards) == SHOWN:
+                return f"<div class=samples>{''.join(cards)}</div>"
+    return f"<div class=samples>{''.join(cards)}</div>"
+
+
+def _thumbnail(content: bytes) -> str:
+    image = decode_image(content)
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return _data_url("image/jpeg", buffer.getvalue())
+
+
+def _loss_curves(out: Path) -> str:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2))
+    for log in sorted(out.glob("**/metrics.jsonl")):
+        name = log.parent.relative_to(out).as_posix()
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        for axis, loss in zip(axes, ("contrastive", "matching", "language"), strict=True):
+            points = [(line["step"], line[loss]) for line in lines if loss in line]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=name, linewidth=1)
+            axis.set_title(loss)
+            axis.set_xlabel("step")
+    axes[0].legend(fontsize=7)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg")
+    pyplot.close(figure)
+    return f"<img alt='losses' src='{_data_url('image/svg+xml', buffer.getvalue())}'>"
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,48 @@
+"""Figures of a summary as rows of text."""
+
+from typing import Any
+
+NAMES = {
+    "retrieval.tr1": "image to text, R@1 %",
+    "retrieval.tr5": "image to text, R@5 %",
+    "retrieval.tr10": "image to text, R@10 %",
+    "retrieval.ir1": "text to image, R@1 %",
+    "retrieval.ir5": "text to image, R@5 %",
+    "retrieval.ir10": "text to image, R@10 %",
+    "caption.cider": "captions, CIDEr",
+    "caption.bleu4": "captions, BLEU-4",
+    "caption.correct": "captions, true %",
+}
+
+
+def comparison_rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Baseline beside bootstrapped model, a row a measure."""
+    rows = []
+    for path, name in NAMES.items():
+        part, key = path.split(".")
+        values = [summary[model][part][key] for model in ("baseline", "bootstrapped")]
+        if None in values:
+            continue
+        scale = 100.0 if key == "correct" else 1.0
+        rows.append((name, f"{scale * values[0]:.1f}", f"{scale * values[1]:.1f}"))
+    return rows
+
+
+def capfilt_rows(capfilt: dict[str, Any]) -> list[tuple[str, str]]:
+    """What CapFilt kept and how well it chose."""
+    rows = [("images", str(capfilt["images"]))]
+    for source in ("web", "synthetic"):
+        kept, dropped = capfilt[f"{source}_kept"], capfilt[f"{source}_dropped"]
+        share = 100.0 * kept / max(kept + dropped, 1)
+        rows.append((f"{source} texts kept", f"{kept} of {kept + dropped} ({share:.1f} %)"))
+    names = {
+        "prevalence": "web texts that match",
+        "filter_precision": "kept web texts that match (precision)",
+        "filter_recall": "matching web texts that are kept (recall)",
+        "synthetic_correct_before": "synthetic texts that are true, before the filter",
+        "synthetic_correct_after": "synthetic texts that are true, after the filter",
+    }
+    for key, name in names.items():
+        if capfilt.get(key) is not None:
+            rows.append((name, f"{100.0 * capfilt[key]:.1f} %"))
+    return rows

@@ -1,0 +1,31 @@
+"""A tokenizer for a run: opened, or learnt from the texts that the run trains on."""
+
+from pathlib import Path
+
+from blip.data.captions import clean_caption
+from blip.data.shards import expand, read_shard
+from blip.data.tokenizer import Tokenizer
+from blip.files import write_json
+from blip.tasks.config import TokenizerConfig
+
+
+def make_tokenizer(config: TokenizerConfig, out: Path) -> Tokenizer:
+    """Write tokenizer.json and vocabulary.json (a list of the tokens) into `out`.
+
+    Raises UsageError where the source is none, or the texts name no shards.
+    """
+    if config.source is not None:
+        tokenizer = Tokenizer.load(config.source)
+    else:
+        texts = (
+            clean_caption(text)
+            for shard in expand(config.texts)
+            for sample in read_shard(shard)
+            for text in sample.texts
+        )
+        tokenizer = Tokenizer.train(texts, vocabulary_size=config.vocabulary_size)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(out)
+    vocabulary = tokenizer.backend.get_vocab(with_added_tokens=True)
+    write_json(out / "vocabulary.json", sorted(vocabulary, key=lambda token: vocabulary[token]))
+    return tokenizer
