@@ -80,7 +80,7 @@ def test_bad_data_is_named_and_the_rest_goes_through(tmp_path):
             ("bare.jpg", jpeg),
             ("zero.jpg", b""),
             ("../up.jpg", jpeg),
-            ("k" * 230 + ".jpg", jpeg),
+            ("k" * 81 + ".jpg", jpeg),
             ("json.jpg", jpeg),
             ("json.txt", b"red"),
             ("json.json", b"{"),
@@ -193,3 +193,13 @@ def test_the_ledger_keeps_what_it_is_given(tmp_path):
     rows = list(read_rows([tmp_path / "out/ledger/s.parquet"], ["key", "kept"]))
     assert rows[0] == {"key": "000000", "kept": False}
     assert tuple(SCHEMA.names) == TextRecord.__slots__
+
+
+def test_the_longest_key_is_kept(tmp_path):
+    members = [("k" * 80 + ".png", picture("red")), ("k" * 80 + ".txt", b"red")]
+    _, ledger = process(
+        tar(tmp_path / "in.tar", members), tmp_path / "out", captions=2, threshold=0.0
+    )
+    assert all(record.kept for record in ledger)
+    keys = [s.key for s in read_shard(tmp_path / "out/shards/s.tar")]
+    assert keys == ["k" * 80 + end for end in ("-web", "-synthetic-0", "-synthetic-1")]

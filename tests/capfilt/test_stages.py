@@ -27,8 +27,6 @@ def square(colour: int, size: int) -> torch.Tensor:
 def record(
     source: Source = "web", number=0, kept=True, key="a", reason="match", text="t"
 ) -> TextRecord:
-    source: Source = "web", number=0, kept=True, key="a", reason="match", text="t"
-) -> TextRecord:
     return TextRecord(
         shard="s",
         key=key,

@@ -73,6 +73,7 @@ def run(
         _clean(layout)
         strict.save(config, layout.out / "config.json")
         counts = _do_shards(config, plan, layout, settings, models, engine)
+        _clean(layout)
         check_whole(plan.tasks, layout, counts)
         total = Counts()
         for task in plan.tasks:
@@ -188,7 +189,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def _clean(layout: Layout) -> None:
-    """Remove what killed runs left half-written."""
+    """Remove what killed runs and dead workers left half-written."""
     shutil.rmtree(layout.part("x").parent, ignore_errors=True)
     for folder in ("ledger", "done", "."):
         for leftover in (layout.out / folder).glob(".*.part"):

@@ -1,0 +1,205 @@
+"""The job: same bytes for any number of workers and kills, and clear ends."""
+
+import fcntl
+import json
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.engine.local import InlineEngine
+from blip.capfilt.engine.protocol import Failed
+from blip.capfilt.ledger import read_rows
+from blip.capfilt.pipeline import run
+from blip.capfilt.shard import ShardTask
+from blip.data.shards import ShardWriter
+from blip.errors import BlipError, UsageError
+
+from .fakes import BrokenModels, FakeModels, output_bytes, picture, web_data
+
+
+def config(tmp_path: Path, out: str = "out", **more) -> CapFiltConfig:
+    data = (str(tmp_path / "web"),)
+    return CapFiltConfig(
+        **{
+            "captioner": "c",
+            "filter": "f",
+            "data": data,
+            "out": str(tmp_path / out),
+            "batch_size": 3,
+            "workers": 1,
+            **more,
+        }
+    )
+
+
+class Flaky:
+    """An engine that loses the shards it is told to lose, as a dead worker would."""
+
+    def __init__(self, losses: Sequence[str], kind: Literal["died", "raised"] = "died") -> None:
+        self.losses = list(losses)
+        self.kind: Literal["died", "raised"] = kind
+        self.begun: list[str] = []
+
+    def run(self, items, make_worker) -> Iterator:
+        for item in items:
+            assert isinstance(item, ShardTask)
+            self.begun.append(item.name)
+            if item.name in self.losses:
+                self.losses.remove(item.name)
+                yield Failed(item, self.kind, "lost")
+            else:
+                yield from InlineEngine().run([item], make_worker)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Path:
+    web_data(tmp_path / "web")
+    return tmp_path
+
+
+def test_one_and_two_workers_give_the_same_bytes(web):
+    one = run(config(web, "one"), models=FakeModels())
+    two = run(config(web, "two", workers=2), models=FakeModels())
+    assert one.to_json() == two.to_json()
+    files = output_bytes(web / "one")
+    assert files == output_bytes(web / "two")
+    assert len([name for name in files if name.endswith(".tar")]) == 3
+    assert not any("part" in name for name in files)
+
+
+def test_the_summary_counts_everything(web):
+    summary = run(config(web), models=FakeModels())
+    told = json.loads((web / "out/summary.json").read_text())
+    assert told == summary.to_json()
+    assert told["images"] == 21 == told["images_kept"] + told["images_dropped"]
+    assert told["web_kept"] + told["web_dropped"] == 21
+    assert told["synthetic_kept"] + told["synthetic_dropped"] == 21
+    rows = list(read_rows(sorted((web / "out/ledger").glob("*.parquet"))))
+    assert sum(row["kept"] for row in rows) == told["web_kept"] + told["synthetic_kept"]
+    assert told["reasons"]["empty_text"] == sum(not row["text"] for row in rows)
+    assert "seconds" not in json.dumps(told)
+    assert json.loads((web / "out/timing.json").read_text())["images"] == 21
+
+
+def test_a_dead_worker_costs_a_second_try(web):
+    whole = run(config(web, "whole"), models=FakeModels())
+    engine = Flaky(["00001"])
+    summary = run(config(web), models=FakeModels(), engine=engine)
+    assert engine.begun == ["00000", "00001", "00002", "00001"]
+    assert summary.to_json() == whole.to_json()
+    assert output_bytes(web / "out") == output_bytes(web / "whole")
+
+
+def test_a_worker_killed_for_memory_is_replaced(web):
+    (web / "kills").mkdir()
+    models = FakeModels(deadly=str(web / "kills"))
+    summary = run(config(web, workers=2), models=models)
+    assert len(list((web / "kills").iterdir())) == 1
+    run(config(web, "whole"), models=FakeModels())
+    assert summary.counts.images == 21
+    assert output_bytes(web / "out") == output_bytes(web / "whole")
+
+
+def test_a_shard_that_kills_twice_is_named_and_the_others_are_kept(web):
+    with pytest.raises(BlipError, match=r"shard 00001 .*lost.*same command"):
+        run(config(web), models=FakeModels(), engine=Flaky(["00001"] * 2))
+    assert sorted(p.stem for p in (web / "out/done").iterdir()) == ["00000", "00002"]
+    engine = Flaky([])
+    run(config(web), models=FakeModels(), engine=engine)
+    assert engine.begun == ["00001"]
+
+
+def test_an_error_is_not_tried_again_at_once(web):
+    engine = Flaky(["00001"], kind="raised")
+    with pytest.raises(BlipError, match="00001"):
+        run(config(web), models=FakeModels(), engine=engine)
+    assert engine.begun == ["00000", "00001", "00002"]
+
+
+def test_many_failures_in_a_row_stop_the_job(tmp_path):
+    web_data(tmp_path / "web", shards=12, samples=1)
+    engine = Flaky([f"{n:05d}" for n in range(12)])
+    with pytest.raises(BlipError, match="and 7 more"):
+        run(config(tmp_path), models=FakeModels(), engine=engine)
+    assert len(engine.begun) == 8
+
+
+def test_models_that_cannot_be_loaded_end_the_job(web):
+    with pytest.raises(BlipError, match="no such weights"):
+        run(config(web, workers=2), models=BrokenModels())
+
+
+def test_a_job_goes_on_where_it_was_interrupted(web):
+    class Interrupting:
+        def run(self, items, make_worker):
+            for number, outcome in enumerate(InlineEngine().run(items, make_worker)):
+                if number == 5:
+                    raise KeyboardInterrupt
+                yield outcome
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config(web), models=FakeModels(), engine=Interrupting())
+    assert len(list((web / "out/done").iterdir())) == 1
+    engine = Flaky([])
+    run(config(web), models=FakeModels(), engine=engine)
+    assert engine.begun == ["00001", "00002"]
+    run(config(web, "whole"), models=FakeModels())
+    assert output_bytes(web / "out") == output_bytes(web / "whole")
+
+
+def test_leftovers_of_killed_runs_are_removed(web):
+    for name in (".parts/00000.1.tar", "ledger/.00000.parquet.x.part", "done/.y.json.z.part"):
+        (web / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (web / "out" / name).write_bytes(b"half")
+    run(config(web), models=FakeModels())
+    run(config(web, "whole"), models=FakeModels())
+    assert output_bytes(web / "out") == output_bytes(web / "whole")
+
+
+def test_other_models_are_refused(web):
+    run(config(web), models=FakeModels())
+    with pytest.raises(UsageError, match=r"filter fake-filter \(now newer\)"):
+        run(config(web), models=FakeModels(filter="newer"))
+
+
+def test_two_jobs_in_one_folder_are_refused(web):
+    (web / "out").mkdir()
+    with (web / "out/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another job"):
+            run(config(web), models=FakeModels())
+    run(config(web), models=FakeModels())
+
+
+def broken_data(folder: Path, sound: int, broken: int) -> None:
+    with ShardWriter(folder / "0.tar") as writer:
+        for number in range(sound + broken):
+            image = picture("red", size=8) if number < sound else b"<html>"
+            writer.write(f"{number:05d}", image, "png", "red", {})
+
+
+def test_max_bad_stops_a_job_whose_data_is_broken(tmp_path):
+    broken_data(tmp_path / "web", sound=8, broken=2)
+    with pytest.raises(BlipError, match=r"2 of 10 samples are bad.*10%.*not_an_image 2.*ledger"):
+        run(config(tmp_path, max_bad="10%"), models=FakeModels())
+    assert not (tmp_path / "out/summary.json").exists()
+    summary = run(config(tmp_path, max_bad=0.2), models=FakeModels())
+    assert summary.counts.images_bad == 2
+
+
+def test_max_bad_does_not_wait_for_the_end(tmp_path):
+    broken_data(tmp_path / "web", sound=0, broken=1200)
+    web_data(tmp_path / "web", shards=1, samples=4)
+    engine = Flaky([])
+    with pytest.raises(BlipError, match="1200 of 1200"):
+        run(config(tmp_path, max_bad="5%"), models=FakeModels(), engine=engine)
+    assert engine.begun == ["0"]
+
+
+def test_no_processes_are_left(web):
+    run(config(web, workers=2), models=FakeModels())
+    assert not multiprocessing.active_children()

@@ -1,0 +1,104 @@
+"""What is done, what is to be done again, and what is refused."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from blip.capfilt.models import Models
+from blip.capfilt.plan import Plan, make_plan, name_shards
+from blip.capfilt.shard import Layout, process_shard
+from blip.errors import UsageError
+
+from .fakes import FakeCaptioner, FakeFilter, web_data, web_shard
+from .test_shard import SETTINGS
+
+
+def plan(tmp_path: Path, settings=SETTINGS) -> Plan:
+    return make_plan([str(tmp_path / "web")], Layout(tmp_path / "out"), settings)
+
+
+def finish(tmp_path: Path, plan: Plan) -> None:
+    for task in plan.waiting:
+        models = Models(FakeCaptioner(), FakeFilter())
+        list(process_shard(task, Layout(tmp_path / "out"), SETTINGS, models))
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    web_data(tmp_path / "web")
+    finish(tmp_path, plan(tmp_path))
+    return tmp_path
+
+
+def waiting(tmp_path: Path) -> list[str]:
+    return [task.name for task in plan(tmp_path).waiting]
+
+
+def test_what_is_done_is_not_done_again(job):
+    assert waiting(job) == []
+    assert sum(counts.images for counts in plan(job).done.values()) == 21
+
+
+def test_a_new_shard_is_done(job):
+    web_shard(job / "web/00003.tar", range(21, 25))
+    assert waiting(job) == ["00003"]
+
+
+def test_a_changed_shard_is_done_again(job):
+    web_shard(job / "web/00001.tar", range(50, 57))
+    assert waiting(job) == ["00001"]
+
+
+def test_a_shard_that_was_only_touched_is_known_by_its_content(job):
+    os.utime(job / "web/00001.tar", (1, 1))
+    assert waiting(job) == []
+
+
+@pytest.mark.parametrize("lost", ["shards/00002.tar", "ledger/00002.parquet", "done/00002.json"])
+def test_a_shard_whose_files_are_not_whole_is_done_again(job, lost):
+    path = job / "out" / lost
+    path.write_bytes(path.read_bytes()[:-5])
+    assert waiting(job) == ["00002"]
+    path.unlink()
+    assert waiting(job) == ["00002"]
+    finish(job, plan(job))
+    assert waiting(job) == []
+
+
+def test_other_settings_are_refused_and_named(job):
+    changed = replace(SETTINGS, threshold=0.7, search=replace(SETTINGS.search, top_p=0.5))
+    with pytest.raises(UsageError) as error:
+        plan(job, changed)
+    told = str(error.value)
+    assert "threshold 0.5 (now 0.7)" in told
+    assert "top_p 0.9" in told
+    assert "another --out" in told
+    assert "seed" not in told.replace("seeds", "")
+
+
+def test_shards_that_are_no_longer_named_are_refused(job):
+    (job / "web/00000.tar").unlink()
+    with pytest.raises(UsageError, match="'00000'"):
+        plan(job)
+
+
+def test_a_marker_that_is_none_is_no_marker(job):
+    (job / "out/done/00000.json").write_text("[1]")
+    marker = json.loads((job / "out/done/00001.json").read_text())
+    del marker["counts"]["images"]
+    (job / "out/done/00001.json").write_text(json.dumps(marker))
+    assert waiting(job) == ["00000", "00001"]
+
+
+def test_shards_are_named_by_as_many_folders_as_it_takes():
+    def names(*paths: str) -> list[str]:
+        return [task.name for task in name_shards([Path(path) for path in paths])]
+
+    assert names("/w/a/0.tar", "/w/b/1.tar") == ["0", "1"]
+    assert names("/w/a/0.tar", "/w/b/0.tar") == ["a-0", "b-0"]
+    assert names("/w/a/0.tar", "/w/c/../a/0.tar") == ["0"]
+    assert names("/w/a/x/0.tar", "/w/b/x/0.tar", "/w/b/x/1.tar") == ["a-x-0", "b-x-0", "b-x-1"]
+    assert len(set(names("/0.tar", "/a/0.tar"))) == 2
