@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from blip.data.loader import Batch
-from blip.data.tokenizer import Texts
 from torch import Tensor
 
+from blip.data.loader import Batch
+from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
 from blip.model.checkpoint.original import from_original, momentum_layout, pretrain_layout
 from blip.objectives.config import ContrastiveConfig, LanguageConfig

@@ -1,0 +1,182 @@
+"""The pre-training step: equal to a textbook one, learning everywhere, moving nothing itself."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, normalize
+
+from blip.data.loader import Batch
+from blip.data.tokenizer import Tokenizer
+from blip.model.blip import Blip
+from blip.model.config import Sharing
+from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.objectives.matching import Negatives
+from blip.tasks.alignment import Contrast, ContrastTask
+from blip.tasks.caption import CaptionStep
+from blip.tasks.pretrain import PretrainStep
+from blip.tasks.retrieval import RetrievalStep
+from tests.model.tiny import TINY
+
+NEGATIVES = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
+
+
+def make_model(tokenizer: Tokenizer, sharing: Sharing = "all_but_self_attention") -> Blip:
+    torch.manual_seed(0)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
+    return Blip(replace(TINY, text=text, sharing=sharing)).eval()
+
+
+def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, Contrast]:
+    step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: NEGATIVES)
+    return step, Contrast(model, ContrastiveConfig(queue_size=8, alpha=0.3))
+
+
+@pytest.mark.parametrize("sharing", ["all_but_self_attention", "nothing"])
+def test_it_equals_a_textbook_step(tokenizer: Tokenizer, batch: Batch, sharing: Sharing) -> None:
+    model = make_model(tokenizer, sharing)
+    step, contrast = make_step(tokenizer, model)
+    contrast.queue.push(*(normalize(torch.randn(5, 8), dim=1) for _ in range(2)), torch.arange(5))
+    output = step(batch, contrast.context(batch, 10.0))
+    contrastive, matching, language = textbook(model, contrast, tokenizer, batch)
+    torch.testing.assert_close(output.contrastive, contrastive)
+    torch.testing.assert_close(output.matching, matching)
+    torch.testing.assert_close(output.language, language)
+    torch.testing.assert_close(output.loss, contrastive + matching + language)
+
+
+def textbook(
+    model: Blip, contrast: Contrast, tokenizer: Tokenizer, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One pair at a time, nothing computed once for two uses."""
+    ids, visible = batch.texts
+    one = torch.arange(len(ids))
+
+    def row(number: int, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+        length = int(visible[number].sum())
+        mine = ids[number : number + 1, :length].clone()
+        mine[0, 0] = start
+        return mine, visible[number : number + 1, :length]
+
+    image = model.image_features(model.encode_image(batch.images))
+    text = torch.cat(
+        [model.text_features(model.encode_text(*row(i, tokenizer.cls_id))) for i in one.tolist()]
+    )
+    queue = contrast.queue.contents()
+    # Nothing has been trained yet: the momentum encoders equal the model.
+    to_text = image @ torch.cat([text.detach(), queue.texts]).T / model.temperature
+    to_image = text @ torch.cat([image.detach(), queue.images]).T / model.temperature
+    contrastive = torch.tensor(0.0)
+    for scores in (to_text, to_image):
+        target = 0.3 * scores.detach().softmax(1)
+        target[one, one] += 0.7
+        contrastive = contrastive + cross_entropy(scores, target) / 2
+
+    def match(image_number: int, text_number: int) -> torch.Tensor:
+        states = model.encode_image(batch.images[image_number : image_number + 1])
+        memory = model.project_image(states, "bidirectional")
+        return model.match_logits(*row(text_number, tokenizer.enc_id), memory)
+
+    pairs = [(i, i, 1) for i in range(4)]
+    pairs += [(int(NEGATIVES.images[i]), i, 0) for i in range(4)]
+    pairs += [(i, int(NEGATIVES.texts[i]), 0) for i in range(4)]
+    logits = torch.cat([match(i, t) for i, t, _ in pairs])
+    matching = cross_entropy(logits, torch.tensor([label for _, _, label in pairs]))
+    losses = []
+    for number in range(4):
+        mine, seen = row(number, tokenizer.dec_id)
+        states = model.encode_image(batch.images[number : number + 1])
+        predicted = model.language_logits(mine, seen, model.project_image(states, "causal"))
+        losses.append(
+            cross_entropy(predicted[0, :-1], mine[0, 1:], label_smoothing=0.1, reduction="none")
+        )
+    return contrastive, matching, torch.cat(losses).mean()
+
+
+def test_every_parameter_learns_and_the_followers_do_not(
+    tokenizer: Tokenizer, batch: Batch
+) -> None:
+    model = make_model(tokenizer)
+    step, contrast = make_step(tokenizer, model)
+    step(batch, contrast.context(batch, 0.0)).loss.backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not silent
+    assert all(p.grad is None for p in contrast.follower.module.parameters())
+    assert not any(p.requires_grad for p in contrast.follower.module.parameters())
+
+
+def test_forward_changes_nothing_and_the_verb_moves_everything(
+    tokenizer: Tokenizer, batch: Batch
+) -> None:
+    model = make_model(tokenizer)
+    step, contrast = make_step(tokenizer, model)
+    task = ContrastTask(step, contrast)
+    before = {k: v.clone() for k, v in contrast.follower.module.state_dict().items()}
+    context = task.context(batch, 0.0)
+    step(batch, context)
+    assert contrast.queue.held == 0
+    after = contrast.follower.module.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1.0
+    task.after_update(context)
+    assert contrast.queue.held == 4
+    assert contrast.queue.contents().image_ids.tolist() == [5, 6, 7, 8]
+    assert model.temperature.item() == 0.5
+    moved = contrast.follower.module.state_dict()
+    for name, value in before.items():
+        torch.testing.assert_close(moved[name], value + 0.005, rtol=1e-4, atol=1e-6)
+
+
+def test_state_round_trip(tokenizer: Tokenizer, batch: Batch) -> None:
+    model = make_model(tokenizer)
+    step, contrast = make_step(tokenizer, model)
+    task = ContrastTask(step, contrast)
+    task.after_update(task.context(batch, 0.0))
+    other = ContrastTask(step, Contrast(model, contrast.config))
+    other.load_state_dict(task.state_dict())
+    assert torch.equal(other.contrast.queue.images, contrast.queue.images)
+    assert other.contrast.queue.next == 4
+
+
+@pytest.mark.parametrize(
+    ("epoch", "alpha"), [(0.0, 0.0), (0.5, 0.1), (1.0, 0.2), (2.0, 0.4), (9.0, 0.4)]
+)
+def test_alpha_ramps_over_two_epochs(tokenizer: Tokenizer, epoch: float, alpha: float) -> None:
+    contrast = Contrast(make_model(tokenizer), ContrastiveConfig(queue_size=0))
+    assert contrast.alpha(epoch) == pytest.approx(alpha)
+
+
+def test_the_prompt_is_fed_and_not_scored(tokenizer: Tokenizer, batch: Batch) -> None:
+    model = make_model(tokenizer)
+    prompted = batch._replace(
+        texts=tokenizer.encode(["a red circle", "a red star", "a red square", "a red ground"], 30)
+    )
+    step = CaptionStep(model, tokenizer, LanguageConfig(), prompt="a red ")
+    loss = step(prompted, None).language
+    memory = model.project_image(model.encode_image(batch.images), "causal")
+    texts = prompted.texts.start_with(tokenizer.dec_id)
+    logits = model.language_logits(texts.ids, texts.visible, memory)
+    scored = torch.zeros_like(texts.visible)
+    scored[:, 3:] = texts.visible[:, 3:]
+    expected = cross_entropy(logits[:, :-1][scored[:, 1:]], texts.ids[scored], label_smoothing=0.1)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_texts_of_one_image_are_no_negatives_in_retrieval(
+    tokenizer: Tokenizer, batch: Batch
+) -> None:
+    model = make_model(tokenizer)
+    seen: list[torch.Tensor] = []
+
+    def draw(image_to_text: torch.Tensor, _: torch.Tensor, matches: torch.Tensor) -> Negatives:
+        seen.append(matches)
+        return NEGATIVES
+
+    step = RetrievalStep(model, tokenizer, draw=draw)
+    contrast = Contrast(model, ContrastiveConfig(queue_size=8, positives="image"))
+    twins = batch._replace(image_ids=torch.tensor([5, 5, 7, 8]))
+    step(twins, contrast.context(twins, 1.0)).loss.backward()
+    expected = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert seen[0].int().tolist() == expected

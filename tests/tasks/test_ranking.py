@@ -1,0 +1,44 @@
+"""Ranking: with all as candidates it is every pair scored alone; with few, the rest comes last."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from blip.data.loader import EvaluationSet
+from blip.data.tokenizer import Tokenizer
+from blip.tasks.config import RetrievalEvaluationConfig
+from blip.tasks.ranking import NOT_RANKED, rank
+from tests.tasks.test_pretrain import make_model
+
+
+@torch.no_grad()
+def test_all_candidates_equal_one_pair_at_a_time(tokenizer: Tokenizer, shards: Path) -> None:
+    model = make_model(tokenizer)
+    data = EvaluationSet([str(shards)], 32)
+    ranking = rank(model, tokenizer, data, RetrievalEvaluationConfig(candidates=99, batch_size=4))
+    texts = [text for group in data.texts for text in group]
+    assert ranking.image_to_text.shape == (12, 18)
+    assert ranking.texts_of_image[:3] == [[0], [1, 2], [3]]
+    for image in (0, 5, 11):
+        states = model.encode_image(data.images(image, image + 1))
+        memory = model.project_image(states, "bidirectional")
+        for column in (0, 7, 17):
+            encoded = tokenizer.encode([texts[column]], 35)
+            cosine = (
+                model.image_features(states)
+                @ model.text_features(model.encode_text(encoded.ids, encoded.visible)).T
+            )
+            start = encoded.start_with(tokenizer.enc_id)
+            logit = model.match_logits(start.ids, start.visible, memory)[0, 1]
+            expected = float(cosine[0, 0] + logit)
+            np.testing.assert_allclose(ranking.image_to_text[image, column], expected, rtol=1e-4)
+    np.testing.assert_array_equal(ranking.image_to_text, ranking.text_to_image)
+
+
+def test_only_the_best_of_itc_are_ranked_again(tokenizer: Tokenizer, shards: Path) -> None:
+    data = EvaluationSet([str(shards)], 32)
+    config = RetrievalEvaluationConfig(candidates=3)
+    ranking = rank(make_model(tokenizer), tokenizer, data, config)
+    assert ((ranking.image_to_text > NOT_RANKED).sum(axis=1) == 3).all()
+    assert ((ranking.text_to_image > NOT_RANKED).sum(axis=0) == 3).all()
