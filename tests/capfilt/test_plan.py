@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blip.capfilt.models import Models
-from blip.capfilt.plan import Plan, make_plan, name_shards
+from blip.capfilt.plan import Plan, estimate_samples, make_plan, name_shards
 from blip.capfilt.shard import Layout, process_shard
 from blip.errors import UsageError
 
@@ -102,3 +102,14 @@ def test_shards_are_named_by_as_many_folders_as_it_takes():
     assert names("/w/a/0.tar", "/w/c/../a/0.tar") == ["0"]
     assert names("/w/a/x/0.tar", "/w/b/x/0.tar", "/w/b/x/1.tar") == ["a-x-0", "b-x-0", "b-x-1"]
     assert len(set(names("/0.tar", "/a/0.tar"))) == 2
+
+
+def test_samples_are_counted_in_few_shards_and_estimated_in_many(tmp_path):
+    web_data(tmp_path / "few", shards=3, samples=5)
+    few = name_shards(sorted((tmp_path / "few").glob("*.tar")))
+    (tmp_path / "few/00001.tar").write_bytes(b"no tar")
+    assert estimate_samples(few) == 10
+    web_data(tmp_path / "many", shards=40, samples=4)
+    many = name_shards(sorted((tmp_path / "many").glob("*.tar")))
+    assert estimate_samples(many) == pytest.approx(160, rel=0.1)
+    assert estimate_samples([]) == 0

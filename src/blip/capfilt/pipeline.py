@@ -16,7 +16,7 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
 from blip.capfilt.engine.protocol import Engine, Failed
 from blip.capfilt.models import Models
-from blip.capfilt.plan import Plan, check_whole, make_plan
+from blip.capfilt.plan import Plan, check_whole, estimate_samples, make_plan
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
 from blip.capfilt.report import write_report
 from blip.capfilt.shard import Layout, Settings, ShardTask, process_shard
@@ -158,7 +158,8 @@ def _do_shards(
     make_worker = ShardWorkers(layout, settings, models)
     threads = torch.get_num_threads()
     try:
-        with progress(None, "capfilt", "images", before) as bar:
+        total = before + estimate_samples(plan.waiting)
+        with progress(total, "capfilt", "images", before) as bar:
             waiting = plan.waiting
             for _ in range(ATTEMPTS):
                 tally = Tally(config, bar, counts)

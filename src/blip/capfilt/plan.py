@@ -2,7 +2,9 @@
 
 import json
 import os
+import tarfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from blip.capfilt.record import Counts
 from blip.capfilt.shard import Layout, Settings, ShardTask, describe_input, describe_output
 from blip.data.shards import expand
 from blip.errors import BlipError, UsageError
+
+SHARDS_COUNTED = 16
+"""Shards that are looked into for an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,16 @@ def name_shards(paths: Sequence[Path]) -> list[ShardTask]:
     raise UsageError("two shards of --data have names that cannot be told apart; rename one")
 
 
+def estimate_samples(tasks: Sequence[ShardTask]) -> int:
+    """About how many samples some shards hold, by the headers of a few of them; for a bar."""
+    looked = tasks[:: max(1, -(-len(tasks) // SHARDS_COUNTED))]
+    sizes = [_bytes(task) for task in looked]
+    samples = sum(_count_keys(task) for task in looked)
+    if len(looked) == len(tasks) or sum(sizes) == 0:
+        return samples
+    return round(samples * sum(_bytes(task) for task in tasks) / sum(sizes))
+
+
 def check_whole(tasks: Sequence[ShardTask], layout: Layout, counts: dict[str, Counts]) -> None:
     """Assert that every shard is accounted for and its ledger has a row for all it counted."""
     assert {task.name for task in tasks} == counts.keys()
@@ -85,6 +100,22 @@ def check_whole(tasks: Sequence[ShardTask], layout: Layout, counts: dict[str, Co
                 f"{layout.ledger(name)} has {rows} rows where {of_shard.records} were written; "
                 f"delete {layout.marker(name)} to have the shard done again"
             )
+
+
+def _bytes(task: ShardTask) -> int:
+    path = Path(task.path)
+    return path.stat().st_size if path.exists() else 0
+
+
+def _count_keys(task: ShardTask) -> int:
+    """Keys that a shard names, as far as it can be read."""
+    keys: dict[str, None] = {}
+    # Whatever is wrong with the shard will be said when its turn comes.
+    with suppress(tarfile.TarError, OSError, EOFError, ValueError), tarfile.open(task.path) as tar:
+        for member in tar:
+            folder, slash, name = member.name.rpartition("/")
+            keys[folder + slash + name.partition(".")[0]] = None
+    return len(keys)
 
 
 def _read_marker(path: Path) -> dict[str, Any] | None:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from blip.capfilt.config import CapFiltConfig
     from blip.capfilt.pipeline import Summary
 
-HELP = "write a caption for every image of some shards, then drop all texts that do not match"
 EXAMPLES = """\
 examples:
   blip capfilt --captioner runs/captioner --filter runs/filter --data 'web/*.tar' --out clean

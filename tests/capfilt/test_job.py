@@ -1,0 +1,198 @@
+"""The verb on real checkpoints of the smallest size: broken data, kills, workers, interrupts."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blip.capfilt.ledger import read_rows
+from blip.cli.main import main
+from blip.data.shards import ShardWriter, read_shard
+from blip.data.tokenizer import Tokenizer
+from blip.inference.checkpoint import save_model
+from blip.model.blip import Blip
+from blip.model.config import ModelConfig, TextConfig, VisionConfig
+
+from .fakes import output_bytes
+from .test_shard import tar
+
+WORDS = ["a red square", "a green circle", "two blue stars on a field", "buy it now", "IMG 2041"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def jpeg(seed: int, size: int = 40) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (size, size, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, Path]:
+    """Captioner and filter of different picture sizes, with random weights."""
+    tokenizer = Tokenizer.train(WORDS, vocabulary_size=80)
+    folders = {}
+    for seed, (name, size) in enumerate({"captioner": 32, "filter": 48}.items()):
+        torch.manual_seed(seed)
+        config = ModelConfig(
+            vision=VisionConfig(image_size=size, patch_size=16, width=32, depth=2, heads=2),
+            text=TextConfig(
+                vocabulary_size=tokenizer.vocabulary_size,
+                width=32,
+                depth=2,
+                heads=2,
+                mlp_width=64,
+                positions=40,
+            ),
+            projection=16,
+        )
+        folders[name] = tmp_path_factory.mktemp(name)
+        model = Blip(config)
+        with torch.no_grad():
+            # Larger weights, so that scores spread and verdicts differ.
+            for parameter in model.parameters():
+                if parameter.dim() > 1:
+                    parameter.mul_(4.0)
+        save_model(model, tokenizer, folders[name])
+    return folders
+
+
+def web(folder: Path, shards: int, samples: int) -> Path:
+    for shard in range(shards):
+        with ShardWriter(folder / f"{shard:05d}.tar") as writer:
+            for number in range(samples):
+                place = shard * samples + number
+                writer.write(f"{place:06d}", jpeg(place), "jpg", WORDS[place % len(WORDS)], {})
+    return folder
+
+
+def options(models: dict[str, Path], data: Path, out: Path, *more: str) -> list[str]:
+    given = [f"--{name}={folder}" for name, folder in models.items()]
+    return ["capfilt", *given, "--data", str(data), "--out", str(out), "--batch-size", "4", *more]
+
+
+def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
+    """The command in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "blip.cli.main", *arguments],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_workers_and_kills_change_no_byte(models, tmp_path, capsys):
+    data = web(tmp_path / "web", shards=4, samples=24)
+    assert main(options(models, data, tmp_path / "one", "--workers", "1")) == 0
+    assert "report.html" in capsys.readouterr().out
+    whole = output_bytes(tmp_path / "one")
+    summary = json.loads(whole["summary.json"])
+    assert summary["images"] == 96
+    assert 0 < summary["web_kept"] + summary["synthetic_kept"] < 192, "nothing to tell apart"
+
+    two_workers = options(models, data, tmp_path / "two", "--workers", "2")
+    killed = start(two_workers)
+    try:
+        wait_for(lambda: list((tmp_path / "two").glob("done/*.json")))
+    finally:
+        killed.send_signal(signal.SIGKILL)
+        # The pipe ends with the last process that holds it: no worker outlives its driver.
+        killed.communicate(timeout=30)
+    assert not (tmp_path / "two/summary.json").exists(), "the kill came too late"
+    assert main(two_workers) == 0
+    assert output_bytes(tmp_path / "two") == whole
+
+
+def wait_for(happens) -> None:
+    for _ in range(3000):
+        if happens():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen within 30 s")
+
+
+def test_an_interrupt_says_how_to_go_on(models, tmp_path):
+    data = web(tmp_path / "web", shards=2, samples=150)
+    job = start(options(models, data, tmp_path / "out", "--workers", "2"))
+    wait_for(lambda: list((tmp_path / "out").glob(".parts/*")))
+    os.killpg(job.pid, signal.SIGINT)
+    _, told = job.communicate(timeout=30)
+    assert job.returncode == 130, told
+    assert "the same command goes on" in told
+    assert "Traceback" not in told
+
+
+def test_a_broken_data_set_finishes_and_the_ledger_names_each(models, tmp_path):
+    whole = jpeg(1)
+    tar(
+        tmp_path / "web.tar",
+        [
+            ("good.jpg", whole),
+            ("good.txt", b"a red square"),
+            ("truncated.jpg", jpeg(2)[:400]),
+            ("truncated.txt", b"a red square"),
+            ("foreign.jpg", b"I am a text file"),
+            ("foreign.txt", b"a red square"),
+            ("silent.jpg", jpeg(3)),
+            ("silent.txt", b""),
+            ("missing.txt", b"a red square"),
+            ("good.jpg", whole),
+            ("good.txt", b"a green circle"),
+        ],
+    )
+    out = tmp_path / "out"
+    assert main(options(models, tmp_path / "web.tar", out, "--threshold", "0")) == 0
+    rows = list(read_rows(sorted((out / "ledger").glob("*.parquet"))))
+    assert [(row["key"], row["source"], row["reason"]) for row in rows] == [
+        ("good", "web", "match"),
+        ("good", "synthetic", "match"),
+        ("truncated", "bad", "truncated_image"),
+        ("foreign", "bad", "not_an_image"),
+        ("silent", "web", "empty_text"),
+        ("silent", "synthetic", "match"),
+        ("missing", "bad", "missing_image"),
+        ("good", "bad", "duplicate_key"),
+    ]
+    written = list(read_shard(out / "shards/web.tar"))
+    assert [s.key for s in written] == ["good-web", "good-synthetic-0", "silent-synthetic-0"]
+    assert written[1].meta["original"] == "a red square"
+    counts = json.loads((out / "summary.json").read_text())
+    assert (counts["images"], counts["images_kept"], counts["images_bad"]) == (6, 2, 4)
+    assert "truncated_image" in (out / "report.html").read_text()
+
+
+def test_bad_arguments_end_in_one_line(models, tmp_path, capsys):
+    data = web(tmp_path / "web", shards=1, samples=2)
+    for more, named in {
+        ("--threshold", "2"): "threshold must lie in [0, 1], got 2",
+        ("--max-bad", "many"): "max_bad must be a share",
+        ("--captioner", str(tmp_path)): str(tmp_path),
+        ("--data", str(tmp_path / "none*.tar")): "none*.tar",
+        ("--device", "gpu"): "device must be auto",
+    }.items():
+        assert main(options(models, data, tmp_path / "out", *more)) == 2
+        told = capsys.readouterr().err
+        assert named in told
+        assert told.strip().count("\n") == 0, told
+
+
+def test_the_config_in_the_output_does_the_job_again(models, tmp_path, capsys):
+    data = web(tmp_path / "web", shards=1, samples=6)
+    assert main(options(models, data, tmp_path / "out", "--search", "beam", "--captions", "2")) == 0
+    again = ["capfilt", str(tmp_path / "out/config.json"), "--out", str(tmp_path / "again")]
+    assert main(again) == 0
+    assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "again")
+    capsys.readouterr()
+    assert main([*again, "--threshold", "0.9"]) == 2
+    assert "threshold 0.5 (now 0.9)" in capsys.readouterr().err
