@@ -1,6 +1,5 @@
 """The main job: pre-train, fine-tune captioner and filter, CapFilt, pre-train on what is left."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from blip.files import fingerprint_json, write_json
 from blip.jobs import Job, JobConfig, run_together
 from blip.recipes.config import BootstrapConfig
 from blip.reports.config import EvaluateConfig
-from blip.stage import Stage
+from blip.stage import Stage, alone
 from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig, TokenizerConfig
 from blip.train.config import TrainConfig
 
@@ -27,22 +26,36 @@ def bootstrap(config: BootstrapConfig, out: Path) -> dict[str, Any]:
     same inputs. Raises BlipError where a stage fails or was stopped; the same call goes on.
     """
     run = _Bootstrap(config, out)
-    run.prepare()
-    first = model = run.pretrain(1, cleaned=None, init=None)
-    run.together(model)
-    for number in range(1, config.rounds + 1):
-        captioner = run.captioner(number, model)
-        matcher = run.filter(number, model)
-        run.together(captioner, matcher)
-        cleaned = run.capfilt(number, captioner, matcher)
-        run.together(cleaned)
-        model = run.pretrain(number + 1, cleaned=cleaned, init=model)
-        if number < config.rounds:
-            run.together(model)
-    baseline = run.baseline(first)
-    run.together(baseline, model)
-    run.together(run.evaluation(baseline), run.evaluation(model))
-    return run.summary(baseline, model)
+    with alone(out):
+        run.prepare()
+        first = model = run.pretrain(1, cleaned=None, init=None)
+        run.together(model)
+        for number in range(1, config.rounds + 1):
+            captioner = run.captioner(number, model)
+            matcher = run.filter(number, model)
+            run.together(captioner, matcher)
+            cleaned = run.capfilt(number, captioner, matcher)
+            run.together(cleaned)
+            model = run.pretrain(number + 1, cleaned=cleaned, init=model)
+            if number < config.rounds:
+                run.together(model)
+        baseline = run.baseline(first)
+        run.together(model, baseline)
+        run.together(run.evaluation(baseline), run.evaluation(model))
+        return run.summary(baseline, model)
+
+
+_DOING = {
+    "data": "draw the scenes",
+    "tokenizer": "open it, or learn it from the training texts",
+    "pretrain": "pre-train with ITC, ITM and LM",
+    "captioner": "fine-tune with LM on the human pairs",
+    "filter": "fine-tune with ITC and ITM on the human pairs",
+    "capfilt": "write a text for every web image, drop texts that do not match",
+    "baseline": "the same budget on human and all web pairs",
+    "evaluation": "retrieval and captions of the test images",
+}
+"""What a stage does, by the last part of its name."""
 
 
 class _Bootstrap:
@@ -223,10 +236,29 @@ class _Bootstrap:
 
     def _stage(self, name: str, config: JobConfig, *after: Stage) -> Stage:
         folder = self.out / name
-        # The same run in another place has the same inputs.
-        plain = json.loads(json.dumps(to_json(config)).replace(json.dumps(str(self.out))[1:-1], ""))
-        inputs = [plain, self.data_inputs, [stage.fingerprint for stage in after]]
-        stage = Stage(name, folder, inputs, Job(config, folder))
-        if name not in {known.name for known in self.stages}:
-            self.stages.append(stage)
+        inputs = [
+            _without(self.out, to_json(config)),
+            self.data_inputs,
+            [stage.fingerprint for stage in after],
+        ]
+        number = len(self.stages) + 1
+        title = f"[{number}/{self._num_stages}] {name}: {_DOING[name.rpartition('/')[2]]}"
+        stage = Stage(name, folder, inputs, Job(config, folder), title)
+        self.stages.append(stage)
         return stage
+
+    @property
+    def _num_stages(self) -> int:
+        """Data and tokenizer, the first pre-training, four a round, the baseline, two figures."""
+        return int(isinstance(self.config.data, ScenesConfig)) + 5 + 4 * self.config.rounds
+
+
+def _without(out: Path, value: Any) -> Any:
+    """A JSON value with paths below `out` relative to it: the same run may lie elsewhere."""
+    if isinstance(value, dict):
+        return {key: _without(out, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without(out, item) for item in value]
+    if isinstance(value, str):
+        return value.removeprefix(f"{out}/")
+    return value

@@ -2,7 +2,11 @@
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -71,48 +75,69 @@ class Job:
 def run_together(stages: Sequence[Stage], parallel: int) -> None:
     """Do independent stages, up to `parallel` at a time, each with its share of the cores.
 
-    Raises BlipError where one fails; the others are let to their end first, so that nothing that
-    they did is lost.
+    A stage has the same share when the other one is done already: sums in another order would be
+    other weights, and a run that was killed must end as one that was not. Raises BlipError where
+    one fails; the others are let to their end first, so that nothing that they did is lost.
     """
-    waiting = [stage for stage in stages if not stage.is_done()]
-    for stage in stages:
-        if stage not in waiting:
-            stage.run()
-    if parallel == 1 or len(waiting) < 2:
-        for stage in waiting:
+    if parallel == 1 or len(stages) < 2:
+        for stage in stages:
             stage.run()
         return
-    threads = max(1, (os.cpu_count() or 1) // parallel)
-    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // min(parallel, len(stages)))
+    waiting = []
+    for stage in stages:
+        if stage.is_done():
+            stage.run()
+        else:
+            waiting.append(stage)
     for start in range(0, len(waiting), parallel):
-        together = waiting[start : start + parallel]
-        say(f"side by side, {threads} threads each: {', '.join(s.name for s in together)}")
-        processes = [context.Process(target=_in_child, args=(s, threads)) for s in together]
-        for process in processes:
-            process.start()
-        _wait(processes, together)
+        _run_processes(waiting[start : start + parallel], threads)
 
 
-def _wait(processes: list, stages: list[Stage]) -> None:
-    try:
-        for process in processes:
-            process.join()
-    except BaseException:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join()
-        raise
+def _run_processes(stages: list[Stage], threads: int) -> None:
+    if len(stages) > 1:
+        say(f"side by side: {' and '.join(stage.name for stage in stages)}")
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_in_child, args=(stage, threads)) for stage in stages]
+    with _terminable():
+        try:
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join()
+        except BaseException:
+            started = [process for process in processes if process.pid is not None]
+            for process in started:
+                process.terminate()
+            for process in started:
+                process.join()
+            raise
     failed = [s.name for p, s in zip(processes, stages, strict=True) if p.exitcode != 0]
     if failed:
         raise BlipError(f"{' and '.join(failed)} did not end well; the same command goes on")
 
 
-def _in_child(stage: Stage, threads: int) -> None:
-    import sys
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that the children are told to finish their step."""
 
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _in_child(stage: Stage, threads: int) -> None:
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ[LINES_ONLY] = "1"
     torch.set_num_threads(threads)
     try:
@@ -120,3 +145,11 @@ def _in_child(stage: Stage, threads: int) -> None:
     except BlipError as error:
         say(f"{stage.name}: {error}")
         sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed is started again by somebody: two would write to one folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
