@@ -1,0 +1,128 @@
+"""Stages side by side: their threads, their failures, and their end when the parent is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from blip.errors import BlipError
+from blip.jobs import run_together
+from blip.stage import Stage
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class CountThreads:
+    """Writes down how many threads torch may use."""
+
+    folder: Path
+
+    def __call__(self) -> None:
+        import torch
+
+        (self.folder / "threads").write_text(str(torch.get_num_threads()))
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Fails as a task does."""
+
+    def __call__(self) -> None:
+        raise BlipError("no good")
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Tells its process and never ends."""
+
+    folder: Path
+
+    def __call__(self) -> None:
+        (self.folder / "pid").write_text(str(os.getpid()))
+        time.sleep(600)
+
+
+def test_share_of_the_cores_does_not_depend_on_what_is_done_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    for case, done in (("both", False), ("one", True)):
+        stages = [
+            Stage(name, tmp_path / case / name, 1, CountThreads(tmp_path / case / name))
+            for name in "ab"
+        ]
+        if done:
+            stages[0].folder.mkdir(parents=True)
+            Stage("a", stages[0].folder, 1, lambda: None).run()
+        run_together(stages, parallel=2)
+        assert (stages[1].folder / "threads").read_text() == "3"
+        assert all(stage.is_done() for stage in stages)
+
+
+def test_a_failure_is_named_and_the_other_stage_is_done(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad = Stage("bad", tmp_path / "bad", 1, Fail())
+    good = Stage("good", tmp_path / "good", 1, CountThreads(tmp_path / "good"))
+    with pytest.raises(BlipError, match=r"^bad did not end well"):
+        run_together([bad, good], parallel=2)
+    assert good.is_done()
+    assert not bad.is_done()
+    assert "bad: no good" in capfd.readouterr().err
+
+
+def test_alone_it_runs_here(tmp_path: Path) -> None:
+    called = []
+    stage = Stage("here", tmp_path / "here", 1, lambda: called.append(os.getpid()))
+    run_together([stage], parallel=2)
+    assert called == [os.getpid()]
+
+
+PARENT = """
+from pathlib import Path
+from blip.jobs import run_together
+from blip.stage import Stage
+from tests.test_jobs import Sleep
+if __name__ == "__main__":
+    out = Path({out!r})
+    run_together([Stage(n, out / n, 1, Sleep(out / n)) for n in "ab"], parallel=2)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_children_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(out=str(tmp_path)))
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment, cwd=REPOSITORY)
+    pids = [int(wait_for(tmp_path / name / "pid")) for name in "ab"]
+    parent.send_signal(number)
+    parent.wait(timeout=60)
+    deadline = time.monotonic() + 60
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def wait_for(path: Path) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and (text := path.read_text()):
+            return text
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
