@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import assert_never
 
 from blip.capfilt.config import CapFiltConfig
+from blip.config.strict import save
 from blip.data.scenes.config import ScenesConfig
 from blip.errors import BlipError
 from blip.log import LINES_ONLY, say
@@ -38,7 +39,8 @@ class Job:
     out: Path
 
     def __call__(self) -> None:
-        """Do it; heavy imports happen here."""
+        """Write config.json, then do it; heavy imports happen here."""
+        save(self.config, self.out / "config.json")
         match self.config:
             case ScenesConfig():
                 from blip.data.scenes.write import write_splits
