@@ -175,6 +175,12 @@ def test_two_jobs_in_one_folder_are_refused(web):
     run(config(web), models=FakeModels())
 
 
+def test_an_output_that_is_no_folder_is_told(web):
+    (web / "out").write_text("a file")
+    with pytest.raises(BlipError, match="out: File exists"):
+        run(config(web), models=FakeModels())
+
+
 def broken_data(folder: Path, sound: int, broken: int) -> None:
     with ShardWriter(folder / "0.tar") as writer:
         for number in range(sound + broken):

@@ -20,7 +20,7 @@ def write_kept(
     """
     if sample.image is None:
         return
-    carried = {name: value for name, value in sample.meta.items() if name not in NOT_CARRIED}
+    carried = _encodable({n: value for n, value in sample.meta.items() if n not in NOT_CARRIED})
     web = next((text for text, r in zip(texts, records, strict=True) if r.source == "web"), None)
     for record, text in zip(records, texts, strict=True):
         if not record.kept:
@@ -35,10 +35,15 @@ def write_kept(
             "seed": record.seed,
             "original": web,
         }
-        meta = _encodable({**carried, **origin})
-        writer.write(record.output_key, sample.image, sample.extension, text, meta)
+        writer.write(record.output_key, sample.image, sample.extension, text, {**carried, **origin})
 
 
 def _encodable(meta: dict[str, object]) -> dict[str, object]:
-    """Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks."""
-    return json.loads(json.dumps(meta, ensure_ascii=False).encode("utf-8", "replace"))
+    """Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks.
+
+    Nothing is carried on of what is nested so deeply that it cannot be written again.
+    """
+    try:
+        return json.loads(json.dumps(meta, ensure_ascii=False).encode("utf-8", "replace"))
+    except RecursionError:
+        return {}

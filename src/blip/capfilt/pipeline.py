@@ -67,13 +67,14 @@ def run(
         device=config.device,
     )
     settings = _settings(config, models)
-    layout.out.mkdir(parents=True, exist_ok=True)
-    with _alone(layout.out):
+    with _disk_told(), _alone(layout.out):
         plan = make_plan(config.data, layout, settings)
         _clean(layout)
         strict.save(config, layout.out / "config.json")
-        counts = _do_shards(config, plan, layout, settings, models, engine)
-        _clean(layout)
+        try:
+            counts = _do_shards(config, plan, layout, settings, models, engine)
+        finally:
+            _clean(layout)
         check_whole(plan.tasks, layout, counts)
         total = Counts()
         for task in plan.tasks:
@@ -177,8 +178,18 @@ def _do_shards(
 
 
 @contextmanager
+def _disk_told() -> Iterator[None]:
+    """A folder that cannot be written, or a full disk, is told in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise BlipError(f"{error.filename or 'the output'}: {error.strerror or error}") from error
+
+
+@contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Hold the folder: two jobs in one would undo each other's work. Ends with the process."""
+    out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

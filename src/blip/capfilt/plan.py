@@ -42,11 +42,7 @@ def make_plan(data: Iterable[str], layout: Layout, settings: Settings) -> Plan:
     UsageError where the output was made with other settings, or from shards no longer named.
     """
     tasks = name_shards(expand(data))
-    markers = {
-        path.stem: _read_marker(path)
-        for path in sorted(layout.marker("*").parent.glob("*"))
-        if path.suffix == ".json"
-    }
+    markers = {path.stem: _read_marker(path) for path in layout.markers()}
     names = {task.name for task in tasks}
     strange = sorted(markers.keys() - names)
     if strange:

@@ -73,6 +73,10 @@ class Layout:
         """Written last: where it stands, shard and ledger are whole."""
         return self.out / "done" / f"{name}.json"
 
+    def markers(self) -> list[Path]:
+        """All markers that stand."""
+        return sorted((self.out / "done").glob("*.json"))
+
     def part(self, name: str) -> Path:
         """Of the process alone: an orphan of a killed run cannot write into ours."""
         return self.out / ".parts" / f"{name}.{os.getpid()}.tar"
@@ -113,7 +117,7 @@ def process_shard(
         _commit(task.name, layout, part, records)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BlipError(f"{layout.out}: {error.strerror}; make room, then go on") from error
+            raise BlipError(f"{layout.out}: {error.strerror}; make room") from error
         raise
     finally:
         part.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ EXAMPLES = """\
 examples:
   blip capfilt --captioner runs/captioner --filter runs/filter --data 'web/*.tar' --out clean
   blip capfilt --captioner C --filter F --data 'web/{00000..00099}.tar' --out clean --workers 8
-  blip capfilt --captioner C --filter F --data web --out clean --search beam --captions 0
+  blip capfilt --captioner C --filter F --data web --out clean --search beam --max-bad 5%
   blip capfilt clean/config.json --out clean-strict --threshold 0.8
 
 A job that was stopped, or killed, goes on with the same command, to the same bytes.

@@ -1,0 +1,90 @@
+"""What a job may be asked, and how the command line asks it."""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from blip.capfilt.config import CapFiltConfig
+from blip.cli.capfilt import add_arguments, read_config
+from blip.errors import UsageError
+
+NEEDED = CapFiltConfig(captioner="c", filter="f", data=("d",), out="o")
+
+
+def read(*arguments: str) -> CapFiltConfig:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return read_config(parser.parse_args(arguments))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("threshold", 1.5),
+        ("threshold", -0.1),
+        ("seed", -1),
+        ("captions", -1),
+        ("batch_size", 0),
+        ("workers", 0),
+        ("data", ()),
+        ("max_bad", "105%"),
+        ("max_bad", "some"),
+        ("max_bad", -0.5),
+    ],
+)
+def test_nonsense_is_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=field):
+        replace(NEEDED, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "share"), [(None, None), ("5%", 0.05), ("0.05", 0.05), (0.05, 0.05), ("0%", 0.0)]
+)
+def test_max_bad_is_a_share_in_any_spelling(given, share):
+    assert replace(NEEDED, max_bad=given).bad_share == pytest.approx(share)
+
+
+def test_options_alone_describe_a_job():
+    config = read("--captioner", "c", "--filter", "f", "--data", "a", "b", "--out", "o")
+    assert config == replace(NEEDED, data=("a", "b"))
+    assert config.search.kind == "nucleus"
+
+
+def test_options_win_over_the_file(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(
+        json.dumps(
+            {
+                "captioner": "c",
+                "filter": "f",
+                "data": ["d"],
+                "out": "o",
+                "threshold": 0.7,
+                "search": {"top_p": 0.8},
+            }
+        )
+    )
+    config = read(str(path), "--threshold", "0.6", "--max-length", "30")
+    assert config.threshold == 0.6
+    assert config.search == replace(NEEDED.search, top_p=0.8, max_length=30)
+
+
+def test_what_is_missing_or_unknown_is_named(tmp_path):
+    with pytest.raises(UsageError, match="--captioner, --out missing"):
+        read("--filter", "f", "--data", "d")
+    path = tmp_path / "config.json"
+    path.write_text('{"captioner": "c", "filter": "f", "data": ["d"], "out": "o", "treshold": 1}')
+    with pytest.raises(UsageError, match="treshold is no key"):
+        read(str(path))
+    path.write_text("[]")
+    with pytest.raises(UsageError, match="JSON object"):
+        read(str(path))
+
+
+def test_configuration_and_options_load_no_torch():
+    code = "import sys, blip.capfilt.config, blip.cli.capfilt; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
