@@ -7,100 +7,162 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any, NoReturn
 
 from blip.errors import BlipError, UsageError
 
-VERBS = {
-    "demo": "the main job on the built-in data, in ten minutes",
-    "bootstrap": "the main job: pre-train, clean the web pairs, pre-train on what is left",
-    "capfilt": "caption the images of some shards, drop all texts that do not match",
-    "caption": "write captions for pictures",
-    "match": "tell how well texts match a picture",
-    "pretrain": "pre-train a model",
-    "evaluate": "retrieval and captioning figures of a checkpoint",
-    "data": "pack, inspect or draw shards",
+GROUPS = {
+    "the main job": {
+        "demo": "the whole loop on built-in data, in ten minutes",
+        "bootstrap": "the whole loop: pre-train, clean the web pairs, pre-train on what is left",
+    },
+    "use a model": {
+        "caption": "write captions for pictures",
+        "match": "tell how well texts match a picture",
+        "capfilt": "caption the pictures of shards, drop every text that does not match",
+    },
+    "train and measure": {
+        "pretrain": "pre-train a model",
+        "evaluate": "retrieval and captioning figures of a model",
+    },
+    "data": {
+        "data": "pack, draw and inspect shards",
+    },
 }
-"""Verb to its one line; `blip.cli.VERB` holds its arguments and its work."""
+"""Every verb and its one line, by what one wants; `blip.cli.VERB` holds arguments and work."""
 
-INTERRUPTED = 130
+VERBS = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
+
+USAGE, INTERRUPTED = 2, 130
 TRACEBACK = "BLIP_TRACEBACK"
+"""Set in the environment, or `blip --traceback VERB`: errors show where they come from."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and can leave `--part.field value` to the configuration."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see `{self.prog} --help`)")
+        """Raise UsageError instead of leaving the process."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+    def parse_with_overrides(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse; options that nobody declared become `overrides`, each with its value.
+
+        They are taken out first, for to argparse the value of an unknown option is a positional.
+        """
+        own: list[str] = []
+        overrides: list[str] = []
+        waiting = list(arguments)
+        while waiting:
+            argument = waiting.pop(0)
+            if not argument.startswith("--") or self._declares(argument):
+                own.append(argument)
+                continue
+            overrides.append(argument)
+            if "=" not in argument and waiting:
+                overrides.append(waiting.pop(0))
+        args = self.parse_args(own)
+        args.overrides = overrides
+        return args
+
+    def _declares(self, argument: str) -> bool:
+        """Whether the verb, or one of its actions such as `data pack`, knows this option."""
+        known = set(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                known.update(*(parser._option_string_actions for parser in action.choices.values()))
+        return argument.partition("=")[0] in known
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["--traceback"]:
+        os.environ[TRACEBACK] = "1"
+        del arguments[0]
     try:
-        return _run(arguments)
-    except BlipError as error:
-        if TRACEBACK in os.environ:
-            traceback.print_exc()
-        print(f"blip: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        print("\nblip: stopped; the same command goes on where it can", file=sys.stderr)
-        return INTERRUPTED
+        status = _run(arguments)
+        # Here and not at exit, where a reader that has left could no longer be caught.
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:
         # The reader of our output has left; nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except BlipError as error:
+        return _failed(str(error), USAGE if isinstance(error, UsageError) else 1)
+    except OSError as error:
+        return _failed(str(error), 1)
+    except KeyboardInterrupt:
+        return _failed("stopped; the same command goes on where it can", INTERRUPTED)
 
 
-def _run(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0
-    if arguments[0] == "--version":
-        print(f"blip {version('blip')}")
-        return 0
-    verb = arguments[0]
-    if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(VERBS)}"
-        raise UsageError(f"{verb} is no command; {hint}")
-    module = importlib.import_module(f"blip.cli.{verb}")
-    parser = make_parser(verb, module)
-    if getattr(module, "TAKES_OVERRIDES", False):
-        args, overrides = parser.parse_known_args(arguments[1:])
-        args.overrides = overrides
-    else:
-        args = parser.parse_args(arguments[1:])
-    return module.run(args)
-
-
-def make_parser(verb: str, module: Any) -> argparse.ArgumentParser:
-    """The parser of one verb, with its examples."""
-    parser = _Parser(
+def make_parser(verb: str) -> Parser:
+    """The parser of one verb, with its examples; imports the verb's module."""
+    module = _module(verb)
+    parser = Parser(
         prog=f"blip {verb}",
         description=VERBS[verb],
         epilog=module.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     module.add_arguments(parser)
     return parser
 
 
-def _overview() -> str:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line of a verb, without doing its work; raises UsageError."""
+    verb, *rest = arguments
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean `blip {near[0]}`?" if near else f"allowed: {', '.join(VERBS)}"
+        raise UsageError(f"{verb!r} is no command; {hint}")
+    parser = make_parser(verb)
+    if getattr(_module(verb), "TAKES_OVERRIDES", False):
+        return parser.parse_with_overrides(rest)
+    return parser.parse_args(rest)
+
+
+def overview() -> str:
+    """What `blip` alone prints: the verbs."""
     width = max(map(len, VERBS)) + 2
-    lines = [f"  blip {verb:<{width}}{line}" for verb, line in VERBS.items()]
-    return "\n".join(
-        [
-            "BLIP: a vision-language model that understands, writes and cleans its own data.",
+    lines = ["BLIP: a vision-language model that understands, writes and cleans its own data."]
+    for group, verbs in GROUPS.items():
+        lines += [
             "",
-            *lines,
-            "",
-            "`blip VERB --help` shows arguments and examples; start with `blip demo`.",
+            f"{group}:",
+            *(f"  blip {verb:<{width}}{line}" for verb, line in verbs.items()),
         ]
-    )
+    lines += ["", "`blip VERB --help` shows arguments and examples; start with `blip demo`."]
+    return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _run(arguments: list[str]) -> int:
+    match arguments:
+        case [] | ["-h" | "--help" | "help"]:
+            print(overview())
+            return 0
+        case ["help", verb]:
+            arguments = [verb, "--help"]
+        case ["--version", *_]:
+            from importlib.metadata import version
+
+            print(f"blip {version('blip')}")
+            return 0
+    try:
+        args = parse(arguments)
+    except SystemExit as stop:  # argparse has printed the help
+        return int(stop.code or 0)
+    return _module(arguments[0]).run(args)
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"blip.cli.{verb}")
+
+
+def _failed(message: str, status: int) -> int:
+    if os.environ.get(TRACEBACK):
+        traceback.print_exc()
+    print(f"blip: error: {message}", file=sys.stderr)
+    return status
