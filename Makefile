@@ -3,11 +3,14 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
-	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	&& echo $$p && break; done)
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; \
+	done)
+# The CPU build that pip is asked for by name, and the oldest torch that will do.
 TORCH := 2.13.0
+TORCH_LEAST := 2.7
 OUT ?= runs/demo
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test check format clean
 
@@ -19,28 +22,38 @@ help:
 	@echo "make format  let ruff mend what it can"
 	@echo "make clean   remove the virtual environment and caches"
 
-# The stamp is written last: an interrupted set-up does not count as one.
+# The stamp is written last: an interrupted set-up does not count as one, and goes on where it was.
 $(VENV)/.complete: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it with make PYTHON=..." >&2; exit 1; }
-	@rm -f $@
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -n "$(PYTHON)" || { \
+		echo "Python 3.11 or newer is needed and none was found; name one: make PYTHON=/path/to/python3" >&2; \
+		exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		echo "setting up $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); }
 	@$(MAKE) --no-print-directory torch
-	$(BIN)/python -m pip install --quiet -e '.[eval,dev]'
+	@echo "installing blip and its tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet -e '.[eval,dev]'
 	@touch $@
 
 .PHONY: $(VENV)
 $(VENV): $(VENV)/.complete
 
-# Linux installs torch with gigabytes of CUDA unless told otherwise. Without a GPU we first ask for
-# a CPU build that pip may know already, and else let uv choose the build that fits the machine.
+# On Linux, pip installs torch with gigabytes of CUDA unless told otherwise. Without a GPU we first
+# ask for a CPU build that pip may know of, and else let uv choose the build that fits the machine.
 .PHONY: torch
 torch:
-	@if $(BIN)/python -c 'import torch' 2>/dev/null; then exit 0; fi; \
-	if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1; then \
+	@if $(BIN)/python -c 'import sys, torch; has, least = ([int(n) for n in v.split(".")[:2]] \
+		for v in (torch.__version__, "$(TORCH_LEAST)")); sys.exit(has < least)' 2>/dev/null; then exit 0; fi; \
+	echo "installing torch into $(VENV)"; \
+	if [ "$$(uname -s)" != Linux ]; then \
+		$(BIN)/python -m pip install --quiet 'torch>=$(TORCH_LEAST)'; exit; \
+	fi; \
+	if ! command -v nvidia-smi >/dev/null 2>&1; then \
 		$(BIN)/python -m pip install --quiet 'torch==$(TORCH)+cpu' 2>/dev/null && exit 0; \
 	fi; \
 	$(BIN)/python -m pip install --quiet uv && \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend=auto 'torch>=2.7'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend=auto 'torch>=$(TORCH_LEAST)' || { \
+		echo "torch could not be installed; put a build for this machine into $(VENV), then make again" >&2; \
+		exit 1; }
 
 demo: $(VENV)/.complete
 	$(BIN)/blip demo --out $(OUT)
