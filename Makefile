@@ -31,7 +31,7 @@ $(VENV)/.complete: pyproject.toml
 		echo "setting up $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); }
 	@$(MAKE) --no-print-directory torch
 	@echo "installing blip and its tools into $(VENV)"
-	@$(BIN)/python -m pip install --quiet -e '.[eval,dev]'
+	@$(BIN)/python -m pip install -qq -e '.[eval,dev]'
 	@touch $@
 
 .PHONY: $(VENV)
@@ -45,13 +45,13 @@ torch:
 		for v in (torch.__version__, "$(TORCH_LEAST)")); sys.exit(has < least)' 2>/dev/null; then exit 0; fi; \
 	echo "installing torch into $(VENV)"; \
 	if [ "$$(uname -s)" != Linux ]; then \
-		$(BIN)/python -m pip install --quiet 'torch>=$(TORCH_LEAST)'; exit; \
+		$(BIN)/python -m pip install -qq 'torch>=$(TORCH_LEAST)'; exit; \
 	fi; \
 	if ! command -v nvidia-smi >/dev/null 2>&1; then \
-		$(BIN)/python -m pip install --quiet 'torch==$(TORCH)+cpu' 2>/dev/null && exit 0; \
+		$(BIN)/python -m pip install -qq 'torch==$(TORCH)+cpu' 2>/dev/null && exit 0; \
 	fi; \
-	$(BIN)/python -m pip install --quiet uv && \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend=auto 'torch>=$(TORCH_LEAST)' || { \
+	$(BIN)/python -m pip install -qq uv && \
+	$(BIN)/uv pip install -qq --python $(BIN)/python --torch-backend=auto 'torch>=$(TORCH_LEAST)' || { \
 		echo "torch could not be installed; put a build for this machine into $(VENV), then make again" >&2; \
 		exit 1; }
 

@@ -1,12 +1,13 @@
 """What search calls, and the adjustments of logits that all kinds of search share."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Decoder(Protocol):
     """A language model that remembers what it was fed, row by row."""
 
