@@ -15,18 +15,17 @@ NOISE_KINDS = (
 """What goes wrong with texts on the web, and here."""
 
 
-def _subset(name: str, chosen: tuple[str, ...], known: tuple[str, ...]) -> None:
-    if not chosen or not set(chosen) <= set(known):
-        raise ValueError(f"{name} must be among {', '.join(known)}, got {', '.join(chosen)}")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScenesConfig:
     """Drawn scenes of a few coloured shapes, in the spirit of CLEVR but flat."""
 
     image_size: int = 48
+    min_objects: int = 1
+    """Fewest different objects in a scene that shows no group."""
     max_objects: int = 3
     """Most different objects in a scene."""
+    groups: float = 0.25
+    """Share of scenes that show a group of objects that are all alike."""
     max_count: int = 4
     """Most objects that are all alike ("three red stars"); 1 draws no such groups."""
     shapes: tuple[str, ...] = tuple(SHAPES)
@@ -59,22 +58,39 @@ class ScenesConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        if self.image_size < 16:
-            raise ValueError(f"image_size must be at least 16, got {self.image_size}")
-        if not 1 <= self.max_objects <= 3:
-            raise ValueError(f"max_objects must lie in 1..3, got {self.max_objects}")
-        if not 1 <= self.max_count <= 4:
-            raise ValueError(f"max_count must lie in 1..4, got {self.max_count}")
         _subset("shapes", self.shapes, tuple(SHAPES))
         _subset("colours", self.colours, tuple(COLOURS))
         _subset("sizes", self.sizes, tuple(SIZES))
         _subset("patterns", self.patterns, tuple(PATTERNS))
         _subset("backgrounds", self.backgrounds, tuple(BACKGROUNDS))
-        for name in ("human", "web", "val", "test", "captions"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not 0.0 <= self.noise <= 1.0:
-            raise ValueError(f"noise must lie in [0, 1], got {self.noise}")
         _subset("noise_kinds", tuple(self.noise_kinds), NOISE_KINDS)
+        for name in ("human", "web", "val", "test", "captions"):
+            _in_range(name, getattr(self, name), 1, None)
+        _in_range("image_size", self.image_size, 16, None)
+        kinds = len(self.shapes) * len(self.colours)
+        _in_range("max_objects", self.max_objects, 1, 3)
+        _in_range("min_objects", self.min_objects, 1, min(self.max_objects, kinds))
+        _in_range("max_count", self.max_count, 1, 4)
+        _in_range("groups", self.groups, 0, 1)
+        _in_range("noise", self.noise, 0, 1)
+        _in_range("seed", self.seed, 0, None)
         if sum(self.noise_kinds.values()) <= 0 or min(self.noise_kinds.values()) < 0:
-            raise ValueError("noise_kinds must have weights of which one is positive")
+            raise ValueError(
+                "noise_kinds must have no negative weight and a positive one, "
+                f"got {self.noise_kinds}"
+            )
+
+
+def _in_range(name: str, value: float, low: int, high: int | None) -> None:
+    if value >= low and (high is None or value <= high):
+        return
+    allowed = f"be at least {low}" if high is None else f"lie in {low}..{high}"
+    raise ValueError(f"{name} must {allowed}, got {value}")
+
+
+def _subset(name: str, chosen: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if not chosen or not set(chosen) <= set(known) or len(set(chosen)) < len(chosen):
+        raise ValueError(
+            f"{name} must be one or more different ones of {', '.join(known)}, "
+            f"got {', '.join(chosen) or 'none'}"
+        )

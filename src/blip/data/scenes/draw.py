@@ -1,5 +1,6 @@
 """Scenes to pictures: anti-aliased by drawing large and shrinking."""
 
+import itertools
 import math
 
 import numpy as np
@@ -11,6 +12,9 @@ from blip.data.scenes.words import BACKGROUNDS, COLOURS, RADII
 OVERSAMPLING = 4
 JITTER = 8
 """How far a painted colour may stray from its name's, in each channel."""
+
+GRAIN = 0.08
+"""From stripe to stripe and dot to dot, as a share of the side."""
 
 
 def paint(scene: Scene, size: int, rng: np.random.Generator) -> Image.Image:
@@ -34,16 +38,19 @@ def _fill(thing: Thing, side: int, rng: np.random.Generator) -> Image.Image:
     image = Image.new("RGB", (side, side), colour)
     light = (70, 70, 70) if thing.colour in ("white", "yellow") else (255, 255, 255)
     draw = ImageDraw.Draw(image)
-    step = side / 14
+    # Patterns start at the object's centre, so that the small ones show them as well.
+    step, x, y = GRAIN * side, thing.x * side, thing.y * side
+    numbers = np.arange(-3, 3)
     if thing.pattern == "striped":
-        for row in range(14):
-            draw.rectangle((0, row * step, side, (row + 0.4) * step), fill=light)
+        for offset in numbers * step:
+            draw.rectangle((0, y + offset - 0.2 * step, side, y + offset + 0.2 * step), fill=light)
     elif thing.pattern == "dotted":
-        for row in range(14):
-            for column in range(14):
-                x, y = (column + 0.5) * step, (row + 0.5) * step
-                radius = 0.28 * step
-                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=light)
+        # Dots go where the object is: round the centre, or onto it.
+        offsets = (numbers + (0.5 if thing.shape in ("circle", "ring", "square") else 0.0)) * step
+        radius = 0.27 * step
+        for dx, dy in itertools.product(offsets, offsets):
+            centre = (x + dx, y + dy)
+            draw.ellipse((*(c - radius for c in centre), *(c + radius for c in centre)), fill=light)
     return image
 
 
@@ -75,7 +82,7 @@ def _outline(draw: ImageDraw.ImageDraw, thing: Thing, side: int) -> None:
 def _star(x: float, y: float, r: float) -> list[tuple[float, float]]:
     corners = []
     for corner in range(10):
-        reach = r * (1.1 if corner % 2 == 0 else 0.45)
+        reach = r * (1.03 if corner % 2 == 0 else 0.45)
         angle = math.pi * corner / 5 - math.pi / 2
         corners.append((x + reach * math.cos(angle), y + reach * math.sin(angle)))
     return corners

@@ -19,6 +19,8 @@ HUMAN_FRAMES = (
 WEB_FRAMES = ("{}", "{}", "{}", "{}", "image of {}", "photo of {}", "{} picture")
 BACKGROUND_FRAMES = ("{} on a {} background", "{} against a {} background")
 
+TRIES = 4
+
 Speaker = np.random.Generator
 
 
@@ -26,26 +28,29 @@ def caption(scene: Scene, rng: Speaker, frames: Sequence[str] = HUMAN_FRAMES) ->
     """One sentence that names all objects of the scene with colour and shape, all of it true."""
     text = _things(scene, rng)
     frame = str(rng.choice(frames))
-    be = "are" if len(scene.things) > 1 and _is_group(scene) else "is"
-    sentence = frame.replace("{be}", be).replace("{}", text)
-    if "picture" not in frame[2:] and rng.random() < 0.35:
+    sentence = frame.replace("{be}", "are" if scene.is_group else "is").replace("{}", text)
+    if frame != "{} picture" and rng.random() < 0.35:
         background = str(rng.choice(BACKGROUND_FRAMES))
         sentence = background.format(sentence, scene.background)
     return sentence
 
 
 def captions(scene: Scene, count: int, rng: Speaker) -> list[str]:
-    """Several captions of a scene; as different as the grammar makes them, repeats are possible."""
-    return [caption(scene, rng) for _ in range(count)]
-
-
-def _is_group(scene: Scene) -> bool:
-    return len(scene.things) > 1 and len({thing.look for thing in scene.things}) == 1
+    """Several captions of a scene, different ones as far as a few tries find them."""
+    found: list[str] = []
+    for _ in range(count):
+        text = caption(scene, rng)
+        for _ in range(TRIES):
+            if text not in found:
+                break
+            text = caption(scene, rng)
+        found.append(text)
+    return found
 
 
 def _things(scene: Scene, rng: Speaker) -> str:
     things = list(scene.things)
-    if _is_group(scene):
+    if scene.is_group:
         number = next(word for word, count in NUMBERS.items() if count == len(things))
         return f"{number} {_noun(things[0], rng, plural=True)}"
     order = [things[i] for i in rng.permutation(len(things))]

@@ -1,15 +1,16 @@
 """Texts as the web has them: some true, some of another image, wrong, cut, or no caption at all."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from blip.data.scenes.check import judge
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.language import WEB_FRAMES, caption
-from blip.data.scenes.scene import Scene, draw_scene
-from blip.data.scenes.words import COLOURS, NUMBERS, OPPOSITE, PLURALS, SHAPES, SIZES
+from blip.data.scenes.scene import Scene
+from blip.data.scenes.split import draw_scene_for
+from blip.data.scenes.words import BACKGROUNDS, COLOURS, PATTERNS, SHAPES, SIZES
 
 FILE_NAMES = (
     "IMG_{:04d}.JPG",
@@ -26,6 +27,16 @@ OFFERS = (
     "royalty free stock {:d} px download now",
     "top {:d} ideas you will love",
 )
+CHANGES = {
+    "colour": 0.35,
+    "shape": 0.3,
+    "place": 0.15,
+    "size": 0.1,
+    "pattern": 0.05,
+    "ground": 0.05,
+}
+"""What a wrong attribute is wrong about, with weights."""
+TRIES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,70 +51,81 @@ class WebText:
 def web_text(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> WebText:
     """A text for a scene, spoilt with the configured chance.
 
-    `matches` is judged, not assumed: another image's text that happens to be true matches, and a
-    truncated text matches where what is left still states whole and true facts.
+    `matches` is judged, not assumed: another image's text that happens to be true matches, and so
+    does a cut text of which what is left states whole and true facts (about one in eight does: the
+    cut falls in the first half). A wrong count needs a lone object or a group of equal ones; other
+    scenes get a wrong attribute instead, and are labelled so.
     """
     kind = None
     if rng.random() < config.noise:
         kinds = list(config.noise_kinds)
         weights = np.array([config.noise_kinds[k] for k in kinds])
         kind = str(rng.choice(kinds, p=weights / weights.sum()))
-    if kind is None:
-        text = caption(scene, rng, WEB_FRAMES)
-    else:
-        text, kind = _spoilt(kind, scene, config, rng)
+    if kind == "wrong_count" and len({thing.look for thing in scene.things}) > 1:
+        kind = "wrong_attribute"
+    text = _text(kind, scene, config, rng)
     return WebText(text, judge(text, scene).correct, kind)
 
 
-def _spoilt(
-    kind: str, scene: Scene, config: ScenesConfig, rng: np.random.Generator
-) -> tuple[str, str]:
+def _text(kind: str | None, scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> str:
     match kind:
+        case None:
+            return caption(scene, rng, WEB_FRAMES)
         case "file_name":
-            return str(rng.choice(FILE_NAMES)).format(int(rng.integers(1, 99999))), kind
+            return str(rng.choice(FILE_NAMES)).format(int(rng.integers(1, 99999)))
         case "price_or_seo":
-            return str(rng.choice(OFFERS)).format(int(rng.integers(2, 99))), kind
+            return str(rng.choice(OFFERS)).format(int(rng.integers(2, 99)))
         case "truncated":
             words = caption(scene, rng, WEB_FRAMES).split()
-            return " ".join(words[: int(rng.integers(1, max(2, len(words) // 2) + 1))]), kind
+            return " ".join(words[: int(rng.integers(1, max(2, len(words) // 2) + 1))])
         case "other_text":
-            return caption(draw_scene(config, rng), rng, WEB_FRAMES), kind
-        case "wrong_count" if _swapped(scene, _other_number, rng) is not None:
-            return str(_swapped(scene, _other_number, rng)), kind
+            return caption(draw_scene_for(config, "web", rng), rng, WEB_FRAMES)
+        case "wrong_count":
+            return caption(_miscounted(scene, config, rng), rng, WEB_FRAMES)
         case _:
-            wrong = _swapped(scene, _other_word, rng)
-            assert wrong is not None, "a colour can always be changed into a wrong one"
-            return wrong, "wrong_attribute"
+            return _wrong_caption(scene, config, rng)
 
 
-def _swapped(
-    scene: Scene, change: Callable[[str, np.random.Generator], str | None], rng: np.random.Generator
-) -> str | None:
-    """A caption with one word changed so that it is understood and wrong, or None."""
-    for _ in range(40):
-        words = caption(scene, rng, WEB_FRAMES).split()
-        for place in rng.permutation(len(words)):
-            other = change(words[place], rng)
-            if other is None:
-                continue
-            text = " ".join([*words[:place], other, *words[place + 1 :]])
-            verdict = judge(text, scene)
-            if verdict.understood and verdict.wrong:
-                return text
-    return None
+def _miscounted(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Scene:
+    """The same object another number of times; at least two, since one of two is no lie."""
+    most = max(3, config.max_count)
+    others = [count for count in range(2, most + 1) if count != len(scene.things)]
+    return replace(scene, things=scene.things[:1] * int(rng.choice(others)))
 
 
-def _other_number(word: str, rng: np.random.Generator) -> str | None:
-    return str(rng.choice([n for n in NUMBERS if n != word])) if word in NUMBERS else None
+def _wrong_caption(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> str:
+    """A caption of a scene that is like this one but for one thing, and that says so."""
+    for _ in range(TRIES):
+        text = caption(_altered(scene, config, rng), rng, WEB_FRAMES)
+        if judge(text, scene).wrong:
+            return text
+    raise AssertionError("a colour can always be changed, and is always said")
 
 
-def _other_word(word: str, rng: np.random.Generator) -> str | None:
-    if word in COLOURS:
-        return str(rng.choice([colour for colour in COLOURS if colour != word]))
-    if word in OPPOSITE:
-        return OPPOSITE[word]
-    plurals = {PLURALS[names[0]] for names in SHAPES.values()}
-    for group in (set(SHAPES), plurals, set(SIZES)):
-        if word in group:
-            return str(rng.choice(sorted(group - {word})))
-    return None
+def _altered(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Scene:
+    change = str(rng.choice(list(CHANGES), p=list(CHANGES.values())))
+    if change == "ground":
+        other = _other(scene.background, config.backgrounds, tuple(BACKGROUNDS), rng)
+        return replace(scene, background=other)
+    if change == "place":
+        turned = (replace(thing, x=1 - thing.x, y=1 - thing.y) for thing in scene.things)
+        return replace(scene, things=tuple(turned))
+    chosen = scene.things[int(rng.integers(len(scene.things)))]
+    allowed, known = {
+        "colour": (config.colours, tuple(COLOURS)),
+        "shape": (config.shapes, tuple(SHAPES)),
+        "size": (config.sizes, tuple(SIZES)),
+        "pattern": (config.patterns, tuple(PATTERNS)),
+    }[change]
+    new: dict[str, Any] = {change: _other(getattr(chosen, change), allowed, known, rng)}
+    # All of a group change together.
+    things = (replace(t, **new) if t.look == chosen.look else t for t in scene.things)
+    return replace(scene, things=tuple(things))
+
+
+def _other(
+    value: str, allowed: tuple[str, ...], known: tuple[str, ...], rng: np.random.Generator
+) -> str:
+    """Another value that the data set uses; where it uses one only, any other."""
+    others = [v for v in allowed if v != value] or [v for v in known if v != value]
+    return str(rng.choice(others))

@@ -35,9 +35,20 @@ class Scene:
     background: str
     things: tuple[Thing, ...]
 
+    @property
+    def is_group(self) -> bool:
+        """Whether it shows several objects that are all alike."""
+        return len(self.things) > 1 and len({thing.look for thing in self.things}) == 1
+
+    @property
+    def identity(self) -> str:
+        """What is shown, wherever it stands: equal for scenes of the same objects."""
+        looks = sorted(" ".join(thing.look) for thing in self.things)
+        return f"{self.background}: {', '.join(looks)}"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, for KEY.json."""
-        return asdict(self) | {"things": [asdict(thing) for thing in self.things]}
+        return {"background": self.background, "things": [asdict(t) for t in self.things]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Scene":
@@ -61,13 +72,13 @@ def relation_holds(kind: str, one: Thing, other: Thing) -> bool:
 def draw_scene(config: ScenesConfig, rng: np.random.Generator) -> Scene:
     """Draw a scene: some different objects in a row or column, or a group of equal ones."""
     background = str(rng.choice(config.backgrounds))
-    colours = tuple(c for c in config.colours if c != background)
-    if config.max_count > 1 and rng.random() < 0.25:
+    if config.max_count > 1 and rng.random() < config.groups:
         count = int(rng.integers(2, config.max_count + 1))
-        looks = [_look(config, colours, rng)] * count
+        looks = [_look(config, rng)] * count
         places = _corners(count, rng)
     else:
-        looks = _different(config, colours, int(rng.integers(1, config.max_objects + 1)), rng)
+        most = min(config.max_objects, len(config.shapes) * len(config.colours))
+        looks = _different(config, int(rng.integers(config.min_objects, most + 1)), rng)
         places = _line(len(looks), rng)
     things = [
         Thing(*look, x=round(float(x), 4), y=round(float(y), 4))
@@ -76,9 +87,7 @@ def draw_scene(config: ScenesConfig, rng: np.random.Generator) -> Scene:
     return Scene(background, tuple(things))
 
 
-def _look(
-    config: ScenesConfig, colours: tuple[str, ...], rng: np.random.Generator
-) -> tuple[str, str, str, str]:
+def _look(config: ScenesConfig, rng: np.random.Generator) -> tuple[str, str, str, str]:
     # Plain objects are the rule; a pattern is something to be mentioned.
     pattern = "solid"
     others = [p for p in config.patterns if p != "solid"]
@@ -86,21 +95,20 @@ def _look(
         pattern = str(rng.choice(others))
     return (
         str(rng.choice(config.shapes)),
-        str(rng.choice(colours)),
+        str(rng.choice(config.colours)),
         str(rng.choice(config.sizes)),
         pattern,
     )
 
 
 def _different(
-    config: ScenesConfig, colours: tuple[str, ...], count: int, rng: np.random.Generator
+    config: ScenesConfig, count: int, rng: np.random.Generator
 ) -> list[tuple[str, str, str, str]]:
     looks: list[tuple[str, str, str, str]] = []
     while len(looks) < count:
-        look = _look(config, colours, rng)
+        look = _look(config, rng)
         # Objects that differ in size or pattern alone could not be told apart by name.
-        alike = any(look[:2] == known[:2] for known in looks)
-        if not alike or len(config.shapes) * len(colours) < count:
+        if not any(look[:2] == known[:2] for known in looks):
             looks.append(look)
     return looks
 
@@ -109,7 +117,9 @@ def _line(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
     """Places side by side or one over the other, in random order."""
     if count == 1:
         return [tuple(rng.uniform(0.25, 0.75, 2))]
-    along = (np.arange(count) + 0.5) / count + rng.uniform(-0.03, 0.03, count)
+    # Three big ones stand close: little play, lest they touch or leave the picture.
+    play = 0.03 if count == 2 else 0.01
+    along = (np.arange(count) + 0.5) / count + rng.uniform(-play, play, count)
     across = 0.5 + rng.uniform(-0.2, 0.2) + rng.uniform(-0.05, 0.05, count)
     order = rng.permutation(count)
     places = list(zip(along[order], across[order], strict=True))

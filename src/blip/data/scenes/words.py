@@ -37,7 +37,7 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
 SIZES: dict[str, tuple[str, ...]] = {"small": ("small", "tiny", "little"), "big": ("big", "large")}
 """Size to its names."""
 
-RADII: dict[str, float] = {"small": 0.095, "big": 0.155}
+RADII: dict[str, float] = {"small": 0.095, "big": 0.15}
 """Half the extent of an object, as a share of the picture's side."""
 
 PATTERNS: dict[str, tuple[str, ...]] = {

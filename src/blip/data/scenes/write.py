@@ -3,9 +3,7 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
 
-import numpy as np
 from PIL import Image
 
 from blip.data.sample import Sample
@@ -13,25 +11,25 @@ from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.draw import paint
 from blip.data.scenes.language import captions
 from blip.data.scenes.noise import web_text
-from blip.data.scenes.scene import Scene, draw_scene
+from blip.data.scenes.scene import Scene
+from blip.data.scenes.split import SPLITS, Split, draw_scene_for, random_source
 from blip.data.shards import pack
 from blip.files import atomic_folder
 from blip.log import progress
 
-Split = Literal["human", "web", "val", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 PER_SHARD = 500
+TRIES = 20
 
 
-def random_source(config: ScenesConfig, split: Split, number: int) -> np.random.Generator:
-    """The random stream of one sample; no two samples of any splits share one."""
-    return np.random.Generator(np.random.PCG64([config.seed, SPLITS.index(split), number]))
+def draw_sample(
+    config: ScenesConfig, split: Split, number: int, attempt: int = 0
+) -> tuple[Scene, Sample]:
+    """Sample `number` of a split: human, val and test have true captions, web one text.
 
-
-def draw_sample(config: ScenesConfig, split: Split, number: int) -> tuple[Scene, Sample]:
-    """Sample `number` of a split: human, val and test have true captions, web one text."""
-    rng = random_source(config, split, number)
-    scene = draw_scene(config, rng)
+    `attempt` draws another sample in its place.
+    """
+    rng = random_source(config, split, number, attempt)
+    scene = draw_scene_for(config, split, rng)
     image = _png(paint(scene, config.image_size, rng))
     meta: dict[str, object] = {"scene": scene.to_json()}
     if split == "web":
@@ -44,15 +42,36 @@ def draw_sample(config: ScenesConfig, split: Split, number: int) -> tuple[Scene,
     return scene, Sample(f"{split}-{number:06d}", image, texts, meta, extension="png")
 
 
+def draw_split(config: ScenesConfig, split: Split) -> Iterator[tuple[Scene, Sample]]:
+    """All samples of a split, in order.
+
+    No two scenes of val, or of test, show the same objects, as long as some tries find others:
+    captions shall tell the pictures apart. Human and web scenes come as they are drawn.
+    """
+    seen: set[str] = set()
+    for number in range(getattr(config, split)):
+        scene, sample = draw_sample(config, split, number)
+        if split in ("val", "test"):
+            for attempt in range(1, TRIES):
+                if scene.identity not in seen:
+                    break
+                scene, sample = draw_sample(config, split, number, attempt)
+            seen.add(scene.identity)
+        yield scene, sample
+
+
 def write_splits(config: ScenesConfig, folder: Path) -> dict[Split, int]:
-    """Write `folder/{human,web,val,test}/*.tar`; returns the number of images of each."""
+    """Write `folder/{human,web,val,test}/*.tar`; returns the number of images of each.
+
+    Each split appears whole or not at all, and its bytes depend on the configuration alone.
+    """
     counts: dict[Split, int] = {split: getattr(config, split) for split in SPLITS}
     with progress(sum(counts.values()), "draw scenes", "images") as bar:
-        for split, count in counts.items():
+        for split in SPLITS:
 
-            def samples(split: Split = split, count: int = count) -> Iterator[Sample]:
-                for number in range(count):
-                    yield draw_sample(config, split, number)[1]
+            def samples(split: Split = split) -> Iterator[Sample]:
+                for _, sample in draw_split(config, split):
+                    yield sample
                     bar.advance()
 
             with atomic_folder(folder / split) as part:

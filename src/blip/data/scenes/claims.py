@@ -1,0 +1,186 @@
+"""Sentences to claims: what does a text say is in the picture?"""
+
+import re
+from dataclasses import dataclass, field
+
+from blip.data.scenes.words import BACKGROUNDS, COLOURS, NUMBERS, PATTERNS, PLURALS, SHAPES, SIZES
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?|\$|%")
+_SHAPE_OF = {name: shape for shape, names in SHAPES.items() for name in names}
+_PLURAL_OF = {PLURALS[name]: shape for name, shape in _SHAPE_OF.items()}
+_ADJECTIVES: dict[str, dict[str, str]] = {
+    "size": {name: size for size, names in SIZES.items() for name in names},
+    "pattern": {name: pattern for pattern, names in PATTERNS.items() for name in names},
+    "colour": {colour: colour for colour in COLOURS},
+}
+_GROUNDS = {*BACKGROUNDS, *COLOURS}
+_ARTICLES = ("a", "an", "the")
+_MEDIA = ("picture", "image", "photo", "drawing")
+_RELATIONS: dict[tuple[str, ...], str] = {
+    ("to", "the", "left", "of"): "left",
+    ("on", "the", "left", "of"): "left",
+    ("left", "of"): "left",
+    ("to", "the", "right", "of"): "right",
+    ("on", "the", "right", "of"): "right",
+    ("right", "of"): "right",
+    ("above",): "above",
+    ("over",): "above",
+    ("below",): "below",
+    ("under",): "below",
+    ("beneath",): "below",
+}
+_CUT_SHORT = ("to", "the", "on", "against", "and", "with", "a", "an", "is", "are", "of")
+"""Words with which a text may end that was cut between two facts."""
+
+
+@dataclass(slots=True)
+class ThingClaim:
+    """There is such an object, or there are exactly `count` (or, where `many`, some) of them."""
+
+    count: int | None = None
+    many: bool = False
+    size: str | None = None
+    pattern: str | None = None
+    colour: str | None = None
+    shape: str | None = None
+
+    @property
+    def facts(self) -> int:
+        """How many attributes are stated."""
+        parts = (self.count, self.size, self.pattern, self.colour, self.shape)
+        return sum(part is not None for part in parts)
+
+
+@dataclass(slots=True)
+class Claims:
+    """What a sentence says."""
+
+    things: list[ThingClaim] = field(default_factory=list)
+    relations: list[tuple[str, int, int]] = field(default_factory=list)
+    """(kind, number of the one, number of the other claim)."""
+    background: str | None = None
+
+    @property
+    def facts(self) -> int:
+        """How many facts are stated in all."""
+        said = sum(thing.facts for thing in self.things) + len(self.relations)
+        return said + (self.background is not None)
+
+
+def parse(text: str) -> Claims | None:
+    """The claims of a sentence; None where a word or the order of words makes no sense.
+
+    Objects are joined by "and", "with" or a relation; the background comes last. A text may break
+    off between two facts ("a red star on a"); one that breaks off within a fact ("a red star and a
+    big", "a red star above") makes no sense. Case and punctuation are ignored.
+    """
+    reader = _Reader(_WORD.findall(text.lower()))
+    reader.take_frame()
+    claims = Claims()
+    more = reader.take_fact
+    while not reader.at_end():
+        if not more(claims):
+            return None
+        more = reader.take_further_fact
+    return claims
+
+
+class _Reader:
+    """Takes one phrase after another from a list of words."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+        self.place = 0
+
+    def next(self, ahead: int = 0) -> str:
+        place = self.place + ahead
+        return self.words[place] if place < len(self.words) else ""
+
+    def take(self, allowed: tuple[str, ...]) -> bool:
+        """Step over the next word if it is one of these."""
+        found = self.next() in allowed
+        self.place += found
+        return found
+
+    def at_end(self) -> bool:
+        """Whether nothing is left but what ends a whole text ("picture") or a cut one."""
+        rest = self.words[self.place :]
+        if rest[:1] and rest[0] in _MEDIA:
+            rest = rest[1:]
+        # Longer than "to the" or "on a" is no cut, but babble.
+        return len(rest) <= 2 and all(word in _CUT_SHORT for word in rest)
+
+    def take_frame(self) -> None:
+        """Step over "there is", "a picture of" and the like."""
+        if self.take(("there",)):
+            self.take(("is", "are"))
+        before = self.place
+        self.take(_ARTICLES)
+        if not (self.take(_MEDIA) and (self.take(("of",)) or self.next() == "")):
+            self.place = before
+
+    def take_ground(self, claims: Claims) -> bool:
+        """Take "(on) a pink background" into the claims; no step where there is none."""
+        before = self.place
+        if not self.take(("on", "against")):
+            self.take(("with",))
+        self.take(_ARTICLES)
+        ground = self.next()
+        if ground in _GROUNDS and self.next(1) == "background" and claims.background is None:
+            self.place += 2
+            claims.background = ground
+            return True
+        self.place = before
+        return False
+
+    def take_thing(self, claims: Claims) -> bool:
+        """Take "a big striped red star" or "two stars" into the claims."""
+        before = self.place
+        claim = ThingClaim()
+        if not self.take(_ARTICLES) and self.next() in NUMBERS:
+            claim.count = NUMBERS[self.next()]
+            self.place += 1
+        while self._take_adjective(claim):
+            pass
+        word = self.next()
+        claim.shape = _SHAPE_OF.get(word) or _PLURAL_OF.get(word)
+        claim.many = word in _PLURAL_OF and claim.count is None
+        if claim.shape is None:
+            self.place = before
+            return False
+        self.place += 1
+        claims.things.append(claim)
+        return True
+
+    def take_fact(self, claims: Claims) -> bool:
+        """Take an object or the background."""
+        return self.take_ground(claims) or self.take_thing(claims)
+
+    def take_further_fact(self, claims: Claims) -> bool:
+        """Take what follows an object: a relation to another, "and" another, the background."""
+        self.take(("is", "are"))
+        relation = self._take_relation()
+        if relation is None:
+            return self.take_ground(claims) or (
+                self.take(("and", "with")) and self.take_fact(claims)
+            )
+        number = len(claims.things)
+        claims.relations.append((relation, number - 1, number))
+        return number > 0 and self.take_thing(claims)
+
+    def _take_adjective(self, claim: ThingClaim) -> bool:
+        for name, known in _ADJECTIVES.items():
+            word = self.next()
+            if word in known and getattr(claim, name) is None:
+                setattr(claim, name, known[word])
+                self.place += 1
+                return True
+        return False
+
+    def _take_relation(self) -> str | None:
+        """Take "to the left of" and the like; None, and no step, where there is none."""
+        for phrase, kind in _RELATIONS.items():
+            if tuple(self.words[self.place : self.place + len(phrase)]) == phrase:
+                self.place += len(phrase)
+                return kind
+        return None
