@@ -75,15 +75,21 @@ class _Bar:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn(unit),
+            TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[shown]}"),
             console=Console(stderr=True),
         )
-        self.task = self.bar.add_task(description, total=total, completed=done, shown="")
+        self.task = self.bar.add_task(description, total=total, completed=done, shown="", rate="")
+        self.done = self.first = done
+        self.started = time.monotonic()
 
     def advance(self, steps: int = 1, **shown: object) -> None:
         text = " ".join(f"{name} {value}" for name, value in shown.items())
+        self.done += steps
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        self.bar.update(self.task, rate=f"{(self.done - self.first) / seconds:.1f}/s")
         if shown:
             self.bar.update(self.task, shown=text)
         self.bar.advance(self.task, steps)

@@ -138,7 +138,7 @@ def _texts(parts: _Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
         try:
             loaded = json.loads(parts.meta)
             meta = loaded if isinstance(loaded, dict) else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             faults.append("broken_json")
     captions = meta.get("captions")
     if isinstance(captions, list) and captions and all(isinstance(c, str) for c in captions):
@@ -167,7 +167,7 @@ class ShardWriter:
     def __enter__(self) -> Self:
         """Open a temporary file beside the shard."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.tar = tarfile.open(self.part, "w", format=tarfile.USTAR_FORMAT)
+        self.tar = tarfile.open(self.part, "w", format=tarfile.PAX_FORMAT)
         return self
 
     def __exit__(

@@ -57,6 +57,7 @@ class Captioner:
         """`count` captions for each picture, which is encoded once.
 
         `seeds` holds `count` numbers for each picture. Only nucleus sampling gives different ones.
+        The prompt is not part of a caption.
         """
         search = search or SearchConfig()
         if seeds is None:
@@ -81,11 +82,7 @@ class Captioner:
         prompt_ids = self.tokenizer.encode_prompt(search.prompt)
         prompt = torch.tensor([prompt_ids], device=device)
         found = iter(self._search(memory, prompt, count, search, [s for row in seeds for s in row]))
-        prefix = prompt_ids[1:]
-        return [
-            [self.tokenizer.decode([*prefix, *next(found)]).strip() for _ in range(count)]
-            for _ in images
-        ]
+        return [[self.tokenizer.decode(next(found)).strip() for _ in range(count)] for _ in images]
 
     def _search(
         self,

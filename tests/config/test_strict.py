@@ -1,0 +1,156 @@
+"""Strict configurations: what fits comes back the same, what does not ends in one clear line."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blip.config.override import describe, override
+from blip.config.strict import from_json, load_json, save, to_json
+from blip.errors import UsageError
+from blip.recipes.bootstrap import flickr8k, scenes_demo, scenes_test
+from blip.recipes.config import BootstrapConfig
+from blip.recipes.pretrain import base
+from blip.tasks.config import PretrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A part."""
+
+    rate: float = 0.5
+    """How fast."""
+    kind: Literal["red", "blue"] = "red"
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError(f"rate must not be negative, got {self.rate}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Other:
+    weight: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Whole:
+    steps: int
+    name: str | None = None
+    sizes: tuple[int, ...] = (1, 2)
+    pair: tuple[float, float] = (0.0, 1.0)
+    part: Part = Part()
+    either: Part | Other = Part()
+    on: bool = True
+    shares: dict[str, float] | None = None
+
+
+parts = st.builds(
+    Part, rate=st.floats(0, 1e6, allow_nan=False), kind=st.sampled_from(["red", "blue"])
+)
+wholes = st.builds(
+    Whole,
+    steps=st.integers(),
+    name=st.none() | st.text(),
+    sizes=st.lists(st.integers()).map(tuple),
+    pair=st.tuples(st.floats(-9, 9), st.floats(-9, 9)),
+    part=parts,
+    either=parts | st.builds(Other, weight=st.integers()),
+    on=st.booleans(),
+    shares=st.none() | st.dictionaries(st.text(), st.floats(0, 1)),
+)
+
+
+@given(config=wholes)
+def test_round_trip(config: Whole) -> None:
+    assert from_json(Whole, to_json(config)) == config
+
+
+@pytest.mark.parametrize("config", [scenes_demo(), scenes_test(), flickr8k(), base()])
+def test_every_recipe_goes_through_a_file(config: object, tmp_path: Path) -> None:
+    save(config, tmp_path / "config.json")
+    assert from_json(type(config), load_json(tmp_path / "config.json")) == config
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"stps": 3}, "stps is no key (given 3); allowed: steps"),
+        ({"steps": 3, "part": {"rat": 1}}, "part.rat is no key (given 1); allowed: rate"),
+        ({}, "steps is missing; it takes an integer"),
+        ({"steps": "many"}, 'steps takes an integer, got "many"'),
+        ({"steps": True}, "steps takes an integer, got true"),
+        ({"steps": 1.5}, "steps takes an integer, got 1.5"),
+        ({"steps": 1, "on": 1}, "on takes true or false, got 1"),
+        ({"steps": 1, "name": 5}, "name takes a text or none, got 5"),
+        ({"steps": 1, "sizes": [1, "x"]}, 'sizes[1] takes an integer, got "x"'),
+        ({"steps": 1, "pair": [1]}, "pair takes a list of 2 (a number, a number), got [1]"),
+        ({"steps": 1, "part": {"kind": "green"}}, 'part.kind takes one of red, blue, got "green"'),
+        ({"steps": 1, "part": {"rate": -1}}, "part: rate must not be negative, got -1.0"),
+        ({"steps": 1, "part": 3}, "part takes Part, got 3"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(data: dict, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        from_json(Whole, data)
+    assert str(error.value) == message
+
+
+def test_overrides_change_values_by_their_types() -> None:
+    config = override(
+        Whole(steps=1),
+        ["--steps", "5", "--part.rate=2", "--part.kind", "blue", "--sizes", "3,4", "--on", "false"],
+    )
+    assert config == Whole(steps=5, part=Part(rate=2.0, kind="blue"), sizes=(3, 4), on=False)
+    assert override(replace(config, name="x"), ["--name", "none"]).name is None
+    assert override(config, ["--pair", "[1, 2]"]).pair == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stepz", "5"], "--stepz: stepz is no key; allowed there: steps"),
+        (["--part.rat", "5"], "--part.rat: part.rat is no key; allowed there: rate"),
+        (["--steps"], "--steps needs a value"),
+        (["steps", "5"], "'steps' is no option; values are changed by --part.field value"),
+        (["--steps", "x"], 'steps takes an integer, got "x"'),
+        (["--part.rate", "-2"], "part: rate must not be negative, got -2.0"),
+    ],
+)
+def test_wrong_overrides_are_said_in_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        override(Whole(steps=1), arguments)
+    assert str(error.value) == message
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("{")
+    with pytest.raises(UsageError, match=r"config\.json is not JSON"):
+        load_json(path)
+    with pytest.raises(UsageError, match="No such file"):
+        load_json(tmp_path / "none.json")
+
+
+def test_describe_names_keys_values_and_meanings() -> None:
+    text = describe(Whole(steps=1))
+    assert "--part.rate 0.5  (a number)  How fast." in text
+    assert "--steps 1  (an integer)" in text
+
+
+def test_the_union_of_data_is_told_apart_by_its_keys() -> None:
+    demo, photos = to_json(scenes_demo()), to_json(flickr8k())
+    assert from_json(BootstrapConfig, demo) == scenes_demo()
+    assert from_json(BootstrapConfig, photos) == flickr8k()
+    with pytest.raises(UsageError, match=r"^data\.nois is no key"):
+        from_json(BootstrapConfig, demo | {"data": demo["data"] | {"nois": 1}})
+
+
+def test_pretrain_recipe_has_the_papers_figures() -> None:
+    config = base()
+    assert isinstance(config, PretrainConfig)
+    assert config.data.batch_size == 2880
+    assert config.train.optimizer.lr == 3e-4
+    assert config.contrastive.queue_size == 57_600

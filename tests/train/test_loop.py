@@ -1,0 +1,135 @@
+"""The loop: a cut run ends as a whole one, bad steps are skipped, signals leave a checkpoint."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from blip.errors import BlipError
+from tests.train.toy import ToyLoader, ToyTask, toy_config, train_toy
+
+ROOT = Path(__file__).parents[2]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "checkpoint" / "model.safetensors")
+
+
+def steps_logged(folder: Path) -> list[int]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+def start(folder: Path, steps: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.train.toy", str(folder), str(steps)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_for_step(folder: Path, step: int, process: subprocess.Popen[bytes]) -> None:
+    log = folder / "metrics.jsonl"
+    for _ in range(3000):
+        if log.exists() and len(log.read_bytes().splitlines()) >= step:
+            return
+        assert process.poll() is None, "the run ended before it was to be killed"
+        time.sleep(0.01)
+    raise AssertionError("the run never came to that step")
+
+
+def test_killed_at_several_steps_it_reaches_the_same_weights(tmp_path: Path) -> None:
+    steps = 40
+    assert start(tmp_path / "whole", steps).wait(timeout=60) == 0
+    for killed_at in (3, 9, 18, 30):
+        process = start(tmp_path / "cut", steps)
+        wait_for_step(tmp_path / "cut", killed_at, process)
+        process.kill()
+        process.wait()
+    assert start(tmp_path / "cut", steps).wait(timeout=60) == 0
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert steps_logged(tmp_path / "cut") == list(range(1, steps + 1))
+
+
+def test_sigterm_leaves_a_checkpoint_and_ends_well(tmp_path: Path) -> None:
+    process = start(tmp_path, 100_000)
+    wait_for_step(tmp_path, 2, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+    (found,) = (tmp_path / "checkpoints").glob("step-*")
+    assert int(found.name.removeprefix("step-")) == steps_logged(tmp_path)[-1]
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_accumulation_equals_the_large_batch(tmp_path: Path) -> None:
+    class Halves(ToyLoader):
+        """The batches of the other loader, cut in two."""
+
+        def batches(self, start):
+            for batch in ToyLoader(8).batches(start // 2):
+                yield type(batch)(batch.images[:4], batch.targets[:4])
+                yield type(batch)(batch.images[4:], batch.targets[4:])
+
+    halves = Halves()
+    halves.steps_per_epoch = 10
+    train_toy(tmp_path / "whole", toy_config(6), ToyTask(), ToyLoader(8))
+    train_toy(tmp_path / "halves", toy_config(6, accumulation=2), ToyTask(), halves)
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "halves")
+    for name in whole:
+        # Adam divides by the size of the gradient: rounding of small ones is seen.
+        torch.testing.assert_close(whole[name], cut[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_counted(tmp_path: Path) -> None:
+    train_toy(tmp_path, toy_config(8), ToyTask(), ToyLoader(poison=frozenset({2, 5})))
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["skipped"] == 2
+    assert all(value.isfinite().all() for value in weights(tmp_path).values())
+
+
+def test_many_in_a_row_stop_the_run_with_the_last_good_checkpoint(tmp_path: Path) -> None:
+    loader = ToyLoader(poison=frozenset(range(5, 100)))
+    with pytest.raises(BlipError, match="3 updates in a row"):
+        train_toy(tmp_path, toy_config(50, max_nonfinite=3), ToyTask(), loader)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
+
+
+def test_a_torn_checkpoint_is_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_toy(tmp_path / "whole", toy_config(12), ToyTask(0.3), ToyLoader())
+    loader = ToyLoader(poison=frozenset(range(9, 100)))
+    with pytest.raises(BlipError):
+        train_toy(tmp_path / "cut", toy_config(12, max_nonfinite=1), ToyTask(0.3), loader)
+    newest = tmp_path / "cut" / "checkpoints" / "step-00000008" / "training.pt"
+    newest.write_bytes(newest.read_bytes()[:100])
+    train_toy(tmp_path / "cut", toy_config(12), ToyTask(0.3), ToyLoader())
+    assert "step-00000008 cannot be read and is passed over" in capsys.readouterr().err
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_only_the_newest_checkpoints_are_kept_until_the_end(tmp_path: Path) -> None:
+    loader = ToyLoader(poison=frozenset(range(13, 100)))
+    with pytest.raises(BlipError):
+        train_toy(tmp_path, toy_config(20, max_nonfinite=1), ToyTask(), loader)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000008", "step-00000012"]
+    train_toy(tmp_path, toy_config(20), ToyTask(), ToyLoader())
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_evaluation_is_logged_when_asked(tmp_path: Path) -> None:
+    train_toy(tmp_path, toy_config(6, evaluate_every=3, log_every=6), ToyTask(), ToyLoader())
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "slow" in line] == [3, 6]

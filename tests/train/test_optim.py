@@ -1,0 +1,52 @@
+"""Learning rates by hand, and what decays."""
+
+import pytest
+import torch
+from torch import nn
+
+from blip.train.config import OptimizerConfig, TrainConfig
+from blip.train.optim import learning_rate, make_optimizer
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "expected"),
+    [
+        ("constant", 0, 1e-6),
+        ("constant", 5, 1e-6 + (1e-2 - 1e-6) / 2),
+        ("constant", 99, 1e-2),
+        ("epoch_decay", 10, 1e-2),
+        ("epoch_decay", 40, 1e-2 * 0.9**2),
+        ("epoch_decay", 9999, 1e-5),
+        ("cosine", 10, 1e-2),
+        ("cosine", 55, (1e-2 + 1e-5) / 2),
+        ("cosine", 100, 1e-5),
+    ],
+)
+def test_schedules(schedule: str, step: int, expected: float) -> None:
+    config = OptimizerConfig(lr=1e-2, warmup_steps=10, schedule=schedule, final_lr=1e-5)
+    rate = learning_rate(config, step, total_steps=100, steps_per_epoch=20)
+    assert rate == pytest.approx(expected)
+
+
+def test_matrices_decay_and_the_rest_does_not() -> None:
+    module = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+    module[1].bias.requires_grad_(False)
+    groups = make_optimizer(module, OptimizerConfig(weight_decay=0.1)).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    assert [p.shape for p in groups[0]["params"]] == [torch.Size([2, 3])]
+    assert len(groups[1]["params"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OptimizerConfig(lr=0), "lr must be positive, got 0"),
+        (lambda: OptimizerConfig(betas=(0.9, 1.0)), r"betas must lie in \[0, 1\), got 1.0"),
+        (lambda: OptimizerConfig(clip_norm=0.0), "clip_norm must be positive, got 0.0"),
+        (lambda: OptimizerConfig(warmup_steps=-1), "warmup_steps must not be negative, got -1"),
+        (lambda: TrainConfig(steps=0), "steps must be positive, got 0"),
+    ],
+)
+def test_impossible_numbers_are_refused(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

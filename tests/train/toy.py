@@ -1,0 +1,115 @@
+"""A task so small that a run takes a blink, with dropout and a state; also a program."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from blip.train.config import OptimizerConfig, TrainConfig
+from blip.train.loop import fit
+
+
+class ToyBatch(NamedTuple):
+    images: Tensor
+    targets: Tensor
+
+    def to(self, device: Any) -> "ToyBatch":
+        return ToyBatch(self.images.to(device), self.targets.to(device))
+
+
+class ToyOutput(NamedTuple):
+    error: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        return self.error
+
+    def parts(self) -> dict[str, Tensor]:
+        return {"error": self.error}
+
+
+class ToyStep(nn.Module):
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.Dropout(dropout), nn.Linear(8, 1))
+
+    def forward(self, batch: ToyBatch, context: Tensor) -> ToyOutput:
+        return ToyOutput(((self.net(batch.images) - batch.targets - context) ** 2).mean())
+
+
+class ToyTask:
+    """Its context is a slow copy of a weight, so that a forgotten task state shows."""
+
+    def __init__(self, dropout: float = 0.0, pause: float = 0.0) -> None:
+        self.step = ToyStep(dropout)
+        self.slow = torch.zeros(1)
+        self.pause = pause
+
+    def context(self, batch: ToyBatch, epoch: float) -> Tensor:
+        time.sleep(self.pause)
+        return 0.1 * self.slow + epoch
+
+    def after_update(self, context: Tensor) -> None:
+        self.slow = 0.9 * self.slow + 0.1 * self.step.net[0].weight.detach().mean()
+
+    def evaluate(self) -> Mapping[str, float]:
+        return {"slow": float(self.slow)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"slow": self.slow}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.slow = state["slow"]
+
+
+class ToyLoader:
+    """Batch `i` depends on `i` alone; those in `poison` have a target that is not a number."""
+
+    def __init__(self, size: int = 4, poison: frozenset[int] = frozenset()) -> None:
+        self.size, self.poison = size, poison
+        self.steps_per_epoch = 5
+
+    def batches(self, start: int) -> Iterator[ToyBatch]:
+        number = start
+        while True:
+            source = torch.Generator().manual_seed(number)
+            images = torch.randn(self.size, 3, generator=source)
+            targets = images.sum(dim=1, keepdim=True)
+            yield ToyBatch(images, targets * (torch.nan if number in self.poison else 1.0))
+            number += 1
+
+
+def toy_config(steps: int, **changes: Any) -> TrainConfig:
+    values: dict[str, Any] = {
+        "steps": steps,
+        "optimizer": OptimizerConfig(lr=1e-2, warmup_steps=3, schedule="cosine"),
+        "checkpoint_every": 4,
+        "log_every": 1,
+        "device": "cpu",
+    }
+    return TrainConfig(**values | changes)
+
+
+def train_toy(folder: Path, config: TrainConfig, task: ToyTask, loader: ToyLoader) -> bool:
+    """Run; returns whether it was stopped early."""
+    folder.mkdir(parents=True, exist_ok=True)
+    result = fit(
+        task,
+        loader,
+        config,
+        folder,
+        save=lambda f: save_file(task.step.state_dict(), f / "model.safetensors"),
+    )
+    return result.stopped_early
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    task = ToyTask(dropout=0.3, pause=0.02)
+    train_toy(Path(sys.argv[1]), toy_config(int(sys.argv[2])), task, ToyLoader())
