@@ -1,1 +1,41 @@
 """BLIP: one vision-language model that understands, generates and cleans its own data."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blip.data.tokenizer import Tokenizer
+    from blip.generation.config import SearchConfig
+    from blip.inference.captioner import Captioner
+    from blip.inference.checkpoint import load_model
+    from blip.inference.matcher import Matcher
+    from blip.model.blip import Blip
+    from blip.model.config import ModelConfig
+
+__all__ = [
+    "Blip",
+    "Captioner",
+    "Matcher",
+    "ModelConfig",
+    "SearchConfig",
+    "Tokenizer",
+    "load_model",
+]
+
+_HOMES = {
+    "Blip": "blip.model.blip",
+    "Captioner": "blip.inference.captioner",
+    "Matcher": "blip.inference.matcher",
+    "ModelConfig": "blip.model.config",
+    "SearchConfig": "blip.generation.config",
+    "Tokenizer": "blip.data.tokenizer",
+    "load_model": "blip.inference.checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that `import blip` loads no torch."""
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'blip' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

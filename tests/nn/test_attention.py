@@ -1,4 +1,4 @@
-"""Attention: grouped reading equals reading one by one, cached equals whole, padding is not seen."""
+"""Attention: grouped equals one by one, cached equals whole, padding is not seen."""
 
 import pytest
 import torch

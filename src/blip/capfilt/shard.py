@@ -33,8 +33,8 @@ from blip.errors import BlipError
 from blip.files import fingerprint_file, write_atomically, write_json
 from blip.generation.config import SearchConfig
 
-KEY_LIMIT = 80
-"""Bytes of a key: with what is put behind it, a name in a tar header ends at 100."""
+KEY_LIMIT = 200
+"""Bytes of a key: with what is put behind it, it stays a file name (255) on most systems."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ BATCH = 256
 
 
 def read_parquet(path: Path) -> Iterator[Sample]:
-    """Rows with a key, an image (bytes, a `{"bytes": ...}` record, or a path) and a caption or list.
+    """Rows with a key, an image (bytes, a `{"bytes": ...}` record, a path) and caption or captions.
 
     Other columns of plain values go into `meta`. Raises UsageError where a column is missing.
     """
