@@ -166,3 +166,7 @@ def _failed(message: str, status: int) -> int:
         traceback.print_exc()
     print(f"blip: error: {message}", file=sys.stderr)
     return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
