@@ -47,7 +47,7 @@ def _fill(thing: Thing, side: int, rng: np.random.Generator) -> Image.Image:
     elif thing.pattern == "dotted":
         # Dots go where the object is: round the centre, or onto it.
         offsets = (numbers + (0.5 if thing.shape in ("circle", "ring", "square") else 0.0)) * step
-        radius = 0.27 * step
+        radius = 0.3 * step
         for dx, dy in itertools.product(offsets, offsets):
             centre = (x + dx, y + dy)
             draw.ellipse((*(c - radius for c in centre), *(c + radius for c in centre)), fill=light)

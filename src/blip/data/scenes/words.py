@@ -30,7 +30,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "grey": (128, 128, 128),
-    "pink": (250, 200, 215),
+    "pink": (242, 170, 196),
     "brown": (120, 85, 60),
 }
 

@@ -1,0 +1,40 @@
+"""A configuration that cannot be drawn is refused by name."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from blip.data.scenes.config import ScenesConfig
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"image_size": 8}, "image_size must be at least 16, got 8"),
+        ({"max_objects": 4}, "max_objects"),
+        ({"min_objects": 3, "max_objects": 2}, "min_objects"),
+        ({"min_objects": 2, "shapes": ("star",), "colours": ("red",)}, "min_objects"),
+        ({"max_count": 5}, "max_count"),
+        ({"shapes": ("blob",)}, "shapes .*blob"),
+        ({"shapes": ("star", "star")}, "shapes .*star, star"),
+        ({"colours": ()}, "colours .*none"),
+        ({"noise": 1.5}, "noise must lie in 0..1, got 1.5"),
+        ({"groups": -0.1}, "groups"),
+        ({"noise_kinds": {"typo": 1.0}}, "noise_kinds .*typo"),
+        ({"noise_kinds": {"truncated": 0.0}}, "noise_kinds"),
+        ({"noise_kinds": {"truncated": 2.0, "file_name": -1.0}}, "noise_kinds"),
+        ({"noise_kinds": {}}, "noise_kinds"),
+        ({"web": 0}, "web must be at least 1, got 0"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_impossible_values_are_refused(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        ScenesConfig(**changes)
+
+
+def test_loads_no_torch() -> None:
+    code = "import sys, blip.data.scenes.config; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,52 @@
+"""Shards on disk: readable, whole, the same bytes each time."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from blip.data.scenes.check import judge
+from blip.data.scenes.config import ScenesConfig
+from blip.data.scenes.scene import Scene
+from blip.data.scenes.write import write_splits
+from blip.data.shards import expand, read_shard
+
+SMALL = ScenesConfig(human=6, web=12, val=3, test=4, captions=5)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.tar"))}
+
+
+def test_same_bytes_each_time_and_others_for_another_seed(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        counts = write_splits(SMALL, tmp_path / name)
+        assert counts == {"human": 6, "web": 12, "val": 3, "test": 4}
+    write_splits(replace(SMALL, seed=1), tmp_path / "three")
+    one, two, three = (contents(tmp_path / name) for name in ("one", "two", "three"))
+    assert list(one) == [f"{split}/00000.tar" for split in ("human", "test", "val", "web")]
+    assert one == two
+    assert all(one[name] != three[name] for name in one)
+
+
+def test_what_is_written_can_be_read_and_judged(tmp_path: Path) -> None:
+    write_splits(SMALL, tmp_path)
+    for split in ("human", "web", "val", "test"):
+        for shard in expand([str(tmp_path / split)]):
+            for sample in read_shard(shard):
+                assert sample.error is None
+                assert sample.image is not None
+                image = Image.open(io.BytesIO(sample.image))
+                assert image.size == (48, 48)
+                assert np.asarray(image).std() > 1
+                scene = Scene.from_json(sample.meta["scene"])
+                if split == "web":
+                    assert len(sample.texts) == 1
+                    truth = sample.meta["truth"]
+                    assert truth["matches"] == judge(sample.texts[0], scene).correct
+                else:
+                    assert len(sample.texts) == 5
+                    assert "truth" not in sample.meta
+                    assert all(judge(text, scene).correct for text in sample.texts)
