@@ -67,9 +67,6 @@ class DataConfig:
     """Longest text, start and end token included."""
     prompt: str = ""
     """Put before every text, such as "a picture of "."""
-    length_window: int = 8
-    """Batches whose pairs are drawn together and then dealt out by the length of their texts, so
-    that little is padded; 1 deals them out as they come."""
     workers: int = 0
     """Processes that decode; 0 decodes in the training process."""
     seed: int = 0
@@ -80,7 +77,5 @@ class DataConfig:
             raise ValueError(f"batch_size must be positive, got {self.batch_size}")
         if self.max_tokens < 3:
             raise ValueError(f"max_tokens must be at least 3, got {self.max_tokens}")
-        if self.length_window < 1:
-            raise ValueError(f"length_window must be positive, got {self.length_window}")
         if self.workers < 0:
             raise ValueError(f"workers must not be negative, got {self.workers}")

@@ -125,12 +125,14 @@ class _BatchMaker(Dataset[Batch]):
         self.indices, self.mixture = indices, mixture
         self.cache: dict[tuple[int, int], np.ndarray] = {}
         self.cached_bytes = 0
-        self.window = -1
-        self.dealt: list[list[tuple[int, int, int]]] = []
 
     def __getitem__(self, number: int) -> Batch:
+        size = self.config.batch_size
+        positions = range(number * size, (number + 1) * size)
+        places = [self.mixture.at(position) for position in positions]
         rows = [
-            self._row(source, pair, position) for position, source, pair in self._places(number)
+            self._row(source, pair, position)
+            for (source, pair), position in zip(places, positions, strict=True)
         ]
         return Batch(
             images=normalise(np.stack([pixels for pixels, _, _, _ in rows])),
@@ -138,24 +140,6 @@ class _BatchMaker(Dataset[Batch]):
             image_ids=torch.tensor([image_id for _, _, image_id, _ in rows]),
             keys=tuple(key for _, _, _, key in rows),
         )
-
-    def _places(self, number: int) -> list[tuple[int, int, int]]:
-        """Position, source and pair of each row of batch `number`."""
-        window, place = divmod(number, self.config.length_window)
-        if window != self.window:
-            self.dealt, self.window = self._deal(window), window
-        return self.dealt[place]
-
-    def _deal(self, window: int) -> list[list[tuple[int, int, int]]]:
-        """The batches of a window: pairs of like length together, batches in random order."""
-        size, batches = self.config.batch_size, self.config.length_window
-        start = window * size * batches
-        places = [(p, *self.mixture.at(p)) for p in range(start, start + size * batches)]
-        if batches > 1:
-            # Stable, and so random among texts of the same length, as the mixture drew them.
-            places.sort(key=lambda place: self.indices[place[1]].texts[place[2]].count(" "))
-        rng = np.random.Generator(np.random.PCG64([self.config.seed, window, 1]))
-        return [places[b * size : (b + 1) * size] for b in rng.permutation(batches)]
 
     def _row(self, source: int, pair: int, position: int) -> tuple[np.ndarray, str, int, str]:
         index = self.indices[source]
