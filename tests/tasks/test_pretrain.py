@@ -33,7 +33,11 @@ def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, Contrast
 
 
 @pytest.mark.parametrize("sharing", ["all_but_self_attention", "nothing"])
-def test_it_equals_a_textbook_step(tokenizer: Tokenizer, batch: Batch, sharing: Sharing) -> None:
+def test_it_equals_a_textbook_step(
+    monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer, batch: Batch, sharing: Sharing
+) -> None:
+    # Small groups, so that there are several.
+    monkeypatch.setattr("blip.tasks.grouping.ROWS", 2)
     model = make_model(tokenizer, sharing)
     step, contrast = make_step(tokenizer, model)
     contrast.queue.push(*(normalize(torch.randn(5, 8), dim=1) for _ in range(2)), torch.arange(5))

@@ -24,6 +24,7 @@ from blip.objectives.contrastive import (
 from blip.objectives.matching import DrawNegatives, Negatives, matching_loss
 from blip.objectives.momentum import Follower
 from blip.objectives.queue import FeatureQueue
+from blip.tasks.grouping import in_length_groups
 
 
 class UnimodalEncoders(nn.Module):
@@ -158,10 +159,15 @@ def contrast(
     context: Context,
 ) -> Contrasted:
     """ITC of a batch whose images are encoded already."""
-    text_states = model.encode_text(batch.texts.ids, batch.texts.visible)
+    ids, visible = batch.texts
+
+    def encode(index: Tensor, length: int) -> Tensor:
+        states = model.encode_text(ids[index, :length], visible[index, :length])
+        return model.text_features(states)
+
     online = similarities(
         model.image_features(image_states).float(),
-        model.text_features(text_states).float(),
+        in_length_groups(visible, encode).float(),
         context.candidates,
         model.temperature,
     )
@@ -193,9 +199,13 @@ def match(
     image_of_pair = torch.cat([own, negatives.images, own])
     text_of_pair = torch.cat([own, own, negatives.texts])
     texts = batch.texts.start_with(enc_id)
-    logits = model.match_logits(
-        texts.ids[text_of_pair], texts.visible[text_of_pair], memory.select(image_of_pair)
-    ).float()
+    ids, visible = texts.ids[text_of_pair], texts.visible[text_of_pair]
+
+    def judge(index: Tensor, length: int) -> Tensor:
+        chosen = memory.select(image_of_pair[index])
+        return model.match_logits(ids[index, :length], visible[index, :length], chosen)
+
+    logits = in_length_groups(visible, judge).float()
     matching = torch.arange(3 * size, device=logits.device) < size
     accuracy = (logits.detach().argmax(dim=1) == matching).float().mean()
     return Matched(matching_loss(logits, matching), accuracy)
