@@ -23,7 +23,10 @@ A run that was stopped, or killed, goes on with the same command."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; any other --part.field VALUE changes the configuration."""
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE|config.json")
+    from blip.cli.recipe import recipe_names
+
+    names = ", ".join(recipe_names("bootstrap"))
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE|config.json", help=names)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
     parser.add_argument("--list", action="store_true", help="list the recipes and exit")
     parser.add_argument(

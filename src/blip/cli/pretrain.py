@@ -15,7 +15,10 @@ A run that was stopped, or killed, goes on with the same command, to the same we
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; any other --part.field VALUE changes the configuration."""
-    parser.add_argument("recipe", metavar="RECIPE|config.json")
+    from blip.cli.recipe import recipe_names
+
+    names = ", ".join(recipe_names("pretrain"))
+    parser.add_argument("recipe", metavar="RECIPE|config.json", help=names)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--keys", action="store_true", help="list all keys that --part.field VALUE may change"

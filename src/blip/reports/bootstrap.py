@@ -13,11 +13,12 @@ from PIL import Image
 from blip.data.images import decode_image
 from blip.data.shards import expand, read_shard
 from blip.files import write_atomically
-from blip.reports.tables import capfilt_rows, comparison_rows
+from blip.reports.tables import capfilt_rows, comparison_rows, noise_rows
 
 SHOWN = 24
 """Test images on the page."""
 THUMBNAIL = 160
+LOSSES = ("contrastive", "matching", "language")
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; color: #222 }
@@ -41,6 +42,7 @@ def write_report(
         _table(("", "baseline", "bootstrapped"), comparison_rows(summary)),
         "<h2>CapFilt</h2>",
         _table(("", ""), capfilt_rows(summary["capfilt"])),
+        _table(("planted noise", "texts", "kept"), noise_rows(summary["capfilt"])),
         "<h2>Losses</h2>",
         _loss_curves(out),
         "<h2>Captions of test images</h2>",
@@ -59,6 +61,9 @@ def write_report(
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    rows = list(rows)
+    if not rows:
+        return ""
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
@@ -100,18 +105,20 @@ def _loss_curves(out: Path) -> str:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2))
-    for log in sorted(out.glob("**/metrics.jsonl")):
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.8))
+    drawn = {}
+    for number, log in enumerate(sorted(out.glob("**/metrics.jsonl"))):
         name = log.parent.relative_to(out).as_posix()
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        for axis, loss in zip(axes, ("contrastive", "matching", "language"), strict=True):
+        for axis, loss in zip(axes, LOSSES, strict=True):
             points = [(line["step"], line[loss]) for line in lines if loss in line]
             if points:
-                axis.plot(*zip(*points, strict=True), label=name, linewidth=1)
-            axis.set_title(loss)
-            axis.set_xlabel("step")
-    axes[0].legend(fontsize=7)
-    figure.tight_layout()
+                (drawn[name],) = axis.plot(*zip(*points, strict=True), color=f"C{number}")
+    for axis, loss in zip(axes, LOSSES, strict=True):
+        axis.set(title=loss, xlabel="step")
+    figure.tight_layout(rect=(0, 0.14, 1, 1))
+    if drawn:
+        figure.legend(drawn.values(), drawn.keys(), loc="lower center", ncols=5, fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg")
     pyplot.close(figure)

@@ -46,3 +46,11 @@ def capfilt_rows(capfilt: dict[str, Any]) -> list[tuple[str, str]]:
         if capfilt.get(key) is not None:
             rows.append((name, f"{100.0 * capfilt[key]:.1f} %"))
     return rows
+
+
+def noise_rows(capfilt: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """How many of the texts that were spoilt in each way passed the filter; none where unknown."""
+    return [
+        (kind.replace("_", " "), str(count["texts"]), str(count["kept"]))
+        for kind, count in capfilt.get("kept_of_noise", {}).items()
+    ]

@@ -1,0 +1,156 @@
+"""`blip bootstrap`, `demo`, `pretrain` and `evaluate`: what they print, and their errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blip.cli.main import main
+
+TINY = [
+    *("--pretrain.steps", "1", "--next_pretrain.steps", "1"),
+    *("--captioner.steps", "1", "--filter.steps", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("job") / "run"
+    assert main(["bootstrap", "scenes_test", "--out", str(out), *TINY]) == 0
+    return out
+
+
+def test_table_and_places_on_stdout_talk_on_stderr(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bootstrap", str(run / "config.json"), "--out", str(run)]) == 0
+    out, err = capsys.readouterr()
+    for word in ("noisy baseline", "bootstrapped", "report.html", "summary.json", "blip caption"):
+        assert word in out
+    assert "done already" in err
+    assert "[1/10]" not in out
+
+
+def test_what_it_tells_to_try_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run / "round-2/pretrain"), "--data", str(run / "data/val")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, _ in lines] == [
+        *("tr1", "tr5", "tr10", "ir1", "ir5", "ir10"),
+        *("cider", "bleu4", "correct"),
+    ]
+
+
+def test_evaluate_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = str(run / "data/val")
+    assert main(["evaluate", str(run / "round-1/filter"), "--data", data, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == len(found["captions"]) == 8
+
+
+def test_pretrain_from_a_config_that_a_run_left(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(run / "baseline/config.json")
+    assert main(["pretrain", config, "--out", str(tmp_path / "again")]) == 0
+    assert str(tmp_path / "again/checkpoint") in capsys.readouterr().out
+    again, before = (
+        (folder / "checkpoint/model.safetensors").read_bytes()
+        for folder in (tmp_path / "again", run / "baseline")
+    )
+    assert again == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bootstrap"], ["recipe", "--list"]),
+        (["bootstrap", "scenes_demos", "--out", "x"], ["scenes_demos", "scenes_demo", "flickr8k"]),
+        (["bootstrap", "scenes_test"], ["--out"]),
+        (["bootstrap", "absent.json", "--out", "x"], ["absent.json"]),
+        (["bootstrap", "scenes_test", "--out", "x", "--rouns", "2"], ["rouns", "rounds"]),
+        (["bootstrap", "scenes_test", "--out", "x", "--rounds", "0"], ["rounds", "0", "positive"]),
+        (
+            ["bootstrap", "scenes_test", "--out", "x", "--rounds", "two"],
+            ["rounds", "two", "integer"],
+        ),
+        (
+            ["bootstrap", "scenes_test", "--out", "x", "--init", "old"],
+            ["init", "old", "previous, fresh"],
+        ),
+        (
+            ["bootstrap", "scenes_test", "--out", "x", "--pretrain.steps"],
+            ["pretrain.steps", "value"],
+        ),
+        (["bootstrap", "scenes_test", "--out", "x", "--data.shapes", "cube"], ["cube", "circle"]),
+        (["bootstrap", "flickr8k", "--out", "x", "--data.human", "nowhere"], ["nowhere"]),
+        (["demo", "--seed", "one"], ["--seed", "one"]),
+        (["pretrain", "basic", "--out", "x"], ["basic", "base"]),
+        (["pretrain", "base"], ["--out"]),
+        (["evaluate", "absent", "--data", "x"], ["absent"]),
+        (["evaluate", "absent"], ["--data"]),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    last = err.splitlines()[-1]
+    assert last.startswith("blip: error: ")
+    for word in words:
+        assert word in last
+    assert "Traceback" not in err
+
+
+def test_overrides_may_stand_before_the_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bootstrap", "--pretrain.steps", "77", "scenes_test", "--keys"]) == 0
+    assert "--pretrain.steps 77  (an integer)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["bootstrap", "--list"], "scenes_demo"),
+        (["bootstrap", "--help"], "scenes_demo"),
+        (["bootstrap", "scenes_demo", "--keys"], "--contrastive.queue_size"),
+        (["pretrain", "--help"], "base"),
+        (["pretrain", "base", "--keys"], "--train.optimizer.lr"),
+        (["demo", "--help"], "--seed"),
+        (["evaluate", "--help"], "--candidates"),
+    ],
+)
+def test_help_and_lists_load_no_torch(arguments: list[str], word: str) -> None:
+    code = (
+        "import sys\nfrom blip.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert word in done.stdout
+
+
+def test_demo_is_the_recipe_with_its_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import blip.cli.bootstrap
+
+    asked = {}
+    monkeypatch.setattr(
+        blip.cli.bootstrap,
+        "run_bootstrap",
+        lambda config, out: asked.update(config=config, out=out) or 0,
+    )
+    assert main(["demo", "--out", str(tmp_path / "d"), "--seed", "3"]) == 0
+    assert asked["out"] == tmp_path / "d"
+    assert asked["config"].seed == 3

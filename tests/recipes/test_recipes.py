@@ -1,0 +1,105 @@
+"""Every recipe is complete, survives the way to JSON and back, and loads no torch."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from blip.cli.recipe import recipe_names
+from blip.config.override import override
+from blip.config.strict import from_json, to_json
+from blip.data.scenes.config import ScenesConfig
+from blip.errors import UsageError
+from blip.model.blip import Blip
+from blip.recipes import bootstrap, pretrain
+from blip.recipes.config import BootstrapConfig, ShardsConfig
+from blip.tasks.config import PretrainConfig
+
+RECIPES = [
+    (function, cls)
+    for module, cls in ((bootstrap, BootstrapConfig), (pretrain, PretrainConfig))
+    for function in (
+        getattr(module, name) for name in recipe_names(module.__name__.rpartition(".")[2])
+    )
+]
+
+
+@pytest.mark.parametrize(("recipe", "cls"), RECIPES, ids=lambda value: value.__name__)
+def test_to_json_and_back(recipe, cls) -> None:
+    config = recipe()
+    assert isinstance(config, cls)
+    assert from_json(cls, to_json(config)) == config
+
+
+def test_names() -> None:
+    assert set(recipe_names("bootstrap")) == {"scenes_demo", "scenes_test", "flickr8k"}
+    assert all(recipe_names("bootstrap").values())
+    assert "base" in recipe_names("pretrain")
+
+
+def test_recipes_load_no_torch() -> None:
+    code = (
+        "import sys, blip.recipes.bootstrap as b, blip.recipes.pretrain as p\n"
+        "b.scenes_demo(), b.flickr8k(), p.base()\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_sizes_are_as_told() -> None:
+    def millions(config: BootstrapConfig) -> float:
+        text = replace(config.model.text, vocabulary_size=config.vocabulary_size)
+        model = Blip(replace(config.model, text=text))
+        return sum(parameter.numel() for parameter in model.parameters()) / 1e6
+
+    assert millions(bootstrap.scenes_test()) < 0.05
+    assert millions(bootstrap.scenes_demo()) < 2.0
+
+
+def test_base_is_the_paper() -> None:
+    config = pretrain.base()
+    assert config.train.optimizer.lr == pytest.approx(3e-4)
+    assert (config.train.optimizer.warmup_steps, config.train.optimizer.epoch_decay) == (3000, 0.9)
+    assert (config.data.batch_size, config.data.max_tokens, config.data.image.size) == (
+        2880,
+        30,
+        224,
+    )
+    assert (config.contrastive.queue_size, config.contrastive.alpha) == (57_600, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"rounds": 0}, "rounds"),
+        ({"parallel": 0}, "parallel"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"captions": -1}, "captions"),
+        ({"human_weight": -1.0}, "human_weight"),
+    ],
+)
+def test_impossible_values_are_named(change: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        replace(bootstrap.scenes_test(), **change)
+
+
+def test_pictures_have_the_size_of_the_model() -> None:
+    config = bootstrap.scenes_test()
+    with pytest.raises(ValueError, match=r"image\.size must be .* 48, got 32"):
+        replace(config, image=replace(config.image, size=32))
+
+
+def test_data_are_told_apart_by_their_keys() -> None:
+    given = from_json(
+        BootstrapConfig,
+        to_json(bootstrap.scenes_test())
+        | {"data": {"human": ["a"], "web": ["b"], "val": ["c"], "test": ["d"]}},
+    )
+    assert given.data == ShardsConfig(human=("a",), web=("b",), val=("c",), test=("d",))
+    assert isinstance(bootstrap.scenes_test().data, ScenesConfig)
+    with pytest.raises(UsageError, match="human must name at least one shard"):
+        override(bootstrap.flickr8k(), ["--data.human", "[]"])
+    with pytest.raises(UsageError, match="noise"):
+        override(bootstrap.flickr8k(), ["--data.noise", "0.5"])

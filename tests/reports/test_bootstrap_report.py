@@ -1,0 +1,82 @@
+"""The table and the page of the main job, from figures made up here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blip.data.sample import Sample
+from blip.data.scenes.config import ScenesConfig
+from blip.data.scenes.write import draw_sample
+from blip.data.shards import pack
+from blip.reports.bootstrap import write_report
+from blip.reports.tables import capfilt_rows, comparison_rows
+
+
+def model(value: float, correct: float | None) -> dict[str, Any]:
+    names = ("tr1", "tr5", "tr10", "ir1", "ir5", "ir10")
+    return {
+        "retrieval": dict.fromkeys(names, value),
+        "caption": {"cider": value, "bleu4": value, "correct": correct},
+    }
+
+
+def make_summary(correct: float | None = 0.5) -> dict[str, Any]:
+    capfilt = {
+        "images": 10,
+        "web_kept": 6,
+        "web_dropped": 4,
+        "synthetic_kept": 0,
+        "synthetic_dropped": 0,
+        "prevalence": 0.6,
+        "filter_precision": 0.914,
+        "filter_recall": None,
+        "kept_of_noise": {"price": {"texts": 4, "kept": 1}},
+    }
+    return {
+        "baseline": model(12.34, correct),
+        "bootstrapped": model(23.45, correct),
+        "capfilt": capfilt,
+        "rounds": [capfilt],
+        "seconds": {"data": 1.0, "baseline": 60.0},
+    }
+
+
+def test_rows_stand_beside_each_other() -> None:
+    rows = comparison_rows(make_summary())
+    assert ("image to text, R@1 %", "12.3", "23.4") in rows
+    assert ("captions, true %", "50.0", "50.0") in rows
+    assert len(rows) == 9
+
+
+def test_what_was_not_judged_has_no_row() -> None:
+    assert all("true" not in row[0] for row in comparison_rows(make_summary(None)))
+    rows = dict(capfilt_rows(make_summary()["capfilt"]))
+    assert rows["web texts kept"] == "6 of 10 (60.0 %)"
+    assert rows["synthetic texts kept"] == "0 of 0 (0.0 %)"
+    assert rows["kept web texts that match (precision)"] == "91.4 %"
+    assert not any("recall" in name for name in rows)
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_page_is_one_file_and_escapes_captions(tmp_path: Path, logged: bool) -> None:
+    sample = draw_sample(ScenesConfig(), "test", 0)[1]
+    texts = ("5 < 6 & <script>alert(1)</script>",)
+    pack([Sample("a", sample.image, texts, {}, extension="png")], tmp_path / "test")
+    if logged:
+        (tmp_path / "baseline").mkdir()
+        lines = [{"step": step, "contrastive": 1.0, "language": 2.0} for step in (1, 2)]
+        log = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / "baseline/metrics.jsonl").write_text(log)
+    results = {name: {"captions": {"a": f"<b>{name}</b>"}} for name in ("baseline", "bootstrapped")}
+    path = write_report(tmp_path, make_summary(), results, {"test": (str(tmp_path / "test"),)})
+    page = path.read_text()
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "&lt;b&gt;bootstrapped&lt;/b&gt;" in page
+    assert "5 &lt; 6 &amp;" in page
+    assert "src='http" not in page
+    assert "href" not in page
+    assert "91.4 %" in page
+    assert "<td>price</td><td>4</td><td>1</td>" in page

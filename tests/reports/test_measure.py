@@ -1,0 +1,96 @@
+"""CapFilt against planted labels, by a ledger that is counted by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from blip.capfilt.ledger import encode_ledger
+from blip.capfilt.record import TextRecord
+from blip.data.sample import Sample
+from blip.data.scenes.config import ScenesConfig
+from blip.data.scenes.write import draw_sample
+from blip.data.shards import pack
+from blip.reports.measure import measure_capfilt
+
+
+def record(key: str, source: str, text: str, *, kept: bool) -> TextRecord:
+    return TextRecord(
+        shard="00000",
+        key=key,
+        source=source,
+        number=0,
+        text=text,
+        itm_score=0.9 if kept else 0.1,
+        itc_cosine=0.0,
+        kept=kept,
+        reason="match" if kept else "no_match",
+        captioner="c",
+        filter="f",
+        seed=0,
+        error=None,
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    (tmp_path / "ledger").mkdir()
+    return tmp_path / "ledger"
+
+
+def test_precision_recall_and_true_captions(tmp_path: Path, ledger: Path) -> None:
+    """Of four matching texts three are kept, of two others one."""
+    labels = {"a": None, "b": None, "c": None, "d": None, "e": "price", "f": "other_text"}
+    samples, records = [], []
+    for number, (key, noise) in enumerate(labels.items()):
+        scene, sample = draw_sample(ScenesConfig(), "human", number)
+        meta = {"scene": scene.to_json(), "truth": {"matches": noise is None, "noise": noise}}
+        samples.append(Sample(key, sample.image, ("text",), meta, extension="png"))
+        records.append(record(key, "web", "text", kept=key in "abce"))
+        true = sample.texts[0]
+        wrong = "a photo with no sense" if key in "ab" else true
+        records.append(record(key, "synthetic", wrong, kept=key in "bcd"))
+    pack(samples, tmp_path / "web")
+    (ledger / "00000.parquet").write_bytes(encode_ledger(records))
+    found = measure_capfilt(ledger, [str(tmp_path / "web")])
+    assert (found["images"], found["bad"]) == (6, 0)
+    assert (found["web_kept"], found["web_dropped"]) == (4, 2)
+    assert (found["synthetic_kept"], found["synthetic_dropped"]) == (3, 3)
+    assert found["filter_precision"] == pytest.approx(3 / 4)
+    assert found["filter_recall"] == pytest.approx(3 / 4)
+    assert found["prevalence"] == pytest.approx(4 / 6)
+    assert found["kept_of_noise"] == {
+        "price": {"texts": 1, "kept": 1},
+        "other_text": {"texts": 1, "kept": 0},
+    }
+    assert found["synthetic_correct_before"] == pytest.approx(4 / 6)
+    assert found["synthetic_correct_after"] == pytest.approx(2 / 3)
+
+
+def test_what_cannot_be_judged_is_none(tmp_path: Path, ledger: Path) -> None:
+    sample = draw_sample(ScenesConfig(), "human", 0)[1]
+    pack([Sample("a", sample.image, ("text",), {}, extension="png")], tmp_path / "web")
+    records = [record("a", "web", "text", kept=True), record("a", "synthetic", "x", kept=True)]
+    (ledger / "00000.parquet").write_bytes(encode_ledger(records))
+    found = measure_capfilt(ledger, [str(tmp_path / "web")])
+    for name in ("filter_precision", "filter_recall", "prevalence"):
+        assert found[name] is None
+    assert found["synthetic_correct_before"] is None
+    assert found["synthetic_correct_after"] is None
+
+
+def test_bad_samples_are_counted_and_none_kept_is_no_division_by_zero(
+    tmp_path: Path, ledger: Path
+) -> None:
+    scene, sample = draw_sample(ScenesConfig(), "web", 0)
+    meta = {"scene": scene.to_json(), "truth": {"matches": True, "noise": None}}
+    pack([Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / "web")
+    records = [
+        record("a", "web", "text", kept=False),
+        record("a", "synthetic", "x", kept=False),
+        record("z", "bad", "", kept=False),
+    ]
+    (ledger / "00000.parquet").write_bytes(encode_ledger(records))
+    found = measure_capfilt(ledger, [str(tmp_path / "web")])
+    assert (found["images"], found["bad"]) == (1, 1)
+    assert found["filter_recall"] == 0.0
+    assert found["synthetic_correct_after"] is None
