@@ -1,7 +1,18 @@
-"""Shapes in signatures are checked in tests, and only there."""
+"""What holds for every test: shapes in signatures are checked, examples are drawn alike."""
 
+import os
+
+import hypothesis
 from jaxtyping import install_import_hook
 
+# Before torch is imported, and for the processes that tests start: on tiny sums more threads cost.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Functions of these packages are checked against their annotations when tests call them.
 install_import_hook(
     ["blip.nn", "blip.model", "blip.objectives", "blip.generation"], "beartype.beartype"
 )
+
+# No limit in seconds, and the same examples in every run.
+hypothesis.settings.register_profile("blip", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("blip")

@@ -1,12 +1,13 @@
 """BLIP: one vision-language model that understands, generates and cleans its own data."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from blip.data.tokenizer import Tokenizer
     from blip.generation.config import SearchConfig
     from blip.inference.captioner import Captioner
-    from blip.inference.checkpoint import load_model
+    from blip.inference.checkpoint import load_model, save_model
     from blip.inference.matcher import Matcher
     from blip.model.blip import Blip
     from blip.model.config import ModelConfig
@@ -19,6 +20,7 @@ __all__ = [
     "SearchConfig",
     "Tokenizer",
     "load_model",
+    "save_model",
 ]
 
 _HOMES = {
@@ -29,13 +31,22 @@ _HOMES = {
     "SearchConfig": "blip.generation.config",
     "Tokenizer": "blip.data.tokenizer",
     "load_model": "blip.inference.checkpoint",
+    "save_model": "blip.inference.checkpoint",
 }
+"""Where a public name is defined."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that `import blip` loads no torch."""
-    import importlib
+    if name == "__version__":
+        from importlib.metadata import version
 
+        return version("blip")
     if name not in _HOMES:
         raise AttributeError(f"module 'blip' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

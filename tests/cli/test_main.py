@@ -1,0 +1,163 @@
+"""The command itself: its table of verbs, and how errors end."""
+
+import os
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from blip.cli import main as command
+from blip.cli.main import VERBS, main, overview, parse
+from blip.errors import BlipError, UsageError
+
+
+def run_fake(monkeypatch, error: BaseException | None) -> int:
+    """`blip demo` with another piece of work behind it."""
+
+    def run(args):
+        if error is not None:
+            raise error
+        return 0
+
+    fake = SimpleNamespace(EXAMPLES="", add_arguments=lambda parser: None, run=run)
+    monkeypatch.setattr(command, "_module", lambda verb: fake)
+    return main(["demo"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_alone_it_lists_every_verb_with_its_line(arguments, capsys):
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    for verb, line in VERBS.items():
+        assert re.search(rf"^  blip {verb} +{re.escape(line)}$", told, re.MULTILINE)
+    assert max(map(len, told.splitlines())) <= 100
+
+
+def test_listing_verbs_loads_nothing_heavy():
+    code = (
+        "import sys; from blip.cli.main import main; main([]); main(['--version']);"
+        "sys.exit(','.join({'torch', 'numpy', 'PIL', 'tokenizers', 'rich'} & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb_loads_no_torch_and_has_examples(verb):
+    code = (
+        f"import sys; from blip.cli.main import main; status = main(['{verb}', '--help']);"
+        "sys.exit('torch' if 'torch' in sys.modules else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"usage: blip {verb}" in done.stdout
+    assert f"  blip {verb} " in done.stdout.partition("examples:")[2]
+
+
+def test_help_verb_is_verb_help(capsys):
+    assert main(["help", "match"]) == 0
+    assert "usage: blip match" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"blip \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["capton"], "'capton' is no command; did you mean `blip caption`?"),
+        (["xyzzy"], "'xyzzy' is no command; allowed: demo, bootstrap, "),
+        (["help", "macth"], "did you mean `blip match`?"),
+        (["match", "checkpoint"], "are required: IMAGE, TEXT; see `blip match --help`"),
+        (["demo", "--seed", "many"], "argument --seed: invalid int value: 'many'; see "),
+        (["demo", "--sede", "1"], "unrecognized arguments: --sede 1; see `blip demo --help`"),
+        (["--frobnicate"], "'--frobnicate' is no command"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(arguments, told, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("blip: error: ")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (BlipError("the disk is full"), 1, "the disk is full"),
+        (UsageError("seed must not be negative, got -1"), 2, "seed must not be negative, got -1"),
+        (PermissionError(13, "Permission denied", "out"), 1, "[Errno 13] Permission denied: 'out'"),
+        (KeyboardInterrupt(), 130, "stopped; the same command goes on where it can"),
+    ],
+)
+def test_an_error_for_the_user_is_one_line(error, status, told, monkeypatch, capsys):
+    assert run_fake(monkeypatch, error) == status
+    assert capsys.readouterr().err == f"blip: error: {told}\n"
+
+
+def test_our_own_mistakes_are_not_dressed_up(monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        run_fake(monkeypatch, ZeroDivisionError())
+
+
+def test_a_traceback_is_to_be_had(monkeypatch, capsys):
+    monkeypatch.setenv("BLIP_TRACEBACK", "1")
+    assert run_fake(monkeypatch, UsageError("wrong")) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.endswith("blip: error: wrong\n")
+
+
+def test_traceback_may_stand_before_the_verb(monkeypatch, capsys):
+    monkeypatch.setenv("BLIP_TRACEBACK", "")
+    assert main(["--traceback", "xyzzy"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "blip"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scenes_demo", "--out", "x", "--pretrain.steps", "5", "--seed=1"],
+        ["--pretrain.steps", "5", "--seed=1", "scenes_demo", "--out", "x"],
+        ["--out=x", "--pretrain.steps", "5", "scenes_demo", "--seed=1"],
+    ],
+)
+def test_overrides_may_stand_anywhere(arguments):
+    args = parse(["bootstrap", *arguments])
+    assert (args.recipe, str(args.out)) == ("scenes_demo", "x")
+    assert args.overrides == ["--pretrain.steps", "5", "--seed=1"]
+
+
+def test_options_of_an_action_are_no_overrides():
+    args = parse(["data", "pack", "a", "b", "--per-shard", "7"])
+    assert (args.per_shard, args.overrides) == (7, [])
+    args = parse(["data", "scenes", "out", "--web", "7"])
+    assert args.overrides == ["--web", "7"]
+
+
+def test_options_are_not_guessed_from_their_beginning():
+    with pytest.raises(UsageError, match="unrecognized arguments: --se"):
+        parse(["demo", "--se", "1"])
+
+
+def test_overview_ends_with_the_way_on():
+    assert overview().endswith(
+        "`blip VERB --help` shows arguments and examples; start with `blip demo`."
+    )
