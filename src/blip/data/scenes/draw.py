@@ -17,13 +17,15 @@ GRAIN = 0.08
 """From stripe to stripe and dot to dot, as a share of the side."""
 
 
-def paint(scene: Scene, size: int, rng: np.random.Generator) -> Image.Image:
+def paint(
+    scene: Scene, size: int, rng: np.random.Generator, object_scale: float = 1.0
+) -> Image.Image:
     """A picture of `size` x `size` pixels, RGB; `rng` varies the colours a little."""
     side = size * OVERSAMPLING
     image = Image.new("RGB", (side, side), _stray(BACKGROUNDS[scene.background], rng))
     for thing in scene.things:
         mask = Image.new("L", (side, side), 0)
-        _outline(ImageDraw.Draw(mask), thing, side)
+        _outline(ImageDraw.Draw(mask), thing, side, object_scale)
         image.paste(_fill(thing, side, rng), mask=mask)
     return image.resize((size, size), Image.Resampling.BOX)
 
@@ -54,8 +56,8 @@ def _fill(thing: Thing, side: int, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-def _outline(draw: ImageDraw.ImageDraw, thing: Thing, side: int) -> None:
-    x, y, r = thing.x * side, thing.y * side, RADII[thing.size] * side
+def _outline(draw: ImageDraw.ImageDraw, thing: Thing, side: int, scale: float) -> None:
+    x, y, r = thing.x * side, thing.y * side, RADII[thing.size] * side * scale
     box = (x - r, y - r, x + r, y + r)
     match thing.shape:
         case "circle":

@@ -30,7 +30,7 @@ def draw_sample(
     """
     rng = random_source(config, split, number, attempt)
     scene = draw_scene_for(config, split, rng)
-    image = _png(paint(scene, config.image_size, rng))
+    image = _png(paint(scene, config.image_size, rng, config.object_scale))
     meta: dict[str, object] = {"scene": scene.to_json()}
     if split == "web":
         web = web_text(scene, config, rng)
