@@ -1,7 +1,6 @@
 """`blip demo`: the main job on the built-in data."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 EXAMPLES = """\
@@ -24,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run or go on with the demo."""
     from blip.cli.bootstrap import run_bootstrap
+    from blip.config.override import override
     from blip.recipes.bootstrap import scenes_demo
 
-    return run_bootstrap(replace(scenes_demo(), seed=args.seed), args.out)
+    return run_bootstrap(override(scenes_demo(), [f"--seed={args.seed}"]), args.out)

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from dataclasses import replace
 
 EXAMPLES = """\
 examples:
@@ -24,18 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    from blip.generation.config import SearchConfig
+    from blip.config.strict import from_json
     from blip.reports.config import EvaluateConfig
     from blip.reports.evaluate import evaluate
-    from blip.tasks.config import RetrievalEvaluationConfig
 
-    search = replace(SearchConfig(max_length=args.max_length), prompt=args.prompt)
-    config = EvaluateConfig(
-        checkpoint=args.checkpoint,
-        data=tuple(args.data),
-        retrieval=RetrievalEvaluationConfig(candidates=args.candidates),
-        captioning=search,
-    )
+    given = {
+        "checkpoint": args.checkpoint,
+        "data": args.data,
+        "retrieval": {"candidates": args.candidates},
+        "captioning": {"max_length": args.max_length, "prompt": args.prompt},
+    }
+    config = from_json(EvaluateConfig, given)
     result = evaluate(config)
     if args.json:
         print(json.dumps(result, ensure_ascii=False))

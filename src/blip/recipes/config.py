@@ -91,5 +91,7 @@ class BootstrapConfig:
                 "captions must not be negative and threshold must lie in [0, 1], "
                 f"got {self.captions} and {self.threshold}"
             )
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
         if self.human_weight < 0:
             raise ValueError(f"human_weight must not be negative, got {self.human_weight}")
