@@ -87,4 +87,4 @@ def print_table(summary: dict[str, Any], out: Path) -> None:
     rounds = len(summary["rounds"])
     print(f"report    {out}/report.html\nsummary   {out}/summary.json")
     print(f"try       blip caption {out}/round-{rounds + 1}/pretrain PICTURE.png")
-    print(f"          blip match {out}/round-{rounds}/filter PICTURE.png 'a red circle'")
+    print(f"          blip match {out}/round-{rounds}/filter PICTURE.png 'TEXT'")
