@@ -16,6 +16,8 @@ from blip.data.scenes.config import ScenesConfig
         ({"max_objects": 4}, "max_objects"),
         ({"min_objects": 3, "max_objects": 2}, "min_objects"),
         ({"min_objects": 2, "shapes": ("star",), "colours": ("red",)}, "min_objects"),
+        ({"max_objects": 3, "object_scale": 1.2}, "object_scale must lie in 0.5..1.0, got 1.2"),
+        ({"max_objects": 2, "object_scale": 1.4}, "object_scale"),
         ({"max_count": 5}, "max_count"),
         ({"shapes": ("blob",)}, "shapes .*blob"),
         ({"shapes": ("star", "star")}, "shapes .*star, star"),

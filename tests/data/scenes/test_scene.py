@@ -5,6 +5,7 @@ import json
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.scene import Scene, draw_scene, relation_holds
@@ -30,16 +31,17 @@ def test_scenes_keep_to_their_configuration(config: ScenesConfig, seed: int) -> 
         assert len({look[:2] for look in kinds}) == len(kinds)
 
 
-@given(seed=SEEDS)
-def test_objects_lie_inside_and_apart(seed: int) -> None:
-    scene = scene_of(seed)
+@given(seed=SEEDS, limits=st.sampled_from([(3, 1.0), (2, 1.35), (2, 1.3), (3, 0.5)]))
+def test_objects_lie_inside_and_apart(seed: int, limits: tuple[int, float]) -> None:
+    most, scale = limits
+    scene = scene_of(seed, max_objects=most, object_scale=scale)
     for one in scene.things:
-        radius = RADII[one.size]
+        radius = RADII[one.size] * scale
         assert radius <= one.x + 0.005 <= 1.01 - radius
         assert radius <= one.y + 0.005 <= 1.01 - radius
     for one, other in itertools.combinations(scene.things, 2):
         apart = max(abs(one.x - other.x), abs(one.y - other.y))
-        assert apart >= RADII[one.size] + RADII[other.size] - 0.02
+        assert apart >= (RADII[one.size] + RADII[other.size]) * scale
 
 
 @given(seed=SEEDS)

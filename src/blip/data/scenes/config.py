@@ -25,7 +25,7 @@ class ScenesConfig:
     max_objects: int = 3
     """Most different objects in a scene."""
     object_scale: float = 1.0
-    """Enlarges all objects; where at most two stand in a scene there is room for 1.3."""
+    """Enlarges all objects; there is room for 1.35 where at most two different ones are shown."""
     groups: float = 0.25
     """Share of scenes that show a group of objects that are all alike."""
     max_count: int = 4
@@ -72,7 +72,7 @@ class ScenesConfig:
         kinds = len(self.shapes) * len(self.colours)
         _in_range("max_objects", self.max_objects, 1, 3)
         _in_range("min_objects", self.min_objects, 1, min(self.max_objects, kinds))
-        _in_range("object_scale", self.object_scale, 0.5, 1.1 if self.max_objects > 2 else 1.35)
+        _in_range("object_scale", self.object_scale, 0.5, 1.0 if self.max_objects > 2 else 1.35)
         _in_range("max_count", self.max_count, 1, 4)
         _in_range("groups", self.groups, 0, 1)
         _in_range("noise", self.noise, 0, 1)
@@ -84,7 +84,7 @@ class ScenesConfig:
             )
 
 
-def _in_range(name: str, value: float, low: int, high: int | None) -> None:
+def _in_range(name: str, value: float, low: float, high: float | None) -> None:
     if value >= low and (high is None or value <= high):
         return
     allowed = f"be at least {low}" if high is None else f"lie in {low}..{high}"

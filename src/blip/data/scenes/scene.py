@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from blip.data.scenes.config import ScenesConfig
+from blip.data.scenes.words import RADII
 
 CLEAR = 0.15
 """How much further left (or up) an object must stand to be called so, as a share of the side."""
@@ -75,7 +76,7 @@ def draw_scene(config: ScenesConfig, rng: np.random.Generator) -> Scene:
     if config.max_count > 1 and rng.random() < config.groups:
         count = int(rng.integers(2, config.max_count + 1))
         looks = [_look(config, rng)] * count
-        places = _corners(count, rng)
+        places = _corners(count, 2 * RADII["big"] * config.object_scale, rng)
     else:
         most = min(config.max_objects, len(config.shapes) * len(config.colours))
         looks = _different(config, int(rng.integers(config.min_objects, most + 1)), rng)
@@ -126,10 +127,12 @@ def _line(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
     return places if rng.random() < 0.5 else [(y, x) for x, y in places]
 
 
-def _corners(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
+def _corners(count: int, extent: float, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """Places in some quarters of the picture, with as much play as objects of an extent leave."""
     cells = [(0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73)]
+    play = min(0.05, (0.45 - extent) / 2)
     chosen = rng.permutation(4)[:count]
     return [
-        (cells[i][0] + rng.uniform(-0.05, 0.05), cells[i][1] + rng.uniform(-0.05, 0.05))
+        (cells[i][0] + rng.uniform(-play, play), cells[i][1] + rng.uniform(-play, play))
         for i in chosen
     ]
