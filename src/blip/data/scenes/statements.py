@@ -1,0 +1,112 @@
+"""Statements about two pictures side by side, true or false (after NLVR2)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from blip.data.scenes.check import judge
+from blip.data.scenes.config import ScenesConfig
+from blip.data.scenes.language import caption
+from blip.data.scenes.scene import Scene
+from blip.data.scenes.words import PLURALS
+
+TRIES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence on a left and a right image, and whether it is true of them."""
+
+    text: str
+    truth: bool
+
+
+def statement(
+    left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
+) -> Statement:
+    """A statement on two scenes; half of all are true, where both kinds can be made."""
+    wanted = bool(rng.random() < 0.5)
+    made = _make(left, right, config, rng)
+    for _ in range(TRIES):
+        if made.truth == wanted:
+            break
+        made = _make(left, right, config, rng)
+    return made
+
+
+def _make(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> Statement:
+    return _MAKERS[int(rng.integers(len(_MAKERS)))](left, right, config, rng)
+
+
+Maker = Callable[[Scene, Scene, ScenesConfig, np.random.Generator], Statement]
+
+
+def _some_thing(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> str:
+    """A colour and shape, usually one that is in one of the pictures."""
+    things = (*left.things, *right.things)
+    chosen = things[int(rng.integers(len(things)))]
+    colour, shape = chosen.colour, chosen.shape
+    if rng.random() < 0.3:
+        colour, shape = str(rng.choice(config.colours)), str(rng.choice(config.shapes))
+    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"
+
+
+def _both(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> Statement:
+    thing = _some_thing(left, right, config, rng)
+    held = [judge(thing, scene).correct for scene in (left, right)]
+    form, truth = (
+        ("there is {} in both images", all(held)),
+        ("there is {} in at least one image", any(held)),
+        ("exactly one of the images shows {}", held[0] != held[1]),
+        ("neither image shows {}", not any(held)),
+    )[int(rng.integers(4))]
+    return Statement(form.format(thing), truth)
+
+
+def _one_side(
+    left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
+) -> Statement:
+    """A whole caption of one of the images is said of one of the images."""
+    scenes = {"left": left, "right": right}
+    said, shown = (str(side) for side in rng.choice(list(scenes), 2))
+    text = caption(scenes[said], rng, ("{}",))
+    return Statement(f"the {shown} image shows {text}", judge(text, scenes[shown]).correct)
+
+
+def _numbers(
+    left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
+) -> Statement:
+    first, second = len(left.things), len(right.things)
+    form, truth = (
+        ("the left image shows more things than the right image", first > second),
+        ("the right image shows more things than the left image", second > first),
+        ("both images show the same number of things", first == second),
+    )[int(rng.integers(3))]
+    return Statement(form, truth)
+
+
+def _total(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> Statement:
+    shape = str(rng.choice([thing.shape for thing in (*left.things, *right.things)]))
+    number = sum(thing.shape == shape for thing in (*left.things, *right.things))
+    said = max(1, number + int(rng.integers(-1, 2)))
+    word = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")[said - 1]
+    noun, verb = (shape, "is") if said == 1 else (PLURALS[shape], "are")
+    return Statement(f"there {verb} {word} {noun} in all", said == number)
+
+
+def _grounds(
+    left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
+) -> Statement:
+    same = left.background == right.background
+    ground = str(rng.choice([left.background, right.background]))
+    form, truth = (
+        ("both images have the same background", same),
+        ("the images have different backgrounds", not same),
+        (f"both images have a {ground} background", same),
+        (f"only the left image has a {left.background} background", not same),
+    )[int(rng.integers(4))]
+    return Statement(form, truth)
+
+
+_MAKERS: tuple[Maker, ...] = (_both, _one_side, _numbers, _total, _grounds)
