@@ -52,7 +52,7 @@ def web_text(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> We
     """A text for a scene, spoilt with the configured chance.
 
     `matches` is judged, not assumed: another image's text that happens to be true matches, and so
-    does a cut text of which what is left states whole and true facts (about one in eight does: the
+    does a cut text of which what is left states whole and true facts (about one in ten does: the
     cut falls in the first half). A wrong count needs a lone object or a group of equal ones; other
     scenes get a wrong attribute instead, and are labelled so.
     """
