@@ -12,7 +12,7 @@ TORCH_LEAST := 2.7
 OUT ?= runs/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format docs clean
 
 help:
 	@echo "make demo    set up, then run the main job on the built-in data (OUT=$(OUT))"
@@ -20,6 +20,7 @@ help:
 	@echo "make check   format, lint, types, layers, tests"
 	@echo "make .venv   set up alone; then .venv/bin/blip is the command"
 	@echo "make format  let ruff mend what it can"
+	@echo "make docs    write the pages that are made from the code"
 	@echo "make clean   remove the virtual environment and caches"
 
 # The stamp is written last: an interrupted set-up does not count as one, and goes on where it was.
@@ -71,6 +72,9 @@ check: $(VENV)/.complete
 format: $(VENV)/.complete
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.complete
+	$(BIN)/python docs/write_cli_reference.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis build src/*.egg-info

@@ -1,0 +1,150 @@
+"""What the documentation says is so: commands parse, programs run, links lead somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from PIL import Image
+
+from blip.cli.main import VERBS, main, make_parser, parse
+from blip.config.override import override
+from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
+from blip.inference.checkpoint import save_model
+from blip.model.blip import Blip
+from blip.recipes import bootstrap, pretrain
+from tests.model.tiny import TINY
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += sorted((ROOT / "experiments").rglob("README.md"))
+
+
+class Block(NamedTuple):
+    """A code block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(*languages: str) -> list[Block]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text[: match.start()].count("\n") + 1
+            found.append(Block(page, line, match[1], match[2]))
+    return [block for block in found if block.language in languages]
+
+
+def commands(text: str) -> list[list[str]]:
+    """The lines of a shell script that call `blip`, without its name."""
+    joined = text.replace("\\\n", " ")
+    words = [shlex.split(line, comments=True) for line in joined.splitlines()]
+    return [line[1:] for line in words if line and line[0] in ("blip", ".venv/bin/blip")]
+
+
+def check_command(arguments: list[str]) -> None:
+    """As far as the real command goes without its files: arguments, recipe, overrides."""
+    if not arguments or arguments == ["--help"] or arguments[-1] == "--help":
+        return
+    args = parse(arguments)
+    recipes = {"bootstrap": bootstrap, "pretrain": pretrain}.get(arguments[0])
+    if recipes and args.recipe and args.recipe != "RECIPE" and not args.recipe.endswith(".json"):
+        override(getattr(recipes, args.recipe)(), args.overrides)
+
+
+@pytest.mark.parametrize("block", blocks("bash", "sh"), ids=str)
+def test_commands_are_accepted(block):
+    for arguments in commands(block.text):
+        check_command(arguments)
+    targets = re.findall(r"^make ([\w.]+)", block.text, re.MULTILINE)
+    for target in targets:
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_within_text_are_accepted(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for line in re.findall(r"`(blip [^`\n]+)`", text):
+        if "VERB" not in line and "--version" not in line and "--traceback" not in line:
+            check_command(shlex.split(line)[1:])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_of_the_verbs_are_accepted(verb):
+    examples = commands(make_parser(verb).epilog or "")
+    examples += commands(
+        "\n".join(line[2:] for line in (make_parser(verb).epilog or "").split("\n"))
+    )
+    assert examples
+    for arguments in examples:
+        check_command(arguments)
+
+
+def test_a_wrong_command_is_found():
+    for line in ("blip caption", "blip demo --sead 1", "blip bootstrap scenes_demo --data.nose 1"):
+        with pytest.raises(UsageError):
+            check_command(shlex.split(line)[1:])
+
+
+@pytest.mark.parametrize("block", blocks("console"), ids=str)
+def test_sessions_end_as_they_are_shown(block, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for part in block.text.split("$ ")[1:]:
+        line, _, told = part.partition("\n")
+        main(shlex.split(line)[1:])
+        shown = capsys.readouterr()
+        assert shown.out + shown.err == told, line
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """A folder as it is after the demo, as far as the pages use it; the models know nothing."""
+    folder = tmp_path_factory.mktemp("demo")
+    tokenizer = Tokenizer.train(["a red circle", "two blue stars"], vocabulary_size=80)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
+    model = Blip(replace(TINY, text=text))
+    for name in ("captioner", "filter"):
+        place = folder / "runs/demo/round-1" / name
+        place.mkdir(parents=True)
+        save_model(model, tokenizer, place)
+    Image.new("RGB", (48, 48), "red").save(folder / "picture.png")
+    return folder
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_programs_run(block, demo, monkeypatch, capsys):
+    monkeypatch.chdir(demo)
+    code = compile(block.text, str(block), "exec")
+    exec(code, {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_the_reference_of_the_command_line_is_fresh():
+    script = ROOT / "docs/write_cli_reference.py"
+    done = subprocess.run(
+        [sys.executable, script, "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_page_is_in_the_navigation():
+    told = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert told == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
