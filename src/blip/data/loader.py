@@ -94,8 +94,13 @@ class PairLoader:
             sampler=_Counting(start),
             num_workers=self.config.workers,
             multiprocessing_context="forkserver",
+            collate_fn=_as_it_is,
         )
         yield from loader
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 class _Counting:

@@ -1,5 +1,6 @@
 """BERT's WordPiece through the `tokenizers` library, with the two start tokens that BLIP adds."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -103,15 +104,21 @@ class Tokenizer:
         """
         if vocabulary_size < 16:
             raise UsageError(f"vocabulary_size must be at least 16, got {vocabulary_size}")
-        backend = _bert(models.WordPiece(unk_token=UNK), lowercase=lowercase)
+        backend = _bert(models.WordPiece(unk_token=UNK), lowercase=lowercase, strip_accents=False)
+        words = Counter(word for text in texts for word in _words(backend, text))
+        # The trainer numbers inner letters in the order of a hash map and breaks ties by number;
+        # named beforehand, they have the same numbers in every run.
+        inner = sorted({f"##{letter}" for word in words for letter in word[1:]})
         trainer = trainers.WordPieceTrainer(
             vocab_size=vocabulary_size - 2,
             min_frequency=1,
             show_progress=False,
-            special_tokens=[PAD, UNK, CLS, SEP, MASK],
+            special_tokens=[PAD, UNK, CLS, SEP, MASK, *inner],
         )
-        backend.train_from_iterator(texts, trainer)
-        return cls(backend)
+        backend.train_from_iterator(words.elements(), trainer)
+        model = models.WordPiece(backend.get_vocab(with_added_tokens=True), unk_token=UNK)
+        # BERT's stripping of accents would take Korean syllables apart.
+        return cls(_bert(model, lowercase=lowercase, strip_accents=False))
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json into an existing folder."""
@@ -146,9 +153,19 @@ class Tokenizer:
         return self.backend.decode(kept, skip_special_tokens=False)
 
 
-def _bert(model: models.WordPiece, *, lowercase: bool) -> Backend:
+def _words(backend: Backend, text: str) -> list[str]:
+    """The words of a text as the tokenizer cuts it."""
+    normal = backend.normalizer.normalize_str(text)
+    return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+def _bert(
+    model: models.WordPiece, *, lowercase: bool, strip_accents: bool | None = None
+) -> Backend:
     backend = Backend(model)
-    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents
+    )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     return backend

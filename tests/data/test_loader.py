@@ -1,0 +1,176 @@
+"""Batches depend on their number alone; an epoch holds every pair as often as it should."""
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.loader import EvaluationSet, PairLoader
+from blip.data.mixture import Mixture
+from blip.data.sample import Sample
+from blip.data.shards import pack
+from blip.data.tokenizer import Tokenizer
+from blip.errors import BlipError
+from tests.data.pictures import photo
+
+PLAIN = ImageConfig(size=16, crop_scale=(1.0, 1.0), flip=False, augment_ops=0)
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train([" ".join(WORDS), "human web a picture of"] * 3, vocabulary_size=200)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    human = [Sample(f"h{i}", photo(i), (f"human {WORDS[i]}", f"{WORDS[i]}")) for i in range(4)]
+    web = [
+        Sample(f"w{i}-{kind}", photo(50 + i), (f"web {WORDS[i]} {kind}",), {"key": f"w{i}"})
+        for i in range(3)
+        for kind in ("web", "synthetic")
+    ]
+    pack(human, tmp_path / "human", per_shard=3)
+    pack(web, tmp_path / "web")
+    return tmp_path / "human", tmp_path / "web"
+
+
+def config(folders: tuple[Path, Path], **changes: object) -> DataConfig:
+    weight = float(changes.pop("weight", 1.0))
+    values: dict = {
+        "sources": (
+            SourceConfig(name="human", shards=(str(folders[0]),), weight=weight),
+            SourceConfig(name="web", shards=(str(folders[1]),)),
+        ),
+        "batch_size": 7,
+        "image": PLAIN,
+    }
+    return DataConfig(**values | changes)
+
+
+def test_an_epoch_holds_every_pair_once(folders: tuple[Path, Path], tokenizer: Tokenizer) -> None:
+    loader = PairLoader(config(folders), tokenizer)
+    assert loader.num_pairs == 14
+    assert loader.steps_per_epoch == 2
+    orders = []
+    for epoch in range(2):
+        texts = [
+            tokenizer.decode(row)
+            for batch in islice(loader.batches(2 * epoch), 2)
+            for row in batch.texts.ids.tolist()
+        ]
+        assert len(set(texts)) == 14
+        orders.append(texts)
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("image", [PLAIN, ImageConfig(size=16)])
+def test_a_batch_is_the_same_whenever_it_is_made(
+    folders: tuple[Path, Path], tokenizer: Tokenizer, image: ImageConfig
+) -> None:
+    made = list(islice(PairLoader(config(folders, image=image), tokenizer).batches(0), 6))
+    late = next(PairLoader(config(folders, image=image), tokenizer).batches(5))
+    assert torch.equal(made[5].images, late.images)
+    assert torch.equal(made[5].texts.ids, late.texts.ids)
+    assert made[5].keys == late.keys
+
+
+def test_workers_make_the_same_batches(folders: tuple[Path, Path], tokenizer: Tokenizer) -> None:
+    augmented = ImageConfig(size=16)
+    alone = PairLoader(config(folders, image=augmented), tokenizer)
+    helped = PairLoader(config(folders, image=augmented, workers=2), tokenizer)
+    for one, other in zip(islice(alone.batches(3), 4), islice(helped.batches(3), 4), strict=True):
+        assert torch.equal(one.images, other.images)
+        assert one.keys == other.keys
+
+
+def test_texts_of_one_image_share_its_number(
+    folders: tuple[Path, Path], tokenizer: Tokenizer
+) -> None:
+    numbers: dict[str, set[int]] = {}
+    for batch in islice(PairLoader(config(folders), tokenizer).batches(0), 2):
+        for key, number in zip(batch.keys, batch.image_ids.tolist(), strict=True):
+            numbers.setdefault(key.partition("-")[0], set()).add(number)
+    assert len(numbers) == 7
+    assert all(len(found) == 1 for found in numbers.values())
+    assert len(set.union(*numbers.values())) == 7
+
+
+def test_weights_and_prompt(folders: tuple[Path, Path], tokenizer: Tokenizer) -> None:
+    loader = PairLoader(
+        config(folders, weight=2.5, prompt="a picture of ", batch_size=13), tokenizer
+    )
+    # 8 human pairs two and a half times, 6 web pairs once.
+    assert loader.steps_per_epoch == 2
+    texts = [
+        tokenizer.decode(row)
+        for batch in islice(loader.batches(0), 2)
+        for row in batch.texts.ids.tolist()
+    ]
+    assert all(text.startswith("a picture of ") for text in texts)
+    counts = Counter(Counter(t for t in texts if "web" not in t).values())
+    assert counts == {2: 4, 3: 4}
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    weights=st.lists(st.floats(0.2, 3), min_size=3, max_size=3),
+    seed=st.integers(0, 5),
+)
+def test_every_epoch_of_a_mixture_is_complete(
+    sizes: list[int], weights: list[float], seed: int
+) -> None:
+    assume(sum(round(s * w) for s, w in zip(sizes, weights, strict=False)) > 0)
+    mixture = Mixture(sizes, weights[: len(sizes)], seed)
+    for epoch in (0, 3):
+        start = epoch * mixture.epoch_size
+        places = [mixture.at(start + i) for i in range(mixture.epoch_size)]
+        counts = Counter(places)
+        for source, (size, weight) in enumerate(zip(sizes, weights, strict=False)):
+            seen = [counts[source, pair] for pair in range(size)]
+            assert sum(seen) == round(size * weight)
+            assert max(seen) - min(seen) <= 1
+
+
+def test_bad_samples_are_left_out_and_named(
+    tmp_path: Path, tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = [
+        Sample("good", photo(), ("one",)),
+        Sample("torn", photo(1)[:150], ("two",)),
+        Sample("text", b"no image", ("three",)),
+        Sample("empty", photo(2), ("...",)),
+    ]
+    pack(samples, tmp_path)
+    loader = PairLoader(
+        DataConfig(
+            sources=(SourceConfig(name="x", shards=(str(tmp_path),)),), batch_size=2, image=PLAIN
+        ),
+        tokenizer,
+    )
+    assert loader.num_pairs == 1
+    assert [(key, reason) for _, key, reason in loader.bad_samples] == [
+        ("torn", "truncated_image"),
+        ("text", "not_an_image"),
+        ("empty", "empty_caption"),
+    ]
+    assert "empty_caption 1, not_an_image 1, truncated_image 1" in capsys.readouterr().err
+
+
+def test_nothing_to_train_on_is_an_error(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    pack([Sample("empty", photo(2), ("",))], tmp_path)
+    source = SourceConfig(name="x", shards=(str(tmp_path),))
+    with pytest.raises(BlipError, match="no sound pair to train on"):
+        PairLoader(DataConfig(sources=(source,), batch_size=2, image=PLAIN), tokenizer)
+
+
+def test_an_evaluation_set_keeps_the_order(folders: tuple[Path, Path]) -> None:
+    data = EvaluationSet([str(folders[0])], 16)
+    assert data.keys == ["h0", "h1", "h2", "h3"]
+    assert data.texts[1] == ["human one", "one"]
+    assert data.images(1, 3).shape == (2, 3, 16, 16)

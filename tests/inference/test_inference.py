@@ -1,0 +1,127 @@
+"""Captioner and matcher: the same in any batch; checkpoints whole or refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blip.data.tokenizer import Tokenizer
+from blip.errors import BlipError, UsageError
+from blip.generation.config import SearchConfig
+from blip.inference.captioner import Captioner
+from blip.inference.checkpoint import load_model, save_model
+from blip.inference.matcher import Matcher
+from blip.model.blip import Blip
+from tests.tasks.conftest import SENTENCE
+from tests.tasks.test_pretrain import make_model
+
+TEXTS = ["a red circle", "one big green star on grey ground", "blue square", "stripes near one"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train([SENTENCE] * 3, vocabulary_size=200)
+
+
+@pytest.fixture
+def model(tokenizer: Tokenizer) -> Blip:
+    model = make_model(tokenizer)
+    # Random weights hardly look at the image; these do.
+    for layer in model.text.layers:
+        torch.nn.init.normal_(layer.cross_attention.select("causal").key_value.weight, std=2.0)
+    return model
+
+
+def pictures(count: int) -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [
+        Image.fromarray(rng.integers(0, 255, (40, 56, 3), dtype=np.uint8)) for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["greedy", "beam", "nucleus"])
+def test_captions_do_not_depend_on_the_batch(model: Blip, tokenizer: Tokenizer, kind: str) -> None:
+    captioner = Captioner(model, tokenizer)
+    search = SearchConfig(kind=kind, min_length=3, max_length=12)
+    images = pictures(5)
+    seeds = [3, 1, 4, 1, 5]
+    together = captioner.caption(images, search, seeds=seeds)
+    for batch_size in (1, 2):
+        assert captioner.caption(images, search, seeds=seeds, batch_size=batch_size) == together
+    assert all(text and "[" not in text for text in together)
+
+
+def test_several_captions_differ_and_follow_their_seeds(model: Blip, tokenizer: Tokenizer) -> None:
+    captioner = Captioner(model, tokenizer)
+    search = SearchConfig(kind="nucleus", top_p=1.0, min_length=3, max_length=12)
+    rows = captioner.captions(pictures(2), 3, search, seeds=[[1, 2, 3], [4, 5, 6]])
+    assert [len(row) for row in rows] == [3, 3]
+    assert len(set(rows[0])) == 3
+    one = captioner.caption(pictures(2), search, seeds=[2, 6])
+    assert one == [rows[0][1], rows[1][2]]
+
+
+def test_the_prompt_leads_and_is_not_told(model: Blip, tokenizer: Tokenizer) -> None:
+    captioner = Captioner(model, tokenizer)
+    search = SearchConfig(kind="greedy", prompt="a red", min_length=4, max_length=12)
+    plain = SearchConfig(kind="greedy", min_length=4, max_length=12)
+    prompted = captioner.caption(pictures(1), search)[0]
+    assert not prompted.startswith("a red")
+    assert prompted != captioner.caption(pictures(1), plain)[0]
+
+
+def test_grouped_scores_equal_one_by_one(model: Blip, tokenizer: Tokenizer) -> None:
+    matcher = Matcher(model, tokenizer)
+    images = pictures(3)
+    texts = [TEXTS[:3], [], TEXTS[1:2]]
+    grouped = matcher.scores(images, texts)
+    assert [len(row) for row in grouped] == [3, 0, 1]
+    for image, row, scores in zip(images, texts, grouped, strict=True):
+        for text, found in zip(row, scores, strict=True):
+            alone = matcher.scores([image], [[text]])[0][0]
+            assert found.probability == pytest.approx(alone.probability, abs=1e-5)
+            assert found.cosine == pytest.approx(alone.cosine, abs=1e-5)
+    assert matcher.probability(images, texts)[0][0] == grouped[0][0].probability
+    assert matcher.cosine(images, texts)[2][0] == grouped[2][0].cosine
+    with pytest.raises(ValueError, match="3 pictures need as many lists, got 1"):
+        matcher.scores(images, [["x"]])
+
+
+def test_a_checkpoint_comes_back_the_same(
+    model: Blip, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoint").mkdir(parents=True)
+    save_model(model, tokenizer, run / "checkpoint")
+    for path in (run, run / "checkpoint"):
+        loaded = load_model(path)
+        assert loaded.config == model.config
+        assert loaded.tokenizer.vocabulary_size == tokenizer.vocabulary_size
+        for name, value in model.state_dict().items():
+            assert torch.equal(loaded.model.state_dict()[name], value)
+    assert len(loaded.fingerprint) == 16
+
+
+def test_torn_and_foreign_checkpoints_are_refused(
+    model: Blip, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="no such folder"):
+        load_model(tmp_path / "none")
+    with pytest.raises(UsageError, match="is no checkpoint folder"):
+        load_model(tmp_path)
+    (tmp_path / "a" / "checkpoint").mkdir(parents=True)
+    save_model(model, tokenizer, tmp_path / "a" / "checkpoint")
+    with pytest.raises(UsageError, match=r"it holds .*a"):
+        load_model(tmp_path)
+    weights = tmp_path / "a" / "checkpoint" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    with pytest.raises(BlipError, match="torn or no safetensors"):
+        load_model(tmp_path / "a")
+    weights.write_bytes(whole)
+    config = tmp_path / "a" / "checkpoint" / "config.json"
+    config.write_text(config.read_text().replace('"projection": 8', '"projection": 9'))
+    with pytest.raises(BlipError, match=r"image_projection\.weight has shape \(8, 24\), not"):
+        load_model(tmp_path / "a")

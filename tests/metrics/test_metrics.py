@@ -1,0 +1,45 @@
+"""Measures by hand."""
+
+import numpy as np
+import pytest
+
+from blip.metrics.captions import caption_scores
+from blip.metrics.classification import precision_recall
+from blip.metrics.retrieval import recalls
+
+
+def test_recalls_by_hand() -> None:
+    # Three images; the first owns texts 0 and 1.
+    scores = np.array([[0.1, 0.9, 0.2, 0.3], [0.5, 0.1, 0.4, 0.2], [0.2, 0.3, 0.1, 0.8]])
+    found = recalls(scores, [[0, 1], [2], [3]])
+    assert found["tr1"] == pytest.approx(100 * 2 / 3)
+    assert found["tr5"] == 100.0
+    # Text 0 is nearest to image 1; text 1 to 0; text 2 to 1; text 3 to 2.
+    assert found["ir1"] == 75.0
+    assert found["ir10"] == 100.0
+
+
+def test_a_model_that_scores_all_alike_finds_nothing() -> None:
+    found = recalls(np.zeros((20, 20)), [[i] for i in range(20)])
+    assert set(found.values()) == {0.0}
+
+
+def test_precision_and_recall_by_hand() -> None:
+    chosen = np.array([True, True, True, False, False])
+    right = np.array([True, True, False, True, False])
+    found = precision_recall(chosen, right)
+    assert found == {"precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3)}
+    assert precision_recall(~np.ones(3, bool), np.ones(3, bool)) == {"precision": 0, "recall": 0}
+
+
+def test_caption_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    references = [["a red circle", "the red circle is big"], ["two blue stars on grey ground"]]
+    perfect = caption_scores(["a red circle", "two blue stars on grey ground"], references)
+    worse = caption_scores(["a red star", "two blue stars"], references)
+    punctuated = caption_scores(["A red circle.", "Two blue stars, on grey ground!"], references)
+    assert perfect["cider"] > worse["cider"]
+    assert perfect["bleu4"] > worse["bleu4"]
+    assert punctuated == perfect
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match="1 candidates, but 2"):
+        caption_scores(["a"], references)
