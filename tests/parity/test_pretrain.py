@@ -85,7 +85,7 @@ def test_three_steps_of_training(model: Blip, golden: dict[str, Tensor]) -> None
         LanguageConfig(),
         draw=lambda *_: drawn.pop(),
     )
-    texts = golden_texts(golden)
+    texts, momentum = golden_texts(golden), {}
     for number in range(3):
         order = golden[f"step{number}.order"]
         batch = Batch(
