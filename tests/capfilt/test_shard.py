@@ -80,7 +80,7 @@ def test_bad_data_is_named_and_the_rest_goes_through(tmp_path):
             ("bare.jpg", jpeg),
             ("zero.jpg", b""),
             ("../up.jpg", jpeg),
-            ("k" * 81 + ".jpg", jpeg),
+            ("k" * 201 + ".jpg", jpeg),
             ("json.jpg", jpeg),
             ("json.txt", b"red"),
             ("json.json", b"{"),
@@ -196,10 +196,10 @@ def test_the_ledger_keeps_what_it_is_given(tmp_path):
 
 
 def test_the_longest_key_is_kept(tmp_path):
-    members = [("k" * 80 + ".png", picture("red")), ("k" * 80 + ".txt", b"red")]
+    members = [("k" * 200 + ".png", picture("red")), ("k" * 200 + ".txt", b"red")]
     _, ledger = process(
         tar(tmp_path / "in.tar", members), tmp_path / "out", captions=2, threshold=0.0
     )
     assert all(record.kept for record in ledger)
     keys = [s.key for s in read_shard(tmp_path / "out/shards/s.tar")]
-    assert keys == ["k" * 80 + end for end in ("-web", "-synthetic-0", "-synthetic-1")]
+    assert keys == ["k" * 200 + end for end in ("-web", "-synthetic-0", "-synthetic-1")]
