@@ -29,7 +29,7 @@ def _training(steps: int, lr: float, warmup: int) -> TrainConfig:
 
 
 def scenes_demo() -> BootstrapConfig:
-    """The built-in scenes with a model of under a million parameters: ten minutes on two cores."""
+    """The built-in scenes with under a million parameters: ten minutes on two cores."""
     return BootstrapConfig(
         data=ScenesConfig(
             image_size=48,
@@ -41,7 +41,8 @@ def scenes_demo() -> BootstrapConfig:
             patterns=("solid",),
             backgrounds=("grey", "pink"),
             human=2000,
-            web=6000,
+            web=8000,
+            noise=0.5,
             val=100,
             test=300,
         ),
@@ -56,6 +57,10 @@ def scenes_demo() -> BootstrapConfig:
         next_pretrain=_training(1000, 1e-3, 20),
         captioner=_training(600, 1e-3, 20),
         filter=_training(400, 1e-3, 20),
+        # On the web noisy pairs outnumber clean ones: here, too.
+        human_weight=0.5,
+        # ITM sees two negatives for every match: where it is in doubt, it says less than a half.
+        threshold=0.25,
         contrastive=ContrastiveConfig(queue_size=1024, positives="image"),
         language=LanguageConfig(label_smoothing=0.0),
         synthesis=SearchConfig(kind="nucleus", top_p=0.9, min_length=3, max_length=30),
