@@ -1,5 +1,8 @@
 """Errors that are for the person at the keyboard: one line, no traceback."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
 
 class BlipError(Exception):
     """The work cannot be done; the message says why and what to do. Exit status 1."""
@@ -7,3 +10,14 @@ class BlipError(Exception):
 
 class UsageError(BlipError):
     """An argument or a configuration is wrong: key, value and what is allowed. Exit status 2."""
+
+
+class StoppedError(BlipError):
+    """The work was asked to stop, and did so in an orderly way; the same command goes on.
+
+    The exit status is 0 after SIGTERM, which schedulers send, and 130 after Ctrl-C.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status

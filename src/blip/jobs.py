@@ -14,7 +14,7 @@ from typing import assert_never
 from blip.capfilt.config import CapFiltConfig
 from blip.config.strict import save
 from blip.data.scenes.config import ScenesConfig
-from blip.errors import BlipError
+from blip.errors import BlipError, StoppedError
 from blip.log import LINES_ONLY, say
 from blip.reports.config import EvaluateConfig
 from blip.stage import Stage
@@ -121,10 +121,10 @@ def _run_processes(stages: list[Stage], threads: int) -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that the children are told to finish their step."""
+    """SIGTERM ends the block, so that the children are told to finish their step."""
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise StoppedError("stopped; the same command goes on", status=0)
 
     if threading.current_thread() is not threading.main_thread():
         yield

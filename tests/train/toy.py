@@ -106,7 +106,7 @@ def train_toy(folder: Path, config: TrainConfig, task: ToyTask, loader: ToyLoade
         folder,
         save=lambda f: save_file(task.step.state_dict(), f / "model.safetensors"),
     )
-    return result.stopped_early
+    return result.stopped_by is not None
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from blip.errors import BlipError, UsageError
+from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError
 
 GROUPS = {
     "the main job": {
@@ -33,7 +33,7 @@ GROUPS = {
 
 VERBS = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
 
-USAGE, INTERRUPTED = 2, 130
+USAGE = 2
 TRACEBACK = "BLIP_TRACEBACK"
 """Set in the environment, or `blip --traceback VERB`: errors show where they come from."""
 
@@ -89,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has left; nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except StoppedError as error:
+        print(f"blip: {error}", file=sys.stderr)
+        return error.status
     except BlipError as error:
         return _failed(str(error), USAGE if isinstance(error, UsageError) else 1)
     except OSError as error:

@@ -1,6 +1,7 @@
 """What every training run does around its task: folder, seed, device, data, loop, checkpoint."""
 
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from blip.config.strict import save
 from blip.data.config import DataConfig
 from blip.data.loader import PairLoader
 from blip.data.tokenizer import Tokenizer
-from blip.errors import BlipError
+from blip.errors import INTERRUPTED, StoppedError
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.train.config import TrainConfig
@@ -34,7 +35,7 @@ def run(
 ) -> None:
     """Train `task` and leave its `model` in `out/checkpoint`.
 
-    Raises BlipError where the run was asked to stop before its end; the same call goes on.
+    Raises StoppedError where the run was asked to stop before its end; the same call goes on.
     """
     result = fit(
         task,
@@ -43,5 +44,8 @@ def run(
         out,
         save=lambda folder: save_model(model, tokenizer, folder),
     )
-    if result.stopped_early:
-        raise BlipError(f"stopped after {result.steps} steps; the same command goes on from there")
+    if result.stopped_by is not None:
+        raise StoppedError(
+            f"stopped after {result.steps} steps; the same command goes on from there",
+            status=INTERRUPTED if result.stopped_by == Signals.SIGINT else 0,
+        )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ class FitResult:
     """How a run ended."""
 
     steps: int
-    stopped_early: bool
+    stopped_by: Signals | None
+    """The signal that ended it before its last step; None where it is complete."""
 
 
 def fit(
@@ -55,11 +57,11 @@ def fit(
                 run.checkpoint()
     run.log.close()
     if run.step < config.steps:
-        return FitResult(run.step, stopped_early=True)
+        return FitResult(run.step, stopped_by=stop.signal)
     with atomic_folder(folder / "checkpoint") as final:
         save(final)
     run.checkpoints.remove()
-    return FitResult(run.step, stopped_early=False)
+    return FitResult(run.step, stopped_by=None)
 
 
 class _Run:

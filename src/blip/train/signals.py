@@ -10,10 +10,15 @@ from blip.log import say
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop."""
+    """Whether somebody asked the run to stop, and by which signal."""
 
     def __init__(self) -> None:
-        self.made = False
+        self.signal: signal.Signals | None = None
+
+    @property
+    def made(self) -> bool:
+        """Whether there was a signal."""
+        return self.signal is not None
 
 
 @contextmanager
@@ -27,8 +32,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
     def ask(number: int, frame: FrameType | None) -> None:
         if request.made and number == signal.SIGINT:
             raise KeyboardInterrupt
-        request.made = True
-        say(f"{signal.Signals(number).name}: finishing this step, then writing a checkpoint")
+        request.signal = signal.Signals(number)
+        say(f"{request.signal.name}: finishing this step, then writing a checkpoint")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
