@@ -1,0 +1,105 @@
+"""The demo with several seeds: does cleaning the data help, and how well does the filter choose?
+
+    python experiments/scenes_demo/seeds.py --out runs/seeds [--seeds 0 1 2]
+
+Runs what is not there yet, then prints mean and standard deviation over the seeds and writes them
+with commit, machine and date to results.json beside this file.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from blip.bootstrap import bootstrap
+from blip.files import write_json
+from blip.recipes.bootstrap import scenes_demo
+from blip.reports.tables import NAMES
+
+HERE = Path(__file__).parent
+CAPFILT = (
+    "prevalence",
+    "filter_precision",
+    "filter_recall",
+    "synthetic_correct_before",
+    "synthetic_correct_after",
+)
+
+
+def main() -> int:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
+    args = parser.parse_args()
+    runs = {s: bootstrap(replace(scenes_demo(), seed=s), args.out / f"seed{s}") for s in args.seeds}
+    rows = {path: row(path, list(runs.values())) for path in NAMES}
+    cleaning = {name: spread([run["capfilt"][name] for run in runs.values()]) for name in CAPFILT}
+    seconds = [sum(run["seconds"].values()) for run in runs.values()]
+    print(f"{'':<18}{'baseline':>16}{'bootstrapped':>18}{'difference':>18}")
+    for path, values in rows.items():
+        cells = (values["baseline"], values["bootstrapped"], values["difference"])
+        print(f"{path:<18}" + "".join(f"{told(cell):>18}" for cell in cells))
+    for name, value in cleaning.items():
+        print(f"{name:<28}{told(value)}")
+    write_json(
+        HERE / "results.json",
+        {
+            "seeds": args.seeds,
+            "rows": rows,
+            "capfilt": cleaning,
+            "stage_seconds": seconds,
+            "summaries": {str(seed): run for seed, run in runs.items()},
+            "commit": commit(),
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        },
+    )
+    return 0
+
+
+def row(path: str, runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Baseline, bootstrapped and their difference, seed by seed, of one measure."""
+    part, key = path.split(".")
+    scale = 100.0 if key == "correct" else 1.0
+    values = {
+        model: [scale * run[model][part][key] for run in runs]
+        for model in ("baseline", "bootstrapped")
+    }
+    differences = [b - a for a, b in zip(*values.values(), strict=True)]
+    return {**{m: spread(v) for m, v in values.items()}, "difference": spread(differences)}
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Mean and standard deviation (of a sample), least and greatest."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {
+        "mean": statistics.mean(values),
+        "deviation": deviation,
+        "least": min(values),
+        "greatest": max(values),
+    }
+
+
+def told(value: dict[str, float]) -> str:
+    """Mean and deviation as text."""
+    digits = 1 if abs(value["mean"]) > 1.5 or value["deviation"] > 0.2 else 3
+    return f"{value['mean']:.{digits}f} +- {value['deviation']:.{digits}f}"
+
+
+def commit() -> str:
+    """The commit that is checked out, marked where files differ from it."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
