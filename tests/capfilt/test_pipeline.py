@@ -170,7 +170,7 @@ def test_two_jobs_in_one_folder_are_refused(web):
     (web / "out").mkdir()
     with (web / "out/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="another job"):
+        with pytest.raises(UsageError, match="another run"):
             run(config(web), models=FakeModels())
     run(config(web), models=FakeModels())
 

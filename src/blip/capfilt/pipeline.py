@@ -1,6 +1,5 @@
 """The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
 
-import fcntl
 import shutil
 import time
 from collections.abc import Generator, Iterator
@@ -22,9 +21,10 @@ from blip.capfilt.report import write_report
 from blip.capfilt.shard import Layout, Settings, ShardTask, process_shard
 from blip.capfilt.tally import Tally, judge_bad, tell_failures
 from blip.config import strict
-from blip.errors import BlipError, UsageError
+from blip.errors import BlipError
 from blip.files import write_json
 from blip.log import progress, say
+from blip.stage import alone
 
 ATTEMPTS = 2
 """How often a shard is begun whose worker dies."""
@@ -67,7 +67,7 @@ def run(
         device=config.device,
     )
     settings = _settings(config, models)
-    with _disk_told(), _alone(layout.out):
+    with _disk_told(), alone(layout.out):
         plan = make_plan(config.data, layout, settings)
         _clean(layout)
         strict.save(config, layout.out / "config.json")
@@ -184,20 +184,6 @@ def _disk_told() -> Iterator[None]:
         yield
     except OSError as error:
         raise BlipError(f"{error.filename or 'the output'}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder: two jobs in one would undo each other's work. Ends with the process."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                f"another job is writing to {out}; wait for it, or choose another --out"
-            ) from error
-        yield
 
 
 def _clean(layout: Layout) -> None:

@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Caption; 1 where a picture was broken."""
     from blip.inference.captioner import Captioner
-    from blip.inference.device import choose_device
     from blip.log import progress, say
+    from blip.nn.device import choose_device
 
     search = _search(args)
     paths = list(find_pictures(args.pictures))

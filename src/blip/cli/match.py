@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
     """Score; 1 where the picture is broken."""
     from blip.cli.caption import find_pictures, open_picture
     from blip.errors import UsageError
-    from blip.inference.device import choose_device
     from blip.inference.matcher import Matcher
+    from blip.nn.device import choose_device
 
     if args.picture.is_dir():
         raise UsageError(f"{args.picture} is a folder; `blip match` takes one picture")

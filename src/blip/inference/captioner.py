@@ -27,7 +27,7 @@ class Captioner:
         self.tokenizer = tokenizer
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu") -> "Captioner":
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "Captioner":
         """Open a checkpoint; raises UsageError where there is none."""
         loaded = load_model(path, device)
         return cls(loaded.model, loaded.tokenizer)

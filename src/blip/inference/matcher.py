@@ -32,7 +32,7 @@ class Matcher:
         self.max_tokens = min(max_tokens, model.config.text.positions)
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu") -> "Matcher":
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "Matcher":
         """Open a checkpoint; raises UsageError where there is none."""
         loaded = load_model(path, device)
         return cls(loaded.model, loaded.tokenizer)

@@ -13,10 +13,11 @@ from torch import Tensor
 from blip.errors import BlipError
 from blip.files import atomic_folder
 from blip.log import MetricsLog, Progress, progress
+from blip.nn.device import choose_device
 from blip.train.checkpoint import Checkpoints, restore_random_state
 from blip.train.config import TrainConfig
 from blip.train.optim import learning_rate, make_optimizer, set_learning_rate
-from blip.train.precision import autocast, choose_device
+from blip.train.precision import autocast
 from blip.train.signals import stop_on_signals
 from blip.train.task import Batch, Loader, Output, Task
 
