@@ -30,7 +30,7 @@ def model(tokenizer: Tokenizer) -> Blip:
     model = make_model(tokenizer)
     # Random weights hardly look at the image; these do.
     for layer in model.text.layers:
-        torch.nn.init.normal_(layer.cross_attention.select("causal").key_value.weight, std=2.0)
+        torch.nn.init.normal_(layer.cross_attention.select("causal").read.key_value.weight, std=2.0)
     return model
 
 

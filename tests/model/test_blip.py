@@ -38,7 +38,7 @@ def test_every_parameter_learns_from_the_three_passes(sharing: Sharing) -> None:
     states = model.encode_image(torch.randn(3, 3, 32, 32))
     encoder_memory = model.project_image(states, "bidirectional")
     decoder_memory = model.project_image(states, "causal")
-    features = model.image_features(states) @ model.text_features(model.encode_text(ids, visible)).T
+    features = model.image_features(states) @ model.text_features(ids, visible).T
     loss = (
         (features / model.temperature).log_softmax(1).diagonal().sum()
         + model.match_logits(ids, visible, encoder_memory)[:, 1].sum()

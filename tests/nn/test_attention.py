@@ -3,39 +3,42 @@
 import pytest
 import torch
 
-from blip.nn.attention import AttentionSizes, CrossAttention, PastTexts, SelfAttention
+from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
+from blip.nn.cross import CrossAttention, CrossRead
+from blip.nn.memory import LayerMemory
 
 SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
 
 
 def test_texts_of_one_memory_are_read_as_if_each_had_its_own_copy() -> None:
-    attention = CrossAttention(SIZES, memory_width=10)
+    attention = CrossRead(SIZES, memory_width=10)
     states, hidden = torch.randn(2, 5, 10), torch.randn(6, 4, 24)
     key, value = attention.remember(states)
-    grouped = attention(hidden, key, value, None)
-    copied = attention(
-        hidden, key.repeat_interleave(3, dim=0), value.repeat_interleave(3, dim=0), None
-    )
+    grouped = attention(hidden, LayerMemory(key, value))
+    each = LayerMemory(key.repeat_interleave(3, dim=0), value.repeat_interleave(3, dim=0))
+    copied = attention(hidden, each)
     torch.testing.assert_close(grouped, copied)
 
 
 def test_cross_attention_equals_the_textbook() -> None:
     attention = CrossAttention(SIZES, memory_width=10)
     states, hidden = torch.randn(1, 5, 10), torch.randn(1, 4, 24)
-    query = attention.query(hidden)[0].view(4, 3, 8)
-    key, value = (part[0].view(5, 3, 8) for part in attention.key_value(states).chunk(2, dim=-1))
+    read = attention.read
+    query = read.query(hidden)[0].view(4, 3, 8)
+    key, value = (part[0].view(5, 3, 8) for part in read.key_value(states).chunk(2, dim=-1))
     weights = (torch.einsum("qhd,khd->hqk", query, key) / 8**0.5).softmax(dim=-1)
     attended = torch.einsum("hqk,khd->qhd", weights, value).reshape(1, 4, 24)
-    expected = attention.norm(hidden + attention.output(attended))
-    torch.testing.assert_close(attention(hidden, *attention.remember(states), None), expected)
+    expected = attention.norm(hidden + read.output(attended))
+    torch.testing.assert_close(attention(hidden, LayerMemory(*read.remember(states))), expected)
 
 
 def test_hidden_memory_tokens_change_nothing() -> None:
-    attention = CrossAttention(SIZES, memory_width=10)
+    attention = CrossRead(SIZES, memory_width=10)
     states, hidden = torch.randn(1, 5, 10), torch.randn(2, 4, 24)
     visible = torch.tensor([[[[True, True, True, False, False]]]])
-    masked = attention(hidden, *attention.remember(states), visible)
-    torch.testing.assert_close(masked, attention(hidden, *attention.remember(states[:, :3]), None))
+    masked = attention(hidden, LayerMemory(*attention.remember(states), visible))
+    seen = LayerMemory(*attention.remember(states[:, :3]))
+    torch.testing.assert_close(masked, attention(hidden, seen))
 
 
 @pytest.mark.parametrize("cuts", [[1, 1, 1, 1, 1], [3, 1, 1], [2, 3], [5]])

@@ -9,7 +9,7 @@ from torch import Tensor
 from blip.data.loader import Batch
 from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
-from blip.model.checkpoint.original import from_original, momentum_layout, pretrain_layout
+from blip.model.checkpoint.original import from_original, momentum_layout, names_of
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.matching import Negatives
 from blip.tasks.alignment import Contrast
@@ -32,7 +32,7 @@ def model() -> Blip:
     state = weights("pretrain")
     config = tiny_config(state)
     model = Blip(config)
-    model.load_state_dict(from_original(pretrain_layout(config), state))
+    model.load_state_dict(from_original(names_of("pretrain", config).tensors, state))
     return model.eval()
 
 
@@ -59,12 +59,14 @@ def test_states_and_features(model: Blip, golden: dict[str, Tensor]) -> None:
     torch.testing.assert_close(grounded[seen], golden["multimodal_states"][seen], **CLOSE)
     torch.testing.assert_close(logits[seen], golden["lm_logits"][seen], **CLOSE)
     torch.testing.assert_close(model.image_features(image_states), golden["image_feat"], **CLOSE)
-    torch.testing.assert_close(model.text_features(text_states), golden["text_feat"], **CLOSE)
+    torch.testing.assert_close(
+        model.text_features(texts.ids, texts.visible), golden["text_feat"], **CLOSE
+    )
 
 
 def test_three_steps_of_training(model: Blip, golden: dict[str, Tensor]) -> None:
     state = weights("pretrain")
-    layout = pretrain_layout(model.config)
+    layout = names_of("pretrain", model.config).tensors
     queue_size = state["image_queue"].shape[1]
     contrast = Contrast(model, ContrastiveConfig(queue_size=queue_size))
     contrast.follower.module.load_state_dict(from_original(momentum_layout(model.config), state))

@@ -63,9 +63,7 @@ def textbook(
         return mine, visible[number : number + 1, :length]
 
     image = model.image_features(model.encode_image(batch.images))
-    text = torch.cat(
-        [model.text_features(model.encode_text(*row(i, tokenizer.cls_id))) for i in one.tolist()]
-    )
+    text = torch.cat([model.text_features(*row(i, tokenizer.cls_id)) for i in one.tolist()])
     queue = contrast.queue.contents()
     # Nothing has been trained yet: the momentum encoders equal the model.
     to_text = image @ torch.cat([text.detach(), queue.texts]).T / model.temperature

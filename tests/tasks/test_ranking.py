@@ -26,8 +26,7 @@ def test_all_candidates_equal_one_pair_at_a_time(tokenizer: Tokenizer, shards: P
         for column in (0, 7, 17):
             encoded = tokenizer.encode([texts[column]], 35)
             cosine = (
-                model.image_features(states)
-                @ model.text_features(model.encode_text(encoded.ids, encoded.visible)).T
+                model.image_features(states) @ model.text_features(encoded.ids, encoded.visible).T
             )
             start = encoded.start_with(tokenizer.enc_id)
             logit = model.match_logits(start.ids, start.visible, memory)[0, 1]

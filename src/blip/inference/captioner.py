@@ -76,7 +76,7 @@ class Captioner:
         search: SearchConfig,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[str]]:
-        size, device = self.model.config.vision.image_size, self.model.temperature.device
+        size, device = self.model.config.vision.image_size, self.model.device
         states = self.model.encode_image(to_pixels(images, size, device))
         memory = self.model.project_image(states, "causal")
         prompt_ids = self.tokenizer.encode_prompt(search.prompt)

@@ -75,7 +75,7 @@ class Matcher:
         most = max((len(row) for row in texts), default=0)
         if most == 0:
             return [[] for _ in images]
-        size, device = self.model.config.vision.image_size, self.model.temperature.device
+        size, device = self.model.config.vision.image_size, self.model.device
         states = self.model.encode_image(to_pixels(images, size, device))
         # Every picture gets the same number of texts; the fillers are the shortest there can be.
         padded = [[clean_caption(t) for t in row] + [""] * (most - len(row)) for row in texts]
@@ -91,7 +91,7 @@ class Matcher:
         memory = model.project_image(states, "bidirectional")
         start = texts.start_with(self.tokenizer.enc_id)
         logits = model.match_logits(start.ids, start.visible, memory)
-        features = model.text_features(model.encode_text(texts.ids, texts.visible))
+        features = model.text_features(texts.ids, texts.visible)
         cosine = model.image_features(states)[:, None] * features.view(
             images, -1, features.shape[1]
         )

@@ -1,17 +1,19 @@
 """The MED: one set of weights that encodes, matches and writes (BLIP, section 3.1)."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from blip.errors import UsageError
 from blip.model.config import ModelConfig, Sharing
 from blip.model.heads import LanguageHead
-from blip.nn.attention import AttentionSizes
+from blip.model.parts import cross_to, make_text, make_vision
 from blip.nn.memory import ImageMemory
-from blip.nn.per_mode import BOTH_MODES, Mode
-from blip.nn.text import NORM_EPS, TextTransformer
-from blip.nn.vision import VisionTransformer
+from blip.nn.mode import Mode
+from blip.nn.per_mode import READERS
 
 SHARED_PARTS: dict[Sharing, frozenset[str]] = {
     "all": frozenset({"embedding", "self_attention", "cross_attention", "mlp"}),
@@ -21,39 +23,17 @@ SHARED_PARTS: dict[Sharing, frozenset[str]] = {
 }
 """What encoder and decoder share, for each choice of the paper's table 3."""
 
+_HEADS: dict[str, Mode] = {
+    "image_projection": "bidirectional",
+    "text_projection": "bidirectional",
+    "matching_head": "bidirectional",
+    "temperature": "bidirectional",
+    "language_head": "causal",
+}
+"""Which mode a head belongs to."""
+
 FIRST_TEMPERATURE = 0.07
 TEMPERATURE_RANGE = (0.001, 0.5)
-
-
-def make_vision(config: ModelConfig) -> VisionTransformer:
-    """The image encoder of a model."""
-    vision = config.vision
-    return VisionTransformer(
-        image_size=vision.image_size,
-        patch_size=vision.patch_size,
-        width=vision.width,
-        depth=vision.depth,
-        heads=vision.heads,
-        mlp_width=int(vision.width * vision.mlp_ratio),
-        drop_path=vision.drop_path,
-    )
-
-
-def make_text(config: ModelConfig, *, grounded: bool) -> TextTransformer:
-    """The text transformer of a model; not `grounded` builds the unimodal encoder alone."""
-    text = config.text
-    return TextTransformer(
-        vocabulary_size=text.vocabulary_size,
-        positions=text.positions,
-        depth=text.depth,
-        sizes=AttentionSizes(
-            width=text.width, heads=text.heads, dropout=text.dropout, eps=NORM_EPS
-        ),
-        mlp_width=text.mlp_width,
-        memory_width=config.vision.width if grounded else None,
-        shared=SHARED_PARTS[config.sharing],
-        modes=BOTH_MODES if grounded else ("bidirectional",),
-    )
 
 
 class Blip(nn.Module):
@@ -64,19 +44,42 @@ class Blip(nn.Module):
     `language_logits`). Grounded passes read an `ImageMemory`, which `project_image` computes once
     for any number of texts. Texts come with their start token: `[CLS]` for the unimodal encoder,
     `[ENC]` for the grounded encoder, `[DEC]` for the decoder; the model knows no tokenizer.
+
+    A model of one mode (`config.modes`) has no heads of the other; asked for what it lacks, it
+    raises UsageError.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.vision = make_vision(config)
-        self.text = make_text(config, grounded=True)
-        self.image_projection = nn.Linear(config.vision.width, config.projection)
-        self.text_projection = nn.Linear(config.text.width, config.projection)
-        self.matching_head = nn.Linear(config.text.width, 2)
-        self.language_head = LanguageHead(config.text.width, config.text.vocabulary_size)
-        # One element in one axis, not a scalar: FSDP2 shards parameters along their first axis.
-        self.temperature = nn.Parameter(torch.full((1,), FIRST_TEMPERATURE))
+        width = config.vision.width
+        self.text = make_text(
+            config,
+            cross_to(config, {"bidirectional": width, "causal": width}),
+            shared=SHARED_PARTS[config.sharing],
+            modes=config.modes,
+        )
+        if "bidirectional" in config.modes:
+            self.image_projection = nn.Linear(config.vision.width, config.projection)
+            self.text_projection = nn.Linear(config.text.width, config.projection)
+            self.matching_head = nn.Linear(config.text.width, 2)
+            # One element in one axis, not a scalar: FSDP2 shards parameters along the first axis.
+            self.temperature = nn.Parameter(torch.full((1,), FIRST_TEMPERATURE))
+        if "causal" in config.modes:
+            self.language_head = LanguageHead(config.text.width, config.text.vocabulary_size)
+
+    def __getattr__(self, name: str) -> Any:
+        """Name what a model of one mode lacks, instead of a missing attribute."""
+        if name in _HEADS and _HEADS[name] not in self.config.modes:
+            there = READERS[self.config.modes[0]]
+            raise UsageError(f"this model has no {name.replace('_', ' ')}, only a {there}")
+        return super().__getattr__(name)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.vision.class_token.device
 
     @property
     def shares_cross_attention(self) -> bool:
@@ -102,10 +105,10 @@ class Blip(nn.Module):
         return self.text(ids, visible, mode="bidirectional")
 
     def text_features(
-        self, states: Float[Tensor, "texts length width"]
+        self, ids: Int[Tensor, "texts length"], visible: Bool[Tensor, "texts length"]
     ) -> Float[Tensor, "texts projection"]:
-        """Unit vectors to compare with `image_features`, from the first token's states."""
-        return normalize(self.text_projection(states[:, 0]), dim=-1)
+        """Unit vectors to compare with `image_features`, of texts that start with `[CLS]`."""
+        return normalize(self.text_projection(self.text.first_states(ids, visible)), dim=-1)
 
     def project_image(self, states: Float[Tensor, "batch tokens width"], mode: Mode) -> ImageMemory:
         """Cross-attention keys and values of every layer, once for all texts of these images.
@@ -134,7 +137,7 @@ class Blip(nn.Module):
         memory: ImageMemory,
     ) -> Float[Tensor, "texts 2"]:
         """Image-text matching: column 1 says match, column 0 says none. Rows as in `ground`."""
-        return self.matching_head(self.ground(ids, visible, memory)[:, 0])
+        return self.matching_head(self.text.first_states(ids, visible, memory=memory))
 
     def decode(
         self,

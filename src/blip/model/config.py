@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from blip.nn.mode import BOTH_MODES, Mode
+
+Architecture = Literal["med", "vqa", "nlvr"]
+"""The MED, or one of the two models made of its parts: for questions, for pairs of images."""
+
 Sharing = Literal["all", "all_but_cross_attention", "all_but_self_attention", "nothing"]
 """Which parameters the text encoder and the text decoder share (BLIP, table 3)."""
 
@@ -25,6 +30,8 @@ class VisionConfig:
     mlp_ratio: float = 4.0
     drop_path: float = 0.0
     """Stochastic depth of the last layer; earlier layers have proportionally less."""
+    norm_eps: float = 1e-6
+    """Of the layer norms; Hugging Face's checkpoints run with 1e-5."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
@@ -40,6 +47,7 @@ class VisionConfig:
         )
         _require(self.mlp_ratio > 0, f"mlp_ratio must be positive, got {self.mlp_ratio}")
         _require(0.0 <= self.drop_path < 1.0, f"drop_path must lie in [0, 1), got {self.drop_path}")
+        _require(self.norm_eps > 0, f"norm_eps must be positive, got {self.norm_eps}")
 
     @property
     def tokens(self) -> int:
@@ -73,14 +81,28 @@ class TextConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """The MED: a vision transformer, a text transformer and what they share (BLIP, section 3.1)."""
+    """A vision transformer, a text transformer and what they share (BLIP, section 3.1)."""
 
     vision: VisionConfig = VisionConfig()
     text: TextConfig = TextConfig()
     projection: int = 256
     """Width of the space in which images and texts are compared."""
     sharing: Sharing = "all_but_self_attention"
+    architecture: Architecture = "med"
+    modes: tuple[Mode, ...] = BOTH_MODES
+    """How a MED's text transformer can read; released captioners and matchers have one mode."""
 
     def __post_init__(self) -> None:
-        """Refuse a projection that is no width."""
+        """Refuse a projection that is no width, and modes that no model has."""
         _require(self.projection > 0, f"projection must be positive, got {self.projection}")
+        encoder, decoder = BOTH_MODES
+        choices: tuple[tuple[Mode, ...], ...] = {
+            "med": (BOTH_MODES, (encoder,), (decoder,)),
+            "vqa": (BOTH_MODES,),
+            "nlvr": ((encoder,),),
+        }[self.architecture]
+        _require(
+            self.modes in choices,
+            f"modes of {self.architecture} must be "
+            f"{' or '.join('+'.join(choice) for choice in choices)}, got {'+'.join(self.modes)}",
+        )

@@ -1,11 +1,11 @@
-"""Attention with its residual: over the text itself, and from the text to an image."""
+"""Self-attention of the text transformer, with its residual and norm."""
 
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import dropout, scaled_dot_product_attention
+from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +114,27 @@ class SelfAttention(nn.Module):
         )
         return self.finish(hidden, attended)
 
+    def first_states(
+        self,
+        hidden: Float[Tensor, "batch length width"],
+        visible: Bool[Tensor, "#batch 1 1 length"] | None,
+    ) -> Float[Tensor, "batch 1 width"]:
+        """`forward` (not causal) for the first token alone: one query a text, all keys."""
+        width, heads = self.sizes.width, self.sizes.heads
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        first = hidden[:, :1]
+        query = split_heads(linear(first, weight[:width], bias[:width]), heads)
+        both = linear(hidden, weight[width:], bias[width:])
+        key, value = (split_heads(part, heads) for part in both.chunk(2, dim=-1))
+        attended = scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=visible,
+            dropout_p=self.sizes.dropout if self.training else 0.0,
+        )
+        return self.finish(first, attended)
+
     def continue_text(
         self, hidden: Float[Tensor, "rows new width"], past: PastTexts, layer: int
     ) -> Float[Tensor, "rows new width"]:
@@ -129,54 +150,3 @@ class SelfAttention(nn.Module):
                 query, key, value, attn_mask=ones.tril(total - new)
             )
         return self.finish(hidden, attended)
-
-
-class CrossAttention(nn.Module):
-    """Attention from text to remembered states, residual and norm.
-
-    Keys and values depend on the remembered states alone: `remember` computes them once, and every
-    text that is read against them reuses them.
-    """
-
-    def __init__(self, sizes: AttentionSizes, *, memory_width: int) -> None:
-        super().__init__()
-        self.sizes = sizes
-        self.query = nn.Linear(sizes.width, sizes.width)
-        self.key_value = nn.Linear(memory_width, 2 * sizes.width)
-        self.output = nn.Linear(sizes.width, sizes.width)
-        self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
-
-    def remember(
-        self, states: Float[Tensor, "memories tokens memory_width"]
-    ) -> tuple[
-        Float[Tensor, "memories heads tokens head_width"],
-        Float[Tensor, "memories heads tokens head_width"],
-    ]:
-        """Keys and values of the remembered states."""
-        key, value = self.key_value(states).chunk(2, dim=-1)
-        return split_heads(key, self.sizes.heads), split_heads(value, self.sizes.heads)
-
-    def forward(
-        self,
-        hidden: Float[Tensor, "texts length width"],
-        key: Float[Tensor, "memories heads tokens head_width"],
-        value: Float[Tensor, "memories heads tokens head_width"],
-        visible: Bool[Tensor, "memories 1 1 tokens"] | None,
-    ) -> Float[Tensor, "texts length width"]:
-        """Read the memories: row `i` of the texts reads memory `i // (texts // memories)`.
-
-        The texts of one memory are laid side by side along the query axis, so that keys and values
-        are read in place and never copied for each text.
-        """
-        texts, length, width = hidden.shape
-        memories = key.shape[0]
-        query = self.query(hidden).view(memories, texts // memories * length, width)
-        attended = scaled_dot_product_attention(
-            split_heads(query, self.sizes.heads),
-            key,
-            value,
-            attn_mask=visible,
-            dropout_p=self.sizes.dropout if self.training else 0.0,
-        )
-        update = self.output(join_heads(attended)).view(texts, length, width)
-        return self.norm(hidden + dropout(update, self.sizes.dropout, self.training))

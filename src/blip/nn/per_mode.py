@@ -1,31 +1,35 @@
 """A part of the text transformer that encoder and decoder share, or that each of them owns."""
 
 from collections.abc import Callable, Iterator
-from typing import Generic, Literal, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from torch import nn
 
-Mode = Literal["bidirectional", "causal"]
-"""How the text transformer reads: as an encoder or as a decoder."""
-
-BOTH_MODES: tuple[Mode, ...] = ("bidirectional", "causal")
+from blip.errors import UsageError
+from blip.nn.mode import BOTH_MODES, Mode
 
 Part = TypeVar("Part", bound=nn.Module)
+
+READERS: dict[Mode, str] = {"bidirectional": "text encoder", "causal": "text decoder"}
+"""What reads in a mode, for messages."""
 
 
 class PerMode(nn.Module, Generic[Part]):
     """One module that serves every mode, or one module for each.
 
     Sharing is structural: a shared part exists once, under one name, so that checkpoints,
-    optimisers and parallel wrappers never meet the same parameter twice.
+    optimisers and parallel wrappers never meet the same parameter twice. `make` is given the mode
+    that its module serves (the first one, when shared).
     """
 
     def __init__(
-        self, make: Callable[[], Part], *, shared: bool, modes: tuple[Mode, ...] = BOTH_MODES
+        self, make: Callable[[Mode], Part], *, shared: bool, modes: tuple[Mode, ...] = BOTH_MODES
     ) -> None:
         super().__init__()
-        names = ("both",) if shared else modes
-        self.copies = nn.ModuleDict({name: make() for name in names})
+        self.modes = modes
+        self.copies = nn.ModuleDict(
+            {"both": make(modes[0])} if shared else {mode: make(mode) for mode in modes}
+        )
 
     @property
     def shared(self) -> bool:
@@ -33,7 +37,10 @@ class PerMode(nn.Module, Generic[Part]):
         return "both" in self.copies
 
     def select(self, mode: Mode) -> Part:
-        """The module that serves `mode`."""
+        """The module that serves `mode`; raises UsageError where the model has no such mode."""
+        if mode not in self.modes:
+            there = READERS[self.modes[0]]
+            raise UsageError(f"this model has no {READERS[mode]}, only a {there}")
         return cast(Part, self.copies["both" if self.shared else mode])
 
     def each(self) -> Iterator[Part]:

@@ -1,15 +1,19 @@
 """The text transformer: BERT layers with cross-attention, read as an encoder or as a decoder."""
 
-from typing import cast
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, cast
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import dropout, gelu
 
-from blip.nn.attention import AttentionSizes, CrossAttention, PastTexts, SelfAttention
+from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
+from blip.nn.cross import CrossAttention, CrossRead, PairCrossAttention
 from blip.nn.initialisation import draw_weights, initial_spread
-from blip.nn.memory import ImageMemory
-from blip.nn.per_mode import BOTH_MODES, Mode, PerMode
+from blip.nn.memory import ImageMemory, PairMemory
+from blip.nn.mode import BOTH_MODES, Mode
+from blip.nn.per_mode import PerMode
 
 NORM_EPS = 1e-12
 
@@ -56,6 +60,12 @@ class TextEmbedding(nn.Module):
         return dropout(self.norm(hidden), self.dropout, self.training)
 
 
+Cross = CrossAttention | PairCrossAttention
+Memory = ImageMemory | PairMemory
+MakeCross = Callable[[int, Mode], Cross]
+"""`(number of the layer, mode) -> cross-attention`."""
+
+
 class TextLayer(nn.Module):
     """Self-attention, cross-attention for grounded passes, feed-forward; each shared or not."""
 
@@ -64,33 +74,43 @@ class TextLayer(nn.Module):
         sizes: AttentionSizes,
         *,
         mlp_width: int,
-        memory_width: int | None,
+        make_cross: Callable[[Mode], Cross] | None,
         shared: frozenset[str],
         modes: tuple[Mode, ...],
     ) -> None:
         super().__init__()
         self.self_attention = PerMode(
-            lambda: SelfAttention(sizes), shared="self_attention" in shared, modes=modes
+            lambda _: SelfAttention(sizes), shared="self_attention" in shared, modes=modes
         )
         self.cross_attention = (
             None
-            if memory_width is None
-            else PerMode(
-                lambda: CrossAttention(sizes, memory_width=memory_width),
-                shared="cross_attention" in shared,
-                modes=modes,
-            )
+            if make_cross is None
+            else PerMode(make_cross, shared="cross_attention" in shared, modes=modes)
         )
         self.mlp = PerMode(
-            lambda: FeedForward(sizes, mlp_width), shared="mlp" in shared, modes=modes
+            lambda _: FeedForward(sizes, mlp_width), shared="mlp" in shared, modes=modes
         )
+
+    def cross(self, mode: Mode) -> Cross:
+        """The cross-attention that serves `mode`."""
+        if self.cross_attention is None:
+            raise ValueError("this text transformer was built without cross-attention")
+        return self.cross_attention.select(mode)
+
+    def after_self_attention(
+        self, hidden: Float[Tensor, "texts length width"], mode: Mode, memory: Any
+    ) -> Float[Tensor, "texts length width"]:
+        """Cross-attention, where there is something to be grounded in, and feed-forward."""
+        if memory is not None:
+            hidden = self.cross(mode)(hidden, memory)
+        return self.mlp.select(mode)(hidden)
 
 
 class TextTransformer(nn.Module):
     """Token ids in, one state a token out.
 
     `shared` names the parts of a layer ("self_attention", "cross_attention", "mlp") and
-    "embedding" that exist once for both modes. `memory_width` None builds a text-only encoder.
+    "embedding" that exist once for both modes. `make_cross` None builds a text-only encoder.
     """
 
     def __init__(  # noqa: PLR0913 (the published sizes, each its own number)
@@ -101,21 +121,25 @@ class TextTransformer(nn.Module):
         depth: int,
         sizes: AttentionSizes,
         mlp_width: int,
-        memory_width: int | None,
+        make_cross: MakeCross | None,
         shared: frozenset[str],
         modes: tuple[Mode, ...] = BOTH_MODES,
     ) -> None:
         super().__init__()
         self.embedding = PerMode(
-            lambda: TextEmbedding(vocabulary_size, positions, sizes),
+            lambda _: TextEmbedding(vocabulary_size, positions, sizes),
             shared="embedding" in shared,
             modes=modes,
         )
         self.layers = nn.ModuleList(
             TextLayer(
-                sizes, mlp_width=mlp_width, memory_width=memory_width, shared=shared, modes=modes
+                sizes,
+                mlp_width=mlp_width,
+                make_cross=None if make_cross is None else partial(make_cross, index),
+                shared=shared,
+                modes=modes,
             )
-            for _ in range(depth)
+            for index in range(depth)
         )
         draw_weights(self, initial_spread(sizes.width))
 
@@ -125,9 +149,14 @@ class TextTransformer(nn.Module):
         *,
         mode: Mode,
         visible: Bool[Tensor, "memories tokens"] | None = None,
+        part: Literal["read", "left", "right"] = "read",
     ) -> ImageMemory:
-        """Cross-attention keys and values of all layers, for any number of later text passes."""
-        pairs = [self._cross(layer, mode).remember(states) for layer in self._layers()]
+        """Cross-attention keys and values of all layers, for any number of later text passes.
+
+        `part` says which of a pair's two attentions is to read them.
+        """
+        reads = [cast(CrossRead, getattr(layer.cross(mode), part)) for layer in self._layers()]
+        pairs = [read.remember(states) for read in reads]
         return ImageMemory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), visible)
 
     def forward(
@@ -136,50 +165,65 @@ class TextTransformer(nn.Module):
         visible: Bool[Tensor, "texts length"],
         *,
         mode: Mode,
-        memory: ImageMemory | None = None,
+        memory: Memory | None = None,
     ) -> Float[Tensor, "texts length width"]:
         """Read whole texts; without `memory` cross-attention is skipped.
 
         Texts are padded at the right. Row `i` reads memory `i // (texts // len(memory))`. States
         of padding are meaningless in causal mode and must not be read in either.
         """
-        hidden = self.embedding.select(mode)(ids)
-        causal = mode == "causal"
-        # With padding at the right, a causal pass never looks at it: no mask is needed.
-        mask = None if causal else visible[:, None, None, :]
+        hidden, mask = self._start(ids, visible, mode)
         for index, layer in enumerate(self._layers()):
-            hidden = layer.self_attention.select(mode)(hidden, mask, causal=causal)
-            hidden = self._rest(layer, index, hidden, mode, memory)
+            hidden = layer.self_attention.select(mode)(hidden, mask, causal=mode == "causal")
+            hidden = layer.after_self_attention(hidden, mode, _layer_memory(memory, index))
         return hidden
 
+    def first_states(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        *,
+        memory: Memory | None = None,
+    ) -> Float[Tensor, "texts width"]:
+        """`forward` in bidirectional mode, the first state of each text alone.
+
+        The last layer computes nothing for the other tokens, whose states nobody would read.
+        """
+        hidden, mask = self._start(ids, visible, "bidirectional")
+        *layers, last = self._layers()
+        for index, layer in enumerate(layers):
+            hidden = layer.self_attention.select("bidirectional")(hidden, mask, causal=False)
+            layer_memory = _layer_memory(memory, index)
+            hidden = layer.after_self_attention(hidden, "bidirectional", layer_memory)
+        first = last.self_attention.select("bidirectional").first_states(hidden, mask)
+        layer_memory = _layer_memory(memory, len(layers))
+        return last.after_self_attention(first, "bidirectional", layer_memory)[:, 0]
+
     def continue_text(
-        self, ids: Int[Tensor, "rows new"], past: PastTexts, memory: ImageMemory | None
+        self, ids: Int[Tensor, "rows new"], past: PastTexts, memory: Memory | None
     ) -> Float[Tensor, "rows new width"]:
         """Read `ids` behind what `past` holds, causally, and add them to it."""
         hidden = self.embedding.select("causal")(ids, past.length)
         for index, layer in enumerate(self._layers()):
             attention = layer.self_attention.select("causal")
             hidden = attention.continue_text(hidden, past, index)
-            hidden = self._rest(layer, index, hidden, "causal", memory)
+            hidden = layer.after_self_attention(hidden, "causal", _layer_memory(memory, index))
         return hidden
+
+    def _start(
+        self, ids: Tensor, visible: Tensor, mode: Mode
+    ) -> tuple[Float[Tensor, "texts length width"], Bool[Tensor, "texts 1 1 length"] | None]:
+        """The embedded tokens and the mask of what they may see."""
+        # With padding at the right, a causal pass never looks at it: no mask is needed.
+        mask = None if mode == "causal" else visible[:, None, None, :]
+        return self.embedding.select(mode)(ids), mask
 
     def _layers(self) -> list[TextLayer]:
         return cast(list[TextLayer], list(self.layers))
 
-    def _rest(
-        self, layer: TextLayer, index: int, hidden: Tensor, mode: Mode, memory: ImageMemory | None
-    ) -> Tensor:
-        if memory is not None:
-            mask = None if memory.visible is None else memory.visible[:, None, None, :]
-            cross = self._cross(layer, mode)
-            hidden = cross(hidden, memory.keys[index], memory.values[index], mask)
-        return layer.mlp.select(mode)(hidden)
 
-    @staticmethod
-    def _cross(layer: TextLayer, mode: Mode) -> CrossAttention:
-        if layer.cross_attention is None:
-            raise ValueError("this text transformer was built without cross-attention")
-        return layer.cross_attention.select(mode)
+def _layer_memory(memory: Memory | None, index: int) -> Any:
+    return None if memory is None else memory.layer(index)
 
 
 def empty_past(transformer: TextTransformer) -> PastTexts:

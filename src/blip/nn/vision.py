@@ -3,12 +3,10 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import gelu, interpolate, scaled_dot_product_attention
 
 from blip.nn.attention import join_heads, split_heads
 from blip.nn.initialisation import draw_weights, initial_spread
-
-NORM_EPS = 1e-6
 
 
 class DropPath(nn.Module):
@@ -31,13 +29,15 @@ class DropPath(nn.Module):
 class VisionLayer(nn.Module):
     """Self-attention and a feed-forward network, each behind a norm."""
 
-    def __init__(self, width: int, heads: int, mlp_width: int, drop_path: float) -> None:
+    def __init__(
+        self, width: int, heads: int, mlp_width: int, drop_path: float, norm_eps: float
+    ) -> None:
         super().__init__()
         self.heads = heads
-        self.attention_norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.attention_norm = nn.LayerNorm(width, eps=norm_eps)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_output = nn.Linear(width, width)
-        self.mlp_norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp_norm = nn.LayerNorm(width, eps=norm_eps)
         self.mlp_input = nn.Linear(width, mlp_width)
         self.mlp_output = nn.Linear(mlp_width, width)
         self.drop_path = DropPath(drop_path)
@@ -60,7 +60,7 @@ class VisionTransformer(nn.Module):
     `image_size` must be a multiple of `patch_size`; `drop_path` is the last layer's rate.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the published sizes, each its own number)
         self,
         *,
         image_size: int,
@@ -70,6 +70,7 @@ class VisionTransformer(nn.Module):
         heads: int,
         mlp_width: int,
         drop_path: float,
+        norm_eps: float,
     ) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
@@ -77,8 +78,10 @@ class VisionTransformer(nn.Module):
         tokens = (image_size // patch_size) ** 2 + 1
         self.positions = nn.Parameter(torch.zeros(1, tokens, width))
         rates = [drop_path * layer / max(depth - 1, 1) for layer in range(depth)]
-        self.layers = nn.ModuleList(VisionLayer(width, heads, mlp_width, rate) for rate in rates)
-        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.layers = nn.ModuleList(
+            VisionLayer(width, heads, mlp_width, rate, norm_eps) for rate in rates
+        )
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
         spread = initial_spread(width)
         draw_weights(self, spread)
         nn.init.trunc_normal_(self.class_token, std=spread)
@@ -100,3 +103,19 @@ class VisionTransformer(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden)
         return self.norm(hidden)
+
+
+def resize_positions(
+    positions: Float[Tensor, "1 tokens width"], tokens: int
+) -> Float[Tensor, "1 new_tokens width"]:
+    """Position embeddings for a square image of `tokens` - 1 patches; the class token's is kept.
+
+    The grid of patches is resized bicubically (align_corners False), as the original release does.
+    """
+    if positions.shape[1] == tokens:
+        return positions
+    old, new = round((positions.shape[1] - 1) ** 0.5), round((tokens - 1) ** 0.5)
+    first, grid = positions[:, :1], positions[:, 1:]
+    grid = grid.reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    grid = interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
+    return torch.cat([first, grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)

@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from blip.data.loader import Batch
-from blip.model.blip import Blip, make_text, make_vision
+from blip.model.blip import SHARED_PARTS, Blip
 from blip.model.config import ModelConfig
+from blip.model.parts import make_text, make_vision
 from blip.nn.memory import ImageMemory
 from blip.objectives.config import ContrastiveConfig
 from blip.objectives.contrastive import (
@@ -36,7 +37,9 @@ class UnimodalEncoders(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.vision = make_vision(config)
-        self.text = make_text(config, grounded=False)
+        self.text = make_text(
+            config, None, shared=SHARED_PARTS[config.sharing], modes=("bidirectional",)
+        )
         self.image_projection = nn.Linear(config.vision.width, config.projection)
         self.text_projection = nn.Linear(config.text.width, config.projection)
 
@@ -48,7 +51,7 @@ class UnimodalEncoders(nn.Module):
     ) -> tuple[Float[Tensor, "batch projection"], Float[Tensor, "batch projection"]]:
         """Unit features of images and of texts."""
         image = self.image_projection(self.vision(images)[:, 0])
-        text = self.text_projection(self.text(ids, visible, mode="bidirectional")[:, 0])
+        text = self.text_projection(self.text.first_states(ids, visible))
         return nn.functional.normalize(image, dim=-1), nn.functional.normalize(text, dim=-1)
 
 
@@ -67,7 +70,7 @@ class Contrast:
     """The state of the contrastive loss: momentum encoders and queue, moved by verbs alone."""
 
     def __init__(self, model: Blip, config: ContrastiveConfig) -> None:
-        device = model.temperature.device
+        device = model.device
         self.model = model
         self.config = config
         self.follower = Follower(UnimodalEncoders(model.config).to(device), model)
@@ -162,8 +165,7 @@ def contrast(
     ids, visible = batch.texts
 
     def encode(index: Tensor, length: int) -> Tensor:
-        states = model.encode_text(ids[index, :length], visible[index, :length])
-        return model.text_features(states)
+        return model.text_features(ids[index, :length], visible[index, :length])
 
     online = similarities(
         model.image_features(image_states).float(),

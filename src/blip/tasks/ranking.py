@@ -37,13 +37,13 @@ def rank(
     what is no candidate comes last. A pair that both directions want is scored once, and all texts
     of an image are scored against one projection of it.
     """
-    device = model.temperature.device
+    device = model.device
     texts = [text for group in data.texts for text in group]
     encoded = tokenizer.encode(texts, config.max_tokens).to(device)
     image_features, memories = _encode_images(model, data, config.batch_size)
     text_features = torch.cat(
         [
-            model.text_features(model.encode_text(part.ids, part.visible))
+            model.text_features(part.ids, part.visible)
             for part in _batches(encoded, config.batch_size)
         ]
     )
@@ -67,7 +67,7 @@ def _encode_images(
     features, states = [], []
     for start in range(0, len(data), batch_size):
         images = data.images(start, min(start + batch_size, len(data)))
-        states.append(model.encode_image(images.to(model.temperature.device)))
+        states.append(model.encode_image(images.to(model.device)))
         features.append(model.image_features(states[-1]))
     return torch.cat(features), states
 

@@ -1,12 +1,19 @@
-"""The names of the original release's tensors, and of ours: one table, read both ways."""
+"""The original release's names of tensors, and ours: one table, read both ways."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from blip.errors import BlipError
+from blip.errors import UsageError
 from blip.model.config import ModelConfig
+from blip.model.pair import FIRST_MERGED_LAYER
+from blip.nn.mode import Mode
+
+Kind = Literal["pretrain", "retrieval", "itm", "caption", "vqa", "nlvr"]
+"""What was released: a retrieval checkpoint has a temperature, `itm` is one without it."""
 
 Layout = dict[str, tuple[str, ...]]
 """Our name to the original's; several are laid one under the other (fused projections)."""
@@ -25,11 +32,21 @@ _SELF_ATTENTION = {
     "norm": ("attention.output.LayerNorm",),
 }
 _CROSS_ATTENTION = {
-    "query": ("crossattention.self.query",),
-    "key_value": ("crossattention.self.key", "crossattention.self.value"),
-    "output": ("crossattention.output.dense",),
+    "read.query": ("crossattention.self.query",),
+    "read.key_value": ("crossattention.self.key", "crossattention.self.value"),
+    "read.output": ("crossattention.output.dense",),
     "norm": ("crossattention.output.LayerNorm",),
 }
+_PAIR_CROSS_ATTENTION = {
+    "left.query": ("crossattention.self0.query",),
+    "left.key_value": ("crossattention.self0.key", "crossattention.self0.value"),
+    "left.output": ("crossattention.output.dense0",),
+    "right.query": ("crossattention.self1.query",),
+    "right.key_value": ("crossattention.self1.key", "crossattention.self1.value"),
+    "right.output": ("crossattention.output.dense1",),
+    "norm": ("crossattention.output.LayerNorm",),
+}
+_MERGE = {"merge": ("crossattention.output.merge_layer",)}
 _MLP = {
     "input": ("intermediate.dense",),
     "output": ("output.dense",),
@@ -42,93 +59,196 @@ _EMBEDDING = {
     "norm.bias": "LayerNorm.bias",
 }
 ENCODER, DECODER = "text_encoder", "text_decoder.bert"
+PREDICTIONS = "text_decoder.cls.predictions"
+
+MOMENTUM = ("visual_encoder_m.", "text_encoder_m.", "vision_proj_m.", "text_proj_m.")
+QUEUES = ("image_queue", "text_queue", "idx_queue", "queue_ptr", "ptr_queue")
 
 
-def _both(ours: str, theirs: tuple[str, ...]) -> Layout:
-    return {f"{ours}.{kind}": tuple(f"{t}.{kind}" for t in theirs) for kind in ("weight", "bias")}
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How one kind of released checkpoint calls what it holds."""
+
+    tensors: Layout
+    repeats: Mapping[str, str] = field(default_factory=dict)
+    """Further names of a tensor that is tied: the name, and the one in `tensors`."""
+    position_ids: tuple[str, ...] = ()
+    """Buffers that count from 0."""
+
+    def used(self) -> Iterator[str]:
+        """Every original name in `tensors`."""
+        return (name for names in self.tensors.values() for name in names)
 
 
-def vision_layout(depth: int, *, theirs: str = "visual_encoder") -> Layout:
-    """The image encoder; `theirs` is the original's prefix ("visual_encoder_m" for momentum)."""
+def names_of(kind: Kind, config: ModelConfig) -> Names:
+    """The names that a released checkpoint of this kind and size has, momentum and queues aside."""
+    depth = config.text.depth
+    vision = vision_layout(config.vision.depth)
+    ids = tuple(f"{stack}.embeddings.position_ids" for stack in (ENCODER, DECODER))
+    match kind:
+        case "caption":
+            tensors = vision | _text(depth, DECODER, "causal", "both") | _language_head()
+            return Names(tensors, _tied_head(DECODER), ids[1:])
+        case "vqa":
+            encoder = _text(depth, ENCODER, "bidirectional", "bidirectional")
+            decoder = _text(depth, DECODER, "causal", "causal")
+            tensors = vision | encoder | decoder | _language_head()
+            return Names(tensors, _tied_head(DECODER), ids)
+        case "nlvr":
+            encoder = _text(depth, ENCODER, "bidirectional", "both", pairs=True)
+            head = _both("head.0", ("cls_head.0",)) | _both("head.2", ("cls_head.2",))
+            return Names(vision | encoder | head, position_ids=ids[:1])
+        case "itm":
+            tensors = vision | _text(depth, ENCODER, "bidirectional", "both") | _matching_heads()
+            return Names(tensors, position_ids=ids[:1])
+        case "retrieval":
+            itm = names_of("itm", config)
+            return Names(itm.tensors | _TEMPERATURE, position_ids=ids[:1])
+        case "pretrain":
+            decoder = _text(depth, DECODER, "causal", "both")
+            own = {ours: names for ours, names in decoder.items() if ".self_attention." in ours}
+            shared = {
+                name: name.replace(DECODER, ENCODER, 1)
+                for ours, names in decoder.items()
+                if ours not in own
+                for name in names
+            }
+            retrieval = names_of("retrieval", config)
+            tensors = retrieval.tensors | own | _language_head()
+            return Names(tensors, shared | _tied_head(ENCODER), ids)
+
+
+def vision_layout(depth: int, *, theirs: str = "visual_encoder.") -> Layout:
+    """The image encoder; `theirs` is the prefix of its names ("" in timm's files)."""
     layout: Layout = {
-        "vision.class_token": (f"{theirs}.cls_token",),
-        "vision.positions": (f"{theirs}.pos_embed",),
+        "vision.class_token": (f"{theirs}cls_token",),
+        "vision.positions": (f"{theirs}pos_embed",),
     }
-    layout |= _both("vision.patches", (f"{theirs}.patch_embed.proj",))
-    layout |= _both("vision.norm", (f"{theirs}.norm",))
+    layout |= _both("vision.patches", (f"{theirs}patch_embed.proj",))
+    layout |= _both("vision.norm", (f"{theirs}norm",))
     for layer in range(depth):
         for ours, original in _VISION_LAYER.items():
             layout |= _both(
-                f"vision.layers.{layer}.{ours}", (f"{theirs}.blocks.{layer}.{original}",)
+                f"vision.layers.{layer}.{ours}", (f"{theirs}blocks.{layer}.{original}",)
             )
     return layout
 
 
-def _text_part(ours: str, theirs: str, names: Mapping[str, tuple[str, ...]]) -> Layout:
-    layout: Layout = {}
-    for name, originals in names.items():
-        layout |= _both(f"{ours}.{name}", tuple(f"{theirs}.{original}" for original in originals))
-    return layout
+def encoder_layout(depth: int, *, theirs: str = ENCODER) -> Layout:
+    """A text encoder with cross-attention, as a MED has it."""
+    return _text(depth, theirs, "bidirectional", "both")
 
 
-def text_encoder_layout(depth: int, *, theirs: str = ENCODER, grounded: bool = True) -> Layout:
-    """The text encoder with all that it shares with the decoder."""
-    layout: Layout = {
-        f"text.embedding.copies.both.{ours}": (f"{theirs}.embeddings.{original}",)
-        for ours, original in _EMBEDDING.items()
-    }
-    for layer in range(depth):
-        ours, original = f"text.layers.{layer}", f"{theirs}.encoder.layer.{layer}"
-        layout |= _text_part(
-            f"{ours}.self_attention.copies.bidirectional", original, _SELF_ATTENTION
-        )
-        layout |= _text_part(f"{ours}.mlp.copies.both", original, _MLP)
-        if grounded:
-            layout |= _text_part(f"{ours}.cross_attention.copies.both", original, _CROSS_ATTENTION)
-    return layout
-
-
-def decoder_layout(depth: int) -> Layout:
-    """What the decoder has for itself: its self-attention and the language head."""
-    head = "text_decoder.cls.predictions"
-    layout = _both("language_head.dense", (f"{head}.transform.dense",))
-    layout |= _both("language_head.norm", (f"{head}.transform.LayerNorm",))
-    layout["language_head.bias"] = (f"{head}.bias",)
-    for layer in range(depth):
-        ours = f"text.layers.{layer}.self_attention.copies.causal"
-        layout |= _text_part(ours, f"{DECODER}.encoder.layer.{layer}", _SELF_ATTENTION)
-    return layout
-
-
-def pretrain_layout(config: ModelConfig) -> Layout:
-    """Every parameter of `Blip`, as a released pre-training checkpoint names it."""
-    layout: Layout = {"temperature": ("temp",)}
-    layout |= _both("image_projection", ("vision_proj",))
-    layout |= _both("text_projection", ("text_proj",))
-    layout |= _both("matching_head", ("itm_head",))
-    layout |= vision_layout(config.vision.depth)
-    layout |= text_encoder_layout(config.text.depth)
-    return layout | decoder_layout(config.text.depth)
+def unimodal_layout(depth: int, mode: Mode, *, theirs: str = ENCODER) -> Layout:
+    """A text encoder without cross-attention, as BERT is; `mode` is whose self-attention it is."""
+    layout = _text(depth, theirs, mode, "both")
+    return {ours: names for ours, names in layout.items() if ".cross_attention." not in ours}
 
 
 def momentum_layout(config: ModelConfig) -> Layout:
     """The momentum encoders of a released pre-training or retrieval checkpoint."""
     layout = _both("image_projection", ("vision_proj_m",))
     layout |= _both("text_projection", ("text_proj_m",))
-    layout |= vision_layout(config.vision.depth, theirs="visual_encoder_m")
-    return layout | text_encoder_layout(config.text.depth, theirs="text_encoder_m", grounded=False)
+    layout |= vision_layout(config.vision.depth, theirs="visual_encoder_m.")
+    return layout | unimodal_layout(config.text.depth, "bidirectional", theirs="text_encoder_m")
+
+
+def is_momentum(name: str) -> bool:
+    """Whether a tensor belongs to the momentum encoders or to the queues."""
+    return name.startswith(MOMENTUM) or name in QUEUES
 
 
 def from_original(layout: Layout, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of `layout` under our names; raises BlipError naming what `state` lacks."""
-    missing = [name for names in layout.values() for name in names if name not in state]
-    if missing:
-        raise BlipError(
-            f"the checkpoint lacks {len(missing)} tensors, among them {', '.join(missing[:5])}"
-        )
-    return {
-        ours: torch.cat(
-            [state[name].reshape(-1) if state[name].dim() == 0 else state[name] for name in theirs]
-        )
-        for ours, theirs in layout.items()
+    """The tensors of `layout`, all of which `state` must have, under our names."""
+    tensors: dict[str, Tensor] = {}
+    for ours, theirs in layout.items():
+        parts = [_at_least_one_axis(state[name]) for name in theirs]
+        tensors[ours] = torch.cat(parts) if len(parts) > 1 else parts[0]
+    return tensors
+
+
+def to_original(names: Names, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `from_original`; ties and position ids are written out, as the release has them."""
+    state: dict[str, Tensor] = {}
+    for ours, theirs in names.tensors.items():
+        if theirs == ("temp",):
+            state["temp"] = tensors[ours].reshape(())
+            continue
+        parts = tensors[ours].chunk(len(theirs))
+        state |= {name: part.contiguous() for name, part in zip(theirs, parts, strict=True)}
+    state |= {name: state[same] for name, same in names.repeats.items()}
+    for name in names.position_ids:
+        positions = name.replace("position_ids", "position_embeddings.weight")
+        state[name] = torch.arange(len(state[positions]))[None]
+    return state
+
+
+def kind_of(found: Mapping[str, object]) -> Kind:
+    """What a checkpoint in the original layout is, by its names; raises UsageError if nothing."""
+    stacks = {name.partition(".")[0] for name in found}
+    if "visual_encoder" in stacks:
+        if "cls_head" in stacks:
+            return "nlvr"
+        if {"text_decoder", "text_encoder"} <= stacks:
+            return "pretrain" if "itm_head" in stacks else "vqa"
+        if "text_decoder" in stacks:
+            return "caption"
+        if "itm_head" in stacks:
+            return "retrieval" if "temp" in stacks else "itm"
+    shown = ", ".join(sorted(stacks)[:6]) or "nothing"
+    raise UsageError(f"these are no weights of BLIP in a layout that is known here; found {shown}")
+
+
+_TEMPERATURE: Layout = {"temperature": ("temp",)}
+
+
+def _both(ours: str, theirs: tuple[str, ...]) -> Layout:
+    return {f"{ours}.{kind}": tuple(f"{t}.{kind}" for t in theirs) for kind in ("weight", "bias")}
+
+
+def _part(ours: str, theirs: str, names: Mapping[str, tuple[str, ...]]) -> Layout:
+    layout: Layout = {}
+    for name, originals in names.items():
+        layout |= _both(f"{ours}.{name}", tuple(f"{theirs}.{original}" for original in originals))
+    return layout
+
+
+def _text(depth: int, theirs: str, mode: Mode, owner: str, *, pairs: bool = False) -> Layout:
+    """A text stack: its self-attention serves `mode`, the rest is our copy `owner`."""
+    layout: Layout = {
+        f"text.embedding.copies.{owner}.{ours}": (f"{theirs}.embeddings.{original}",)
+        for ours, original in _EMBEDDING.items()
     }
+    for layer in range(depth):
+        ours, original = f"text.layers.{layer}", f"{theirs}.encoder.layer.{layer}"
+        cross = _PAIR_CROSS_ATTENTION if pairs else _CROSS_ATTENTION
+        if pairs and layer >= FIRST_MERGED_LAYER:
+            cross = cross | _MERGE
+        layout |= _part(f"{ours}.self_attention.copies.{mode}", original, _SELF_ATTENTION)
+        layout |= _part(f"{ours}.cross_attention.copies.{owner}", original, cross)
+        layout |= _part(f"{ours}.mlp.copies.{owner}", original, _MLP)
+    return layout
+
+
+def _language_head() -> Layout:
+    layout = _both("language_head.dense", (f"{PREDICTIONS}.transform.dense",))
+    layout |= _both("language_head.norm", (f"{PREDICTIONS}.transform.LayerNorm",))
+    return layout | {"language_head.bias": (f"{PREDICTIONS}.bias",)}
+
+
+def _tied_head(words_of: str) -> dict[str, str]:
+    """The output layer's own names of the word embedding and of its bias."""
+    return {
+        f"{PREDICTIONS}.decoder.weight": f"{words_of}.embeddings.word_embeddings.weight",
+        f"{PREDICTIONS}.decoder.bias": f"{PREDICTIONS}.bias",
+    }
+
+
+def _matching_heads() -> Layout:
+    layout = _both("image_projection", ("vision_proj",))
+    layout |= _both("text_projection", ("text_proj",))
+    return layout | _both("matching_head", ("itm_head",))
+
+
+def _at_least_one_axis(tensor: Tensor) -> Tensor:
+    return tensor.reshape(1) if tensor.dim() == 0 else tensor

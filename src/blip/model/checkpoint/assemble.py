@@ -1,0 +1,95 @@
+"""Tensors and sizes to a model, and the one list of all that does not fit."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from blip.errors import BlipError
+from blip.model.config import ModelConfig
+from blip.model.make import Model, make_model
+from blip.nn.vision import resize_positions
+
+SHOWN = 12
+"""Names that are shown of each sort of fault; all are counted."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Faults:
+    """What is wrong with a checkpoint's tensors."""
+
+    missing: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+    untied: list[str] = field(default_factory=list)
+
+    def compare(self, expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:
+        """Note the names that only one side has, and different shapes under the same name."""
+        self.missing += expected.keys() - found.keys()
+        self.strangers += found.keys() - expected.keys()
+        self.misshapen += [
+            f"{name} {found[name]} instead of {shape}"
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        ]
+
+    def raise_any(self, where: str) -> None:
+        """Raise BlipError with the whole list, if there is any fault."""
+        lines = [
+            *_line("lacks", self.missing),
+            *_line("has strangers:", self.strangers),
+            *_line("has other shapes:", self.misshapen),
+            *_line("has tied tensors that differ:", self.untied),
+        ]
+        if lines:
+            raise BlipError(f"{where} does not fit:\n" + "\n".join(lines))
+
+
+def _line(what: str, names: Iterable[str]) -> list[str]:
+    names = sorted(names)
+    if not names:
+        return []
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return [f"  {what} {', '.join(names[:SHOWN])}{more}"]
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Name to shape."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Every tensor of a model of these sizes, under our names."""
+    with torch.device("meta"):
+        return shapes_of(make_model(config).state_dict())
+
+
+def assemble(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> Model:
+    """The model that has these tensors, in evaluation mode.
+
+    Raises BlipError with the list of what does not fit; `where` names the file in it.
+    """
+    with torch.device("meta"):
+        model = make_model(config)
+    faults = Faults()
+    faults.compare(shapes_of(model.state_dict()), shapes_of(tensors))
+    faults.raise_any(where)
+    model.load_state_dict(dict(tensors), assign=True)
+    return model.eval()
+
+
+def at_image_size(
+    config: ModelConfig, tensors: dict[str, Tensor], image_size: int | None
+) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Sizes and tensors of the same model for pictures of another size (None: as it is).
+
+    Raises ValueError where the patches do not divide that size.
+    """
+    if image_size in (None, config.vision.image_size):
+        return config, tensors
+    vision = replace(config.vision, image_size=image_size)
+    positions = resize_positions(tensors["vision.positions"].float(), vision.tokens)
+    return replace(config, vision=vision), tensors | {"vision.positions": positions}

@@ -1,0 +1,53 @@
+"""Reading PyTorch's own files without running what is in them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blip.errors import BlipError
+
+
+def read_state_dict(
+    path: Path, *, inside: tuple[str, ...] = ("model", "state_dict")
+) -> dict[str, Tensor]:
+    """The tensors of a `.pth` or `.bin` file, which may lie under one of the keys `inside`.
+
+    Opened with `weights_only=True`: objects other than tensors and plain containers are refused
+    and nothing is executed. Raises BlipError, in one line, for a file that is torn, foreign, or
+    holds anything but named tensors.
+    """
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    # torch raises whatever its parsers meet: UnpicklingError, RuntimeError, EOFError, KeyError ...
+    except Exception as error:
+        raise BlipError(f"{path} cannot be read as weights: {_reason(error)}") from error
+    for key in inside:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise BlipError(f"{path} holds no named tensors, but {type(content).__name__}")
+    strangers = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if strangers:
+        raise BlipError(f"{path} holds other things than tensors: {', '.join(strangers[:5])}")
+    return dict(content)
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether it was written by torch 1.6 or later; only such a file can be mapped."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if (
+        "Unsupported global" in text
+        or "Unsupported operand" in text
+        or "weights_only" in text.lower()
+    ):
+        return "it would run code, or is no file of PyTorch (nothing was executed)"
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    return f"it is torn or no file of PyTorch ({first[:120]})"

@@ -1,0 +1,122 @@
+"""Checkpoints that were published: their names, and how they get here."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from blip.errors import BlipError, UsageError
+from blip.log import say
+
+ORIGINAL_URL = "https://storage.googleapis.com/sfr-vision-language-research/BLIP/models/"
+VOCABULARY = "google-bert/bert-base-uncased"
+"""Whose vocabulary every released model has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A published checkpoint."""
+
+    name: str
+    """As `blip.load` takes it: `original:NAME` or `hf:ORG/NAME`."""
+    task: Literal["pretrain", "retrieval", "caption", "vqa", "nlvr", "itm"]
+    vision: Literal["ViT-B/16", "ViT-L/16"]
+    pixels: int
+    data: str
+
+
+RELEASES = (
+    Release("original:model_base_14M", "pretrain", "ViT-B/16", 224, "14 M"),
+    Release("original:model_base", "pretrain", "ViT-B/16", 224, "129 M"),
+    Release("original:model_base_capfilt_large", "pretrain", "ViT-B/16", 224, "129 M, CapFilt-L"),
+    Release("original:model_large", "pretrain", "ViT-L/16", 224, "129 M"),
+    Release("original:model_base_retrieval_coco", "retrieval", "ViT-B/16", 384, "COCO"),
+    Release("original:model_large_retrieval_coco", "retrieval", "ViT-L/16", 384, "COCO"),
+    Release("original:model_base_retrieval_flickr", "retrieval", "ViT-B/16", 384, "Flickr30k"),
+    Release("original:model_large_retrieval_flickr", "retrieval", "ViT-L/16", 384, "Flickr30k"),
+    Release("original:model_base_caption_capfilt_large", "caption", "ViT-B/16", 384, "COCO"),
+    Release("original:model_large_caption", "caption", "ViT-L/16", 384, "COCO"),
+    Release("original:model_base_vqa_capfilt_large", "vqa", "ViT-B/16", 480, "VQA v2"),
+    Release("original:model_base_nlvr", "nlvr", "ViT-B/16", 384, "NLVR2"),
+    Release("hf:Salesforce/blip-image-captioning-base", "caption", "ViT-B/16", 384, "COCO"),
+    Release("hf:Salesforce/blip-image-captioning-large", "caption", "ViT-L/16", 384, "COCO"),
+    Release("hf:Salesforce/blip-itm-base-coco", "itm", "ViT-B/16", 384, "COCO"),
+    Release("hf:Salesforce/blip-itm-large-coco", "itm", "ViT-L/16", 384, "COCO"),
+    Release("hf:Salesforce/blip-itm-base-flickr", "itm", "ViT-B/16", 384, "Flickr30k"),
+    Release("hf:Salesforce/blip-itm-large-flickr", "itm", "ViT-L/16", 384, "Flickr30k"),
+    Release("hf:Salesforce/blip-vqa-base", "vqa", "ViT-B/16", 384, "VQA v2"),
+    Release("hf:Salesforce/blip-vqa-capfilt-large", "vqa", "ViT-B/16", 384, "VQA v2"),
+)
+"""Pixels are those of the published configuration; the file's own shapes decide."""
+
+
+def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
+    """The `.pth` of the original release, from the cache or downloaded into it.
+
+    A download that was cut off goes on where it stopped. Raises UsageError for an unknown name, and
+    BlipError where the file is neither in the cache nor to be had.
+    """
+    known = [r.name.removeprefix("original:") for r in RELEASES if r.name.startswith("original:")]
+    name = name.removesuffix(".pth")
+    if name not in known:
+        raise UsageError(f"original:{name} is no released checkpoint; there are {', '.join(known)}")
+    from huggingface_hub.constants import HF_HOME
+
+    path = Path(HF_HOME) / "blip" / f"{name}.pth"
+    if not path.is_file():
+        _download(f"{url}{name}.pth", path)
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.file_download import http_get
+
+    if HF_HUB_OFFLINE:
+        raise BlipError(f"{path.name} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.incomplete")
+    say(f"downloading {url} to {path}")
+    try:
+        with part.open("ab") as file:
+            http_get(url, file, resume_size=file.tell(), displayed_filename=path.name)
+            file.flush()
+            os.fsync(file.fileno())
+    # The library hands on whatever its HTTP client raises.
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BlipError(
+            f"{url} cannot be downloaded ({reason}); the same command goes on where it stopped"
+        ) from error
+    part.replace(path)
+
+
+def fetch_huggingface(name: str) -> Path:
+    """The folder of a model on the Hugging Face hub, from the cache or downloaded into it.
+
+    Raises BlipError where it is neither in the cache nor to be had.
+    """
+    from huggingface_hub import list_repo_files, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    wanted = ["config.json", "tokenizer.json", "vocab.txt"]
+    try:
+        try:
+            files = list_repo_files(name)
+        except (OfflineModeIsEnabled, OSError):
+            # What was fetched before lies in the cache; the next call finds it, or says no.
+            files = []
+        weights = "model.safetensors" if "model.safetensors" in files or not files else "*.bin"
+        patterns = wanted + ([weights] if files else ["model.safetensors", "pytorch_model.bin"])
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        OSError,
+        ValueError,
+    ) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BlipError(
+            f"hf:{name} can neither be downloaded nor found in the cache: {reason}"
+        ) from error

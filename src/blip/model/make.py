@@ -1,0 +1,19 @@
+"""A model of the kind and the sizes that a configuration names."""
+
+from blip.model.blip import Blip
+from blip.model.config import ModelConfig
+from blip.model.pair import PairModel
+from blip.model.question import QuestionModel
+
+Model = Blip | QuestionModel | PairModel
+
+
+def make_model(config: ModelConfig) -> Model:
+    """Build it, with fresh weights."""
+    match config.architecture:
+        case "med":
+            return Blip(config)
+        case "vqa":
+            return QuestionModel(config)
+        case "nlvr":
+            return PairModel(config)

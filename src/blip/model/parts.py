@@ -1,0 +1,56 @@
+"""Image encoder and text transformer, of the sizes that a configuration names."""
+
+from blip.model.config import ModelConfig
+from blip.nn.attention import AttentionSizes
+from blip.nn.cross import CrossAttention
+from blip.nn.mode import Mode
+from blip.nn.text import NORM_EPS, MakeCross, TextTransformer
+from blip.nn.vision import VisionTransformer
+
+
+def make_vision(config: ModelConfig) -> VisionTransformer:
+    """The image encoder of a model."""
+    vision = config.vision
+    return VisionTransformer(
+        image_size=vision.image_size,
+        patch_size=vision.patch_size,
+        width=vision.width,
+        depth=vision.depth,
+        heads=vision.heads,
+        mlp_width=int(vision.width * vision.mlp_ratio),
+        drop_path=vision.drop_path,
+        norm_eps=vision.norm_eps,
+    )
+
+
+def make_text(
+    config: ModelConfig,
+    make_cross: MakeCross | None,
+    *,
+    shared: frozenset[str],
+    modes: tuple[Mode, ...],
+) -> TextTransformer:
+    """The text transformer of a model; `make_cross` None builds a unimodal encoder."""
+    text = config.text
+    return TextTransformer(
+        vocabulary_size=text.vocabulary_size,
+        positions=text.positions,
+        depth=text.depth,
+        sizes=text_sizes(config),
+        mlp_width=text.mlp_width,
+        make_cross=make_cross,
+        shared=shared,
+        modes=modes,
+    )
+
+
+def cross_to(config: ModelConfig, widths: dict[Mode, int]) -> MakeCross:
+    """Cross-attention to states whose width depends on the mode."""
+    sizes = text_sizes(config)
+    return lambda layer, mode: CrossAttention(sizes, memory_width=widths[mode])
+
+
+def text_sizes(config: ModelConfig) -> AttentionSizes:
+    """Sizes of the attention blocks of a model's text transformer."""
+    text = config.text
+    return AttentionSizes(width=text.width, heads=text.heads, dropout=text.dropout, eps=NORM_EPS)

@@ -1,0 +1,75 @@
+"""The model of VQA: an encoder reads image and question, a decoder answers."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from blip.model.config import ModelConfig
+from blip.model.heads import LanguageHead
+from blip.model.parts import cross_to, make_text, make_vision
+from blip.nn.memory import ImageMemory
+from blip.nn.mode import Mode
+
+
+class QuestionModel(nn.Module):
+    """Image and question in, answer out (BLIP, section 5.3 and figure 5).
+
+    Encoder and decoder share nothing: the encoder's cross-attention reads the image, the decoder's
+    reads the encoder's states. Questions start with `[ENC]`, answers with `[DEC]`.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = make_vision(config)
+        widths: dict[Mode, int] = {
+            "bidirectional": config.vision.width,
+            "causal": config.text.width,
+        }
+        self.text = make_text(
+            config, cross_to(config, widths), shared=frozenset(), modes=config.modes
+        )
+        self.language_head = LanguageHead(config.text.width, config.text.vocabulary_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.vision.class_token.device
+
+    def encode_image(
+        self, images: Float[Tensor, "batch 3 height width_pixels"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """States of the class token and of every patch, of normalised pixels."""
+        return self.vision(images)
+
+    def read_questions(
+        self,
+        ids: Int[Tensor, "questions length"],
+        visible: Bool[Tensor, "questions length"],
+        image_states: Float[Tensor, "images tokens width"],
+    ) -> ImageMemory:
+        """What the decoder reads of the questions, once for all answers to them.
+
+        Row `i` asks about image `i // (questions // images)`.
+        """
+        images = self.text.remember(image_states, mode="bidirectional")
+        states = self.text(ids, visible, mode="bidirectional", memory=images)
+        return self.text.remember(states, mode="causal", visible=visible)
+
+    def next_token_logits(
+        self, states: Float[Tensor, "*rows width"]
+    ) -> Float[Tensor, "*rows vocabulary"]:
+        """Vocabulary logits of decoder states."""
+        return self.language_head(states, self.text.embedding.select("causal").words.weight)
+
+    def answer_logits(
+        self,
+        ids: Int[Tensor, "answers length"],
+        visible: Bool[Tensor, "answers length"],
+        questions: ImageMemory,
+    ) -> Float[Tensor, "answers length vocabulary"]:
+        """Logits of the token that follows each token of the answers.
+
+        Row `i` answers question `i // (answers // len(questions))`.
+        """
+        return self.next_token_logits(self.text(ids, visible, mode="causal", memory=questions))
