@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from blip.data.tokenizer import Tokenizer
     from blip.generation.config import SearchConfig
     from blip.inference.captioner import Captioner
-    from blip.inference.checkpoint import load_model, save_model
+    from blip.inference.checkpoint import load, load_model, save_model
     from blip.inference.matcher import Matcher
     from blip.model.blip import Blip
     from blip.model.config import ModelConfig
@@ -19,6 +19,7 @@ __all__ = [
     "ModelConfig",
     "SearchConfig",
     "Tokenizer",
+    "load",
     "load_model",
     "save_model",
 ]
@@ -30,6 +31,7 @@ _HOMES = {
     "ModelConfig": "blip.model.config",
     "SearchConfig": "blip.generation.config",
     "Tokenizer": "blip.data.tokenizer",
+    "load": "blip.inference.checkpoint",
     "load_model": "blip.inference.checkpoint",
     "save_model": "blip.inference.checkpoint",
 }

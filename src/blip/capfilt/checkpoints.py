@@ -10,12 +10,10 @@ from torch import Tensor
 
 from blip.capfilt.models import Models, Score
 from blip.errors import UsageError
-from blip.files import fingerprint_file
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
-from blip.inference.checkpoint import find_checkpoint
+from blip.inference.checkpoint import fingerprint
 from blip.inference.matcher import Matcher
-from blip.model.checkpoint.folder import WEIGHTS
 
 
 class ModelSource(Protocol):
@@ -48,8 +46,7 @@ class CheckpointModels:
     def fingerprints(self) -> tuple[str, str]:
         """Of the weights, as the ledger names them."""
         _check_device(self.device)
-        captioner = fingerprint_file(find_checkpoint(self.captioner) / WEIGHTS)
-        return captioner, fingerprint_file(find_checkpoint(self.filter) / WEIGHTS)
+        return fingerprint(self.captioner), fingerprint(self.filter)
 
     def default_workers(self) -> int:
         """One a GPU that is used, otherwise one a CPU that we may use."""

@@ -1,58 +1,130 @@
-"""A whole checkpoint folder: the model's files and tokenizer.json."""
+"""Opening and writing whole checkpoints: a model, its tokenizer, and where they came from."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar, overload
 
 import torch
+from torch import nn
 
 from blip.data.tokenizer import Tokenizer
-from blip.errors import BlipError
+from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file
 from blip.model.blip import Blip
-from blip.model.checkpoint.folder import WEIGHTS, find_checkpoint, read_weights, write_weights
-from blip.model.config import ModelConfig
+from blip.model.checkpoint.contents import Contents, read_contents
+from blip.model.checkpoint.locate import find_weights
+from blip.model.checkpoint.released import VOCABULARY
+from blip.model.checkpoint.sizes import Heads
+from blip.model.checkpoint.written import write_ours
+from blip.model.config import ModelConfig, TextConfig
+from blip.model.make import Model
+from blip.model.pair import PairModel
+from blip.model.question import QuestionModel
 
-TOKENIZER = "tokenizer.json"
+Kind = TypeVar("Kind", bound=nn.Module, covariant=True)
+
+FOR: dict[type[nn.Module], str] = {
+    Blip: "a MED, for captions and matches",
+    QuestionModel: "a model for questions (VQA)",
+    PairModel: "a model for pairs of images (NLVR2)",
+}
+"""What a kind of model is called in messages."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a checkpoint folder holds; the model is in evaluation mode."""
+class Loaded(Generic[Kind]):
+    """What a checkpoint holds; the model is in evaluation mode."""
 
-    model: Blip
+    model: Kind
     tokenizer: Tokenizer
+    config: ModelConfig
     path: Path
-    fingerprint: str
-    """Of the weights; the ledger names captioner and filter by it."""
+    """The file of the weights."""
 
     @property
-    def config(self) -> ModelConfig:
-        """Sizes of the model."""
-        return self.model.config
+    def fingerprint(self) -> str:
+        """Of the weights; the ledger names captioner and filter by it."""
+        return fingerprint_file(self.path)
 
 
-def save_model(model: Blip, tokenizer: Tokenizer, folder: Path) -> None:
+def load(
+    source: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    image_size: int | None = None,
+    tokenizer: str | Path | None = None,
+    heads: tuple[int, int] | None = None,
+) -> Loaded[Model]:
+    """Open a checkpoint in any layout: a `Blip`, a `QuestionModel` or a `PairModel`.
+
+    `source` is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights,
+    `hf:ORG/NAME` or `original:NAME`. `image_size` (pixels) resizes the position embeddings.
+    `tokenizer` is as `Tokenizer.load` takes it; without it the one beside the weights is taken, or
+    for released weights that of BERT-base (uncased). `heads`, of vision and text, are needed only
+    for files of the original layout whose heads are not 64 wide.
+
+    Raises UsageError where there is no such checkpoint, and BlipError, with one list of all that
+    does not fit, for a torn or foreign one; nothing that a file contains is executed.
+    """
+    contents, path = open_contents(source, image_size=image_size, heads=heads)
+    model = contents.model()
+    return Loaded(model.to(device), open_tokenizer(contents, path, tokenizer), model.config, path)
+
+
+@overload
+def load_model(source: str | Path, device: torch.device | str = "cpu") -> Loaded[Blip]: ...
+@overload
+def load_model(
+    source: str | Path, device: torch.device | str = "cpu", *, of: type[Kind]
+) -> Loaded[Kind]: ...
+def load_model(
+    source: str | Path, device: torch.device | str = "cpu", *, of: type[nn.Module] = Blip
+) -> Loaded[nn.Module]:
+    """Open a checkpoint that must hold a model `of` some kind; raises UsageError for others."""
+    loaded = load(source, device)
+    if not isinstance(loaded.model, of):
+        raise UsageError(f"{source} holds {FOR[type(loaded.model)]}; needed is {FOR[of]}")
+    return loaded
+
+
+def open_contents(
+    source: str | Path, *, image_size: int | None = None, heads: tuple[int, int] | None = None
+) -> tuple[Contents, Path]:
+    """Sizes and tensors of what `source` names, as `load` takes it, and the file of the weights."""
+    path = find_weights(source)
+    contents = read_contents(path, None if heads is None else Heads(*heads))
+    return contents.at_image_size(image_size), path
+
+
+def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) -> Tokenizer:
+    """The tokenizer of a model: the given one, the one beside its weights, or that of BERT-base.
+
+    Raises UsageError where there is none, and BlipError where its size is not the model's.
+    """
+    beside = [weights.with_name(name) for name in ("tokenizer.json", "vocab.txt")]
+    found = [given] if given is not None else [path for path in beside if path.is_file()]
+    words = contents.config.text.vocabulary_size
+    if not found and words == TextConfig().vocabulary_size:
+        found = [VOCABULARY]
+    if not found:
+        raise UsageError(
+            f"{weights.parent} has neither tokenizer.json nor vocab.txt; name a tokenizer"
+        )
+    tokenizer = Tokenizer.load(found[0])
+    if tokenizer.vocabulary_size != words:
+        raise BlipError(
+            f"{found[0]}: the tokenizer has {tokenizer.vocabulary_size} tokens, the model {words}"
+        )
+    return tokenizer
+
+
+def save_model(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     """Write a checkpoint into `folder`, which exists (an atomic folder, where it must be whole)."""
-    write_weights(model, folder)
+    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    write_ours(Contents(model.config, tensors, where=str(folder)), folder)
     tokenizer.save(folder)
 
 
-def load_model(path: str | Path, device: torch.device | str = "cpu") -> Loaded:
-    """Open a checkpoint folder, or the `checkpoint` of a run folder.
-
-    Raises UsageError where there is none, and BlipError where it is torn or its parts do not fit.
-    """
-    folder = find_checkpoint(path)
-    model = read_weights(folder, device)
-    if not (folder / TOKENIZER).is_file():
-        raise BlipError(f"{folder} has no {TOKENIZER}")
-    tokenizer = Tokenizer.load(folder / TOKENIZER)
-    size = model.config.text.vocabulary_size
-    if tokenizer.vocabulary_size != size:
-        raise BlipError(
-            f"{folder}: the tokenizer has {tokenizer.vocabulary_size} tokens, the model {size}"
-        )
-    return Loaded(model, tokenizer, folder, fingerprint_file(folder / WEIGHTS))
-
-
-__all__ = ["Loaded", "find_checkpoint", "load_model", "save_model"]
+def fingerprint(source: str | Path) -> str:
+    """A short hash of the weights that `source` names."""
+    return fingerprint_file(find_weights(source))

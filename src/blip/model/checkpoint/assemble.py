@@ -1,7 +1,7 @@
 """Tensors and sizes to a model, and the one list of all that does not fit."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -9,7 +9,6 @@ from torch import Tensor
 from blip.errors import BlipError
 from blip.model.config import ModelConfig
 from blip.model.make import Model, make_model
-from blip.nn.vision import resize_positions
 
 SHOWN = 12
 """Names that are shown of each sort of fault; all are counted."""
@@ -79,17 +78,3 @@ def assemble(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> 
     faults.raise_any(where)
     model.load_state_dict(dict(tensors), assign=True)
     return model.eval()
-
-
-def at_image_size(
-    config: ModelConfig, tensors: dict[str, Tensor], image_size: int | None
-) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Sizes and tensors of the same model for pictures of another size (None: as it is).
-
-    Raises ValueError where the patches do not divide that size.
-    """
-    if image_size in (None, config.vision.image_size):
-        return config, tensors
-    vision = replace(config.vision, image_size=image_size)
-    positions = resize_positions(tensors["vision.positions"].float(), vision.tokens)
-    return replace(config, vision=vision), tensors | {"vision.positions": positions}

@@ -75,9 +75,16 @@ def config_from_shapes(kind: Kind, shapes: Shapes, heads: Heads | None = None) -
 
 
 def kind_of_config(config: ModelConfig, *, momentum: bool) -> Kind:
-    """As what a model of ours is written; `momentum` says whether there are momentum encoders."""
+    """As what a model of ours is written; `momentum` says whether there are momentum encoders.
+
+    Raises UsageError for a choice of shared parameters that was never released.
+    """
     if config.architecture != "med":
         return config.architecture
+    if config.sharing != "all_but_self_attention":
+        raise UsageError(
+            f"sharing must be all_but_self_attention in the published layouts, got {config.sharing}"
+        )
     if config.modes == BOTH_MODES:
         return "pretrain"
     if config.modes == ("causal",):

@@ -1,0 +1,121 @@
+"""A checkpoint from one layout to another."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any, Literal, assert_never
+
+from tokenizers.processors import TemplateProcessing
+
+from blip.data.tokenizer import CLS, DEC, ENC, MASK, PAD, SEP, UNK, Tokenizer
+from blip.data.transforms import MEAN, STD
+from blip.errors import UsageError
+from blip.files import atomic_folder, write_json
+from blip.inference.checkpoint import open_contents, open_tokenizer
+from blip.model.checkpoint.contents import Contents
+from blip.model.checkpoint.huggingface import SpecialIds
+from blip.model.checkpoint.written import write_huggingface, write_original, write_ours
+
+Layout = Literal["blip", "hf", "original"]
+
+BICUBIC = 3
+"""As Pillow numbers its filters."""
+
+
+def convert(
+    source: str | Path,
+    destination: Path,
+    to: Layout,
+    *,
+    task: Literal["caption", "itm"] | None = None,
+    image_size: int | None = None,
+    tokenizer: str | Path | None = None,
+    heads: tuple[int, int] | None = None,
+) -> Contents:
+    """Write what `source` holds (as `blip.load` takes it) in another layout; returns what it was.
+
+    `destination` is a folder, and a `.pth` file for the original layout, which holds no tokenizer.
+    `task` takes only the half of a MED that writes captions, or that matches. It is written beside
+    and renamed into place. Raises UsageError where the layout has no place for this model, and
+    whatever `blip.load` raises.
+    """
+    _check(destination, to)
+    contents, path = open_contents(source, image_size=image_size, heads=heads)
+    if task is not None:
+        contents = contents.for_task(task)
+    # A model that does not fit together is refused before anything is written.
+    contents.model()
+    match to:
+        case "original":
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            write_original(contents, destination)
+        case "blip":
+            words = open_tokenizer(contents, path, tokenizer)
+            with atomic_folder(destination) as folder:
+                write_ours(contents, folder)
+                words.save(folder)
+        case "hf":
+            words = open_tokenizer(contents, path, tokenizer)
+            with atomic_folder(destination) as folder:
+                ids = SpecialIds(dec=words.dec_id, sep=words.sep_id, pad=words.pad_id)
+                write_huggingface(contents, ids, folder)
+                _write_processor(words, contents.config.vision.image_size, folder)
+        case _ as never:
+            assert_never(never)
+    return contents
+
+
+def _check(destination: Path, to: Layout) -> None:
+    """Refuse a place that is taken, or that has not the form of the layout."""
+    if to == "original" and destination.suffix != ".pth":
+        raise UsageError(f"the original layout is a file NAME.pth, got {destination}")
+    if destination.exists():
+        raise UsageError(f"{destination} is there already; remove it, or name another place")
+
+
+def _write_processor(tokenizer: Tokenizer, image_size: int, folder: Path) -> None:
+    """What transformers needs to read texts and pictures as this model wants them."""
+    backend = copy.deepcopy(tokenizer.backend)
+    # Ours adds start and end by itself; theirs leaves it to the file.
+    backend.post_processor = TemplateProcessing(
+        single=f"{CLS} $A {SEP}",
+        pair=f"{CLS} $A {SEP} $B {SEP}",
+        special_tokens=[(CLS, tokenizer.cls_id), (SEP, tokenizer.sep_id)],
+    )
+    backend.save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer))
+    write_json(folder / "preprocessor_config.json", _picture_config(image_size))
+
+
+def _tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
+    normalizer = json.loads(tokenizer.backend.to_str())["normalizer"] or {}
+    return {
+        "tokenizer_class": "BertTokenizer",
+        "processor_class": "BlipProcessor",
+        "do_lower_case": normalizer.get("lowercase", True),
+        "strip_accents": normalizer.get("strip_accents"),
+        "model_max_length": 512,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "pad_token": PAD,
+        "unk_token": UNK,
+        "cls_token": CLS,
+        "sep_token": SEP,
+        "mask_token": MASK,
+        "additional_special_tokens": [DEC, ENC],
+    }
+
+
+def _picture_config(image_size: int) -> dict[str, Any]:
+    return {
+        "image_processor_type": "BlipImageProcessor",
+        "processor_class": "BlipProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"height": image_size, "width": image_size},
+        "resample": BICUBIC,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(MEAN),
+        "image_std": list(STD),
+    }

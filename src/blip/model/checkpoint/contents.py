@@ -1,0 +1,207 @@
+"""What a checkpoint holds, under our names, whatever layout it was written in."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from blip.config.strict import from_json
+from blip.errors import BlipError, UsageError
+from blip.model.blip import FIRST_TEMPERATURE
+from blip.model.checkpoint.assemble import Faults, assemble, expected_shapes, shapes_of
+from blip.model.checkpoint.huggingface import is_huggingface, original_name, read_sizes
+from blip.model.checkpoint.momentum import momentum_from_original
+from blip.model.checkpoint.original import (
+    Kind,
+    from_original,
+    is_momentum,
+    kind_of,
+    names_of,
+    to_original,
+)
+from blip.model.checkpoint.pickled import read_pickle, state_dict_in
+from blip.model.checkpoint.sizes import Heads, config_from_shapes, kind_of_config
+from blip.model.config import ModelConfig
+from blip.model.make import Model, make_model
+from blip.nn.mode import Mode
+from blip.nn.vision import resize_positions
+
+WEIGHTS, CONFIG, MOMENTUM = "model.safetensors", "config.json", "momentum.safetensors"
+OUR_KEY = "blip_config"
+"""Beside "model" in a file of the original layout that we wrote: the sizes that no shape tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Sizes and tensors of a model, and of the momentum encoders that were beside it."""
+
+    config: ModelConfig
+    tensors: Mapping[str, Tensor]
+    momentum: Mapping[str, Tensor] = field(default_factory=dict)
+    """Momentum encoders under our names, queues as they were; empty where there are none."""
+    where: str = "checkpoint"
+    """The file, for messages."""
+
+    @property
+    def kind(self) -> Kind:
+        """As what the original release would have published it."""
+        return kind_of_config(self.config, momentum=bool(self.momentum))
+
+    def model(self) -> Model:
+        """The model, in evaluation mode; raises BlipError with all that does not fit."""
+        return assemble(self.config, self.tensors, self.where)
+
+    def for_task(self, task: Literal["caption", "itm"]) -> "Contents":
+        """The half of a MED that writes captions, or the one that matches; without momentum.
+
+        Raises UsageError where the model has no such half.
+        """
+        mode: Mode = "causal" if task == "caption" else "bidirectional"
+        if self.config.architecture != "med" or mode not in self.config.modes:
+            raise UsageError(f"{self.where} holds a model for {self.kind}, not one for {task}")
+        config = replace(self.config, modes=(mode,))
+        tensors = {name: self.tensors[name] for name in expected_shapes(config)}
+        return Contents(config, tensors, where=self.where)
+
+    def at_image_size(self, image_size: int | None) -> "Contents":
+        """The same model for pictures of another size (None: as it is).
+
+        Position embeddings are resized. Raises UsageError where patches do not divide that size.
+        """
+        if image_size in (None, self.config.vision.image_size):
+            return self
+        try:
+            vision = replace(self.config.vision, image_size=image_size)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        return replace(
+            self,
+            config=replace(self.config, vision=vision),
+            tensors=_resized(self.tensors, vision.tokens),
+            momentum=_resized(self.momentum, vision.tokens),
+        )
+
+
+def _resized(tensors: Mapping[str, Tensor], tokens: int) -> dict[str, Tensor]:
+    name = "vision.positions"
+    resized = {name: resize_positions(tensors[name], tokens)} if name in tensors else {}
+    return {**tensors, **resized}
+
+
+def read_contents(weights: Path, heads: Heads | None = None) -> Contents:
+    """Read a file of weights: ours, Hugging Face's or the original release's.
+
+    Layout, kind and sizes are found from `config.json` beside a `.safetensors` or `.bin` file, and
+    from names and shapes; `heads` is needed only where heads are not 64 wide and nothing tells.
+    Raises BlipError for a torn file and for tensors that do not fit, all of them in one list, and
+    UsageError where sizes or layout cannot be told.
+    """
+    sizes = _sizes_beside(weights)
+    if sizes is not None and "model_type" not in sizes:
+        momentum = weights.with_name(MOMENTUM)
+        return Contents(
+            config=from_json(ModelConfig, sizes, where=str(weights.with_name(CONFIG))),
+            tensors=read_safetensors(weights),
+            momentum=read_safetensors(momentum) if momentum.is_file() else {},
+            where=str(weights),
+        )
+    ours: Any = None
+    if weights.suffix == ".safetensors":
+        state = read_safetensors(weights)
+    else:
+        content = read_pickle(weights)
+        state = state_dict_in(content, weights)
+        ours = content.get(OUR_KEY)
+    return published_contents(state, str(weights), sizes=sizes, ours=ours, heads=heads)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; raises BlipError where it is torn or foreign."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise BlipError(f"{path} is torn or no safetensors file: {error}") from error
+
+
+def published_contents(
+    state: Mapping[str, Tensor],
+    where: str,
+    *,
+    sizes: Mapping[str, Any] | None = None,
+    ours: Any = None,
+    heads: Heads | None = None,
+) -> Contents:
+    """Contents of tensors in one of the two published layouts, in float32.
+
+    `sizes` is the content of Hugging Face's config.json, `ours` what `OUR_KEY` held; both may be
+    absent. Raises as `read_contents` does.
+    """
+    state = {name: _full_precision(tensor) for name, tensor in state.items()}
+    found = {original_name(name): tensor for name, tensor in state.items()}
+    momentum = {name: tensor for name, tensor in found.items() if is_momentum(name)}
+    found = {name: tensor for name, tensor in found.items() if name not in momentum}
+    try:
+        kind = kind_of(found)
+        if is_huggingface(state):
+            config = read_sizes(sizes, shapes_of(found), heads)
+        elif ours is not None:
+            config = from_json(ModelConfig, ours, where=OUR_KEY)
+        else:
+            config = config_from_shapes(kind, shapes_of(found), heads)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+    _check(kind, config, found, where)
+    tensors = from_original(names_of(kind, config).tensors, found)
+    if kind == "itm":
+        # Published without it: it is not needed to match.
+        tensors["temperature"] = torch.full((1,), FIRST_TEMPERATURE)
+    return Contents(config, tensors, momentum_from_original(config, momentum, where), where)
+
+
+def _check(kind: Kind, config: ModelConfig, found: Mapping[str, Tensor], where: str) -> None:
+    """Raise BlipError with the list of all tensors that do not fit."""
+    names = names_of(kind, config)
+    with torch.device("meta"):
+        expected = to_original(names, make_model(config).state_dict())
+    repeated = names.repeats.keys() | set(names.position_ids)
+    faults = Faults()
+    faults.compare(
+        shapes_of({name: tensor for name, tensor in expected.items() if name not in repeated}),
+        shapes_of({name: tensor for name, tensor in found.items() if name not in repeated}),
+    )
+    faults.untied += [
+        name
+        for name, same in names.repeats.items()
+        if name in found and same in found and not torch.equal(found[name], found[same])
+    ]
+    faults.untied += [
+        name
+        for name in names.position_ids
+        if name in found
+        and not torch.equal(found[name].flatten(), torch.arange(found[name].numel()))
+    ]
+    faults.raise_any(where)
+
+
+def _sizes_beside(weights: Path) -> Mapping[str, Any] | None:
+    """The config.json in the folder of a `.safetensors` or `.bin` file."""
+    path = weights.with_name(CONFIG)
+    if weights.suffix not in (".safetensors", ".bin") or not path.is_file():
+        return None
+    try:
+        sizes = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BlipError(f"{path} is not JSON: {error}") from error
+    if not isinstance(sizes, Mapping):
+        raise BlipError(f"{path} must hold an object, got {type(sizes).__name__}")
+    return sizes
+
+
+def _full_precision(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor

@@ -1,0 +1,163 @@
+"""Hugging Face's layout of BLIP: how it calls the tensors, and its config.json."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from blip.errors import UsageError
+from blip.model.checkpoint.original import Kind, Names, kind_of, to_original
+from blip.model.checkpoint.sizes import Heads, Shapes, config_from_shapes
+from blip.model.config import ModelConfig
+from blip.nn.text import NORM_EPS
+
+ARCHITECTURES: dict[Kind, str] = {
+    "caption": "BlipForConditionalGeneration",
+    "itm": "BlipForImageTextRetrieval",
+    "vqa": "BlipForQuestionAnswering",
+}
+"""The class that reads a kind; the other kinds have none."""
+
+_THEIRS, _ORIGINAL = "vision_model.", "visual_encoder."
+_VISION = (
+    ("visual_encoder.cls_token", "vision_model.embeddings.class_embedding"),
+    ("visual_encoder.pos_embed", "vision_model.embeddings.position_embedding"),
+    ("visual_encoder.patch_embed.proj.", "vision_model.embeddings.patch_embedding."),
+    ("visual_encoder.norm.", "vision_model.post_layernorm."),
+    ("visual_encoder.blocks.", "vision_model.encoder.layers."),
+    (".attn.qkv.", ".self_attn.qkv."),
+    (".attn.proj.", ".self_attn.projection."),
+    (".norm1.", ".layer_norm1."),
+    (".norm2.", ".layer_norm2."),
+)
+"""Parts of names in the original release, and what stands there here; texts have the same names."""
+
+# What transformers takes for a key that config.json does not have.
+_DEFAULT_HEADS = Heads(vision=12, text=8)
+_DEFAULT_VISION_EPS = 1e-5
+
+
+class SpecialIds(NamedTuple):
+    """Token ids that config.json names."""
+
+    dec: int
+    sep: int
+    pad: int
+
+
+def is_huggingface(names: Mapping[str, object]) -> bool:
+    """Whether these are names of this layout."""
+    return any(name.startswith(_THEIRS) for name in names)
+
+
+def original_name(name: str) -> str:
+    """The original release's name of a tensor of this layout."""
+    if name.startswith(_THEIRS):
+        for original, theirs in _VISION:
+            name = name.replace(theirs, original)
+    return name
+
+
+def huggingface_name(name: str) -> str:
+    """Undo `original_name`."""
+    if name.startswith(_ORIGINAL):
+        for original, theirs in _VISION:
+            name = name.replace(original, theirs)
+    return name
+
+
+def to_huggingface(names: Names, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under our names to this layout; ties and position ids are left out, as is usual."""
+    state = to_original(Names(names.tensors), tensors)
+    return {huggingface_name(name): tensor for name, tensor in state.items()}
+
+
+def read_sizes(
+    config: Mapping[str, Any] | None, shapes: Shapes, heads: Heads | None
+) -> ModelConfig:
+    """What to build for tensors in the original's names, from config.json where there is one.
+
+    Raises UsageError for a config.json that asks for what this model does not do.
+    """
+    if config is None:
+        sizes = config_from_shapes(kind_of(shapes), shapes, heads)
+        return replace(sizes, vision=replace(sizes.vision, norm_eps=_DEFAULT_VISION_EPS))
+    text, vision = (_section(config, name) for name in ("text_config", "vision_config"))
+    _require(text, "hidden_act", "gelu", "gelu")
+    _require(vision, "hidden_act", "gelu", "gelu")
+    _require(text, "layer_norm_eps", NORM_EPS, NORM_EPS)
+    heads = Heads(
+        vision=vision.get("num_attention_heads", _DEFAULT_HEADS.vision),
+        text=text.get("num_attention_heads", _DEFAULT_HEADS.text),
+    )
+    sizes = config_from_shapes(kind_of(shapes), shapes, heads)
+    return replace(
+        sizes,
+        vision=replace(sizes.vision, norm_eps=vision.get("layer_norm_eps", _DEFAULT_VISION_EPS)),
+        text=replace(sizes.text, dropout=float(text.get("hidden_dropout_prob", 0.0))),
+    )
+
+
+def write_sizes(kind: Kind, config: ModelConfig, ids: SpecialIds) -> dict[str, Any]:
+    """The content of config.json; raises UsageError where no class there reads this kind."""
+    if kind not in ARCHITECTURES:
+        hint = "; `task` takes the half that captions or that matches" if kind == "pretrain" else ""
+        raise UsageError(
+            f"transformers has no class for {kind}, only for {', '.join(ARCHITECTURES)}{hint}"
+        )
+    if kind == "vqa" and config.vision.width != config.text.width:
+        raise UsageError(
+            "transformers reads a VQA model only where images and texts are equally wide, "
+            f"got {config.vision.width} and {config.text.width}"
+        )
+    vision, text = config.vision, config.text
+    return {
+        "architectures": [ARCHITECTURES[kind]],
+        "model_type": "blip",
+        "dtype": "float32",
+        "image_text_hidden_size": config.projection,
+        "tie_word_embeddings": True,
+        "text_config": {
+            "model_type": "blip_text_model",
+            "vocab_size": text.vocabulary_size,
+            "hidden_size": text.width,
+            "encoder_hidden_size": vision.width,
+            "intermediate_size": text.mlp_width,
+            "num_hidden_layers": text.depth,
+            "num_attention_heads": text.heads,
+            "max_position_embeddings": text.positions,
+            "hidden_act": "gelu",
+            "layer_norm_eps": NORM_EPS,
+            "hidden_dropout_prob": text.dropout,
+            "attention_probs_dropout_prob": text.dropout,
+            "bos_token_id": ids.dec,
+            "eos_token_id": ids.sep,
+            "sep_token_id": ids.sep,
+            "pad_token_id": ids.pad,
+        },
+        "vision_config": {
+            "model_type": "blip_vision_model",
+            "hidden_size": vision.width,
+            "intermediate_size": int(vision.width * vision.mlp_ratio),
+            "num_hidden_layers": vision.depth,
+            "num_attention_heads": vision.heads,
+            "image_size": vision.image_size,
+            "patch_size": vision.patch_size,
+            "hidden_act": "gelu",
+            "layer_norm_eps": vision.norm_eps,
+            "attention_dropout": 0.0,
+        },
+    }
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = config.get(name)
+    if not isinstance(section, Mapping):
+        raise UsageError(f"config.json must have an object {name}, got {section!r}")
+    return section
+
+
+def _require(section: Mapping[str, Any], key: str, wanted: Any, default: Any) -> None:
+    if section.get(key, default) != wanted:
+        raise UsageError(f"config.json: {key} must be {wanted}, got {section[key]!r}")

@@ -1,0 +1,47 @@
+"""From what a person names to the file that holds the weights."""
+
+from pathlib import Path
+
+from blip.errors import UsageError
+from blip.model.checkpoint.contents import CONFIG, WEIGHTS
+from blip.model.checkpoint.released import fetch_huggingface, fetch_original
+
+HUB, ORIGINAL = "hf:", "original:"
+PICKLED = "pytorch_model.bin"
+FILES = (".safetensors", ".pth", ".pt", ".bin")
+
+
+def find_weights(source: str | Path) -> Path:
+    """The file of weights that `source` names.
+
+    That is a folder of a checkpoint (ours or Hugging Face's), a run's folder, a file of weights,
+    `hf:ORG/NAME` or `original:NAME`; the last two are downloaded where the cache does not have
+    them. Raises UsageError where there is none, naming checkpoints that lie below, and BlipError
+    where a download fails.
+    """
+    text = str(source)
+    if text.startswith(HUB):
+        return _in_folder(fetch_huggingface(text.removeprefix(HUB)))
+    if text.startswith(ORIGINAL):
+        return fetch_original(text.removeprefix(ORIGINAL))
+    path = Path(source)
+    if path.is_file():
+        if path.suffix not in FILES:
+            raise UsageError(f"{path} is no file of weights; allowed: {', '.join(FILES)}")
+        return path
+    if not path.exists():
+        raise UsageError(f"no checkpoint at {path}: no such folder or file")
+    return _in_folder(path)
+
+
+def _in_folder(path: Path) -> Path:
+    for folder in (path, path / "checkpoint"):
+        for name in (WEIGHTS, PICKLED):
+            if (folder / name).is_file() and (folder / CONFIG).is_file():
+                return folder / name
+    below = sorted(
+        str(found.parent.parent if found.parent.name == "checkpoint" else found.parent)
+        for found in path.glob(f"**/checkpoint/{WEIGHTS}")
+    )
+    hint = f"; it holds {', '.join(below[:6])}" if below else f" (it has no {WEIGHTS})"
+    raise UsageError(f"{path} is no checkpoint folder{hint}")

@@ -1,0 +1,66 @@
+"""A checkpoint's contents written down in a layout: ours, the original's, Hugging Face's."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from blip.config.strict import to_json
+from blip.files import write_json
+from blip.model.checkpoint.contents import CONFIG, MOMENTUM, OUR_KEY, WEIGHTS, Contents
+from blip.model.checkpoint.huggingface import SpecialIds, to_huggingface, write_sizes
+from blip.model.checkpoint.momentum import momentum_to_original
+from blip.model.checkpoint.original import Kind, names_of, to_original
+
+
+def write_ours(contents: Contents, folder: Path) -> None:
+    """Write weights (float32, as they are named in the model) and sizes into an existing folder."""
+    save_file(_contiguous(contents.tensors), folder / WEIGHTS)
+    if contents.momentum:
+        save_file(_contiguous(contents.momentum), folder / MOMENTUM)
+    write_json(folder / CONFIG, to_json(contents.config))
+
+
+def write_original(contents: Contents, path: Path) -> None:
+    """Write a `.pth` as the original release has it; beside "model" stand the sizes."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        torch.save({"model": original_state(contents), OUR_KEY: to_json(contents.config)}, part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_huggingface(contents: Contents, ids: SpecialIds, folder: Path) -> None:
+    """Write model.safetensors and config.json as transformers reads them, into a folder.
+
+    The temperature of a matcher has no place there. Raises UsageError for a kind of model that
+    transformers has no class for.
+    """
+    write_json(folder / CONFIG, write_sizes(_huggingface_kind(contents), contents.config, ids))
+    state = _contiguous(huggingface_state(contents))
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def original_state(contents: Contents) -> dict[str, Tensor]:
+    """All tensors, momentum encoders and queues too, as the original release names them."""
+    state = to_original(names_of(contents.kind, contents.config), contents.tensors)
+    return state | momentum_to_original(contents.config, contents.momentum)
+
+
+def huggingface_state(contents: Contents) -> dict[str, Tensor]:
+    """The tensors that transformers' class for this kind of model has, as it names them."""
+    return to_huggingface(names_of(_huggingface_kind(contents), contents.config), contents.tensors)
+
+
+def _huggingface_kind(contents: Contents) -> Kind:
+    return "itm" if contents.kind == "retrieval" else contents.kind
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
