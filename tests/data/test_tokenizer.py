@@ -90,8 +90,27 @@ def test_what_is_no_tokenizer_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no tokenizer"):
         Tokenizer.load(tmp_path)
     (tmp_path / "vocab.txt").write_text("a\nb\n")
-    with pytest.raises(UsageError, match=r"the vocabulary has no \[PAD\]"):
+    with pytest.raises(UsageError, match=r"vocab\.txt is no .* the vocabulary has no \[PAD\]"):
         Tokenizer.load(tmp_path / "vocab.txt")
+    with pytest.raises(UsageError, match="no tokenizer at a/b/c: no such file or folder"):
+        Tokenizer.load("hf:a/b/c")
+
+
+def test_a_word_list_is_read_by_the_line(tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "\x85", "\u2028", "two"]
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(words) + "\n", encoding="utf-8")
+    tokenizer = Tokenizer.load(path)
+    assert tokenizer.encode(["one two"], 9).ids.tolist() == [[2, 5, 8, 3]]
+    assert (tokenizer.dec_id, tokenizer.enc_id) == (9, 10)
+
+
+def test_decoded_texts_are_put_together_and_hold_no_special_token() -> None:
+    texts = ["a man ' s hat , isn ' t it ? i ' m ! they ' ve 3 . 5 ' re"]
+    tokenizer = Tokenizer.train(texts, vocabulary_size=100)
+    (row,) = tokenizer.encode(texts, 40).ids.tolist()
+    row[2:2] = [tokenizer.unk_id, tokenizer.mask_id, tokenizer.dec_id, tokenizer.enc_id]
+    assert tokenizer.decode(row) == "a man's hat, isn't it? i'm! they've 3. 5're"
 
 
 def test_captions_are_cleaned_as_published() -> None:

@@ -3,14 +3,16 @@
 import re
 
 _DROPPED = re.compile(r"[.!\"()*#:;~]")
-_BLANKS = re.compile(r"\s+")
+_RUNS = re.compile(r"\s\s+")
 MAX_WORDS = 50
 
 
 def clean_caption(text: str, max_words: int = MAX_WORDS) -> str:
-    """Lower case, `. ! " ( ) * # : ; ~` to blanks, single blanks, at most `max_words` words.
+    """Lower case, `. ! " ( ) * # : ; ~` to blanks, runs of white space to one, `max_words` words.
 
-    This is what the released models were trained on; the result may be empty.
+    This is what the released models were trained on, kept to the letter so that they read the same
+    tokens: a single tab or line break between words stays, and no word ends there. The result may
+    be empty.
     """
-    words = _BLANKS.sub(" ", _DROPPED.sub(" ", text.lower())).strip().split(" ")
-    return " ".join(words[:max_words])
+    text = _RUNS.sub(" ", _DROPPED.sub(" ", text.lower())).strip()
+    return " ".join(text.split(" ")[:max_words])

@@ -17,6 +17,11 @@ PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 DEC, ENC = "[DEC]", "[ENC]"
 FILE = "tokenizer.json"
 
+_TIDY = [(f" {mark}", mark) for mark in ".?!,"]
+_TIDY += [(" ' ", "'")]
+_TIDY += [(f" {ending}", ending) for ending in ("n't", "'m", "'s", "'ve", "'re")]
+"""What is put together in a decoded text, one after the other: the order matters."""
+
 
 class Texts(NamedTuple):
     """Token ids, padded at the right, and which of them are real."""
@@ -39,13 +44,22 @@ class Tokenizer:
     """Texts to ids and back; `[DEC]` and `[ENC]` are the last two ids, in this order."""
 
     def __init__(self, backend: Backend) -> None:
-        """Take over a WordPiece backend; raises UsageError where it lacks a special token."""
-        # One encode call is small; the library's threads would only fight with torch's.
-        backend.no_padding()
-        backend.no_truncation()
+        """Take over a WordPiece backend; raises UsageError where it lacks a special token.
+
+        Padding, truncation and template that others put into a tokenizer.json are dropped: `encode`
+        does these.
+        """
+        model = backend.model
+        if not isinstance(model, models.WordPiece):
+            raise UsageError(f"its model is {type(model).__name__}, not WordPiece")
         missing = [t for t in (PAD, UNK, CLS, SEP, MASK) if backend.token_to_id(t) is None]
         if missing:
             raise UsageError(f"the vocabulary has no {', '.join(missing)}")
+        backend.no_padding()
+        backend.no_truncation()
+        backend.post_processor = None
+        # Blanks are tidied in `decode`: the library looks at one piece at a time.
+        backend.decoder = decoders.WordPiece(model.continuing_subword_prefix, cleanup=False)
         backend.add_special_tokens([PAD, UNK, CLS, SEP, MASK])
         for token in (DEC, ENC):
             if backend.token_to_id(token) is None:
@@ -56,7 +70,7 @@ class Tokenizer:
         self.pad_id, self.unk_id = ids[PAD], ids[UNK]
         self.cls_id, self.sep_id, self.mask_id = ids[CLS], ids[SEP], ids[MASK]
         self.dec_id, self.enc_id = ids[DEC], ids[ENC]
-        self._special = set(ids.values()) - {self.unk_id}
+        self._special = set(ids.values())
 
     @property
     def vocabulary_size(self) -> int:
@@ -65,9 +79,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, source: str | Path) -> "Tokenizer":
-        """Open a vocab.txt, a tokenizer.json, a folder that holds one, or a hub name ("org/name").
+        """Open a vocab.txt, a tokenizer.json, a folder that holds one, or a hub name.
 
-        Raises UsageError where there is none.
+        Hub names are "org/name" or "hf:org/name". A vocab.txt is taken for one of lower-cased text,
+        as that of bert-base-uncased. Raises UsageError where there is none, or no WordPiece.
         """
         path = Path(source)
         if path.is_dir():
@@ -77,21 +92,17 @@ class Tokenizer:
             path = found[0]
         if path.is_file():
             return cls._open(path)
-        return cls._open(_download(str(source)))
+        return cls._open(_download(str(source).removeprefix("hf:")))
 
     @classmethod
     def _open(cls, path: Path) -> "Tokenizer":
         try:
-            if path.suffix == ".json":
-                return cls(Backend.from_file(str(path)))
-            words = path.read_text(encoding="utf-8").splitlines()
-        except UsageError:
-            raise
+            backend = Backend.from_file(str(path)) if path.suffix == ".json" else _from_words(path)
+            return cls(backend)
         # The library raises bare exceptions for a file that it cannot parse.
         except Exception as error:
-            raise UsageError(f"{path} is no tokenizer: {error}") from error
-        model = models.WordPiece({word: i for i, word in enumerate(words)}, unk_token=UNK)
-        return cls(_bert(model, lowercase=True))
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UsageError(f"{path} is no tokenizer: {reason}") from error
 
     @classmethod
     def train(
@@ -148,15 +159,29 @@ class Tokenizer:
         return [self.dec_id, *self.backend.encode(text, add_special_tokens=False).ids]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of some ids, special tokens dropped and pieces joined."""
+        """The text of some ids: special tokens dropped, pieces joined, blanks tidied.
+
+        No blank is left before `. ? ! ,`, around an apostrophe, or before what follows one in
+        English: "a man ' s hat ." becomes "a man's hat.", as the released models' captions do.
+        """
         kept = [int(i) for i in ids if int(i) not in self._special]
-        return self.backend.decode(kept, skip_special_tokens=False)
+        text = self.backend.decode(kept, skip_special_tokens=False)
+        for apart, together in _TIDY:
+            text = text.replace(apart, together)
+        return text
 
 
 def _words(backend: Backend, text: str) -> list[str]:
     """The words of a text as the tokenizer cuts it."""
     normal = backend.normalizer.normalize_str(text)
     return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+def _from_words(path: Path) -> Backend:
+    """A vocab.txt: a token a line, numbered from 0. Only a line feed ends a line."""
+    words = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    model = models.WordPiece({word: i for i, word in enumerate(words)}, unk_token=UNK)
+    return _bert(model, lowercase=True)
 
 
 def _bert(
@@ -167,7 +192,6 @@ def _bert(
         lowercase=lowercase, strip_accents=strip_accents
     )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     return backend
 
 
