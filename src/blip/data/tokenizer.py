@@ -46,8 +46,8 @@ class Tokenizer:
     def __init__(self, backend: Backend) -> None:
         """Take over a WordPiece backend; raises UsageError where it lacks a special token.
 
-        Padding, truncation and template that others put into a tokenizer.json are dropped: `encode`
-        does these.
+        Padding and truncation that others put into a tokenizer.json are dropped, and its template
+        is not used: `encode` does these.
         """
         model = backend.model
         if not isinstance(model, models.WordPiece):
@@ -57,7 +57,6 @@ class Tokenizer:
             raise UsageError(f"the vocabulary has no {', '.join(missing)}")
         backend.no_padding()
         backend.no_truncation()
-        backend.post_processor = None
         # Blanks are tidied in `decode`: the library looks at one piece at a time.
         backend.decoder = decoders.WordPiece(model.continuing_subword_prefix, cleanup=False)
         backend.add_special_tokens([PAD, UNK, CLS, SEP, MASK])
