@@ -94,6 +94,8 @@ def read_sizes(
     sizes = config_from_shapes(kind_of(shapes), shapes, heads)
     return replace(
         sizes,
+        # A captioner has no projection whose shape would tell.
+        projection=config.get("image_text_hidden_size", sizes.projection),
         vision=replace(sizes.vision, norm_eps=vision.get("layer_norm_eps", _DEFAULT_VISION_EPS)),
         text=replace(sizes.text, dropout=float(text.get("hidden_dropout_prob", 0.0))),
     )
