@@ -7,11 +7,7 @@ with commit, machine and date to results.json beside this file.
 """
 
 import argparse
-import datetime
-import os
-import platform
 import statistics
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +16,7 @@ from typing import Any
 from blip.bootstrap import bootstrap
 from blip.files import write_json
 from blip.recipes.bootstrap import scenes_demo
+from blip.reports.origin import origin
 from blip.reports.tables import NAMES
 
 HERE = Path(__file__).parent
@@ -56,9 +53,7 @@ def main() -> int:
             "capfilt": cleaning,
             "stage_seconds": seconds,
             "summaries": {str(seed): run for seed, run in runs.items()},
-            "commit": commit(),
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+            **origin(HERE),
         },
     )
     return 0
@@ -91,14 +86,6 @@ def told(value: dict[str, float]) -> str:
     """Mean and deviation as text."""
     digits = 1 if abs(value["mean"]) > 1.5 or value["deviation"] > 0.2 else 3
     return f"{value['mean']:.{digits}f} +- {value['deviation']:.{digits}f}"
-
-
-def commit() -> str:
-    """The commit that is checked out, marked where files differ from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
-    )
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":
