@@ -117,8 +117,8 @@ def page(run: Path, rows: list[dict[str, Any]], truths: dict[str, Any]) -> Itera
     for key in list(baseline)[:SHOWN]:
         yield f"| {key} | {baseline[key]} | {model[key]} |"
     yield ""
-    yield "CapFilt on web photos: what the web text is, its ITM score and the verdict; the synthetic"
-    yield "text (nucleus sampling), its score and the verdict:"
+    yield "CapFilt on web photos: what the web text is, its ITM score and the verdict; the"
+    yield "synthetic text (nucleus sampling), its score and the verdict:"
     yield ""
     yield "| photo | web text | score | | synthetic text | score | |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
