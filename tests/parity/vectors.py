@@ -2,14 +2,21 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from blip.model.config import ModelConfig, TextConfig, VisionConfig
+from blip.data.tokenizer import Texts, Tokenizer
+from blip.model.checkpoint.assemble import shapes_of
+from blip.model.checkpoint.contents import read_contents
+from blip.model.checkpoint.original import kind_of
+from blip.model.checkpoint.sizes import Heads, config_from_shapes
+from blip.model.config import ModelConfig
 
 FOLDER = Path(os.environ.get("BLIP_SHARED", "../shared")) / "vectors"
 
@@ -17,8 +24,11 @@ needs_vectors = pytest.mark.skipif(
     not FOLDER.is_dir(), reason=f"golden vectors are not at {FOLDER} (set BLIP_SHARED)"
 )
 
-HEADS = 4
+Kind = TypeVar("Kind", bound=nn.Module)
+
+HEADS = Heads(vision=4, text=4)
 """Of every tiny model; the one size that no shape tells."""
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def weights(name: str) -> dict[str, Tensor]:
@@ -36,33 +46,25 @@ def texts() -> dict:
     return json.loads((FOLDER / "texts.json").read_text(encoding="utf-8"))
 
 
+def tokenizer() -> Tokenizer:
+    """That of every tiny model."""
+    return Tokenizer.load(FOLDER / "tiny_vocab.txt")
+
+
+def encoded(sentences: list[str], start: int, max_tokens: int = 40) -> Texts:
+    """Ids as the original code feeds them, with another start token than `[CLS]`."""
+    return tokenizer().encode(sentences, max_tokens).start_with(start)
+
+
 def tiny_config(state: dict[str, Tensor]) -> ModelConfig:
     """The sizes of a tiny model, read from its tensors; without dropout."""
-    width, _, patch, _ = state["visual_encoder.patch_embed.proj.weight"].shape
-    side = round((state["visual_encoder.pos_embed"].shape[1] - 1) ** 0.5)
-    words, text_width = state["text_encoder.embeddings.word_embeddings.weight"].shape
-    intermediate = state["text_encoder.encoder.layer.0.intermediate.dense.weight"]
+    config = config_from_shapes(kind_of(state), shapes_of(state), HEADS)
+    return replace(config, text=replace(config.text, dropout=0.0))
 
-    def depth(prefix: str) -> int:
-        return len({key.split(".")[prefix.count(".")] for key in state if key.startswith(prefix)})
 
-    return ModelConfig(
-        vision=VisionConfig(
-            image_size=side * patch,
-            patch_size=patch,
-            width=width,
-            depth=depth("visual_encoder.blocks."),
-            heads=HEADS,
-            mlp_ratio=state["visual_encoder.blocks.0.mlp.fc1.weight"].shape[0] / width,
-        ),
-        text=TextConfig(
-            vocabulary_size=words,
-            width=text_width,
-            depth=depth("text_encoder.encoder.layer."),
-            heads=HEADS,
-            mlp_width=intermediate.shape[0],
-            positions=state["text_encoder.embeddings.position_embeddings.weight"].shape[0],
-            dropout=0.0,
-        ),
-        projection=state["vision_proj.weight"].shape[0],
-    )
+def tiny_model(name: str, of: type[Kind], image_size: int | None = None) -> Kind:
+    """A tiny model with its golden weights, in evaluation mode."""
+    contents = read_contents(FOLDER / f"{name}.pth", HEADS).at_image_size(image_size)
+    model = contents.model()
+    assert isinstance(model, of)
+    return model
