@@ -1,4 +1,4 @@
-"""Fresh models from a ViT and a BERT: the same states as theirs, and one list of all that is not."""
+"""Fresh models from a ViT and a BERT: the same states as theirs, one list of what does not fit."""
 
 import json
 import os
@@ -298,12 +298,11 @@ def test_every_copy_is_filled_and_the_rest_stays(tmp_path: Path, sharing: Sharin
         if ".cross_attention." in name or not name.startswith(("text.", "language_head."))
     }
     words = theirs.bert.embeddings.word_embeddings.weight
-    for name in [name for name in after if name.endswith(".words.weight")]:
+    copies = [name for name in after if name.endswith(".words.weight")]
+    assert len(copies) == (2 if sharing == "nothing" else 1)
+    for name in copies:
         assert torch.equal(after[name][:-2], words)
-        assert after[name][-2:].std() > 0
-        assert not torch.equal(after[name][-2], after[name][-1])
-    first = next(name for name in after if name.endswith(".words.weight"))
-    assert torch.equal(after[first][-2:], before[first][-2:])
+        assert any(torch.equal(after[name][-2:], before[copy][-2:]) for copy in copies)
     assert torch.equal(after["language_head.bias"][:-2], theirs.cls.predictions.bias)
     assert after["language_head.bias"][-2:].tolist() == [0.0, 0.0]
 

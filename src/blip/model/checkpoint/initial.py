@@ -1,0 +1,241 @@
+"""Where a fresh MED starts from: a ViT in timm's key layout, a BERT (BLIP, section 4.1)."""
+
+import re
+from collections.abc import Mapping
+from math import isqrt
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from blip.config.strict import load_json
+from blip.errors import BlipError, UsageError
+from blip.model.blip import Blip
+from blip.model.checkpoint.assemble import Faults, shapes_of
+from blip.model.checkpoint.contents import CONFIG, read_safetensors
+from blip.model.checkpoint.locate import find_weights
+from blip.model.checkpoint.original import (
+    Layout,
+    Names,
+    from_original,
+    names_of,
+    to_original,
+    unimodal_layout,
+    vision_layout,
+)
+from blip.model.checkpoint.pickled import read_state_dict
+from blip.nn.vision import resize_positions
+
+VISION_LEFT_OUT = ("head.", "pre_logits.")
+"""Beginnings of names that are not taken: ImageNet's classifier, behind the states that we read."""
+
+TEXT_LEFT_OUT = (
+    "bert.embeddings.token_type_embeddings.",
+    "bert.embeddings.position_ids",
+    "bert.pooler.",
+    "cls.seq_relationship.",
+    "cls.predictions.decoder.",
+)
+"""Beginnings of names that are not taken: token types, as in the original, which has none and does
+not make up for the first one, so that states differ from BERT's until it is trained; numbers that
+count from 0; the head that joins two sentences; the output layer, which is tied."""
+
+MOST_FRESH_ROWS = 2
+"""Rows of the vocabulary that BERT does not have: `[DEC]` and `[ENC]`."""
+
+_TIES = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+_HEAD = "language_head."
+_VISION_PLACES = {
+    "width": ("cls_token", 2),
+    "patch_size": ("patch_embed.proj.weight", 3),
+    "mlp width": ("blocks.0.mlp.fc1.weight", 0),
+}
+_TEXT_PLACES = {
+    "width": ("bert.embeddings.word_embeddings.weight", 1),
+    "positions": ("bert.embeddings.position_embeddings.weight", 0),
+    "mlp_width": ("bert.encoder.layer.0.intermediate.dense.weight", 0),
+}
+"""Where a size is told: the tensor and the axis."""
+
+
+def start_vision(model: Blip, source: str | Path) -> str:
+    """Give the image encoder the weights of a ViT; returns a line that says what was done.
+
+    `source` is a `.safetensors`, `.pth` or `.bin` file in timm's key layout, alone or under "model"
+    as DeiT's are, a folder that holds one beside its config.json, or `hf:ORG/NAME`. The position
+    embedding is resized bicubically where the image size differs. `VISION_LEFT_OUT` is not taken.
+
+    Raises UsageError where a size differs from the model's, and BlipError with the list of all
+    tensors that are missing, unknown or of another shape; the model is then as it was.
+    """
+    path = find_weights(source)
+    state = {
+        name: tensor for name, tensor in _read(path).items() if not name.startswith(VISION_LEFT_OUT)
+    }
+    vision = model.config.vision
+    sizes = _sizes(state, _VISION_PLACES, r"blocks\.(\d+)\.")
+    wanted = {
+        "width": vision.width,
+        "patch_size": vision.patch_size,
+        "mlp width": int(vision.width * vision.mlp_ratio),
+        "depth": vision.depth,
+    }
+    _compare_sizes(sizes, wanted, f"vision_weights {path}", "model.vision")
+    resized = ""
+    positions = state.get("pos_embed")
+    if positions is not None and positions.dim() == 3 and positions.shape[1] != vision.tokens:
+        old, new = isqrt(max(positions.shape[1] - 1, 0)), isqrt(vision.tokens - 1)
+        # Another number is a fault that the list will show: DeiT's distilled models have two
+        # tokens more than patches.
+        if old > 0 and old**2 + 1 == positions.shape[1]:
+            state["pos_embed"] = resize_positions(positions.float(), vision.tokens)
+            resized = f", positions resized from {old} x {old} to {new} x {new} patches"
+    _put(model, vision_layout(vision.depth, theirs=""), state, Faults(), str(path))
+    return f"image encoder from {path}{resized}"
+
+
+def start_text(model: Blip, source: str | Path) -> str:
+    """Give the text transformer the weights of a BERT; returns a line that says what was done.
+
+    Embedding, self-attention and feed-forward go to encoder and decoder alike, whichever of them
+    are shared. `[DEC]` and `[ENC]` stay as they were drawn, and so does cross-attention, which BERT
+    does not have. BERT's head for masked words, where the file has it, becomes the language head:
+    the original builds its decoder with that head under BERT's own names, so that loading fills it.
+    `TEXT_LEFT_OUT` is not taken.
+
+    `source` is as for `start_vision`, in Hugging Face's key layout, with or without the prefix
+    `bert.`, with `LayerNorm.weight` and `.bias` or the older `.gamma` and `.beta`.
+
+    Raises UsageError where a size differs from the model's, and BlipError with the list of all
+    tensors that are missing, unknown, of another shape or wrongly tied; the model is then as it
+    was.
+    """
+    path = find_weights(source)
+    state = {_bert_name(name): tensor for name, tensor in _read(path).items()}
+    text = model.config.text
+    sizes = _sizes(state, _TEXT_PLACES, r"bert\.encoder\.layer\.(\d+)\.") | _heads_beside(path)
+    wanted = {
+        "width": text.width,
+        "positions": text.positions,
+        "mlp_width": text.mlp_width,
+        "depth": text.depth,
+        "heads": text.heads,
+    }
+    _compare_sizes(sizes, wanted, f"text_weights {path}", "model.text")
+    faults = Faults()
+    faults.untied += [
+        name
+        for name, same in _TIES.items()
+        if name in state and same in state and not torch.equal(state[name], state[same])
+    ]
+    writes = "causal" in model.config.modes
+    left_out = TEXT_LEFT_OUT if writes else (*TEXT_LEFT_OUT, "cls.")
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(left_out)}
+    head = any(name.startswith("cls.") for name in state)
+    layout = _text_layout(model, head=head)
+    fresh = _add_rows(model, layout, state, f"text_weights {path}")
+    _put(model, layout, state, faults, str(path))
+    stays = ["cross-attention", f"{fresh} rows of the vocabulary"]
+    if writes and not head:
+        stays.append("language head")
+    return f"text transformer from {path}; fresh are {', '.join(stays)}"
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_state_dict(path)
+
+
+def _bert_name(name: str) -> str:
+    """A tensor's name as today's files of a BERT with its heads have it."""
+    if name.startswith(("embeddings.", "encoder.", "pooler.")):
+        name = f"bert.{name}"
+    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+    return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+
+
+def _text_layout(model: Blip, *, head: bool) -> Layout:
+    """Our name to BERT's, for every copy of a part that the model has."""
+    config, ours = model.config, model.state_dict().keys()
+    layout: Layout = {}
+    for mode in config.modes:
+        for name, theirs in unimodal_layout(config.text.depth, mode, theirs="bert").items():
+            copies = (re.sub(r"\.copies\.\w+\.", f".copies.{c}.", name) for c in ("both", mode))
+            layout |= {copy: theirs for copy in copies if copy in ours}
+    if head:
+        layout |= {
+            name: tuple(their.removeprefix("text_decoder.") for their in theirs)
+            for name, theirs in names_of("caption", config).tensors.items()
+            if name.startswith(_HEAD)
+        }
+    return layout
+
+
+def _add_rows(model: Blip, layout: Layout, state: dict[str, Tensor], where: str) -> int:
+    """Put freshly drawn rows behind those of BERT's vocabulary; returns how many.
+
+    The fresh biases of the language head are zeros, as in the original.
+    """
+    words, bias = _TIES.values()
+    size = model.config.text.vocabulary_size
+    if words not in state:
+        return 0
+    rows = state[words].shape[0]
+    if not 0 <= size - rows <= MOST_FRESH_ROWS:
+        raise UsageError(
+            f"{where}: the vocabulary has {rows} tokens, but model.text.vocabulary_size is {size}; "
+            f"allowed: as many, and up to {MOST_FRESH_ROWS} more for [DEC] and [ENC]"
+        )
+    weights = model.state_dict()
+    drawn = {names[0]: weights[ours][rows:] for ours, names in layout.items() if len(names) == 1}
+    for name in (words, bias):
+        if name in state and state[name].shape[0] == rows:
+            state[name] = torch.cat([state[name].float(), drawn[name]])
+    return size - rows
+
+
+def _sizes(
+    state: Mapping[str, Tensor], places: Mapping[str, tuple[str, int]], layers: str
+) -> dict[str, int]:
+    """The sizes that are told by the tensors that are there."""
+    found = {
+        size: state[name].shape[axis]
+        for size, (name, axis) in places.items()
+        if name in state and state[name].dim() > axis
+    }
+    depth = len({match[1] for name in state if (match := re.match(layers, name))})
+    return found | ({"depth": depth} if depth else {})
+
+
+def _heads_beside(weights: Path) -> dict[str, int]:
+    """The number of attention heads, which no shape tells, from config.json where there is one."""
+    path = weights.with_name(CONFIG)
+    sizes = load_json(path) if path.is_file() else None
+    heads = sizes.get("num_attention_heads") if isinstance(sizes, dict) else None
+    return {"heads": heads} if isinstance(heads, int) else {}
+
+
+def _compare_sizes(
+    found: Mapping[str, int], wanted: Mapping[str, int], where: str, part: str
+) -> None:
+    differing = [
+        f"{name} is {found[name]}, but that of {part} is {size}"
+        for name, size in wanted.items()
+        if name in found and found[name] != size
+    ]
+    if differing:
+        raise UsageError(f"{where}: {'; '.join(differing)}")
+
+
+def _put(
+    model: Blip, layout: Layout, state: Mapping[str, Tensor], faults: Faults, where: str
+) -> None:
+    """Load the tensors of `layout`, which must be those of `state`, neither more nor fewer."""
+    expected = to_original(Names(layout), model.state_dict())
+    faults.compare(shapes_of(expected), shapes_of(state))
+    faults.raise_any(where)
+    if not all(tensor.is_floating_point() for tensor in state.values()):
+        raise BlipError(f"{where} holds whole numbers where weights should be")
+    model.load_state_dict(from_original(layout, state), strict=False)
