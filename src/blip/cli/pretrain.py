@@ -7,6 +7,8 @@ TAKES_OVERRIDES = True
 EXAMPLES = """\
 examples:
   blip pretrain base --out runs/base --data.batch_size 64 --train.precision bfloat16
+  blip pretrain base --out runs/mine --vision_weights vit.safetensors --text_weights bert/
+  blip pretrain base --out runs/scratch --vision_weights none --text_weights none
   blip pretrain runs/demo/baseline/config.json --out runs/again
   blip pretrain base --keys
 

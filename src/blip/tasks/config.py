@@ -21,7 +21,20 @@ class PretrainConfig:
     contrastive: ContrastiveConfig = ContrastiveConfig()
     language: LanguageConfig = LanguageConfig()
     init: str | None = None
-    """A checkpoint whose weights to start from; None starts from random ones."""
+    """A checkpoint whose weights to start from; None starts a fresh model."""
+    vision_weights: str | None = None
+    """A ViT in timm's key layout, for the image encoder of a fresh model; None draws it."""
+    text_weights: str | None = None
+    """A BERT in Hugging Face's key layout, for the text transformer of a fresh model."""
+
+    def __post_init__(self) -> None:
+        """Refuse two origins of the same weights."""
+        for name in ("vision_weights", "text_weights"):
+            if self.init is not None and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} is for a fresh model, and init {self.init} is a whole one: "
+                    f"give one of them, got {getattr(self, name)} as well"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,10 @@ from blip.data.loader import Batch
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import load_model
+from blip.log import say
 from blip.model.blip import Blip
+from blip.model.checkpoint.initial import start_text, start_vision
+from blip.model.checkpoint.locate import find_weights
 from blip.objectives.config import LanguageConfig
 from blip.objectives.matching import DrawNegatives, draw_negatives
 from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast_and_match
@@ -75,7 +78,8 @@ class PretrainStep(nn.Module):
 def train(config: PretrainConfig, out: Path) -> Path:
     """Pre-train into the run folder `out` (resumed where it was cut); returns `out`.
 
-    Raises UsageError where tokenizer, model and initial checkpoint do not fit together.
+    Raises UsageError where tokenizer, model and initial weights do not fit together, and BlipError
+    where those are torn or foreign.
     """
     tokenizer = Tokenizer.load(config.tokenizer)
     prepare_folder(config, out, config.train.seed)
@@ -93,8 +97,34 @@ def _start(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
             f"but the tokenizer {config.tokenizer} has {tokenizer.vocabulary_size} tokens"
         )
     if config.init is None:
-        return Blip(config.model)
+        return _fresh(config, tokenizer)
     loaded = load_model(config.init)
     if loaded.config != config.model:
         raise UsageError(f"init: {config.init} holds a model of another shape than model says")
     return loaded.model
+
+
+def _fresh(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
+    """A new model, with a ViT's and a BERT's weights where they are given (section 4.1)."""
+    model = Blip(config.model)
+    if config.vision_weights is not None:
+        say(start_vision(model, config.vision_weights))
+    if config.text_weights is not None:
+        weights = find_weights(config.text_weights)
+        _check_words(tokenizer, weights, config.tokenizer)
+        say(start_text(model, weights))
+    return model
+
+
+def _check_words(tokenizer: Tokenizer, weights: Path, named: str) -> None:
+    """Refuse a BERT of another vocabulary: no shape would tell that every word means another."""
+    beside = [weights.with_name(name) for name in ("tokenizer.json", "vocab.txt")]
+    for path in [path for path in beside if path.is_file()][:1]:
+        ours = tokenizer.backend.get_vocab(with_added_tokens=True)
+        theirs = Tokenizer.load(path).backend.get_vocab(with_added_tokens=True)
+        if ours != theirs:
+            odd = min(token for token, number in {*ours.items()} ^ {*theirs.items()})
+            raise UsageError(
+                f"text_weights were trained with the tokens of {path}, which are not those of the "
+                f"tokenizer {named}: they differ in {odd!r}"
+            )
