@@ -16,6 +16,7 @@ from blip.inference.checkpoint import load_model
 from blip.inference.pixels import Picture, to_pixels
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
+from blip.nn.linear import pack_weights
 from blip.nn.memory import ImageMemory
 
 
@@ -24,6 +25,7 @@ class Captioner:
 
     def __init__(self, model: Blip, tokenizer: Tokenizer) -> None:
         self.model = model.eval()
+        pack_weights(self.model)
         self.tokenizer = tokenizer
 
     @classmethod

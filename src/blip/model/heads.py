@@ -2,9 +2,9 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear
 
 from blip.nn.initialisation import draw_weights, initial_spread
+from blip.nn.linear import Linear, PackedWeight, tied_linear
 from blip.nn.text import NORM_EPS
 
 
@@ -13,13 +13,19 @@ class LanguageHead(nn.Module):
 
     def __init__(self, width: int, vocabulary_size: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, width)
+        self.dense = Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.bias = nn.Parameter(Tensor(vocabulary_size).zero_())
+        self.packed: PackedWeight | None = None
         draw_weights(self, initial_spread(width))
+
+    def pack(self) -> None:
+        """Keep a packed copy of the words from the next inference on; see `pack_weights`."""
+        self.packed = self.packed or PackedWeight()
 
     def forward(
         self, states: Float[Tensor, "*rows width"], words: Float[Tensor, "vocabulary width"]
     ) -> Float[Tensor, "*rows vocabulary"]:
         """Logits of the next token; `words` is the decoder's word embedding, which is tied."""
-        return linear(self.norm(gelu(self.dense(states))), words, self.bias)
+        states = self.norm(self.dense.then_gelu(states))
+        return tied_linear(states, words, self.bias, self.packed)

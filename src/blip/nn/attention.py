@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
+from blip.nn.linear import Linear
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttentionSizes:
@@ -70,8 +72,8 @@ class SelfAttention(nn.Module):
     def __init__(self, sizes: AttentionSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.query_key_value = nn.Linear(sizes.width, 3 * sizes.width)
-        self.output = nn.Linear(sizes.width, sizes.width)
+        self.query_key_value = Linear(sizes.width, 3 * sizes.width)
+        self.output = Linear(sizes.width, sizes.width)
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
     def project(

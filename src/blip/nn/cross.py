@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from blip.nn.attention import AttentionSizes, join_heads, split_heads
+from blip.nn.linear import Linear
 from blip.nn.memory import LayerMemory
 
 
@@ -19,9 +20,9 @@ class CrossRead(nn.Module):
     def __init__(self, sizes: AttentionSizes, *, memory_width: int) -> None:
         super().__init__()
         self.sizes = sizes
-        self.query = nn.Linear(sizes.width, sizes.width)
-        self.key_value = nn.Linear(memory_width, 2 * sizes.width)
-        self.output = nn.Linear(sizes.width, sizes.width)
+        self.query = Linear(sizes.width, sizes.width)
+        self.key_value = Linear(memory_width, 2 * sizes.width)
+        self.output = Linear(sizes.width, sizes.width)
 
     def remember(
         self, states: Float[Tensor, "memories tokens memory_width"]
@@ -82,7 +83,7 @@ class PairCrossAttention(nn.Module):
         self.dropout = sizes.dropout
         self.left = CrossRead(sizes, memory_width=memory_width)
         self.right = CrossRead(sizes, memory_width=memory_width)
-        self.merge = nn.Linear(2 * sizes.width, sizes.width) if merge else None
+        self.merge = Linear(2 * sizes.width, sizes.width) if merge else None
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
     def forward(

@@ -6,11 +6,12 @@ from typing import Any, Literal, cast
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import dropout, gelu
+from torch.nn.functional import dropout
 
 from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
 from blip.nn.cross import CrossAttention, CrossRead, PairCrossAttention
 from blip.nn.initialisation import draw_weights, initial_spread
+from blip.nn.linear import Linear
 from blip.nn.memory import ImageMemory, PairMemory
 from blip.nn.mode import BOTH_MODES, Mode
 from blip.nn.per_mode import PerMode
@@ -24,15 +25,15 @@ class FeedForward(nn.Module):
     def __init__(self, sizes: AttentionSizes, mlp_width: int) -> None:
         super().__init__()
         self.dropout = sizes.dropout
-        self.input = nn.Linear(sizes.width, mlp_width)
-        self.output = nn.Linear(mlp_width, sizes.width)
+        self.input = Linear(sizes.width, mlp_width)
+        self.output = Linear(mlp_width, sizes.width)
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
     def forward(
         self, hidden: Float[Tensor, "batch length width"]
     ) -> Float[Tensor, "batch length width"]:
         """One feed-forward pass."""
-        update = self.output(gelu(self.input(hidden)))
+        update = self.output(self.input.then_gelu(hidden))
         return self.norm(hidden + dropout(update, self.dropout, self.training))
 
 

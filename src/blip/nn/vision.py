@@ -3,10 +3,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu, interpolate, scaled_dot_product_attention
+from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from blip.nn.attention import join_heads, split_heads
 from blip.nn.initialisation import draw_weights, initial_spread
+from blip.nn.linear import Linear
 
 
 class DropPath(nn.Module):
@@ -35,11 +36,11 @@ class VisionLayer(nn.Module):
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width, eps=norm_eps)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.attention_output = nn.Linear(width, width)
+        self.query_key_value = Linear(width, 3 * width)
+        self.attention_output = Linear(width, width)
         self.mlp_norm = nn.LayerNorm(width, eps=norm_eps)
-        self.mlp_input = nn.Linear(width, mlp_width)
-        self.mlp_output = nn.Linear(mlp_width, width)
+        self.mlp_input = Linear(width, mlp_width)
+        self.mlp_output = Linear(mlp_width, width)
         self.drop_path = DropPath(drop_path)
 
     def forward(
@@ -50,7 +51,7 @@ class VisionLayer(nn.Module):
         query, key, value = (split_heads(part, self.heads) for part in projected.chunk(3, dim=-1))
         attended = join_heads(scaled_dot_product_attention(query, key, value))
         hidden = hidden + self.drop_path(self.attention_output(attended))
-        update = self.mlp_output(gelu(self.mlp_input(self.mlp_norm(hidden))))
+        update = self.mlp_output(self.mlp_input.then_gelu(self.mlp_norm(hidden)))
         return hidden + self.drop_path(update)
 
 

@@ -1,0 +1,116 @@
+"""Linear layers whose weights are laid out once, as the CPU reads them fastest, for inference."""
+
+import weakref
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu, linear
+
+# torch has public names for these operators only under its compiler.
+_ONEDNN: Any = torch.ops.mkldnn
+
+LEAST_PACKED = 2**18
+"""Elements of a weight below which a call of oneDNN costs more than its layout gains."""
+
+
+class PackedWeight:
+    """One weight in oneDNN's blocked layout; made when it is first asked for.
+
+    It follows its weight: after an optimiser's step, loaded tensors or a move, it is made anew.
+    Writing through `weight.data` cannot be noticed. A copy or a pickle of it starts empty.
+    """
+
+    def __init__(self) -> None:
+        self._packed: Tensor | None = None
+        self._weight: weakref.ref[Tensor] | None = None
+        self._state: tuple[Any, ...] = ()
+
+    def of(self, weight: Tensor) -> Tensor | None:
+        """The packed `weight`; None where it must be read as it is.
+
+        That is where gradients may be asked for, under autocast or the compiler, and for weights
+        that are small, or not on an x86 CPU in a type that oneDNN multiplies there.
+        """
+        if torch.is_grad_enabled() or not weight.is_cpu or weight.numel() < LEAST_PACKED:
+            return None
+        if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+            return None
+        # Weights made in inference mode do not count their changes.
+        if weight.is_inference() or not _onednn_multiplies(weight.dtype):
+            return None
+        state = (weight.data_ptr(), weight.dtype, weight._version)
+        same = self._weight is not None and self._weight() is weight and self._state == state
+        if self._packed is None or not same:
+            self._packed = _ONEDNN._reorder_linear_weight(weight.detach())
+            self._weight, self._state = weakref.ref(weight), state
+        return self._packed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (PackedWeight, ())
+
+
+def _onednn_multiplies(dtype: torch.dtype) -> bool:
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        return False
+    if not torch.backends.mkldnn.is_available():
+        return False
+    if dtype == torch.bfloat16:
+        return bool(_ONEDNN._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` that may keep a packed copy of its weight for inference; see `pack_weights`."""
+
+    packed: PackedWeight | None = None
+
+    def pack(self) -> None:
+        """Keep a packed copy from the next inference on."""
+        self.packed = self.packed or PackedWeight()
+
+    def forward(self, input: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
+        """Multiply by the weight and add the bias."""
+        return tied_linear(input, self.weight, self.bias, self.packed)
+
+    def then_gelu(self, input: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
+        """`gelu(self(input))`, exact GELU; one pass over the result where the weight is packed."""
+        weight = None if self.packed is None else self.packed.of(self.weight)
+        if weight is None:
+            return gelu(linear(input, self.weight, self.bias))
+        return _ONEDNN._linear_pointwise(input, weight, self.bias, "gelu", [], "none")
+
+
+def tied_linear(
+    input: Float[Tensor, "*rows inputs"],
+    weight: Float[Tensor, "outputs inputs"],
+    bias: Float[Tensor, " outputs"] | None,
+    packed: PackedWeight | None,
+) -> Float[Tensor, "*rows outputs"]:
+    """A linear layer whose weight belongs to another module."""
+    blocked = None if packed is None else packed.of(weight)
+    if blocked is None:
+        return linear(input, weight, bias)
+    return _ONEDNN._linear_pointwise(input, blocked, bias, "none", [], "")
+
+
+@runtime_checkable
+class Packable(Protocol):
+    """A module that may keep a packed copy of its weight."""
+
+    def pack(self) -> None:
+        """Keep a packed copy from the next inference on."""
+        ...
+
+
+def pack_weights(model: nn.Module) -> None:
+    """Let the linear layers of `model` keep packed copies of their weights for inference.
+
+    Matrix products are then faster on a CPU, those of few rows by far. Results differ by rounding
+    alone; training, checkpoints and other devices are as before. Memory: each large weight
+    that inference reads is held a second time.
+    """
+    for module in model.modules():
+        if isinstance(module, Packable):
+            module.pack()
