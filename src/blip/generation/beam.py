@@ -1,34 +1,50 @@
 """Beam search: the likeliest texts found by always keeping the best few beginnings."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.generation.config import SearchConfig
-from blip.generation.decoder import Decoder, adjusted
+from blip.generation.decoder import Decoder, adjusted, refuse_nan
 
 
 @dataclass(slots=True)
 class _Pool:
     """The best finished texts of one image."""
 
-    room: int
-    length_penalty: float
+    config: SearchConfig
+    longest: int
+    """New tokens that a text can have."""
     texts: list[tuple[float, list[int]]] = field(default_factory=list)
 
     def add(self, ids: list[int], log_probability: float, length: int) -> None:
-        score = log_probability / length**self.length_penalty
-        self.texts.append((score, ids))
+        self.texts.append((self.score(log_probability, length), ids))
         self.texts.sort(key=lambda text: -text[0])
-        del self.texts[self.room :]
+        del self.texts[self.config.beams :]
+
+    def score(self, log_probability: float, length: int) -> float:
+        return log_probability / length**self.config.length_penalty
 
     def closed_to(self, log_probability: float, length: int) -> bool:
-        """Whether it is full and no text that goes on from here can enter it."""
-        if len(self.texts) < self.room:
+        """Whether it is full, and no beginning gets in, the best of which has come so far."""
+        if len(self.texts) < self.config.beams:
             return False
-        return self.texts[-1][0] >= log_probability / length**self.length_penalty
+        if self.config.early_stopping is True:
+            return True
+        if self.config.early_stopping == "never" and self.config.length_penalty > 0:
+            length = self.longest
+        return self.texts[-1][0] >= self.score(log_probability, length)
+
+
+class _Candidate(NamedTuple):
+    """A beginning with one more token: of which row, how likely as a whole."""
+
+    row: int
+    token: int
+    log_probability: float
 
 
 def beam_search(
@@ -36,107 +52,96 @@ def beam_search(
 ) -> list[list[int]]:
     """The ids of each image's best text behind the prompt, without the end token.
 
-    The decoder must hold `config.beams` rows for each image, in the order of the images. A text's
-    score is the sum of its log-probabilities over (its tokens, end token included, prompt not) to
-    the power of `length_penalty`. An image is done when no beginning can beat the pool; it leaves.
+    The decoder must hold `config.beams` rows for each image, in the order of the images. At each
+    step the best `beams` candidates of an image end in its pool, if they end, and the best `beams`
+    that do not end go on; at `max_length` all of the best `beams` end. An image whose pool is
+    closed (`SearchConfig.early_stopping`) leaves the batch.
+
+    Raises ValueError where the model gives logits that are not numbers.
     """
-    images, beams = len(prompt), config.beams
-    if images == 0 or prompt.shape[1] >= config.max_length:
+    images, start = prompt.shape
+    if images == 0 or start >= config.max_length:
         return [[] for _ in range(images)]
-    pools = [_Pool(beams, config.length_penalty) for _ in range(images)]
-    device, start = prompt.device, prompt.shape[1]
-    so_far = prompt.repeat_interleave(beams, dim=0)
+    pools = [_Pool(config, config.max_length - start) for _ in range(images)]
+    going = pools
+    so_far = new = prompt.repeat_interleave(config.beams, dim=0)
     # At first all beams of an image are the same: only one of them may bear candidates.
-    scores = torch.full((images, beams), -torch.inf, device=device)
+    scores = torch.full((images, config.beams), -torch.inf, device=prompt.device)
     scores[:, 0] = 0.0
-    going = list(range(images))
-    new = so_far
     while True:
-        log_probabilities = adjusted(
-            decoder(new).float().log_softmax(dim=1),
-            so_far,
-            eos_id=eos_id,
-            min_length=config.min_length,
-            repetition_penalty=config.repetition_penalty,
-        )
-        length = so_far.shape[1] + 1 - start
-        totals = scores[:, :, None] + log_probabilities.view(len(going), beams, -1)
-        step = _choose(totals, so_far, start, pools, going, eos_id)
-        last = so_far.shape[1] + 1 >= config.max_length
-        open_images = [
-            place
-            for place, image in enumerate(going)
-            if not pools[image].closed_to(float(step.scores[place, 0]), length)
-        ]
-        if last or not open_images:
-            if last:
-                _keep_unfinished(step, so_far, start, pools, going, open_images, length)
+        found = _candidates(_totals(decoder(new), so_far, scores, eos_id, config), config.beams)
+        last = so_far.shape[1] + 1 == config.max_length
+        begun = so_far[:, start:].tolist()
+        still: list[_Pool] = []
+        running: list[_Candidate] = []
+        for pool, candidates in zip(going, found, strict=True):
+            go_on = _settle(pool, candidates, begun, eos_id, last=last)
+            if go_on:
+                still.append(pool)
+                running += go_on
+        if not still:
             return [pool.texts[0][1] for pool in pools]
-        chosen = torch.tensor(open_images, device=device)
-        source = (step.rows + _first_rows(len(going), beams, device))[chosen].flatten()
-        decoder.reorder(source)
-        new = step.tokens[chosen].flatten()[:, None]
-        so_far = torch.cat([so_far[source], new], dim=1)
-        scores = step.scores[chosen]
-        going = [going[place] for place in open_images]
+        going = still
+        rows = torch.tensor([c.row for c in running], device=prompt.device)
+        new = torch.tensor([[c.token] for c in running], device=prompt.device)
+        scores = torch.tensor([c.log_probability for c in running], device=prompt.device)
+        scores = scores.view(len(going), config.beams)
+        so_far = torch.cat([so_far[rows], new], dim=1)
+        decoder.reorder(rows)
 
 
-def _first_rows(images: int, beams: int, device: torch.device) -> Int[Tensor, "images 1"]:
-    """The first row of each image."""
-    return torch.arange(images, device=device)[:, None] * beams
-
-
-@dataclass(slots=True)
-class _Step:
-    """The beginnings that go on: from which beam, by which token, with which score."""
-
-    rows: Int[Tensor, "images beams"]
-    tokens: Int[Tensor, "images beams"]
-    scores: Float[Tensor, "images beams"]
-
-
-def _choose(
-    totals: Float[Tensor, "images beams vocabulary"],
+def _totals(
+    logits: Float[Tensor, "rows vocabulary"],
     so_far: Int[Tensor, "rows length"],
-    start: int,
-    pools: list[_Pool],
-    going: list[int],
+    scores: Float[Tensor, "images beams"],
     eos_id: int,
-) -> _Step:
-    """Put ended texts into the pools; the best that have not ended go on."""
-    _, beams, vocabulary = totals.shape
-    # Twice as many as beams, so that enough are left when up to `beams` of them end here.
+    config: SearchConfig,
+) -> Float[Tensor, "images beams vocabulary"]:
+    """Log-probability of every beginning with every token; penalties change it, as elsewhere."""
+    log_probabilities = adjusted(
+        logits.float().log_softmax(dim=1),
+        so_far,
+        eos_id=eos_id,
+        min_length=config.min_length,
+        repetition_penalty=config.repetition_penalty,
+    )
+    return log_probabilities.view(*scores.shape, -1) + scores[:, :, None]
+
+
+def _candidates(
+    totals: Float[Tensor, "images beams vocabulary"], beams: int
+) -> list[list[_Candidate]]:
+    """The best of each image, best first: enough that `beams` are left when as many end."""
+    vocabulary = totals.shape[2]
     best, places = totals.flatten(1).topk(min(2 * beams, beams * vocabulary), dim=1)
-    rows, tokens = places // vocabulary, places % vocabulary
-    ended = tokens == eos_id
-    length = so_far.shape[1] + 1 - start
-    for place, rank in ended[:, :beams].nonzero().tolist():
-        score = float(best[place, rank])
-        if score > -torch.inf:
-            row = place * beams + int(rows[place, rank])
-            pools[going[place]].add(so_far[row, start:].tolist(), score, length)
-    # Ended candidates sort behind all others; among those the order by score stays.
-    order = ended.long().sort(dim=1, stable=True).indices[:, :beams]
-    going_on = best.masked_fill(ended, -torch.inf).gather(1, order)
-    return _Step(rows.gather(1, order), tokens.gather(1, order), going_on)
+    refuse_nan(best)
+    return [
+        [
+            _Candidate(image * beams + place // vocabulary, place % vocabulary, score)
+            for place, score in zip(*row, strict=True)
+        ]
+        for image, row in enumerate(zip(places.tolist(), best.tolist(), strict=True))
+    ]
 
 
-def _keep_unfinished(
-    step: _Step,
-    so_far: Int[Tensor, "rows length"],
-    start: int,
-    pools: list[_Pool],
-    going: list[int],
-    open_images: list[int],
-    length: int,
-) -> None:
-    """At the greatest length, beginnings that have not ended count as texts, too."""
-    beams = step.rows.shape[1]
-    for place in open_images:
-        for beam in range(beams):
-            score = float(step.scores[place, beam])
-            if score == -torch.inf:
-                continue
-            row = place * beams + int(step.rows[place, beam])
-            ids = [*so_far[row, start:].tolist(), int(step.tokens[place, beam])]
-            pools[going[place]].add(ids, score, length)
+def _settle(
+    pool: _Pool,
+    candidates: list[_Candidate],
+    begun: list[list[int]],
+    eos_id: int,
+    *,
+    last: bool,
+) -> list[_Candidate]:
+    """Put texts that end into the pool; those of the others that go on, none when it is closed.
+
+    `begun` holds the new tokens of each row so far.
+    """
+    beams = pool.config.beams
+    length = len(begun[0]) + 1
+    for row, token, log_probability in candidates[:beams]:
+        if (last or token == eos_id) and log_probability > -torch.inf:
+            ids = begun[row] if token == eos_id else [*begun[row], token]
+            pool.add(ids, log_probability, length)
+    going_on = [candidate for candidate in candidates if candidate.token != eos_id][:beams]
+    assert len(going_on) == beams, "a vocabulary has more than the end token"
+    return [] if last or pool.closed_to(going_on[0].log_probability, length) else going_on

@@ -12,7 +12,12 @@ class SearchConfig:
     beams: int = 3
     """Beam search: hypotheses kept."""
     length_penalty: float = 1.0
-    """Beam search: a sum of log-probabilities is divided by its length to this power."""
+    """Beam search: a sum of log-probabilities is divided by the number of new tokens (the end token
+    is one of them, the prompt is not) to this power; negative ones favour short texts."""
+    early_stopping: bool | Literal["never"] = False
+    """Beam search: an image is done once `beams` texts have ended (true), once no beginning, ended
+    as it is, would beat the worst of them (false: as released), or once none can even if it grew to
+    `max_length` at no cost (never)."""
     top_p: float = 0.9
     """Nucleus: mass of the likeliest tokens that are drawn from (BLIP's CapFilt: 0.9)."""
     temperature: float = 1.0

@@ -28,13 +28,8 @@ def adjusted(
     min_length: int,
     repetition_penalty: float,
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Logits in float32 with repeated tokens made less likely and too early an end forbidden.
-
-    Raises ValueError where the model gave a logit that is not a number.
-    """
+    """Logits in float32 with repeated tokens made less likely and too early an end forbidden."""
     logits = logits.float()
-    if bool(logits.isnan().any()):
-        raise ValueError("the model gave logits that are not numbers; its weights are broken")
     if repetition_penalty != 1.0:
         seen = logits.gather(1, so_far)
         fined = torch.where(seen < 0, seen * repetition_penalty, seen / repetition_penalty)
@@ -43,3 +38,13 @@ def adjusted(
         logits = logits.clone()
         logits[:, eos_id] = -torch.inf
     return logits
+
+
+def refuse_nan(greatest: Tensor) -> None:
+    """Raise ValueError where one of the greatest values of some rows is not a number.
+
+    Maxima, sums and top values of a row with a NaN are NaN: to look at them costs next to nothing,
+    to look through the whole vocabulary at each step does not.
+    """
+    if bool(greatest.isnan().any()):
+        raise ValueError("the model gave logits that are not numbers; its weights are broken")

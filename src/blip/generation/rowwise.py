@@ -25,10 +25,11 @@ def extend_rows(
     Returns the ids of each row behind the prompt, without the end token.
     """
     texts: list[list[int]] = [[] for _ in range(len(prompt))]
+    going = list(texts)
     rows = torch.arange(len(prompt), device=prompt.device)
     so_far = new = prompt
     step = 0
-    while len(rows) and so_far.shape[1] < config.max_length:
+    while going and so_far.shape[1] < config.max_length:
         logits: Float[Tensor, "rows vocabulary"] = adjusted(
             decoder(new),
             so_far,
@@ -38,14 +39,17 @@ def extend_rows(
         )
         tokens = pick(logits, rows, step)
         step += 1
-        going = tokens != eos_id
-        kept = going.nonzero().squeeze(1)
-        if len(kept) < len(rows):
-            rows, tokens, so_far = rows[kept], tokens[kept], so_far[kept]
-            if len(kept):
-                decoder.reorder(kept)
-        for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
-            texts[row].append(token)
+        # The one time in a step that the tokens are waited for.
+        picked = tokens.tolist()
+        kept = [place for place, token in enumerate(picked) if token != eos_id]
+        for place in kept:
+            going[place].append(picked[place])
+        if len(kept) < len(going):
+            going = [going[place] for place in kept]
+            index = torch.tensor(kept, dtype=torch.int64, device=prompt.device)
+            rows, tokens, so_far = rows[index], tokens[index], so_far[index]
+            if kept:
+                decoder.reorder(index)
         new = tokens[:, None]
         so_far = torch.cat([so_far, new], dim=1)
     return texts

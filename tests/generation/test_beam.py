@@ -1,0 +1,86 @@
+"""Beam search against brute force; what more beams and a later end may change."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blip.generation.beam import beam_search
+from blip.generation.config import SearchConfig
+from tests.generation.chains import ChainDecoder, logits_after
+
+EOS = 0
+VOCABULARY = 5
+
+
+def score(ids: list[int], prompt: list[int], decoder: ChainDecoder, *, ended: bool) -> float:
+    total, text = 0.0, list(prompt)
+    for token in [*ids, *([EOS] if ended else [])]:
+        total += float(logits_after(text, decoder).log_softmax(0)[token])
+        text.append(token)
+    return total
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
+def test_a_wide_beam_finds_the_best_text_of_all(length_penalty: float) -> None:
+    config = SearchConfig(beams=300, min_length=2, max_length=5, length_penalty=length_penalty)
+    decoder = ChainDecoder(300, VOCABULARY, seed=3)
+    (found,) = beam_search(decoder, torch.tensor([[2]]), EOS, config)
+    table = ChainDecoder(1, VOCABULARY, seed=3)
+    candidates = []
+    for length in range(1, 5):
+        for ids in itertools.product(range(1, VOCABULARY), repeat=length):
+            tokens = length + (length < 4)
+            total = score(list(ids), [2], table, ended=length < 4)
+            candidates.append((total / tokens**length_penalty, list(ids)))
+    assert found == max(candidates)[1]
+
+
+def test_more_beams_never_find_less() -> None:
+    table = ChainDecoder(1, VOCABULARY, seed=5)
+    best = -np.inf
+    for beams in (1, 2, 4, 64):
+        config = SearchConfig(beams=beams, min_length=2, max_length=6, length_penalty=0.0)
+        decoder = ChainDecoder(beams, VOCABULARY, seed=5)
+        (ids,) = beam_search(decoder, torch.tensor([[1]]), EOS, config)
+        found = score(ids, [1], table, ended=len(ids) < 5)
+        assert found >= best - 1e-5
+        best = max(best, found)
+
+
+@given(seed=st.integers(0, 200), penalty=st.sampled_from([0.5, 1.0, 2.0]), least=st.integers(0, 4))
+def test_who_stops_later_finds_no_less(seed: int, penalty: float, least: int) -> None:
+    table = ChainDecoder(1, VOCABULARY, seed=seed)
+    found = []
+    for early_stopping in (True, False, "never"):
+        config = SearchConfig(
+            beams=2,
+            min_length=least,
+            max_length=7,
+            length_penalty=penalty,
+            early_stopping=early_stopping,
+        )
+        decoder = ChainDecoder(2, VOCABULARY, seed=seed)
+        (ids,) = beam_search(decoder, torch.tensor([[1]]), EOS, config)
+        ended = len(ids) < 6
+        total = score(ids, [1], table, ended=ended)
+        found.append((total / (len(ids) + ended) ** penalty, len(decoder.texts[0])))
+    scores, steps = zip(*found, strict=True)
+    assert scores[0] <= scores[1] + 1e-5
+    assert scores[1] <= scores[2] + 1e-5
+    assert list(steps) == sorted(steps)
+
+
+def test_each_rule_of_stopping_stops_somewhere_else() -> None:
+    steps = set()
+    for early_stopping in (True, False, "never"):
+        config = SearchConfig(
+            beams=2, min_length=0, max_length=30, length_penalty=1.5, early_stopping=early_stopping
+        )
+        decoder = ChainDecoder(2, VOCABULARY, seed=4)
+        beam_search(decoder, torch.tensor([[1]]), EOS, config)
+        steps.add(len(decoder.texts[0]))
+    assert len(steps) == 3
