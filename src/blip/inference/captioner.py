@@ -80,7 +80,7 @@ class Captioner:
     ) -> list[list[str]]:
         size, device = self.model.config.vision.image_size, self.model.device
         states = self.model.encode_image(to_pixels(images, size, device))
-        memory = self.model.project_image(states, "causal")
+        memory = self.model.project_image(states, "causal").for_decoding()
         prompt_ids = self.tokenizer.encode_prompt(search.prompt)
         prompt = torch.tensor([prompt_ids], device=device)
         found = iter(self._search(memory, prompt, count, search, [s for row in seeds for s in row]))

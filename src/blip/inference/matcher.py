@@ -12,6 +12,7 @@ from blip.data.tokenizer import Texts, Tokenizer
 from blip.inference.checkpoint import load_model
 from blip.inference.pixels import Picture, to_pixels
 from blip.model.blip import Blip
+from blip.nn.linear import pack_weights
 
 
 class Scores(NamedTuple):
@@ -28,6 +29,7 @@ class Matcher:
 
     def __init__(self, model: Blip, tokenizer: Tokenizer, max_tokens: int = 35) -> None:
         self.model = model.eval()
+        pack_weights(self.model)
         self.tokenizer = tokenizer
         self.max_tokens = min(max_tokens, model.config.text.positions)
 

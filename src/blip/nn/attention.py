@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
+from blip.nn.end_to_end import EndToEnd
 from blip.nn.linear import Linear
 
 
@@ -84,17 +85,20 @@ class SelfAttention(nn.Module):
         Float[Tensor, "batch heads length head_width"],
     ]:
         """Queries, keys and values."""
-        query, key, value = self.query_key_value(hidden).chunk(3, dim=-1)
+        return self._heads(self.query_key_value(hidden))
+
+    def _heads(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = projected.chunk(3, dim=-1)
         heads = self.sizes.heads
         return split_heads(query, heads), split_heads(key, heads), split_heads(value, heads)
 
     def finish(
         self,
         hidden: Float[Tensor, "batch length width"],
-        attended: Float[Tensor, "batch heads length head_width"],
+        attended: Float[Tensor, "batch length width"],
     ) -> Float[Tensor, "batch length width"]:
         """Output projection, residual, norm."""
-        update = dropout(self.output(join_heads(attended)), self.sizes.dropout, self.training)
+        update = dropout(self.output(attended), self.sizes.dropout, self.training)
         return self.norm(hidden + update)
 
     def forward(
@@ -114,7 +118,17 @@ class SelfAttention(nn.Module):
             dropout_p=self.sizes.dropout if self.training else 0.0,
             is_causal=causal,
         )
-        return self.finish(hidden, attended)
+        return self.finish(hidden, join_heads(attended))
+
+    def read_end_to_end(
+        self, hidden: Float[Tensor, "rows tokens width"], texts: EndToEnd
+    ) -> Float[Tensor, "rows tokens width"]:
+        """`forward` (not causal) for texts laid end to end; each sees itself alone."""
+        query, key, value = self._heads(texts.pad(self.query_key_value(hidden)))
+        attended = scaled_dot_product_attention(
+            query, key, value, attn_mask=texts.visible[:, None, None, :]
+        )
+        return self.finish(hidden, texts.lay(join_heads(attended)))
 
     def first_states(
         self,
@@ -135,7 +149,7 @@ class SelfAttention(nn.Module):
             attn_mask=visible,
             dropout_p=self.sizes.dropout if self.training else 0.0,
         )
-        return self.finish(first, attended)
+        return self.finish(first, join_heads(attended))
 
     def continue_text(
         self, hidden: Float[Tensor, "rows new width"], past: PastTexts, layer: int
@@ -151,4 +165,4 @@ class SelfAttention(nn.Module):
             attended = scaled_dot_product_attention(
                 query, key, value, attn_mask=ones.tril(total - new)
             )
-        return self.finish(hidden, attended)
+        return self.finish(hidden, join_heads(attended))

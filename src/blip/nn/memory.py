@@ -37,6 +37,14 @@ class ImageMemory:
         mask = None if self.visible is None else self.visible[:, None, None, :]
         return LayerMemory(self.keys[index], self.values[index], mask)
 
+    def for_decoding(self) -> "ImageMemory":
+        """The same, each head's keys and values in one piece: to be read at every step."""
+        return ImageMemory(
+            tuple(key.contiguous() for key in self.keys),
+            tuple(value.contiguous() for value in self.values),
+            self.visible,
+        )
+
     def select(self, index: Int[Tensor, " selected"]) -> "ImageMemory":
         """The memories of the images `index`, in that order; an image may come more than once."""
         return ImageMemory(

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, cast
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
 from blip.nn.cross import CrossAttention, CrossRead, PairCrossAttention
+from blip.nn.end_to_end import lay_end_to_end
 from blip.nn.initialisation import draw_weights, initial_spread
 from blip.nn.linear import Linear
 from blip.nn.memory import ImageMemory, PairMemory
@@ -188,14 +190,25 @@ class TextTransformer(nn.Module):
     ) -> Float[Tensor, "texts width"]:
         """`forward` in bidirectional mode, the first state of each text alone.
 
-        The last layer computes nothing for the other tokens, whose states nobody would read.
+        The last layer computes nothing for the other tokens, whose states nobody would read; in
+        inference mode nothing is computed for padding.
         """
         hidden, mask = self._start(ids, visible, "bidirectional")
         *layers, last = self._layers()
+        laid = None
+        if torch.is_inference_mode_enabled():
+            laid = lay_end_to_end(visible, 1 if memory is None else len(memory))
+            hidden = laid.lay(hidden)
         for index, layer in enumerate(layers):
-            hidden = layer.self_attention.select("bidirectional")(hidden, mask, causal=False)
+            attention = layer.self_attention.select("bidirectional")
+            if laid is None:
+                hidden = attention(hidden, mask, causal=False)
+            else:
+                hidden = attention.read_end_to_end(hidden, laid)
             layer_memory = _layer_memory(memory, index)
             hidden = layer.after_self_attention(hidden, "bidirectional", layer_memory)
+        if laid is not None:
+            hidden = laid.pad(hidden)
         first = last.self_attention.select("bidirectional").first_states(hidden, mask)
         layer_memory = _layer_memory(memory, len(layers))
         return last.after_self_attention(first, "bidirectional", layer_memory)[:, 0]
