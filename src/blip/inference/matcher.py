@@ -1,8 +1,8 @@
 """Pictures and texts in, how well they match out; all texts of a picture are scored in one call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,16 +40,22 @@ class Matcher:
         return cls(loaded.model, loaded.tokenizer)
 
     def probability(
-        self, images: Sequence[Picture], texts: Sequence[Sequence[str]]
+        self,
+        images: Sequence[Picture],
+        texts: Sequence[Sequence[str]],
+        batch_size: int = 32,
     ) -> list[list[float]]:
         """ITM probability of each text of each picture (`texts[i]` belong to `images[i]`)."""
-        return [[score.probability for score in row] for row in self.scores(images, texts)]
+        return self._each(images, texts, self._match, batch_size)
 
     def cosine(
-        self, images: Sequence[Picture], texts: Sequence[Sequence[str]]
+        self,
+        images: Sequence[Picture],
+        texts: Sequence[Sequence[str]],
+        batch_size: int = 32,
     ) -> list[list[float]]:
         """ITC cosine of each text of each picture."""
-        return [[score.cosine for score in row] for row in self.scores(images, texts)]
+        return self._each(images, texts, self._compare, batch_size)
 
     def scores(
         self,
@@ -62,18 +68,36 @@ class Matcher:
         Texts are cleaned as in training and cut to `max_tokens`. Raises ValueError unless there is
         a list of texts for each picture.
         """
+
+        def both(states: Tensor, texts: Texts) -> Tensor:
+            return torch.stack([self._match(states, texts), self._compare(states, texts)], dim=1)
+
+        rows = self._each(images, texts, both, batch_size)
+        return [[Scores(*pair) for pair in row] for row in rows]
+
+    def _each(
+        self,
+        images: Sequence[Picture],
+        texts: Sequence[Sequence[str]],
+        score: Callable[[Tensor, Texts], Tensor],
+        batch_size: int,
+    ) -> list[list[Any]]:
+        """`score(states of pictures, as many texts of each) -> one row a text`, text by text."""
         if len(images) != len(texts):
             raise ValueError(f"{len(images)} pictures need as many lists, got {len(texts)}")
-        result: list[list[Scores]] = []
+        result: list[list[Any]] = []
         for start in range(0, len(images), batch_size):
             stop = start + batch_size
-            result += self._batch(images[start:stop], texts[start:stop])
+            result += self._batch(images[start:stop], texts[start:stop], score)
         return result
 
     @torch.inference_mode()
     def _batch(
-        self, images: Sequence[Picture], texts: Sequence[Sequence[str]]
-    ) -> list[list[Scores]]:
+        self,
+        images: Sequence[Picture],
+        texts: Sequence[Sequence[str]],
+        score: Callable[[Tensor, Texts], Tensor],
+    ) -> list[list[Any]]:
         most = max((len(row) for row in texts), default=0)
         if most == 0:
             return [[] for _ in images]
@@ -82,19 +106,15 @@ class Matcher:
         # Every picture gets the same number of texts; the fillers are the shortest there can be.
         padded = [[clean_caption(t) for t in row] + [""] * (most - len(row)) for row in texts]
         encoded = self.tokenizer.encode([t for row in padded for t in row], self.max_tokens)
-        probability, cosine = self._score(states, encoded.to(device))
-        return [
-            [Scores(float(probability[place, n]), float(cosine[place, n])) for n in range(len(row))]
-            for place, row in enumerate(texts)
-        ]
+        scores = score(states, encoded.to(device)).tolist()
+        return [scores[n * most : n * most + len(row)] for n, row in enumerate(texts)]
 
-    def _score(self, states: Tensor, texts: Texts) -> tuple[Tensor, Tensor]:
-        model, images = self.model, len(states)
-        memory = model.project_image(states, "bidirectional")
+    def _match(self, states: Tensor, texts: Texts) -> Tensor:
+        memory = self.model.project_image(states, "bidirectional")
         start = texts.start_with(self.tokenizer.enc_id)
-        logits = model.match_logits(start.ids, start.visible, memory)
-        features = model.text_features(texts.ids, texts.visible)
-        cosine = model.image_features(states)[:, None] * features.view(
-            images, -1, features.shape[1]
-        )
-        return logits.softmax(dim=1)[:, 1].view(images, -1), cosine.sum(dim=2)
+        return self.model.match_logits(start.ids, start.visible, memory).softmax(dim=1)[:, 1]
+
+    def _compare(self, states: Tensor, texts: Texts) -> Tensor:
+        of_texts = self.model.text_features(texts.ids, texts.visible)
+        of_images = self.model.image_features(states)
+        return (of_images.repeat_interleave(len(of_texts) // len(states), 0) * of_texts).sum(dim=1)
