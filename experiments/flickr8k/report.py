@@ -48,7 +48,7 @@ def main() -> int:
             name: len(set(captions_of(run, name).values()))
             for name in ("baseline", "round-2/pretrain")
         },
-        **origin(HERE),
+        **origin(run),
     }
     write_json(HERE / "results.json", results)
     write_atomically(HERE / "samples.md", "\n".join(page(run, rows, truths)) + "\n")
