@@ -1,12 +1,15 @@
 """Decoding with a cache equals decoding without, token by token, also after rows moved."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
+from blip.model.question import QuestionModel
 from blip.nn.memory import ImageMemory
-from tests.model.tiny import tiny_model
+from tests.model.tiny import TINY, tiny_model, tiny_texts
 
 
 @pytest.fixture
@@ -57,3 +60,42 @@ def test_rows_may_move_repeat_and_leave(
     moved = ids[order]
     logits = session(moved[:, 4:])
     torch.testing.assert_close(logits, whole(model, memory, moved, images)[:, 4])
+
+
+def test_a_start_that_all_copies_share_is_read_once(
+    model: Blip, memory: ImageMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    continue_text = model.text.continue_text
+
+    def counting(ids: torch.Tensor, *rest: object) -> torch.Tensor:
+        read.append(tuple(ids.shape))
+        return continue_text(ids, *rest)
+
+    monkeypatch.setattr(model.text, "continue_text", counting)
+    ids = torch.randint(1, 38, (6, 6))
+    ids[:, :3] = ids[0, :3]
+    expected = whole(model, memory, ids, [0, 0, 1, 1, 2, 2])
+    session = DecodingSession(model, memory, copies=2)
+    torch.testing.assert_close(session(ids[:, :3]), expected[:, 2])
+    torch.testing.assert_close(session(ids[:, 3:4]), expected[:, 3])
+    torch.testing.assert_close(session(ids[:, 4:]), expected[:, 5])
+    assert read == [(3, 3), (6, 1), (6, 2)]
+
+
+def test_a_session_answers_questions() -> None:
+    torch.manual_seed(0)
+    model = QuestionModel(replace(TINY, architecture="vqa")).eval()
+    ids, visible = tiny_texts(4)
+    with torch.no_grad():
+        states = model.encode_image(torch.randn(2, 3, 32, 32))
+        questions = model.read_questions(ids, visible, states)
+        answers = torch.randint(1, 38, (8, 4))
+        expected = model.answer_logits(answers, torch.ones_like(answers).bool(), questions)
+    session = DecodingSession(model, questions, copies=2)
+    for position in range(4):
+        logits = session(answers[:, position : position + 1])
+        torch.testing.assert_close(logits, expected[:, position])
+    session.reorder(torch.tensor([6, 7, 2, 3]))
+    assert session.memory.visible is not None
+    assert torch.equal(session.memory.visible, visible[[3, 1]])

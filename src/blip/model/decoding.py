@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.model.blip import Blip
+from blip.model.question import QuestionModel
 from blip.nn.memory import ImageMemory
 from blip.nn.text import empty_past
 
@@ -12,11 +13,12 @@ from blip.nn.text import empty_past
 class DecodingSession:
     """Feeds tokens to the decoder and answers with the logits of what comes next.
 
-    Row `r` writes about image `r // copies` of `memory`. Keys and values of the images are never
-    copied for beams or samples; those of the text are kept from call to call.
+    Row `r` writes about memory `r // copies`: about an image (`Blip`), or in answer to a question
+    (`QuestionModel`). Keys and values of the memories are never copied for beams or samples; those
+    of the text are kept from call to call. A start that all copies have in common is read once.
     """
 
-    def __init__(self, model: Blip, memory: ImageMemory, copies: int = 1) -> None:
+    def __init__(self, model: Blip | QuestionModel, memory: ImageMemory, copies: int = 1) -> None:
         self.model = model
         self.memory = memory
         self.copies = copies
@@ -25,20 +27,34 @@ class DecodingSession:
     @torch.inference_mode()
     def __call__(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocabulary"]:
         """Read new tokens behind those fed before; logits after the last of them."""
+        if self.past.length == 0 and self.copies > 1:
+            firsts = ids[:: self.copies]
+            alike = firsts.repeat_interleave(self.copies, dim=0)
+            if torch.equal(alike, ids):
+                logits = self._continue(firsts)
+                rows = torch.arange(len(firsts), device=ids.device)
+                rows = rows.repeat_interleave(self.copies)
+                self.past.reorder(rows)
+                return logits[rows]
+        return self._continue(ids)
+
+    def _continue(self, ids: Tensor) -> Tensor:
         states = self.model.text.continue_text(ids, self.past, self.memory)
         return self.model.next_token_logits(states[:, -1])
 
     @torch.inference_mode()
     def reorder(self, index: Int[Tensor, " kept"]) -> None:
         """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
+        everything = torch.arange(len(self.memory) * self.copies, device=index.device)
+        if torch.equal(index, everything):
+            return
         images = index // self.copies
         grouped = len(index) % self.copies == 0 and bool(
             (images.view(-1, self.copies) == images[:: self.copies, None]).all()
         )
         copies = self.copies if grouped else 1
         wanted = images[::copies]
-        everything = torch.arange(len(self.memory), device=index.device)
-        if copies != self.copies or not torch.equal(wanted, everything):
+        if copies != self.copies or not torch.equal(wanted, everything[: len(self.memory)]):
             self.memory = self.memory.select(wanted)
         self.copies = copies
         self.past.reorder(index)

@@ -50,10 +50,31 @@ class QuestionModel(nn.Module):
     ) -> ImageMemory:
         """What the decoder reads of the questions, once for all answers to them.
 
-        Row `i` asks about image `i // (questions // images)`.
+        Row `i` asks about image `i // (questions // images)`. The steps, for whoever asks about the
+        same images again: `project_image`, `ground`, `project_questions`.
         """
-        images = self.text.remember(image_states, mode="bidirectional")
-        states = self.text(ids, visible, mode="bidirectional", memory=images)
+        states = self.ground(ids, visible, self.project_image(image_states))
+        return self.project_questions(states, visible)
+
+    def project_image(self, states: Float[Tensor, "images tokens width"]) -> ImageMemory:
+        """The encoder's cross-attention keys and values, once for all questions about an image."""
+        return self.text.remember(states, mode="bidirectional")
+
+    def ground(
+        self,
+        ids: Int[Tensor, "questions length"],
+        visible: Bool[Tensor, "questions length"],
+        memory: ImageMemory,
+    ) -> Float[Tensor, "questions length width"]:
+        """States of questions that start with `[ENC]`; rows as in `read_questions`."""
+        return self.text(ids, visible, mode="bidirectional", memory=memory)
+
+    def project_questions(
+        self,
+        states: Float[Tensor, "questions length width"],
+        visible: Bool[Tensor, "questions length"],
+    ) -> ImageMemory:
+        """The decoder's cross-attention keys and values; it does not see the padding."""
         return self.text.remember(states, mode="causal", visible=visible)
 
     def next_token_logits(
@@ -62,14 +83,23 @@ class QuestionModel(nn.Module):
         """Vocabulary logits of decoder states."""
         return self.language_head(states, self.text.embedding.select("causal").words.weight)
 
+    def decode(
+        self,
+        ids: Int[Tensor, "answers length"],
+        visible: Bool[Tensor, "answers length"],
+        questions: ImageMemory,
+    ) -> Float[Tensor, "answers length width"]:
+        """Causal states of answers that start with `[DEC]`.
+
+        Row `i` answers question `i // (answers // len(questions))`.
+        """
+        return self.text(ids, visible, mode="causal", memory=questions)
+
     def answer_logits(
         self,
         ids: Int[Tensor, "answers length"],
         visible: Bool[Tensor, "answers length"],
         questions: ImageMemory,
     ) -> Float[Tensor, "answers length vocabulary"]:
-        """Logits of the token that follows each token of the answers.
-
-        Row `i` answers question `i // (answers // len(questions))`.
-        """
-        return self.next_token_logits(self.text(ids, visible, mode="causal", memory=questions))
+        """Logits of the token that follows each token of the answers. Rows as in `decode`."""
+        return self.next_token_logits(self.decode(ids, visible, questions))
