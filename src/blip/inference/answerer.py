@@ -1,0 +1,215 @@
+"""Pictures and questions in, answers out: written freely, or the best of given candidates."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from blip.data.questions import clean_question
+from blip.data.tokenizer import Texts, Tokenizer
+from blip.generation.beam import beam_search
+from blip.generation.config import SearchConfig
+from blip.generation.greedy import greedy
+from blip.inference.checkpoint import load_model
+from blip.inference.pixels import Picture, to_pixels
+from blip.model.decoding import DecodingSession
+from blip.model.question import QuestionModel
+from blip.nn.linear import pack_weights
+from blip.nn.memory import ImageMemory
+
+PUBLISHED_SEARCH = SearchConfig(kind="beam", beams=3, min_length=1, max_length=10)
+"""As the original release writes answers."""
+RANKED_SMOOTHING = 0.1
+"""The original ranks by its training loss, whose labels are smoothed by this much."""
+ROWS = 512
+"""Candidates that are read at a time, over all questions."""
+
+Found = TypeVar("Found")
+
+
+class Ranked(NamedTuple):
+    """The best candidate for a question."""
+
+    answer: str
+    probability: float
+    """That the decoder writes just this answer, 0 to 1."""
+    score: float
+    """What candidates are ranked by: the label-smoothed log-probability, the sum over tokens."""
+
+
+class Answerer:
+    """Answers questions about pictures with a model for VQA (BLIP, section 5.3).
+
+    Questions are cleaned as in training and cut to `max_tokens`. The answer to a question does not
+    depend on its neighbours in the batch: the decoder does not see a question's padding. The
+    original release lets it see that padding when it writes answers, not when it ranks them.
+    """
+
+    def __init__(self, model: QuestionModel, tokenizer: Tokenizer, max_tokens: int = 35) -> None:
+        self.model = model.eval()
+        pack_weights(self.model)
+        self.tokenizer = tokenizer
+        self.max_tokens = min(max_tokens, model.config.text.positions)
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "Answerer":
+        """Open a checkpoint; raises UsageError where there is none for questions."""
+        loaded = load_model(path, device, of=QuestionModel)
+        return cls(loaded.model, loaded.tokenizer)
+
+    def answer(
+        self,
+        images: Sequence[Picture],
+        questions: Sequence[Sequence[str]],
+        search: SearchConfig = PUBLISHED_SEARCH,
+        *,
+        batch_size: int = 32,
+    ) -> list[list[str]]:
+        """An answer to each question about each picture (`questions[i]` are about `images[i]`).
+
+        A picture is encoded once for all its questions; at most `batch_size` questions go through
+        together. Raises ValueError unless there is a list of questions for each picture, and for
+        nucleus sampling: an answer is not drawn.
+        """
+        if search.kind == "nucleus":
+            raise ValueError("answers are searched for by beam or greedy, got nucleus")
+
+        def write(memory: ImageMemory) -> list[str]:
+            return [self.tokenizer.decode(ids).strip() for ids in self._search(memory, search)]
+
+        return self._each(images, questions, write, batch_size)
+
+    def rank(
+        self,
+        images: Sequence[Picture],
+        questions: Sequence[Sequence[str]],
+        candidates: Sequence[str],
+        *,
+        top_k: int = 128,
+        batch_size: int = 32,
+    ) -> list[list[Ranked]]:
+        """The best of `candidates` for each question about each picture.
+
+        The probability of a candidate's first token chooses `top_k` of them; of those the likeliest
+        as a whole is the answer. Pictures and batches as in `answer`. Raises ValueError for no
+        candidates and for a `top_k` below 1.
+        """
+        if not candidates:
+            raise ValueError("an answer must be chosen from candidates, got none")
+        if top_k < 1:
+            raise ValueError(f"top_k must be positive, got {top_k}")
+        encoded = self.tokenizer.encode(candidates, self.model.config.text.positions)
+        texts = encoded.start_with(self.tokenizer.dec_id).to(self.model.device)
+        count = min(top_k, len(candidates))
+
+        def choose(memory: ImageMemory) -> list[Ranked]:
+            found: list[Ranked] = []
+            step = max(1, ROWS // count)
+            for rows in torch.arange(len(memory), device=self.model.device).split(step):
+                some = memory if len(rows) == len(memory) else memory.select(rows)
+                best = best_candidates(self.model, texts, some, count)
+                found += [
+                    Ranked(candidates[int(place)], probability, score)
+                    for place, probability, score in zip(
+                        best.places.tolist(),
+                        best.log_probabilities.exp().tolist(),
+                        best.scores.tolist(),
+                        strict=True,
+                    )
+                ]
+            return found
+
+        return self._each(images, questions, choose, batch_size)
+
+    @torch.inference_mode()
+    def _each(
+        self,
+        images: Sequence[Picture],
+        questions: Sequence[Sequence[str]],
+        work: Callable[[ImageMemory], list[Found]],
+        batch_size: int,
+    ) -> list[list[Found]]:
+        """`work(what the decoder reads of some questions) -> one result for each`, sorted back."""
+        if len(images) != len(questions):
+            raise ValueError(f"{len(images)} pictures need as many lists, got {len(questions)}")
+        found: list[list[Found]] = [[] for _ in images]
+        size, device = self.model.config.vision.image_size, self.model.device
+        for start in range(0, len(images), batch_size):
+            rows = questions[start : start + batch_size]
+            most = max(map(len, rows))
+            if most == 0:
+                continue
+            pixels = to_pixels(images[start : start + batch_size], size, device)
+            memory = self.model.project_image(self.model.encode_image(pixels))
+            step = max(1, batch_size // len(rows))
+            for first in range(0, most, step):
+                some = [row[first : first + step] for row in rows]
+                results = iter(work(self._read(some, memory)))
+                for place, row in enumerate(some, start):
+                    found[place] += [next(results) for _ in row]
+        return found
+
+    def _read(self, questions: list[Sequence[str]], memory: ImageMemory) -> ImageMemory:
+        """What the decoder reads of the questions, row after row."""
+        most = max(map(len, questions))
+        # All pictures get as many questions; the fillers are the shortest there can be.
+        padded = [[*map(clean_question, row), *[""] * (most - len(row))] for row in questions]
+        encoded = self.tokenizer.encode([t for row in padded for t in row], self.max_tokens)
+        texts = encoded.start_with(self.tokenizer.enc_id).to(self.model.device)
+        states = self.model.ground(texts.ids, texts.visible, memory)
+        real = [n < len(row) for row in questions for n in range(most)]
+        kept = torch.tensor(real, device=states.device)
+        return self.model.project_questions(states[kept], texts.visible[kept])
+
+    def _search(self, memory: ImageMemory, search: SearchConfig) -> list[list[int]]:
+        start = self.tokenizer.encode_prompt(search.prompt)
+        prompt = torch.tensor([start], device=self.model.device).expand(len(memory), -1)
+        if search.kind == "greedy":
+            session = DecodingSession(self.model, memory)
+            return greedy(session, prompt, self.tokenizer.sep_id, search)
+        session = DecodingSession(self.model, memory, copies=search.beams)
+        return beam_search(session, prompt, self.tokenizer.sep_id, search)
+
+
+class BestCandidates(NamedTuple):
+    """For each question the place of its best candidate, and how that did; all `(questions,)`."""
+
+    places: Tensor
+    log_probabilities: Tensor
+    scores: Tensor
+
+
+def best_candidates(
+    model: QuestionModel, candidates: Texts, questions: ImageMemory, count: int
+) -> BestCandidates:
+    """Choose `count` candidates by their first token, and of those the likeliest text.
+
+    Candidates start with `[DEC]`. Of equally likely ones the earlier is taken.
+    """
+    start = candidates.ids[:1, :1].expand(len(questions), 1)
+    logits = model.answer_logits(start, torch.ones_like(start, dtype=torch.bool), questions)
+    first_tokens = logits[:, 0].float()[:, candidates.ids[:, 1]]
+    chosen = first_tokens.sort(dim=1, descending=True, stable=True).indices[:, :count]
+    visible = candidates.visible[chosen.flatten()]
+    longest = int(visible.sum(dim=1).max())
+    ids, visible = candidates.ids[chosen.flatten(), :longest], visible[:, :longest]
+    # The last token of all is read by nobody; padding is not scored.
+    states = model.decode(ids[:, :-1], visible[:, :-1], questions)
+    scored = visible[:, 1:]
+    logits = model.next_token_logits(states[scored]).float()
+    whole = logits.logsumexp(dim=1)
+    told = logits.gather(1, ids[:, 1:][scored][:, None]).squeeze(1) - whole
+    evenly = logits.mean(dim=1) - whole
+
+    def of_texts(of_tokens: Tensor) -> Tensor:
+        filled = torch.zeros(scored.shape, device=scored.device).masked_scatter(scored, of_tokens)
+        return filled.sum(dim=1).view(-1, count)
+
+    log_probabilities = of_texts(told)
+    scores = (1 - RANKED_SMOOTHING) * log_probabilities + RANKED_SMOOTHING * of_texts(evenly)
+    best = scores.argmax(dim=1, keepdim=True)
+    return BestCandidates(
+        *(found.gather(1, best).squeeze(1) for found in (chosen, log_probabilities, scores))
+    )

@@ -1,0 +1,164 @@
+"""Answers: the same in any batch and among any neighbours; ranked as a plain sum would."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
+from blip.generation.config import SearchConfig
+from blip.inference import answerer as module
+from blip.inference.answerer import Answerer
+from blip.inference.checkpoint import save_model
+from blip.model.blip import Blip
+from blip.model.question import QuestionModel
+from tests.model.tiny import TINY
+from tests.tasks.conftest import SENTENCE
+
+QUESTIONS = [
+    ["is it a star?", "which colour is the big circle near one green square?", "stripes?"],
+    [],
+    ["a circle?"],
+    ["what is near the grey ground with blue stripes?", "is it red?"],
+]
+CANDIDATES = ["red", "blue", "green", "a red circle", "one", "star", "a star", "grey ground"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train([SENTENCE] * 3, vocabulary_size=200)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: Tokenizer) -> QuestionModel:
+    torch.manual_seed(0)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
+    model = QuestionModel(replace(TINY, text=text, architecture="vqa"))
+    # Random weights hardly look at images and questions; these do.
+    for layer in model.text.layers:
+        for mode in ("bidirectional", "causal"):
+            read = layer.cross_attention.select(mode).read
+            torch.nn.init.normal_(read.key_value.weight, std=1.5)
+    torch.nn.init.normal_(model.text.embedding.select("causal").words.weight, std=0.5)
+    return model
+
+
+@pytest.fixture(scope="module")
+def answerer(model: QuestionModel, tokenizer: Tokenizer) -> Answerer:
+    return Answerer(model, tokenizer)
+
+
+def pictures(count: int) -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [
+        Image.fromarray(rng.integers(0, 255, (40, 56, 3), dtype=np.uint8)) for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["beam", "greedy"])
+def test_answers_do_not_depend_on_their_neighbours(answerer: Answerer, kind: str) -> None:
+    search = SearchConfig(kind=kind, min_length=3, max_length=9)
+    images = pictures(4)
+    together = answerer.answer(images, QUESTIONS, search)
+    assert [len(row) for row in together] == [3, 0, 1, 2]
+    for batch_size in (1, 2, 3):
+        assert answerer.answer(images, QUESTIONS, search, batch_size=batch_size) == together
+    for image, row, answers in zip(images, QUESTIONS, together, strict=True):
+        alone = [answerer.answer([image], [[question]], search)[0][0] for question in row]
+        assert alone == answers
+    different = {answer for row in together for answer in row}
+    assert len(different) > 1
+    assert not any("[" in answer for answer in different)
+
+
+def test_ranks_do_not_depend_on_their_neighbours(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = pictures(4)
+    together = answerer.rank(images, QUESTIONS, CANDIDATES)
+    assert [len(row) for row in together] == [3, 0, 1, 2]
+    monkeypatch.setattr(module, "ROWS", len(CANDIDATES) + 1)
+    for batch_size in (1, 3):
+        again = answerer.rank(images, QUESTIONS, CANDIDATES, batch_size=batch_size)
+        for row, same in zip(together, again, strict=True):
+            for one, other in zip(row, same, strict=True):
+                assert one.answer == other.answer
+                assert one.probability == pytest.approx(other.probability, rel=1e-4)
+                assert one.score == pytest.approx(other.score, rel=1e-4)
+
+
+@torch.no_grad()
+def test_the_best_candidate_is_the_likeliest_by_a_plain_sum(
+    model: QuestionModel, tokenizer: Tokenizer, answerer: Answerer
+) -> None:
+    image, question = torch.randn(3, 32, 32), "is it a star?"
+    asked = tokenizer.encode([question], 35).start_with(tokenizer.enc_id)
+    memory = model.read_questions(asked.ids, asked.visible, model.encode_image(image[None]))
+    found = {}
+    for candidate in CANDIDATES:
+        ids, visible = tokenizer.encode([candidate], 35).start_with(tokenizer.dec_id)
+        logits = model.answer_logits(ids, visible, memory)[0, :-1].log_softmax(1)
+        told = logits.gather(1, ids[0, 1:, None]).sum()
+        found[candidate] = (float(0.9 * told + 0.1 * logits.mean(1).sum()), float(told.exp()))
+    ((best,),) = answerer.rank([image], [[question]], CANDIDATES)
+    assert best.answer == max(found, key=lambda candidate: found[candidate][0])
+    assert (best.score, best.probability) == pytest.approx(found[best.answer], rel=1e-4)
+
+
+@torch.no_grad()
+def test_the_first_token_chooses_who_is_read(
+    model: QuestionModel, tokenizer: Tokenizer, answerer: Answerer
+) -> None:
+    image, question = torch.randn(3, 32, 32), "is it a star?"
+    asked = tokenizer.encode([question], 35).start_with(tokenizer.enc_id)
+    memory = model.read_questions(asked.ids, asked.visible, model.encode_image(image[None]))
+    start = torch.tensor([[tokenizer.dec_id]])
+    logits = model.answer_logits(start, torch.ones_like(start).bool(), memory)[0, 0]
+    first = [tokenizer.encode([candidate], 35).ids[0, 1] for candidate in CANDIDATES]
+    likeliest = max(CANDIDATES, key=lambda candidate: logits[first[CANDIDATES.index(candidate)]])
+    ((best,),) = answerer.rank([image], [[question]], CANDIDATES, top_k=1)
+    assert best.answer == likeliest
+
+
+def test_a_picture_is_encoded_once_for_all_its_questions(
+    answerer: Answerer, model: QuestionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, encoded = model.encode_image, []
+
+    def counting(images: torch.Tensor) -> torch.Tensor:
+        encoded.append(len(images))
+        return encode(images)
+
+    monkeypatch.setattr(model, "encode_image", counting)
+    answerer.answer(pictures(4), QUESTIONS, batch_size=2)
+    assert encoded == [2, 2]
+
+
+def test_wrong_requests_are_refused(answerer: Answerer) -> None:
+    images = pictures(1)
+    with pytest.raises(ValueError, match="1 pictures need as many lists, got 2"):
+        answerer.answer(images, [["a?"], ["b?"]])
+    with pytest.raises(ValueError, match="by beam or greedy, got nucleus"):
+        answerer.answer(images, [["a?"]], SearchConfig(kind="nucleus"))
+    with pytest.raises(ValueError, match="chosen from candidates, got none"):
+        answerer.rank(images, [["a?"]], [])
+    with pytest.raises(ValueError, match="top_k must be positive, got 0"):
+        answerer.rank(images, [["a?"]], CANDIDATES, top_k=0)
+    assert answerer.answer([], []) == []
+
+
+def test_a_checkpoint_for_questions_is_opened_and_another_is_not(
+    model: QuestionModel, tokenizer: Tokenizer, answerer: Answerer, tmp_path: Path
+) -> None:
+    save_model(model, tokenizer, tmp_path)
+    images = pictures(1)
+    loaded = Answerer.load(tmp_path)
+    assert loaded.answer(images, QUESTIONS[:1]) == answerer.answer(images, QUESTIONS[:1])
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
+    save_model(Blip(replace(TINY, text=text)), tokenizer, tmp_path)
+    with pytest.raises(UsageError, match=r"holds a MED, .*; needed is a model for questions"):
+        Answerer.load(tmp_path)
