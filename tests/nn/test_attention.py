@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
-from blip.nn.cross import CrossAttention, CrossRead
-from blip.nn.memory import LayerMemory
+from blip.nn.cross import FEW, CrossAttention, CrossRead
+from blip.nn.memory import ImageMemory, LayerMemory
 
 SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
 
@@ -41,6 +41,27 @@ def test_hidden_memory_tokens_change_nothing() -> None:
     torch.testing.assert_close(masked, attention(hidden, seen))
 
 
+@pytest.mark.parametrize("queries", [1, 2, FEW, FEW + 1])
+def test_a_memory_laid_out_for_decoding_is_read_alike(queries: int) -> None:
+    attention = CrossRead(SIZES, memory_width=10).eval()
+    hidden = torch.randn(2 * queries, 1, 24)
+    memory = ImageMemory(*((part,) for part in attention.remember(torch.randn(2, 5, 10))))
+    plain = attention(hidden, memory.layer(0))
+    laid_out = memory.for_decoding()
+    assert laid_out.keys[0].is_contiguous()
+    assert not memory.keys[0].is_contiguous()
+    torch.testing.assert_close(attention(hidden, laid_out.layer(0)), plain)
+
+
+def test_hidden_memory_tokens_stay_hidden_in_decoding() -> None:
+    attention = CrossRead(SIZES, memory_width=10).eval()
+    states, hidden = torch.randn(1, 5, 10), torch.randn(1, 1, 24)
+    visible = torch.tensor([[True, True, True, False, False]])
+    memory = ImageMemory(*((part,) for part in attention.remember(states)), visible).for_decoding()
+    seen = LayerMemory(*attention.remember(states[:, :3]))
+    torch.testing.assert_close(attention(hidden, memory.layer(0)), attention(hidden, seen))
+
+
 @pytest.mark.parametrize("cuts", [[1, 1, 1, 1, 1], [3, 1, 1], [2, 3], [5]])
 def test_continued_text_equals_the_whole_text(cuts: list[int]) -> None:
     attention = SelfAttention(SIZES)
@@ -49,6 +70,14 @@ def test_continued_text_equals_the_whole_text(cuts: list[int]) -> None:
     parts = [attention.continue_text(part, past, 0) for part in hidden.split(cuts, dim=1)]
     torch.testing.assert_close(torch.cat(parts, dim=1), attention(hidden, None, causal=True))
     assert past.length == 5
+
+
+def test_a_long_text_outgrows_the_room() -> None:
+    attention = SelfAttention(SIZES)
+    hidden = torch.randn(2, 3 * PastTexts.ROOM, 24)
+    past = PastTexts(1)
+    parts = [attention.continue_text(part, past, 0) for part in hidden.split(1, dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), attention(hidden, None, causal=True))
 
 
 def test_reordering_the_past_follows_the_rows() -> None:

@@ -38,33 +38,55 @@ def join_heads(
 
 
 class PastTexts:
-    """Self-attention keys and values of the tokens decoded so far, layer by layer."""
+    """Self-attention keys and values of the tokens decoded so far, for every layer."""
+
+    ROOM = 16
+    """Tokens for which there is room beyond those that must be held."""
 
     def __init__(self, layers: int) -> None:
-        self.keys: list[Tensor | None] = [None] * layers
-        self.values: list[Tensor | None] = [None] * layers
+        self._lengths = [0] * layers
+        # (keys and values, layers, rows, heads, room for tokens, head width)
+        self._held: Tensor | None = None
 
     @property
     def length(self) -> int:
         """Tokens held."""
-        return 0 if self.keys[-1] is None else self.keys[-1].shape[2]
+        return self._lengths[-1]
 
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append new keys and values of one layer; returns all of them.
+    def extend(
+        self,
+        layer: int,
+        keys: Float[Tensor, "rows heads new head_width"],
+        values: Float[Tensor, "rows heads new head_width"],
+    ) -> tuple[
+        Float[Tensor, "rows heads tokens head_width"],
+        Float[Tensor, "rows heads tokens head_width"],
+    ]:
+        """Append new keys and values of one layer; returns all of them, valid until `reorder`."""
+        rows, heads, new, head_width = keys.shape
+        first, last = self._lengths[layer], self._lengths[layer] + new
+        held = self._held
+        if held is None or last > held.shape[4]:
+            room = (2, len(self._lengths), rows, heads, last + self.ROOM, head_width)
+            self._held = keys.new_empty(room)
+            if held is not None:
+                self._held[..., : held.shape[4], :] = held
+            held = self._held
+        held[0, layer, :, :, first:last] = keys
+        held[1, layer, :, :, first:last] = values
+        self._lengths[layer] = last
+        return held[0, layer, :, :, :last], held[1, layer, :, :, :last]
 
-        Shapes are `(rows, heads, tokens, head width)`.
-        """
-        past_keys, past_values = self.keys[layer], self.values[layer]
-        if past_keys is not None and past_values is not None:
-            keys = torch.cat([past_keys, keys], dim=2)
-            values = torch.cat([past_values, values], dim=2)
-        self.keys[layer], self.values[layer] = keys, values
-        return keys, values
-
+    @torch.no_grad()
     def reorder(self, index: Int[Tensor, " kept"]) -> None:
         """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
-        self.keys = [None if k is None else k.index_select(0, index) for k in self.keys]
-        self.values = [None if v is None else v.index_select(0, index) for v in self.values]
+        if self._held is None:
+            return
+        both, layers, _, heads, room, head_width = self._held.shape
+        moved = self._held.new_empty(both, layers, len(index), heads, room, head_width)
+        tokens = slice(0, self.length)
+        torch.index_select(self._held[..., tokens, :], 2, index, out=moved[..., tokens, :])
+        self._held = moved
 
 
 class SelfAttention(nn.Module):
