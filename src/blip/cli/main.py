@@ -19,6 +19,7 @@ GROUPS = {
     "use a model": {
         "caption": "write captions for pictures",
         "match": "tell how well texts match a picture",
+        "ask": "answer questions about a picture",
         "convert": "bring a checkpoint from one layout to another",
         "capfilt": "caption the pictures of shards, drop every text that does not match",
     },

@@ -1,0 +1,98 @@
+"""`blip ask`: answers on stdout, one a line; what cannot be asked ends in one line."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blip.cli.ask import read_candidates
+from blip.cli.main import main
+from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
+from blip.inference.checkpoint import save_model
+from blip.model.question import QuestionModel
+from tests.model.tiny import TINY
+from tests.tasks.conftest import SENTENCE
+
+QUESTIONS = ["Is it a star?", "which colour is it?"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, a picture, and files of candidates."""
+    folder = tmp_path_factory.mktemp("ask")
+    tokenizer = Tokenizer.train([SENTENCE] * 3, vocabulary_size=200)
+    torch.manual_seed(0)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
+    save_model(QuestionModel(replace(TINY, text=text, architecture="vqa")), tokenizer, folder)
+    noise = np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "picture.png")
+    (folder / "answers.txt").write_text("red\n\n  a star \nblue\n", encoding="utf-8")
+    (folder / "answers.json").write_text('["red", "a star", "blue"]', encoding="utf-8")
+    (folder / "numbers.json").write_text("[1, 2]", encoding="utf-8")
+    (folder / "empty.txt").write_text("\n\n", encoding="utf-8")
+    (folder / "latin.txt").write_bytes("café".encode("latin-1"))
+    return folder
+
+
+def ask(folder: Path, *more: str) -> int:
+    picture = str(folder / "picture.png")
+    return main(["ask", str(folder), picture, *QUESTIONS, "--device", "cpu", *more])
+
+
+def test_each_question_with_its_answer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(folder) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [question for question, _ in lines] == QUESTIONS
+    assert ask(folder, "--json") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [[row["question"], row["answer"]] for row in told] == lines
+
+
+@pytest.mark.parametrize("file", ["answers.txt", "answers.json"])
+def test_an_answer_among_candidates(
+    folder: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(folder, "--candidates", str(folder / file), "--json") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(row["answer"] in ("red", "a star", "blue") for row in told)
+    assert all(0 < row["probability"] < 1 and row["score"] < 0 for row in told)
+    assert ask(folder, "--candidates", str(folder / file)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = [f"{r['question']}\t{r['probability']:.3f}\t{r['answer']}" for r in told]
+    assert lines == expected
+
+
+def test_candidates_are_stripped_lines_or_a_list(folder: Path) -> None:
+    assert read_candidates(folder / "answers.txt") == ["red", "a star", "blue"]
+    assert read_candidates(folder / "answers.json") == ["red", "a star", "blue"]
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("none.txt", r"none\.txt: No such file"),
+        ("none.json", r"none\.json: No such file"),
+        ("numbers.json", r"numbers\.json\[0\] takes a text, got 1"),
+        ("empty.txt", r"empty\.txt holds no answers"),
+        ("latin.txt", r"latin\.txt is not UTF-8"),
+    ],
+)
+def test_files_without_answers_are_refused(folder: Path, file: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_candidates(folder / file)
+
+
+def test_what_cannot_be_asked_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", str(folder), str(folder), "what?"]) == 2
+    assert "is a folder; `blip ask` takes one picture" in capsys.readouterr().err
+    assert ask(folder, "--candidates", str(folder / "answers.txt"), "--top-k", "0") == 2
+    assert "--top-k must be positive, got 0" in capsys.readouterr().err
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    picture = str(folder / "broken.png")
+    assert main(["ask", str(folder), picture, "what?", "--device", "cpu"]) == 1
+    assert "broken.png" in capsys.readouterr().err
