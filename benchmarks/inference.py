@@ -1,0 +1,360 @@
+"""Captions and matches a second, beside transformers with the same weights in the same run.
+
+    python benchmarks/inference.py [--device cuda --dtype bfloat16] [--small] [--save]
+
+ViT-B/16 at 384 pixels and BERT-base with random weights; nothing is downloaded. Captions: four
+images, 20 new tokens each, no text ends sooner. Matching: 32 texts as long as captions of Flickr8k
+are, for the states of one image, as in re-ranking, where images are encoded beforehand; another
+row begins with pixels. Ours and the peer take turns; the best of the rounds counts for either. The
+floors are what the work must take at the rates of matrix products and of reading memory that are
+measured in between. The last line is one JSON object; its "ratios" are ours over the peer's.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import Speedometer, describe, seconds
+from peer import LONGEST_TEXT, PeerCaptioner, PeerMatcher
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from work import (
+    Step,
+    encode_images,
+    match_texts,
+    remember_images,
+    seconds_at_least,
+    write_texts,
+)
+
+from blip.data.tokenizer import Tokenizer
+from blip.generation.config import SearchConfig
+from blip.inference.captioner import Captioner
+from blip.inference.matcher import Matcher
+from blip.model.blip import Blip
+from blip.model.config import ModelConfig, TextConfig, VisionConfig
+
+RESULTS = Path(__file__).parent / "results"
+
+# fmt: off
+LENGTHS = (
+    7, 8, 8, 9, 9, 10, 10, 10, 11, 11, 11, 12, 12, 12, 12, 13,
+    13, 13, 14, 14, 14, 15, 15, 16, 16, 17, 17, 18, 18, 20, 21, 24,
+)
+# fmt: on
+"""Tokens of texts to match, [ENC] and [SEP] included: 32 quantiles of the captions of Flickr8k."""
+
+IMAGES, NEW_TOKENS, BEAMS = 4, 20, 3
+HUGGING_FACE_EPS = 1e-5
+SEARCHES = {
+    "caption_greedy": SearchConfig(
+        kind="greedy", min_length=1 + NEW_TOKENS, max_length=1 + NEW_TOKENS
+    ),
+    "caption_beam3": SearchConfig(
+        kind="beam", beams=BEAMS, min_length=1 + NEW_TOKENS, max_length=1 + NEW_TOKENS
+    ),
+    "caption_nucleus": SearchConfig(
+        kind="nucleus",
+        top_p=0.9,
+        repetition_penalty=1.1,
+        min_length=1 + NEW_TOKENS,
+        max_length=1 + NEW_TOKENS,
+    ),
+}
+BASE = ModelConfig(vision=VisionConfig(image_size=384, norm_eps=HUGGING_FACE_EPS))
+SMALL = ModelConfig(
+    vision=VisionConfig(image_size=32, width=32, depth=2, heads=2, norm_eps=HUGGING_FACE_EPS),
+    text=TextConfig(
+        vocabulary_size=2000, width=32, depth=2, heads=2, mlp_width=64, positions=64, dropout=0.0
+    ),
+    projection=16,
+)
+
+
+@dataclass(slots=True)
+class Case:
+    """One row of the table: the same work, done by both."""
+
+    name: str
+    unit: str
+    amount: int
+    ours: Callable[[], object]
+    peer: Callable[[], object]
+    steps: Sequence[Step]
+    work: str
+    ours_seconds: list[float] = field(default_factory=list)
+    peer_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        """Ours over the peer's, in amounts a second."""
+        return min(self.peer_seconds) / min(self.ours_seconds)
+
+
+def main() -> int:
+    """Measure, print, write."""
+    args = parse()
+    # The peer's own warnings, about arguments that this model does not read.
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(SMALL if args.small else BASE, device, dtype, Path(folder))
+    agree = bench.agree()
+    cases, speed = list(bench.cases()), Speedometer(device, dtype)
+    measure(cases, speed, args.repeats)
+    told = describe(device, dtype, ("torch", "transformers"))
+    result = summary(cases, speed, told, agree)
+    console = Console(width=118, record=True)
+    show(console, cases, speed, told)
+    line = json.dumps(result)
+    print(line)
+    if args.save:
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"inference-{args.device}-{args.dtype}.txt"
+        path.write_text(f"{console.export_text()}{line}\n", encoding="utf-8")
+    # In float32 other texts than the peer's would mean other work.
+    return 0 if all(agree.values()) or dtype != torch.float32 else 1
+
+
+def parse() -> argparse.Namespace:
+    """The arguments."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--threads", type=int, default=2, metavar="N")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds of each")
+    parser.add_argument("--small", action="store_true", help="tiny models: does it run, and agree?")
+    parser.add_argument(
+        "--save", action="store_true", help="write the result to benchmarks/results"
+    )
+    return parser.parse_args()
+
+
+class Bench:
+    """Models of both with the same weights, and what they are given."""
+
+    def __init__(
+        self, config: ModelConfig, device: torch.device, dtype: torch.dtype, folder: Path
+    ) -> None:
+        self.config = config
+        tokenizer = make_tokenizer(config.text.vocabulary_size, folder)
+        writer = draw(Blip(with_modes(config, "causal"))).to(device, dtype)
+        judge = draw(Blip(with_modes(config, "bidirectional"))).to(device, dtype)
+        self.captioner, self.matcher = Captioner(writer, tokenizer), Matcher(judge, tokenizer)
+        self.peer_captioner = PeerCaptioner(writer, tokenizer)
+        self.peer_matcher = PeerMatcher(judge, tokenizer)
+        size = config.vision.image_size
+        self.images = torch.randn(IMAGES, 3, size, size).to(device, dtype)
+        self.texts = [make_text(number, length) for number, length in enumerate(LENGTHS)]
+        encoded = tokenizer.encode(self.texts, LONGEST_TEXT).to(device)
+        assert encoded.visible.sum(dim=1).tolist() == list(LENGTHS), "a word is a token here"
+        self.encoded = encoded.start_with(tokenizer.enc_id)
+
+    def write(self, search: SearchConfig) -> list[str]:
+        """Our captions."""
+        return self.captioner.caption(list(self.images), search)
+
+    def match(self) -> list[float]:
+        """Our match probabilities, from pixels."""
+        return self.matcher.probability([self.images[0]], [self.texts])[0]
+
+    @torch.inference_mode()
+    def match_states(self, states: Tensor) -> list[float]:
+        """Our match probabilities, from the states of the image."""
+        memory = self.matcher.model.project_image(states, "bidirectional")
+        logits = self.matcher.model.match_logits(self.encoded.ids, self.encoded.visible, memory)
+        return logits.softmax(dim=1)[:, 1].tolist()
+
+    def agree(self) -> dict[str, bool]:
+        """Whether both give the same texts and probabilities; it also warms both up."""
+        found = {
+            name: self.write(search) == self.peer_captioner.caption(self.images, search)
+            for name, search in SEARCHES.items()
+            if search.kind != "nucleus"
+        }
+        ours = torch.tensor(self.match())
+        for by in (self.peer_matcher.by_states, self.peer_matcher.by_broadcasting):
+            theirs = torch.tensor(by(self.images[0], self.texts))
+            found[by.__name__] = torch.allclose(ours, theirs, rtol=0.0, atol=1e-4)
+        return found
+
+    def cases(self) -> Iterator[Case]:
+        """What is measured."""
+        config, peer = self.config, self.peer_captioner
+        seen = [encode_images(config, IMAGES), remember_images(config, IMAGES)]
+        for name, search in SEARCHES.items():
+            copies = BEAMS if search.kind == "beam" else 1
+            yield Case(
+                name,
+                "images",
+                IMAGES,
+                lambda search=search: self.write(search),
+                lambda search=search: peer.caption(self.images, search),
+                [*seen, *write_texts(config, IMAGES, copies, NEW_TOKENS)],
+                f"{IMAGES} images, {IMAGES * NEW_TOKENS} tokens made",
+            )
+        yield from self._matching()
+
+    def _matching(self) -> Iterator[Case]:
+        image, texts, peer = self.images[0], self.texts, self.peer_matcher
+        states = self.matcher.model.encode_image(image[None]).detach()
+        encode, judge = encode_images(self.config, 1), match_texts(self.config, LENGTHS)
+        text_steps = [remember_images(self.config, 1), judge]
+        pairs, tokens = len(texts), sum(LENGTHS)
+        told = f"{pairs} texts, {tokens} tokens; peer {pairs * LONGEST_TEXT} tokens"
+        yield Case(
+            "match_one_image",
+            "pairs",
+            pairs,
+            lambda: self.match_states(states),
+            lambda: peer.judge(states, texts),
+            text_steps,
+            f"{told}, states given {pairs} times",
+        )
+        yield Case(
+            "match_from_pixels",
+            "pairs",
+            pairs,
+            self.match,
+            lambda: peer.by_states(image, texts),
+            [encode, *text_steps],
+            "and the image is encoded, once by either",
+        )
+        yield Case(
+            "match_broadcast",
+            "pairs",
+            pairs,
+            self.match,
+            lambda: peer.by_broadcasting(image, texts),
+            [encode, *text_steps],
+            "the peer is given one image for all texts",
+        )
+
+
+def with_modes(config: ModelConfig, mode: Any) -> ModelConfig:
+    """A captioner's or a matcher's half of the MED."""
+    return ModelConfig(
+        vision=config.vision, text=config.text, projection=config.projection, modes=(mode,)
+    )
+
+
+@torch.no_grad()
+def draw(model: Blip) -> Blip:
+    """Weights under which image and words matter and a likely next token is likely indeed."""
+    for name, parameter in model.named_parameters():
+        if "norm" in name and name.endswith("weight"):
+            parameter.normal_(1.0, 0.1)
+        elif parameter.dim() < 2:
+            parameter.normal_(0.0, 0.1)
+        elif "words" in name or "positions" in name:
+            parameter.normal_(0.0, 0.3)
+        else:
+            parameter.normal_(0.0, parameter[0].numel() ** -0.5)
+    if "bidirectional" in model.config.modes:
+        model.temperature.fill_(0.07)
+    return model.eval()
+
+
+def make_tokenizer(vocabulary_size: int, folder: Path) -> Tokenizer:
+    """One whose words are `w0`, `w1` and so on, each a token."""
+    words = [f"w{number}" for number in range(vocabulary_size - 2)]
+    words[0], words[100:104] = "[PAD]", ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    path = folder / "vocab.txt"
+    path.write_text("\n".join(words) + "\n", encoding="utf-8")
+    return Tokenizer.load(path)
+
+
+def make_text(number: int, tokens: int) -> str:
+    """A text of so many tokens, start and end included."""
+    return " ".join(f"w{200 + 37 * number + place}" for place in range(tokens - 2))
+
+
+def measure(cases: Sequence[Case], speed: Speedometer, repeats: int) -> None:
+    """In turns, so that whatever disturbs the machine disturbs all alike."""
+    for _ in range(repeats):
+        for case in cases:
+            speed.measure()
+            case.ours_seconds.append(seconds(case.ours, speed.device))
+            case.peer_seconds.append(seconds(case.peer, speed.device))
+
+
+def floors(case: Case, speed: Speedometer) -> tuple[float, float]:
+    """Amounts a second at most: by arithmetic alone, and with what has to be read."""
+    size = speed.square.element_size()
+    rates = (None, speed.bytes_per_second / size)
+    products = speed.operations_per_second
+    at_least = [seconds_at_least(case.steps, products, rate) for rate in rates]
+    return case.amount / at_least[0], case.amount / at_least[1]
+
+
+def summary(
+    cases: Sequence[Case], speed: Speedometer, told: dict[str, Any], agree: dict[str, bool]
+) -> dict[str, Any]:
+    """What the last line says."""
+    names = (*SEARCHES, "match_one_image")
+    return {
+        "ratios": {case.name: round(case.ratio, 2) for case in cases if case.name in names},
+        "more_ratios": {
+            case.name: round(case.ratio, 2) for case in cases if case.name not in names
+        },
+        "per_second": {
+            case.name: {
+                "unit": case.unit,
+                "ours": round(case.amount / min(case.ours_seconds), 3),
+                "peer": round(case.amount / min(case.peer_seconds), 3),
+                "floor": round(floors(case, speed)[0], 3),
+                "floor_with_reading": round(floors(case, speed)[1], 3),
+                "ours_seconds": [round(s, 4) for s in case.ours_seconds],
+                "peer_seconds": [round(s, 4) for s in case.peer_seconds],
+            }
+            for case in cases
+        },
+        "same_results": agree,
+        "gflop_per_second": round(speed.operations_per_second / 1e9, 1),
+        "gbyte_per_second": round(speed.bytes_per_second / 1e9, 1),
+        **told,
+    }
+
+
+def show(console: Console, cases: Sequence[Case], speed: Speedometer, told: dict[str, Any]) -> None:
+    """The table."""
+    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    console.print(
+        f"{told['date']}, commit {told['commit']}; {told['machine']}; {told['threads']} threads, "
+        f"{told['dtype']}; {versions}\nmatrix products "
+        f"{speed.operations_per_second / 1e9:.0f} GFLOP/s, reading memory "
+        f"{speed.bytes_per_second / 1e9:.0f} GB/s; best of {len(cases[0].ours_seconds)} rounds",
+        highlight=False,
+    )
+    table = Table(caption="the floor is what matrix products alone take, and with memory to read")
+    for heading in ("", "ours", "peer", "ours / peer", "floor", "with reading", "of it"):
+        table.add_column(heading, justify="right" if heading else "left")
+    table.add_column("work")
+    for case in cases:
+        ours, peer = case.amount / min(case.ours_seconds), case.amount / min(case.peer_seconds)
+        bare, read = floors(case, speed)
+        table.add_row(
+            case.name,
+            f"{ours:.2f} {case.unit}/s",
+            f"{peer:.2f}",
+            f"{case.ratio:.2f}",
+            f"{bare:.2f}",
+            f"{read:.2f}",
+            f"{100 * ours / read:.0f} %",
+            case.work,
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""What a benchmark ran on, and how fast that multiplies matrices and reads memory."""
+
+import importlib.metadata
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from blip.nn.linear import Linear, pack_weights
+from blip.reports.origin import origin
+
+ROOT = Path(__file__).parents[1]
+SIDE = 2048
+READ_BYTES = 2**28
+
+
+def describe(device: torch.device, dtype: torch.dtype, packages: tuple[str, ...]) -> dict[str, Any]:
+    """Commit, machine, date, and what computes: enough to tell two results apart."""
+    told: dict[str, Any] = dict(origin(ROOT))
+    if device.type == "cuda":
+        told["machine"] += f", {torch.cuda.get_device_name(device)}"
+    else:
+        told["machine"] += ", no GPU"
+    told["device"] = device.type
+    told["dtype"] = str(dtype).removeprefix("torch.")
+    told["threads"] = torch.get_num_threads()
+    told["versions"] = {name: importlib.metadata.version(name) for name in packages}
+    return told
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """How long `work` takes once, to its end on the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+class Speedometer:
+    """Measures the machine again and again between other measurements; the best counts."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device = device
+        self.square = torch.randn(SIDE, SIDE, device=device, dtype=dtype)
+        # The machine's rate is the best that can be had: by the weight as it lies, or packed.
+        packed = Linear(SIDE, SIDE, bias=False)
+        pack_weights(packed)
+        self.layers = [
+            nn.Linear(SIDE, SIDE, bias=False).to(device, dtype),
+            packed.to(device, dtype),
+        ]
+        self.memory = torch.zeros(READ_BYTES // 4, device=device)
+        self._product, self._read = float("inf"), float("inf")
+
+    @torch.inference_mode()
+    def measure(self) -> None:
+        """One more of each."""
+        for layer in self.layers:
+            self._product = min(self._product, self._time(layer))
+        self._read = min(self._read, seconds(self.memory.sum, self.device))
+
+    def _time(self, layer: nn.Module) -> float:
+        return seconds(lambda: layer(self.square), self.device)
+
+    @property
+    def operations_per_second(self) -> float:
+        """Of a large matrix product; a multiplication and an addition are two."""
+        return 2 * SIDE**3 / self._product
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Of reading memory that no cache holds."""
+        return READ_BYTES / self._read

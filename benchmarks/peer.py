@@ -1,0 +1,108 @@
+"""Hugging Face transformers as the peer: the same weights, its best settings for this model.
+
+It caches keys and values in decoding, those of the image too. `scaled_dot_product_attention` it
+refuses for BLIP (transformers 5), so its attention is the eager one.
+"""
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+from blip.data.tokenizer import Tokenizer
+from blip.generation.config import SearchConfig
+from blip.model.blip import Blip
+from blip.model.checkpoint.huggingface import SpecialIds, to_huggingface, write_sizes
+from blip.model.checkpoint.original import Kind, names_of
+
+LONGEST_TEXT = 35
+"""Tokens that texts are padded to for matching, as in the original's evaluation."""
+
+transformers.logging.set_verbosity_error()
+
+
+def peer_of(kind: Kind, model: Blip, tokenizer: Tokenizer) -> Any:
+    """The peer's class for "caption" or "itm" with the weights of `model`, where that is."""
+    ids = SpecialIds(dec=tokenizer.dec_id, sep=tokenizer.sep_id, pad=tokenizer.pad_id)
+    sizes = write_sizes(kind, model.config, ids)
+    name = sizes.pop("architectures")[0]
+    peer = getattr(transformers, name)(transformers.BlipConfig(**sizes))
+    state = to_huggingface(names_of(kind, model.config), model.state_dict())
+    found = peer.load_state_dict(state, strict=False)
+    # Ties have two names there and one here.
+    missing = [name for name in found.missing_keys if ".predictions.decoder." not in name]
+    if missing or found.unexpected_keys:
+        raise ValueError(f"the peer is another model: {missing}, {found.unexpected_keys}")
+    peer.tie_weights()
+    weight = next(model.parameters())
+    return peer.to(weight.device, weight.dtype).eval()
+
+
+class PeerCaptioner:
+    """Captions by the peer's `generate`."""
+
+    def __init__(self, model: Blip, tokenizer: Tokenizer) -> None:
+        self.peer = peer_of("caption", model, tokenizer)
+        self.tokenizer = tokenizer
+
+    @torch.inference_mode()
+    def caption(self, images: Tensor, search: SearchConfig) -> list[str]:
+        """A caption for each image."""
+        kinds: dict[str, dict[str, Any]] = {
+            "greedy": {"do_sample": False, "num_beams": 1},
+            "beam": {"do_sample": False, "num_beams": search.beams, "early_stopping": False},
+            "nucleus": {"do_sample": True, "top_p": search.top_p, "top_k": 0},
+        }
+        ids = self.peer.generate(
+            images,
+            min_length=search.min_length,
+            max_length=search.max_length,
+            repetition_penalty=search.repetition_penalty,
+            use_cache=True,
+            **kinds[search.kind],
+        )
+        return [self.tokenizer.decode(row) for row in ids.tolist()]
+
+
+class PeerMatcher:
+    """Match probabilities of texts of one image, padded as the original pads them."""
+
+    def __init__(self, model: Blip, tokenizer: Tokenizer) -> None:
+        self.peer = peer_of("itm", model, tokenizer)
+        self.tokenizer = tokenizer
+
+    @torch.inference_mode()
+    def by_states(self, image: Tensor, texts: list[str]) -> list[float]:
+        """The image is encoded once, its states are given once for each text."""
+        return self.judge(self.encode(image), texts)
+
+    @torch.inference_mode()
+    def by_broadcasting(self, image: Tensor, texts: list[str]) -> list[float]:
+        """Many texts and one image in one call: undocumented, but torch broadcasts it."""
+        ids, visible = self._ids(texts, image.device)
+        found = self.peer(input_ids=ids, pixel_values=image[None], attention_mask=visible)
+        return found.itm_score.softmax(dim=1)[:, 1].tolist()
+
+    @torch.inference_mode()
+    def encode(self, image: Tensor) -> Tensor:
+        """The states of one image, `(1, tokens, width)`."""
+        return self.peer.vision_model(image[None]).last_hidden_state
+
+    @torch.inference_mode()
+    def judge(self, states: Tensor, texts: list[str]) -> list[float]:
+        """Match probabilities by the states of one image, given once for each text."""
+        ids, visible = self._ids(texts, states.device)
+        expanded = states.expand(len(texts), -1, -1)
+        found = self.peer.text_encoder(
+            input_ids=ids,
+            attention_mask=visible,
+            encoder_hidden_states=expanded,
+            encoder_attention_mask=torch.ones(expanded.shape[:2], device=states.device),
+        )
+        logits = self.peer.itm_head(found.last_hidden_state[:, 0])
+        return logits.softmax(dim=1)[:, 1].tolist()
+
+    def _ids(self, texts: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        encoded = self.tokenizer.encode(texts, LONGEST_TEXT, padding="max").to(device)
+        return encoded.start_with(self.tokenizer.enc_id).ids, encoded.visible.long()

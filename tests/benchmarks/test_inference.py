@@ -1,0 +1,73 @@
+"""The benchmark runs, ours and the peer agree in it, and its figures are the ones it promises."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from blip.data.captions import clean_caption
+from blip.data.tokenizer import Tokenizer
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "inference.py"
+SHARED = Path(os.environ.get("BLIP_SHARED", "../shared"))
+VOCABULARY, CAPTIONS = SHARED / "bert-base-uncased/vocab.txt", SHARED / "flickr8k/dev.parquet"
+RATIOS = ["caption_greedy", "caption_beam3", "caption_nucleus", "match_one_image"]
+
+
+@pytest.fixture(scope="module")
+def printed() -> str:
+    pytest.importorskip("transformers")
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--small", "--repeats", "1", "--threads", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def result(printed: str) -> dict[str, Any]:
+    return json.loads(printed.splitlines()[-1])
+
+
+def test_both_give_the_same_captions_and_probabilities(result: dict[str, Any]) -> None:
+    same = result["same_results"]
+    assert set(same) == {"caption_greedy", "caption_beam3", "by_states", "by_broadcasting"}
+    assert all(same.values())
+
+
+def test_the_last_line_holds_every_figure(printed: str, result: dict[str, Any]) -> None:
+    assert list(result["ratios"]) == RATIOS
+    assert set(result) >= {"commit", "machine", "date", "device", "dtype", "threads", "versions"}
+    for name, case in result["per_second"].items():
+        assert name in printed.splitlines()[-1]
+        assert 0 < case["ours"] < case["floor_with_reading"] <= case["floor"]
+        # Both are rounded; the ratio comes from the seconds themselves.
+        told = {**result["ratios"], **result["more_ratios"]}[name]
+        assert told == pytest.approx(case["ours"] / case["peer"], rel=0.02)
+        assert f"{told:.2f}" in printed
+
+
+def test_lengths_are_those_of_the_captions() -> None:
+    if not (VOCABULARY.is_file() and CAPTIONS.is_file()):
+        pytest.skip(f"captions and vocabulary are not at {SHARED} (set BLIP_SHARED)")
+    tree = ast.parse(SCRIPT.read_text(encoding="utf-8"))
+    (lengths,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LENGTHS"
+    ]
+    column = parquet.read_table(CAPTIONS, columns=["caption"])["caption"].to_pylist()
+    captions = [clean_caption(caption) for five in column for caption in five]
+    found = Tokenizer.load(VOCABULARY).encode(captions, 35).visible.sum(dim=1).numpy()
+    middles = (np.arange(len(lengths)) + 0.5) / len(lengths) * len(found)
+    assert tuple(np.sort(found)[middles.astype(int)].tolist()) == lengths
