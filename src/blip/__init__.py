@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from blip.data.tokenizer import Tokenizer
     from blip.generation.config import SearchConfig
+    from blip.inference.answerer import Answerer
     from blip.inference.captioner import Captioner
     from blip.inference.checkpoint import load, load_model, save_model
     from blip.inference.matcher import Matcher
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from blip.model.config import ModelConfig
 
 __all__ = [
+    "Answerer",
     "Blip",
     "Captioner",
     "Matcher",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Answerer": "blip.inference.answerer",
     "Blip": "blip.model.blip",
     "Captioner": "blip.inference.captioner",
     "Matcher": "blip.inference.matcher",

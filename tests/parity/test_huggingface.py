@@ -1,6 +1,5 @@
 """The published base size against transformers, with random weights: nothing is downloaded."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +50,12 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["caption", "itm", "vqa"])
 def pair(
     request: pytest.FixtureRequest, vocabulary: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Any, Any, Path]]:
+) -> tuple[str, Any, Any, Path]:
     """The kind, a model of transformers, ours with its weights, and the folder that both share."""
     folder = tmp_path_factory.mktemp(request.param)
     peer = random_peer(request.param, BASE_SIZES)
     peer.save_pretrained(folder)
-    yield request.param, peer, load(folder, tokenizer=vocabulary).model, folder
+    return request.param, peer, load(folder, tokenizer=vocabulary).model, folder
 
 
 def pictures(count: int) -> Tensor:
@@ -159,7 +158,7 @@ def check_answers(peer: Any, ours: QuestionModel) -> None:
 def test_converted_back_it_is_what_it_was(
     pair: tuple[str, Any, Any, Path], vocabulary: Path, tmp_path: Path
 ) -> None:
-    kind, peer, _, folder = pair
+    _, peer, _, folder = pair
     convert(folder, tmp_path / "ours", "blip", tokenizer=vocabulary)
     convert(tmp_path / "ours", tmp_path / "theirs", "hf")
     again, told = type(peer).from_pretrained(tmp_path / "theirs", output_loading_info=True)
