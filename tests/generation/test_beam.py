@@ -1,6 +1,7 @@
 """Beam search against brute force; what more beams and a later end may change."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,3 +85,71 @@ def test_each_rule_of_stopping_stops_somewhere_else() -> None:
         beam_search(decoder, torch.tensor([[1]]), EOS, config)
         steps.add(len(decoder.texts[0]))
     assert len(steps) == 3
+
+
+def as_formerly(prompt: list[int], seed: int, config: SearchConfig) -> list[int]:
+    """The search of the library that BLIP was released with, for one image, step by step."""
+    table = ChainDecoder(1, VOCABULARY, seed=seed)
+    going: list[tuple[float, list[int]]] = [(0.0, prompt)]
+    done: list[tuple[float, list[int]]] = []
+
+    def finish(total: float, text: list[int]) -> None:
+        done.append((total / len(text) ** config.length_penalty, text))
+        done.sort(key=lambda found: -found[0])
+        del done[config.beams :]
+
+    while len(going[0][1]) < config.max_length:
+        candidates = []
+        for total, text in going:
+            chances = logits_after(text, table).log_softmax(0).tolist()
+            forbidden = [EOS] if len(text) < config.min_length else []
+            candidates += [
+                (total + chance, text, token)
+                for token, chance in enumerate(chances)
+                if token not in forbidden
+            ]
+        candidates.sort(key=lambda candidate: -candidate[0])
+        del candidates[2 * config.beams :]
+        length = len(going[0][1])
+        for total, text, token in candidates[: config.beams]:
+            if token == EOS:
+                finish(total, text)
+        going = [(total, [*text, token]) for total, text, token in candidates if token != EOS]
+        del going[config.beams :]
+        hope = candidates[0][0] / length**config.length_penalty
+        if len(done) == config.beams and (config.early_stopping or done[-1][0] >= hope):
+            return done[0][1][len(prompt) :]
+    for total, text in going:
+        finish(total, text)
+    return done[0][1][len(prompt) :]
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("length_penalty", [-0.5, 1.0, 2.0])
+@pytest.mark.parametrize("prompt", [[1], [3, 2, 4]])
+def test_the_whole_text_is_scored_as_formerly(
+    early_stopping: bool, length_penalty: float, prompt: list[int]
+) -> None:
+    options = {"beams": 2, "min_length": 3, "max_length": 9}
+    options |= {"length_penalty": length_penalty, "early_stopping": early_stopping}
+    for seed in range(40):
+        config = SearchConfig(scored_length="whole_text", **options)
+        decoder = ChainDecoder(2, VOCABULARY, seed=seed)
+        (found,) = beam_search(decoder, torch.tensor([prompt]), EOS, config)
+        assert found == as_formerly(prompt, seed, config)
+
+
+def test_behind_a_prompt_the_two_lengths_choose_different_texts() -> None:
+    def texts(**options: Any) -> list[list[int]]:
+        config = SearchConfig(beams=2, min_length=3, max_length=9, **options)
+        start = torch.tensor([[3, 2, 4]])
+        return [
+            beam_search(ChainDecoder(2, VOCABULARY, seed=seed), start, EOS, config)[0]
+            for seed in range(40)
+        ]
+
+    assert texts() == texts(scored_length="new_tokens")
+    assert texts() != texts(scored_length="whole_text")
+    # Sums of log-probabilities are compared as they are: the length has no say.
+    raw = texts(scored_length="whole_text", length_penalty=0.0, early_stopping=True)
+    assert raw == texts(length_penalty=0.0, early_stopping=True)

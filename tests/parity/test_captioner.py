@@ -1,5 +1,7 @@
 """The captioner against the original: loss with the prompt unscored, captions that it writes."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -36,14 +38,17 @@ def test_the_prompt_is_fed_and_not_scored(model: Blip, words: Tokenizer) -> None
 
 
 @pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("scored_length", ["new_tokens", "whole_text"])
 @pytest.mark.parametrize(("least", "most"), [(5, 20), (8, 12)])
 def test_captions_are_the_originals(
-    model: Blip, words: Tokenizer, beams: int, least: int, most: int
+    model: Blip, words: Tokenizer, beams: int, scored_length: Any, least: int, most: int
 ) -> None:
+    """Under both rules of scoring: these vectors do not tell them apart."""
     golden, name = vectors("captioner"), f"beams{beams}.min{least}.max{most}"
     search = SearchConfig(
         kind="beam" if beams > 1 else "greedy",
         beams=beams,
+        scored_length=scored_length,
         min_length=least,
         max_length=most,
         prompt=PROMPT,

@@ -11,40 +11,46 @@ from blip.generation.config import SearchConfig
 from blip.generation.decoder import Decoder, adjusted, refuse_nan
 
 
-@dataclass(slots=True)
-class _Pool:
-    """The best finished texts of one image."""
-
-    config: SearchConfig
-    longest: int
-    """New tokens that a text can have."""
-    texts: list[tuple[float, list[int]]] = field(default_factory=list)
-
-    def add(self, ids: list[int], log_probability: float, length: int) -> None:
-        self.texts.append((self.score(log_probability, length), ids))
-        self.texts.sort(key=lambda text: -text[0])
-        del self.texts[self.config.beams :]
-
-    def score(self, log_probability: float, length: int) -> float:
-        return log_probability / length**self.config.length_penalty
-
-    def closed_to(self, log_probability: float, length: int) -> bool:
-        """Whether it is full, and no beginning gets in, the best of which has come so far."""
-        if len(self.texts) < self.config.beams:
-            return False
-        if self.config.early_stopping is True:
-            return True
-        if self.config.early_stopping == "never" and self.config.length_penalty > 0:
-            length = self.longest
-        return self.texts[-1][0] >= self.score(log_probability, length)
-
-
 class _Candidate(NamedTuple):
     """A beginning with one more token: of which row, how likely as a whole."""
 
     row: int
     token: int
     log_probability: float
+
+
+@dataclass(slots=True)
+class _Pool:
+    """The best finished texts of one image, behind a prompt of `start` tokens."""
+
+    config: SearchConfig
+    start: int
+    texts: list[tuple[float, list[int]]] = field(default_factory=list)
+
+    def add(self, ids: list[int], log_probability: float, length: int) -> None:
+        """Take a text of `length` counted tokens, if it is among the best."""
+        score = log_probability / length**self.config.length_penalty
+        self.texts.append((score, ids))
+        self.texts.sort(key=lambda text: -text[0])
+        del self.texts[self.config.beams :]
+
+    def counted(self, new: int, *, ended: bool) -> int:
+        """What counts of a text of `new` tokens behind the prompt, the end token among them."""
+        if self.config.scored_length == "new_tokens":
+            return new
+        return self.start + new - ended
+
+    def closed_to(self, going_on: _Candidate, best: _Candidate, new: int) -> bool:
+        """Whether it is full, and no text that goes on can get in; `best` may have ended."""
+        if len(self.texts) < self.config.beams:
+            return False
+        if self.config.early_stopping is True:
+            return True
+        length = self.counted(new, ended=True)
+        if self.config.early_stopping == "never" and self.config.length_penalty > 0:
+            length = self.counted(self.config.max_length - self.start, ended=False)
+        hope = best if self.config.scored_length == "whole_text" else going_on
+        return self.texts[-1][0] >= hope.log_probability / length**self.config.length_penalty
 
 
 def beam_search(
@@ -54,15 +60,15 @@ def beam_search(
 
     The decoder must hold `config.beams` rows for each image, in the order of the images. At each
     step the best `beams` candidates of an image end in its pool, if they end, and the best `beams`
-    that do not end go on; at `max_length` all of the best `beams` end. An image whose pool is
-    closed (`SearchConfig.early_stopping`) leaves the batch.
+    that do not end go on; at `max_length` these end, too. An image whose pool is closed
+    (`SearchConfig.early_stopping`) leaves the batch.
 
     Raises ValueError where the model gives logits that are not numbers.
     """
     images, start = prompt.shape
     if images == 0 or start >= config.max_length:
         return [[] for _ in range(images)]
-    pools = [_Pool(config, config.max_length - start) for _ in range(images)]
+    pools = [_Pool(config, start) for _ in range(images)]
     going = pools
     so_far = new = prompt.repeat_interleave(config.beams, dim=0)
     # At first all beams of an image are the same: only one of them may bear candidates.
@@ -137,11 +143,19 @@ def _settle(
     `begun` holds the new tokens of each row so far.
     """
     beams = pool.config.beams
-    length = len(begun[0]) + 1
+    new = len(begun[0]) + 1
     for row, token, log_probability in candidates[:beams]:
-        if (last or token == eos_id) and log_probability > -torch.inf:
-            ids = begun[row] if token == eos_id else [*begun[row], token]
-            pool.add(ids, log_probability, length)
+        if token == eos_id and log_probability > -torch.inf:
+            pool.add(begun[row], log_probability, pool.counted(new, ended=True))
     going_on = [candidate for candidate in candidates if candidate.token != eos_id][:beams]
     assert len(going_on) == beams, "a vocabulary has more than the end token"
-    return [] if last or pool.closed_to(going_on[0].log_probability, length) else going_on
+    closed = pool.closed_to(going_on[0], candidates[0], new)
+    if not last:
+        return [] if closed else going_on
+    # Cut at the greatest length, beginnings count as texts; formerly not where enough had ended.
+    if not (closed and pool.config.scored_length == "whole_text"):
+        for row, token, log_probability in going_on:
+            if log_probability > -torch.inf:
+                ids = [*begun[row], token]
+                pool.add(ids, log_probability, pool.counted(new, ended=False))
+    return []

@@ -12,8 +12,12 @@ class SearchConfig:
     beams: int = 3
     """Beam search: hypotheses kept."""
     length_penalty: float = 1.0
-    """Beam search: a sum of log-probabilities is divided by the number of new tokens (the end token
-    is one of them, the prompt is not) to this power; negative ones favour short texts."""
+    """Beam search: a sum of log-probabilities is divided by the text's length to this power;
+    negative ones favour short texts."""
+    scored_length: Literal["new_tokens", "whole_text"] = "new_tokens"
+    """Beam search: which length that is, and so when to stop. `new_tokens`: the end token is one of
+    them, start token and prompt are not, as transformers does today. `whole_text`: all but the end
+    token, as transformers 4.15 did, with which BLIP was released; many captions differ."""
     early_stopping: bool | Literal["never"] = False
     """Beam search: an image is done once `beams` texts have ended (true), once no beginning, ended
     as it is, would beat the worst of them (false: as released), or once none can even if it grew to
