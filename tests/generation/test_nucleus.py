@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from blip.generation.config import SearchConfig
-from blip.generation.nucleus import FEW, nucleus, pick_by_chance
+from blip.generation.nucleus import FEW, among_likeliest, nucleus, pick_by_chance
 from tests.generation.chains import ChainDecoder
 
 EOS = 0
@@ -66,3 +66,11 @@ def test_many_tokens_and_ties_as_by_sorting(spread: float, top_p: float, steps: 
     chances = torch.rand(64, generator=generator, dtype=torch.float64)
     drawn = pick_by_chance(logits, top_p, chances)
     assert drawn.tolist() == by_sorting(logits, top_p, chances).tolist()
+
+
+def test_the_likeliest_are_those_that_the_last_of_them_ties_with() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0, 1.0, 0.0]])
+    inf = torch.inf
+    assert among_likeliest(logits, 2).tolist() == [[-inf, 3.0, 2.0, -inf, -inf]]
+    assert among_likeliest(logits, 3).tolist() == [[1.0, 3.0, 2.0, 1.0, -inf]]
+    assert among_likeliest(logits, 9).tolist() == logits.tolist()

@@ -121,6 +121,7 @@ def test_a_broken_model_is_said(kind: str, wrong: float) -> None:
     ("change", "message"),
     [
         ({"top_p": 0.0}, r"top_p must lie in \(0, 1\], got 0.0"),
+        ({"top_k": 0}, "top_k must be positive or none, got 0"),
         ({"beams": 0}, "beams must be positive, got 0"),
         ({"min_length": 30}, r"min_length must lie in 0..max_length \(20\), got 30"),
         ({"temperature": 0.0}, "temperature must be positive, got 0.0"),

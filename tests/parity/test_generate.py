@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor
+from transformers.generation import logits_process as warp
 
 from blip.generation.beam import beam_search
 from blip.generation.config import SearchConfig
-from blip.generation.decoder import adjusted
 from blip.generation.greedy import greedy
-from blip.generation.nucleus import pick_by_chance
+from blip.generation.nucleus import nucleus
 from blip.model.blip import Blip
 from blip.model.checkpoint.contents import read_contents
 from blip.model.decoding import DecodingSession
@@ -118,25 +118,52 @@ def test_these_models_write_different_texts_of_different_lengths(pair: Pair) -> 
 
 
 @pytest.mark.parametrize("top_p", [0.2, 0.9, 0.99])
+@pytest.mark.parametrize("top_k", [None, 5])
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 2.0])
 @pytest.mark.parametrize("repetition_penalty", [1.0, 1.1])
 def test_sampling_draws_from_the_same_distribution(
-    top_p: float, temperature: float, repetition_penalty: float
+    top_p: float, top_k: int | None, temperature: float, repetition_penalty: float
 ) -> None:
-    from transformers.generation import logits_process as theirs
-
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 40, generator=generator) * 2
     so_far = torch.randint(0, 40, (3, 6), generator=generator)
+    warpers = [
+        warp.RepetitionPenaltyLogitsProcessor(repetition_penalty),
+        warp.TemperatureLogitsWarper(temperature),
+        *([] if top_k is None else [warp.TopKLogitsWarper(top_k)]),
+        warp.TopPLogitsWarper(top_p),
+    ]
     expected = logits
-    if repetition_penalty != 1.0:
-        expected = theirs.RepetitionPenaltyLogitsProcessor(repetition_penalty)(so_far, expected)
-    expected = theirs.TemperatureLogitsWarper(temperature)(so_far, expected)
-    expected = theirs.TopPLogitsWarper(top_p)(so_far, expected).softmax(dim=1)
-    ours = adjusted(logits, so_far, eos_id=0, min_length=0, repetition_penalty=repetition_penalty)
-    chances = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    for warper in warpers:
+        expected = warper(so_far, expected)
+    expected = expected.softmax(dim=1)
+    config = SearchConfig(
+        kind="nucleus",
+        top_p=top_p,
+        top_k=top_k,
+        temperature=temperature,
+        repetition_penalty=repetition_penalty,
+        min_length=0,
+        max_length=so_far.shape[1] + 1,
+    )
+    draws = 4000
     for row in range(3):
-        drawn = pick_by_chance((ours[row : row + 1] / temperature).repeat(4000, 1), top_p, chances)
-        shares = torch.bincount(drawn, minlength=40) / 4000
-        torch.testing.assert_close(shares, expected[row], rtol=0, atol=1 / 2000)
+        given = so_far[row : row + 1].expand(draws, -1)
+        drawn = nucleus(Told(logits[row]), given, -1, config, range(draws))
+        shares = torch.bincount(torch.tensor(drawn).flatten(), minlength=40) / draws
+        # Five standard deviations of a share.
+        torch.testing.assert_close(shares, expected[row], rtol=0, atol=5 * 0.5 / draws**0.5)
         assert not (shares[expected[row] == 0] > 0).any()
+
+
+class Told:
+    """A decoder that always says the same."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return self.logits.expand(len(ids), -1)
+
+    def reorder(self, index: Tensor) -> None:
+        """No text is kept."""

@@ -24,6 +24,9 @@ class SearchConfig:
     `max_length` at no cost (never)."""
     top_p: float = 0.9
     """Nucleus: mass of the likeliest tokens that are drawn from (BLIP's CapFilt: 0.9)."""
+    top_k: int | None = None
+    """Nucleus: so many of the likeliest tokens at most, before `top_p` looks at their mass. The
+    original release has 50, by a default of its library; none leaves all."""
     temperature: float = 1.0
     """Nucleus: logits are divided by it."""
     min_length: int = 5
@@ -38,6 +41,8 @@ class SearchConfig:
             raise ValueError(f"beams must be positive, got {self.beams}")
         if not 0.0 < self.top_p <= 1.0:
             raise ValueError(f"top_p must lie in (0, 1], got {self.top_p}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be positive or none, got {self.top_k}")
         for name in ("temperature", "repetition_penalty"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")

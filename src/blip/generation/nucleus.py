@@ -24,10 +24,10 @@ def nucleus(
 ) -> list[list[int]]:
     """The ids of each row behind the prompt, without the end token.
 
-    Repetition penalty, then temperature, then the nucleus, as in the original release. Each row
-    draws from a random stream of its own, made from its seed, so that a text does not depend on its
-    neighbours in the batch. Raises ValueError unless there is a seed for each row, and where the
-    model gives logits that are not numbers.
+    Repetition penalty, temperature, `top_k` and then the nucleus, as in the original release. Each
+    row draws from a random stream of its own, made from its seed, so that a text does not depend on
+    its neighbours in the batch. Raises ValueError unless there is a seed for each row, and where
+    the model gives logits that are not numbers.
     """
     if len(seeds) != len(prompt):
         raise ValueError(f"{len(prompt)} rows need as many seeds, got {len(seeds)}")
@@ -38,13 +38,24 @@ def nucleus(
     ).to(prompt.device)
 
     def draw(logits: Tensor, rows: Tensor, step: int) -> Tensor:
-        return pick_by_chance(logits / config.temperature, config.top_p, chances[rows, step])
+        logits = logits / config.temperature
+        if config.top_k is not None:
+            logits = among_likeliest(logits, config.top_k)
+        return pick_by_chance(logits, config.top_p, chances[rows, step])
 
     return extend_rows(decoder, prompt, eos_id, config, draw)
 
 
 def _stream(seed: int, length: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(seed)).random(length)
+
+
+def among_likeliest(
+    logits: Float[Tensor, "rows vocabulary"], count: int
+) -> Float[Tensor, "rows vocabulary"]:
+    """Logits of the `count` likeliest tokens, and of those as likely as the last; no others."""
+    least = logits.topk(min(count, logits.shape[1]), dim=1).values[:, -1:]
+    return logits.masked_fill(logits < least, -torch.inf)
 
 
 def pick_by_chance(
