@@ -123,7 +123,7 @@ def wait_for(happens) -> None:
 
 
 def test_an_interrupt_says_how_to_go_on(models, tmp_path):
-    data = web(tmp_path / "web", shards=2, samples=150)
+    data = web(tmp_path / "web", shards=12, samples=150)
     job = start(options(models, data, tmp_path / "out", "--workers", "2"))
     wait_for(lambda: list((tmp_path / "out").glob(".parts/*")))
     os.killpg(job.pid, signal.SIGINT)
