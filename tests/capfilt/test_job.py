@@ -89,6 +89,8 @@ def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background ignores Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -123,7 +125,7 @@ def wait_for(happens) -> None:
 
 
 def test_an_interrupt_says_how_to_go_on(models, tmp_path):
-    data = web(tmp_path / "web", shards=12, samples=150)
+    data = web(tmp_path / "web", shards=4, samples=150)
     job = start(options(models, data, tmp_path / "out", "--workers", "2"))
     wait_for(lambda: list((tmp_path / "out").glob(".parts/*")))
     os.killpg(job.pid, signal.SIGINT)
