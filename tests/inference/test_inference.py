@@ -53,6 +53,17 @@ def test_captions_do_not_depend_on_the_batch(model: Blip, tokenizer: Tokenizer, 
     assert all(text and "[" not in text for text in together)
 
 
+@pytest.mark.parametrize("kind", ["greedy", "beam", "nucleus"])
+def test_captions_from_states_are_those_from_keys_and_values(
+    model: Blip, tokenizer: Tokenizer, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = Captioner(model, tokenizer)
+    search = SearchConfig(kind=kind, min_length=3, max_length=12)
+    few = captioner.captions(pictures(3), 2, search)
+    monkeypatch.setattr("blip.inference.captioner.FEW_TOKENS", 0)
+    assert captioner.captions(pictures(3), 2, search) == few
+
+
 def test_several_captions_differ_and_follow_their_seeds(model: Blip, tokenizer: Tokenizer) -> None:
     captioner = Captioner(model, tokenizer)
     search = SearchConfig(kind="nucleus", top_p=1.0, min_length=3, max_length=12)

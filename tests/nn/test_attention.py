@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
-from blip.nn.cross import FEW, CrossAttention, CrossRead
-from blip.nn.memory import ImageMemory, LayerMemory
+from blip.nn.cross import CrossAttention, CrossRead
+from blip.nn.memory import LayerMemory, StateMemory
+from tests.model.tiny import TINY, tiny_model
 
 SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
 
@@ -41,25 +42,24 @@ def test_hidden_memory_tokens_change_nothing() -> None:
     torch.testing.assert_close(masked, attention(hidden, seen))
 
 
-@pytest.mark.parametrize("queries", [1, 2, FEW, FEW + 1])
-def test_a_memory_laid_out_for_decoding_is_read_alike(queries: int) -> None:
-    attention = CrossRead(SIZES, memory_width=10).eval()
-    hidden = torch.randn(2 * queries, 1, 24)
-    memory = ImageMemory(*((part,) for part in attention.remember(torch.randn(2, 5, 10))))
-    plain = attention(hidden, memory.layer(0))
-    laid_out = memory.for_decoding()
-    assert laid_out.keys[0].is_contiguous()
-    assert not memory.keys[0].is_contiguous()
-    torch.testing.assert_close(attention(hidden, laid_out.layer(0)), plain)
+@pytest.mark.parametrize(("texts", "length"), [(2, 1), (6, 1), (4, 3)])
+def test_states_are_read_as_their_keys_and_values_would_be(texts: int, length: int) -> None:
+    attention = CrossRead(SIZES, memory_width=10)
+    torch.nn.init.normal_(attention.key_value.bias)
+    states, hidden = torch.randn(2, 5, 10), torch.randn(texts, length, 24)
+    read = attention(hidden, StateMemory(states))
+    torch.testing.assert_close(read, attention(hidden, LayerMemory(*attention.remember(states))))
+    memory = StateMemory(states).select(torch.tensor([1, 1, 0]))
+    assert len(memory) == 3
+    assert torch.equal(memory.layer(7).states, states[[1, 1, 0]])
 
 
-def test_hidden_memory_tokens_stay_hidden_in_decoding() -> None:
-    attention = CrossRead(SIZES, memory_width=10).eval()
-    states, hidden = torch.randn(1, 5, 10), torch.randn(1, 1, 24)
-    visible = torch.tensor([[True, True, True, False, False]])
-    memory = ImageMemory(*((part,) for part in attention.remember(states)), visible).for_decoding()
-    seen = LayerMemory(*attention.remember(states[:, :3]))
-    torch.testing.assert_close(attention(hidden, memory.layer(0)), attention(hidden, seen))
+def test_what_a_decoder_reads_is_laid_out_in_inference() -> None:
+    model, states = tiny_model(), torch.randn(2, 5, TINY.vision.width)
+    assert not model.project_image(states, "causal").keys[0].is_contiguous()
+    with torch.inference_mode():
+        assert model.project_image(states, "causal").keys[0].is_contiguous()
+        assert not model.project_image(states, "bidirectional").keys[0].is_contiguous()
 
 
 @pytest.mark.parametrize("cuts", [[1, 1, 1, 1, 1], [3, 1, 1], [2, 3], [5]])

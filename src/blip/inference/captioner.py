@@ -17,7 +17,10 @@ from blip.inference.pixels import Picture, to_pixels
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
 from blip.nn.linear import pack_weights
-from blip.nn.memory import ImageMemory
+from blip.nn.memory import ImageMemory, StateMemory
+
+FEW_TOKENS = 64
+"""Tokens of all texts of an image up to which its keys and values do not pay on a CPU."""
 
 
 class Captioner:
@@ -80,15 +83,23 @@ class Captioner:
     ) -> list[list[str]]:
         size, device = self.model.config.vision.image_size, self.model.device
         states = self.model.encode_image(to_pixels(images, size, device))
-        memory = self.model.project_image(states, "causal").for_decoding()
+        memory = self._remember(states, search, count)
         prompt_ids = self.tokenizer.encode_prompt(search.prompt)
         prompt = torch.tensor([prompt_ids], device=device)
         found = iter(self._search(memory, prompt, count, search, [s for row in seeds for s in row]))
         return [[self.tokenizer.decode(next(found)).strip() for _ in range(count)] for _ in images]
 
+    def _remember(
+        self, states: Tensor, search: SearchConfig, count: int
+    ) -> ImageMemory | StateMemory:
+        texts = {"greedy": 1, "beam": search.beams, "nucleus": count}[search.kind]
+        if states.is_cpu and texts * search.max_length <= FEW_TOKENS:
+            return StateMemory(states)
+        return self.model.project_image(states, "causal")
+
     def _search(
         self,
-        memory: ImageMemory,
+        memory: ImageMemory | StateMemory,
         prompt: Tensor,
         count: int,
         search: SearchConfig,

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from blip.model.blip import Blip
 from blip.model.question import QuestionModel
-from blip.nn.memory import ImageMemory
+from blip.nn.memory import ImageMemory, StateMemory
 from blip.nn.text import empty_past
 
 
@@ -18,7 +18,9 @@ class DecodingSession:
     of the text are kept from call to call. A start that all copies have in common is read once.
     """
 
-    def __init__(self, model: Blip | QuestionModel, memory: ImageMemory, copies: int = 1) -> None:
+    def __init__(
+        self, model: Blip | QuestionModel, memory: ImageMemory | StateMemory, copies: int = 1
+    ) -> None:
         self.model = model
         self.memory = memory
         self.copies = copies

@@ -7,7 +7,7 @@ from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from blip.nn.attention import AttentionSizes, join_heads, split_heads
 from blip.nn.linear import Linear
-from blip.nn.memory import LayerMemory
+from blip.nn.memory import LayerMemory, StateMemory
 
 
 class CrossRead(nn.Module):
@@ -25,17 +25,18 @@ class CrossRead(nn.Module):
         self.output = Linear(sizes.width, sizes.width)
 
     def remember(
-        self, states: Float[Tensor, "memories tokens memory_width"]
+        self, states: Float[Tensor, "memories tokens memory_width"], *, for_steps: bool = False
     ) -> tuple[
         Float[Tensor, "memories heads tokens head_width"],
         Float[Tensor, "memories heads tokens head_width"],
     ]:
-        """Keys and values of the remembered states."""
-        key, value = self.key_value(states).chunk(2, dim=-1)
-        return split_heads(key, self.sizes.heads), split_heads(value, self.sizes.heads)
+        """Keys and values of the remembered states; `for_steps`, each head's lie in one piece."""
+        both = (split_heads(p, self.sizes.heads) for p in self.key_value(states).chunk(2, dim=-1))
+        key, value = (part.contiguous() if for_steps else part for part in both)
+        return key, value
 
     def forward(
-        self, hidden: Float[Tensor, "texts length width"], memory: LayerMemory
+        self, hidden: Float[Tensor, "texts length width"], memory: LayerMemory | StateMemory
     ) -> Float[Tensor, "texts length width"]:
         """Read the memories: row `i` of the texts reads memory `i // (texts // memories)`.
 
@@ -43,43 +44,43 @@ class CrossRead(nn.Module):
         are read in place and never copied for each text.
         """
         texts, length, width = hidden.shape
-        memories = memory.key.shape[0]
-        joined = self.query(hidden).view(memories, texts // memories * length, width)
-        query = split_heads(joined, self.sizes.heads)
-        if not self.training and _may_be_read_by_few(query, memory):
-            attended = _attend_from_few(query, memory)
+        memories = len(memory) if isinstance(memory, StateMemory) else len(memory.key)
+        query = self.query(hidden).view(memories, texts // memories * length, width)
+        if isinstance(memory, StateMemory):
+            attended = self._read_states(query, memory.states)
         else:
-            attended = scaled_dot_product_attention(
-                query,
-                memory.key,
-                memory.value,
-                attn_mask=memory.visible,
-                dropout_p=self.sizes.dropout if self.training else 0.0,
+            attended = join_heads(
+                scaled_dot_product_attention(
+                    split_heads(query, self.sizes.heads),
+                    memory.key,
+                    memory.value,
+                    attn_mask=memory.visible,
+                    dropout_p=self.sizes.dropout if self.training else 0.0,
+                )
             )
-        return self.output(join_heads(attended)).view(texts, length, width)
+        return self.output(attended).view(texts, length, width)
 
+    def _read_states(
+        self,
+        query: Float[Tensor, "memories queries width"],
+        states: Float[Tensor, "memories tokens memory_width"],
+    ) -> Float[Tensor, "memories queries width"]:
+        """Attention without keys and values: what would project the states goes to the queries.
 
-FEW = 4
-"""Queries of a head up to which two plain products outrun the fused kernel on a CPU."""
-
-
-def _may_be_read_by_few(
-    query: Float[Tensor, "memories heads queries head_width"], memory: LayerMemory
-) -> bool:
-    """Whether these are the queries of a decoding step on a CPU: few, for a memory laid out so."""
-    laid_out = memory.key.is_contiguous() and memory.value.is_contiguous()
-    return laid_out and query.is_cpu and query.shape[2] <= FEW and memory.visible is None
-
-
-def _attend_from_few(
-    query: Float[Tensor, "memories heads queries head_width"], memory: LayerMemory
-) -> Float[Tensor, "memories heads queries head_width"]:
-    """Attention that reads keys and values once, from end to end, as fast as memory gives them."""
-    key, value = memory.key.flatten(0, 1), memory.value.flatten(0, 1)
-    scaled = (query * query.shape[3] ** -0.5).flatten(0, 1).contiguous()
-    # Keys stand at the left, so that they are read in the order in which they lie.
-    scores = torch.bmm(key, scaled.mT).mT.contiguous()
-    return torch.bmm(scores.softmax(dim=-1), value).view_as(query)
+        `q (W s) = (q W) s`, and the mean of projected states is the projected mean. The bias of the
+        keys adds the same to all scores of a query and so changes nothing.
+        """
+        memories, queries, width = query.shape
+        heads = self.sizes.heads
+        head_width, memory_width = width // heads, states.shape[2]
+        key, value = self.key_value.weight.view(2, heads, head_width, memory_width)
+        scaled = (query * head_width**-0.5).view(memories * queries, heads, head_width)
+        moved = torch.bmm(scaled.transpose(0, 1), key).view(heads, memories, queries, memory_width)
+        scores = torch.bmm(moved.transpose(0, 1).flatten(1, 2), states.mT)
+        read = torch.bmm(scores.softmax(dim=-1), states)
+        read = read.view(memories, heads, queries, memory_width).transpose(0, 1).flatten(1, 2)
+        values = torch.bmm(read, value.mT).transpose(0, 1).reshape(memories, queries, width)
+        return values + self.key_value.bias[width:]
 
 
 class CrossAttention(nn.Module):
@@ -92,7 +93,7 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
     def forward(
-        self, hidden: Float[Tensor, "texts length width"], memory: LayerMemory
+        self, hidden: Float[Tensor, "texts length width"], memory: LayerMemory | StateMemory
     ) -> Float[Tensor, "texts length width"]:
         """Read the memories; rows as in `CrossRead`."""
         update = self.read(hidden, memory)

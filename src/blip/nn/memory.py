@@ -1,4 +1,4 @@
-"""What cross-attention needs of an image, computed once and read by every later text pass."""
+"""What cross-attention needs of an image, kept for every later text pass."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -37,14 +37,6 @@ class ImageMemory:
         mask = None if self.visible is None else self.visible[:, None, None, :]
         return LayerMemory(self.keys[index], self.values[index], mask)
 
-    def for_decoding(self) -> "ImageMemory":
-        """The same, each head's keys and values in one piece: to be read at every step."""
-        return ImageMemory(
-            tuple(key.contiguous() for key in self.keys),
-            tuple(value.contiguous() for value in self.values),
-            self.visible,
-        )
-
     def select(self, index: Int[Tensor, " selected"]) -> "ImageMemory":
         """The memories of the images `index`, in that order; an image may come more than once."""
         return ImageMemory(
@@ -52,6 +44,28 @@ class ImageMemory:
             tuple(value.index_select(0, index) for value in self.values),
             None if self.visible is None else self.visible.index_select(0, index),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StateMemory:
+    """States of images that cross-attention reads as they are, without keys and values.
+
+    For few tokens about each image that is less work than to project all of its states first.
+    """
+
+    states: Float[Tensor, "images tokens width"]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.states)
+
+    def layer(self, index: int) -> "StateMemory":
+        """What the layer `index` reads: the same for all."""
+        return self
+
+    def select(self, index: Int[Tensor, " selected"]) -> "StateMemory":
+        """The states of the images `index`, in that order; an image may come more than once."""
+        return StateMemory(self.states.index_select(0, index))
 
 
 @dataclass(frozen=True, slots=True)

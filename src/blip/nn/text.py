@@ -14,7 +14,7 @@ from blip.nn.cross import CrossAttention, CrossRead, PairCrossAttention
 from blip.nn.end_to_end import lay_end_to_end
 from blip.nn.initialisation import draw_weights, initial_spread
 from blip.nn.linear import Linear
-from blip.nn.memory import ImageMemory, PairMemory
+from blip.nn.memory import ImageMemory, PairMemory, StateMemory
 from blip.nn.mode import BOTH_MODES, Mode
 from blip.nn.per_mode import PerMode
 
@@ -64,7 +64,7 @@ class TextEmbedding(nn.Module):
 
 
 Cross = CrossAttention | PairCrossAttention
-Memory = ImageMemory | PairMemory
+Memory = ImageMemory | StateMemory | PairMemory
 MakeCross = Callable[[int, Mode], Cross]
 """`(number of the layer, mode) -> cross-attention`."""
 
@@ -156,10 +156,12 @@ class TextTransformer(nn.Module):
     ) -> ImageMemory:
         """Cross-attention keys and values of all layers, for any number of later text passes.
 
-        `part` says which of a pair's two attentions is to read them.
+        `part` says which of a pair's two attentions is to read them. In inference mode, what a
+        decoder is to read at every step is laid out for that.
         """
         reads = [cast(CrossRead, getattr(layer.cross(mode), part)) for layer in self._layers()]
-        pairs = [read.remember(states) for read in reads]
+        steps = mode == "causal" and torch.is_inference_mode_enabled()
+        pairs = [read.remember(states, for_steps=steps) for read in reads]
         return ImageMemory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), visible)
 
     def forward(
