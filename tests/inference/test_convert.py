@@ -80,13 +80,16 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
     ("words", "status", "told"),
     [
         (["med", "x", "--to", "hf"], 2, "no class for pretrain, only for caption, itm, vqa"),
+        (["med", "x.pth"], 2, "blip is a folder, got x.pth"),
+        (["med", "x.pth", "--to", "original", "--tokenizer", "none"], 2, "holds no tokenizer"),
+        (["med", "x", "--heads", "8", "8"], 2, "are 3 and 2, got 8 and 8"),
         (["med", "x.bin", "--to", "original"], 2, "is a file NAME.pth, got"),
         (["med", "med"], 2, "med is there already; remove it, or name another place"),
         (["none", "x"], 2, "no checkpoint at"),
         (["med", "x", "--to", "onnx"], 2, "invalid choice: 'onnx'"),
         (["med", "x", "--image-size", "50"], 2, "must be a multiple of patch_size 16, got 50"),
         (["med"], 2, "name a checkpoint and a place"),
-        (["bare.pth", "x"], 2, "neither tokenizer.json nor vocab.txt; name a tokenizer"),
+        (["bare.pth", "x"], 2, "neither tokenizer.json nor vocab.txt; put one there"),
         (["torn.pth", "x"], 1, "torn.pth cannot be read as weights"),
     ],
 )

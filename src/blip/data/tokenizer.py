@@ -198,12 +198,12 @@ def _download(name: str) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UsageError(f"no tokenizer at {name}: no such file or folder, and no hub name")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(name, FILE))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    # The library hands on whatever its HTTP client raises.
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UsageError(
-            f"the tokenizer {name} can neither be downloaded nor found in the cache: "
-            f"{str(error).splitlines()[0]}"
+            f"the tokenizer {name} can neither be downloaded nor found in the cache: {reason}"
         ) from error

@@ -88,11 +88,15 @@ def load_model(
 
 
 def open_contents(
-    source: str | Path, *, image_size: int | None = None, heads: tuple[int, int] | None = None
+    source: str | Path,
+    *,
+    image_size: int | None = None,
+    heads: tuple[int, int] | None = None,
+    momentum: bool = False,
 ) -> tuple[Contents, Path]:
     """Sizes and tensors of what `source` names, as `load` takes it, and the file of the weights."""
     path = find_weights(source)
-    contents = read_contents(path, None if heads is None else Heads(*heads))
+    contents = read_contents(path, None if heads is None else Heads(*heads), momentum=momentum)
     return contents.at_image_size(image_size), path
 
 
@@ -108,7 +112,8 @@ def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) 
         found = [VOCABULARY]
     if not found:
         raise UsageError(
-            f"{weights.parent} has neither tokenizer.json nor vocab.txt; name a tokenizer"
+            f"beside {weights} lies neither tokenizer.json nor vocab.txt; put one there, "
+            "or name one to `blip convert --tokenizer`"
         )
     tokenizer = Tokenizer.load(found[0])
     if tokenizer.vocabulary_size != words:

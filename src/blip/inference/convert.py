@@ -40,7 +40,9 @@ def convert(
     whatever `blip.load` raises.
     """
     _check(destination, to)
-    contents, path = open_contents(source, image_size=image_size, heads=heads)
+    if to == "original" and tokenizer is not None:
+        raise UsageError(f"the original layout holds no tokenizer, got {tokenizer}")
+    contents, path = open_contents(source, image_size=image_size, heads=heads, momentum=True)
     if task is not None:
         contents = contents.for_task(task)
     # A model that does not fit together is refused before anything is written.
@@ -69,6 +71,8 @@ def _check(destination: Path, to: Layout) -> None:
     """Refuse a place that is taken, or that has not the form of the layout."""
     if to == "original" and destination.suffix != ".pth":
         raise UsageError(f"the original layout is a file NAME.pth, got {destination}")
+    if to != "original" and destination.suffix == ".pth":
+        raise UsageError(f"{to} is a folder, got {destination}; a .pth is for the original layout")
     if destination.exists():
         raise UsageError(f"{destination} is there already; remove it, or name another place")
 

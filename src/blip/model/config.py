@@ -50,6 +50,11 @@ class VisionConfig:
         _require(self.norm_eps > 0, f"norm_eps must be positive, got {self.norm_eps}")
 
     @property
+    def mlp_width(self) -> int:
+        """Width between the two layers of the feed-forward network."""
+        return round(self.width * self.mlp_ratio)
+
+    @property
     def tokens(self) -> int:
         """Patches plus the class token."""
         return (self.image_size // self.patch_size) ** 2 + 1

@@ -17,7 +17,7 @@ def make_vision(config: ModelConfig) -> VisionTransformer:
         width=vision.width,
         depth=vision.depth,
         heads=vision.heads,
-        mlp_width=int(vision.width * vision.mlp_ratio),
+        mlp_width=vision.mlp_width,
         drop_path=vision.drop_path,
         norm_eps=vision.norm_eps,
     )

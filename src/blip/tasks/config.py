@@ -33,7 +33,7 @@ class PretrainConfig:
             if self.init is not None and getattr(self, name) is not None:
                 raise ValueError(
                     f"{name} is for a fresh model, and init {self.init} is a whole one: "
-                    f"give one of them, got {getattr(self, name)} as well"
+                    f"give one of them, or none for {name}, got {getattr(self, name)}"
                 )
 
 

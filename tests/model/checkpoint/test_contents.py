@@ -84,10 +84,12 @@ def test_our_folder_keeps_momentum_and_queues(tmp_path: Path) -> None:
     momentum = {f"{name}": torch.rand_like(t) for name, t in before.tensors.items()}
     dropped = ("matching_head", "temperature")
     momentum = {n: t for n, t in momentum.items() if not n.startswith(dropped)}
+
     momentum |= {"image_queue": torch.rand(8, 5), "ptr_queue": torch.tensor([3])}
     before = replace(before, momentum=momentum)
     write_ours(before, tmp_path)
-    between = read_contents(tmp_path / "model.safetensors")
+    assert not read_contents(tmp_path / "model.safetensors").momentum
+    between = read_contents(tmp_path / "model.safetensors", momentum=True)
     assert between.kind == "retrieval"
     after = published_contents(original_state(between), "here", heads=HEADS)
     assert after.momentum.keys() == momentum.keys()
@@ -126,6 +128,43 @@ def test_every_kind_is_built_as_what_it_is() -> None:
     built = {kind: type(contents(kind).model()) for kind in CONFIGS}
     expected = {"pretrain": Blip, "caption": Blip, "itm": Blip}
     assert built == expected | {"vqa": QuestionModel, "nlvr": PairModel}
+
+
+def test_a_trained_temperature_is_kept(tmp_path: Path) -> None:
+    before = contents("itm")
+    trained = {**before.tensors, "temperature": torch.tensor([0.0123])}
+    before = replace(before, tensors=trained)
+    write_original(before, tmp_path / "model.pth")
+    assert same(before, read_contents(tmp_path / "model.pth"))
+    assert before.kind == "retrieval"
+
+
+def test_other_heads_than_the_file_tells_are_refused(tmp_path: Path) -> None:
+    write_ours(contents("itm"), tmp_path)
+    assert read_contents(tmp_path / "model.safetensors", HEADS).config == MATCHER
+    with pytest.raises(UsageError, match="are 3 and 2, got 8 and 8"):
+        read_contents(tmp_path / "model.safetensors", Heads(8, 8))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_tensors_that_are_no_weights_are_told(dtype: torch.dtype) -> None:
+    state = caption_state()
+    state["visual_encoder.norm.bias"] = state["visual_encoder.norm.bias"].to(dtype)
+    with pytest.raises(BlipError, match=r"no dense real numbers: visual_encoder\.norm\.bias"):
+        published_contents(state, "here", heads=HEADS)
+
+
+def test_momentum_and_queues_must_fit() -> None:
+    matcher = contents("itm")
+    encoders = {n: t for n, t in matcher.tensors.items() if n.startswith(("vision.", "text."))}
+    encoders |= {n: t for n, t in matcher.tensors.items() if "_projection" in n}
+    momentum = encoders | {"image_queue": torch.zeros(8, 5), "text_queue": torch.zeros(8, 5)}
+    state = original_state(replace(matcher, momentum=momentum))
+    published_contents(state, "here", heads=HEADS)
+    state["visual_encoder_m.norm.weight"] = torch.zeros(3)
+    state["image_queue"] = torch.zeros(2)
+    with pytest.raises(BlipError, match=r"image_queue .* visual_encoder_m\.norm\.weight \(3,\)"):
+        published_contents(state, "here", heads=HEADS)
 
 
 def test_half_precision_becomes_float32() -> None:
@@ -181,6 +220,8 @@ def test_ties_may_be_left_out() -> None:
         ({"text_config": {"hidden_act": "relu"}, "vision_config": {}}, "hidden_act must be gelu"),
         ({"text_config": {"layer_norm_eps": 1e-5}, "vision_config": {}}, "layer_norm_eps must be"),
         ({"text_config": {}}, "an object vision_config, got None"),
+        ({"text_config": {"num_attention_heads": "4"}, "vision_config": {}}, "must be a number"),
+        ({"text_config": {}, "vision_config": {"layer_norm_eps": None}}, "must be a number"),
         ({"text_config": {"num_attention_heads": 5}, "vision_config": {}}, "multiple of heads"),
     ],
 )
@@ -259,6 +300,7 @@ def test_a_foreign_file_is_told(content: bytes, tmp_path: Path) -> None:
     [
         ({"model": {"weight": torch.zeros(2)}}, "no weights of BLIP .* found weight"),
         ({"model": {}}, "holds no tensors"),
+        ({"model": {1: torch.zeros(2)}}, "other things than tensors: 1"),
         ({"model": {"a": torch.zeros(2), "epoch": 3}}, "other things than tensors: epoch"),
         ([torch.zeros(2)], "holds no named tensors, but list"),
         ({"state_dict": {"visual_encoder.cls_token": torch.zeros(2)}}, "no weights of BLIP"),

@@ -100,6 +100,9 @@ class Server(http.server.SimpleHTTPRequestHandler):
         wanted = self.headers.get("Range", "")
         kind.asked += (wanted,)
         start = int(re.findall(r"\d+", wanted)[0]) if wanted else 0
+        if wanted and start >= len(kind.content):
+            self.send_error(416)
+            return
         rest = kind.content[start:]
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(rest)))
@@ -138,7 +141,7 @@ def test_a_cut_download_goes_on_where_it_stopped(
     assert handler.asked == (f"bytes={cut}-",)
     assert path.read_bytes() == handler.content
     assert isinstance(read_contents(path), Contents)
-    assert [file.name for file in path.parent.iterdir()] == ["model_base.pth"]
+    assert [f.name for f in path.parent.iterdir() if f.name[0] != "."] == ["model_base.pth"]
     assert fetch_original("model_base.pth", url) == path
     assert len(handler.asked) == 1
 
@@ -148,6 +151,39 @@ def test_a_server_that_fails_is_told_in_one_line(server: tuple[type[Server], str
     with pytest.raises(BlipError, match="cannot be downloaded") as caught:
         fetch_original("model_base", url.replace("http://127.0.0.1", "http://127.0.0.1:1"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_part_that_is_too_long_is_fetched_anew(
+    server: tuple[type[Server], str], tmp_path: Path
+) -> None:
+    handler, url = server
+    write_original(contents(), tmp_path / "released.pth")
+    handler.content = (tmp_path / "released.pth").read_bytes()
+    folder = tmp_path / "cache" / "blip"
+    folder.mkdir(parents=True)
+    (folder / "model_base.pth.incomplete").write_bytes(handler.content)
+    with pytest.raises(BlipError, match="the same command fetches it anew"):
+        fetch_original("model_base", url)
+    assert fetch_original("model_base", url).read_bytes() == handler.content
+
+
+def test_a_hub_that_does_not_answer_leaves_the_cache(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("connection refused")
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", refuse)
+    snapshots = cache / "hub" / "models--org--name"
+    (snapshots / "refs").mkdir(parents=True)
+    (snapshots / "refs" / "main").write_text("0" * 40)
+    folder = snapshots / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    write_ours(contents(), folder)
+    assert fetch_huggingface("org/name") == folder
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(BlipError, match="nor found in the cache: connection refused"):
+        fetch_huggingface("org/name")
 
 
 def test_the_table_of_releases_is_sound() -> None:

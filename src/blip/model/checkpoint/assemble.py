@@ -24,6 +24,7 @@ class Faults:
     strangers: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
     untied: list[str] = field(default_factory=list)
+    unreal: list[str] = field(default_factory=list)
 
     def compare(self, expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:
         """Note the names that only one side has, and different shapes under the same name."""
@@ -42,6 +43,7 @@ class Faults:
             *_line("has strangers:", self.strangers),
             *_line("has other shapes:", self.misshapen),
             *_line("has tied tensors that differ:", self.untied),
+            *_line("has tensors that are no dense real numbers:", self.unreal),
         ]
         if lines:
             raise BlipError(f"{where} does not fit:\n" + "\n".join(lines))
@@ -60,6 +62,15 @@ def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
+def not_real(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """The names of tensors that cannot be weights, whatever their shape."""
+    return [
+        f"{name} ({tensor.dtype})".replace("torch.", "")
+        for name, tensor in tensors
+        if not tensor.is_floating_point() or tensor.layout != torch.strided
+    ]
+
+
 def expected_shapes(config: ModelConfig) -> dict[str, Shape]:
     """Every tensor of a model of these sizes, under our names."""
     with torch.device("meta"):
@@ -73,7 +84,7 @@ def assemble(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> 
     """
     with torch.device("meta"):
         model = make_model(config)
-    faults = Faults()
+    faults = Faults(unreal=not_real(tensors.items()))
     faults.compare(shapes_of(model.state_dict()), shapes_of(tensors))
     faults.raise_any(where)
     model.load_state_dict(dict(tensors), assign=True)

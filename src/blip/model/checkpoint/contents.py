@@ -14,7 +14,13 @@ from torch import Tensor
 from blip.config.strict import from_json
 from blip.errors import BlipError, UsageError
 from blip.model.blip import FIRST_TEMPERATURE
-from blip.model.checkpoint.assemble import Faults, assemble, expected_shapes, shapes_of
+from blip.model.checkpoint.assemble import (
+    Faults,
+    assemble,
+    expected_shapes,
+    not_real,
+    shapes_of,
+)
 from blip.model.checkpoint.huggingface import is_huggingface, original_name, read_sizes
 from blip.model.checkpoint.momentum import momentum_from_original
 from blip.model.checkpoint.original import (
@@ -51,7 +57,11 @@ class Contents:
     @property
     def kind(self) -> Kind:
         """As what the original release would have published it."""
-        return kind_of_config(self.config, momentum=bool(self.momentum))
+        temperature = self.tensors.get("temperature")
+        # What was published without one is read with this one: nothing is lost without it.
+        first = torch.full((1,), FIRST_TEMPERATURE)
+        trained = temperature is not None and not torch.equal(temperature, first)
+        return kind_of_config(self.config, has_temperature=bool(self.momentum) or trained)
 
     def model(self) -> Model:
         """The model, in evaluation mode; raises BlipError with all that does not fit."""
@@ -66,7 +76,8 @@ class Contents:
         if self.config.architecture != "med" or mode not in self.config.modes:
             raise UsageError(f"{self.where} holds a model for {self.kind}, not one for {task}")
         config = replace(self.config, modes=(mode,))
-        tensors = {name: self.tensors[name] for name in expected_shapes(config)}
+        wanted = expected_shapes(config)
+        tensors = {name: tensor for name, tensor in self.tensors.items() if name in wanted}
         return Contents(config, tensors, where=self.where)
 
     def at_image_size(self, image_size: int | None) -> "Contents":
@@ -94,23 +105,27 @@ def _resized(tensors: Mapping[str, Tensor], tokens: int) -> dict[str, Tensor]:
     return {**tensors, **resized}
 
 
-def read_contents(weights: Path, heads: Heads | None = None) -> Contents:
+def read_contents(weights: Path, heads: Heads | None = None, *, momentum: bool = False) -> Contents:
     """Read a file of weights: ours, Hugging Face's or the original release's.
 
     Layout, kind and sizes are found from `config.json` beside a `.safetensors` or `.bin` file, and
     from names and shapes; `heads` is needed only where heads are not 64 wide and nothing tells.
+    `momentum` reads the momentum encoders of our folders, too, which a model does not need.
+
     Raises BlipError for a torn file and for tensors that do not fit, all of them in one list, and
     UsageError where sizes or layout cannot be told.
     """
     sizes = _sizes_beside(weights)
     if sizes is not None and "model_type" not in sizes:
-        momentum = weights.with_name(MOMENTUM)
-        return Contents(
+        beside = weights.with_name(MOMENTUM)
+        tensors = {n: _full_precision(t) for n, t in read_safetensors(weights).items()}
+        contents = Contents(
             config=from_json(ModelConfig, sizes, where=str(weights.with_name(CONFIG))),
-            tensors=read_safetensors(weights),
-            momentum=read_safetensors(momentum) if momentum.is_file() else {},
+            tensors=tensors,
+            momentum=read_safetensors(beside) if momentum and beside.is_file() else {},
             where=str(weights),
         )
+        return _with_heads(contents, heads)
     ours: Any = None
     if weights.suffix == ".safetensors":
         state = read_safetensors(weights)
@@ -118,7 +133,19 @@ def read_contents(weights: Path, heads: Heads | None = None) -> Contents:
         content = read_pickle(weights)
         state = state_dict_in(content, weights)
         ours = content.get(OUR_KEY)
-    return published_contents(state, str(weights), sizes=sizes, ours=ours, heads=heads)
+    contents = published_contents(state, str(weights), sizes=sizes, ours=ours, heads=heads)
+    return _with_heads(contents, heads)
+
+
+def _with_heads(contents: Contents, heads: Heads | None) -> Contents:
+    """The contents; raises UsageError where other heads were named than the file tells."""
+    told = Heads(contents.config.vision.heads, contents.config.text.heads)
+    if heads not in (None, told):
+        raise UsageError(
+            f"heads of {contents.where} are {told.vision} and {told.text}, "
+            f"got {heads.vision} and {heads.text}"
+        )
+    return contents
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -170,7 +197,7 @@ def _check(kind: Kind, config: ModelConfig, found: Mapping[str, Tensor], where: 
     with torch.device("meta"):
         expected = to_original(names, make_model(config).state_dict())
     repeated = names.repeats.keys() | set(names.position_ids)
-    faults = Faults()
+    faults = Faults(unreal=not_real(n for n in found.items() if n[0] not in names.position_ids))
     faults.compare(
         shapes_of({name: tensor for name, tensor in expected.items() if name not in repeated}),
         shapes_of({name: tensor for name, tensor in found.items() if name not in repeated}),

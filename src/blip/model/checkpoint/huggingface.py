@@ -88,16 +88,17 @@ def read_sizes(
     _require(vision, "hidden_act", "gelu", "gelu")
     _require(text, "layer_norm_eps", NORM_EPS, NORM_EPS)
     heads = Heads(
-        vision=vision.get("num_attention_heads", _DEFAULT_HEADS.vision),
-        text=text.get("num_attention_heads", _DEFAULT_HEADS.text),
+        vision=int(_number(vision, "num_attention_heads", _DEFAULT_HEADS.vision)),
+        text=int(_number(text, "num_attention_heads", _DEFAULT_HEADS.text)),
     )
+    norm_eps = _number(vision, "layer_norm_eps", _DEFAULT_VISION_EPS)
     sizes = config_from_shapes(kind_of(shapes), shapes, heads)
     return replace(
         sizes,
         # A captioner has no projection whose shape would tell.
-        projection=config.get("image_text_hidden_size", sizes.projection),
-        vision=replace(sizes.vision, norm_eps=vision.get("layer_norm_eps", _DEFAULT_VISION_EPS)),
-        text=replace(sizes.text, dropout=float(text.get("hidden_dropout_prob", 0.0))),
+        projection=int(_number(config, "image_text_hidden_size", sizes.projection)),
+        vision=replace(sizes.vision, norm_eps=norm_eps),
+        text=replace(sizes.text, dropout=_number(text, "hidden_dropout_prob", 0.0)),
     )
 
 
@@ -141,7 +142,7 @@ def write_sizes(kind: Kind, config: ModelConfig, ids: SpecialIds) -> dict[str, A
         "vision_config": {
             "model_type": "blip_vision_model",
             "hidden_size": vision.width,
-            "intermediate_size": int(vision.width * vision.mlp_ratio),
+            "intermediate_size": vision.mlp_width,
             "num_hidden_layers": vision.depth,
             "num_attention_heads": vision.heads,
             "image_size": vision.image_size,
@@ -158,6 +159,13 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(section, Mapping):
         raise UsageError(f"config.json must have an object {name}, got {section!r}")
     return section
+
+
+def _number(section: Mapping[str, Any], key: str, default: int | float) -> float:
+    value = section.get(key, default)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise UsageError(f"config.json: {key} must be a number, got {value!r}")
+    return float(value)
 
 
 def _require(section: Mapping[str, Any], key: str, wanted: Any, default: Any) -> None:

@@ -80,7 +80,7 @@ def start_vision(model: Blip, source: str | Path) -> str:
     wanted = {
         "width": vision.width,
         "patch_size": vision.patch_size,
-        "mlp width": int(vision.width * vision.mlp_ratio),
+        "mlp width": vision.mlp_width,
         "depth": vision.depth,
     }
     _compare_sizes(sizes, wanted, f"vision_weights {path}", "model.vision")

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-from blip.model.checkpoint.assemble import Faults, shapes_of
+from blip.model.checkpoint.assemble import Faults, not_real, shapes_of
 from blip.model.checkpoint.original import (
     QUEUES,
     Layout,
@@ -15,6 +16,7 @@ from blip.model.checkpoint.original import (
     to_original,
 )
 from blip.model.config import ModelConfig
+from blip.model.make import make_model
 
 _POSITION_IDS = "text_encoder_m.embeddings.position_ids"
 
@@ -30,14 +32,18 @@ def momentum_from_original(
         return {}
     layout = _layout(config)
     encoders = {name: t for name, t in state.items() if name not in (*QUEUES, _POSITION_IDS)}
-    expected = [name for names in layout.values() for name in names]
-    faults = Faults()
-    faults.compare(
-        {name: tuple(encoders[name].shape) if name in encoders else () for name in expected},
-        shapes_of(encoders),
-    )
-    faults.raise_any(where)
     queues = {name: tensor for name, tensor in state.items() if name in QUEUES}
+    with torch.device("meta"):
+        expected = shapes_of(to_original(Names(layout), make_model(config).state_dict()))
+    faults = Faults(unreal=not_real(encoders.items()))
+    faults.compare(expected, shapes_of(encoders))
+    faults.misshapen += [
+        f"{name} {tuple(tensor.shape)} instead of ({config.projection}, ...)"
+        for name, tensor in queues.items()
+        if name in ("image_queue", "text_queue")
+        and (tensor.dim() != 2 or len(tensor) != config.projection)
+    ]
+    faults.raise_any(where)
     return from_original(layout, encoders) | queues
 
 

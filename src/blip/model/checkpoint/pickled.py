@@ -42,7 +42,11 @@ def state_dict_in(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
             break
     if not content:
         raise BlipError(f"{path} holds no tensors")
-    strangers = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    strangers = [
+        str(name)
+        for name, value in content.items()
+        if not isinstance(value, Tensor) or not isinstance(name, str)
+    ]
     if strangers:
         raise BlipError(f"{path} holds other things than tensors: {', '.join(strangers[:5])}")
     return dict(content)

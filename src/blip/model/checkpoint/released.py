@@ -49,6 +49,9 @@ RELEASES = (
 )
 """Pixels are those of the published configuration; the file's own shapes decide."""
 
+NOTHING_LEFT = 416
+"""HTTP status: the range that was asked for lies behind the file's end."""
+
 
 def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
     """The `.pth` of the original release, from the cache or downloaded into it.
@@ -61,10 +64,16 @@ def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
     if name not in known:
         raise UsageError(f"original:{name} is no released checkpoint; there are {', '.join(known)}")
     from huggingface_hub.constants import HF_HOME
+    from huggingface_hub.utils import WeakFileLock
 
     path = Path(HF_HOME) / "blip" / f"{name}.pth"
-    if not path.is_file():
-        _download(f"{url}{name}.pth", path)
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two that append to the same part would make a file that is torn for good.
+    with WeakFileLock(path.with_name(f".{path.name}.lock")):
+        if not path.is_file():
+            _download(f"{url}{name}.pth", path)
     return path
 
 
@@ -74,7 +83,6 @@ def _download(url: str, path: Path) -> None:
 
     if HF_HUB_OFFLINE:
         raise BlipError(f"{path.name} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.incomplete")
     say(f"downloading {url} to {path}")
     try:
@@ -84,9 +92,13 @@ def _download(url: str, path: Path) -> None:
             os.fsync(file.fileno())
     # The library hands on whatever its HTTP client raises.
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        then = "goes on where it stopped"
+        if getattr(getattr(error, "response", None), "status_code", None) == NOTHING_LEFT:
+            # The part is as long as the file or longer, and nothing tells that it is the file.
+            part.unlink(missing_ok=True)
+            then = "fetches it anew"
         raise BlipError(
-            f"{url} cannot be downloaded ({reason}); the same command goes on where it stopped"
+            f"{url} cannot be downloaded ({first_line(error)}); the same command {then}"
         ) from error
     part.replace(path)
 
@@ -97,26 +109,24 @@ def fetch_huggingface(name: str) -> Path:
     Raises BlipError where it is neither in the cache nor to be had.
     """
     from huggingface_hub import list_repo_files, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    wanted = ["config.json", "tokenizer.json", "vocab.txt"]
+    wanted = ["config.json", "tokenizer.json", "vocab.txt", "model.safetensors"]
+    # The library hands on whatever its HTTP client raises.
     try:
         try:
-            files = list_repo_files(name)
-        except (OfflineModeIsEnabled, OSError):
+            pickled_alone = wanted[-1] not in list_repo_files(name)
+        except Exception:
             # What was fetched before lies in the cache; the next call finds it, or says no.
-            files = []
-        weights = "model.safetensors" if "model.safetensors" in files or not files else "*.bin"
-        patterns = wanted + ([weights] if files else ["model.safetensors", "pytorch_model.bin"])
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        OSError,
-        ValueError,
-    ) as error:
-        reason = str(error).strip().splitlines()[0]
+            pickled_alone = True
+        if pickled_alone:
+            wanted.append("pytorch_model.bin")
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:
         raise BlipError(
-            f"hf:{name} can neither be downloaded nor found in the cache: {reason}"
+            f"hf:{name} can neither be downloaded nor found in the cache: {first_line(error)}"
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, short enough for a line of ours; its name, where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -70,12 +70,12 @@ def config_from_shapes(kind: Kind, shapes: Shapes, heads: Heads | None = None) -
         )
     except KeyError as error:
         raise UsageError(f"the sizes cannot be told: there is no {error.args[0]}") from error
-    except ValueError as error:
+    except (ValueError, IndexError, TypeError) as error:
         raise UsageError(f"the sizes cannot be told from the shapes: {error}") from error
 
 
-def kind_of_config(config: ModelConfig, *, momentum: bool) -> Kind:
-    """As what a model of ours is written; `momentum` says whether there are momentum encoders.
+def kind_of_config(config: ModelConfig, *, has_temperature: bool) -> Kind:
+    """As what a model of ours is written; matchers were released with a temperature and without.
 
     Raises UsageError for a choice of shared parameters that was never released.
     """
@@ -89,7 +89,7 @@ def kind_of_config(config: ModelConfig, *, momentum: bool) -> Kind:
         return "pretrain"
     if config.modes == ("causal",):
         return "caption"
-    return "retrieval" if momentum else "itm"
+    return "retrieval" if has_temperature else "itm"
 
 
 def _count(pattern: str, names: Iterable[str]) -> int:

@@ -28,8 +28,9 @@ def write_original(contents: Contents, path: Path) -> None:
     """Write a `.pth` as the original release has it; beside "model" stand the sizes."""
     part = path.with_name(f".{path.name}.part")
     try:
-        torch.save({"model": original_state(contents), OUR_KEY: to_json(contents.config)}, part)
-        with part.open("rb") as file:
+        with part.open("wb") as file:
+            torch.save({"model": original_state(contents), OUR_KEY: to_json(contents.config)}, file)
+            file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     finally:
