@@ -21,3 +21,8 @@ class StoppedError(BlipError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+def first_line(error: Exception) -> str:
+    """What an error of others says, short enough for a line of ours; its name, if it is mute."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

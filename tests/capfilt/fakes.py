@@ -4,6 +4,7 @@ import io
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,10 +98,11 @@ class DeadlyCaptioner:
         return self.inner.image_size
 
     def caption(self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]) -> list[list[str]]:
-        killed = len(list(self.folder.iterdir()))
-        if killed < self.times:
-            (self.folder / f"{killed}-{os.getpid()}").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        for number in range(self.times):
+            # Made or refused in one step: of two workers at once, one takes the number.
+            with suppress(FileExistsError):
+                (self.folder / str(number)).touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
         return self.inner.caption(images, seeds)
 
 

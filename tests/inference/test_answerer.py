@@ -16,6 +16,7 @@ from blip.inference.answerer import Answerer
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.question import QuestionModel
+from blip.nn.memory import ImageMemory
 from tests.model.tiny import TINY
 from tests.tasks.conftest import SENTENCE
 
@@ -91,13 +92,20 @@ def test_ranks_do_not_depend_on_their_neighbours(
                 assert one.score == pytest.approx(other.score, rel=1e-4)
 
 
+def asked(
+    model: QuestionModel, tokenizer: Tokenizer, image: torch.Tensor, question: str
+) -> ImageMemory:
+    """What the decoder reads of one question, by the model's parts alone."""
+    ids, visible = tokenizer.encode([question], 35).start_with(tokenizer.enc_id)
+    return model.read_questions(ids, visible, model.encode_image(image[None]))
+
+
 @torch.no_grad()
 def test_the_best_candidate_is_the_likeliest_by_a_plain_sum(
     model: QuestionModel, tokenizer: Tokenizer, answerer: Answerer
 ) -> None:
     image, question = torch.randn(3, 32, 32), "is it a star?"
-    asked = tokenizer.encode([question], 35).start_with(tokenizer.enc_id)
-    memory = model.read_questions(asked.ids, asked.visible, model.encode_image(image[None]))
+    memory = asked(model, tokenizer, image, question)
     found = {}
     for candidate in CANDIDATES:
         ids, visible = tokenizer.encode([candidate], 35).start_with(tokenizer.dec_id)
@@ -114,8 +122,7 @@ def test_the_first_token_chooses_who_is_read(
     model: QuestionModel, tokenizer: Tokenizer, answerer: Answerer
 ) -> None:
     image, question = torch.randn(3, 32, 32), "is it a star?"
-    asked = tokenizer.encode([question], 35).start_with(tokenizer.enc_id)
-    memory = model.read_questions(asked.ids, asked.visible, model.encode_image(image[None]))
+    memory = asked(model, tokenizer, image, question)
     start = torch.tensor([[tokenizer.dec_id]])
     logits = model.answer_logits(start, torch.ones_like(start).bool(), memory)[0, 0]
     first = [tokenizer.encode([candidate], 35).ids[0, 1] for candidate in CANDIDATES]

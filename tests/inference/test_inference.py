@@ -71,6 +71,9 @@ def test_several_captions_differ_and_follow_their_seeds(model: Blip, tokenizer: 
     assert [len(row) for row in rows] == [3, 3]
     assert len(set(rows[0])) == 3
     one = captioner.caption(pictures(2), search, seeds=[2, 6])
+    for wrong in ([[1], [2]], [[1, 2, 3, 4], [5, 6, 7, 8]]):
+        with pytest.raises(ValueError, match="6 rows need as many seeds"):
+            captioner.captions(pictures(2), 3, search, seeds=wrong)
     assert one == [rows[0][1], rows[1][2]]
 
 

@@ -11,11 +11,11 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
-from blip.errors import UsageError
+from blip.errors import UsageError, first_line
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 DEC, ENC = "[DEC]", "[ENC]"
-FILE = "tokenizer.json"
+FILE, WORDS = "tokenizer.json", "vocab.txt"
 
 _TIDY = [(f" {mark}", mark) for mark in ".?!,"]
 _TIDY += [(" ' ", "'")]
@@ -85,10 +85,10 @@ class Tokenizer:
         """
         path = Path(source)
         if path.is_dir():
-            found = [path / name for name in (FILE, "vocab.txt") if (path / name).is_file()]
-            if not found:
-                raise UsageError(f"{path} holds neither {FILE} nor vocab.txt")
-            path = found[0]
+            found = find_tokenizer(path)
+            if found is None:
+                raise UsageError(f"{path} holds neither {FILE} nor {WORDS}")
+            path = found
         if path.is_file():
             return cls._open(path)
         return cls._open(_download(str(source).removeprefix("hf:")))
@@ -100,8 +100,7 @@ class Tokenizer:
             return cls(backend)
         # The library raises bare exceptions for a file that it cannot parse.
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UsageError(f"{path} is no tokenizer: {reason}") from error
+            raise UsageError(f"{path} is no tokenizer: {first_line(error)}") from error
 
     @classmethod
     def train(
@@ -170,6 +169,11 @@ class Tokenizer:
         return text
 
 
+def find_tokenizer(folder: Path) -> Path | None:
+    """The file of a tokenizer in a folder, if it holds one; the whole one before bare words."""
+    return next((folder / name for name in (FILE, WORDS) if (folder / name).is_file()), None)
+
+
 def _words(backend: Backend, text: str) -> list[str]:
     """The words of a text as the tokenizer cuts it."""
     normal = backend.normalizer.normalize_str(text)
@@ -203,7 +207,7 @@ def _download(name: str) -> Path:
         return Path(hf_hub_download(name, FILE))
     # The library hands on whatever its HTTP client raises.
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UsageError(
-            f"the tokenizer {name} can neither be downloaded nor found in the cache: {reason}"
+            f"the tokenizer {name} can neither be downloaded nor found in the cache: "
+            f"{first_line(error)}"
         ) from error

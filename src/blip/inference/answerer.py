@@ -9,12 +9,10 @@ from torch import Tensor
 
 from blip.data.questions import clean_question
 from blip.data.tokenizer import Texts, Tokenizer
-from blip.generation.beam import beam_search
 from blip.generation.config import SearchConfig
-from blip.generation.greedy import greedy
 from blip.inference.checkpoint import load_model
 from blip.inference.pixels import Picture, to_pixels
-from blip.model.decoding import DecodingSession
+from blip.inference.search import search_texts
 from blip.model.question import QuestionModel
 from blip.nn.linear import pack_weights
 from blip.nn.memory import ImageMemory
@@ -76,8 +74,11 @@ class Answerer:
         if search.kind == "nucleus":
             raise ValueError("answers are searched for by beam or greedy, got nucleus")
 
+        start = self.tokenizer.encode_prompt(search.prompt)
+
         def write(memory: ImageMemory) -> list[str]:
-            return [self.tokenizer.decode(ids).strip() for ids in self._search(memory, search)]
+            found = search_texts(self.model, memory, start, self.tokenizer.sep_id, search)
+            return [self.tokenizer.decode(ids).strip() for ids in found]
 
         return self._each(images, questions, write, batch_size)
 
@@ -162,15 +163,6 @@ class Answerer:
         real = [n < len(row) for row in questions for n in range(most)]
         kept = torch.tensor(real, device=states.device)
         return self.model.project_questions(states[kept], texts.visible[kept])
-
-    def _search(self, memory: ImageMemory, search: SearchConfig) -> list[list[int]]:
-        start = self.tokenizer.encode_prompt(search.prompt)
-        prompt = torch.tensor([start], device=self.model.device).expand(len(memory), -1)
-        if search.kind == "greedy":
-            session = DecodingSession(self.model, memory)
-            return greedy(session, prompt, self.tokenizer.sep_id, search)
-        session = DecodingSession(self.model, memory, copies=search.beams)
-        return beam_search(session, prompt, self.tokenizer.sep_id, search)
 
 
 class BestCandidates(NamedTuple):

@@ -1,21 +1,17 @@
 """Pictures in, captions out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer
-from blip.generation.beam import beam_search
 from blip.generation.config import SearchConfig
-from blip.generation.greedy import greedy
-from blip.generation.nucleus import nucleus
 from blip.inference.checkpoint import load_model
 from blip.inference.pixels import Picture, to_pixels
+from blip.inference.search import rows_of_each, search_texts
 from blip.model.blip import Blip
-from blip.model.decoding import DecodingSession
 from blip.nn.linear import pack_weights
 from blip.nn.memory import ImageMemory, StateMemory
 
@@ -84,41 +80,24 @@ class Captioner:
         size, device = self.model.config.vision.image_size, self.model.device
         states = self.model.encode_image(to_pixels(images, size, device))
         memory = self._remember(states, search, count)
-        prompt_ids = self.tokenizer.encode_prompt(search.prompt)
-        prompt = torch.tensor([prompt_ids], device=device)
-        found = iter(self._search(memory, prompt, count, search, [s for row in seeds for s in row]))
-        return [[self.tokenizer.decode(next(found)).strip() for _ in range(count)] for _ in images]
+        found = search_texts(
+            self.model,
+            memory,
+            self.tokenizer.encode_prompt(search.prompt),
+            self.tokenizer.sep_id,
+            search,
+            count=count,
+            seeds=[seed for row in seeds for seed in row],
+        )
+        texts = [self.tokenizer.decode(ids).strip() for ids in found]
+        if search.kind == "nucleus":
+            return [texts[n * count : (n + 1) * count] for n in range(len(images))]
+        return [[text] * count for text in texts]
 
     def _remember(
         self, states: Tensor, search: SearchConfig, count: int
     ) -> ImageMemory | StateMemory:
-        texts = {"greedy": 1, "beam": search.beams, "nucleus": count}[search.kind]
-        if states.is_cpu and texts * search.max_length <= FEW_TOKENS:
+        rows = rows_of_each(search, count)
+        if states.is_cpu and rows * search.max_length <= FEW_TOKENS:
             return StateMemory(states)
         return self.model.project_image(states, "causal")
-
-    def _search(
-        self,
-        memory: ImageMemory | StateMemory,
-        prompt: Tensor,
-        count: int,
-        search: SearchConfig,
-        seeds: list[int],
-    ) -> Iterator[list[int]]:
-        images, eos = len(memory), self.tokenizer.sep_id
-        match search.kind:
-            case "nucleus":
-                session = DecodingSession(self.model, memory, copies=count)
-                rows = prompt.expand(images * count, -1)
-                yield from nucleus(session, rows, eos, search, seeds)
-                return
-            case "greedy":
-                session = DecodingSession(self.model, memory)
-                ids = greedy(session, prompt.expand(images, -1), eos, search)
-            case "beam":
-                session = DecodingSession(self.model, memory, copies=search.beams)
-                ids = beam_search(session, prompt.expand(images, -1), eos, search)
-            case _ as never:
-                assert_never(never)
-        for text in ids:
-            yield from [text] * count

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Generic, TypeVar, overload
 
 import torch
-from torch import nn
 
-from blip.data.tokenizer import Tokenizer
+from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file
 from blip.model.blip import Blip
@@ -21,9 +20,9 @@ from blip.model.make import Model
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
 
-Kind = TypeVar("Kind", bound=nn.Module, covariant=True)
+AnyModel = TypeVar("AnyModel", bound=Model, covariant=True)
 
-FOR: dict[type[nn.Module], str] = {
+KINDS: dict[type[Model], str] = {
     Blip: "a MED, for captions and matches",
     QuestionModel: "a model for questions (VQA)",
     PairModel: "a model for pairs of images (NLVR2)",
@@ -32,14 +31,18 @@ FOR: dict[type[nn.Module], str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded(Generic[Kind]):
+class Loaded(Generic[AnyModel]):
     """What a checkpoint holds; the model is in evaluation mode."""
 
-    model: Kind
+    model: AnyModel
     tokenizer: Tokenizer
-    config: ModelConfig
     path: Path
     """The file of the weights."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Sizes of the model."""
+        return self.model.config
 
     @property
     def fingerprint(self) -> str:
@@ -68,22 +71,22 @@ def load(
     """
     contents, path = open_contents(source, image_size=image_size, heads=heads)
     model = contents.model()
-    return Loaded(model.to(device), open_tokenizer(contents, path, tokenizer), model.config, path)
+    return Loaded(model.to(device), open_tokenizer(contents, path, tokenizer), path)
 
 
 @overload
 def load_model(source: str | Path, device: torch.device | str = "cpu") -> Loaded[Blip]: ...
 @overload
 def load_model(
-    source: str | Path, device: torch.device | str = "cpu", *, of: type[Kind]
-) -> Loaded[Kind]: ...
+    source: str | Path, device: torch.device | str = "cpu", *, of: type[AnyModel]
+) -> Loaded[AnyModel]: ...
 def load_model(
-    source: str | Path, device: torch.device | str = "cpu", *, of: type[nn.Module] = Blip
-) -> Loaded[nn.Module]:
+    source: str | Path, device: torch.device | str = "cpu", *, of: type[Model] = Blip
+) -> Loaded[Model]:
     """Open a checkpoint that must hold a model `of` some kind; raises UsageError for others."""
     loaded = load(source, device)
     if not isinstance(loaded.model, of):
-        raise UsageError(f"{source} holds {FOR[type(loaded.model)]}; needed is {FOR[of]}")
+        raise UsageError(f"{source} holds {KINDS[type(loaded.model)]}; needed is {KINDS[of]}")
     return loaded
 
 
@@ -105,20 +108,19 @@ def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) 
 
     Raises UsageError where there is none, and BlipError where its size is not the model's.
     """
-    beside = [weights.with_name(name) for name in ("tokenizer.json", "vocab.txt")]
-    found = [given] if given is not None else [path for path in beside if path.is_file()]
+    found = find_tokenizer(weights.parent) if given is None else given
     words = contents.config.text.vocabulary_size
-    if not found and words == TextConfig().vocabulary_size:
-        found = [VOCABULARY]
-    if not found:
+    if found is None and words == TextConfig().vocabulary_size:
+        found = VOCABULARY
+    if found is None:
         raise UsageError(
             f"beside {weights} lies neither tokenizer.json nor vocab.txt; put one there, "
             "or name one to `blip convert --tokenizer`"
         )
-    tokenizer = Tokenizer.load(found[0])
+    tokenizer = Tokenizer.load(found)
     if tokenizer.vocabulary_size != words:
         raise BlipError(
-            f"{found[0]}: the tokenizer has {tokenizer.vocabulary_size} tokens, the model {words}"
+            f"{found}: the tokenizer has {tokenizer.vocabulary_size} tokens, the model {words}"
         )
     return tokenizer
 

@@ -33,7 +33,11 @@ class PackedWeight:
         That is where gradients may be asked for, under autocast or the compiler, and for weights
         that are small, or not on an x86 CPU in a type that oneDNN multiplies there.
         """
-        if torch.is_grad_enabled() or not weight.is_cpu or weight.numel() < LEAST_PACKED:
+        if not weight.is_cpu:
+            # It was moved away: nobody asks for the copy again.
+            self._packed = None
+            return None
+        if torch.is_grad_enabled() or weight.numel() < LEAST_PACKED:
             return None
         if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
             return None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from blip.data.loader import Batch
-from blip.data.tokenizer import Tokenizer
+from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import load_model
 from blip.log import say
@@ -118,13 +118,14 @@ def _fresh(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
 
 def _check_words(tokenizer: Tokenizer, weights: Path, named: str) -> None:
     """Refuse a BERT of another vocabulary: no shape would tell that every word means another."""
-    beside = [weights.with_name(name) for name in ("tokenizer.json", "vocab.txt")]
-    for path in [path for path in beside if path.is_file()][:1]:
-        ours = tokenizer.backend.get_vocab(with_added_tokens=True)
-        theirs = Tokenizer.load(path).backend.get_vocab(with_added_tokens=True)
-        if ours != theirs:
-            odd = min(token for token, number in {*ours.items()} ^ {*theirs.items()})
-            raise UsageError(
-                f"text_weights were trained with the tokens of {path}, which are not those of the "
-                f"tokenizer {named}: they differ in {odd!r}"
-            )
+    path = find_tokenizer(weights.parent)
+    if path is None:
+        return
+    ours = tokenizer.backend.get_vocab(with_added_tokens=True)
+    theirs = Tokenizer.load(path).backend.get_vocab(with_added_tokens=True)
+    if ours != theirs:
+        odd = min(token for token, number in {*ours.items()} ^ {*theirs.items()})
+        raise UsageError(
+            f"text_weights were trained with the tokens of {path}, which are not those of the "
+            f"tokenizer {named}: they differ in {odd!r}"
+        )

@@ -417,5 +417,5 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
     state = {name: tensor.to(torch.int8) for name, tensor in timm_layout(vit()).items()}
-    with pytest.raises(BlipError, match="whole numbers where weights should be"):
+    with pytest.raises(BlipError, match=r"no dense real numbers: blocks\.0\.\S+ \(int8\)"):
         start_vision(tiny_model(), saved(state, tmp_path / "vit.safetensors"))

@@ -75,16 +75,22 @@ def test_a_name_that_the_hub_cannot_have_is_told(name: str) -> None:
         fetch_huggingface(name)
 
 
-def test_what_the_cache_has_needs_no_network(cache: Path) -> None:
-    (cache / "blip").mkdir(parents=True)
-    write_original(contents(), cache / "blip" / "model_base.pth")
-    assert find_weights("original:model_base") == cache / "blip" / "model_base.pth"
+def fetched_before(cache: Path) -> Path:
+    """The folder of `hf:org/name` in the hub's cache."""
     snapshots = cache / "hub" / "models--org--name"
     (snapshots / "refs").mkdir(parents=True)
     (snapshots / "refs" / "main").write_text("0" * 40)
     folder = snapshots / "snapshots" / ("0" * 40)
     folder.mkdir(parents=True)
     write_ours(contents(), folder)
+    return folder
+
+
+def test_what_the_cache_has_needs_no_network(cache: Path) -> None:
+    (cache / "blip").mkdir(parents=True)
+    write_original(contents(), cache / "blip" / "model_base.pth")
+    assert find_weights("original:model_base") == cache / "blip" / "model_base.pth"
+    folder = fetched_before(cache)
     assert find_weights("hf:org/name") == folder / "model.safetensors"
 
 
@@ -174,12 +180,7 @@ def test_a_hub_that_does_not_answer_leaves_the_cache(
         raise RuntimeError("connection refused")
 
     monkeypatch.setattr(huggingface_hub, "list_repo_files", refuse)
-    snapshots = cache / "hub" / "models--org--name"
-    (snapshots / "refs").mkdir(parents=True)
-    (snapshots / "refs" / "main").write_text("0" * 40)
-    folder = snapshots / "snapshots" / ("0" * 40)
-    folder.mkdir(parents=True)
-    write_ours(contents(), folder)
+    folder = fetched_before(cache)
     assert fetch_huggingface("org/name") == folder
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(BlipError, match="nor found in the cache: connection refused"):

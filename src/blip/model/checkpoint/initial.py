@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from blip.config.strict import load_json
-from blip.errors import BlipError, UsageError
+from blip.errors import UsageError
 from blip.model.blip import Blip
-from blip.model.checkpoint.assemble import Faults, shapes_of
+from blip.model.checkpoint.assemble import Faults, not_real, shapes_of
 from blip.model.checkpoint.contents import CONFIG, read_safetensors
 from blip.model.checkpoint.locate import find_weights
 from blip.model.checkpoint.original import (
@@ -235,7 +235,6 @@ def _put(
     """Load the tensors of `layout`, which must be those of `state`, neither more nor fewer."""
     expected = to_original(Names(layout), model.state_dict())
     faults.compare(shapes_of(expected), shapes_of(state))
+    faults.unreal += not_real(state.items())
     faults.raise_any(where)
-    if not all(tensor.is_floating_point() for tensor in state.values()):
-        raise BlipError(f"{where} holds whole numbers where weights should be")
     model.load_state_dict(from_original(layout, state), strict=False)

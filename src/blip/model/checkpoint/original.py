@@ -61,7 +61,7 @@ _EMBEDDING = {
 ENCODER, DECODER = "text_encoder", "text_decoder.bert"
 PREDICTIONS = "text_decoder.cls.predictions"
 
-MOMENTUM = ("visual_encoder_m.", "text_encoder_m.", "vision_proj_m.", "text_proj_m.")
+_MOMENTUM_PREFIXES = ("visual_encoder_m.", "text_encoder_m.", "vision_proj_m.", "text_proj_m.")
 QUEUES = ("image_queue", "text_queue", "idx_queue", "queue_ptr", "ptr_queue")
 
 
@@ -155,7 +155,7 @@ def momentum_layout(config: ModelConfig) -> Layout:
 
 def is_momentum(name: str) -> bool:
     """Whether a tensor belongs to the momentum encoders or to the queues."""
-    return name.startswith(MOMENTUM) or name in QUEUES
+    return name.startswith(_MOMENTUM_PREFIXES) or name in QUEUES
 
 
 def from_original(layout: Layout, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

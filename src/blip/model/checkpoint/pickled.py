@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blip.errors import BlipError
+from blip.errors import BlipError, first_line
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -66,5 +66,4 @@ def _reason(error: Exception) -> str:
         or "weights_only" in text.lower()
     ):
         return "it would run code, or is no file of PyTorch (nothing was executed)"
-    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    return f"it is torn or no file of PyTorch ({first[:120]})"
+    return f"it is torn or no file of PyTorch ({first_line(error)[:120]})"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from blip.errors import BlipError, UsageError
+from blip.errors import BlipError, UsageError, first_line
 from blip.log import say
 
 ORIGINAL_URL = "https://storage.googleapis.com/sfr-vision-language-research/BLIP/models/"
@@ -125,8 +125,3 @@ def fetch_huggingface(name: str) -> Path:
         raise BlipError(
             f"hf:{name} can neither be downloaded nor found in the cache: {first_line(error)}"
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, short enough for a line of ours; its name, where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,57 @@
+"""The search that a configuration names, over what a model remembers of pictures or questions."""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import torch
+
+from blip.generation.beam import beam_search
+from blip.generation.config import SearchConfig
+from blip.generation.greedy import greedy
+from blip.generation.nucleus import nucleus
+from blip.model.blip import Blip
+from blip.model.decoding import DecodingSession
+from blip.model.question import QuestionModel
+from blip.nn.memory import ImageMemory, StateMemory
+
+
+def rows_of_each(search: SearchConfig, count: int) -> int:
+    """Rows that are decoded at a time for each memory, where `count` texts are wanted of it."""
+    match search.kind:
+        case "greedy":
+            return 1
+        case "beam":
+            return search.beams
+        case "nucleus":
+            return count
+        case _ as never:
+            assert_never(never)
+
+
+def search_texts(
+    model: Blip | QuestionModel,
+    memory: ImageMemory | StateMemory,
+    start_ids: Sequence[int],
+    eos_id: int,
+    search: SearchConfig,
+    *,
+    count: int = 1,
+    seeds: Sequence[int] = (),
+) -> list[list[int]]:
+    """The ids behind `start_ids` of a text for each memory; by nucleus, of `count` for each.
+
+    Nucleus sampling takes a seed for each text, memory by memory. Raises what the search raises.
+    """
+    prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(memory), -1)
+    copies = rows_of_each(search, count)
+    session = DecodingSession(model, memory, copies=copies)
+    match search.kind:
+        case "greedy":
+            return greedy(session, prompt, eos_id, search)
+        case "beam":
+            return beam_search(session, prompt, eos_id, search)
+        case "nucleus":
+            rows = prompt.repeat_interleave(copies, dim=0)
+            return nucleus(session, rows, eos_id, search, seeds)
+        case _ as never:
+            assert_never(never)
