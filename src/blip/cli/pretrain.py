@@ -40,8 +40,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.out is None:
         raise UsageError("--out DIR is missing: the folder of the run")
+    from blip import dist
     from blip.tasks.pretrain import train
 
-    train(config, args.out)
+    with dist.processes():
+        train(config, args.out)
     print(f"checkpoint   {args.out}/checkpoint")
     return 0

@@ -1,10 +1,12 @@
 """Opening and writing whole checkpoints: a model, its tokenizer, and where they came from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, overload
 
 import torch
+from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import BlipError, UsageError
@@ -125,9 +127,18 @@ def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) 
     return tokenizer
 
 
-def save_model(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a checkpoint into `folder`, which exists (an atomic folder, where it must be whole)."""
-    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+def save_model(
+    model: Model,
+    tokenizer: Tokenizer,
+    folder: Path,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a checkpoint into `folder`, which exists (an atomic folder, where it must be whole).
+
+    `weights` stand for the model's own, where these are sharded over processes.
+    """
+    state = model.state_dict() if weights is None else weights
+    tensors = {name: tensor.detach() for name, tensor in state.items()}
     write_ours(Contents(model.config, tensors, where=str(folder)), folder)
     tokenizer.save(folder)
 

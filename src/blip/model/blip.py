@@ -13,7 +13,7 @@ from blip.model.heads import LanguageHead
 from blip.model.parts import cross_to, make_text, make_vision
 from blip.nn.memory import ImageMemory
 from blip.nn.mode import Mode
-from blip.nn.per_mode import READERS
+from blip.nn.per_mode import READERS, PerMode
 
 SHARED_PARTS: dict[Sharing, frozenset[str]] = {
     "all": frozenset({"embedding", "self_attention", "cross_attention", "mlp"}),
@@ -162,6 +162,16 @@ class Blip(nn.Module):
     ) -> Float[Tensor, "texts length vocabulary"]:
         """Logits of the token that follows each token. Rows as in `ground`."""
         return self.next_token_logits(self.decode(ids, visible, memory))
+
+    def freeze_all_but(self, mode: Mode) -> None:
+        """What no pass in `mode` reads stops learning: a fine-tuned model keeps it as it was."""
+        for part in self.text.modules():
+            if isinstance(part, PerMode) and not part.shared:
+                for other in part.modes:
+                    part.select(other).requires_grad_(other == mode)
+        for name, of in _HEADS.items():
+            if of != mode and of in self.config.modes:
+                getattr(self, name).requires_grad_(False)
 
     @torch.no_grad()
     def clamp_temperature(self) -> None:

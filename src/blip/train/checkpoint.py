@@ -2,19 +2,23 @@
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from blip.errors import BlipError
 from blip.files import atomic_folder
 from blip.log import say
 
 STATE = "training.pt"
+
+SaveModel = Callable[[Path, Mapping[str, Tensor]], None]
+"""`(folder, weights of the step)`: writes the model, so that others can open it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Found:
 class Checkpoints:
     """The folder `checkpoints/` of a run: `step-00000100/` holds the model and `training.pt`."""
 
-    def __init__(self, run: Path, *, keep: int, save_model: Callable[[Path], None]) -> None:
+    def __init__(self, run: Path, *, keep: int, save_model: SaveModel) -> None:
         self.folder = run / "checkpoints"
         self.keep = keep
         self.save_model = save_model
@@ -36,8 +40,8 @@ class Checkpoints:
     def write(self, step: int, state: dict[str, Any]) -> None:
         """Write the checkpoint of a step, then drop all but the newest ones."""
         with atomic_folder(self.folder / f"step-{step:08d}") as folder:
-            self.save_model(folder)
-            torch.save(state | {"step": step, "random": random_state()}, folder / STATE)
+            self.save_model(folder, state["weights"])
+            torch.save(state | {"step": step}, folder / STATE)
         for _, old in self._all()[: -self.keep]:
             shutil.rmtree(old)
 
@@ -45,7 +49,8 @@ class Checkpoints:
         """The newest checkpoint that can be read; a torn one is named and passed over."""
         for step, folder in reversed(self._all()):
             try:
-                state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+                path = folder / STATE
+                state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             except Exception as error:
                 say(f"{folder} cannot be read and is passed over: {type(error).__name__}")
                 continue
