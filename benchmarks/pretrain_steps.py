@@ -1,4 +1,4 @@
-"""One training step each, of ours, of the textbook and of Hugging Face's modules, on equal terms."""
+"""A training step each of ours, of the textbook and of Hugging Face's modules, on equal terms."""
 
 import copy
 from collections.abc import Callable

@@ -246,9 +246,7 @@ class TextbookStep:
         ids[:, 0] = self.dec_id
         hidden = self.model.text_states(ids, visible, "causal", states)
         logits = self.model.language_logits(hidden)[:, :-1]
-        return cross_entropy(
-            logits.flatten(0, 1), wanted.flatten(), label_smoothing=self.SMOOTHING
-        )
+        return cross_entropy(logits.flatten(0, 1), wanted.flatten(), label_smoothing=self.SMOOTHING)
 
     def after_update(self, momentum: float = 0.995) -> None:
         """What follows an update of the weights: momentum encoders, queue, temperature."""

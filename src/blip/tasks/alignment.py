@@ -25,7 +25,6 @@ from blip.objectives.contrastive import (
 from blip.objectives.matching import DrawNegatives, Negatives, matching_loss
 from blip.objectives.momentum import Follower
 from blip.objectives.queue import FeatureQueue
-from blip.tasks.grouping import in_length_groups
 
 
 class UnimodalEncoders(nn.Module):
@@ -50,7 +49,7 @@ class UnimodalEncoders(nn.Module):
         visible: Bool[Tensor, "batch length"],
     ) -> tuple[Float[Tensor, "batch projection"], Float[Tensor, "batch projection"]]:
         """Unit features of images and of texts."""
-        image = self.image_projection(self.vision(images)[:, 0])
+        image = self.image_projection(self.vision.first_states(images))
         text = self.text_projection(self.text.first_states(ids, visible))
         return nn.functional.normalize(image, dim=-1), nn.functional.normalize(text, dim=-1)
 
@@ -162,14 +161,9 @@ def contrast(
     context: Context,
 ) -> Contrasted:
     """ITC of a batch whose images are encoded already."""
-    ids, visible = batch.texts
-
-    def encode(index: Tensor, length: int) -> Tensor:
-        return model.text_features(ids[index, :length], visible[index, :length])
-
     online = similarities(
         model.image_features(image_states).float(),
-        in_length_groups(visible, encode).float(),
+        model.text_features(*batch.texts).float(),
         context.candidates,
         model.temperature,
     )
@@ -194,7 +188,7 @@ def match(
 ) -> Matched:
     """ITM of each pair, of each text with a hard-negative image, of each image with such a text.
 
-    All three in one pass; `memory` is indexed for the negatives, not computed again.
+    All three in one pass; `memory` is read in place for the negatives, too.
     """
     size = len(batch.images)
     own = torch.arange(size, device=negatives.images.device)
@@ -202,12 +196,7 @@ def match(
     text_of_pair = torch.cat([own, own, negatives.texts])
     texts = batch.texts.start_with(enc_id)
     ids, visible = texts.ids[text_of_pair], texts.visible[text_of_pair]
-
-    def judge(index: Tensor, length: int) -> Tensor:
-        chosen = memory.select(image_of_pair[index])
-        return model.match_logits(ids[index, :length], visible[index, :length], chosen)
-
-    logits = in_length_groups(visible, judge).float()
+    logits = model.match_logits(ids, visible, memory, image_of_pair).float()
     matching = torch.arange(3 * size, device=logits.device) < size
     accuracy = (logits.detach().argmax(dim=1) == matching).float().mean()
     return Matched(matching_loss(logits, matching), accuracy)
