@@ -135,9 +135,15 @@ class Blip(nn.Module):
         ids: Int[Tensor, "texts length"],
         visible: Bool[Tensor, "texts length"],
         memory: ImageMemory,
+        image_of_text: Int[Tensor, " texts"] | None = None,
     ) -> Float[Tensor, "texts 2"]:
-        """Image-text matching: column 1 says match, column 0 says none. Rows as in `ground`."""
-        return self.matching_head(self.text.first_states(ids, visible, memory=memory))
+        """Image-text matching: column 1 says match, column 0 says none. Rows as in `ground`.
+
+        With `image_of_text` row `i` reads image `image_of_text[i]`, in any order.
+        """
+        return self.matching_head(
+            self.text.first_states(ids, visible, memory=memory, memory_of_text=image_of_text)
+        )
 
     def decode(
         self,
@@ -147,6 +153,15 @@ class Blip(nn.Module):
     ) -> Float[Tensor, "texts length width"]:
         """Image-grounded decoder: causal states. Rows as in `ground`."""
         return self.text(ids, visible, mode="causal", memory=memory)
+
+    def decode_tokens(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        memory: ImageMemory,
+    ) -> Float[Tensor, "tokens width"]:
+        """`decode` for the visible tokens alone, one text after another."""
+        return self.text.token_states(ids, visible, mode="causal", memory=memory)
 
     def next_token_logits(
         self, states: Float[Tensor, "*rows width"]

@@ -42,11 +42,6 @@ class FeatureQueue:
         self.image_ids = self.image_ids.to(device)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of the features."""
-        return self.images.dtype
-
-    @property
     def size(self) -> int:
         """Pairs that fit."""
         return len(self.images)

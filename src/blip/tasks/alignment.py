@@ -26,8 +26,8 @@ from blip.objectives.contrastive import (
 )
 from blip.objectives.matching import DrawNegatives, Negatives, matching_loss
 from blip.objectives.momentum import Follower
+from blip.objectives.precision import at_least_float32
 from blip.objectives.queue import FeatureQueue
-from blip.tasks.grouping import in_length_groups
 
 
 class UnimodalEncoders(nn.Module):
@@ -52,7 +52,7 @@ class UnimodalEncoders(nn.Module):
         visible: Bool[Tensor, "batch length"],
     ) -> tuple[Float[Tensor, "batch projection"], Float[Tensor, "batch projection"]]:
         """Unit features of images and of texts."""
-        image = self.image_projection(self.vision(images)[:, 0])
+        image = self.image_projection(self.vision.first_states(images))
         text = self.text_projection(self.text.first_states(ids, visible))
         return nn.functional.normalize(image, dim=-1), nn.functional.normalize(text, dim=-1)
 
@@ -93,8 +93,7 @@ class Contrast:
     def context(self, batch: Batch, epoch: float) -> Context:
         """Momentum features, candidates and soft targets of a batch; `epoch` counts from 0.0."""
         images, texts = self.follower.module(batch.images, batch.texts.ids, batch.texts.visible)
-        # Features under autocast may be half precision; the queue keeps full precision.
-        images, texts = images.to(self.queue.dtype), texts.to(self.queue.dtype)
+        images, texts = at_least_float32(images), at_least_float32(texts)
         all_images, all_texts = dist.gather_rows(images), dist.gather_rows(texts)
         all_ids = dist.gather_rows(batch.image_ids)
         queue = self.queue.contents()
@@ -195,14 +194,9 @@ def contrast(
     context: Context,
 ) -> Contrasted:
     """ITC of a batch whose images are encoded already."""
-    ids, visible = batch.texts
-
-    def encode(index: Tensor, length: int) -> Tensor:
-        return model.text_features(ids[index, :length], visible[index, :length])
-
     online = similarities(
-        model.image_features(image_states).to(context.image_features.dtype),
-        in_length_groups(visible, encode).to(context.text_features.dtype),
+        at_least_float32(model.image_features(image_states)),
+        at_least_float32(model.text_features(*batch.texts)),
         context.candidates,
         model.temperature,
     )
@@ -227,20 +221,14 @@ def match(
 ) -> Matched:
     """ITM of each pair, of each text with a hard-negative image, of each image with such a text.
 
-    All three in one pass; `memory` is indexed for the negatives, not computed again. A pair is
-    judged by the process that holds its image: texts travel, which are small.
+    All three in one pass; `memory` is read in place for the negatives, too. A pair is judged by
+    the process that holds its image: texts travel, which are small.
     """
     size = len(batch.images)
     texts = everyones(batch.texts).start_with(enc_id)
     image_of_pair, text_of_pair = pairs_here(size, negatives)
     ids, visible = texts.ids[text_of_pair], texts.visible[text_of_pair]
-
-    def judge(index: Tensor, length: int) -> Tensor:
-        chosen = memory.select(image_of_pair[index])
-        return model.match_logits(ids[index, :length], visible[index, :length], chosen)
-
-    # Under autocast they are half precision.
-    logits = in_length_groups(visible, judge).to(model.temperature.dtype)
+    logits = at_least_float32(model.match_logits(ids, visible, memory, image_of_pair))
     matching = torch.arange(len(logits), device=logits.device) < size
     right = (logits.detach().argmax(dim=1) == matching).sum()
     return Matched(matching_loss(logits, matching, 3 * size), right / (3 * size))

@@ -19,7 +19,7 @@ from blip.nn.text import FeedForward
 from blip.nn.vision import VisionLayer
 
 UNITS: dict[type[nn.Module], tuple[str, ...]] = {
-    VisionLayer: (),
+    VisionLayer: ("first_states",),
     SelfAttention: ("first_states",),
     CrossRead: ("remember",),
     FeedForward: (),
