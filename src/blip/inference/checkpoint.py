@@ -1,10 +1,13 @@
 """Opening and writing whole checkpoints: a model, its tokenizer, and where they came from."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar, overload
 
 import torch
+from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import BlipError, UsageError
@@ -19,6 +22,7 @@ from blip.model.config import ModelConfig, TextConfig
 from blip.model.make import Model
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
+from blip.nn.snapshot import snapshot
 
 AnyModel = TypeVar("AnyModel", bound=Model, covariant=True)
 
@@ -75,16 +79,29 @@ def load(
 
 
 @overload
-def load_model(source: str | Path, device: torch.device | str = "cpu") -> Loaded[Blip]: ...
+def load_model(
+    source: str | Path, device: torch.device | str = "cpu", *, image_size: int | None = None
+) -> Loaded[Blip]: ...
 @overload
 def load_model(
-    source: str | Path, device: torch.device | str = "cpu", *, of: type[AnyModel]
+    source: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    of: type[AnyModel],
+    image_size: int | None = None,
 ) -> Loaded[AnyModel]: ...
 def load_model(
-    source: str | Path, device: torch.device | str = "cpu", *, of: type[Model] = Blip
+    source: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    of: type[Model] = Blip,
+    image_size: int | None = None,
 ) -> Loaded[Model]:
-    """Open a checkpoint that must hold a model `of` some kind; raises UsageError for others."""
-    loaded = load(source, device)
+    """Open a checkpoint that must hold a model `of` some kind; raises UsageError for others.
+
+    `image_size` is as `load` takes it.
+    """
+    loaded = load(source, device, image_size=image_size)
     if not isinstance(loaded.model, of):
         raise UsageError(f"{source} holds {KINDS[type(loaded.model)]}; needed is {KINDS[of]}")
     return loaded
@@ -127,8 +144,19 @@ def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) 
 
 def save_model(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     """Write a checkpoint into `folder`, which exists (an atomic folder, where it must be whole)."""
-    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    write_ours(Contents(model.config, tensors, where=str(folder)), folder)
+    _write(model.config, model.state_dict(), tokenizer, folder)
+
+
+def frozen_model(model: Model, tokenizer: Tokenizer) -> Callable[[Path], None]:
+    """What writes the model as it is now into a folder, while training goes on with it."""
+    return partial(_write, model.config, snapshot(model.state_dict()), tokenizer)
+
+
+def _write(
+    config: ModelConfig, state: Mapping[str, Tensor], tokenizer: Tokenizer, folder: Path
+) -> None:
+    tensors = {name: tensor.detach() for name, tensor in state.items()}
+    write_ours(Contents(config, tensors, where=str(folder)), folder)
     tokenizer.save(folder)
 
 
