@@ -18,6 +18,7 @@ from blip.objectives.matching import DrawNegatives, draw_negatives
 from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast_and_match
 from blip.tasks.config import PretrainConfig
 from blip.tasks.run import prepare_folder, run
+from blip.tasks.validation import Validation
 from blip.tasks.writing import write
 
 
@@ -85,7 +86,8 @@ def train(config: PretrainConfig, out: Path) -> Path:
     prepare_folder(config, out, config.train.seed)
     model = _start(config, tokenizer)
     step = PretrainStep(model, tokenizer, config.language)
-    task = ContrastTask(step, Contrast(model, config.contrastive))
+    validation = config.validation and Validation(model, tokenizer, config.validation)
+    task = ContrastTask(step, Contrast(model, config.contrastive), validation)
     run(task, model, tokenizer, config.data, config.train, out)
     return out
 
