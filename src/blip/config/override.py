@@ -59,7 +59,20 @@ def _put(data: Any, key: str, text: str, cls: Any) -> None:
         place = place[name]
     if not isinstance(place, dict) or (place and last not in place):
         raise _unknown(key, key, place)
-    place[last] = _value(text, place.get(last))
+    current = place.get(last)
+    if current is None and _takes_list(cls, key.split(".")):
+        current = []
+    place[last] = _value(text, current)
+
+
+def _takes_list(cls: Any, names: list[str]) -> bool:
+    """Whether a key is a list where no value tells, within a part that was none until now."""
+    choices: tuple[Any, ...] = (cls,)
+    for name in names:
+        within = [choice for choice in choices if dataclasses.is_dataclass(choice)]
+        hints = [typing.get_type_hints(choice).get(name) for choice in within]
+        choices = tuple(part for hint in hints for part in (hint, *typing.get_args(hint)))
+    return any(typing.get_origin(choice) is tuple for choice in choices)
 
 
 def _unknown(key: str, part: str, place: Any) -> UsageError:

@@ -77,6 +77,9 @@ class CaptionTask:
         """Captions are judged after training, on the test split."""
         return {}
 
+    def samples(self) -> None:
+        """Captions are written after training, too."""
+
     def state_dict(self) -> dict[str, object]:
         """Nothing beside the weights."""
         return {}
@@ -87,7 +90,7 @@ class CaptionTask:
 
 def train(config: CaptionerConfig, out: Path) -> Path:
     """Fine-tune a captioner into the run folder `out` (resumed where it was cut); returns `out`."""
-    loaded = load_model(config.init)
+    loaded = load_model(config.init, image_size=config.data.image.size)
     prepare_folder(config, out, config.train.seed)
     step = CaptionStep(loaded.model, loaded.tokenizer, config.language, prompt=config.data.prompt)
     run(CaptionTask(step), loaded.model, loaded.tokenizer, config.data, config.train, out)

@@ -57,7 +57,7 @@ class RetrievalStep(nn.Module):
 
 def train(config: FilterConfig, out: Path) -> Path:
     """Fine-tune a filter into the run folder `out` (resumed where it was cut); returns `out`."""
-    loaded = load_model(config.init)
+    loaded = load_model(config.init, image_size=config.data.image.size)
     prepare_folder(config, out, config.train.seed)
     step = RetrievalStep(loaded.model, loaded.tokenizer)
     task = ContrastTask(step, Contrast(loaded.model, config.contrastive))
