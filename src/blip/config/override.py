@@ -48,16 +48,20 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield key.replace("-", "_"), text
 
 
+class _New(dict[str, Any]):
+    """A part that was none until now: which keys it has, its class will tell."""
+
+
 def _put(data: Any, key: str, text: str, cls: Any) -> None:
     *parents, last = key.split(".")
     place = data
     for depth, name in enumerate(parents):
         if isinstance(place, dict) and name in place and place[name] is None:
-            place[name] = {}
+            place[name] = _New()
         if not isinstance(place, dict) or not isinstance(place.get(name), dict):
             raise _unknown(key, ".".join(parents[: depth + 1]), place)
         place = place[name]
-    if not isinstance(place, dict) or (place and last not in place):
+    if not isinstance(place, dict) or (last not in place and not isinstance(place, _New)):
         raise _unknown(key, key, place)
     current = place.get(last)
     if current is None and _takes_list(cls, key.split(".")):
