@@ -126,8 +126,10 @@ def test_finetune_from_a_recipe_at_a_larger_image(
 ) -> None:
     assert main(["pretrain", str(config), "--out", str(tmp_path / "base")]) == 0
     # The recipe finds its source where one stands.
-    (tmp_path / "here/shards").mkdir(parents=True)
-    shards.rename(tmp_path / "here/shards/coco")
+    for part, shard in zip(("coco-train", "coco-restval"), shards.glob("*.tar"), strict=False):
+        place = tmp_path / "here/shards" / part
+        place.mkdir(parents=True)
+        shard.rename(place / "0.tar")
     monkeypatch.chdir(tmp_path / "here")
     command = ["finetune", kind, "coco", "--out", "run", "--init", str(tmp_path / "base")]
     assert main([*command, *FINETUNE]) == 0

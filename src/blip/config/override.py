@@ -61,7 +61,8 @@ def _put(data: Any, key: str, text: str, cls: Any) -> None:
         if not isinstance(place, dict) or not isinstance(place.get(name), dict):
             raise _unknown(key, ".".join(parents[: depth + 1]), place)
         place = place[name]
-    if not isinstance(place, dict) or (last not in place and not isinstance(place, _New)):
+    known = not place or last in place or isinstance(place, _New)
+    if not isinstance(place, dict) or not known:
         raise _unknown(key, key, place)
     current = place.get(last)
     if current is None and _takes_list(cls, key.split(".")):

@@ -3,11 +3,9 @@
 from dataclasses import replace
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.recipes.sources import COCO, COCO_CAPTIONS
 from blip.tasks.config import CaptionerConfig
 from blip.train.config import OptimizerConfig, TrainConfig
-
-_CAPTIONS = 566_747
-"""Of COCO's training images in Karpathy's split, restval included."""
 
 
 def coco() -> CaptionerConfig:
@@ -15,7 +13,7 @@ def coco() -> CaptionerConfig:
     return CaptionerConfig(
         init="runs/base_14m",
         data=DataConfig(
-            sources=(SourceConfig(name="coco", shards=("shards/coco",)),),
+            sources=(SourceConfig(name="coco", shards=COCO),),
             batch_size=256,
             image=ImageConfig(size=384, crop_scale=(0.5, 1.0)),
             max_tokens=40,
@@ -23,7 +21,7 @@ def coco() -> CaptionerConfig:
             workers=8,
         ),
         train=TrainConfig(
-            steps=5 * _CAPTIONS // 256,
+            steps=5 * COCO_CAPTIONS // 256,
             optimizer=OptimizerConfig(lr=1e-5, warmup_steps=0, schedule="cosine", final_lr=0.0),
             precision="bfloat16",
         ),

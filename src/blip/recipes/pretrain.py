@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from blip.data.config import DataConfig, SourceConfig
 from blip.model.config import ModelConfig, VisionConfig
+from blip.recipes.sources import COCO, COCO_VALIDATION
 from blip.tasks.config import PretrainConfig, ValidationConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
@@ -82,7 +83,7 @@ def _on_the_paper_s_data(config: PretrainConfig, *, laion: bool) -> PretrainConf
     sources = tuple(
         SourceConfig(
             name=name,
-            shards=(f"shards/{name}",),
+            shards=COCO if name == "coco" else (f"shards/{name}",),
             weight=_LAION_WEIGHT if name == "laion" else 1.0,
         )
         for name in _PAIRS
@@ -98,7 +99,7 @@ def _on_the_paper_s_data(config: PretrainConfig, *, laion: bool) -> PretrainConf
             checkpoint_every=2000,
             evaluate_every=5000,
         ),
-        validation=ValidationConfig(shards=("shards/coco-val",)),
+        validation=ValidationConfig(shards=COCO_VALIDATION),
     )
 
 
