@@ -1,13 +1,20 @@
 """What a run tells: lines and a progress bar for people, metrics.jsonl for machines."""
 
+import importlib
 import json
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from blip.errors import BlipError, first_line
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SECONDS_BETWEEN_LINES = 10.0
 LINES_ONLY = "BLIP_LINES"
@@ -112,30 +119,84 @@ def progress(
         lines.speak(time.monotonic())
 
 
-class MetricsLog:
-    """metrics.jsonl of a run folder: one JSON object a line, in the order of steps."""
+class Board(Protocol):
+    """Where figures and pictures of a run are also shown."""
 
-    def __init__(self, folder: Path, *, after: int = 0, tensorboard: bool = False) -> None:
-        """Open for appending; lines beyond step `after`, left by a killed run, are dropped."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "metrics.jsonl"
-        self._keep(after)
-        self.file = self.path.open("a", encoding="utf-8")
-        self.board = _tensorboard(folder, after) if tensorboard else None
+    def show_values(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the values of a step."""
+        ...
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append the values of a step."""
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
-        self.file.flush()
-        if self.board is not None:
-            for name, value in values.items():
-                self.board.add_scalar(name, value, step)
+    def show_picture(self, step: int, name: str, picture: "Image") -> None:
+        """Add a picture."""
+        ...
 
     def close(self) -> None:
         """Flush and close."""
-        self.file.close()
-        if self.board is not None:
-            self.board.close()
+        ...
+
+
+class MetricsLog:
+    """metrics.jsonl of a run folder: one JSON object a line, in the order of steps.
+
+    Pictures go to `NAME/step-00000100.png`. Both are shown on TensorBoard and Weights & Biases,
+    where asked for.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        after: int = 0,
+        tensorboard: bool = False,
+        wandb: str | None = None,
+        writes: bool = True,
+    ) -> None:
+        """Open for appending; lines beyond step `after`, left by a killed run, are dropped.
+
+        `wandb` names a project; the run continues there after a restart. `writes` False, for a
+        process that is not the main one, keeps nothing. Raises BlipError where a package is
+        missing.
+        """
+        self.folder, self.path = folder, folder / "metrics.jsonl"
+        self.boards: list[Board] = []
+        self.file: TextIO | None = None
+        if not writes:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self._keep(after)
+        if tensorboard:
+            self.boards.append(_TensorBoard(folder, after))
+        if wandb is not None:
+            self.boards.append(_WeightsAndBiases(folder, wandb))
+        self.file = self.path.open("a", encoding="utf-8")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append the values of a step."""
+        if self.file is None:
+            return
+        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.flush()
+        for board in self.boards:
+            board.show_values(step, values)
+
+    def write_picture(self, step: int, name: str, picture: "Image") -> None:
+        """Keep a picture of a step in the folder `name` of the run."""
+        if self.file is None:
+            return
+        path = self.folder / name / f"step-{step:08d}.png"
+        path.parent.mkdir(exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        picture.save(part, "PNG")
+        part.replace(path)
+        for board in self.boards:
+            board.show_picture(step, name, picture)
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self.file is not None:
+            self.file.close()
+        for board in self.boards:
+            board.close()
 
     def _keep(self, after: int) -> None:
         if not self.path.exists():
@@ -150,11 +211,65 @@ class MetricsLog:
         self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
-def _tensorboard(folder: Path, after: int):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        from blip.errors import BlipError
+class _TensorBoard:
+    """Event files in the folder `tensorboard` of the run."""
 
-        raise BlipError("TensorBoard is required here: pip install 'blip[tensorboard]'") from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=after + 1)
+    def __init__(self, folder: Path, after: int) -> None:
+        board = _need("torch.utils.tensorboard", "TensorBoard", "tensorboard")
+        self.writer = board.SummaryWriter(str(folder / "tensorboard"), purge_step=after + 1)
+
+    def show_values(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def show_picture(self, step: int, name: str, picture: "Image") -> None:
+        import numpy as np
+
+        pixels = np.asarray(picture.convert("RGB"))
+        self.writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class _WeightsAndBiases:
+    """A run of a project there, told apart by an id that the run folder keeps."""
+
+    def __init__(self, folder: Path, project: str) -> None:
+        self.library = _need("wandb", "Weights & Biases", "wandb")
+        kept = folder / "wandb-id.txt"
+        if not kept.exists():
+            kept.write_text(secrets.token_hex(4), encoding="utf-8")
+        config = folder / "config.json"
+        try:
+            self.run = self.library.init(
+                project=project,
+                name=folder.name,
+                id=kept.read_text(encoding="utf-8"),
+                resume="allow",
+                dir=str(folder),
+                config=json.loads(config.read_text(encoding="utf-8")) if config.exists() else None,
+                allow_val_change=True,
+            )
+        except Exception as error:
+            raise BlipError(
+                f"Weights & Biases: {first_line(error)}; WANDB_MODE=offline keeps all on this disk"
+            ) from error
+        # A restart goes back some steps, which the library's own counter would refuse.
+        self.run.define_metric("*", step_metric="step")
+
+    def show_values(self, step: int, values: Mapping[str, float]) -> None:
+        self.run.log({"step": step, **values})
+
+    def show_picture(self, step: int, name: str, picture: "Image") -> None:
+        self.run.log({"step": step, name: self.library.Image(picture)})
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+def _need(module: str, name: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BlipError(f"{name} is required here: pip install 'blip[{extra}]'") from error

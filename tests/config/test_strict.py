@@ -154,3 +154,15 @@ def test_pretrain_recipe_has_the_papers_figures() -> None:
     assert config.data.batch_size == 2880
     assert config.train.optimizer.lr == 3e-4
     assert config.contrastive.queue_size == 57_600
+
+
+def test_a_part_that_was_none_is_made_of_its_keys() -> None:
+    given = ["--validation.shards", "a,b", "--validation.samples", "2"]
+    config = override(base(), [*given, "--train.evaluate_every", "5"])
+    assert config.validation is not None
+    assert (config.validation.shards, config.validation.samples) == (("a", "b"), 2)
+    one = override(base(), ["--validation.shards=a", "--train.evaluate_every", "5"])
+    assert one.validation is not None
+    assert one.validation.shards == ("a",)
+    gone = ["--validation", "none", "--train.evaluate_every", "none"]
+    assert override(config, gone) == base()

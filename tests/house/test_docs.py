@@ -17,7 +17,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
-from blip.recipes import bootstrap, pretrain
+from blip.recipes import bootstrap, captioner, filter, pretrain
 from tests.model.tiny import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,13 @@ def check_command(arguments: list[str]) -> None:
     if not arguments or arguments == ["--help"] or arguments[-1] == "--help":
         return
     args = parse(arguments)
-    recipes = {"bootstrap": bootstrap, "pretrain": pretrain}.get(arguments[0])
+    named = args.kind if arguments[0] == "finetune" else arguments[0]
+    recipes = {
+        "bootstrap": bootstrap,
+        "pretrain": pretrain,
+        "captioner": captioner,
+        "filter": filter,
+    }.get(named)
     if recipes and args.recipe and args.recipe != "RECIPE" and not args.recipe.endswith(".json"):
         override(getattr(recipes, args.recipe)(), args.overrides)
 

@@ -12,13 +12,18 @@ from blip.config.strict import from_json, to_json
 from blip.data.scenes.config import ScenesConfig
 from blip.errors import UsageError
 from blip.model.blip import Blip
-from blip.recipes import bootstrap, pretrain
+from blip.recipes import bootstrap, captioner, filter, pretrain
 from blip.recipes.config import BootstrapConfig, ShardsConfig
-from blip.tasks.config import PretrainConfig
+from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig
 
 RECIPES = [
     (function, cls)
-    for module, cls in ((bootstrap, BootstrapConfig), (pretrain, PretrainConfig))
+    for module, cls in (
+        (bootstrap, BootstrapConfig),
+        (pretrain, PretrainConfig),
+        (captioner, CaptionerConfig),
+        (filter, FilterConfig),
+    )
     for function in (
         getattr(module, name) for name in recipe_names(module.__name__.rpartition(".")[2])
     )
@@ -35,13 +40,18 @@ def test_to_json_and_back(recipe, cls) -> None:
 def test_names() -> None:
     assert set(recipe_names("bootstrap")) == {"scenes_demo", "scenes_test", "flickr8k"}
     assert all(recipe_names("bootstrap").values())
-    assert "base" in recipe_names("pretrain")
+    assert set(recipe_names("pretrain")) == {
+        *("base", "large"),
+        *("base_14m", "base_129m", "large_129m"),
+    }
+    assert set(recipe_names("captioner")) == set(recipe_names("filter")) == {"coco", "coco_large"}
 
 
 def test_recipes_load_no_torch() -> None:
     code = (
         "import sys, blip.recipes.bootstrap as b, blip.recipes.pretrain as p\n"
-        "b.scenes_demo(), b.flickr8k(), p.base()\n"
+        "import blip.recipes.captioner as c, blip.recipes.filter as f\n"
+        "b.scenes_demo(), b.flickr8k(), p.base(), p.large_129m(), c.coco(), f.coco_large()\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -67,6 +77,42 @@ def test_base_is_the_paper() -> None:
         224,
     )
     assert (config.contrastive.queue_size, config.contrastive.alpha) == (57_600, 0.4)
+
+
+def test_the_paper_s_data() -> None:
+    """Epochs of all pairs and a fifth of LAION; twenty of them in batches of 2880 and 2400."""
+    for recipe, epoch, size in (
+        (pretrain.base_14m(), 15_196_000, 2880),
+        (pretrain.base_129m(), 15_196_000 + 23_000_000, 2880),
+        (pretrain.large_129m(), 15_196_000 + 23_000_000, 2400),
+    ):
+        assert recipe.data.batch_size == size
+        assert recipe.train.steps == 20 * epoch // size
+        weights = {source.name: source.weight for source in recipe.data.sources}
+        assert weights.pop("laion", 0.2) == 0.2
+        assert weights == dict.fromkeys(("coco", "vg", "sbu", "cc3m", "cc12m"), 1.0)
+        assert recipe.validation is not None
+    large = pretrain.large_129m()
+    assert (large.model.vision.depth, large.model.vision.drop_path) == (24, 0.1)
+    assert large.train.optimizer.lr == pytest.approx(2e-4)
+    assert large.vision_weights is not None
+    assert "large" in large.vision_weights
+
+
+def test_fine_tuning_is_the_paper_s() -> None:
+    for config, epochs, rates in (
+        ((captioner.coco(), captioner.coco_large()), 5, (1e-5, 2e-6)),
+        ((filter.coco(), filter.coco_large()), 6, (1e-5, 5e-6)),
+    ):
+        for one, rate in zip(config, rates, strict=True):
+            assert one.data.image.size == 384
+            assert one.train.optimizer.lr == pytest.approx(rate)
+            assert one.train.steps * one.data.batch_size == pytest.approx(
+                epochs * 566_747, rel=1e-4
+            )
+    assert captioner.coco().data.prompt == "a picture of "
+    assert filter.coco().data.prompt == ""
+    assert filter.coco().contrastive.positives == "image"
 
 
 @pytest.mark.parametrize(

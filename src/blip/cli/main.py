@@ -25,6 +25,7 @@ GROUPS = {
     },
     "train and measure": {
         "pretrain": "pre-train a model",
+        "finetune": "make a captioner or a filter of a pre-trained model",
         "evaluate": "retrieval and captioning figures of a model",
     },
     "data": {

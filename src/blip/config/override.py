@@ -48,18 +48,36 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield key.replace("-", "_"), text
 
 
+class _New(dict[str, Any]):
+    """A part that was none until now: which keys it has, its class will tell."""
+
+
 def _put(data: Any, key: str, text: str, cls: Any) -> None:
     *parents, last = key.split(".")
     place = data
     for depth, name in enumerate(parents):
         if isinstance(place, dict) and name in place and place[name] is None:
-            place[name] = {}
+            place[name] = _New()
         if not isinstance(place, dict) or not isinstance(place.get(name), dict):
             raise _unknown(key, ".".join(parents[: depth + 1]), place)
         place = place[name]
-    if not isinstance(place, dict) or (place and last not in place):
+    known = not place or last in place or isinstance(place, _New)
+    if not isinstance(place, dict) or not known:
         raise _unknown(key, key, place)
-    place[last] = _value(text, place.get(last))
+    current = place.get(last)
+    if current is None and _takes_list(cls, key.split(".")):
+        current = []
+    place[last] = _value(text, current)
+
+
+def _takes_list(cls: Any, names: list[str]) -> bool:
+    """Whether a key is a list where no value tells, within a part that was none until now."""
+    choices: tuple[Any, ...] = (cls,)
+    for name in names:
+        within = [choice for choice in choices if dataclasses.is_dataclass(choice)]
+        hints = [typing.get_type_hints(choice).get(name) for choice in within]
+        choices = tuple(part for hint in hints for part in (hint, *typing.get_args(hint)))
+    return any(typing.get_origin(choice) is tuple for choice in choices)
 
 
 def _unknown(key: str, part: str, place: Any) -> UsageError:

@@ -197,22 +197,25 @@ class _BatchMaker(Dataset[Batch]):
 class EvaluationSet:
     """Images with all their texts, in the order of the shards; bad samples are counted."""
 
-    def __init__(self, shards: Iterable[str], image_size: int) -> None:
+    def __init__(self, shards: Iterable[str], image_size: int, *, most: int | None = None) -> None:
+        """Read the shards, up to the first `most` sound images."""
         self.image_size = image_size
         self.keys: list[str] = []
         self.texts: list[list[str]] = []
         self.metas: list[dict[str, Any]] = []
         self.bad: Counter[str] = Counter()
         self.contents: list[bytes] = []
-        for shard in expand(shards):
-            for sample in read_shard(shard):
-                if sample.error is not None or sample.image is None or not any(sample.texts):
-                    self.bad[(sample.error or "empty_caption").partition(":")[0]] += 1
-                    continue
-                self.keys.append(sample.key)
-                self.texts.append([text for text in sample.texts if text])
-                self.metas.append(sample.meta)
-                self.contents.append(sample.image)
+        samples = (sample for shard in expand(shards) for sample in read_shard(shard))
+        for sample in samples:
+            if len(self.keys) == most:
+                break
+            if sample.error is not None or sample.image is None or not any(sample.texts):
+                self.bad[(sample.error or "empty_caption").partition(":")[0]] += 1
+                continue
+            self.keys.append(sample.key)
+            self.texts.append([text for text in sample.texts if text])
+            self.metas.append(sample.meta)
+            self.contents.append(sample.image)
         if not self.keys:
             raise BlipError(f"no sound sample to evaluate on ({dict(self.bad)})")
 

@@ -77,16 +77,29 @@ def load(
 
 
 @overload
-def load_model(source: str | Path, device: torch.device | str = "cpu") -> Loaded[Blip]: ...
+def load_model(
+    source: str | Path, device: torch.device | str = "cpu", *, image_size: int | None = None
+) -> Loaded[Blip]: ...
 @overload
 def load_model(
-    source: str | Path, device: torch.device | str = "cpu", *, of: type[AnyModel]
+    source: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    of: type[AnyModel],
+    image_size: int | None = None,
 ) -> Loaded[AnyModel]: ...
 def load_model(
-    source: str | Path, device: torch.device | str = "cpu", *, of: type[Model] = Blip
+    source: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    of: type[Model] = Blip,
+    image_size: int | None = None,
 ) -> Loaded[Model]:
-    """Open a checkpoint that must hold a model `of` some kind; raises UsageError for others."""
-    loaded = load(source, device)
+    """Open a checkpoint that must hold a model `of` some kind; raises UsageError for others.
+
+    `image_size` is as `load` takes it.
+    """
+    loaded = load(source, device, image_size=image_size)
     if not isinstance(loaded.model, of):
         raise UsageError(f"{source} holds {KINDS[type(loaded.model)]}; needed is {KINDS[of]}")
     return loaded

@@ -103,6 +103,8 @@ def tied_linear(
 class Packable(Protocol):
     """A module that may keep a packed copy of its weight."""
 
+    packed: PackedWeight | None
+
     def pack(self) -> None:
         """Keep a packed copy from the next inference on."""
         ...
@@ -118,3 +120,10 @@ def pack_weights(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Packable):
             module.pack()
+
+
+def unpack_weights(model: nn.Module) -> None:
+    """Undo `pack_weights`: the copies are dropped, and training is as if they had never been."""
+    for module in model.modules():
+        if isinstance(module, Packable):
+            module.packed = None

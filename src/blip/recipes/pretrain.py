@@ -4,16 +4,31 @@ from dataclasses import replace
 
 from blip.data.config import DataConfig, SourceConfig
 from blip.model.config import ModelConfig, VisionConfig
-from blip.tasks.config import PretrainConfig
+from blip.recipes.sources import COCO, COCO_VALIDATION
+from blip.tasks.config import PretrainConfig, ValidationConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
 _BERT = "hf:google-bert/bert-base-uncased"
 
 
-def base() -> PretrainConfig:
-    """ViT-B/16 at 224 pixels, BERT-base, as the paper trains on 14 M images (20 epochs).
+_PAIRS = {
+    "coco": 567_000,
+    "vg": 769_000,
+    "sbu": 860_000,
+    "cc3m": 3_000_000,
+    "cc12m": 10_000_000,
+    "laion": 115_000_000,
+}
+"""Texts of the paper's sources, each with its image: 14 M images, and 115 M more of LAION."""
+_LAION_WEIGHT = 0.2
+"""A fifth of LAION is seen in an epoch (BLIP, section 4.1)."""
 
-    The image encoder starts from DeiT's weights, as in the original.
+
+def base() -> PretrainConfig:
+    """ViT-B/16 at 224 pixels, BERT-base, for human and web shards of your own.
+
+    As long as the paper trains on 14 M images (20 epochs). The image encoder starts from DeiT's
+    weights, as in the original.
     """
     return PretrainConfig(
         model=ModelConfig(),
@@ -33,9 +48,10 @@ def base() -> PretrainConfig:
 
 
 def large() -> PretrainConfig:
-    """ViT-L/16 at 224 pixels, BERT-base, as the paper trains on 14 M images (20 epochs).
+    """ViT-L/16 at 224 pixels, BERT-base, for human and web shards of your own.
 
-    The image encoder starts from weights of ImageNet-21k, as in the original.
+    As long as the paper trains on 14 M images (20 epochs). The image encoder starts from weights of
+    ImageNet-21k, as in the original.
     """
     small = base()
     return replace(
@@ -47,9 +63,49 @@ def large() -> PretrainConfig:
     )
 
 
-def _twenty_epochs(*, batch_size: int, lr: float) -> TrainConfig:
+def base_14m() -> PretrainConfig:
+    """ViT-B/16 on COCO, VG, SBU, CC3M and CC12M: the paper's 14 M images, 20 epochs."""
+    return _on_the_paper_s_data(base(), laion=False)
+
+
+def base_129m() -> PretrainConfig:
+    """ViT-B/16 on the 14 M images and LAION's 115 M, of which an epoch sees a fifth, 20 epochs."""
+    return _on_the_paper_s_data(base(), laion=True)
+
+
+def large_129m() -> PretrainConfig:
+    """ViT-L/16 on the 14 M images and LAION's 115 M, of which an epoch sees a fifth, 20 epochs."""
+    return _on_the_paper_s_data(large(), laion=True)
+
+
+def _on_the_paper_s_data(config: PretrainConfig, *, laion: bool) -> PretrainConfig:
+    """The sources as docs/pretraining.md packs them, judged on COCO's validation images."""
+    sources = tuple(
+        SourceConfig(
+            name=name,
+            shards=COCO if name == "coco" else (f"shards/{name}",),
+            weight=_LAION_WEIGHT if name == "laion" else 1.0,
+        )
+        for name in _PAIRS
+        if laion or name != "laion"
+    )
+    pairs = sum(round(_PAIRS[source.name] * source.weight) for source in sources)
+    size, lr = config.data.batch_size, config.train.optimizer.lr
+    return replace(
+        config,
+        data=replace(config.data, sources=sources),
+        train=replace(
+            _twenty_epochs(batch_size=size, lr=lr, pairs=pairs),
+            checkpoint_every=2000,
+            evaluate_every=5000,
+        ),
+        validation=ValidationConfig(shards=COCO_VALIDATION),
+    )
+
+
+def _twenty_epochs(*, batch_size: int, lr: float, pairs: int = 14_000_000) -> TrainConfig:
     return TrainConfig(
-        steps=20 * 14_000_000 // batch_size,
+        steps=20 * pairs // batch_size,
         optimizer=OptimizerConfig(lr=lr, warmup_steps=3000, schedule="epoch_decay"),
         precision="bfloat16",
     )

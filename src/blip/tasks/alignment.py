@@ -1,7 +1,7 @@
 """Contrast and matching together: what pre-training, filter and retrieval have in common."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,6 +28,12 @@ from blip.objectives.matching import DrawNegatives, Negatives, matching_loss
 from blip.objectives.momentum import Follower
 from blip.objectives.precision import at_least_float32
 from blip.objectives.queue import FeatureQueue
+from blip.tasks.operations import StepOperations
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from blip.tasks.validation import Validation
 
 
 class UnimodalEncoders(nn.Module):
@@ -143,9 +149,24 @@ class Contrast:
 class ContrastTask:
     """What the training loop needs to know of a step whose only state is that of the contrast."""
 
-    def __init__(self, step: nn.Module, contrast: Contrast) -> None:
+    def __init__(
+        self,
+        step: nn.Module,
+        contrast: Contrast,
+        validation: "Validation | None" = None,
+        *,
+        writes: bool = False,
+    ) -> None:
+        """`writes`: the step has LM, too, which counts among its operations."""
         self.step = step
         self.contrast = contrast
+        self.validation = validation
+        self.operations = StepOperations(
+            contrast.model.config,
+            contrasts=True,
+            writes=writes,
+            queue_size=contrast.config.queue_size,
+        )
 
     @property
     def followers(self) -> dict[str, nn.Module]:
@@ -166,8 +187,12 @@ class ContrastTask:
         self.contrast.after_update(context)
 
     def evaluate(self) -> Mapping[str, float]:
-        """Judged after training, on the test split."""
-        return {}
+        """Recalls on held-out pairs, where there are some."""
+        return {} if self.validation is None else self.validation.recalls()
+
+    def samples(self) -> "Image | None":
+        """A sheet of held-out images with the captions that the model writes now."""
+        return None if self.validation is None else self.validation.sheet()
 
     def state_dict(self) -> dict[str, object]:
         """The queue, and how often was drawn."""

@@ -17,6 +17,7 @@ from blip.metrics.captions import caption_scores
 from blip.model.blip import Blip
 from blip.objectives.config import LanguageConfig
 from blip.tasks.config import CaptionerConfig
+from blip.tasks.operations import StepOperations
 from blip.tasks.run import prepare_folder, run
 from blip.tasks.writing import write
 
@@ -67,6 +68,9 @@ class CaptionTask:
 
     def __init__(self, step: CaptionStep) -> None:
         self.step = step
+        self.operations = StepOperations(
+            step.model.config, contrasts=False, writes=True, prompt_tokens=step.prompt_tokens
+        )
 
     @property
     def followers(self) -> Mapping[str, nn.Module]:
@@ -87,6 +91,9 @@ class CaptionTask:
         """Captions are judged after training, on the test split."""
         return {}
 
+    def samples(self) -> None:
+        """Captions are written after training, too."""
+
     def state_dict(self) -> dict[str, object]:
         """Nothing beside the weights."""
         return {}
@@ -97,7 +104,7 @@ class CaptionTask:
 
 def train(config: CaptionerConfig, out: Path) -> Path:
     """Fine-tune a captioner into the run folder `out` (resumed where it was cut); returns `out`."""
-    loaded = load_model(config.init)
+    loaded = load_model(config.init, image_size=config.data.image.size)
     prepare_folder(config, out, config.train.seed)
     step = CaptionStep(loaded.model, loaded.tokenizer, config.language, prompt=config.data.prompt)
     run(CaptionTask(step), loaded.model, loaded.tokenizer, config.data, config.train, out)

@@ -3,9 +3,52 @@
 from dataclasses import dataclass
 
 from blip.data.config import DataConfig
+from blip.generation.config import SearchConfig
 from blip.model.config import ModelConfig
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.train.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetrievalEvaluationConfig:
+    """Ranking by ITC, then re-ranking of the best by ITM (BLIP, section 5.1)."""
+
+    candidates: int = 128
+    """k: how many of the ITC ranking ITM re-ranks (256 for COCO, 128 for Flickr30k)."""
+    max_tokens: int = 35
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse counts that are none."""
+        for name in ("candidates", "max_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationConfig:
+    """Judging a model under way on held-out pairs, every `train.evaluate_every` steps."""
+
+    shards: tuple[str, ...]
+    """Paths, folders, globs or brace ranges; images with all their true captions."""
+    images: int = 1000
+    """Most images that are read, from the first on."""
+    retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig(candidates=16)
+    """Few candidates: it is the course that counts, not the last figure."""
+    samples: int = 8
+    """Images whose captions are written, and drawn in `samples/` of the run; 0 for none."""
+    search: SearchConfig = SearchConfig()
+    """How those are written; pre-training knows no prompt."""
+
+    def __post_init__(self) -> None:
+        """Refuse no shards, and counts that are none."""
+        if not self.shards:
+            raise ValueError("shards must name at least one shard")
+        if self.images < 2 or self.samples < 0:
+            raise ValueError(
+                "images must be at least 2 and samples must not be negative, "
+                f"got {self.images} and {self.samples}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,9 +69,16 @@ class PretrainConfig:
     """A ViT in timm's key layout, for the image encoder of a fresh model; None draws it."""
     text_weights: str | None = None
     """A BERT in Hugging Face's key layout, for the text transformer of a fresh model."""
+    validation: ValidationConfig | None = None
+    """Held-out pairs to judge the model by on the way."""
 
     def __post_init__(self) -> None:
-        """Refuse two origins of the same weights."""
+        """Refuse two origins of the same weights, and a validation that is never made."""
+        if (self.validation is None) != (self.train.evaluate_every is None):
+            raise ValueError(
+                "validation and train.evaluate_every go together, "
+                f"got {self.validation} and {self.train.evaluate_every}"
+            )
         for name in ("vision_weights", "text_weights"):
             if self.init is not None and getattr(self, name) is not None:
                 raise ValueError(
@@ -57,22 +107,6 @@ class FilterConfig:
     data: DataConfig
     train: TrainConfig
     contrastive: ContrastiveConfig = ContrastiveConfig(positives="image")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetrievalEvaluationConfig:
-    """Ranking by ITC, then re-ranking of the best by ITM (BLIP, section 5.1)."""
-
-    candidates: int = 128
-    """k: how many of the ITC ranking ITM re-ranks (256 for COCO, 128 for Flickr30k)."""
-    max_tokens: int = 35
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse counts that are none."""
-        for name in ("candidates", "max_tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,16 +18,18 @@ from blip.objectives.matching import DrawNegatives, draw_negatives
 from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast_and_match
 from blip.tasks.config import PretrainConfig
 from blip.tasks.run import prepare_folder, run
+from blip.tasks.validation import Validation
 from blip.tasks.writing import write
 
 
 class PretrainOutput(NamedTuple):
-    """The three losses, and how often ITM was right."""
+    """The three losses, how often ITM was right, and the temperature of ITC."""
 
     contrastive: Tensor
     matching: Tensor
     language: Tensor
     matching_accuracy: Tensor
+    temperature: Tensor
 
     @property
     def loss(self) -> Tensor:
@@ -72,7 +74,10 @@ class PretrainStep(nn.Module):
             memory,
             label_smoothing=self.language.label_smoothing,
         )
-        return PretrainOutput(contrasted.loss, matched.loss, language, matched.accuracy)
+        temperature = model.temperature.detach().squeeze().clone()
+        return PretrainOutput(
+            contrasted.loss, matched.loss, language, matched.accuracy, temperature
+        )
 
 
 def train(config: PretrainConfig, out: Path) -> Path:
@@ -85,7 +90,8 @@ def train(config: PretrainConfig, out: Path) -> Path:
     prepare_folder(config, out, config.train.seed)
     model = _start(config, tokenizer)
     step = PretrainStep(model, tokenizer, config.language)
-    task = ContrastTask(step, Contrast(model, config.contrastive))
+    validation = config.validation and Validation(model, tokenizer, config.validation)
+    task = ContrastTask(step, Contrast(model, config.contrastive), validation, writes=True)
     run(task, model, tokenizer, config.data, config.train, out)
     return out
 

@@ -59,8 +59,12 @@ class TrainConfig:
     keep_checkpoints: int = 2
     log_every: int = 50
     evaluate_every: int | None = None
+    """Steps between evaluations on held-out data; none makes no evaluation."""
     seed: int = 0
     tensorboard: bool = False
+    """Show what is logged on TensorBoard, too: in the folder `tensorboard` of the run."""
+    wandb: str | None = None
+    """A project of Weights & Biases to show it in, too."""
     max_nonfinite: int = 20
     """Updates in a row that may fail for a loss or gradient that is not finite."""
     device: str = "auto"
@@ -77,3 +81,5 @@ class TrainConfig:
             "log_every",
             "max_nonfinite",
         )
+        if self.evaluate_every is not None:
+            _positive(self, "evaluate_every")

@@ -1,10 +1,13 @@
 """What the training loop knows of a task and of its data; nothing else crosses this line."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Output(Protocol):
@@ -47,6 +50,14 @@ class Task(Protocol):
 
     def evaluate(self) -> Mapping[str, float]:
         """Values to log from time to time; may be empty."""
+        ...
+
+    def operations(self, batch: Any) -> float | None:
+        """Floating-point operations that a step needs for a batch; None where nobody counted."""
+        ...
+
+    def samples(self) -> "Image | None":
+        """A picture of what the model does at the moment, to be kept beside the values."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""Judging a model that is being trained: recalls and written captions of held-out images."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL.Image import Image
+from torch import nn
+
+from blip.data.images import decode_image
+from blip.data.loader import EvaluationSet
+from blip.data.tokenizer import Tokenizer
+from blip.inference.captioner import Captioner
+from blip.model.blip import Blip
+from blip.nn.linear import unpack_weights
+from blip.tasks.config import ValidationConfig
+from blip.tasks.retrieval import evaluate
+from blip.tasks.sheet import Written, draw_sheet
+
+
+class Validation:
+    """Held-out images and a live model; nothing that the training depends on is moved.
+
+    No random number is drawn from the common sources, and the model is left in the mode in which
+    it was. Images are read once, when it is made; raises UsageError where there are no shards and
+    BlipError where nothing in them is sound.
+    """
+
+    def __init__(self, model: Blip, tokenizer: Tokenizer, config: ValidationConfig) -> None:
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        size = model.config.vision.image_size
+        self.data = EvaluationSet(config.shards, size, most=config.images)
+
+    def recalls(self) -> dict[str, float]:
+        """`validation_tr1` ... `validation_ir10`, in per cent, as `retrieval.evaluate` has them."""
+        with _as_judged(self.model):
+            found = evaluate(self.model, self.tokenizer, self.data, self.config.retrieval)
+        return {f"validation_{name}": value for name, value in found.items()}
+
+    def captions(self) -> list[str]:
+        """What the model writes about the first images, by `search`."""
+        count = min(self.config.samples, len(self.data))
+        if count == 0:
+            return []
+        with _as_judged(self.model):
+            captioner = Captioner(self.model, self.tokenizer)
+            return captioner.caption(
+                list(self.data.images(0, count)), self.config.search, seeds=range(count)
+            )
+
+    def sheet(self) -> Image | None:
+        """These images with their captions, drawn; None where no samples are asked for."""
+        captions = self.captions()
+        if not captions:
+            return None
+        return draw_sheet(
+            [
+                Written(decode_image(content), caption, texts[0])
+                for content, caption, texts in zip(
+                    self.data.contents, captions, self.data.texts, strict=False
+                )
+            ]
+        )
+
+
+@contextmanager
+def _as_judged(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode for a while; packed copies of its weights are dropped after."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        unpack_weights(model)
+        model.train(training)

@@ -1,0 +1,117 @@
+"""The formula of a step's operations, beside what torch counts while it runs one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from blip.data.loader import Batch
+from blip.data.tokenizer import Tokenizer
+from blip.model.blip import Blip
+from blip.model.config import ModelConfig, Sharing, TextConfig, VisionConfig
+from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.tasks.alignment import Contrast
+from blip.tasks.caption import CaptionStep
+from blip.tasks.operations import Operations, StepOperations
+from blip.tasks.pretrain import PretrainStep
+from blip.tasks.retrieval import RetrievalStep
+
+TEXT = "one big green star on grey ground"
+DEEP = ModelConfig(
+    vision=VisionConfig(image_size=32, patch_size=8, width=24, depth=6, heads=3),
+    text=TextConfig(
+        vocabulary_size=40, width=16, depth=6, heads=2, mlp_width=32, positions=32, dropout=0.0
+    ),
+    projection=8,
+)
+"""Of several layers: what a step saves in the last one alone is a small part."""
+
+
+def counted(run) -> float:
+    counter = FlopCounterMode(display=False)
+    # The plain kernel is made of products that are counted.
+    with counter, sdpa_kernel(SDPBackend.MATH):
+        run()
+    return float(counter.get_total_flops())
+
+
+def make(tokenizer: Tokenizer, sharing: Sharing = "all_but_self_attention") -> Blip:
+    text = replace(DEEP.text, vocabulary_size=tokenizer.vocabulary_size)
+    return Blip(replace(DEEP, text=text, sharing=sharing)).train()
+
+
+def batch_of(tokenizer: Tokenizer, size: int = 4) -> Batch:
+    """Texts of one length, so that there is no padding to compute."""
+    texts = tokenizer.encode([TEXT] * size, 30)
+    assert texts.visible.all()
+    ids = torch.arange(size)
+    return Batch(torch.randn(size, 3, 32, 32), texts, ids, ("",) * size)
+
+
+def test_parts_are_counted_alike(tokenizer: Tokenizer) -> None:
+    model, batch = make(tokenizer), batch_of(tokenizer)
+    parts, (ids, visible) = Operations(model.config), batch.texts
+    size, length = ids.shape
+    with torch.no_grad():
+        states = model.encode_image(batch.images)
+        memory = model.project_image(states, "bidirectional")
+        found = counted(lambda: model.encode_image(batch.images))
+        assert found == size * (parts.patches + parts.image)
+        assert counted(lambda: model.project_image(states, "causal")) == size * parts.memory
+        found = counted(lambda: model.encode_text(ids, visible))
+        assert found == size * parts.text(length, grounded=False, first=False)
+        found = counted(lambda: model.text.first_states(ids, visible))
+        assert found == size * parts.text(length, grounded=False, first=True)
+        found = counted(lambda: model.text.first_states(ids, visible, memory=memory))
+        assert found == size * parts.text(length, grounded=True, first=True)
+        found = counted(lambda: model.language_logits(ids, visible, memory))
+        assert found == size * (parts.text(length, grounded=True, first=False)) + parts.words(
+            size * length
+        )
+        text = model.text.first_states(ids, visible)
+        found = counted(lambda: (model.image_features(states), model.text_projection(text)))
+        assert found == size * parts.features()
+
+
+@pytest.mark.parametrize("sharing", ["all_but_self_attention", "nothing"])
+def test_a_pretraining_step(tokenizer: Tokenizer, sharing: Sharing) -> None:
+    model, batch = make(tokenizer, sharing), batch_of(tokenizer)
+    contrast = Contrast(model, ContrastiveConfig(queue_size=16))
+    for _ in range(4):
+        contrast.queue.push(torch.randn(4, 8), torch.randn(4, 8), torch.arange(4))
+    step = PretrainStep(model, tokenizer, LanguageConfig())
+    formula = StepOperations(model.config, contrasts=True, writes=True, queue_size=16)
+    found = counted(lambda: step(batch, contrast.context(batch, 0.0)).loss.backward())
+    assert found == pytest.approx(formula(batch), rel=0.03)
+
+
+def test_a_retrieval_step(tokenizer: Tokenizer) -> None:
+    model, batch = make(tokenizer), batch_of(tokenizer)
+    contrast = Contrast(model, ContrastiveConfig(queue_size=0))
+    step = RetrievalStep(model, tokenizer)
+    formula = StepOperations(model.config, contrasts=True, writes=False)
+    found = counted(lambda: step(batch, contrast.context(batch, 0.0)).loss.backward())
+    assert found == pytest.approx(formula(batch), rel=0.03)
+
+
+def test_a_captioning_step(tokenizer: Tokenizer) -> None:
+    model, batch = make(tokenizer), batch_of(tokenizer)
+    step = CaptionStep(model, tokenizer, LanguageConfig(), prompt="one big ")
+    assert step.prompt_tokens == 2
+    formula = StepOperations(model.config, contrasts=False, writes=True, prompt_tokens=2)
+    found = counted(lambda: step(batch, None).loss.backward())
+    assert found == pytest.approx(formula(batch), rel=0.03)
+
+
+def test_padding_is_not_counted(tokenizer: Tokenizer) -> None:
+    formula = StepOperations(DEEP, contrasts=True, writes=True)
+    short, long = tokenizer.encode(["a red circle"], 30), tokenizer.encode([TEXT], 30)
+    both = tokenizer.encode(["a red circle", TEXT], 30)
+    images, ids = torch.zeros(2, 3, 32, 32), torch.arange(2)
+    together = formula(Batch(images, both, ids, ("", "")))
+    alone = [formula(Batch(images[:1], text, ids[:1], ("",))) for text in (short, long)]
+    # The pairs of a batch are candidates for one another: that is little.
+    assert together == pytest.approx(sum(alone), rel=1e-3)
+    assert alone[0] < alone[1]

@@ -1,0 +1,169 @@
+"""Validation under way: true figures of the live model, and no trace in the training."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFont
+
+from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.loader import EvaluationSet
+from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
+from blip.generation.config import SearchConfig
+from blip.inference.captioner import Captioner
+from blip.inference.checkpoint import load_model, save_model
+from blip.model.blip import Blip
+from blip.objectives.config import ContrastiveConfig
+from blip.tasks import pretrain, retrieval
+from blip.tasks.config import PretrainConfig, RetrievalEvaluationConfig, ValidationConfig
+from blip.tasks.sheet import MARGIN, SIDE, Written, _font, draw_sheet, wrapped
+from blip.tasks.validation import Validation
+from blip.train.config import OptimizerConfig, TrainConfig
+from tests.model.tiny import TINY
+
+
+@pytest.fixture
+def model(tokenizer: Tokenizer) -> Blip:
+    torch.manual_seed(0)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size, dropout=0.5)
+    return Blip(replace(TINY, text=text)).train()
+
+
+@pytest.fixture
+def config(shards: Path) -> ValidationConfig:
+    return ValidationConfig(
+        shards=(str(shards),),
+        images=9,
+        retrieval=RetrievalEvaluationConfig(candidates=4),
+        samples=3,
+        search=SearchConfig(kind="nucleus", max_length=8),
+    )
+
+
+def test_figures_are_those_of_a_model_that_was_saved_and_opened(
+    model: Blip, tokenizer: Tokenizer, config: ValidationConfig, tmp_path: Path
+) -> None:
+    validation = Validation(model, tokenizer, config)
+    before = validation.captions()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    save_model(model, tokenizer, tmp_path)
+    loaded = load_model(tmp_path)
+    data = EvaluationSet(config.shards, 32, most=9)
+    assert len(data) == 9
+    expected = retrieval.evaluate(loaded.model, tokenizer, data, config.retrieval)
+    found = validation.recalls()
+    assert found == {f"validation_{name}": value for name, value in expected.items()}
+    captions = validation.captions()
+    written = Captioner(loaded.model, tokenizer).caption(
+        list(data.images(0, 3)), config.search, seeds=range(3)
+    )
+    assert captions == written
+    assert captions != before
+
+
+def test_the_model_and_the_random_state_are_left_as_they_were(
+    model: Blip, tokenizer: Tokenizer, config: ValidationConfig
+) -> None:
+    validation = Validation(model, tokenizer, config)
+    state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    validation.recalls()
+    validation.sheet()
+    assert torch.equal(torch.get_rng_state(), state[0])
+    assert (np.random.get_state()[1] == state[1]).all()
+    assert all(module.training for module in model.modules())
+    assert not any(getattr(module, "packed", None) for module in model.modules())
+    model.eval()
+    validation.recalls()
+    assert not model.training
+
+
+def test_a_run_with_validation_ends_with_the_same_weights(
+    model: Blip, tokenizer: Tokenizer, config: ValidationConfig, shards: Path, tmp_path: Path
+) -> None:
+    tokenizer.save(tmp_path)
+    train = TrainConfig(
+        steps=4, optimizer=OptimizerConfig(lr=1e-2, warmup_steps=1), log_every=2, device="cpu"
+    )
+    plain = PretrainConfig(
+        model=model.config,
+        tokenizer=str(tmp_path),
+        data=DataConfig(
+            sources=(SourceConfig(name="all", shards=(str(shards),)),),
+            batch_size=6,
+            image=ImageConfig(size=32),
+        ),
+        train=train,
+        contrastive=ContrastiveConfig(queue_size=12),
+    )
+    judged = replace(plain, train=replace(train, evaluate_every=1), validation=config)
+    weights = [
+        load_model(pretrain.train(given, tmp_path / name)).model.state_dict()
+        for name, given in (("plain", plain), ("judged", judged))
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    log = (tmp_path / "judged/metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in log]
+    assert [line["step"] for line in lines if "validation_tr1" in line] == [1, 2, 3, 4]
+
+
+def test_the_sheet_shows_pictures_beside_texts() -> None:
+    rows = [
+        Written(Image.new("RGB", (300, 150), "red"), "a red wall", "a wall that is red"),
+        Written(Image.new("L", (10, 40)), "", "\uadf8\ub9bc \u2026 " + "x" * 500),
+    ]
+    sheet = draw_sheet(rows)
+    assert sheet.height == 2 * (SIDE + MARGIN) + MARGIN
+    assert sheet.getpixel((MARGIN + SIDE - 1, MARGIN + 5)) == (255, 0, 0)
+    assert sheet.getpixel((MARGIN + 5, MARGIN + SIDE - 5)) == (255, 255, 255)
+    texts = np.asarray(sheet)[:, SIDE + 2 * MARGIN : -MARGIN]
+    for top in (MARGIN, 2 * MARGIN + SIDE):
+        assert (texts[top : top + SIDE] < 200).any()
+    assert (np.asarray(sheet)[:, -MARGIN:] == 255).all()
+
+
+def test_lines_hold_all_words_and_are_no_wider_than_told() -> None:
+    font = _font()
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    text = "a green cross and two small yellow rings left of it on a pink ground"
+    lines = wrapped(text, font, 120)
+    assert len(lines) > 3
+    assert " ".join(lines) == text
+    assert all(font.getlength(line) <= 120 for line in lines)
+
+
+def test_without_samples_nothing_is_drawn(
+    model: Blip, tokenizer: Tokenizer, config: ValidationConfig
+) -> None:
+    assert Validation(model, tokenizer, replace(config, samples=0)).sheet() is None
+    # More samples than images: as many as there are.
+    many = Validation(model, tokenizer, replace(config, samples=99))
+    assert len(many.captions()) == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shards": ()}, "at least one shard"),
+        ({"images": 1}, "images must be at least 2"),
+        ({"samples": -1}, "samples must not be negative"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(
+    config: ValidationConfig, change: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(config, **change)
+
+
+def test_shards_that_are_none_are_told(
+    model: Blip, tokenizer: Tokenizer, config: ValidationConfig
+) -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        Validation(model, tokenizer, replace(config, shards=("nowhere",)))

@@ -1,0 +1,190 @@
+"""Checkpoints: written behind the training, whole or not there, however the process ends."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+import torch
+from torch import nn
+
+from blip.errors import BlipError, UsageError
+from blip.train.checkpoint import Checkpoints, adopt
+
+ROOT = Path(__file__).parents[2]
+
+
+def no_model(folder: Path) -> None:
+    (folder / "model").write_text("as it was")
+
+
+class Changing(Checkpoints):
+    """Whose model is written by another function each time."""
+
+    def begin(self, step, state, save_model=no_model) -> None:
+        self.wait()
+        self.save_model = lambda folder, _: save_model(folder)
+        super().begin(step, {"weights": {}} | state)
+
+
+def checkpoints(run: Path, keep: int = 2) -> Changing:
+    return Changing(run, keep=keep, save_model=lambda *_: None)
+
+
+def names(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def test_what_is_written_is_the_state_at_the_call(tmp_path: Path) -> None:
+    """Training goes on in place while the thread has not begun to write."""
+    module = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(module.parameters(), fused=True)
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    moment = optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    go_on = Event()
+
+    def save_model(folder: Path) -> None:
+        assert go_on.wait(timeout=60)
+        no_model(folder)
+
+    found = checkpoints(tmp_path)
+    state = {
+        "weights": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "more": [(1, torch.ones(2))],
+    }
+    found.begin(3, state, save_model)
+    torch.rand(5)
+    for _ in range(3):
+        optimizer.step()
+    go_on.set()
+    newest = found.newest()
+    assert newest is not None
+    assert newest.step == 3
+    assert all(torch.equal(newest.state["weights"][name], before[name]) for name in before)
+    assert not torch.equal(module.weight, before["weight"])
+    assert torch.equal(newest.state["optimizer"]["state"][0]["exp_avg"], moment)
+    assert newest.state["more"][0][0] == 1
+    assert (tmp_path / "checkpoints/step-00000003/model").read_text() == "as it was"
+
+
+def test_one_at_a_time_and_the_newest_are_kept(tmp_path: Path) -> None:
+    found, at_work, most = checkpoints(tmp_path), [], []
+
+    def save_model(folder: Path) -> None:
+        at_work.append(folder)
+        most.append(len(at_work))
+        no_model(folder)
+        at_work.remove(folder)
+
+    for step in range(1, 6):
+        found.begin(step, {"step": step}, save_model)
+    found.wait()
+    assert most == [1] * 5
+    assert names(tmp_path) == ["step-00000004", "step-00000005"]
+
+
+def test_old_ones_go_only_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    found, seen = checkpoints(tmp_path, keep=1), []
+    found.write(1, {})
+    found.begin(2, {}, lambda folder: seen.extend(names(tmp_path)))
+    found.wait()
+    assert "step-00000001" in seen
+    assert names(tmp_path) == ["step-00000002"]
+
+
+def test_a_failure_is_raised_by_the_next_call_and_the_one_before_is_whole(tmp_path: Path) -> None:
+    def full(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    found = checkpoints(tmp_path)
+    found.write(1, {"a": 1})
+    found.begin(2, {"a": 2}, full)
+    with pytest.raises(BlipError, match=r"of step 2 could not .* No space left"):
+        found.begin(3, {"a": 3}, no_model)
+    newest = found.newest()
+    assert newest is not None
+    assert newest.state["a"] == 1
+    assert names(tmp_path) == ["step-00000001"]
+    # It is told once; what comes next may do well.
+    found.write(4, {"a": 4})
+    assert names(tmp_path) == ["step-00000001", "step-00000004"]
+    found.begin(5, {}, full)
+    with pytest.raises(BlipError, match="step 5"):
+        found.wait()
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+import torch
+from blip.train.checkpoint import Checkpoints
+
+def slow(folder, weights):
+    if not weights.any():
+        write(folder)
+
+def write(folder):
+    (folder / "model").write_bytes(b"x" * 1000)
+    print("writing", flush=True)
+    time.sleep(600)
+
+found = Checkpoints(Path(sys.argv[1]), keep=1, save_model=slow)
+found.write(1, {"weights": torch.ones(3)})
+found.begin(2, {"weights": torch.zeros(3)})
+time.sleep(600)
+"""
+
+
+def test_a_kill_during_the_write_leaves_the_one_before(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        process.kill()
+    assert len(names(tmp_path)) == 2
+    found = checkpoints(tmp_path, keep=1)
+    newest = found.newest()
+    assert newest is not None
+    assert newest.step == 1
+    assert torch.equal(newest.state["weights"], torch.ones(3))
+    # What the killed one left is cleared away, also where its step never comes again.
+    found.write(3, {})
+    assert names(tmp_path) == ["step-00000003"]
+
+
+def test_going_on_from_another_run(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for step in (10, 20):
+        checkpoints(first).write(step, {"at": step})
+    adopt(first / "checkpoints/step-00000010", second)
+    newest = checkpoints(second).newest()
+    assert newest is not None
+    assert (newest.step, newest.state["at"]) == (10, 10)
+    # The same command again: its own checkpoints are newer.
+    checkpoints(second).write(11, {"at": 11})
+    adopt(first, second)
+    assert names(second) == ["step-00000010", "step-00000011"]
+    # Neither run can spoil the other's.
+    checkpoints(second, keep=1).write(12, {"at": 12})
+    assert names(first) == ["step-00000010", "step-00000020"]
+    adopt(first, tmp_path / "third")
+    assert names(tmp_path / "third") == ["step-00000020"]
+
+
+def test_going_on_from_what_is_none(tmp_path: Path) -> None:
+    for wrong in ("none", "torn/step-00000003"):
+        (tmp_path / wrong).mkdir(parents=True)
+        with pytest.raises(UsageError, match=f"{wrong} is no checkpoint to go on from"):
+            adopt(tmp_path / wrong, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
