@@ -2,11 +2,17 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, final
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base
+from PIL.JpegImagePlugin import JpegImageFile
 
 MAX_PIXELS = 100_000_000
+ORIENTATION = Base.Orientation
 WHITE = (255, 255, 255)
 
 
@@ -19,19 +25,57 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
     The size is checked before any pixel is decoded. Raises BadImageError.
     """
-    if not data:
-        raise BadImageError("empty_file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    return EncodedImage(data, max_pixels).decode()
+
+
+@final
+class EncodedImage:
+    """A picture whose header was read and checked; a JPEG's pixels wait until they are wanted.
+
+    Raises BadImageError, as `decode` does.
+    """
+
+    def __init__(self, data: bytes, max_pixels: int = MAX_PIXELS) -> None:
+        if not data:
+            raise BadImageError("empty_file")
+        with _short_reasons():
             image = Image.open(io.BytesIO(data))
             width, height = image.size
             if width < 1 or height < 1:
                 raise BadImageError("zero_size")
             if width * height > max_pixels:
                 raise BadImageError("too_many_pixels")
+            if isinstance(image, JpegImageFile):
+                self.size = (height, width) if _lies(image) else (width, height)
+            else:
+                # Other kinds cannot be shrunk as they are read, and may tell late how they lie.
+                image.load()
+                image = _to_rgb(_upright(image))
+                self.size = image.size
+        self._image = image
+
+    def decode(self, shrink: Literal[1, 2, 4, 8] = 1) -> Image.Image:
+        """To RGB and upright; a JPEG to a `shrink`-th of its size, rounded up, at less cost.
+
+        A JPEG's cosine transform gives the smaller picture without the larger one. May be called
+        once.
+        """
+        image = self._image
+        with _short_reasons():
+            if not isinstance(image, JpegImageFile):
+                return image
+            if shrink > 1:
+                image.draft(image.mode, (image.width // shrink, image.height // shrink))
             image.load()
             return _to_rgb(_upright(image))
+
+
+@contextmanager
+def _short_reasons() -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except BadImageError:
         raise
     except UnidentifiedImageError as error:
@@ -46,12 +90,22 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise BadImageError(reason) from error
 
 
+def _lies(image: Image.Image) -> bool:
+    """Whether a picture is to be turned by a quarter."""
+    try:
+        return image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+    # As below.
+    except Exception:
+        return False
+
+
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     # A broken EXIF block does not make the pixels bad.
     except Exception:
         return image
+    return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -64,4 +118,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         alpha = image.convert("RGBA")
         ground = Image.new("RGBA", alpha.size, (*WHITE, 255))
         return Image.alpha_composite(ground, alpha).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,15 +1,18 @@
 """Pictures to normalised pixels: as the paper trains, and as it evaluates."""
 
 import math
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from blip.data.augment import rand_augment
 from blip.data.config import ImageConfig
+from blip.data.images import EncodedImage
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -27,12 +30,32 @@ def eval_pixels(image: Image.Image, size: int) -> np.ndarray:
 
 def train_pixels(image: Image.Image, config: ImageConfig, rng: np.random.Generator) -> np.ndarray:
     """Random crop, flip and RandAugment, as `config` says: `(size, size, 3)` uint8."""
-    image = _random_crop(image, config, rng)
-    if config.flip and rng.random() < 0.5:
-        image = ImageOps.mirror(image)
-    if config.augment_ops:
-        image = rand_augment(image, config.augment_ops, config.augment_magnitude, rng)
-    return np.asarray(image)
+    if config.crop_scale[0] == 1.0:
+        return _augment(eval_pixels(image, config.size), config, rng)
+    crop = _choose_crop(image.size, config.crop_scale, rng)
+    return _augment(_cut(image, crop, config.size), config, rng)
+
+
+def decode_train_pixels(
+    content: bytes, config: ImageConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """As `train_pixels`, from a file's bytes; of a JPEG only as many pixels are made as are used.
+
+    The crop is chosen on the size that the header tells, then a large JPEG is decoded to the least
+    of its full, half, quarter and eighth size at which nothing has to be enlarged that would not be
+    at full size. Raises BadImageError.
+    """
+    encoded = EncodedImage(content)
+    if config.crop_scale[0] == 1.0:
+        image = encoded.decode(_shrink(encoded.size, config.size))
+        return _augment(eval_pixels(image, config.size), config, rng)
+    crop = _choose_crop(encoded.size, config.crop_scale, rng)
+    shrink = _shrink((crop.width, crop.height), config.size)
+    image = encoded.decode(shrink)
+    # What is no JPEG comes at its full size.
+    if image.size != encoded.size:
+        crop = crop.shrunk(shrink)
+    return _augment(_cut(image, crop, config.size), config, rng)
 
 
 def normalise(pixels: np.ndarray) -> Float[Tensor, "batch 3 height width"]:
@@ -53,22 +76,62 @@ def train_transform(
     return normalise(train_pixels(image, config, rng)[None])[0]
 
 
-def _random_crop(image: Image.Image, config: ImageConfig, rng: np.random.Generator) -> Image.Image:
-    target = (config.size, config.size)
-    low, high = config.crop_scale
-    if low == 1.0:
-        return image.resize(target, Image.Resampling.BICUBIC) if image.size != target else image
-    width, height = image.size
+class _Crop(NamedTuple):
+    """A part of a picture, in whole pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def shrunk(self, by: int) -> "_Crop":
+        """The same part of a smaller picture; less than a pixel of that is cut off at any side."""
+        left, top = -(-self.left // by), -(-self.top // by)
+        right, bottom = (self.left + self.width) // by, (self.top + self.height) // by
+        return _Crop(left, top, right - left, bottom - top)
+
+
+def _choose_crop(
+    size: tuple[int, int], scale: tuple[float, float], rng: np.random.Generator
+) -> _Crop:
+    width, height = size
     for _ in range(ATTEMPTS):
-        area = width * height * rng.uniform(low, high)
+        area = width * height * rng.uniform(*scale)
         aspect = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
             left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
-            return image.resize(
-                target, Image.Resampling.BICUBIC, box=(left, top, left + w, top + h)
-            )
+            return _Crop(left, top, w, h)
     # No crop of an allowed shape fits a very long picture: the middle, as wide as allowed.
     w, h = min(width, round(height * ASPECT[1])), min(height, round(width / ASPECT[0]))
-    left, top = (width - w) // 2, (height - h) // 2
-    return image.resize(target, Image.Resampling.BICUBIC, box=(left, top, left + w, top + h))
+    return _Crop((width - w) // 2, (height - h) // 2, w, h)
+
+
+def _shrink(used: tuple[int, int], size: int) -> Literal[1, 2, 4, 8]:
+    """The most by which a picture may shrink that leaves `size` pixels of the part in use."""
+    for shrink in (8, 4, 2):
+        # One pixel may be lost where a crop's edges fall between those of the smaller picture.
+        if min(used) // shrink - 1 >= size:
+            return shrink
+    return 1
+
+
+def _cut(image: Image.Image, crop: _Crop, size: int) -> np.ndarray:
+    """Crop and resize as Pillow's bicubic filter does, give or take two of 255, six times faster.
+
+    torch's kernel for bytes uses the processor's vectors; Pillow's does not.
+    """
+    left, top, width, height = crop
+    pixels = np.array(image.crop((left, top, left + width, top + height)))
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    small = interpolate(planes, size=(size, size), mode="bicubic", antialias=True)
+    return small[0].permute(1, 2, 0).numpy()
+
+
+def _augment(pixels: np.ndarray, config: ImageConfig, rng: np.random.Generator) -> np.ndarray:
+    if config.flip and rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    if config.augment_ops:
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        return np.asarray(rand_augment(image, config.augment_ops, config.augment_magnitude, rng))
+    return pixels
