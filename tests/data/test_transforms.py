@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from blip.data.augment import OPERATIONS, _affine, rand_augment
 from blip.data.config import ImageConfig
-from blip.data.images import EncodedImage, decode_image
+from blip.data.images import decode_image
 from blip.data.transforms import (
     _choose_crop,
     _shrink,
