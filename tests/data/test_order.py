@@ -106,11 +106,17 @@ def test_ranks_that_divide_the_lanes_read_lanes_of_their_own(epoch_remainder: in
 def test_a_window_touches_few_shards_and_tells_them_ahead() -> None:
     order = make([[100] * 50], lanes=5, window=100)
     spot = order.spot(7)
-    ahead = set(order.shards_of(spot, 1))
+    ahead = set(order.shards_of(order.next_window(spot)))
     assert 1 <= len(ahead) <= 2
     first = 5 * 100 + spot.lane
     assert {order.at(p).shard for p in range(first, first + 500, 5)} == ahead
-    assert order.shards_of(spot, 10) == []
+    last = order.spot(order.epoch_size - 1)
+    following = order.next_window(last)
+    assert following == (1, last.lane, 0, 0)
+    first = order.epoch_size + last.lane
+    assert {order.at(p).shard for p in range(first, first + 500, 5)} == set(
+        order.shards_of(following)
+    )
 
 
 @given(counts=COUNTS, lanes=LANES, seed=SEEDS, position=st.integers(0, 500))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+EPOCHS_KEPT = 2
 WINDOWS_KEPT = 2
 """Orders of windows that are kept, for each lane."""
 
@@ -64,7 +65,7 @@ class StreamOrder:
         self.lanes, self.window, self.seed = lanes, window, seed
         if self.epoch_size < 1:
             raise ValueError("the sources' weights leave no sample in an epoch")
-        self._epoch = (-1, _Epoch(*[np.empty(0, dtype=np.int64)] * 3))
+        self._rows: OrderedDict[int, _Epoch] = OrderedDict()
         self._windows: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
 
     @property
@@ -88,15 +89,21 @@ class StreamOrder:
         along = spot.window * self.window + int(order[spot.offset])
         return self._in_row(spot.epoch, self._lane_start(spot.lane) + along)
 
-    def shards_of(self, spot: Spot, windows_on: int = 0) -> list[int]:
-        """The shards of a spot's window, or of one so many windows on in its lane, if there is."""
-        first = (spot.window + windows_on) * self.window
+    def shards_of(self, spot: Spot) -> list[int]:
+        """The shards of a spot's window."""
+        first = spot.window * self.window
         last = min(first + self.window, self.lane_length(spot.lane)) - 1
         if last < first:
             return []
         row, start = self._row(spot.epoch), self._lane_start(spot.lane)
         pieces = np.searchsorted(row.ends, [start + first, start + last], side="right")
         return row.shards[pieces[0] : pieces[1] + 1].tolist()
+
+    def next_window(self, spot: Spot) -> Spot:
+        """The start of the window after a spot's in its lane; after the last, of the next epoch."""
+        if (spot.window + 1) * self.window < self.lane_length(spot.lane):
+            return spot._replace(window=spot.window + 1, offset=0)
+        return Spot(spot.epoch + 1, spot.lane, 0, 0)
 
     def substitute(self, position: int, attempt: int) -> Place:
         """Another sample for a position whose own cannot be used: of the same window, if it can be.
@@ -130,9 +137,12 @@ class StreamOrder:
         return Place(int(row.shards[piece]), int(row.firsts[piece]) + along - before)
 
     def _row(self, epoch: int) -> _Epoch:
-        if self._epoch[0] != epoch:
-            self._epoch = (epoch, self._draw(epoch))
-        return self._epoch[1]
+        row = self._rows.get(epoch)
+        if row is None:
+            row = self._rows[epoch] = self._draw(epoch)
+            while len(self._rows) > EPOCHS_KEPT:
+                self._rows.popitem(last=False)
+        return row
 
     def _draw(self, epoch: int) -> _Epoch:
         rng = np.random.Generator(np.random.PCG64([self.seed, epoch]))

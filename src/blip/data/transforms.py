@@ -60,8 +60,8 @@ def decode_train_pixels(
 
 def normalise(pixels: np.ndarray) -> Float[Tensor, "batch 3 height width"]:
     """`(batch, height, width, 3)` uint8 to float32 of mean 0 and deviation 1 (CLIP's figures)."""
-    batch = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 255
-    return (batch - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    batch = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float().div_(255)
+    return batch.sub_(torch.tensor(MEAN).view(3, 1, 1)).div_(torch.tensor(STD).view(3, 1, 1))
 
 
 def eval_transform(image: Image.Image, size: int) -> Float[Tensor, "3 size size"]:
