@@ -84,7 +84,7 @@ def test_a_number_beyond_eight_gigabytes_and_numbers_in_records_are_read(tmp_pat
             file.seek(0)
             archive = Archive("huge", file)
             assert archive.spans[0, 0, 1] == 9 << 30
-            assert archive.faults == []
+            assert [fault.kind for fault in archive.faults] == ["torn_tar"]
 
 
 def test_what_is_no_tar_is_torn(tmp_path: Path) -> None:
@@ -94,4 +94,4 @@ def test_what_is_no_tar_is_torn(tmp_path: Path) -> None:
         with path.open("rb") as file:
             archive = Archive(path.name, file)
             assert len(archive) == 0
-            assert [fault.kind for fault in archive.faults] == ["torn_tar"] * bool(content)
+            assert [fault.kind for fault in archive.faults] == ["torn_tar"]

@@ -40,7 +40,7 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
     offset, name, size = 0, None, None
     while True:
         block = file.read(BLOCK)
-        if not block or block.count(0) == BLOCK:
+        if block.count(0) == BLOCK:
             return
         member = _parse(block, offset)
         offset += BLOCK
@@ -70,7 +70,8 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
 
 def _parse(block: bytes, offset: int) -> Member:
     if len(block) < BLOCK:
-        raise TornTarError(f"broken off at byte {offset}")
+        # A tar ends with zeros: one that was cut between two members is known by their absence.
+        raise TornTarError(f"broken off at byte {offset + len(block)}")
     try:
         told = int(block[148:156].split(b"\0")[0].strip() or b"0", 8)
         # The sum is taken with blanks where it stands itself.

@@ -3,11 +3,11 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, final
 
 import numpy as np
 
+from blip.data.ahead import Fetcher
 from blip.data.archive import Archive, Fault
 from blip.data.cache import ShardCache, cache_folder
 from blip.data.captions import clean_caption
@@ -23,8 +23,6 @@ from blip.log import say
 
 SUBSTITUTES = 64
 """Samples that are tried in the place of a bad one."""
-FETCHERS = 4
-"""Remote shards that a process fetches at a time."""
 
 
 @final
@@ -70,8 +68,7 @@ class StreamRows:
     def _start(self) -> None:
         """What each process has for itself."""
         self._archives: OrderedDict[int, Archive] = OrderedDict()
-        self._fetchers: ThreadPoolExecutor | None = None
-        self._asked: set[int] = set()
+        self._fetcher: Fetcher | None = None
         self._windows: OrderedDict[tuple[int, int, int], None] = OrderedDict()
 
     @property
@@ -161,23 +158,14 @@ class StreamRows:
             now += self.order.shards_of(spot)
             later += self.order.shards_of(self.order.next_window(spot))
         for number in dict.fromkeys(now + later):
-            if is_remote(self.shards[number].location) and number not in self._archives:
-                self._fetch(number)
-
-    def _fetch(self, number: int) -> None:
-        if number in self._asked:
-            return
-        self._asked.add(number)
-        if self._fetchers is None:
-            self._fetchers = ThreadPoolExecutor(FETCHERS)
-        shard = self.shards[number]
-        # What fails here fails again, and is told, when the shard is opened.
-        job = self._fetchers.submit(self.cache.bring, shard.location, shard.facts.tag)
-        job.add_done_callback(lambda done: self._asked.discard(number))
+            shard = self.shards[number]
+            if is_remote(shard.location) and number not in self._archives:
+                self._fetcher = self._fetcher or Fetcher(self.cache)
+                self._fetcher.ask(shard.location, shard.facts.tag)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker needs; it opens files of its own."""
-        own = ("_archives", "_fetchers", "_asked", "_windows")
+        own = ("_archives", "_fetcher", "_windows")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
