@@ -7,7 +7,7 @@ pixels for pre-training: a random crop of 20 to 100 % of the area, a flip, RandA
 operations at even odds. The pictures are drawn: three in four have the size of pictures on the web,
 about 640 x 480 pixels, one in four about 1500 x 1000. Ours is the stream of `PairLoader`, with its
 shuffling, cleaning of texts and checks. Ours and the peer take turns; the best of the rounds counts
-for either. The last line is one JSON object; its "ratios" are ours over the peer's for all pictures.
+for either. The last line is one JSON object; its "ratios" are ours over the peer's for all of them.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.images import simplejpeg
 from blip.data.sample import Sample
 from blip.data.shards import pack
 from blip.data.stream import StreamRows
@@ -63,7 +64,10 @@ def main() -> int:
         for number in range(args.rounds + 1):
             for case in cases:
                 measure(case, config, number, Path(folder))
-    told = describe(torch.device("cpu"), torch.uint8, ("pillow", "webdataset", "torch"))
+    packages = ("pillow", "simplejpeg", "webdataset", "torch")
+    told = describe(
+        torch.device("cpu"), torch.uint8, packages if simplejpeg else (packages[0], *packages[2:])
+    )
     result = summary(cases, told)
     console = Console(width=110, record=True)
     show(console, cases, result)
@@ -194,8 +198,8 @@ def show(console: Console, cases: list[Case], result: dict[str, Any]) -> None:
     """The table."""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     console.print(
-        f"{result['date']}, commit {result['commit']}; {result['machine']}; one thread; {versions}\n"
-        f"best of {len(cases[0].ours)} rounds",
+        f"{result['date']}, commit {result['commit']}; {result['machine']}; one thread;\n"
+        f"{versions}; best of {len(cases[0].ours)} rounds",
         highlight=False,
     )
     table = Table()

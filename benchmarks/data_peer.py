@@ -3,10 +3,11 @@
 import math
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-import webdataset
 from PIL import Image, ImageEnhance, ImageOps
+from webdataset.compat import WebDataset
 
 OPERATIONS, MAGNITUDE = 2, 5
 SCALE, ASPECT = (0.2, 1.0), (3 / 4, 4 / 3)
@@ -16,7 +17,7 @@ GREY = (123, 117, 104)
 def read(shards: list[str], size: int, seed: int) -> Iterator[tuple[str, np.ndarray, str]]:
     """Key, `(size, size, 3)` uint8 and text of every sample."""
     rng = random.Random(seed)
-    data = webdataset.WebDataset(shards, shardshuffle=False, empty_check=False).decode("pil")
+    data: Any = WebDataset(shards, shardshuffle=False, empty_check=False).decode("pil")
     for key, image, text in data.to_tuple("__key__", "jpg", "txt"):
         yield key, augment(image, size, rng), text
 
