@@ -20,6 +20,9 @@ A job that was stopped, or killed, goes on with the same command, to the same by
 OUT/shards has a sample for every kept text, OUT/ledger a row for every text and bad sample,
 OUT/report.html shows both, OUT/summary.json has the totals."""
 
+ACTIONS: dict[str, str] = {}
+"""What else is done with the output of a job: `blip capfilt ACTION` is in capfilt_ACTION.py."""
+
 _SEARCH = {
     "search": "kind",
     "beams": "beams",
