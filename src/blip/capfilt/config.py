@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from blip.capfilt.filters.config import FilterRules
 from blip.generation.config import SearchConfig
 
 NUCLEUS = SearchConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
@@ -22,6 +23,8 @@ class CapFiltConfig:
     """Folder for shards, ledger and report; a job that was stopped goes on from it."""
     threshold: float = 0.5
     """Least probability of a match with which a text is kept."""
+    rules: FilterRules = FilterRules()
+    """What else a text has to obey."""
     seed: int = 0
     captions: int = 1
     """Synthetic texts written for each image; 0 only filters."""

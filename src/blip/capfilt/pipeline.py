@@ -136,6 +136,7 @@ def _settings(config: CapFiltConfig, models: ModelSource) -> Settings:
         captions=config.captions,
         search=config.search,
         batch_size=config.batch_size,
+        rules=config.rules,
     )
 
 

@@ -3,7 +3,8 @@
 import errno
 import os
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,28 @@ from torch import Tensor
 
 from blip.capfilt.caption_stage import write_captions
 from blip.capfilt.filter_stage import Verdict, judge
-from blip.capfilt.ledger import encode_ledger
+from blip.capfilt.filters.config import FilterRules
+from blip.capfilt.filters.decide import decide_records
+from blip.capfilt.filters.picture import image_hash
+from blip.capfilt.ledger import LedgerWriter
 from blip.capfilt.merge import write_kept
 from blip.capfilt.models import Models
 from blip.capfilt.record import (
     MISSING_TEXT,
     TEXT_FAULTS,
-    TEXT_LIMIT,
     BatchDone,
     Counts,
     ShardOutcome,
     Source,
     TextRecord,
 )
+from blip.config import strict
 from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter, read_shard
 from blip.data.transforms import eval_transform
 from blip.errors import BlipError
-from blip.files import fingerprint_file, write_atomically, write_json
+from blip.files import fingerprint_file, write_json
 from blip.generation.config import SearchConfig
 
 KEY_LIMIT = 200
@@ -49,10 +53,11 @@ class Settings:
     captions: int
     search: SearchConfig
     batch_size: int
+    rules: FilterRules = FilterRules()
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a marker."""
-        return asdict(self)
+        return strict.to_json(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,10 @@ class Layout:
         """Of the process alone: an orphan of a killed run cannot write into ours."""
         return self.out / ".parts" / f"{name}.{os.getpid()}.tar"
 
+    def ledger_part(self, name: str) -> Path:
+        """The ledger before it is whole, likewise."""
+        return self.part(name).with_suffix(".parquet")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTask:
@@ -99,28 +108,24 @@ def process_shard(
     Raises OSError where the shard cannot be read, and BlipError where the disk is full.
     """
     before = describe_input(Path(task.path))
-    part = layout.part(task.name)
-    counts, records, samples = Counts(), list[TextRecord](), 0
+    counts, samples = Counts(), 0
     layout.marker(task.name).unlink(missing_ok=True)
     try:
-        with ShardWriter(part) as writer:
+        with open_parts(layout, task.name) as (writer, ledger):
             for batch in _batches(read_shard(task.path), settings.batch_size):
                 samples += len(batch)
                 news = Counts()
-                for sample, rows, texts in _process_batch(batch, task.name, settings, models):
-                    write_kept(writer, sample, rows, texts)
+                for sample, rows in _process_batch(batch, task.name, settings, models):
+                    write_kept(writer, sample, rows)
                     news.add_sample(rows)
-                    records += rows
+                    ledger.write(rows)
                 counts.add(news)
                 yield BatchDone(counts=news)
-        counts.check(samples)
-        _commit(task.name, layout, part, records)
+            counts.check(samples)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BlipError(f"{layout.out}: {error.strerror}; make room") from error
         raise
-    finally:
-        part.unlink(missing_ok=True)
     marker = {
         "name": task.name,
         "input": before,
@@ -130,6 +135,26 @@ def process_shard(
     }
     write_json(layout.marker(task.name), marker)
     return ShardOutcome(name=task.name, counts=counts)
+
+
+@contextmanager
+def open_parts(layout: Layout, name: str) -> Iterator[tuple[ShardWriter, LedgerWriter]]:
+    """Writers of a shard and its ledger.
+
+    Both come to their places, flushed to the disk, when the block ends without an error.
+    """
+    shard, ledger = layout.part(name), layout.ledger_part(name)
+    try:
+        with ShardWriter(shard) as of_shard, LedgerWriter(ledger) as of_ledger:
+            yield of_shard, of_ledger
+        for part, place in ((shard, layout.shard(name)), (ledger, layout.ledger(name))):
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(place)
+    finally:
+        shard.unlink(missing_ok=True)
+        ledger.unlink(missing_ok=True)
 
 
 def describe_input(path: Path) -> dict[str, Any]:
@@ -157,11 +182,11 @@ def _batches(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
 
 def _process_batch(
     batch: Sequence[Sample], shard: str, settings: Settings, models: Models
-) -> Iterator[tuple[Sample, list[TextRecord], list[str]]]:
-    """Every sample with its records and their texts in full, in the order of the batch."""
+) -> Iterator[tuple[Sample, list[TextRecord]]]:
+    """Every sample with its records, in the order of the batch."""
     of_captioner, of_filter = models.captioner.image_size, models.filter.image_size
     faults: dict[int, str] = {}
-    pictures: dict[int, dict[int, Tensor]] = {}
+    pictures: dict[int, _Picture] = {}
     for row, sample in enumerate(batch):
         try:
             pictures[row] = _open(sample, {of_captioner, of_filter})
@@ -170,27 +195,42 @@ def _process_batch(
     synthetic = write_captions(
         models.captioner,
         [_printable(batch[row].key) for row in pictures],
-        [pictures[row][of_captioner] for row in pictures],
+        [picture.sizes[of_captioner] for picture in pictures.values()],
         captions=settings.captions,
         seed=settings.seed,
     )
     written = dict(zip(pictures, synthetic, strict=True))
     verdicts = judge(
         models.filter,
-        [pictures[row][of_filter] for row in pictures],
+        [picture.sizes[of_filter] for picture in pictures.values()],
         [[*_web_texts(batch[row]), *written[row]] for row in pictures],
-        threshold=settings.threshold,
     )
     judged = dict(zip(pictures, verdicts, strict=True))
+    records = []
     for row, sample in enumerate(batch):
-        notes = _Notes(shard, _printable(sample.key), settings)
+        notes = _Notes(shard, _printable(sample.key), settings, pictures.get(row))
         if row in faults:
-            yield sample, [notes.bad(sample, faults[row])], [""]
+            records.append([notes.bad(sample, faults[row])])
         else:
-            yield sample, *notes.texts(sample, written[row], judged[row])
+            records.append(notes.texts(sample, written[row], judged[row]))
+    flat = [record for of_sample in records for record in of_sample]
+    decided = iter(decide_records(flat, settings.threshold, settings.rules))
+    for sample, of_sample in zip(batch, records, strict=True):
+        yield sample, list(islice(decided, len(of_sample)))
 
 
-def _open(sample: Sample, sizes: set[int]) -> dict[int, Tensor]:
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What is kept of a picture once it is decoded."""
+
+    sizes: dict[int, Tensor]
+    """As the models read it, by side."""
+    width: int
+    height: int
+    hash: int | None
+
+
+def _open(sample: Sample, sizes: set[int]) -> _Picture:
     """The picture in every size asked for; large ones are let go at once."""
     if sample.error is not None and sample.error.partition(":")[0] not in TEXT_FAULTS:
         raise BadImageError(sample.error)
@@ -201,7 +241,8 @@ def _open(sample: Sample, sizes: set[int]) -> dict[int, Tensor]:
     if len(_printable(sample.key).encode()) > KEY_LIMIT:
         raise BadImageError("key_too_long")
     image = decode_image(sample.image)
-    return {size: eval_transform(image, size) for size in sizes}
+    read = {size: eval_transform(image, size) for size in sizes}
+    return _Picture(read, image.width, image.height, image_hash(image))
 
 
 def _web_texts(sample: Sample) -> list[str]:
@@ -220,57 +261,49 @@ class _Notes:
     shard: str
     key: str
     settings: Settings
+    picture: _Picture | None
 
     def bad(self, sample: Sample, error: str) -> TextRecord:
         reason = error.partition(":")[0]
         text = _web_texts(sample)[0] if sample.texts else ""
-        verdict = Verdict(kept=False, reason=reason)
-        return self._record("bad", 0, text, verdict, error)
+        return self._record("bad", 0, text, Verdict(reason), error)
 
     def texts(
         self, sample: Sample, synthetic: Sequence[str], verdicts: Sequence[Verdict]
-    ) -> tuple[list[TextRecord], list[str]]:
+    ) -> list[TextRecord]:
         web = _web_texts(sample)
         records = [
             self._record("web", number, text, verdict, sample.error)
             for number, (text, verdict) in enumerate(zip(web, verdicts[: len(web)], strict=True))
         ]
-        texts = list(web)
         if not web:
             reason = (sample.error or MISSING_TEXT).partition(":")[0]
-            missing = Verdict(kept=False, reason=reason)
-            records.append(self._record("web", 0, "", missing, sample.error))
-            texts.append("")
+            records.append(self._record("web", 0, "", Verdict(reason), sample.error))
         of_synthetic = zip(synthetic, verdicts[len(web) :], strict=True)
         for number, (text, verdict) in enumerate(of_synthetic):
             records.append(self._record("synthetic", number, text, verdict, None))
-            texts.append(text)
-        return records, texts
+        return records
 
     def _record(
         self, source: Source, number: int, text: str, verdict: Verdict, error: str | None
     ) -> TextRecord:
+        picture = self.picture
         return TextRecord(
             shard=self.shard,
             key=self.key,
             source=source,
             number=number,
-            text=text[:TEXT_LIMIT],
+            text=text,
             itm_score=verdict.itm_score,
             itc_cosine=verdict.itc_cosine,
-            kept=verdict.kept,
+            kept=False,
             reason=verdict.reason,
             captioner=self.settings.captioner,
             filter=self.settings.filter,
             seed=self.settings.seed,
+            width=None if picture is None else picture.width,
+            height=None if picture is None else picture.height,
+            image_hash=None if picture is None else picture.hash,
+            language=None,
             error=error,
         )
-
-
-def _commit(name: str, layout: Layout, part: Path, records: Sequence[TextRecord]) -> None:
-    """Bring a shard and its ledger to their places, flushed to the disk."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    layout.shard(name).parent.mkdir(parents=True, exist_ok=True)
-    part.replace(layout.shard(name))
-    write_atomically(layout.ledger(name), encode_ledger(records))
