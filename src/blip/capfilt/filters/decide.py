@@ -47,7 +47,9 @@ def decide(table: pa.Table, threshold: float, rules: FilterRules) -> pa.Table:
     if rules.best is not None:
         passed = np.flatnonzero(scored & (found == 0))
         found[passed[_rank(table, passed) >= rules.best]] = NUMBERS[NOT_BEST]
-    return with_verdicts(table, found)
+    judged = pa.array(scored)
+    table = _put(table, "reason", pc.if_else(judged, _named(found), table["reason"]))
+    return _put(table, "kept", pa.array(scored & (found == 0)))
 
 
 def decide_records(
@@ -62,13 +64,13 @@ def decide_records(
     ]
 
 
-def with_verdicts(table: pa.Table, numbers: Int[np.ndarray, " rows"]) -> pa.Table:
-    """The rows with verdicts by their `NUMBERS`; what was never scored stays as it is."""
-    scored = table["itm_score"].is_valid()
-    named = pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array((MATCH, *RULES)))
-    reasons = pc.if_else(scored, named.cast(pa.string()), table["reason"])
-    kept = pc.and_(scored, pa.array(numbers == 0))
-    return _put(_put(table, "reason", reasons), "kept", kept)
+def overrule(table: pa.Table, numbers: Int[np.ndarray, " rows"]) -> pa.Table:
+    """The rows as they were decided, but dropped where a number is not 0: `NUMBERS` says why."""
+    if not numbers.any():
+        return table
+    minded = pa.array(numbers != 0)
+    table = _put(table, "reason", pc.if_else(minded, _named(numbers), table["reason"]))
+    return _put(table, "kept", pc.and_not(table["kept"], minded))
 
 
 def sample_starts(table: pa.Table) -> Int[np.ndarray, " samples"]:
@@ -101,6 +103,11 @@ def count_table(table: pa.Table) -> Counts:
     for entry in pc.value_counts(table["reason"]).to_pylist():
         counts.reasons[entry["values"]] += entry["counts"]
     return counts
+
+
+def _named(numbers: Int[np.ndarray, " rows"]) -> pa.Array:
+    names = pa.array((MATCH, *RULES))
+    return pa.DictionaryArray.from_arrays(pa.array(numbers), names).cast(pa.string())
 
 
 def _checks(
