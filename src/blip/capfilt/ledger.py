@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blip.capfilt.record import TextRecord
-from blip.errors import BlipError, first_line
+from blip.errors import BlipError, UsageError, first_line
 
 SCHEMA = pa.schema(
     [
@@ -115,6 +115,19 @@ def records_to_table(records: Sequence[TextRecord]) -> pa.Table:
         for field in fields(TextRecord)
     }
     return pa.Table.from_pydict(columns, schema=SCHEMA)
+
+
+def find_ledgers(folder: Path) -> list[Path]:
+    """The ledger files of a job, in the order of its shards: by its folder, or that of its ledgers.
+
+    Raises UsageError where there are none.
+    """
+    for place in (folder / "ledger", folder):
+        if found := sorted(place.glob("*.parquet")):
+            return found
+    raise UsageError(
+        f"no ledger in {folder}; give the folder that `blip capfilt --out` wrote, or its ledger/"
+    )
 
 
 def count_rows(path: Path) -> int:

@@ -20,7 +20,11 @@ A job that was stopped, or killed, goes on with the same command, to the same by
 OUT/shards has a sample for every kept text, OUT/ledger a row for every text and bad sample,
 OUT/report.html shows both, OUT/summary.json has the totals."""
 
-ACTIONS: dict[str, str] = {}
+ACTIONS = {
+    "recut": "make another data set of a finished job by other rules, without a model",
+    "calibrate": "choose the threshold that reaches a precision, by labelled texts",
+    "report": "draw report.html of a finished job",
+}
 """What else is done with the output of a job: `blip capfilt ACTION` is in capfilt_ACTION.py."""
 
 _SEARCH = {
