@@ -4,20 +4,17 @@ import errno
 import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import Any, Literal
 
 from blip.capfilt.caption_stage import write_captions
 from blip.capfilt.filter_stage import Verdict, judge
 from blip.capfilt.ledger import encode_ledger
 from blip.capfilt.merge import write_kept
 from blip.capfilt.models import Models
+from blip.capfilt.pictures import Opened, open_batches, printable
 from blip.capfilt.record import (
     MISSING_TEXT,
-    TEXT_FAULTS,
     TEXT_LIMIT,
     BatchDone,
     Counts,
@@ -25,16 +22,15 @@ from blip.capfilt.record import (
     Source,
     TextRecord,
 )
-from blip.data.images import BadImageError, decode_image
+from blip.capfilt.source import ShardTask, describe_input, read_samples
+from blip.capfilt.texts import TextsWriter
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter, read_shard
-from blip.data.transforms import eval_transform
+from blip.data.shards import ShardWriter
 from blip.errors import BlipError
-from blip.files import fingerprint_file, write_atomically, write_json
+from blip.files import write_atomically, write_json
 from blip.generation.config import SearchConfig
 
-KEY_LIMIT = 200
-"""Bytes of a key: with what is put behind it, it stays a file name (255) on most systems."""
+Write = Literal["shards", "texts"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +45,7 @@ class Settings:
     captions: int
     search: SearchConfig
     batch_size: int
+    write: Write = "shards"
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a marker."""
@@ -60,9 +57,12 @@ class Layout:
     """Where a job keeps what."""
 
     out: Path
+    write: Write = "shards"
 
     def shard(self, name: str) -> Path:
-        """The output shard."""
+        """The kept texts of a shard: a tar of images and texts, or a table of texts alone."""
+        if self.write == "texts":
+            return self.out / "texts" / f"{name}.parquet"
         return self.out / "shards" / f"{name}.tar"
 
     def ledger(self, name: str) -> Path:
@@ -79,32 +79,25 @@ class Layout:
 
     def part(self, name: str) -> Path:
         """Of the process alone: an orphan of a killed run cannot write into ours."""
-        return self.out / ".parts" / f"{name}.{os.getpid()}.tar"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardTask:
-    """A shard to be done."""
-
-    name: str
-    """Of the output; the input's, unless two inputs share it."""
-    path: str
+        return self.out / ".parts" / f"{name}.{os.getpid()}{self.shard(name).suffix}"
 
 
 def process_shard(
-    task: ShardTask, layout: Layout, settings: Settings, models: Models
+    task: ShardTask, layout: Layout, settings: Settings, models: Models, batch_size: int
 ) -> Generator[BatchDone, None, ShardOutcome]:
     """Caption and filter a shard; tell of every batch; write shard, ledger and, last, marker.
 
-    Raises OSError where the shard cannot be read, and BlipError where the disk is full.
+    `batch_size` is that of the settings, or less where that found no room. Raises OSError where the
+    shard cannot be read, BlipError where the disk is full, and OutOfMemoryError.
     """
-    before = describe_input(Path(task.path))
+    before = describe_input(task)
     part = layout.part(task.name)
     counts, records, samples = Counts(), list[TextRecord](), 0
     layout.marker(task.name).unlink(missing_ok=True)
+    sides = frozenset((models.captioner.image_size, models.filter.image_size))
     try:
-        with ShardWriter(part) as writer:
-            for batch in _batches(read_shard(task.path), settings.batch_size):
+        with _writer(task, layout, part) as writer:
+            for batch in open_batches(read_samples(task), batch_size, sides):
                 samples += len(batch)
                 news = Counts()
                 for sample, rows, texts in _process_batch(batch, task.name, settings, models):
@@ -125,21 +118,12 @@ def process_shard(
         "name": task.name,
         "input": before,
         "settings": settings.to_json(),
+        "batch_size": batch_size,
         "output": describe_output(layout, task.name),
         "counts": counts.to_json(),
     }
     write_json(layout.marker(task.name), marker)
     return ShardOutcome(name=task.name, counts=counts)
-
-
-def describe_input(path: Path) -> dict[str, Any]:
-    """Size, time and content of a shard: by what it is known again."""
-    status = path.stat()
-    return {
-        "bytes": status.st_size,
-        "modified_ns": status.st_mtime_ns,
-        "fingerprint": fingerprint_file(path),
-    }
 
 
 def describe_output(layout: Layout, name: str) -> dict[str, int]:
@@ -150,67 +134,44 @@ def describe_output(layout: Layout, name: str) -> dict[str, int]:
     }
 
 
-def _batches(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
-    while batch := list(islice(samples, size)):
-        yield batch
+def _writer(task: ShardTask, layout: Layout, part: Path) -> ShardWriter | TextsWriter:
+    return TextsWriter(part, task.path) if layout.write == "texts" else ShardWriter(part)
 
 
 def _process_batch(
-    batch: Sequence[Sample], shard: str, settings: Settings, models: Models
+    batch: Sequence[Opened], shard: str, settings: Settings, models: Models
 ) -> Iterator[tuple[Sample, list[TextRecord], list[str]]]:
     """Every sample with its records and their texts in full, in the order of the batch."""
     of_captioner, of_filter = models.captioner.image_size, models.filter.image_size
-    faults: dict[int, str] = {}
-    pictures: dict[int, dict[int, Tensor]] = {}
-    for row, sample in enumerate(batch):
-        try:
-            pictures[row] = _open(sample, {of_captioner, of_filter})
-        except BadImageError as bad:
-            faults[row] = str(bad)
-    synthetic = write_captions(
+    sound = [opened for opened in batch if opened.fault is None]
+    written = write_captions(
         models.captioner,
-        [_printable(batch[row].key) for row in pictures],
-        [pictures[row][of_captioner] for row in pictures],
+        [printable(opened.sample.key) for opened in sound],
+        [opened.pictures[of_captioner] for opened in sound],
         captions=settings.captions,
         seed=settings.seed,
     )
-    written = dict(zip(pictures, synthetic, strict=True))
-    verdicts = judge(
+    judged = judge(
         models.filter,
-        [pictures[row][of_filter] for row in pictures],
-        [[*_web_texts(batch[row]), *written[row]] for row in pictures],
+        [opened.pictures[of_filter] for opened in sound],
+        [
+            [*_web_texts(opened.sample), *texts]
+            for opened, texts in zip(sound, written, strict=True)
+        ],
         threshold=settings.threshold,
     )
-    judged = dict(zip(pictures, verdicts, strict=True))
-    for row, sample in enumerate(batch):
-        notes = _Notes(shard, _printable(sample.key), settings)
-        if row in faults:
-            yield sample, [notes.bad(sample, faults[row])], [""]
+    results = zip(written, judged, strict=True)
+    for opened in batch:
+        sample = opened.sample
+        notes = _Notes(shard, printable(sample.key), settings)
+        if opened.fault is not None:
+            yield sample, [notes.bad(sample, opened.fault)], [""]
         else:
-            yield sample, *notes.texts(sample, written[row], judged[row])
-
-
-def _open(sample: Sample, sizes: set[int]) -> dict[int, Tensor]:
-    """The picture in every size asked for; large ones are let go at once."""
-    if sample.error is not None and sample.error.partition(":")[0] not in TEXT_FAULTS:
-        raise BadImageError(sample.error)
-    if sample.image is None:
-        raise BadImageError("missing_image")
-    if sample.key.rpartition("/")[2] in ("", "."):
-        raise BadImageError("empty_key")
-    if len(_printable(sample.key).encode()) > KEY_LIMIT:
-        raise BadImageError("key_too_long")
-    image = decode_image(sample.image)
-    return {size: eval_transform(image, size) for size in sizes}
+            yield sample, *notes.texts(sample, *next(results))
 
 
 def _web_texts(sample: Sample) -> list[str]:
-    return [_printable(text).strip() for text in sample.texts]
-
-
-def _printable(text: str) -> str:
-    """Without what no UTF-8 file can hold: lone surrogates are spelt out, NUL is left out."""
-    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
+    return [printable(text).strip() for text in sample.texts]
 
 
 @dataclass(frozen=True, slots=True)
