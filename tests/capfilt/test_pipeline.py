@@ -14,7 +14,7 @@ from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.engine.protocol import Failed
 from blip.capfilt.ledger import read_rows
 from blip.capfilt.pipeline import run
-from blip.capfilt.shard import ShardTask
+from blip.capfilt.source import ShardTask
 from blip.data.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 

@@ -17,7 +17,8 @@ from blip.capfilt.ledger import (
 )
 from blip.capfilt.models import Models
 from blip.capfilt.record import BatchDone, ShardOutcome, TextRecord
-from blip.capfilt.shard import Layout, Settings, ShardTask, process_shard
+from blip.capfilt.shard import Layout, Settings, process_shard
+from blip.capfilt.source import ShardTask
 from blip.data.shards import read_shard
 from blip.errors import BlipError
 
@@ -33,7 +34,7 @@ def process(path: Path, out: Path, **changed) -> tuple[ShardOutcome, list[TextRe
         **{**{name: getattr(SETTINGS, name) for name in Settings.__slots__}, **changed}
     )
     task, layout = ShardTask(name="s", path=str(path)), Layout(out)
-    steps = process_shard(task, layout, settings, Models(FakeCaptioner(), FakeFilter()))
+    steps = process_shard(task, layout, settings, Models(FakeCaptioner(), FakeFilter()), 4)
     while True:
         try:
             assert isinstance(next(steps), BatchDone)

@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 
 from blip.capfilt.record import TextRecord
+from blip.capfilt.texts import SampleWriter
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter
 
 NOT_CARRIED = frozenset({"captions"})
 """Keys of the input's KEY.json that would speak of other texts."""
 
 
-def write_kept(writer: ShardWriter, sample: Sample, records: Sequence[TextRecord]) -> None:
+def write_kept(writer: SampleWriter, sample: Sample, records: Sequence[TextRecord]) -> None:
     """Write one sample for every kept record.
 
     KEY.json carries on what the input's held, and says where the text is from.

@@ -124,6 +124,11 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.reasons.update(other.reasons)
 
+    def negative(self) -> "Counts":
+        """What takes back, added to others, all that was counted here."""
+        numbers = {name: -getattr(self, name) for name in _NUMBERS}
+        return Counts(**numbers, reasons=Counter({r: -n for r, n in self.reasons.items()}))
+
     @property
     def texts_kept(self) -> int:
         """Samples of the output."""

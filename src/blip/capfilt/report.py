@@ -11,9 +11,9 @@ from pathlib import Path
 from blip.capfilt.ledger import read_ledger
 from blip.capfilt.record import Counts, TextRecord
 from blip.capfilt.report_page import Card, Page, render
-from blip.capfilt.shard import Layout, Settings, ShardTask
+from blip.capfilt.shard import Layout, Settings
+from blip.capfilt.source import ShardTask, read_samples
 from blip.data.images import BadImageError, decode_image
-from blip.data.shards import read_shard
 from blip.files import write_atomically
 
 BINS = 20
@@ -129,7 +129,7 @@ def _thumbnails(
     found: dict[tuple[str, str], str] = {}
     for task in tasks:
         keys = wanted.get(task.name, set())
-        for sample in read_shard(task.path) if keys else ():
+        for sample in read_samples(task) if keys else ():
             if sample.key not in keys or sample.image is None:
                 continue
             keys.discard(sample.key)

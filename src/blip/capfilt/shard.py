@@ -7,38 +7,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import Any, Literal
 
 from blip.capfilt.caption_stage import write_captions
 from blip.capfilt.filter_stage import Verdict, judge
 from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.decide import decide_records
-from blip.capfilt.filters.picture import image_hash
 from blip.capfilt.ledger import LedgerWriter
 from blip.capfilt.merge import write_kept
 from blip.capfilt.models import Models
+from blip.capfilt.pictures import Opened, Seen, open_batches, printable
 from blip.capfilt.record import (
     MISSING_TEXT,
-    TEXT_FAULTS,
     BatchDone,
     Counts,
     ShardOutcome,
     Source,
     TextRecord,
 )
+from blip.capfilt.source import ShardTask, describe_input, read_samples
+from blip.capfilt.texts import TextsWriter
 from blip.config import strict
-from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter, read_shard
-from blip.data.transforms import eval_transform
+from blip.data.shards import ShardWriter
 from blip.errors import BlipError
-from blip.files import fingerprint_file, write_json
+from blip.files import write_json
 from blip.generation.config import SearchConfig
 
-KEY_LIMIT = 200
-"""Bytes of a key: with what is put behind it, it stays a file name (255) on most systems."""
+Write = Literal["shards", "texts"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +49,7 @@ class Settings:
     captions: int
     search: SearchConfig
     batch_size: int
+    write: Write = "shards"
     rules: FilterRules = FilterRules()
 
     def to_json(self) -> dict[str, Any]:
@@ -65,9 +62,12 @@ class Layout:
     """Where a job keeps what."""
 
     out: Path
+    write: Write = "shards"
 
     def shard(self, name: str) -> Path:
-        """The output shard."""
+        """The kept texts of a shard: a tar of images and texts, or a table of texts alone."""
+        if self.write == "texts":
+            return self.out / "texts" / f"{name}.parquet"
         return self.out / "shards" / f"{name}.tar"
 
     def ledger(self, name: str) -> Path:
@@ -84,35 +84,28 @@ class Layout:
 
     def part(self, name: str) -> Path:
         """Of the process alone: an orphan of a killed run cannot write into ours."""
-        return self.out / ".parts" / f"{name}.{os.getpid()}.tar"
+        return self.out / ".parts" / f"{name}.{os.getpid()}{self.shard(name).suffix}"
 
     def ledger_part(self, name: str) -> Path:
         """The ledger before it is whole, likewise."""
-        return self.part(name).with_suffix(".parquet")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardTask:
-    """A shard to be done."""
-
-    name: str
-    """Of the output; the input's, unless two inputs share it."""
-    path: str
+        return self.part(name).with_suffix(".ledger")
 
 
 def process_shard(
-    task: ShardTask, layout: Layout, settings: Settings, models: Models
+    task: ShardTask, layout: Layout, settings: Settings, models: Models, batch_size: int
 ) -> Generator[BatchDone, None, ShardOutcome]:
     """Caption and filter a shard; tell of every batch; write shard, ledger and, last, marker.
 
-    Raises OSError where the shard cannot be read, and BlipError where the disk is full.
+    `batch_size` is that of the settings, or less where that found no room. Raises OSError where the
+    shard cannot be read, BlipError where the disk is full, and OutOfMemoryError.
     """
-    before = describe_input(Path(task.path))
+    before = describe_input(task)
     counts, samples = Counts(), 0
     layout.marker(task.name).unlink(missing_ok=True)
+    sides = frozenset((models.captioner.image_size, models.filter.image_size))
     try:
-        with open_parts(layout, task.name) as (writer, ledger):
-            for batch in _batches(read_shard(task.path), settings.batch_size):
+        with open_parts(task, layout) as (writer, ledger):
+            for batch in open_batches(read_samples(task), batch_size, sides):
                 samples += len(batch)
                 news = Counts()
                 for sample, rows in _process_batch(batch, task.name, settings, models):
@@ -130,41 +123,12 @@ def process_shard(
         "name": task.name,
         "input": before,
         "settings": settings.to_json(),
+        "batch_size": batch_size,
         "output": describe_output(layout, task.name),
         "counts": counts.to_json(),
     }
     write_json(layout.marker(task.name), marker)
     return ShardOutcome(name=task.name, counts=counts)
-
-
-@contextmanager
-def open_parts(layout: Layout, name: str) -> Iterator[tuple[ShardWriter, LedgerWriter]]:
-    """Writers of a shard and its ledger.
-
-    Both come to their places, flushed to the disk, when the block ends without an error.
-    """
-    shard, ledger = layout.part(name), layout.ledger_part(name)
-    try:
-        with ShardWriter(shard) as of_shard, LedgerWriter(ledger) as of_ledger:
-            yield of_shard, of_ledger
-        for part, place in ((shard, layout.shard(name)), (ledger, layout.ledger(name))):
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(place)
-    finally:
-        shard.unlink(missing_ok=True)
-        ledger.unlink(missing_ok=True)
-
-
-def describe_input(path: Path) -> dict[str, Any]:
-    """Size, time and content of a shard: by what it is known again."""
-    status = path.stat()
-    return {
-        "bytes": status.st_size,
-        "modified_ns": status.st_mtime_ns,
-        "fingerprint": fingerprint_file(path),
-    }
 
 
 def describe_output(layout: Layout, name: str) -> dict[str, int]:
@@ -175,83 +139,69 @@ def describe_output(layout: Layout, name: str) -> dict[str, int]:
     }
 
 
-def _batches(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
-    while batch := list(islice(samples, size)):
-        yield batch
+@contextmanager
+def open_parts(
+    task: ShardTask, layout: Layout
+) -> Iterator[tuple[ShardWriter | TextsWriter, LedgerWriter]]:
+    """Writers of a shard and its ledger.
+
+    Both come to their places, flushed to the disk, when the block ends without an error.
+    """
+    shard, ledger = layout.part(task.name), layout.ledger_part(task.name)
+    texts = layout.write == "texts"
+    try:
+        with (
+            TextsWriter(shard, task.path) if texts else ShardWriter(shard) as writer,
+            LedgerWriter(ledger) as of_ledger,
+        ):
+            yield writer, of_ledger
+        for part, place in ((shard, layout.shard(task.name)), (ledger, layout.ledger(task.name))):
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(place)
+    finally:
+        shard.unlink(missing_ok=True)
+        ledger.unlink(missing_ok=True)
 
 
 def _process_batch(
-    batch: Sequence[Sample], shard: str, settings: Settings, models: Models
+    batch: Sequence[Opened], shard: str, settings: Settings, models: Models
 ) -> Iterator[tuple[Sample, list[TextRecord]]]:
     """Every sample with its records, in the order of the batch."""
     of_captioner, of_filter = models.captioner.image_size, models.filter.image_size
-    faults: dict[int, str] = {}
-    pictures: dict[int, _Picture] = {}
-    for row, sample in enumerate(batch):
-        try:
-            pictures[row] = _open(sample, {of_captioner, of_filter})
-        except BadImageError as bad:
-            faults[row] = str(bad)
-    synthetic = write_captions(
+    sound = [opened for opened in batch if opened.fault is None]
+    written = write_captions(
         models.captioner,
-        [_printable(batch[row].key) for row in pictures],
-        [picture.sizes[of_captioner] for picture in pictures.values()],
+        [printable(opened.sample.key) for opened in sound],
+        [opened.pictures[of_captioner] for opened in sound],
         captions=settings.captions,
         seed=settings.seed,
     )
-    written = dict(zip(pictures, synthetic, strict=True))
-    verdicts = judge(
+    judged = judge(
         models.filter,
-        [picture.sizes[of_filter] for picture in pictures.values()],
-        [[*_web_texts(batch[row]), *written[row]] for row in pictures],
+        [opened.pictures[of_filter] for opened in sound],
+        [
+            [*_web_texts(opened.sample), *texts]
+            for opened, texts in zip(sound, written, strict=True)
+        ],
     )
-    judged = dict(zip(pictures, verdicts, strict=True))
+    results = zip(written, judged, strict=True)
     records = []
-    for row, sample in enumerate(batch):
-        notes = _Notes(shard, _printable(sample.key), settings, pictures.get(row))
-        if row in faults:
-            records.append([notes.bad(sample, faults[row])])
+    for opened in batch:
+        notes = _Notes(shard, printable(opened.sample.key), settings, opened.seen)
+        if opened.fault is not None:
+            records.append([notes.bad(opened.sample, opened.fault)])
         else:
-            records.append(notes.texts(sample, written[row], judged[row]))
+            records.append(notes.texts(opened.sample, *next(results)))
     flat = [record for of_sample in records for record in of_sample]
     decided = iter(decide_records(flat, settings.threshold, settings.rules))
-    for sample, of_sample in zip(batch, records, strict=True):
-        yield sample, list(islice(decided, len(of_sample)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """What is kept of a picture once it is decoded."""
-
-    sizes: dict[int, Tensor]
-    """As the models read it, by side."""
-    width: int
-    height: int
-    hash: int | None
-
-
-def _open(sample: Sample, sizes: set[int]) -> _Picture:
-    """The picture in every size asked for; large ones are let go at once."""
-    if sample.error is not None and sample.error.partition(":")[0] not in TEXT_FAULTS:
-        raise BadImageError(sample.error)
-    if sample.image is None:
-        raise BadImageError("missing_image")
-    if sample.key.rpartition("/")[2] in ("", "."):
-        raise BadImageError("empty_key")
-    if len(_printable(sample.key).encode()) > KEY_LIMIT:
-        raise BadImageError("key_too_long")
-    image = decode_image(sample.image)
-    read = {size: eval_transform(image, size) for size in sizes}
-    return _Picture(read, image.width, image.height, image_hash(image))
+    for opened, of_sample in zip(batch, records, strict=True):
+        yield opened.sample, list(islice(decided, len(of_sample)))
 
 
 def _web_texts(sample: Sample) -> list[str]:
-    return [_printable(text).strip() for text in sample.texts]
-
-
-def _printable(text: str) -> str:
-    """Without what no UTF-8 file can hold: lone surrogates are spelt out, NUL is left out."""
-    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
+    return [printable(text).strip() for text in sample.texts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +211,7 @@ class _Notes:
     shard: str
     key: str
     settings: Settings
-    picture: _Picture | None
+    seen: Seen | None
 
     def bad(self, sample: Sample, error: str) -> TextRecord:
         reason = error.partition(":")[0]
@@ -287,7 +237,7 @@ class _Notes:
     def _record(
         self, source: Source, number: int, text: str, verdict: Verdict, error: str | None
     ) -> TextRecord:
-        picture = self.picture
+        seen = self.seen
         return TextRecord(
             shard=self.shard,
             key=self.key,
@@ -301,9 +251,9 @@ class _Notes:
             captioner=self.settings.captioner,
             filter=self.settings.filter,
             seed=self.settings.seed,
-            width=None if picture is None else picture.width,
-            height=None if picture is None else picture.height,
-            image_hash=None if picture is None else picture.hash,
+            width=None if seen is None else seen.width,
+            height=None if seen is None else seen.height,
+            image_hash=None if seen is None else seen.hash,
             language=None,
             error=error,
         )
