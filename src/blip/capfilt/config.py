@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from blip.capfilt.filters.config import FilterRules
+from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.generation.config import SearchConfig
 
 NUCLEUS = SearchConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
@@ -86,6 +86,31 @@ class CapFiltConfig:
     def bad_share(self) -> float | None:
         """`max_bad` as a share in [0, 1]."""
         return _share(self.max_bad)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecutConfig:
+    """Make another data set of a finished job, without a model."""
+
+    ledger: str
+    """Folder of the job, or its ledger/."""
+    out: str
+    """Folder for shards, ledger and report; what was stopped goes on from it."""
+    threshold: float = 0.5
+    """Least probability of a match with which a text is kept."""
+    rules: FilterRules = FilterRules()
+    """What else a text has to obey."""
+    job_rules: JobRules = JobRules()
+    """What a text has to obey beside all others of the job."""
+    data: tuple[str, ...] = ()
+    """The originals that the job read; none is those that its config.json names."""
+    write: Literal["shards", "texts"] = "shards"
+    """Shards of images and kept texts, or tables of the kept texts alone."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
 
 
 def _share(value: str | float | None) -> float | None:

@@ -131,8 +131,11 @@ def find_ledgers(folder: Path) -> list[Path]:
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a ledger file, from its footer."""
-    return pq.read_metadata(path).num_rows
+    """Rows of a ledger file, from its footer; raises BlipError where it is torn."""
+    try:
+        return pq.read_metadata(path).num_rows
+    except pa.ArrowInvalid as error:
+        raise _torn(path, error) from error
 
 
 def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -143,7 +146,7 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise BlipError(f"{path} is no whole Parquet file: {first_line(error)}") from error
+        raise _torn(path, error) from error
     with file:
         wanted = list(columns or SCHEMA.names)
         missing = [name for name in wanted if name not in file.schema_arrow.names]
@@ -172,6 +175,10 @@ def read_rows(
         for group in read_groups(path, columns):
             for batch in group.to_batches(max_chunksize=BATCH_ROWS):
                 yield from batch.to_pylist()
+
+
+def _torn(path: Path, error: Exception) -> BlipError:
+    return BlipError(f"{path} is no whole Parquet file: {first_line(error)}")
 
 
 def _parquet(file: Any) -> pq.ParquetWriter:

@@ -64,15 +64,15 @@ def run(
     started = time.monotonic()
     layout = Layout(Path(config.out), config.write)
     models = models or checkpoint_models(config)
-    with _disk_told(layout.out), alone(layout.out):
+    with disk_told(layout.out), alone(layout.out):
         settings = choose_settings(config, models, layout)
         plan = make_plan(find_shards(config.data, config.rows), layout, settings)
-        _clean(layout)
+        clean(layout)
         strict.save(config, layout.out / "config.json")
         try:
             counts = _do_shards(config, plan, ShardWorkers(layout, settings, models), engine)
         finally:
-            _clean(layout)
+            clean(layout)
         check_whole(plan.tasks, layout, counts)
         total = Counts()
         for task in plan.tasks:
@@ -86,7 +86,7 @@ def run(
             seconds=time.monotonic() - started,
         )
         write_json(layout.out / "summary.json", summary.to_json())
-        write_report(layout, plan.tasks, total, settings)
+        write_report(layout, plan.tasks, total, settings.to_json())
         done_now = total.images - sum(of_shard.images for of_shard in plan.done.values())
         write_json(
             layout.out / "timing.json", {"images": done_now, "seconds": round(summary.seconds, 3)}
@@ -218,7 +218,7 @@ def _ending(status: Status) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_told(out: Path) -> Iterator[None]:
+def disk_told(out: Path) -> Iterator[None]:
     """A folder that cannot be written, or a full disk, is told in one line."""
     try:
         yield
@@ -228,7 +228,7 @@ def _disk_told(out: Path) -> Iterator[None]:
         raise BlipError(f"{error.filename or out}: {error.strerror or error}") from error
 
 
-def _clean(layout: Layout) -> None:
+def clean(layout: Layout) -> None:
     """Remove what killed runs and dead workers left half-written."""
     shutil.rmtree(layout.part("x").parent, ignore_errors=True)
     for folder in ("ledger", "done", "."):

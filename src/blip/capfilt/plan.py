@@ -40,7 +40,7 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
     files are there. An input that changed is done again; new ones are done as well. Raises
     UsageError where the output was made with other settings, or from shards no longer named.
     """
-    markers = {path.stem: _read_marker(path) for path in layout.markers()}
+    markers = {path.stem: read_marker(path) for path in layout.markers()}
     names = {task.name for task in tasks}
     strange = sorted(markers.keys() - names)
     if strange:
@@ -53,7 +53,7 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
         marker = markers.get(task.name)
         if marker is None:
             continue
-        _check_settings(layout, marker, settings)
+        check_settings(layout, marker, settings.to_json())
         if _is_current(marker, task, layout):
             done[task.name] = Counts.from_json(marker["counts"])
     return Plan(tasks, done)
@@ -62,7 +62,7 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
 def begun_with(layout: Layout) -> int | None:
     """The batch size of the settings with which the job in a folder began; None where none did."""
     for path in layout.markers():
-        marker = _read_marker(path)
+        marker = read_marker(path)
         size = None if marker is None else marker["settings"].get("batch_size")
         if isinstance(size, int):
             return size
@@ -110,18 +110,19 @@ def _count_keys(task: ShardTask) -> int:
     return len(keys)
 
 
-def _read_marker(path: Path) -> dict[str, Any] | None:
-    """None where it is none of ours: its shard is then done again."""
+def read_marker(path: Path) -> dict[str, Any] | None:
+    """What a marker says; None where there is none of ours: its shard is then done again."""
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
         Counts.from_json(marker["counts"])
         return marker if marker.keys() >= {"input", "output", "settings"} else None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _check_settings(layout: Layout, marker: dict[str, Any], settings: Settings) -> None:
-    before, now = marker["settings"], json.loads(json.dumps(settings.to_json()))
+def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises UsageError where a marker was written with other settings than those of now."""
+    before, now = marker["settings"], json.loads(json.dumps(now))
     changed = [
         f"{name} {_short(before.get(name))} (now {_short(now.get(name))})"
         for name in sorted(before.keys() | now.keys())

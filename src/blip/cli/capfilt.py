@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blip.cli.filter_rules import add_rules, read_rules
+
 if TYPE_CHECKING:
     from blip.capfilt.config import CapFiltConfig
     from blip.capfilt.pipeline import Summary
+    from blip.capfilt.record import Counts
 
 EXAMPLES = """\
 examples:
@@ -100,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument(
         "--gpus-per-worker", type=float, metavar="G", help="Ray: such as 0.5 (1, if there are any)"
     )
+    add_rules(parser)
     search = parser.add_argument_group("how captions are written")
     search.add_argument("--search", choices=("nucleus", "beam", "greedy"), help="(nucleus)")
     search.add_argument("--top-p", type=float, metavar="P", help="nucleus: mass drawn from (0.9)")
@@ -151,8 +155,10 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
     typed = {name: value for name, value in vars(args).items() if value is not None}
     for field in fields(CapFiltConfig):
         name = field.name
-        if name in typed and name != "search":
+        if name in typed and name not in ("search", "rules"):
             data[name] = typed[name]
+    if rules := read_rules(args):
+        data["rules"] = {**(data.get("rules") or {}), **rules}
     search = {of_search: typed[name] for name, of_search in _SEARCH.items() if name in typed}
     base = data.get("search", {})
     if isinstance(base, dict):
@@ -166,7 +172,11 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
 
 def tell(summary: "Summary") -> str:
     """The totals of a job as text."""
-    counts = summary.counts
+    return tell_counts(summary.counts, summary.out, summary.settings.write)
+
+
+def tell_counts(counts: "Counts", out: Path, write: str) -> str:
+    """The totals as text, and where things lie."""
     rows = [
         ("images", counts.images, ""),
         ("  kept", counts.images_kept, "with a text or more"),
@@ -180,9 +190,7 @@ def tell(summary: "Summary") -> str:
         ),
     ]
     lines = [f"{name:<22}{number:>10}  {note}".rstrip() for name, number, note in rows]
-    write = summary.settings.write
-    lines += [f"{write:<9}{summary.out}/{write}", f"ledger   {summary.out}/ledger"]
-    lines += [f"report   {summary.out}/report.html"]
+    lines += [f"{write:<9}{out}/{write}", f"ledger   {out}/ledger", f"report   {out}/report.html"]
     return "\n".join(lines) + "\n"
 
 
