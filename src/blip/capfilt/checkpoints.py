@@ -99,10 +99,17 @@ class CheckpointModels:
         return _cpus() if free is None else max(1, min(_cpus(), int(SHARE * free / each)))
 
     def load(self, place: int) -> Models:
-        """Load both models onto the devices of a worker; raises UsageError where one is missing."""
+        """Load both models onto the devices of a worker.
+
+        Raises UsageError where a device is missing, or a model cannot do its part.
+        """
         of_captioner, of_filter = (_device(name, place) for name in self._names)
         captioner = Captioner.load(self.captioner, of_captioner)
         matcher = Matcher.load(self.filter, of_filter)
+        if "causal" not in captioner.model.config.modes:
+            raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
+        if "bidirectional" not in matcher.model.config.modes:
+            raise UsageError(f"{self.filter} writes texts and judges none; it may be the captioner")
         return Models(_CheckpointCaptioner(captioner, self.search), _CheckpointFilter(matcher))
 
     @property
