@@ -30,7 +30,7 @@ def judge_job(tables: Iterable[pa.Table], rules: JobRules) -> UInt[np.ndarray, "
     if rules.max_repeats is not None:
         scored = _join(seen.scored, bool)
         often = np.zeros(len(kept), bool)
-        often[scored] = _repeats(texts[scored]) > rules.max_repeats
+        often[scored] = _stand_often(texts[scored], rules.max_repeats)
         verdicts[often & kept] = NUMBERS[REPEATED_TEXT]
         kept &= ~often
     if rules.unique_images is not None:
@@ -82,11 +82,18 @@ def _hashes(texts: pa.ChunkedArray) -> UInt[np.ndarray, " rows"]:
     return different[encoded.indices.to_numpy()] if len(texts) else different
 
 
-def _repeats(hashes: UInt[np.ndarray, " rows"]) -> UInt[np.ndarray, " rows"]:
-    """How often the text of each row stands among all."""
+def _stand_often(hashes: UInt[np.ndarray, " rows"], most: int) -> Bool[np.ndarray, " rows"]:
+    """Whether the text of each row stands more than `most` times among all."""
     ordered = np.sort(hashes)
-    first, last = (np.searchsorted(ordered, hashes, side=side) for side in ("left", "right"))
-    return (last - first).astype(np.uint32)
+    begins = np.ones(len(ordered), bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(begins)
+    often = ordered[starts[np.diff(starts, append=len(ordered)) > most]]
+    if not len(often):
+        return np.zeros(len(hashes), bool)
+    # Those that stand often are few, and looking them up stays in the cache.
+    place = np.searchsorted(often, hashes)
+    return often[np.minimum(place, len(often) - 1)] == hashes
 
 
 def _is_first(hashes: UInt[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
