@@ -1,7 +1,49 @@
-"""Collectives that are the identity in one process."""
+"""Processes that train together; every collective is the identity in one process.
+
+Rank `r` of `n` holds the rows `r`, `r + n`, `r + 2 n`, ... of a global batch: that batch, and all
+that is made of it, is the same however many processes share it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
 
 import torch
+from jaxtyping import Int, Shaped
 from torch import Tensor, distributed
+from torch.distributed.tensor import DTensor
+
+from blip.errors import UsageError
+
+PATIENCE = timedelta(minutes=10)
+"""How long a collective waits for the others before the run ends with an error."""
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Train together with the other processes that torchrun started; alone without it.
+
+    Ordinary computation goes over NCCL on GPUs and over Gloo on CPUs.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or _grouped():
+        yield
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        here = int(os.environ.get("LOCAL_RANK", "0"))
+        if here >= torch.cuda.device_count():
+            raise UsageError(
+                f"torchrun started process {here} on a machine of {torch.cuda.device_count()} "
+                "GPUs; --nproc-per-node must be at most that"
+            )
+        torch.cuda.set_device(here)
+        backend = "cpu:gloo,cuda:nccl"
+    distributed.init_process_group(backend, timeout=PATIENCE)
+    yield
+    # Not after an error: the others may be waiting, and would never answer.
+    distributed.destroy_process_group()
 
 
 def world_size() -> int:
@@ -25,22 +67,76 @@ def barrier() -> None:
         distributed.barrier()
 
 
-def gather_rows(rows: Tensor) -> Tensor:
-    """Rows of all processes in the order of their ranks; the rows themselves when alone."""
+def own_rows(count: int, device: torch.device | str = "cpu") -> Int[Tensor, " count"]:
+    """Numbers in the global batch of this process's `count` rows."""
+    return torch.arange(count, device=device) * world_size() + rank()
+
+
+@torch.no_grad()
+def gather_rows(rows: Shaped[Tensor, "count *rest"]) -> Shaped[Tensor, "all *rest"]:
+    """The global batch of which each process holds `count` rows, in its order; no gradient."""
     if world_size() == 1:
         return rows
     parts = [torch.empty_like(rows) for _ in range(world_size())]
     distributed.all_gather(parts, rows.contiguous())
-    return torch.cat(parts)
+    return torch.stack(parts, dim=1).flatten(0, 1)
 
 
-def reduce_mean(value: Tensor) -> Tensor:
-    """Mean over all processes; the value itself when alone."""
+@torch.no_grad()
+def gather_padded(
+    rows: Shaped[Tensor, "count length"], fill: int | bool
+) -> Shaped[Tensor, "all longest"]:
+    """`gather_rows` of rows whose length differs between processes; `fill` stands behind them."""
     if world_size() == 1:
-        return value
-    total = value.clone()
+        return rows
+    longest = torch.tensor(rows.shape[1], device=rows.device)
+    distributed.all_reduce(longest, op=distributed.ReduceOp.MAX)
+    padded = rows.new_full((len(rows), int(longest)), fill)
+    padded[:, : rows.shape[1]] = rows
+    return gather_rows(padded)
+
+
+@torch.no_grad()
+def mean(value: Tensor) -> Tensor:
+    """Mean over all processes, without a gradient."""
+    if world_size() == 1:
+        return value.detach()
+    total = value.detach().clone()
     distributed.all_reduce(total)
     return total / world_size()
+
+
+def first_not_none(value: int | None) -> int | None:
+    """The value of the first process that has one, the same in all of them."""
+    if world_size() == 1:
+        return value
+    mine = torch.tensor(-1 if value is None else value)
+    parts = [torch.empty_like(mine) for _ in range(world_size())]
+    # On the CPU, so that a GPU that computes need not be waited for.
+    distributed.all_gather(parts, mine)
+    found = [int(part) for part in parts if int(part) != -1]
+    return found[0] if found else None
+
+
+def gather_objects(value: Any) -> list[Any] | None:
+    """What each process gives, in the order of ranks, to the main process; None to the others."""
+    if world_size() == 1:
+        return [value]
+    found: list[Any] | None = [None] * world_size() if is_main() else None
+    distributed.gather_object(value, found)
+    return found
+
+
+@torch.no_grad()
+def whole(tensor: Tensor) -> Tensor:
+    """A sharded tensor put together, in every process, without a gradient; others as they are."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+
+
+@torch.no_grad()
+def local(tensor: Tensor) -> Tensor:
+    """What lies here of a sharded tensor, without a gradient; others as they are."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
 
 
 def _grouped() -> bool:

@@ -15,7 +15,7 @@ from blip.data.mixture import Mixture
 from blip.data.sample import Sample
 from blip.data.shards import pack
 from blip.data.tokenizer import Tokenizer
-from blip.errors import BlipError
+from blip.errors import BlipError, UsageError
 from tests.data.pictures import photo
 
 PLAIN = ImageConfig(size=16, crop_scale=(1.0, 1.0), flip=False, augment_ops=0)
@@ -87,6 +87,26 @@ def test_workers_make_the_same_batches(folders: tuple[Path, Path], tokenizer: To
     for one, other in zip(islice(alone.batches(3), 4), islice(helped.batches(3), 4), strict=True):
         assert torch.equal(one.images, other.images)
         assert one.keys == other.keys
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_share_the_rows_of_a_batch(
+    folders: tuple[Path, Path], tokenizer: Tokenizer, ranks: int
+) -> None:
+    changes = {"image": ImageConfig(size=16), "batch_size": 8}
+    whole = next(PairLoader(config(folders, **changes), tokenizer).batches(2))
+    for rank in range(ranks):
+        part = next(PairLoader(config(folders, **changes), tokenizer, rank, ranks).batches(2))
+        assert torch.equal(part.images, whole.images[rank::ranks])
+        assert torch.equal(part.image_ids, whole.image_ids[rank::ranks])
+        assert part.keys == whole.keys[rank::ranks]
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused(
+    folders: tuple[Path, Path], tokenizer: Tokenizer
+) -> None:
+    with pytest.raises(UsageError, match="multiple of the 2 processes, got 7"):
+        PairLoader(config(folders), tokenizer, 1, 2)
 
 
 def test_texts_of_one_image_share_its_number(

@@ -5,10 +5,18 @@ import torch
 
 from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
 from blip.nn.cross import CrossAttention, CrossRead
+from blip.nn.end_to_end import lay_end_to_end
 from blip.nn.memory import LayerMemory, StateMemory
 from tests.model.tiny import TINY, tiny_model
 
 SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
+
+
+def whole(attention: SelfAttention, hidden: torch.Tensor) -> torch.Tensor:
+    """All texts at once, causally."""
+    visible = torch.ones(hidden.shape[:2], dtype=torch.bool)
+    laid = lay_end_to_end(visible, memories=1)
+    return attention(hidden.flatten(0, 1), laid, causal=True).view_as(hidden)
 
 
 def test_texts_of_one_memory_are_read_as_if_each_had_its_own_copy() -> None:
@@ -68,7 +76,7 @@ def test_continued_text_equals_the_whole_text(cuts: list[int]) -> None:
     hidden = torch.randn(3, 5, 24)
     past = PastTexts(1)
     parts = [attention.continue_text(part, past, 0) for part in hidden.split(cuts, dim=1)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), attention(hidden, None, causal=True))
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole(attention, hidden))
     assert past.length == 5
 
 
@@ -77,7 +85,7 @@ def test_a_long_text_outgrows_the_room() -> None:
     hidden = torch.randn(2, 3 * PastTexts.ROOM, 24)
     past = PastTexts(1)
     parts = [attention.continue_text(part, past, 0) for part in hidden.split(1, dim=1)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), attention(hidden, None, causal=True))
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole(attention, hidden))
 
 
 def test_reordering_the_past_follows_the_rows() -> None:
@@ -88,4 +96,4 @@ def test_reordering_the_past_follows_the_rows() -> None:
     index = torch.tensor([2, 0])
     past.reorder(index)
     continued = attention.continue_text(hidden[index, 3:], past, 0)
-    torch.testing.assert_close(continued[:, 0], attention(hidden, None, causal=True)[index, 3])
+    torch.testing.assert_close(continued[:, 0], whole(attention, hidden)[index, 3])

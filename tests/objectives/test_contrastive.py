@@ -25,7 +25,7 @@ def test_loss_with_a_queue_equals_cross_entropy_over_batch_and_queue() -> None:
     candidates = Candidates(
         torch.cat([momentum_images, queue_images]),
         torch.cat([momentum_texts, queue_texts]),
-        pair_matches(4, 9),
+        pair_matches(torch.arange(4), 9),
     )
     online = similarities(images, texts, candidates, temperature)
     hard = candidates.matches.float()

@@ -9,6 +9,10 @@ from hypothesis import strategies as st
 from blip.objectives.matching import draw_negatives, matching_loss
 
 
+def noise(rows: int) -> torch.Tensor:
+    return torch.empty(2, rows, rows).exponential_()
+
+
 @given(
     identities=st.lists(st.integers(0, 3), min_size=2, max_size=8).filter(
         lambda x: len(set(x)) > 1
@@ -21,7 +25,7 @@ def test_no_pair_of_the_same_image_is_ever_drawn(identities: list[int], spread: 
     # The positive is by far the most similar: a draw that forgot to forbid it would take it.
     scores = torch.randn(len(ids), len(ids)) + spread * matches
     for _ in range(5):
-        drawn = draw_negatives(scores, scores.T, matches)
+        drawn = draw_negatives(scores, scores.T, matches, noise(len(ids)))
         own = torch.arange(len(ids))
         assert not matches[own, drawn.texts].any()
         assert not matches[drawn.images, own].any()
@@ -33,18 +37,18 @@ def test_harder_negatives_are_drawn_in_proportion() -> None:
     scores[0] = torch.tensor([5.0, math.log(3.0), 0.0])
     counts = torch.zeros(3)
     for _ in range(2000):
-        counts[draw_negatives(scores, scores.T, torch.eye(3).bool()).texts[0]] += 1
+        counts[draw_negatives(scores, scores.T, torch.eye(3).bool(), noise(3)).texts[0]] += 1
     assert counts[0] == 0
     assert 0.70 < counts[1] / 2000 < 0.80
 
 
 def test_a_batch_of_one_image_alone_still_draws() -> None:
     everything = torch.ones(3, 3).bool()
-    drawn = draw_negatives(torch.randn(3, 3), torch.randn(3, 3), everything)
+    drawn = draw_negatives(torch.randn(3, 3), torch.randn(3, 3), everything, noise(3))
     assert drawn.images.shape == drawn.texts.shape == (3,)
 
 
 def test_loss_by_hand() -> None:
     logits = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]])
-    loss = matching_loss(logits, torch.tensor([True, False]))
+    loss = matching_loss(logits, torch.tensor([True, False]), count=2)
     torch.testing.assert_close(loss, torch.tensor((math.log(4 / 3) + math.log(2)) / 2))

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from blip.data.loader import Batch
-from blip.data.tokenizer import Tokenizer
+from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
@@ -16,6 +16,7 @@ from blip.tasks.alignment import Contrast, ContrastTask
 from blip.tasks.caption import CaptionStep
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
+from blip.tasks.writing import write
 from tests.model.tiny import TINY
 
 NEGATIVES = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
@@ -33,11 +34,7 @@ def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, Contrast
 
 
 @pytest.mark.parametrize("sharing", ["all_but_self_attention", "nothing"])
-def test_it_equals_a_textbook_step(
-    monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer, batch: Batch, sharing: Sharing
-) -> None:
-    # Small groups, so that there are several.
-    monkeypatch.setattr("blip.tasks.grouping.ROWS", 2)
+def test_it_equals_a_textbook_step(tokenizer: Tokenizer, batch: Batch, sharing: Sharing) -> None:
     model = make_model(tokenizer, sharing)
     step, contrast = make_step(tokenizer, model)
     contrast.queue.push(*(normalize(torch.randn(5, 8), dim=1) for _ in range(2)), torch.arange(5))
@@ -172,7 +169,7 @@ def test_texts_of_one_image_are_no_negatives_in_retrieval(
     model = make_model(tokenizer)
     seen: list[torch.Tensor] = []
 
-    def draw(image_to_text: torch.Tensor, _: torch.Tensor, matches: torch.Tensor) -> Negatives:
+    def draw(_: torch.Tensor, __: torch.Tensor, matches: torch.Tensor, ___: torch.Tensor):
         seen.append(matches)
         return NEGATIVES
 
@@ -182,3 +179,13 @@ def test_texts_of_one_image_are_no_negatives_in_retrieval(
     step(twins, contrast.context(twins, 1.0)).loss.backward()
     expected = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert seen[0].int().tolist() == expected
+
+
+def test_texts_without_words_to_predict_cost_nothing(tokenizer: Tokenizer, batch: Batch) -> None:
+    model = make_model(tokenizer)
+    alone = batch._replace(texts=tokenizer.encode(["", "", "", ""], 30))
+    one = alone._replace(texts=Texts(alone.texts.ids[:, :1], alone.texts.visible[:, :1]))
+    memory = model.project_image(model.encode_image(batch.images), "causal")
+    loss = write(model, one.texts, memory, label_smoothing=0.1)
+    loss.backward()
+    assert loss.item() == 0.0

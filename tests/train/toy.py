@@ -51,6 +51,13 @@ class ToyTask:
         self.slow = torch.zeros(1)
         self.pause = pause
 
+    @property
+    def followers(self) -> dict[str, nn.Module]:
+        return {}
+
+    def to(self, device: torch.device) -> None:
+        self.step.to(device)
+
     def context(self, batch: ToyBatch, epoch: float) -> Tensor:
         time.sleep(self.pause)
         return 0.1 * self.slow + epoch
@@ -104,7 +111,7 @@ def train_toy(folder: Path, config: TrainConfig, task: ToyTask, loader: ToyLoade
         loader,
         config,
         folder,
-        save=lambda f: save_file(task.step.state_dict(), f / "model.safetensors"),
+        save=lambda f, weights: save_file(weights, f / "model.safetensors"),
     )
     return result.stopped_by is not None
 

@@ -43,15 +43,15 @@ def run(args: argparse.Namespace) -> int:
         print(describe(config))
         return 0
     if is_to_run(config, args.out, args.resume):
-        match config:
-            case CaptionerConfig():
-                from blip.tasks import caption
+        from blip import dist
+        from blip.tasks import caption, retrieval
 
-                caption.train(config, args.out)
-            case FilterConfig():
-                from blip.tasks import retrieval
-
-                retrieval.train(config, args.out)
+        with dist.processes():
+            match config:
+                case CaptionerConfig():
+                    caption.train(config, args.out)
+                case FilterConfig():
+                    retrieval.train(config, args.out)
     print(f"checkpoint   {args.out}/checkpoint")
     return 0
 

@@ -41,8 +41,10 @@ def run(args: argparse.Namespace) -> int:
         print(describe(config))
         return 0
     if is_to_run(config, args.out, args.resume):
+        from blip import dist
         from blip.tasks.pretrain import train
 
-        train(config, args.out)
+        with dist.processes():
+            train(config, args.out)
     print(f"checkpoint   {args.out}/checkpoint")
     return 0

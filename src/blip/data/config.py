@@ -62,6 +62,7 @@ class DataConfig:
 
     sources: tuple[SourceConfig, ...]
     batch_size: int
+    """Pairs in a batch, those of all processes that train together."""
     image: ImageConfig = ImageConfig()
     max_tokens: int = 30
     """Longest text, start and end token included."""

@@ -19,7 +19,7 @@ from blip.data.mixture import Mixture
 from blip.data.shards import expand, read_shard
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.data.transforms import eval_pixels, normalise, train_pixels
-from blip.errors import BlipError
+from blip.errors import BlipError, UsageError
 from blip.log import say
 
 CACHE_BYTES = 2 << 30
@@ -48,9 +48,20 @@ class PairLoader:
     An epoch holds every pair as often as its source's weight says, in an order drawn from the seed
     and the number of the epoch. Augmentation is drawn from seed, epoch and position. So batch `i`
     is the same whenever and however often it is made, and a run goes on by `batches(start=i)`.
+
+    `config.batch_size` counts the rows of all `ranks` processes that train together; this loader
+    makes those of `rank`, every `ranks`-th row from row `rank` on. Raises UsageError where the
+    ranks cannot share a batch evenly.
     """
 
-    def __init__(self, config: DataConfig, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, config: DataConfig, tokenizer: Tokenizer, rank: int = 0, ranks: int = 1
+    ) -> None:
+        assert 0 <= rank < ranks
+        if config.batch_size % ranks:
+            raise UsageError(
+                f"batch_size must be a multiple of the {ranks} processes, got {config.batch_size}"
+            )
         indices: list[PairIndex] = []
         for source in config.sources:
             first_id = indices[-1].next_id if indices else 0
@@ -64,7 +75,7 @@ class PairLoader:
         self.mixture = Mixture(
             [len(index) for index in indices], [s.weight for s in config.sources], config.seed
         )
-        self.maker = _BatchMaker(config, tokenizer, indices, self.mixture)
+        self.maker = _BatchMaker(config, tokenizer, indices, self.mixture, rank, ranks)
         self.bad: Counter[str] = sum((index.bad for index in indices), Counter())
         self.bad_samples = [bad for index in indices for bad in index.bad_samples]
         if self.bad:
@@ -82,7 +93,7 @@ class PairLoader:
         return max(1, self.mixture.epoch_size // self.config.batch_size)
 
     def batches(self, start: int) -> Iterator[Batch]:
-        """Batches `start`, `start + 1`, ... without end."""
+        """This process's rows of batches `start`, `start + 1`, ... without end."""
         if self.config.workers == 0:
             number = start
             while True:
@@ -125,15 +136,18 @@ class _BatchMaker(Dataset[Batch]):
         tokenizer: Tokenizer,
         indices: list[PairIndex],
         mixture: Mixture,
+        rank: int,
+        ranks: int,
     ) -> None:
         self.config, self.tokenizer = config, tokenizer
         self.indices, self.mixture = indices, mixture
+        self.rank, self.ranks = rank, ranks
         self.cache: dict[tuple[int, int], np.ndarray] = {}
         self.cached_bytes = 0
 
     def __getitem__(self, number: int) -> Batch:
         size = self.config.batch_size
-        positions = range(number * size, (number + 1) * size)
+        positions = range(number * size + self.rank, (number + 1) * size, self.ranks)
         places = [self.mixture.at(position) for position in positions]
         rows = [
             self._row(source, pair, position)

@@ -1,8 +1,7 @@
 """Opening and writing whole checkpoints: a model, its tokenizer, and where they came from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar, overload
 
@@ -22,7 +21,6 @@ from blip.model.config import ModelConfig, TextConfig
 from blip.model.make import Model
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
-from blip.nn.snapshot import snapshot
 
 AnyModel = TypeVar("AnyModel", bound=Model, covariant=True)
 
@@ -142,21 +140,19 @@ def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) 
     return tokenizer
 
 
-def save_model(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a checkpoint into `folder`, which exists (an atomic folder, where it must be whole)."""
-    _write(model.config, model.state_dict(), tokenizer, folder)
-
-
-def frozen_model(model: Model, tokenizer: Tokenizer) -> Callable[[Path], None]:
-    """What writes the model as it is now into a folder, while training goes on with it."""
-    return partial(_write, model.config, snapshot(model.state_dict()), tokenizer)
-
-
-def _write(
-    config: ModelConfig, state: Mapping[str, Tensor], tokenizer: Tokenizer, folder: Path
+def save_model(
+    model: Model,
+    tokenizer: Tokenizer,
+    folder: Path,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
+    """Write a checkpoint into `folder`, which exists (an atomic folder, where it must be whole).
+
+    `weights` stand for the model's own, where these are sharded over processes.
+    """
+    state = model.state_dict() if weights is None else weights
     tensors = {name: tensor.detach() for name, tensor in state.items()}
-    write_ours(Contents(config, tensors, where=str(folder)), folder)
+    write_ours(Contents(model.config, tensors, where=str(folder)), folder)
     tokenizer.save(folder)
 
 

@@ -13,7 +13,7 @@ from blip.model.heads import LanguageHead
 from blip.model.parts import cross_to, make_text, make_vision
 from blip.nn.memory import ImageMemory
 from blip.nn.mode import Mode
-from blip.nn.per_mode import READERS
+from blip.nn.per_mode import READERS, PerMode
 
 SHARED_PARTS: dict[Sharing, frozenset[str]] = {
     "all": frozenset({"embedding", "self_attention", "cross_attention", "mlp"}),
@@ -135,9 +135,15 @@ class Blip(nn.Module):
         ids: Int[Tensor, "texts length"],
         visible: Bool[Tensor, "texts length"],
         memory: ImageMemory,
+        image_of_text: Int[Tensor, " texts"] | None = None,
     ) -> Float[Tensor, "texts 2"]:
-        """Image-text matching: column 1 says match, column 0 says none. Rows as in `ground`."""
-        return self.matching_head(self.text.first_states(ids, visible, memory=memory))
+        """Image-text matching: column 1 says match, column 0 says none. Rows as in `ground`.
+
+        With `image_of_text` row `i` reads image `image_of_text[i]`, in any order.
+        """
+        return self.matching_head(
+            self.text.first_states(ids, visible, memory=memory, memory_of_text=image_of_text)
+        )
 
     def decode(
         self,
@@ -147,6 +153,15 @@ class Blip(nn.Module):
     ) -> Float[Tensor, "texts length width"]:
         """Image-grounded decoder: causal states. Rows as in `ground`."""
         return self.text(ids, visible, mode="causal", memory=memory)
+
+    def decode_tokens(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        memory: ImageMemory,
+    ) -> Float[Tensor, "tokens width"]:
+        """`decode` for the visible tokens alone, one text after another."""
+        return self.text.token_states(ids, visible, mode="causal", memory=memory)
 
     def next_token_logits(
         self, states: Float[Tensor, "*rows width"]
@@ -162,6 +177,16 @@ class Blip(nn.Module):
     ) -> Float[Tensor, "texts length vocabulary"]:
         """Logits of the token that follows each token. Rows as in `ground`."""
         return self.next_token_logits(self.decode(ids, visible, memory))
+
+    def freeze_all_but(self, mode: Mode) -> None:
+        """What no pass in `mode` reads stops learning: a fine-tuned model keeps it as it was."""
+        for part in self.text.modules():
+            if isinstance(part, PerMode) and not part.shared:
+                for other in part.modes:
+                    part.select(other).requires_grad_(other == mode)
+        for name, of in _HEADS.items():
+            if of != mode and of in self.config.modes:
+                getattr(self, name).requires_grad_(False)
 
     @torch.no_grad()
     def clamp_temperature(self) -> None:

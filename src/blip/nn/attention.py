@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
@@ -115,63 +115,50 @@ class SelfAttention(nn.Module):
         return split_heads(query, heads), split_heads(key, heads), split_heads(value, heads)
 
     def finish(
-        self,
-        hidden: Float[Tensor, "batch length width"],
-        attended: Float[Tensor, "batch length width"],
-    ) -> Float[Tensor, "batch length width"]:
+        self, hidden: Float[Tensor, "*rows width"], attended: Float[Tensor, "*rows width"]
+    ) -> Float[Tensor, "*rows width"]:
         """Output projection, residual, norm."""
         update = dropout(self.output(attended), self.sizes.dropout, self.training)
         return self.norm(hidden + update)
 
     def forward(
-        self,
-        hidden: Float[Tensor, "batch length width"],
-        visible: Bool[Tensor, "#batch 1 #length #length"] | None,
-        *,
-        causal: bool,
-    ) -> Float[Tensor, "batch length width"]:
-        """Attend over the text; `visible` marks keys to see, `causal` hides later ones."""
-        query, key, value = self.project(hidden)
+        self, hidden: Float[Tensor, "tokens width"], texts: EndToEnd, *, causal: bool
+    ) -> Float[Tensor, "tokens width"]:
+        """Attend over each of the texts that lie end to end; `causal` hides later tokens."""
+        query, key, value = self._heads(texts.texts.pad(self.query_key_value(hidden)))
         attended = scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=visible,
-            dropout_p=self.sizes.dropout if self.training else 0.0,
+            # With padding at the right, a causal pass never looks at it: no mask is needed.
+            attn_mask=None if causal else texts.visible,
+            dropout_p=self._dropout_now,
             is_causal=causal,
         )
-        return self.finish(hidden, join_heads(attended))
-
-    def read_end_to_end(
-        self, hidden: Float[Tensor, "rows tokens width"], texts: EndToEnd
-    ) -> Float[Tensor, "rows tokens width"]:
-        """`forward` (not causal) for texts laid end to end; each sees itself alone."""
-        query, key, value = self._heads(texts.pad(self.query_key_value(hidden)))
-        attended = scaled_dot_product_attention(
-            query, key, value, attn_mask=texts.visible[:, None, None, :]
-        )
-        return self.finish(hidden, texts.lay(join_heads(attended)))
+        return self.finish(hidden, texts.texts.lay(join_heads(attended)))
 
     def first_states(
-        self,
-        hidden: Float[Tensor, "batch length width"],
-        visible: Bool[Tensor, "#batch 1 1 length"] | None,
-    ) -> Float[Tensor, "batch 1 width"]:
+        self, hidden: Float[Tensor, "tokens width"], texts: EndToEnd
+    ) -> Float[Tensor, "texts width"]:
         """`forward` (not causal) for the first token alone: one query a text, all keys."""
         width, heads = self.sizes.width, self.sizes.heads
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        first = hidden[:, :1]
-        query = split_heads(linear(first, weight[:width], bias[:width]), heads)
-        both = linear(hidden, weight[width:], bias[width:])
+        first = hidden.index_select(0, texts.first)
+        query = linear(first, weight[:width], bias[:width])
+        both = texts.texts.pad(linear(hidden, weight[width:], bias[width:]))
         key, value = (split_heads(part, heads) for part in both.chunk(2, dim=-1))
         attended = scaled_dot_product_attention(
-            query,
+            split_heads(query[:, None], heads),
             key,
             value,
-            attn_mask=visible,
-            dropout_p=self.sizes.dropout if self.training else 0.0,
+            attn_mask=texts.visible,
+            dropout_p=self._dropout_now,
         )
-        return self.finish(first, join_heads(attended))
+        return self.finish(first, join_heads(attended)[:, 0])
+
+    @property
+    def _dropout_now(self) -> float:
+        return self.sizes.dropout if self.training else 0.0
 
     def continue_text(
         self, hidden: Float[Tensor, "rows new width"], past: PastTexts, layer: int

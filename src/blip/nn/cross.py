@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from blip.nn.attention import AttentionSizes, join_heads, split_heads
+from blip.nn.end_to_end import Grid
 from blip.nn.linear import Linear
 from blip.nn.memory import LayerMemory, StateMemory
 
@@ -36,16 +37,23 @@ class CrossRead(nn.Module):
         return key, value
 
     def forward(
-        self, hidden: Float[Tensor, "texts length width"], memory: LayerMemory | StateMemory
-    ) -> Float[Tensor, "texts length width"]:
-        """Read the memories: row `i` of the texts reads memory `i // (texts // memories)`.
+        self,
+        hidden: Float[Tensor, "*rows width"],
+        memory: LayerMemory | StateMemory,
+        queries: Grid | None = None,
+    ) -> Float[Tensor, "*rows width"]:
+        """Read the memories: `queries` says which states read which of them.
 
-        The texts of one memory are laid side by side along the query axis, so that keys and values
-        are read in place and never copied for each text.
+        Without it states are `(texts, length, width)`, and row `i` of the texts reads memory
+        `i // (texts // memories)`. The texts of one memory are laid side by side along the query
+        axis, so that keys and values are read in place and never copied for each text.
         """
-        texts, length, width = hidden.shape
-        memories = len(memory) if isinstance(memory, StateMemory) else len(memory.key)
-        query = self.query(hidden).view(memories, texts // memories * length, width)
+        projected = self.query(hidden)
+        if queries is None:
+            memories = len(memory) if isinstance(memory, StateMemory) else len(memory.key)
+            query = projected.view(memories, -1, projected.shape[-1])
+        else:
+            query = queries.pad(projected)
         if isinstance(memory, StateMemory):
             attended = self._read_states(query, memory.states)
         else:
@@ -58,7 +66,9 @@ class CrossRead(nn.Module):
                     dropout_p=self.sizes.dropout if self.training else 0.0,
                 )
             )
-        return self.output(attended).view(texts, length, width)
+        if queries is not None:
+            attended = queries.lay(attended)
+        return self.output(attended).view(hidden.shape)
 
     def _read_states(
         self,
@@ -93,10 +103,13 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
     def forward(
-        self, hidden: Float[Tensor, "texts length width"], memory: LayerMemory | StateMemory
-    ) -> Float[Tensor, "texts length width"]:
+        self,
+        hidden: Float[Tensor, "*rows width"],
+        memory: LayerMemory | StateMemory,
+        queries: Grid | None = None,
+    ) -> Float[Tensor, "*rows width"]:
         """Read the memories; rows as in `CrossRead`."""
-        update = self.read(hidden, memory)
+        update = self.read(hidden, memory, queries)
         return self.norm(hidden + dropout(update, self.dropout, self.training))
 
 
@@ -115,10 +128,14 @@ class PairCrossAttention(nn.Module):
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
     def forward(
-        self, hidden: Float[Tensor, "texts length width"], memory: tuple[LayerMemory, LayerMemory]
-    ) -> Float[Tensor, "texts length width"]:
+        self,
+        hidden: Float[Tensor, "*rows width"],
+        memory: tuple[LayerMemory, LayerMemory],
+        queries: Grid | None = None,
+    ) -> Float[Tensor, "*rows width"]:
         """Read the left and the right memory; rows as in `CrossRead`."""
-        left, right = self.left(hidden, memory[0]), self.right(hidden, memory[1])
+        left = self.left(hidden, memory[0], queries)
+        right = self.right(hidden, memory[1], queries)
         if self.merge is None:
             update = (left + right) / 2
         else:

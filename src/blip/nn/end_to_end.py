@@ -8,42 +8,104 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class EndToEnd:
-    """Where the tokens of padded texts lie when the texts of each memory form one row.
+class Grid:
+    """Where things that lie end to end stand in rows of equal length; the other places are empty.
 
-    Rows are as long as the longest of them. Numbers of tokens count through all rows.
+    They come in the order of their places, counted through all rows.
     """
 
-    place: Int[Tensor, "rows tokens"]
-    """Place of each token in the padded texts, counted through all of them."""
-    token: Int[Tensor, "texts length"]
-    """Number of the token at each place of the padded texts; of padding, that of some token."""
-    visible: Bool[Tensor, "texts length"]
-    """Which places hold a token."""
+    place: Int[Tensor, " things"] | None
+    """None where no place is empty."""
+    rows: int
+    columns: int
 
-    def lay(
-        self, padded: Shaped[Tensor, "texts length *rest"]
-    ) -> Shaped[Tensor, "rows tokens *rest"]:
-        """What belongs to the tokens of padded texts, end to end."""
-        return padded.flatten(0, 1)[self.place]
+    def pad(self, laid: Shaped[Tensor, "things *rest"]) -> Shaped[Tensor, "rows columns *rest"]:
+        """Set things into their places, zeros into empty ones."""
+        rest = laid.shape[1:]
+        if self.place is not None:
+            grid = laid.new_zeros(self.rows * self.columns, *rest)
+            laid = grid.index_copy_(0, self.place, laid)
+        return laid.reshape(self.rows, self.columns, *rest)
 
-    def pad(
-        self, laid: Shaped[Tensor, "rows tokens *rest"]
-    ) -> Shaped[Tensor, "texts length *rest"]:
-        """Undo `lay`; what stands in the padding is meaningless."""
-        return laid.flatten(0, 1)[self.token]
+    def lay(self, padded: Shaped[Tensor, "rows columns *rest"]) -> Shaped[Tensor, "things *rest"]:
+        """Undo `pad`."""
+        laid = padded.flatten(0, 1)
+        return laid if self.place is None else laid.index_select(0, self.place)
 
 
-def lay_end_to_end(visible: Bool[Tensor, "texts length"], rows: int) -> EndToEnd:
-    """How to lay texts, padded at the right, in `rows` rows of `texts / rows` texts each."""
-    texts, length = visible.shape
+@dataclass(frozen=True, slots=True)
+class EndToEnd:
+    """Where the tokens of texts, laid end to end, stand among texts and among what texts read."""
+
+    texts: Grid
+    """A row for each text, as long as the longest."""
+    memories: Grid
+    """A row for each memory: the tokens of all texts that read it, one text after another."""
+    firsts: Grid
+    """A row for each memory: the first tokens alone."""
+    order: Int[Tensor, " texts"] | None
+    """Which of the given texts come first, second and so on; None where they stay as given."""
+    first: Int[Tensor, " texts"]
+    """Number of the first token of each text."""
+    position: Int[Tensor, " tokens"]
+    """Place of each token in its text."""
+    visible: Bool[Tensor, "texts 1 1 columns"] | None
+    """Which places of the texts' rows hold a token; None where all do."""
+
+    def take(self, given: Shaped[Tensor, "texts length"]) -> Shaped[Tensor, " tokens"]:
+        """What belongs to the tokens, of what belongs to the places of the texts as given."""
+        if self.order is not None:
+            given = given[self.order]
+        return self.texts.lay(given[:, : self.texts.columns])
+
+    def give_back(self, of_texts: Shaped[Tensor, "texts *rest"]) -> Shaped[Tensor, "texts *rest"]:
+        """Rows of texts in the order in which these were given."""
+        return of_texts if self.order is None else of_texts[self.order.argsort()]
+
+
+def lay_end_to_end(
+    visible: Bool[Tensor, "texts length"],
+    memories: int,
+    memory_of_text: Int[Tensor, " texts"] | None = None,
+) -> EndToEnd:
+    """How to lay texts that are padded at the right and read `memories` memories.
+
+    `memory_of_text` says which one each text reads, in any order; without it text `i` reads memory
+    `i // (texts / memories)`.
+    """
+    texts, device = len(visible), visible.device
+    order = None
+    if memory_of_text is None:
+        memory_of_text = torch.arange(texts, device=device) // (texts // memories)
+    else:
+        order = memory_of_text.argsort(stable=True)
+        memory_of_text, visible = memory_of_text[order], visible[order]
     lengths = visible.sum(dim=1)
-    ends = lengths.view(rows, texts // rows).cumsum(dim=1)
-    tokens = int(ends[:, -1].max())
-    before = torch.arange(rows, device=visible.device)[:, None] * tokens
-    first = (before + ends).view(texts) - lengths
-    within = torch.arange(length, device=visible.device).clamp(max=lengths[:, None] - 1)
-    token = first[:, None] + within
-    place = torch.zeros(rows * tokens, dtype=torch.int64, device=visible.device)
-    place[token[visible]] = visible.flatten().nonzero().squeeze(1)
-    return EndToEnd(place.view(rows, tokens), token, visible)
+    starts = lengths.cumsum(0) - lengths
+    held = torch.zeros(2, memories, dtype=torch.int64, device=device)
+    held.index_add_(1, memory_of_text, torch.stack([lengths, torch.ones_like(lengths)]))
+    # One look at the device for all sizes.
+    longest, tokens, most_tokens, most_texts = torch.stack(
+        [lengths.max(), lengths.sum(), *held.amax(dim=1)]
+    ).tolist()
+    text = torch.arange(texts, device=device).repeat_interleave(lengths, output_size=tokens)
+    number = torch.arange(tokens, device=device)
+    position = number - starts[text]
+    before = held.cumsum(dim=1) - held
+    in_memory = number - before[0, memory_of_text][text]
+    first_in_memory = torch.arange(texts, device=device) - before[1, memory_of_text]
+    padded = tokens < texts * longest
+    return EndToEnd(
+        texts=_grid(text, position, texts, longest),
+        memories=_grid(memory_of_text[text], in_memory, memories, most_tokens),
+        firsts=_grid(memory_of_text, first_in_memory, memories, most_texts),
+        order=order,
+        first=starts,
+        position=position,
+        visible=visible[:, None, None, :longest] if padded else None,
+    )
+
+
+def _grid(row: Tensor, column: Tensor, rows: int, columns: int) -> Grid:
+    full = len(row) == rows * columns
+    return Grid(None if full else row * columns + column, rows, columns)

@@ -1,6 +1,7 @@
 """The text transformer: BERT layers with cross-attention, read as an encoder or as a decoder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -11,7 +12,7 @@ from torch.nn.functional import dropout
 
 from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
 from blip.nn.cross import CrossAttention, CrossRead, PairCrossAttention
-from blip.nn.end_to_end import lay_end_to_end
+from blip.nn.end_to_end import EndToEnd, Grid, lay_end_to_end
 from blip.nn.initialisation import draw_weights, initial_spread
 from blip.nn.linear import Linear
 from blip.nn.memory import ImageMemory, PairMemory, StateMemory
@@ -31,9 +32,7 @@ class FeedForward(nn.Module):
         self.output = Linear(mlp_width, sizes.width)
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
-    def forward(
-        self, hidden: Float[Tensor, "batch length width"]
-    ) -> Float[Tensor, "batch length width"]:
+    def forward(self, hidden: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
         """One feed-forward pass."""
         update = self.output(self.input.then_gelu(hidden))
         return self.norm(hidden + dropout(update, self.dropout, self.training))
@@ -54,13 +53,25 @@ class TextEmbedding(nn.Module):
     ) -> Float[Tensor, "batch length width"]:
         """Token ids to states; the first token stands at `first_position`."""
         last = first_position + ids.shape[1]
-        if last > self.positions.num_embeddings:
+        self._check(last)
+        return self._finish(self.words(ids) + self.positions.weight[first_position:last])
+
+    def read(
+        self, ids: Int[Tensor, "texts length"], texts: EndToEnd
+    ) -> Float[Tensor, "tokens width"]:
+        """Ids of texts to states of their tokens, laid end to end."""
+        self._check(texts.texts.columns)
+        return self._finish(self.words(texts.take(ids)) + self.positions(texts.position))
+
+    def _check(self, length: int) -> None:
+        if length > self.positions.num_embeddings:
             raise ValueError(
-                f"a text of {last} tokens is longer than this model's "
+                f"a text of {length} tokens is longer than this model's "
                 f"{self.positions.num_embeddings} positions"
             )
-        hidden = self.words(ids) + self.positions.weight[first_position:last]
-        return dropout(self.norm(hidden), self.dropout, self.training)
+
+    def _finish(self, embedded: Tensor) -> Tensor:
+        return dropout(self.norm(embedded), self.dropout, self.training)
 
 
 Cross = CrossAttention | PairCrossAttention
@@ -100,12 +111,23 @@ class TextLayer(nn.Module):
             raise ValueError("this text transformer was built without cross-attention")
         return self.cross_attention.select(mode)
 
+    def forward(
+        self, hidden: Float[Tensor, "tokens width"], texts: EndToEnd, mode: Mode, memory: Any
+    ) -> Float[Tensor, "tokens width"]:
+        """One layer for whole texts, laid end to end."""
+        hidden = self.self_attention.select(mode)(hidden, texts, causal=mode == "causal")
+        return self.after_self_attention(hidden, mode, memory, texts.memories)
+
     def after_self_attention(
-        self, hidden: Float[Tensor, "texts length width"], mode: Mode, memory: Any
-    ) -> Float[Tensor, "texts length width"]:
+        self,
+        hidden: Float[Tensor, "*rows width"],
+        mode: Mode,
+        memory: Any,
+        queries: Grid | None = None,
+    ) -> Float[Tensor, "*rows width"]:
         """Cross-attention, where there is something to be grounded in, and feed-forward."""
         if memory is not None:
-            hidden = self.cross(mode)(hidden, memory)
+            hidden = self.cross(mode)(hidden, memory, queries)
         return self.mlp.select(mode)(hidden)
 
 
@@ -177,10 +199,27 @@ class TextTransformer(nn.Module):
         Texts are padded at the right. Row `i` reads memory `i // (texts // len(memory))`. States
         of padding are meaningless in causal mode and must not be read in either.
         """
-        hidden, mask = self._start(ids, visible, mode)
-        for index, layer in enumerate(self._layers()):
-            hidden = layer.self_attention.select(mode)(hidden, mask, causal=mode == "causal")
-            hidden = layer.after_self_attention(hidden, mode, _layer_memory(memory, index))
+        texts = _lay(torch.ones_like(visible), memory)
+        texts = replace(texts, visible=visible[:, None, None, :])
+        return texts.texts.pad(self._token_states(ids, texts, mode, memory))
+
+    def token_states(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        *,
+        mode: Mode,
+        memory: Memory | None = None,
+    ) -> Float[Tensor, "tokens width"]:
+        """`forward` for the tokens alone, one text after another."""
+        return self._token_states(ids, _lay(visible, memory), mode, memory)
+
+    def _token_states(
+        self, ids: Tensor, texts: EndToEnd, mode: Mode, memory: Memory | None
+    ) -> Tensor:
+        hidden = self.embedding.select(mode).read(ids, texts)
+        for index, layer in enumerate(self.layers):
+            hidden = layer(hidden, texts, mode, _layer_memory(memory, index))
         return hidden
 
     def first_states(
@@ -189,31 +228,24 @@ class TextTransformer(nn.Module):
         visible: Bool[Tensor, "texts length"],
         *,
         memory: Memory | None = None,
+        memory_of_text: Int[Tensor, " texts"] | None = None,
     ) -> Float[Tensor, "texts width"]:
         """`forward` in bidirectional mode, the first state of each text alone.
 
-        The last layer computes nothing for the other tokens, whose states nobody would read; in
-        inference mode nothing is computed for padding.
+        The last layer computes nothing for the other tokens, whose states nobody would read. With
+        `memory_of_text` row `i` reads memory `memory_of_text[i]`: any number of texts, in any
+        order, may read a memory, which is never copied.
         """
-        hidden, mask = self._start(ids, visible, "bidirectional")
+        mode: Mode = "bidirectional"
+        texts = _lay(visible, memory, memory_of_text)
+        hidden = self.embedding.select(mode).read(ids, texts)
         *layers, last = self._layers()
-        laid = None
-        if torch.is_inference_mode_enabled():
-            laid = lay_end_to_end(visible, 1 if memory is None else len(memory))
-            hidden = laid.lay(hidden)
         for index, layer in enumerate(layers):
-            attention = layer.self_attention.select("bidirectional")
-            if laid is None:
-                hidden = attention(hidden, mask, causal=False)
-            else:
-                hidden = attention.read_end_to_end(hidden, laid)
-            layer_memory = _layer_memory(memory, index)
-            hidden = layer.after_self_attention(hidden, "bidirectional", layer_memory)
-        if laid is not None:
-            hidden = laid.pad(hidden)
-        first = last.self_attention.select("bidirectional").first_states(hidden, mask)
-        layer_memory = _layer_memory(memory, len(layers))
-        return last.after_self_attention(first, "bidirectional", layer_memory)[:, 0]
+            hidden = layer(hidden, texts, mode, _layer_memory(memory, index))
+        first = last.self_attention.select(mode).first_states(hidden, texts)
+        last_memory = _layer_memory(memory, len(layers))
+        first = last.after_self_attention(first, mode, last_memory, texts.firsts)
+        return texts.give_back(first)
 
     def continue_text(
         self, ids: Int[Tensor, "rows new"], past: PastTexts, memory: Memory | None
@@ -226,20 +258,16 @@ class TextTransformer(nn.Module):
             hidden = layer.after_self_attention(hidden, "causal", _layer_memory(memory, index))
         return hidden
 
-    def _start(
-        self, ids: Tensor, visible: Tensor, mode: Mode
-    ) -> tuple[Float[Tensor, "texts length width"], Bool[Tensor, "texts 1 1 length"] | None]:
-        """The embedded tokens and the mask of what they may see."""
-        # With padding at the right, a causal pass never looks at it: no mask is needed.
-        mask = None if mode == "causal" else visible[:, None, None, :]
-        return self.embedding.select(mode)(ids), mask
-
     def _layers(self) -> list[TextLayer]:
         return cast(list[TextLayer], list(self.layers))
 
 
 def _layer_memory(memory: Memory | None, index: int) -> Any:
     return None if memory is None else memory.layer(index)
+
+
+def _lay(visible: Tensor, memory: Memory | None, memory_of_text: Tensor | None = None) -> EndToEnd:
+    return lay_end_to_end(visible, 1 if memory is None else len(memory), memory_of_text)
 
 
 def empty_past(transformer: TextTransformer) -> PastTexts:

@@ -1,9 +1,11 @@
 """The vision transformer (Dosovitskiy 2021): pre-norm, learned positions, a class token."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, scaled_dot_product_attention
+from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
 
 from blip.nn.attention import join_heads, split_heads
 from blip.nn.initialisation import draw_weights, initial_spread
@@ -49,8 +51,22 @@ class VisionLayer(nn.Module):
         """One layer."""
         projected = self.query_key_value(self.attention_norm(hidden))
         query, key, value = (split_heads(part, self.heads) for part in projected.chunk(3, dim=-1))
-        attended = join_heads(scaled_dot_product_attention(query, key, value))
-        hidden = hidden + self.drop_path(self.attention_output(attended))
+        return self._finish(hidden, scaled_dot_product_attention(query, key, value))
+
+    def first_states(
+        self, hidden: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch 1 width"]:
+        """`forward` for the first token alone: one query an image, all keys."""
+        width = hidden.shape[2]
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        normed = self.attention_norm(hidden)
+        query = linear(normed[:, :1], weight[:width], bias[:width])
+        both = linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
+        query, key, value = (split_heads(part, self.heads) for part in (query, *both))
+        return self._finish(hidden[:, :1], scaled_dot_product_attention(query, key, value))
+
+    def _finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        hidden = hidden + self.drop_path(self.attention_output(join_heads(attended)))
         update = self.mlp_output(self.mlp_input.then_gelu(self.mlp_norm(hidden)))
         return hidden + self.drop_path(update)
 
@@ -92,6 +108,22 @@ class VisionTransformer(nn.Module):
         self, images: Float[Tensor, "batch 3 height width_pixels"]
     ) -> Float[Tensor, "batch tokens width"]:
         """Normalised pixels to states; raises ValueError where the image has another size."""
+        hidden = self._embed(images)
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.norm(hidden)
+
+    def first_states(
+        self, images: Float[Tensor, "batch 3 height width_pixels"]
+    ) -> Float[Tensor, "batch width"]:
+        """`forward` for the class token alone: the last layer computes nothing for the patches."""
+        hidden = self._embed(images)
+        *layers, last = cast(list[VisionLayer], list(self.layers))
+        for layer in layers:
+            hidden = layer(hidden)
+        return self.norm(last.first_states(hidden)[:, 0])
+
+    def _embed(self, images: Tensor) -> Float[Tensor, "batch tokens width"]:
         patches = self.patches(images).flatten(2).transpose(1, 2)
         if patches.shape[1] + 1 != self.positions.shape[1]:
             side = round((self.positions.shape[1] - 1) ** 0.5) * self.patches.kernel_size[0]
@@ -100,10 +132,7 @@ class VisionTransformer(nn.Module):
                 f"got {images.shape[2]} x {images.shape[3]}"
             )
         first = self.class_token.expand(len(patches), -1, -1)
-        hidden = torch.cat([first, patches], dim=1) + self.positions
-        for layer in self.layers:
-            hidden = layer(hidden)
-        return self.norm(hidden)
+        return torch.cat([first, patches], dim=1) + self.positions
 
 
 def resize_positions(

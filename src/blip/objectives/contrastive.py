@@ -23,9 +23,9 @@ class Similarities(NamedTuple):
     text_to_image: Float[Tensor, "batch candidates"]
 
 
-def pair_matches(batch: int, candidates: int) -> Bool[Tensor, "batch candidates"]:
-    """Row `i` matches candidate `i` alone."""
-    return torch.eye(batch, candidates, dtype=torch.bool)
+def pair_matches(own: Int[Tensor, " batch"], candidates: int) -> Bool[Tensor, "batch candidates"]:
+    """Row `i` matches candidate `own[i]` alone."""
+    return own[:, None] == torch.arange(candidates, device=own.device)
 
 
 def image_matches(

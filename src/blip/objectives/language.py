@@ -4,6 +4,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from blip import dist
+
 
 def scored_positions(
     visible: Bool[Tensor, "texts length"], prompt_tokens: int = 0
@@ -29,7 +31,9 @@ def language_loss(
     targets: Int[Tensor, " scored"],
     label_smoothing: float,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy averaged over all scored tokens of the batch; 0 where none is scored."""
-    if len(targets) == 0:
-        return logits.sum() * 0.0
-    return cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    """Cross-entropy averaged over all scored tokens of the batch; 0 where none is scored.
+
+    Where several processes share a batch, the mean of their losses is that of the whole.
+    """
+    total = cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="sum")
+    return total / dist.mean(logits.new_tensor(len(targets))).clamp(min=1e-9)

@@ -22,12 +22,24 @@ class FeatureQueue:
     the last short batch of an epoch simply wraps around.
     """
 
-    def __init__(self, size: int, projection: int, device: torch.device | str = "cpu") -> None:
-        self.images = torch.zeros(size, projection, device=device)
-        self.texts = torch.zeros(size, projection, device=device)
+    def __init__(
+        self,
+        size: int,
+        projection: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.images = torch.zeros(size, projection, device=device, dtype=dtype)
+        self.texts = torch.zeros(size, projection, device=device, dtype=dtype)
         self.image_ids = torch.full((size,), -1, dtype=torch.int64, device=device)
         self.next = 0
         self.held = 0
+
+    def to(self, device: torch.device) -> None:
+        """Move what is held, and what is to come."""
+        self.images = self.images.to(device)
+        self.texts = self.texts.to(device)
+        self.image_ids = self.image_ids.to(device)
 
     @property
     def size(self) -> int:

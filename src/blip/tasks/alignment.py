@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from blip import dist
 from blip.data.loader import Batch
+from blip.data.tokenizer import Texts
 from blip.model.blip import SHARED_PARTS, Blip
 from blip.model.config import ModelConfig
 from blip.model.parts import make_text, make_vision
@@ -24,8 +26,8 @@ from blip.objectives.contrastive import (
 )
 from blip.objectives.matching import DrawNegatives, Negatives, matching_loss
 from blip.objectives.momentum import Follower
+from blip.objectives.precision import at_least_float32
 from blip.objectives.queue import FeatureQueue
-from blip.tasks.grouping import in_length_groups
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,52 +57,72 @@ class UnimodalEncoders(nn.Module):
         visible: Bool[Tensor, "batch length"],
     ) -> tuple[Float[Tensor, "batch projection"], Float[Tensor, "batch projection"]]:
         """Unit features of images and of texts."""
-        image = self.image_projection(self.vision(images)[:, 0])
+        image = self.image_projection(self.vision.first_states(images))
         text = self.text_projection(self.text.first_states(ids, visible))
         return nn.functional.normalize(image, dim=-1), nn.functional.normalize(text, dim=-1)
 
 
 class Context(NamedTuple):
-    """What a step needs beside its batch; computed without a gradient."""
+    """What a step needs beside its batch; computed without a gradient.
+
+    `global` counts the rows of all processes.
+    """
 
     candidates: Candidates
     targets: Similarities
     """Soft targets: rows sum to 1."""
-    image_features: Float[Tensor, "batch projection"]
-    text_features: Float[Tensor, "batch projection"]
-    image_ids: Int[Tensor, " batch"]
+    image_features: Float[Tensor, "global projection"]
+    text_features: Float[Tensor, "global projection"]
+    image_ids: Int[Tensor, " global"]
+    noise: Float[Tensor, "2 batch global"]
+    """What negatives are drawn by: the same however many processes share the batch."""
 
 
 class Contrast:
     """The state of the contrastive loss: momentum encoders and queue, moved by verbs alone."""
 
     def __init__(self, model: Blip, config: ContrastiveConfig) -> None:
-        device = model.device
+        device, dtype = model.device, model.temperature.dtype
         self.model = model
         self.config = config
-        self.follower = Follower(UnimodalEncoders(model.config).to(device), model)
-        self.queue = FeatureQueue(config.queue_size, model.config.projection, device)
+        self.follower = Follower(UnimodalEncoders(model.config).to(device, dtype), model)
+        self.queue = FeatureQueue(config.queue_size, model.config.projection, device, dtype)
+        self.seed, self.drawn = torch.initial_seed(), 0
+
+    def to(self, device: torch.device) -> None:
+        """Move momentum encoders and queue to where the model goes."""
+        self.follower.module.to(device)
+        self.queue.to(device)
 
     @torch.no_grad()
     def context(self, batch: Batch, epoch: float) -> Context:
         """Momentum features, candidates and soft targets of a batch; `epoch` counts from 0.0."""
         images, texts = self.follower.module(batch.images, batch.texts.ids, batch.texts.visible)
+        images, texts = at_least_float32(images), at_least_float32(texts)
+        all_images, all_texts = dist.gather_rows(images), dist.gather_rows(texts)
+        all_ids = dist.gather_rows(batch.image_ids)
         queue = self.queue.contents()
-        # Features under autocast may be half precision; the queue keeps float32.
-        images, texts = images.float(), texts.float()
-        candidate_ids = torch.cat([batch.image_ids, queue.image_ids])
+        candidate_ids = torch.cat([all_ids, queue.image_ids])
+        own = dist.own_rows(len(images), images.device)
         matches = (
-            pair_matches(len(images), len(candidate_ids)).to(images.device)
+            pair_matches(own, len(candidate_ids))
             if self.config.positives == "pair"
             else image_matches(batch.image_ids, candidate_ids)
         )
         candidates = Candidates(
-            torch.cat([images, queue.images]), torch.cat([texts, queue.texts]), matches
+            torch.cat([all_images, queue.images]), torch.cat([all_texts, queue.texts]), matches
         )
-        momentum = similarities(images, texts, candidates, self.model.temperature)
+        momentum = similarities(images, texts, candidates, dist.whole(self.model.temperature))
         alpha = self.alpha(epoch)
         targets = Similarities(*(soft_targets(one_way, matches, alpha) for one_way in momentum))
-        return Context(candidates, targets, images, texts, batch.image_ids)
+        noise = self._noise(own, len(all_ids))
+        return Context(candidates, targets, all_images, all_texts, all_ids, noise)
+
+    def _noise(self, own: Tensor, rows: int) -> Float[Tensor, "2 batch global"]:
+        """This process's rows of what is drawn for the global batch."""
+        source = torch.Generator(own.device).manual_seed((self.seed + self.drawn) % 2**63)
+        self.drawn += 1
+        return torch.empty(2, rows, rows, device=own.device).exponential_(generator=source)[:, own]
 
     def alpha(self, epoch: float) -> float:
         """Weight of the soft targets after `epoch` epochs: a linear ramp."""
@@ -114,13 +136,13 @@ class Contrast:
         self.follower.follow(self.config.momentum)
 
     def state_dict(self) -> dict[str, object]:
-        """Momentum weights and queue, for a checkpoint."""
-        return {"momentum": self.follower.module.state_dict(), "queue": self.queue.state_dict()}
+        """The queue and what was drawn, for a checkpoint; the momentum encoders are modules."""
+        return {"queue": self.queue.state_dict(), "drawn": self.drawn}
 
     def load_state_dict(self, state: dict) -> None:
         """Undo `state_dict`."""
-        self.follower.module.load_state_dict(state["momentum"])
         self.queue.load_state_dict(state["queue"])
+        self.drawn = state["drawn"]
 
 
 class ContrastTask:
@@ -132,6 +154,16 @@ class ContrastTask:
         self.step = step
         self.contrast = contrast
         self.validation = validation
+
+    @property
+    def followers(self) -> dict[str, nn.Module]:
+        """The momentum encoders."""
+        return {"momentum": self.contrast.follower.module}
+
+    def to(self, device: torch.device) -> None:
+        """Move the step and the state around it."""
+        self.step.to(device)
+        self.contrast.to(device)
 
     def context(self, batch: Batch, epoch: float) -> Context:
         """Momentum features and soft targets."""
@@ -150,7 +182,7 @@ class ContrastTask:
         return None if self.validation is None else self.validation.sheet()
 
     def state_dict(self) -> dict[str, object]:
-        """Momentum encoders and queue."""
+        """The queue, and how often was drawn."""
         return self.contrast.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
@@ -162,9 +194,9 @@ class Contrasted(NamedTuple):
     """The contrastive loss, and the similarities within the batch that negatives are drawn by."""
 
     loss: Float[Tensor, ""]
-    image_to_text: Float[Tensor, "batch batch"]
-    text_to_image: Float[Tensor, "batch batch"]
-    matches: Bool[Tensor, "batch batch"]
+    image_to_text: Float[Tensor, "batch global"]
+    text_to_image: Float[Tensor, "batch global"]
+    matches: Bool[Tensor, "batch global"]
 
 
 def contrast(
@@ -174,18 +206,13 @@ def contrast(
     context: Context,
 ) -> Contrasted:
     """ITC of a batch whose images are encoded already."""
-    ids, visible = batch.texts
-
-    def encode(index: Tensor, length: int) -> Tensor:
-        return model.text_features(ids[index, :length], visible[index, :length])
-
     online = similarities(
-        model.image_features(image_states).float(),
-        in_length_groups(visible, encode).float(),
+        at_least_float32(model.image_features(image_states)),
+        at_least_float32(model.text_features(*batch.texts)),
         context.candidates,
         model.temperature,
     )
-    here = slice(0, len(batch.images))
+    here = slice(0, len(context.image_ids))
     return Contrasted(
         contrastive_loss(online, context.targets),
         online.image_to_text[:, here],
@@ -206,23 +233,40 @@ def match(
 ) -> Matched:
     """ITM of each pair, of each text with a hard-negative image, of each image with such a text.
 
-    All three in one pass; `memory` is indexed for the negatives, not computed again.
+    All three in one pass; `memory` is read in place for the negatives, too. A pair is judged by
+    the process that holds its image: texts travel, which are small.
     """
     size = len(batch.images)
-    own = torch.arange(size, device=negatives.images.device)
-    image_of_pair = torch.cat([own, negatives.images, own])
-    text_of_pair = torch.cat([own, own, negatives.texts])
-    texts = batch.texts.start_with(enc_id)
+    texts = everyones(batch.texts).start_with(enc_id)
+    image_of_pair, text_of_pair = pairs_here(size, negatives)
     ids, visible = texts.ids[text_of_pair], texts.visible[text_of_pair]
+    logits = at_least_float32(model.match_logits(ids, visible, memory, image_of_pair))
+    matching = torch.arange(len(logits), device=logits.device) < size
+    right = (logits.detach().argmax(dim=1) == matching).sum()
+    return Matched(matching_loss(logits, matching, 3 * size), right / (3 * size))
 
-    def judge(index: Tensor, length: int) -> Tensor:
-        chosen = memory.select(image_of_pair[index])
-        return model.match_logits(ids[index, :length], visible[index, :length], chosen)
 
-    logits = in_length_groups(visible, judge).float()
-    matching = torch.arange(3 * size, device=logits.device) < size
-    accuracy = (logits.detach().argmax(dim=1) == matching).float().mean()
-    return Matched(matching_loss(logits, matching), accuracy)
+def everyones(texts: Texts) -> Texts:
+    """The texts of the global batch."""
+    return Texts(
+        dist.gather_padded(texts.ids, fill=0), dist.gather_padded(texts.visible, fill=False)
+    )
+
+
+def pairs_here(
+    size: int, negatives: Negatives
+) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
+    """Image (of this process) and text (of the global batch) of the pairs judged here.
+
+    The `size` matching pairs come first, then texts for which an image of this process was drawn,
+    then the texts that were drawn for its images.
+    """
+    device = negatives.images.device
+    here, own = torch.arange(size, device=device), dist.own_rows(size, device)
+    drawn = dist.gather_rows(negatives.images)
+    others = (drawn % dist.world_size() == dist.rank()).nonzero().squeeze(1)
+    images = torch.cat([here, drawn[others] // dist.world_size(), here])
+    return images, torch.cat([own, others, negatives.texts])
 
 
 def contrast_and_match(
@@ -237,5 +281,7 @@ def contrast_and_match(
 ) -> tuple[Contrasted, Matched]:
     """ITC, then ITM with negatives drawn by its similarities."""
     contrasted = contrast(model, batch, states, context)
-    negatives = draw(contrasted.image_to_text, contrasted.text_to_image, contrasted.matches)
+    negatives = draw(
+        contrasted.image_to_text, contrasted.text_to_image, contrasted.matches, context.noise
+    )
     return contrasted, match(model, batch, memory, negatives, enc_id)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from blip.data.captions import clean_caption
@@ -42,6 +43,7 @@ class CaptionStep(nn.Module):
         self, model: Blip, tokenizer: Tokenizer, language: LanguageConfig, *, prompt: str
     ) -> None:
         super().__init__()
+        model.freeze_all_but("causal")
         self.model = model
         self.dec_id = tokenizer.dec_id
         self.prompt_tokens = len(tokenizer.encode_prompt(prompt)) - 1
@@ -66,12 +68,20 @@ class CaptionTask:
     def __init__(self, step: CaptionStep) -> None:
         self.step = step
 
+    @property
+    def followers(self) -> Mapping[str, nn.Module]:
+        """None."""
+        return {}
+
+    def to(self, device: torch.device) -> None:
+        """Move the step."""
+        self.step.to(device)
+
     def context(self, batch: Batch, epoch: float) -> None:
         """Nothing is needed beside the batch."""
 
     def after_update(self, context: None) -> None:
-        """Nothing follows the update but the temperature's range."""
-        self.step.model.clamp_temperature()
+        """Nothing follows the update."""
 
     def evaluate(self) -> Mapping[str, float]:
         """Captions are judged after training, on the test split."""

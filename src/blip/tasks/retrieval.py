@@ -41,6 +41,7 @@ class RetrievalStep(nn.Module):
         self, model: Blip, tokenizer: Tokenizer, *, draw: DrawNegatives = draw_negatives
     ) -> None:
         super().__init__()
+        model.freeze_all_but("bidirectional")
         self.model = model
         self.enc_id = tokenizer.enc_id
         self.draw = draw

@@ -1,11 +1,14 @@
 """What every training run does around its task: folder, seed, device, data, loop, checkpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from blip import dist
 from blip.config.strict import save
 from blip.data.config import DataConfig
 from blip.data.loader import PairLoader
@@ -20,8 +23,10 @@ from blip.train.task import Task
 
 def prepare_folder(config: Any, out: Path, seed: int) -> None:
     """Make the run folder, write the configuration into it, seed torch for fresh weights."""
-    out.mkdir(parents=True, exist_ok=True)
-    save(config, out / "config.json")
+    if dist.is_main():
+        out.mkdir(parents=True, exist_ok=True)
+        save(config, out / "config.json")
+    dist.barrier()
     torch.manual_seed(seed)
 
 
@@ -39,13 +44,22 @@ def run(
     """
     result = fit(
         task,
-        PairLoader(data, tokenizer),
+        PairLoader(data, tokenizer, rank=dist.rank(), ranks=dist.world_size()),
         config,
         out,
-        save=lambda folder: save_model(model, tokenizer, folder),
+        save=lambda folder, weights: save_model(model, tokenizer, folder, _of_model(weights)),
     )
     if result.stopped_by is not None:
         raise StoppedError(
             f"stopped after {result.steps} steps; the same command goes on from there",
             status=INTERRUPTED if result.stopped_by == Signals.SIGINT else 0,
         )
+
+
+def _of_model(step: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the `model` that is all that a step is trained for."""
+    return {
+        name.removeprefix("model."): tensor
+        for name, tensor in step.items()
+        if name.startswith("model.")
+    }

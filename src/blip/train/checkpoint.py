@@ -3,7 +3,7 @@
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from blip.errors import BlipError, UsageError, first_line
 from blip.files import atomic_folder
@@ -18,6 +19,9 @@ from blip.log import say
 from blip.nn.snapshot import snapshot
 
 STATE = "training.pt"
+
+SaveModel = Callable[[Path, Mapping[str, Tensor]], None]
+"""`(folder, weights of the step)`: writes the model, so that others can open it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class Checkpoints:
     only then: a process killed at any moment leaves the one before.
     """
 
-    def __init__(self, run: Path, *, keep: int, save_model: Callable[[Path], None]) -> None:
+    def __init__(self, run: Path, *, keep: int, save_model: SaveModel) -> None:
         self.folder = run / "checkpoints"
         self.keep = keep
         self.save_model = save_model
@@ -48,19 +52,19 @@ class Checkpoints:
 
         Raises BlipError where it cannot be written.
         """
-        self.begin(step, state, self.save_model)
+        self.begin(step, state)
         self.wait()
 
-    def begin(self, step: int, state: dict[str, Any], save_model: Callable[[Path], None]) -> None:
+    def begin(self, step: int, state: dict[str, Any]) -> None:
         """Copy the state of a step, and write it and the model while the caller goes on.
 
-        `save_model` is called from another thread: it must write the model as it is now, whatever
-        is trained meanwhile. Waits for the checkpoint before, whose failure is raised as by `wait`.
+        `state["weights"]` are the step's. Waits for the checkpoint before, whose failure is raised
+        as by `wait`.
         """
         self.wait()
-        whole = snapshot(state) | {"step": step, "random": random_state()}
+        whole = snapshot(state) | {"step": step}
         self._under_way = Thread(
-            target=self._write, args=(step, whole, save_model), name=f"checkpoint of step {step}"
+            target=self._write, args=(step, whole), name=f"checkpoint of step {step}"
         )
         self._under_way.start()
 
@@ -91,10 +95,10 @@ class Checkpoints:
         self.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write(self, step: int, state: dict[str, Any], save_model: Callable[[Path], None]) -> None:
+    def _write(self, step: int, state: dict[str, Any]) -> None:
         try:
             with atomic_folder(self.folder / f"step-{step:08d}") as folder:
-                save_model(folder)
+                self.save_model(folder, state["weights"])
                 torch.save(state, folder / STATE)
             for _, old in _steps(self.folder)[: -self.keep]:
                 shutil.rmtree(old)
@@ -150,7 +154,8 @@ def _step_of(folder: Path) -> int | None:
 def _read(step: int, folder: Path) -> dict[str, Any] | None:
     """The state in a checkpoint; None where it is torn, or not of the step that it is named for."""
     try:
-        state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+        path = folder / STATE
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         say(f"{folder} cannot be read and is passed over: {type(error).__name__}")
         return None

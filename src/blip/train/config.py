@@ -51,6 +51,8 @@ class TrainConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     accumulation: int = 1
     """Batches whose gradients are averaged for one update."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun: a replica of model and optimiser in each process, or a shard."""
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_every: int = 1000
     """Steps between checkpoints."""

@@ -1,7 +1,8 @@
 """The training loop: it reads from top to bottom what happens to the weights."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -10,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blip import dist
 from blip.errors import BlipError
 from blip.files import atomic_folder
-from blip.log import MetricsLog, Progress, progress
+from blip.log import MetricsLog, Progress, progress, say
 from blip.nn.device import choose_device
-from blip.train.checkpoint import Checkpoints, restore_random_state
+from blip.train import parallel
+from blip.train.checkpoint import Checkpoints, SaveModel, random_state, restore_random_state
 from blip.train.config import TrainConfig
 from blip.train.optim import learning_rate, make_optimizer, set_learning_rate
 from blip.train.precision import autocast
@@ -39,9 +42,12 @@ def fit(
     config: TrainConfig,
     folder: Path,
     *,
-    save: Callable[[Path], None],
+    save: SaveModel,
 ) -> FitResult:
     """Train `task` for `config.steps` updates in the run folder `folder`.
+
+    Under `dist.processes` every process calls it with its share of the batches; the main one
+    writes, and a signal to any of them stops all after the same step.
 
     Goes on from the newest whole checkpoint there, to the same weights as a run never cut. SIGTERM
     or Ctrl-C ends after the step under way, with a checkpoint. At the end `save` writes the model
@@ -49,19 +55,21 @@ def fit(
     loss and gradient; the last good checkpoint stays.
     """
     run = _Run(task, loader, config, folder, save)
-    with stop_on_signals() as stop, progress(config.steps, folder.name, "steps", run.step) as bar:
+    stopped_by: int | None = None
+    with ExitStack() as open_until_the_end:
+        stop = open_until_the_end.enter_context(stop_on_signals())
+        if dist.is_main():
+            run.show(open_until_the_end)
         batches = loader.batches(run.step * config.accumulation)
-        while run.step < config.steps and not stop.made:
+        while run.step < config.steps and stopped_by is None:
             run.update(batches)
-            run.report(bar)
-            if run.step % config.checkpoint_every == 0 or stop.made:
+            run.report()
+            stopped_by = dist.first_not_none(stop.signal)
+            if run.step % config.checkpoint_every == 0 or stopped_by is not None:
                 run.checkpoint()
-    run.log.close()
     if run.step < config.steps:
-        return FitResult(run.step, stopped_by=stop.signal)
-    with atomic_folder(folder / "checkpoint") as final:
-        save(final)
-    run.checkpoints.remove()
+        return FitResult(run.step, stopped_by=None if stopped_by is None else Signals(stopped_by))
+    run.finish()
     return FitResult(run.step, stopped_by=None)
 
 
@@ -74,19 +82,33 @@ class _Run:
         loader: Loader,
         config: TrainConfig,
         folder: Path,
-        save: Callable[[Path], None],
+        save: SaveModel,
     ) -> None:
         self.task, self.loader, self.config = task, loader, config
+        self.folder, self.save = folder, save
         self.device = choose_device(config.device)
-        task.step.to(self.device).train()
+        task.to(self.device)
+        task.step.train()
+        followers = task.followers.values()
+        self.forward = parallel.share(task.step, followers, config.parallel, self.device)
         self.optimizer = make_optimizer(task.step, config.optimizer)
         self.checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, save_model=save)
         self.step = self.skipped = self.nonfinite_in_a_row = 0
+        if dist.rank() > 0:
+            self._reseed()
         self._resume()
-        self.log = MetricsLog(folder, after=self.step, tensorboard=config.tensorboard)
+        self.log: MetricsLog | None = None
+        self.bar: Progress | None = None
         self.samples = 0
         self.since = time.monotonic()
         self.last: tuple[Output, Tensor] | None = None
+
+    def show(self, until: ExitStack) -> None:
+        """Open the log and the bar; the main process alone does."""
+        config = self.config
+        self.log = MetricsLog(self.folder, after=self.step, tensorboard=config.tensorboard)
+        until.callback(self.log.close)
+        self.bar = until.enter_context(progress(config.steps, self.folder.name, "steps", self.step))
 
     @property
     def epoch(self) -> float:
@@ -105,15 +127,16 @@ class _Run:
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad()
         contexts, outputs = [], []
-        for _ in range(config.accumulation):
+        for number in range(1, config.accumulation + 1):
             batch = next(batches).to(self.device)
-            with autocast(self.device, config.precision):
-                contexts.append(task.context(batch, self.epoch))
-                outputs.append(task.step(batch, contexts[-1]))
-            (outputs[-1].loss / config.accumulation).backward()
-            self.samples += len(batch.images)
+            with parallel.gradients(self.forward, complete=number == config.accumulation):
+                with autocast(self.device, config.precision):
+                    contexts.append(task.context(batch, self.epoch))
+                    outputs.append(self.forward(batch, contexts[-1]))
+                (outputs[-1].loss / config.accumulation).backward()
+            self.samples += len(batch.images) * dist.world_size()
         longest = config.optimizer.clip_norm or NO_CLIPPING
-        norm = torch.nn.utils.clip_grad_norm_(task.step.parameters(), longest)
+        norm = parallel.clip_gradients(task.step.parameters(), longest)
         self.step += 1
         # A loss that is not finite makes the gradient's norm so, too.
         if not torch.isfinite(norm):
@@ -125,7 +148,7 @@ class _Run:
             task.after_update(context)
         self.last = (outputs[-1], norm)
 
-    def report(self, bar: Progress) -> None:
+    def report(self) -> None:
         """Show progress; every `log_every` steps write the values down."""
         config = self.config
         logged = self.step % config.log_every == 0 or self.step == config.steps
@@ -135,8 +158,8 @@ class _Run:
             seconds = time.monotonic() - self.since
             values = {
                 "epoch": self.epoch,
-                "loss": float(output.loss.detach()),
-                **{name: float(part.detach()) for name, part in output.parts().items()},
+                "loss": float(dist.mean(output.loss)),
+                **{name: float(dist.mean(part)) for name, part in output.parts().items()},
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "gradient_norm": float(norm),
                 "samples_per_second": self.samples / max(seconds, 1e-9),
@@ -145,21 +168,37 @@ class _Run:
             self.samples, self.since = 0, time.monotonic()
         if config.evaluate_every and self.step % config.evaluate_every == 0:
             self.task.step.eval()
-            values |= self.task.evaluate()
+            with parallel.gathered(self.forward):
+                values |= self.task.evaluate()
             self.task.step.train()
-        if values:
+        if values and self.log is not None:
             self.log.write(self.step, values)
-        bar.advance(1, **({"loss": f"{values['loss']:.3f}"} if "loss" in values else {}))
+        if self.bar is not None:
+            self.bar.advance(1, **({"loss": f"{values['loss']:.3f}"} if "loss" in values else {}))
 
     def checkpoint(self) -> None:
         """Write down all that the rest of the run depends on."""
-        self.checkpoints.write(self.step, self._state())
+        state = self._state()
+        if dist.is_main():
+            self.checkpoints.write(self.step, state)
+
+    def finish(self) -> None:
+        """Write the model that the run was for, and drop what it takes to go on."""
+        weights = parallel.whole_weights(self.task.step)
+        if dist.is_main():
+            with atomic_folder(self.folder / "checkpoint") as final:
+                self.save(final, weights)
+            self.checkpoints.remove()
+        dist.barrier()
 
     def _state(self) -> dict[str, Any]:
+        step, followers = self.task.step, self.task.followers
         return {
-            "weights": self.task.step.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "weights": parallel.whole_weights(step),
+            "followers": {name: parallel.whole_weights(one) for name, one in followers.items()},
+            "optimizer": parallel.whole_optimizer(step, self.optimizer),
             "task": self.task.state_dict(),
+            "random": dist.gather_objects(random_state()),
             "skipped": self.skipped,
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
         }
@@ -168,13 +207,23 @@ class _Run:
         found = self.checkpoints.newest()
         if found is None:
             return
-        self.step = found.step
-        self.task.step.load_state_dict(found.state["weights"])
-        self.optimizer.load_state_dict(found.state["optimizer"])
-        self.task.load_state_dict(found.state["task"])
-        self.skipped = found.state["skipped"]
-        self.nonfinite_in_a_row = found.state["nonfinite_in_a_row"]
-        restore_random_state(found.state["random"])
+        self.step, state = found.step, found.state
+        parallel.load_weights(self.task.step, state["weights"])
+        for name, follower in self.task.followers.items():
+            parallel.load_weights(follower, state["followers"][name])
+        parallel.load_optimizer(self.task.step, self.optimizer, state["optimizer"])
+        self.task.load_state_dict(state["task"])
+        self.skipped = state["skipped"]
+        self.nonfinite_in_a_row = state["nonfinite_in_a_row"]
+        if len(state["random"]) == dist.world_size():
+            restore_random_state(state["random"][dist.rank()])
+        else:
+            self._reseed()
+            say(f"{len(state['random'])} processes wrote this checkpoint: dropout is drawn anew")
+
+    def _reseed(self) -> None:
+        """Draw dropout in each process, and after each change of their number, by itself."""
+        torch.manual_seed(hash((self.config.seed, self.step, dist.world_size(), dist.rank())))
 
     def _skip(self) -> None:
         self.skipped += 1

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -30,6 +31,15 @@ class Task(Protocol):
         """`step(batch, context) -> Output`; its parameters are what is trained."""
         ...
 
+    @property
+    def followers(self) -> Mapping[str, nn.Module]:
+        """Modules beside the step, of the same parts; they are kept and sharded as it is."""
+        ...
+
+    def to(self, device: torch.device) -> None:
+        """Move the step and all that is around it, in place."""
+        ...
+
     def context(self, batch: Any, epoch: float) -> Any:
         """What the step needs beside the batch, without a gradient; `epoch` counts from 0.0."""
         ...
@@ -47,7 +57,7 @@ class Task(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """The state around the step, for a checkpoint; tensors and plain values alone."""
+        """What else is around the step, for a checkpoint; tensors and plain values alone."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,0 +1,38 @@
+"""Shards and words that the processes of these tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blip.data.sample import Sample
+from blip.data.shards import pack
+from blip.data.tokenizer import Tokenizer
+from tests.tasks.conftest import WORDS, picture
+
+PICTURES = 24
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures with a text each, of many lengths."""
+    rng = np.random.default_rng(0)
+    samples = [
+        Sample(
+            f"p{number:02d}",
+            picture(number),
+            (" ".join(rng.choice(WORDS, rng.integers(1, 9))),),
+            extension="png",
+        )
+        for number in range(PICTURES)
+    ]
+    folder = tmp_path_factory.mktemp("data") / "shards"
+    pack(samples, folder, per_shard=5)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("words")
+    Tokenizer.train([" ".join(WORDS)] * 3, vocabulary_size=200).save(folder)
+    return folder

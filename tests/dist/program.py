@@ -1,0 +1,99 @@
+"""A small pre-training run in float64 that several processes share; also a program for torchrun."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blip import dist
+from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.loader import Batch, PairLoader
+from blip.data.tokenizer import Tokenizer
+from blip.model.blip import Blip
+from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.tasks.alignment import Contrast, ContrastTask
+from blip.tasks.pretrain import PretrainStep
+from blip.train import parallel
+from blip.train.config import OptimizerConfig, TrainConfig
+from blip.train.loop import fit
+from tests.model.tiny import TINY
+
+BATCH = 8
+
+
+class RecordingLoader:
+    """Pairs in float64; the numbers of the batches that were made, and their keys, are kept."""
+
+    def __init__(self, loader: PairLoader, record: Path | None) -> None:
+        self.loader, self.record = loader, record
+        self.steps_per_epoch = loader.steps_per_epoch
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        for number, batch in enumerate(self.loader.batches(start), start):
+            if self.record is not None:
+                with self.record.open("a") as file:
+                    file.write(json.dumps([number, dist.rank(), batch.keys]) + "\n")
+            yield batch._replace(images=batch.images.double())
+
+
+def pretrain(
+    folder: Path, shards: Path, tokenizer: Path, record: Path | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Train; what came of it, whole, in the main process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = Tokenizer.load(tokenizer)
+    torch.manual_seed(0)
+    text = replace(TINY.text, vocabulary_size=words.vocabulary_size, dropout=0.0)
+    model = Blip(replace(TINY, text=text)).double()
+    contrast = Contrast(model, ContrastiveConfig(queue_size=12, momentum=0.9, alpha_epochs=0.5))
+    task = ContrastTask(PretrainStep(model, words, LanguageConfig()), contrast)
+    loader = PairLoader(
+        DataConfig(
+            sources=(SourceConfig(name="all", shards=(str(shards),)),),
+            batch_size=BATCH,
+            image=ImageConfig(size=TINY.vision.image_size),
+        ),
+        words,
+        rank=dist.rank(),
+        ranks=dist.world_size(),
+    )
+    values: dict[str, Any] = {
+        "steps": 5,
+        "optimizer": OptimizerConfig(lr=1e-3, warmup_steps=2, clip_norm=1.0),
+        "checkpoint_every": 2,
+        "log_every": 1,
+        "device": "cpu",
+    }
+    config = TrainConfig(**values | changes)
+    fit(task, RecordingLoader(loader, record), config, folder, save=lambda *_: None)
+    momentum = contrast.follower.module
+    parameters = task.step.named_parameters()
+    return {
+        "weights": parallel.whole_weights(task.step),
+        "gradients": {name: parallel._whole(p.grad) for name, p in parameters},
+        "momentum": parallel.whole_weights(momentum),
+        "queue": contrast.queue.state_dict(),
+    }
+
+
+def main() -> None:
+    """Every way to share, one after the other; the main process writes what came of each."""
+    out, shards, tokenizer = map(Path, sys.argv[1:])
+    torch.set_num_threads(1)
+    with dist.processes():
+        for kind in ("ddp", "fsdp"):
+            for accumulation in (1, 2):
+                name = f"{kind}-{accumulation}"
+                found = pretrain(
+                    out / name, shards, tokenizer, parallel=kind, accumulation=accumulation
+                )
+                if dist.is_main():
+                    torch.save(found, out / f"{name}.pt")
+
+
+if __name__ == "__main__":
+    main()

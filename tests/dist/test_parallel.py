@@ -1,0 +1,52 @@
+"""Two processes with half of each batch train what one trains with the whole, in every respect."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.dist.program import pretrain
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path) -> Path:
+    out = tmp_path_factory.mktemp("shared")
+    command = [sys.executable, *TORCHRUN, "-m", "tests.dist.program", out, shards, words]
+    run = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, timeout=300)
+    assert run.returncode == 0, run.stderr.decode()
+    return out
+
+
+def losses(folder: Path) -> list[dict[str, float]]:
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k != "samples_per_second"} for line in lines]
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_train_as_one(
+    shared: Path, tmp_path: Path, shards: Path, words: Path, kind: str, accumulation: int
+) -> None:
+    alone = pretrain(tmp_path, shards, words, accumulation=accumulation)
+    found = torch.load(shared / f"{kind}-{accumulation}.pt", weights_only=True)
+    for part in ("gradients", "weights", "momentum", "queue"):
+        assert found[part].keys() == alone[part].keys()
+        for name, value in alone[part].items():
+            if isinstance(value, int):
+                assert found[part][name] == value, name
+            else:
+                torch.testing.assert_close(
+                    found[part][name], value, rtol=1e-7, atol=1e-10, msg=f"{part} {name}"
+                )
+    told, expected = losses(shared / f"{kind}-{accumulation}"), losses(tmp_path)
+    assert len(told) == len(expected) == 5
+    for mine, theirs in zip(told, expected, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-6)
+
+
