@@ -52,13 +52,14 @@ class PackedWeight:
             return None
         state = (weight.data_ptr(), weight.dtype, weight._version)
         same = self._weight is not None and self._weight() is weight and self._state == state
-        if self._packed is None or not same:
-            self._packed = _ONEDNN._reorder_linear_weight(weight.detach())
+        packed = self._packed
+        if packed is None or not same:
+            packed = self._packed = _ONEDNN._reorder_linear_weight(weight.detach())
             self._weight, self._state, self._reads = weakref.ref(weight), state, 0
         self._reads += 1
         if self._reads == MANY_READS:
-            hold_in_huge_pages(self._packed)
-        return self._packed
+            hold_in_huge_pages(packed)
+        return packed
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (PackedWeight, ())
