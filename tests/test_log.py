@@ -44,6 +44,14 @@ def test_what_a_killed_run_left_beyond_its_checkpoint_is_dropped(
     assert "dropped a torn line" in capsys.readouterr().err
 
 
+def test_another_process_than_the_main_one_writes_nothing(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "run", tensorboard=True, wandb="project", writes=False)
+    log.write(1, {"loss": 1.0})
+    log.write_picture(1, "samples", Image.new("RGB", (5, 4)))
+    log.close()
+    assert not (tmp_path / "run").exists()
+
+
 class StandIn(ModuleType):
     """What is used of the library, kept as it was called."""
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from blip.errors import BlipError, first_line
 
@@ -149,14 +149,19 @@ class MetricsLog:
         after: int = 0,
         tensorboard: bool = False,
         wandb: str | None = None,
+        writes: bool = True,
     ) -> None:
         """Open for appending; lines beyond step `after`, left by a killed run, are dropped.
 
-        `wandb` names a project; the run continues there after a restart. Raises BlipError where a
-        package is missing.
+        `wandb` names a project; the run continues there after a restart. `writes` False, for a
+        process that is not the main one, keeps nothing. Raises BlipError where a package is
+        missing.
         """
         self.folder, self.path = folder, folder / "metrics.jsonl"
         self.boards: list[Board] = []
+        self.file: TextIO | None = None
+        if not writes:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         self._keep(after)
         if tensorboard:
@@ -167,6 +172,8 @@ class MetricsLog:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append the values of a step."""
+        if self.file is None:
+            return
         self.file.write(json.dumps({"step": step, **values}) + "\n")
         self.file.flush()
         for board in self.boards:
@@ -174,6 +181,8 @@ class MetricsLog:
 
     def write_picture(self, step: int, name: str, picture: "Image") -> None:
         """Keep a picture of a step in the folder `name` of the run."""
+        if self.file is None:
+            return
         path = self.folder / name / f"step-{step:08d}.png"
         path.parent.mkdir(exist_ok=True)
         part = path.with_name(f".{path.name}.part")
@@ -184,7 +193,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Flush and close."""
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
         for board in self.boards:
             board.close()
 

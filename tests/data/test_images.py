@@ -1,10 +1,13 @@
 """Pictures of every kind are read, or refused with a reason."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from blip.data.images import BadImageError, decode_image
+from blip.data import images
+from blip.data.images import BadImageError, EncodedImage, decode_image
 from tests.data.pictures import bomb, encode, photo, pixels
 
 RED = (255, 0, 0)
@@ -56,3 +59,50 @@ def test_the_first_frame_of_an_animation() -> None:
 def test_bad_ones_have_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(BadImageError, match=reason):
         decode_image(data)
+
+
+@pytest.mark.parametrize("shrink", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quality": 85},
+        {"quality": 40, "subsampling": "4:2:2"},
+        {"quality": 95, "subsampling": "4:4:4", "progressive": True},
+        {"exif": 6},
+        {"exif": 3},
+        {"mode": "L"},
+        {"mode": "CMYK"},
+    ],
+)
+@pytest.mark.parametrize("size", [(97, 131), (64, 48), (33, 17)])
+def test_a_part_is_the_same_by_any_decoder(
+    size: tuple[int, int], options: dict, shrink: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, exif = dict(options), Image.Exif()
+    exif[0x0112] = options.pop("exif", 1)
+    image = Image.fromarray(pixels(*size)).resize(size[::-1], Image.Resampling.BICUBIC)
+    image = image.convert(options.pop("mode", "RGB"))
+    data = encode(image, "JPEG", exif=exif, **options)
+    whole = decode_image(data)
+    assert EncodedImage(data).size == whole.size
+    small = EncodedImage(data).decode(shrink)
+    assert small.size == tuple(-(-side // shrink) for side in whole.size)
+    box = (1, 0, small.width, small.height - 1)
+    quick = EncodedImage(data).pixels(shrink, box)
+    monkeypatch.setattr(images, "simplejpeg", None)
+    np.testing.assert_array_equal(quick, EncodedImage(data).pixels(shrink, box))
+    np.testing.assert_array_equal(quick, np.asarray(small)[:-1, 1:])
+
+
+def test_a_truncated_part_is_refused_by_any_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = photo(kind="JPEG")[:-200]
+    for decoder in (images.simplejpeg, None):
+        monkeypatch.setattr(images, "simplejpeg", decoder)
+        with pytest.raises(BadImageError, match="truncated_image"):
+            EncodedImage(data).pixels(1, (0, 0, 4, 4))
+
+
+def test_other_kinds_do_not_shrink() -> None:
+    encoded = EncodedImage(photo())
+    assert not encoded.shrinks
+    assert encoded.decode(8).size == encoded.size == (32, 24)

@@ -1,14 +1,30 @@
 """Pixels: normalised as published, augmented within bounds, drawn from the given stream."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+from pyarrow import parquet
 
-from blip.data.augment import OPERATIONS, rand_augment
+from blip.data.augment import OPERATIONS, _affine, rand_augment
 from blip.data.config import ImageConfig
-from blip.data.transforms import eval_transform, train_transform
-from tests.data.pictures import pixels
+from blip.data.images import decode_image
+from blip.data.transforms import (
+    _choose_crop,
+    _shrink,
+    decode_train_pixels,
+    eval_transform,
+    train_pixels,
+    train_transform,
+)
+from tests.data.pictures import encode, pixels
+
+SHARED = Path(os.environ.get("BLIP_SHARED", "../shared"))
 
 
 def source(seed: int) -> np.random.Generator:
@@ -98,3 +114,93 @@ def test_augmentation_is_the_published_ten() -> None:
 def test_impossible_settings_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ImageConfig(**change)
+
+
+@pytest.mark.parametrize("name", ["TranslateX", "TranslateY"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_move_by_whole_pixels_is_the_filtered_move(name: str, sign: float) -> None:
+    image = Image.fromarray(pixels(224, 224))
+    matrix = (1, 0, 5 * sign, 0, 1, 0) if name == "TranslateX" else (1, 0, 0, 0, 1, 5 * sign)
+    np.testing.assert_array_equal(
+        np.asarray(OPERATIONS[name](image, 0.5, sign)), np.asarray(_affine(image, matrix))
+    )
+
+
+def test_half_the_strength_leaves_brightness_and_sharpness() -> None:
+    image = Image.fromarray(pixels(32, 32))
+    for kind in ("Brightness", "Sharpness"):
+        assert OPERATIONS[kind](image, 0.5, 1.0) is image
+        plain = getattr(ImageEnhance, kind)(image).enhance(1.0)
+        np.testing.assert_array_equal(np.asarray(plain), np.asarray(image))
+
+
+def test_a_crop_is_pillows_bicubic_within_two_steps() -> None:
+    image, config = smooth(180, 240), ImageConfig(size=32, flip=False, augment_ops=0)
+    for seed in range(10):
+        left, top, width, height = _choose_crop(image.size, config.crop_scale, source(seed))
+        part = image.crop((left, top, left + width, top + height))
+        expected = part.resize((32, 32), Image.Resampling.BICUBIC)
+        ours = train_pixels(image, config, source(seed)).astype(int)
+        assert np.abs(ours - np.asarray(expected).astype(int)).max() <= 2
+
+
+def smooth(height: int, width: int) -> Image.Image:
+    coarse = Image.fromarray(pixels(height // 8, width // 8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def full_size(content: bytes, config: ImageConfig, seed: int) -> tuple[np.ndarray, int]:
+    """The crop that `decode_train_pixels` makes, by full decoding and Pillow's filter."""
+    image = decode_image(content)
+    crop = _choose_crop(image.size, config.crop_scale, source(seed))
+    by = _shrink((crop.width, crop.height), config.size)
+    part = crop.shrunk(by)
+    assert crop.left <= by * part.left < crop.left + by
+    assert crop.width - 2 * by < by * part.width <= crop.width
+    assert min(part.width, part.height) >= min(config.size, crop.width, crop.height)
+    box = tuple(
+        by * edge for edge in (part.left, part.top, part.left + part.width, part.top + part.height)
+    )
+    size = (config.size, config.size)
+    return np.asarray(image.crop(box).resize(size, Image.Resampling.BICUBIC)).astype(int), by
+
+
+@given(
+    width=st.integers(3, 20).map(lambda blocks: 8 * blocks),
+    height=st.integers(3, 20).map(lambda blocks: 8 * blocks),
+    seed=st.integers(0, 1000),
+    orientation=st.integers(1, 8),
+)
+def test_a_shrunk_jpeg_gives_the_same_part_and_enlarges_nothing(
+    width: int, height: int, seed: int, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encode(smooth(height, width), "JPEG", quality=95, exif=exif)
+    config = ImageConfig(size=12, flip=False, augment_ops=0)
+    plain, _ = full_size(content, config, seed)
+    ours = decode_train_pixels(content, config, source(seed)).astype(int)
+    assert np.abs(ours - plain).mean() < 4
+
+
+def test_what_is_no_jpeg_is_read_at_full_size() -> None:
+    image, config = smooth(200, 300), ImageConfig(size=16)
+    for seed in range(5):
+        ours = decode_train_pixels(encode(image), config, source(seed))
+        np.testing.assert_array_equal(ours, train_pixels(image, config, source(seed)))
+
+
+@pytest.mark.skipif(not (SHARED / "flickr8k").is_dir(), reason="BLIP_SHARED has no photos")
+def test_real_photos_shrunk_differ_little_from_photos_resized() -> None:
+    table = parquet.read_table(SHARED / "flickr8k/dev.parquet", columns=["image"]).slice(0, 40)
+    config = ImageConfig(size=32, flip=False, augment_ops=0)
+    factors, differences = [], []
+    for number, row in enumerate(table.to_pylist()):
+        plain, factor = full_size(row["image"], config, number)
+        ours = decode_train_pixels(row["image"], config, source(number)).astype(int)
+        differences.append(np.abs(ours - plain))
+        factors.append(factor)
+    assert {1, 2} == set(factors)
+    # Of 255: the cosine transform and the bicubic filter make a smaller picture in their own ways.
+    assert np.mean(differences) < 3
+    assert np.max(np.mean(differences, axis=(1, 2, 3))) < 6

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +29,13 @@ BATCH = 8
 class RecordingLoader:
     """Pairs in float64; the numbers of the batches that were made, and their keys, are kept."""
 
-    def __init__(self, loader: PairLoader, record: Path | None) -> None:
-        self.loader, self.record = loader, record
+    def __init__(self, loader: PairLoader, record: Path | None, pause: float) -> None:
+        self.loader, self.record, self.pause = loader, record, pause
         self.steps_per_epoch = loader.steps_per_epoch
 
     def batches(self, start: int) -> Iterator[Batch]:
         for number, batch in enumerate(self.loader.batches(start), start):
+            time.sleep(self.pause)
             if self.record is not None:
                 with self.record.open("a") as file:
                     file.write(json.dumps([number, dist.rank(), batch.keys]) + "\n")
@@ -41,7 +43,12 @@ class RecordingLoader:
 
 
 def pretrain(
-    folder: Path, shards: Path, tokenizer: Path, record: Path | None = None, **changes: Any
+    folder: Path,
+    shards: Path,
+    tokenizer: Path,
+    record: Path | None = None,
+    pause: float = 0.0,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Train; what came of it, whole, in the main process."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +76,7 @@ def pretrain(
         "device": "cpu",
     }
     config = TrainConfig(**values | changes)
-    fit(task, RecordingLoader(loader, record), config, folder, save=lambda *_: None)
+    fit(task, RecordingLoader(loader, record, pause), config, folder, save=lambda *_: None)
     momentum = contrast.follower.module
     parameters = task.step.named_parameters()
     return {

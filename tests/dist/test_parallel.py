@@ -11,6 +11,13 @@ import torch
 from tests.dist.program import pretrain
 
 ROOT = Path(__file__).parents[2]
+MEASURED = {
+    "samples_per_second",
+    "data_wait",
+    "memory_gib",
+    "teraflops",
+    "flops_utilisation",
+}
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
@@ -25,7 +32,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path) 
 
 def losses(folder: Path) -> list[dict[str, float]]:
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{k: v for k, v in line.items() if k != "samples_per_second"} for line in lines]
+    return [{k: v for k, v in line.items() if k not in MEASURED} for line in lines]
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])

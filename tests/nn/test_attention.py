@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
-from blip.nn.cross import CrossAttention, CrossRead
+from blip.nn.cross import FEW_QUERIES, CrossAttention, CrossRead
 from blip.nn.end_to_end import lay_end_to_end
 from blip.nn.memory import LayerMemory, StateMemory
 from tests.model.tiny import TINY, tiny_model
@@ -62,6 +62,19 @@ def test_states_are_read_as_their_keys_and_values_would_be(texts: int, length: i
     assert torch.equal(memory.layer(7).states, states[[1, 1, 0]])
 
 
+@pytest.mark.parametrize("length", [1, 4])
+@pytest.mark.parametrize("masked", [False, True])
+def test_few_queries_read_as_many_do(length: int, masked: bool) -> None:
+    attention = CrossRead(SIZES, memory_width=10)
+    states, hidden = torch.randn(2, 5, 10), torch.randn(4, length, 24)
+    assert 2 * length <= FEW_QUERIES
+    visible = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()[:, None, None, :]
+    memory = LayerMemory(*attention.remember(states), visible if masked else None)
+    expected = attention(hidden, memory).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(attention(hidden, memory), expected)
+
+
 def test_what_a_decoder_reads_is_laid_out_in_inference() -> None:
     model, states = tiny_model(), torch.randn(2, 5, TINY.vision.width)
     assert not model.project_image(states, "causal").keys[0].is_contiguous()
@@ -95,5 +108,8 @@ def test_reordering_the_past_follows_the_rows() -> None:
     attention.continue_text(hidden[:, :3], past, 0)
     index = torch.tensor([2, 0])
     past.reorder(index)
+    # Twice more: what was held before is written over.
+    for _ in range(2):
+        past.reorder(torch.tensor([1, 0]))
     continued = attention.continue_text(hidden[index, 3:], past, 0)
     torch.testing.assert_close(continued[:, 0], whole(attention, hidden)[index, 3])

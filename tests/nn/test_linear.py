@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, linear
 
-from blip.nn.linear import LEAST_PACKED, Linear, PackedWeight, pack_weights, tied_linear
+from blip.nn.linear import LEAST_PACKED, MANY_READS, Linear, PackedWeight, pack_weights, tied_linear
 
 WIDE = 512
 assert WIDE * WIDE >= LEAST_PACKED
@@ -49,6 +49,16 @@ def test_packed_equals_plain(layer: Linear, shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(layer.then_gelu(rows), gelu(plain(layer, rows)))
     part = torch.randn(4, 3 * WIDE)[:, WIDE : 2 * WIDE]
     torch.testing.assert_close(layer(part), plain(layer, part))
+
+
+@packs
+@torch.inference_mode()
+def test_a_weight_that_is_read_often_stays_the_same(layer: Linear) -> None:
+    assert layer.packed is not None
+    for _ in range(MANY_READS + 1):
+        packed = layer.packed.of(layer.weight)
+    assert packed is not None
+    assert torch.equal(packed.to_dense(), layer.weight)
 
 
 def step(layer: Linear) -> None:

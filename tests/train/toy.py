@@ -65,6 +65,12 @@ class ToyTask:
     def after_update(self, context: Tensor) -> None:
         self.slow = 0.9 * self.slow + 0.1 * self.step.net[0].weight.detach().mean()
 
+    def operations(self, batch: ToyBatch) -> float:
+        return 100.0 * len(batch.images)
+
+    def samples(self) -> None:
+        return None
+
     def evaluate(self) -> Mapping[str, float]:
         return {"slow": float(self.slow)}
 

@@ -1,4 +1,4 @@
-"""`blip data`: pack any collection into shards, look into shards, draw the built-in scenes."""
+"""`blip data`: pack any collection into shards, count and look into shards, draw the scenes."""
 
 import argparse
 import json
@@ -11,15 +11,19 @@ examples:
   blip data pack flickr8k/train.parquet shards/train --per-shard 500
   blip data pack dataset_coco.json shards/coco-val --images coco/ --split val
   blip data inspect 'shards/train/*.tar'
+  blip data index 'laion/{00000..12899}.tar' coco/ 's3://bucket/cc12m/*.tar'
   blip data scenes shards/scenes --web 10000 --noise 0.6 --seed 1
 
 `pack` takes WebDataset shards, .parquet (image bytes or paths), .csv and .tsv (paths), .json (BLIP
-or Karpathy annotations) and folders of pictures with text files beside them."""
+or Karpathy annotations) and folders of pictures with text files beside them.
+`index` counts the samples of shards, local or remote, before a training that streams them does."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the three actions."""
-    actions = parser.add_subparsers(dest="action", metavar="pack|inspect|scenes", required=True)
+    """Declare the four actions."""
+    actions = parser.add_subparsers(
+        dest="action", metavar="pack|inspect|index|scenes", required=True
+    )
     pack = actions.add_parser("pack", help="write shards from another form")
     pack.add_argument("source", metavar="SRC")
     pack.add_argument("out", metavar="OUT", type=Path)
@@ -29,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inspect = actions.add_parser("inspect", help="count samples, texts and faults of shards")
     inspect.add_argument("shards", nargs="+", metavar="SHARDS")
     inspect.add_argument("--json", action="store_true", help="as a JSON object")
+    index = actions.add_parser("index", help="count the samples of shards that will be streamed")
+    index.add_argument("shards", nargs="+", metavar="SHARDS", help="paths, globs, ranges, URLs")
+    index.add_argument(
+        "--cache", default="", metavar="DIR", help="where counts lie (BLIP_CACHE or ~/.cache/blip)"
+    )
+    index.add_argument("--json", action="store_true", help="as a JSON object")
     scenes = actions.add_parser("scenes", help="draw the built-in data set; --KEY VALUE changes it")
     scenes.add_argument("out", metavar="OUT", type=Path)
     scenes.add_argument("--keys", action="store_true", help="list all keys and exit")
@@ -42,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         return _scenes(args)
     if args.overrides:
         raise UsageError(f"unknown arguments {' '.join(args.overrides)}")
-    return _pack(args) if args.action == "pack" else _inspect(args)
+    return {"pack": _pack, "inspect": _inspect, "index": _index}[args.action](args)
 
 
 def _pack(args: argparse.Namespace) -> int:
@@ -96,6 +106,27 @@ def _inspect(args: argparse.Namespace) -> int:
         print(json.dumps({**found, "faults": faults}, ensure_ascii=False))
         return 0
     print("\n".join(f"{name:<9}{count:>9}" for name, count in found.items()))
+    print("\n".join(faults[:50]))
+    return 0
+
+
+def _index(args: argparse.Namespace) -> int:
+    from blip.data.cache import cache_folder
+    from blip.data.counts import INDEX, index_shards, locate
+
+    folder = cache_folder(args.cache)
+    shards = index_shards(locate(args.shards), folder)
+    faults = [f"{' '.join(filter(None, fault))}" for shard in shards for fault in shard.faults]
+    found: dict[str, object] = {
+        "shards": len(shards),
+        "samples": sum(shard.samples for shard in shards),
+        "bytes": sum(shard.facts.size for shard in shards),
+        "faults": faults,
+    }
+    if args.json:
+        print(json.dumps({**found, "index": str(folder / INDEX)}, ensure_ascii=False))
+        return 0
+    print(f"{found['samples']} samples in {found['shards']} shards, noted in {folder / INDEX}")
     print("\n".join(faults[:50]))
     return 0
 

@@ -44,13 +44,16 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if is_to_run(config, args.out, args.resume):
         from blip import dist
-        from blip.tasks import caption, retrieval
 
         with dist.processes():
             match config:
                 case CaptionerConfig():
+                    from blip.tasks import caption
+
                     caption.train(config, args.out)
                 case FilterConfig():
+                    from blip.tasks import retrieval
+
                     retrieval.train(config, args.out)
     print(f"checkpoint   {args.out}/checkpoint")
     return 0

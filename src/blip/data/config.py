@@ -1,6 +1,7 @@
 """What is read and how it becomes batches; loads no torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,9 +45,10 @@ class SourceConfig:
 
     name: str
     shards: tuple[str, ...]
-    """Paths, folders, globs or brace ranges of .tar files."""
+    """Paths, folders, globs or brace ranges of .tar files; s3://, gs://, https:// and pipe:."""
     weight: float = 1.0
-    """How often each pair is seen in an epoch; a fraction is drawn anew each epoch."""
+    """How often each pair is seen in an epoch (each image with one of its texts, where shards are
+    streamed); a fraction is drawn anew each epoch."""
 
     def __post_init__(self) -> None:
         """Refuse an empty or a negative source."""
@@ -71,6 +73,20 @@ class DataConfig:
     workers: int = 0
     """Processes that decode; 0 decodes in the training process."""
     seed: int = 0
+    stream: Literal["auto", "always", "never"] = "auto"
+    """Whether shards are read as they are needed, or whole into memory at the start. "auto" streams
+    what is remote or larger than 2 GiB together."""
+    lanes: int = 64
+    """Places in the stream that are read side by side. Processes whose number divides it read
+    shards of their own."""
+    shuffle_buffer: int = 4096
+    """Samples of a lane of the stream that are shuffled together."""
+    max_bad: float = 0.2
+    """Share of bad samples in the stream that stops the run."""
+    cache: str = ""
+    """Folder for counts and for copies of remote shards; BLIP_CACHE or ~/.cache/blip if empty."""
+    cache_gigabytes: float = 200.0
+    """Most space for copies of remote shards, in 10^9 bytes."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
@@ -80,3 +96,11 @@ class DataConfig:
             raise ValueError(f"max_tokens must be at least 3, got {self.max_tokens}")
         if self.workers < 0:
             raise ValueError(f"workers must not be negative, got {self.workers}")
+        if self.lanes < 1:
+            raise ValueError(f"lanes must be positive, got {self.lanes}")
+        if self.shuffle_buffer < 1:
+            raise ValueError(f"shuffle_buffer must be positive, got {self.shuffle_buffer}")
+        if not 0.0 <= self.max_bad <= 1.0:
+            raise ValueError(f"max_bad must be a share in 0..1, got {self.max_bad}")
+        if self.cache_gigabytes <= 0:
+            raise ValueError(f"cache_gigabytes must be positive, got {self.cache_gigabytes}")

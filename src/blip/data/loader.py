@@ -1,29 +1,36 @@
 """Batches for training, whose batch `i` depends on `i` alone, and sets for evaluation."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from blip.data.captions import clean_caption
+from blip.data.archive import Fault
 from blip.data.config import DataConfig
 from blip.data.images import decode_image
-from blip.data.index import PairIndex, decode_small
-from blip.data.mixture import Mixture
+from blip.data.index import NAMED
+from blip.data.memory import MemoryRows
+from blip.data.remote import is_remote
+from blip.data.rows import Rows
 from blip.data.shards import expand, read_shard
+from blip.data.stream import StreamRows
 from blip.data.tokenizer import Texts, Tokenizer
-from blip.data.transforms import eval_pixels, normalise, train_pixels
+from blip.data.transforms import eval_pixels, normalise
 from blip.errors import BlipError, UsageError
 from blip.log import say
 
-CACHE_BYTES = 2 << 30
-"""Most memory for decoded pictures."""
+MEMORY_BYTES = 2 << 30
+"""Shards that are larger together are streamed: each process holds what is not."""
+ROWS_BEFORE_STOP = 1000
+"""Rows after which bad samples may stop a run: fewer tell nothing about their share."""
 
 
 class Batch(NamedTuple):
@@ -46,8 +53,10 @@ class PairLoader:
     """Endless batches over a weighted mixture of sources.
 
     An epoch holds every pair as often as its source's weight says, in an order drawn from the seed
-    and the number of the epoch. Augmentation is drawn from seed, epoch and position. So batch `i`
-    is the same whenever and however often it is made, and a run goes on by `batches(start=i)`.
+    and the number of the epoch. Augmentation is drawn from seed and position. So batch `i` is the
+    same whenever and however often it is made, and a run goes on by `batches(start=i)`. Small sets
+    lie in memory; where shards are remote or large (`DataConfig.stream`) they are read as they are
+    needed, and the unit is not the pair but the image with one of its texts, drawn anew.
 
     `config.batch_size` counts the rows of all `ranks` processes that train together; this loader
     makes those of `rank`, every `ranks`-th row from row `rank` on. Raises UsageError where the
@@ -55,59 +64,110 @@ class PairLoader:
     """
 
     def __init__(
-        self, config: DataConfig, tokenizer: Tokenizer, rank: int = 0, ranks: int = 1
+        self,
+        config: DataConfig,
+        tokenizer: Tokenizer,
+        rank: int = 0,
+        ranks: int = 1,
+        bad_log: Path | None = None,
     ) -> None:
+        """Bad samples met in a stream are appended to `bad_log`, a JSON object a line."""
         assert 0 <= rank < ranks
         if config.batch_size % ranks:
             raise UsageError(
                 f"batch_size must be a multiple of the {ranks} processes, got {config.batch_size}"
             )
-        indices: list[PairIndex] = []
-        for source in config.sources:
-            first_id = indices[-1].next_id if indices else 0
-            indices.append(PairIndex.open(source.shards, first_id))
-        self.config = config
-        for source, index in zip(config.sources, indices, strict=True):
-            if not len(index):
-                say(f"source {source.name} has no sound pair: {dict(index.bad) or 'it is empty'}")
-        if not any(map(len, indices)):
-            raise BlipError("no sound pair to train on")
-        self.mixture = Mixture(
-            [len(index) for index in indices], [s.weight for s in config.sources], config.seed
-        )
-        self.maker = _BatchMaker(config, tokenizer, indices, self.mixture, rank, ranks)
-        self.bad: Counter[str] = sum((index.bad for index in indices), Counter())
-        self.bad_samples = [bad for index in indices for bad in index.bad_samples]
+        self.config, self.bad_log = config, bad_log
+        self.bad: Counter[str] = Counter()
+        self.bad_samples: list[tuple[str, str, str]] = []
+        """(shard, key, reason) of the first bad ones."""
+        self.rows_made = self.rows_bad = 0
+        self.rows: Rows = self._open()
+        self.maker = _BatchMaker(config, tokenizer, self.rows, rank, ranks)
+
+    def _open(self) -> Rows:
+        if is_streamed(self.config):
+            streamed = StreamRows(self.config)
+            self._keep([fault for shard in streamed.shards for fault in shard.faults])
+            rows: Rows = streamed
+        else:
+            rows = held = MemoryRows(self.config)
+            self.bad = sum((index.bad for index in held.indices), Counter())
+            self.bad_samples = [bad for index in held.indices for bad in index.bad_samples]
         if self.bad:
             counts = ", ".join(f"{reason} {count}" for reason, count in sorted(self.bad.items()))
             say(f"left out of training: {counts}")
+        return rows
 
     @property
     def num_pairs(self) -> int:
-        """Pairs in the sources, each counted once."""
-        return sum(self.mixture.sizes)
+        """Pairs in the sources, or images where they are streamed, each counted once."""
+        return self.rows.size
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch; what is left over opens the next epoch."""
-        return max(1, self.mixture.epoch_size // self.config.batch_size)
+        return max(1, self.rows.epoch_size // self.config.batch_size)
 
     def batches(self, start: int) -> Iterator[Batch]:
-        """This process's rows of batches `start`, `start + 1`, ... without end."""
+        """This process's rows of batches `start`, `start + 1`, ... without end.
+
+        Raises BlipError where more samples are bad than `max_bad` allows.
+        """
+        for batch, faults in self._made(start):
+            self.rows_made += len(batch.keys)
+            if faults:
+                self._note(faults)
+            yield batch
+
+    def _made(self, start: int) -> Iterator["_Made"]:
         if self.config.workers == 0:
-            number = start
-            while True:
-                yield self.maker[number]
-                number += 1
-        loader = DataLoader(
-            self.maker,
-            batch_size=None,
-            sampler=_Counting(start),
-            num_workers=self.config.workers,
-            multiprocessing_context="forkserver",
-            collate_fn=_as_it_is,
+            return (self.maker[number] for number in count(start))
+        return iter(
+            DataLoader(
+                self.maker,
+                batch_size=None,
+                sampler=_Counting(start),
+                num_workers=self.config.workers,
+                multiprocessing_context="forkserver",
+                collate_fn=_as_it_is,
+            )
         )
-        yield from loader
+
+    def _note(self, faults: list[Fault]) -> None:
+        self._keep(faults)
+        self.rows_bad += len(faults)
+        if self.bad_log is not None:
+            self.bad_log.parent.mkdir(parents=True, exist_ok=True)
+            with self.bad_log.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(fault._asdict()) + "\n" for fault in faults))
+        allowed = self.config.max_bad
+        if self.rows_made >= ROWS_BEFORE_STOP and self.rows_bad > allowed * self.rows_made:
+            worst = ", ".join(f"{reason} {n}" for reason, n in self.bad.most_common(4))
+            raise BlipError(
+                f"{self.rows_bad} of {self.rows_made} samples are bad, more than max_bad {allowed} "
+                f"allows ({worst}); the last: {' '.join(faults[-1])}"
+            )
+
+    def _keep(self, faults: list[Fault]) -> None:
+        self.bad.update(fault.kind for fault in faults)
+        self.bad_samples += faults[: NAMED - len(self.bad_samples)]
+
+
+def is_streamed(config: DataConfig) -> bool:
+    """Whether `config` asks for a stream, or its shards do.
+
+    Raises UsageError for shards that are not there, or are remote and must not be streamed.
+    """
+    if config.stream == "always":
+        return True
+    patterns = [pattern for source in config.sources for pattern in source.shards]
+    remote = [p for p in patterns if is_remote(p)]
+    if config.stream == "never":
+        if remote:
+            raise UsageError(f"stream must be auto or always where shards are remote: {remote[0]}")
+        return False
+    return bool(remote) or sum(path.stat().st_size for path in expand(patterns)) > MEMORY_BYTES
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -127,71 +187,34 @@ class _Counting:
             number += 1
 
 
-class _BatchMaker(Dataset[Batch]):
+class _Made(NamedTuple):
+    """A batch, and the bad samples for which others stand in it."""
+
+    batch: Batch
+    faults: list[Fault]
+
+
+class _BatchMaker(Dataset[_Made]):
     """Makes batch number `i`, in this process or in a worker."""
 
     def __init__(
-        self,
-        config: DataConfig,
-        tokenizer: Tokenizer,
-        indices: list[PairIndex],
-        mixture: Mixture,
-        rank: int,
-        ranks: int,
+        self, config: DataConfig, tokenizer: Tokenizer, rows: Rows, rank: int, ranks: int
     ) -> None:
-        self.config, self.tokenizer = config, tokenizer
-        self.indices, self.mixture = indices, mixture
+        self.config, self.tokenizer, self.rows = config, tokenizer, rows
         self.rank, self.ranks = rank, ranks
-        self.cache: dict[tuple[int, int], np.ndarray] = {}
-        self.cached_bytes = 0
 
-    def __getitem__(self, number: int) -> Batch:
+    def __getitem__(self, number: int) -> _Made:
         size = self.config.batch_size
-        positions = range(number * size + self.rank, (number + 1) * size, self.ranks)
-        places = [self.mixture.at(position) for position in positions]
-        rows = [
-            self._row(source, pair, position)
-            for (source, pair), position in zip(places, positions, strict=True)
-        ]
-        return Batch(
-            images=normalise(np.stack([pixels for pixels, _, _, _ in rows])),
-            texts=self.tokenizer.encode([text for _, text, _, _ in rows], self.config.max_tokens),
-            image_ids=torch.tensor([image_id for _, _, image_id, _ in rows]),
-            keys=tuple(key for _, _, _, key in rows),
+        rows, faults = self.rows.rows(
+            range(number * size + self.rank, (number + 1) * size, self.ranks)
         )
-
-    def _row(self, source: int, pair: int, position: int) -> tuple[np.ndarray, str, int, str]:
-        index = self.indices[source]
-        picture = index.picture_of_text[pair]
-        text = self.config.prompt + clean_caption(index.texts[pair])
-        pixels = self._pixels(source, picture, position)
-        return pixels, text, index.pictures[picture].image_id, index.keys[picture]
-
-    def _pixels(self, source: int, picture: int, position: int) -> np.ndarray:
-        image = self.config.image
-        if image.plain:
-            return self._cached(source, picture)
-        rng = np.random.Generator(np.random.PCG64([self.config.seed, position]))
-        return train_pixels(Image.fromarray(self._cached(source, picture)), image, rng)
-
-    def _cached(self, source: int, picture: int) -> np.ndarray:
-        known = self.cache.get((source, picture))
-        if known is not None:
-            return known
-        content, image = self.indices[source].pictures[picture].content, self.config.image
-        pixels = (
-            eval_pixels(decode_image(content), image.size)
-            if image.plain
-            else decode_small(content, image.size)
+        batch = Batch(
+            images=normalise(np.stack([row.pixels for row in rows])),
+            texts=self.tokenizer.encode([row.text for row in rows], self.config.max_tokens),
+            image_ids=torch.tensor([row.image_id for row in rows]),
+            keys=tuple(row.key for row in rows),
         )
-        if self.cached_bytes + pixels.nbytes <= CACHE_BYTES:
-            self.cache[source, picture] = pixels
-            self.cached_bytes += pixels.nbytes
-        return pixels
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a worker needs; it fills a cache of its own."""
-        return self.__dict__ | {"cache": {}, "cached_bytes": 0}
+        return _Made(batch, faults)
 
 
 class EvaluationSet:

@@ -5,7 +5,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from glob import glob
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -44,14 +44,13 @@ def expand(patterns: Iterable[str]) -> list[Path]:
 
 
 @dataclass(slots=True)
-class _Parts:
+class Parts:
     """The members of one key, before they are a sample."""
 
     image: bytes | None = None
     extension: str = "jpg"
     text: bytes | None = None
     meta: bytes | None = None
-    faults: list[str] = field(default_factory=list)
 
 
 def read_shard(path: str | Path) -> Iterator[Sample]:
@@ -70,7 +69,7 @@ def read_shard(path: str | Path) -> Iterator[Sample]:
 
 
 def _read_archive(archive: tarfile.TarFile) -> Iterator[Sample]:
-    key, parts, seen = "", _Parts(), set[str]()
+    key, parts, seen = "", Parts(), set[str]()
     members = iter(archive)
     while True:
         try:
@@ -89,21 +88,22 @@ def _read_archive(archive: tarfile.TarFile) -> Iterator[Sample]:
                 raise tarfile.ReadError("unexpected end of data")
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             if key:
-                yield _finish(key, parts, seen)
+                yield make_sample(key, parts, key in seen)
             yield Sample(key, None, error=f"torn_tar: {error}")
             return
         base, _, extension = name.name.partition(".")
         of = (name.parent / base).as_posix()
         if key and (of != key or _has(parts, extension.lower())):
-            yield _finish(key, parts, seen)
-            parts = _Parts()
+            yield make_sample(key, parts, key in seen)
+            seen.add(key)
+            parts = Parts()
         key = of
         _put(parts, extension.lower(), content)
     if key:
-        yield _finish(key, parts, seen)
+        yield make_sample(key, parts, key in seen)
 
 
-def _has(parts: _Parts, extension: str) -> bool:
+def _has(parts: Parts, extension: str) -> bool:
     if extension in IMAGE_EXTENSIONS:
         return parts.image is not None
     return (extension == "txt" and parts.text is not None) or (
@@ -111,7 +111,7 @@ def _has(parts: _Parts, extension: str) -> bool:
     )
 
 
-def _put(parts: _Parts, extension: str, content: bytes) -> None:
+def _put(parts: Parts, extension: str, content: bytes) -> None:
     if extension in IMAGE_EXTENSIONS:
         parts.image, parts.extension = content, extension
     elif extension == "txt":
@@ -120,18 +120,18 @@ def _put(parts: _Parts, extension: str, content: bytes) -> None:
         parts.meta = content
 
 
-def _finish(key: str, parts: _Parts, seen: set[str]) -> Sample:
+def make_sample(key: str, parts: Parts, duplicate: bool) -> Sample:
+    """A sample of the members of a key, with the first of its faults, if it has any."""
     meta, texts, faults = _texts(parts)
     if parts.image is None:
         faults.insert(0, "missing_image")
-    if key in seen:
+    if duplicate:
         faults.insert(0, "duplicate_key")
-    seen.add(key)
     error = faults[0] if faults else None
     return Sample(key, parts.image, texts, meta, error, parts.extension)
 
 
-def _texts(parts: _Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
+def _texts(parts: Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
     faults: list[str] = []
     meta: dict[str, Any] = {}
     if parts.meta is not None:

@@ -15,7 +15,7 @@ from blip.model.blip import Blip
 from blip.nn.linear import pack_weights
 from blip.nn.memory import ImageMemory, StateMemory
 
-FEW_TOKENS = 64
+FEW_TOKENS = 40
 """Tokens of all texts of an image up to which its keys and values do not pay on a CPU."""
 
 

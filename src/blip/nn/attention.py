@@ -47,6 +47,8 @@ class PastTexts:
         self._lengths = [0] * layers
         # (keys and values, layers, rows, heads, room for tokens, head width)
         self._held: Tensor | None = None
+        # What was held before the last `reorder`, to be written over by the next.
+        self._spare: Tensor | None = None
 
     @property
     def length(self) -> int:
@@ -83,10 +85,14 @@ class PastTexts:
         if self._held is None:
             return
         both, layers, _, heads, room, head_width = self._held.shape
-        moved = self._held.new_empty(both, layers, len(index), heads, room, head_width)
+        shape = (both, layers, len(index), heads, room, head_width)
+        # Fresh memory has to be mapped page by page, which takes longer than to move what is held.
+        moved = self._spare
+        if moved is None or moved.shape != shape:
+            moved = self._held.new_empty(shape)
         tokens = slice(0, self.length)
         torch.index_select(self._held[..., tokens, :], 2, index, out=moved[..., tokens, :])
-        self._held = moved
+        self._held, self._spare = moved, self._held
 
 
 class SelfAttention(nn.Module):

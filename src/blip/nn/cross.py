@@ -10,6 +10,9 @@ from blip.nn.end_to_end import Grid
 from blip.nn.linear import Linear
 from blip.nn.memory import LayerMemory, StateMemory
 
+FEW_QUERIES = 8
+"""Queries of a memory up to which two products of matrices are faster on a CPU than attention."""
+
 
 class CrossRead(nn.Module):
     """Multi-head attention from text to remembered states, without residual and norm.
@@ -56,6 +59,8 @@ class CrossRead(nn.Module):
             query = queries.pad(projected)
         if isinstance(memory, StateMemory):
             attended = self._read_states(query, memory.states)
+        elif query.is_cpu and query.shape[1] <= FEW_QUERIES and torch.is_inference_mode_enabled():
+            attended = join_heads(_read_by_few(split_heads(query, self.sizes.heads), memory))
         else:
             attended = join_heads(
                 scaled_dot_product_attention(
@@ -91,6 +96,19 @@ class CrossRead(nn.Module):
         read = read.view(memories, heads, queries, memory_width).transpose(0, 1).flatten(1, 2)
         values = torch.bmm(read, value.mT).transpose(0, 1).reshape(memories, queries, width)
         return values + self.key_value.bias[width:]
+
+
+def _read_by_few(
+    query: Float[Tensor, "memories heads queries head_width"], memory: LayerMemory
+) -> Float[Tensor, "memories heads queries head_width"]:
+    """`scaled_dot_product_attention`; its kernel for the CPU is made for many queries."""
+    scaled = query * query.shape[-1] ** -0.5
+    scores = torch.bmm(scaled.flatten(0, 1), memory.key.flatten(0, 1).mT)
+    if memory.visible is not None:
+        hidden = ~memory.visible.expand(-1, query.shape[1], -1, -1).flatten(0, 1)
+        scores = scores.masked_fill(hidden, -torch.inf)
+    read = torch.bmm(scores.softmax(dim=-1), memory.value.flatten(0, 1))
+    return read.view(query.shape)
 
 
 class CrossAttention(nn.Module):

@@ -8,11 +8,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
+from blip.nn.pages import hold_in_huge_pages
+
 # torch has public names for these operators only under its compiler.
 _ONEDNN: Any = torch.ops.mkldnn
 
 LEAST_PACKED = 2**18
 """Elements of a weight below which a call of oneDNN costs more than its layout gains."""
+
+MANY_READS = 64
+"""Reads of a packed weight after which there will be more: it is moved into huge pages."""
 
 
 class PackedWeight:
@@ -26,6 +31,7 @@ class PackedWeight:
         self._packed: Tensor | None = None
         self._weight: weakref.ref[Tensor] | None = None
         self._state: tuple[Any, ...] = ()
+        self._reads = 0
 
     def of(self, weight: Tensor) -> Tensor | None:
         """The packed `weight`; None where it must be read as it is.
@@ -48,7 +54,10 @@ class PackedWeight:
         same = self._weight is not None and self._weight() is weight and self._state == state
         if self._packed is None or not same:
             self._packed = _ONEDNN._reorder_linear_weight(weight.detach())
-            self._weight, self._state = weakref.ref(weight), state
+            self._weight, self._state, self._reads = weakref.ref(weight), state, 0
+        self._reads += 1
+        if self._reads == MANY_READS:
+            hold_in_huge_pages(self._packed)
         return self._packed
 
     def __reduce__(self) -> tuple[Any, ...]:

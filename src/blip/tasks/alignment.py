@@ -28,6 +28,7 @@ from blip.objectives.matching import DrawNegatives, Negatives, matching_loss
 from blip.objectives.momentum import Follower
 from blip.objectives.precision import at_least_float32
 from blip.objectives.queue import FeatureQueue
+from blip.tasks.operations import StepOperations
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -149,11 +150,23 @@ class ContrastTask:
     """What the training loop needs to know of a step whose only state is that of the contrast."""
 
     def __init__(
-        self, step: nn.Module, contrast: Contrast, validation: "Validation | None" = None
+        self,
+        step: nn.Module,
+        contrast: Contrast,
+        validation: "Validation | None" = None,
+        *,
+        writes: bool = False,
     ) -> None:
+        """`writes`: the step has LM, too, which counts among its operations."""
         self.step = step
         self.contrast = contrast
         self.validation = validation
+        self.operations = StepOperations(
+            contrast.model.config,
+            contrasts=True,
+            writes=writes,
+            queue_size=contrast.config.queue_size,
+        )
 
     @property
     def followers(self) -> dict[str, nn.Module]:

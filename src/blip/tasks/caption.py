@@ -17,6 +17,7 @@ from blip.metrics.captions import caption_scores
 from blip.model.blip import Blip
 from blip.objectives.config import LanguageConfig
 from blip.tasks.config import CaptionerConfig
+from blip.tasks.operations import StepOperations
 from blip.tasks.run import prepare_folder, run
 from blip.tasks.writing import write
 
@@ -67,6 +68,9 @@ class CaptionTask:
 
     def __init__(self, step: CaptionStep) -> None:
         self.step = step
+        self.operations = StepOperations(
+            step.model.config, contrasts=False, writes=True, prompt_tokens=step.prompt_tokens
+        )
 
     @property
     def followers(self) -> Mapping[str, nn.Module]:

@@ -23,12 +23,13 @@ from blip.tasks.writing import write
 
 
 class PretrainOutput(NamedTuple):
-    """The three losses, and how often ITM was right."""
+    """The three losses, how often ITM was right, and the temperature of ITC."""
 
     contrastive: Tensor
     matching: Tensor
     language: Tensor
     matching_accuracy: Tensor
+    temperature: Tensor
 
     @property
     def loss(self) -> Tensor:
@@ -73,7 +74,10 @@ class PretrainStep(nn.Module):
             memory,
             label_smoothing=self.language.label_smoothing,
         )
-        return PretrainOutput(contrasted.loss, matched.loss, language, matched.accuracy)
+        temperature = model.temperature.detach().squeeze().clone()
+        return PretrainOutput(
+            contrasted.loss, matched.loss, language, matched.accuracy, temperature
+        )
 
 
 def train(config: PretrainConfig, out: Path) -> Path:
@@ -87,7 +91,7 @@ def train(config: PretrainConfig, out: Path) -> Path:
     model = _start(config, tokenizer)
     step = PretrainStep(model, tokenizer, config.language)
     validation = config.validation and Validation(model, tokenizer, config.validation)
-    task = ContrastTask(step, Contrast(model, config.contrastive), validation)
+    task = ContrastTask(step, Contrast(model, config.contrastive), validation, writes=True)
     run(task, model, tokenizer, config.data, config.train, out)
     return out
 

@@ -18,11 +18,12 @@ from blip.tasks.run import prepare_folder, run
 
 
 class RetrievalOutput(NamedTuple):
-    """Both losses, and how often ITM was right."""
+    """Both losses, how often ITM was right, and the temperature of ITC."""
 
     contrastive: Tensor
     matching: Tensor
     matching_accuracy: Tensor
+    temperature: Tensor
 
     @property
     def loss(self) -> Tensor:
@@ -53,7 +54,8 @@ class RetrievalStep(nn.Module):
         contrasted, matched = contrast_and_match(
             self.model, batch, states, memory, context, enc_id=self.enc_id, draw=self.draw
         )
-        return RetrievalOutput(contrasted.loss, matched.loss, matched.accuracy)
+        temperature = self.model.temperature.detach().squeeze().clone()
+        return RetrievalOutput(contrasted.loss, matched.loss, matched.accuracy, temperature)
 
 
 def train(config: FilterConfig, out: Path) -> Path:

@@ -58,13 +58,13 @@ class Checkpoints:
     def begin(self, step: int, state: dict[str, Any]) -> None:
         """Copy the state of a step, and write it and the model while the caller goes on.
 
-        `state["weights"]` are the step's. Waits for the checkpoint before, whose failure is raised
-        as by `wait`.
+        Waits for the checkpoint before, whose failure is raised as by `wait`.
         """
         self.wait()
-        whole = snapshot(state) | {"step": step}
         self._under_way = Thread(
-            target=self._write, args=(step, whole), name=f"checkpoint of step {step}"
+            target=self._write,
+            args=(step, snapshot(state) | {"step": step}),
+            name=f"checkpoint of step {step}",
         )
         self._under_way.start()
 
@@ -154,8 +154,7 @@ def _step_of(folder: Path) -> int | None:
 def _read(step: int, folder: Path) -> dict[str, Any] | None:
     """The state in a checkpoint; None where it is torn, or not of the step that it is named for."""
     try:
-        path = folder / STATE
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         say(f"{folder} cannot be read and is passed over: {type(error).__name__}")
         return None

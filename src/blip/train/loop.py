@@ -1,7 +1,6 @@
 """The training loop: it reads from top to bottom what happens to the weights."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,11 @@ from blip.train import parallel
 from blip.train.checkpoint import Checkpoints, SaveModel, random_state, restore_random_state
 from blip.train.config import TrainConfig
 from blip.train.optim import learning_rate, make_optimizer, set_learning_rate
+from blip.train.peak import peak_rate
 from blip.train.precision import autocast
 from blip.train.signals import stop_on_signals
 from blip.train.task import Batch, Loader, Output, Task
+from blip.train.watch import StepWatch, most_memory
 
 NO_CLIPPING = float("inf")
 
@@ -58,8 +59,8 @@ def fit(
     stopped_by: int | None = None
     with ExitStack() as open_until_the_end:
         stop = open_until_the_end.enter_context(stop_on_signals())
-        if dist.is_main():
-            run.show(open_until_the_end)
+        open_until_the_end.callback(run.checkpoints.wait)
+        run.show(open_until_the_end)
         batches = loader.batches(run.step * config.accumulation)
         while run.step < config.steps and stopped_by is None:
             run.update(batches)
@@ -97,18 +98,27 @@ class _Run:
         if dist.rank() > 0:
             self._reseed()
         self._resume()
-        self.log: MetricsLog | None = None
+        self.log = MetricsLog(
+            folder,
+            after=self.step,
+            tensorboard=config.tensorboard,
+            wandb=config.wandb,
+            writes=dist.is_main(),
+        )
+        self.watch = StepWatch(
+            peak=lambda: peak_rate(self.device, config.precision),
+            memory=lambda: most_memory(self.device),
+            processes=dist.world_size(),
+        )
         self.bar: Progress | None = None
-        self.samples = 0
-        self.since = time.monotonic()
         self.last: tuple[Output, Tensor] | None = None
 
     def show(self, until: ExitStack) -> None:
-        """Open the log and the bar; the main process alone does."""
-        config = self.config
-        self.log = MetricsLog(self.folder, after=self.step, tensorboard=config.tensorboard)
+        """Show a bar, in the main process alone, and close the log at the end."""
         until.callback(self.log.close)
-        self.bar = until.enter_context(progress(config.steps, self.folder.name, "steps", self.step))
+        if dist.is_main():
+            bar = progress(self.config.steps, self.folder.name, "steps", self.step)
+            self.bar = until.enter_context(bar)
 
     @property
     def epoch(self) -> float:
@@ -128,13 +138,17 @@ class _Run:
         self.optimizer.zero_grad()
         contexts, outputs = [], []
         for number in range(1, config.accumulation + 1):
-            batch = next(batches).to(self.device)
+            with self.watch.waiting():
+                batch = next(batches)
+            # Counted before it is on a GPU, which would have to be waited for.
+            operations = task.operations(batch)
+            batch = batch.to(self.device)
             with parallel.gradients(self.forward, complete=number == config.accumulation):
                 with autocast(self.device, config.precision):
                     contexts.append(task.context(batch, self.epoch))
                     outputs.append(self.forward(batch, contexts[-1]))
                 (outputs[-1].loss / config.accumulation).backward()
-            self.samples += len(batch.images) * dist.world_size()
+            self.watch.after_step(len(batch.images), operations)
         longest = config.optimizer.clip_norm or NO_CLIPPING
         norm = parallel.clip_gradients(task.step.parameters(), longest)
         self.step += 1
@@ -155,32 +169,30 @@ class _Run:
         values: dict[str, float] = {}
         if logged and self.last is not None:
             output, norm = self.last
-            seconds = time.monotonic() - self.since
             values = {
                 "epoch": self.epoch,
                 "loss": float(dist.mean(output.loss)),
                 **{name: float(dist.mean(part)) for name, part in output.parts().items()},
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "gradient_norm": float(norm),
-                "samples_per_second": self.samples / max(seconds, 1e-9),
                 "skipped": self.skipped,
             }
-            self.samples, self.since = 0, time.monotonic()
+            # Last, when the device has finished the step.
+            values |= self.watch.values()
         if config.evaluate_every and self.step % config.evaluate_every == 0:
-            self.task.step.eval()
-            with parallel.gathered(self.forward):
-                values |= self.task.evaluate()
-            self.task.step.train()
-        if values and self.log is not None:
+            with self.watch.apart():
+                values |= self._evaluate()
+        if values:
             self.log.write(self.step, values)
         if self.bar is not None:
             self.bar.advance(1, **({"loss": f"{values['loss']:.3f}"} if "loss" in values else {}))
 
     def checkpoint(self) -> None:
         """Write down all that the rest of the run depends on."""
-        state = self._state()
-        if dist.is_main():
-            self.checkpoints.write(self.step, state)
+        with self.watch.apart():
+            state = self._state()
+            if dist.is_main():
+                self.checkpoints.begin(self.step, state)
 
     def finish(self) -> None:
         """Write the model that the run was for, and drop what it takes to go on."""
@@ -190,6 +202,17 @@ class _Run:
                 self.save(final, weights)
             self.checkpoints.remove()
         dist.barrier()
+
+    def _evaluate(self) -> Mapping[str, float]:
+        """In every process alike: shards must be put together by all of them."""
+        self.task.step.eval()
+        with parallel.gathered(self.forward):
+            values = self.task.evaluate()
+            picture = self.task.samples()
+        self.task.step.train()
+        if picture is not None:
+            self.log.write_picture(self.step, "samples", picture)
+        return values
 
     def _state(self) -> dict[str, Any]:
         step, followers = self.task.step, self.task.followers

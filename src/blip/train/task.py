@@ -52,6 +52,10 @@ class Task(Protocol):
         """Values to log from time to time; may be empty."""
         ...
 
+    def operations(self, batch: Any) -> float | None:
+        """Floating-point operations that a step needs for a batch; None where nobody counted."""
+        ...
+
     def samples(self) -> "Image | None":
         """A picture of what the model does at the moment, to be kept beside the values."""
         ...

@@ -1,0 +1,198 @@
+"""How many samples each shard holds: from an index, from img2dataset, or by reading headers."""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from blip.data.archive import Fault, count_samples
+from blip.data.cache import locked
+from blip.data.remote import (
+    Facts,
+    expand_remote,
+    facts,
+    is_remote,
+    read_json,
+    stream,
+    with_retries,
+)
+from blip.data.shards import expand
+from blip.errors import UsageError
+from blip.files import write_json
+from blip.log import progress
+
+INDEX = "index.json"
+THREADS = 16
+"""Shards that are asked about at a time; it is waiting, not work."""
+FEW = 16
+"""So many local shards are counted sooner than helpers have started."""
+SAVE_EVERY = 500
+"""Shards after whose counting the index is written."""
+CHUNK = 1 << 20
+
+T = TypeVar("T")
+
+
+class Shard(NamedTuple):
+    """A shard, as far as it is known without its samples."""
+
+    location: str
+    facts: Facts
+    """Tell one state of the shard from another."""
+    samples: int
+    faults: tuple[Fault, ...] = ()
+    """Of the shard itself, as its headers tell; not known where img2dataset has counted."""
+
+
+def locate(patterns: Iterable[str]) -> list[str]:
+    """Paths, folders, globs, brace ranges, URLs and commands to shards, each once; paths absolute.
+
+    Raises UsageError naming the pattern that names none.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        plain = pattern.removeprefix("file://")
+        shards = expand_remote(plain) if is_remote(plain) else map(os.path.abspath, expand([plain]))
+        found |= dict.fromkeys(shards)
+    return list(found)
+
+
+def index_shards(locations: Sequence[str], folder: Path) -> list[Shard]:
+    """Count the samples of shards; what `folder/index.json` knows is not counted again.
+
+    It is known by location, size and time of change or ETag. Processes that share the folder count
+    one after the other. img2dataset's `NNNNN_stats.json` beside a shard is believed. Raises
+    BlipError where a remote shard cannot be read, UsageError where a local one is not there.
+    """
+    with locked(folder / "index.lock"):
+        known = _read(folder / INDEX)
+        with ThreadPoolExecutor(THREADS) as threads:
+            states = _in_turn(threads, _state, locations, "look at shards")
+            fresh = [
+                n
+                for n, (location, state) in enumerate(zip(locations, states, strict=True))
+                if location not in known or known[location].facts != state
+            ]
+            told = _in_turn(threads, _successes, [locations[n] for n in fresh], "read statistics")
+        uncounted = []
+        for n, successes in zip(fresh, told, strict=True):
+            if successes is None:
+                uncounted.append((locations[n], states[n]))
+            else:
+                known[locations[n]] = Shard(locations[n], states[n], successes)
+        _count_all(uncounted, known, folder / INDEX)
+        if fresh:
+            _write(folder / INDEX, known)
+    return [known[location] for location in locations]
+
+
+def _count_all(uncounted: list[tuple[str, Facts]], known: dict[str, Shard], index: Path) -> None:
+    """Read headers in processes of their own: it is work, and Python's threads take turns."""
+
+    def note(number: int, shard: Shard) -> None:
+        known[shard.location] = shard
+        if number % SAVE_EVERY == SAVE_EVERY - 1:
+            _write(index, known)
+
+    if len(uncounted) <= FEW:
+        for number, what in enumerate(uncounted):
+            note(number, _count(what))
+        return
+    helpers = min(THREADS, len(os.sched_getaffinity(0)))
+    context = multiprocessing.get_context("forkserver")
+    with (
+        ProcessPoolExecutor(helpers, mp_context=context) as processes,
+        progress(len(uncounted), "count samples", "shards") as bar,
+    ):
+        for number, shard in enumerate(processes.map(_count, uncounted)):
+            note(number, shard)
+            bar.advance()
+
+
+def _in_turn(
+    threads: Executor, work: Callable[[str], T], locations: Sequence[str], what: str
+) -> list[T]:
+    """Do `work` for each; with progress where there are many."""
+    found: list[T] = []
+    if len(locations) <= 10 * THREADS:
+        return list(threads.map(work, locations))
+    with progress(len(locations), what, "shards") as bar:
+        for result in threads.map(work, locations):
+            found.append(result)
+            bar.advance()
+    return found
+
+
+def _state(location: str) -> Facts:
+    if is_remote(location):
+        return facts(location)
+    try:
+        status = os.stat(location)
+    except FileNotFoundError as error:
+        raise UsageError(f"no shard at {location}") from error
+    return Facts(status.st_size, str(status.st_mtime_ns))
+
+
+def _successes(location: str) -> int | None:
+    """What img2dataset noted of a shard that it wrote, if it did."""
+    if location.startswith("pipe:") or not location.endswith(".tar"):
+        return None
+    beside = f"{location.removesuffix('.tar')}_stats.json"
+    if is_remote(location):
+        stats = read_json(beside)
+    else:
+        try:
+            stats = json.loads(Path(beside).read_bytes())
+        except (OSError, ValueError):
+            return None
+    successes = stats.get("successes") if isinstance(stats, dict) else None
+    return successes if isinstance(successes, int) and successes >= 0 else None
+
+
+def _count(what: tuple[str, Facts]) -> Shard:
+    location, state = what
+    if not is_remote(location):
+        with open(location, "rb") as file:
+            samples, faults = count_samples(
+                location, file, lambda n: file.seek(n, os.SEEK_CUR), state.size
+            )
+        return Shard(location, state, samples, tuple(faults))
+
+    def read_through() -> tuple[int, list[Fault]]:
+        with stream(location) as file:
+
+            def skip(size: int) -> None:
+                while size > 0:
+                    size -= len(file.read(min(size, CHUNK))) or size
+
+            return count_samples(location, file, skip, state.size or None)
+
+    samples, faults = with_retries(read_through, f"count the samples of {location}")
+    return Shard(location, state, samples, tuple(faults))
+
+
+def _read(path: Path) -> dict[str, Shard]:
+    try:
+        content = json.loads(path.read_bytes())
+        return {
+            location: Shard(
+                location, Facts(size, tag), samples, tuple(Fault(*fault) for fault in faults)
+            )
+            for location, (size, tag, samples, faults) in content.items()
+        }
+    # An index that cannot be read is made anew.
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write(path: Path, known: dict[str, Shard]) -> None:
+    write_json(
+        path,
+        {
+            location: [shard.facts.size, shard.facts.tag, shard.samples, list(shard.faults)]
+            for location, shard in known.items()
+        },
+    )

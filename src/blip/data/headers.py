@@ -1,0 +1,105 @@
+"""A tar file by its headers alone: where each member lies, without reading what is in it."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+BLOCK = 512
+FOLDER = b"5"
+LONG_NAME, PAX, PAX_GLOBAL = b"L", b"x", b"g"
+LONGEST_EXTRA = 1 << 20
+"""Most bytes of a long name or of PAX records."""
+
+
+class TornTarError(Exception):
+    """What follows is no tar; the message says where."""
+
+
+class Reader(Protocol):
+    """What headers are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes."""
+        ...
+
+
+class Member(NamedTuple):
+    """A member of a tar: its name and where its content lies, in bytes from the start."""
+
+    name: str
+    offset: int
+    size: int
+    kind: bytes
+
+
+def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member]:
+    """Members of a tar in their order, ustar, GNU and PAX; content is passed over by `skip(bytes)`.
+
+    `skip` may be called before a member's content is wanted: a file is to be read at the offsets.
+    tarfile does the same at a tenth of the speed. Raises TornTarError where the tar is broken off.
+    """
+    offset, name, size = 0, None, None
+    while True:
+        block = file.read(BLOCK)
+        if block.count(0) == BLOCK:
+            return
+        member = _parse(block, offset)
+        offset += BLOCK
+        padded = -(-member.size // BLOCK) * BLOCK
+        if member.kind in (LONG_NAME, PAX):
+            extra = file.read(padded) if member.size <= LONGEST_EXTRA else b""
+            if len(extra) < padded:
+                raise TornTarError(f"broken off at byte {offset}")
+            if member.kind == LONG_NAME:
+                name = extra[: member.size].rstrip(b"\0").decode("utf-8", "surrogateescape")
+            else:
+                name, size = _pax(extra[: member.size], name, size)
+        else:
+            if size is not None:
+                padded = -(-size // BLOCK) * BLOCK
+            if member.kind != PAX_GLOBAL:
+                yield Member(
+                    name or member.name,
+                    offset,
+                    member.size if size is None else size,
+                    member.kind,
+                )
+                name, size = None, None
+            skip(padded)
+        offset += padded
+
+
+def _parse(block: bytes, offset: int) -> Member:
+    if len(block) < BLOCK:
+        # A tar ends with zeros: one that was cut between two members is known by their absence.
+        raise TornTarError(f"broken off at byte {offset + len(block)}")
+    try:
+        told = int(block[148:156].split(b"\0")[0].strip() or b"0", 8)
+        # The sum is taken with blanks where it stands itself.
+        if told != sum(block) - sum(block[148:156]) + 8 * 32:
+            raise ValueError
+        if block[124] & 0x80:
+            size = int.from_bytes(block[125:136], "big")
+        else:
+            size = int(block[124:136].split(b"\0")[0].strip() or b"0", 8)
+    except ValueError as error:
+        raise TornTarError(f"no header at byte {offset}") from error
+    name = block[:100].split(b"\0")[0]
+    prefix = block[345:500].split(b"\0")[0]
+    # GNU's old format has other things where ustar has the first part of a long name.
+    if prefix and block[257:263] == b"ustar\0":
+        name = prefix + b"/" + name
+    return Member(name.decode("utf-8", "surrogateescape"), 0, size, block[156:157])
+
+
+def _pax(records: bytes, name: str | None, size: int | None) -> tuple[str | None, int | None]:
+    while records:
+        length, _, _ = records.partition(b" ")
+        if not length.isdigit() or not 0 < int(length) <= len(records):
+            break
+        keyword, _, value = records[len(length) + 1 : int(length) - 1].partition(b"=")
+        if keyword == b"path":
+            name = value.decode("utf-8", "surrogateescape")
+        elif keyword == b"size" and value.isdigit():
+            size = int(value)
+        records = records[int(length) :]
+    return name, size

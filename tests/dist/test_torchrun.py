@@ -1,0 +1,100 @@
+"""`torchrun -m blip pretrain`: signals leave a checkpoint, a dead process ends all with a reason."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from blip.config.strict import save
+from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.tokenizer import Tokenizer
+from blip.model.config import ModelConfig, TextConfig
+from blip.objectives.config import ContrastiveConfig
+from blip.tasks.config import PretrainConfig
+from blip.train.config import TrainConfig
+from tests.model.tiny import TINY
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+
+
+@pytest.fixture
+def config(tmp_path: Path, shards: Path, words: Path) -> Path:
+    vocabulary = Tokenizer.load(words).vocabulary_size
+    text = TextConfig(
+        vocabulary_size=vocabulary, width=16, depth=2, heads=2, mlp_width=32, positions=32
+    )
+    config = PretrainConfig(
+        model=ModelConfig(vision=TINY.vision, text=text, projection=8),
+        tokenizer=str(words),
+        data=DataConfig(
+            sources=(SourceConfig(name="all", shards=(str(shards),)),),
+            batch_size=8,
+            image=ImageConfig(size=TINY.vision.image_size),
+        ),
+        contrastive=ContrastiveConfig(queue_size=16),
+        train=TrainConfig(steps=100_000, log_every=1, device="cpu"),
+    )
+    path = tmp_path / "pretrain.json"
+    save(config, path)
+    return path
+
+
+def start(config: Path, ranks: int, *changes: str) -> subprocess.Popen[str]:
+    command = [sys.executable, *TORCHRUN, str(ranks), "-m", "blip", "pretrain", str(config)]
+    out = config.parent / "run"
+    return subprocess.Popen(
+        [*command, "--out", str(out), *changes],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for(config: Path, step: int, run: subprocess.Popen[str]) -> None:
+    log = config.parent / "run" / "metrics.jsonl"
+    while not (log.exists() and any(json.loads(x)["step"] >= step for x in log.open())):
+        assert run.poll() is None, run.stderr and run.stderr.read()
+        time.sleep(0.05)
+
+
+def workers(run: subprocess.Popen[str]) -> list[int]:
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    if not children.exists():
+        pytest.skip("this system does not tell the children of a process")
+    return [
+        int(pid)
+        for pid in children.read_text().split()
+        if b"pretrain" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def test_stopped_and_killed(config: Path) -> None:
+    run = start(config, 2)
+    wait_for(config, 3, run)
+    # A scheduler tells one process, or all: either way all stop after the same step.
+    os.kill(workers(run)[1], signal.SIGTERM)
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 0, told
+    assert "the same command goes on from there" in told
+    (checkpoint,) = (config.parent / "run" / "checkpoints").glob("step-*")
+    stopped_after = int(checkpoint.name.removeprefix("step-"))
+    assert stopped_after >= 3
+
+    run = start(config, 2)
+    wait_for(config, stopped_after + 1, run)
+    os.kill(workers(run)[0], signal.SIGKILL)
+    _, told = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert "Signal 9 (SIGKILL)" in told
+
+    # Alone, it goes on from what two processes left.
+    last = stopped_after + 2
+    run = start(config, 1, "--train.steps", str(last))
+    _, told = run.communicate(timeout=120)
+    assert run.returncode == 0, told
+    assert (config.parent / "run" / "checkpoint" / "model.safetensors").exists()
