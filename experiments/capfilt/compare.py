@@ -69,10 +69,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--demos", type=Path, nargs="+", required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--shards", type=int, default=16, metavar="N", help="web shards used (16)")
     parser.add_argument("--workers", type=int, metavar="N")
     args = parser.parse_args()
     found = [
-        {v.name: measure(demo, args.out / demo.name, v, args.workers) for v in VARIANTS}
+        {v.name: measure(demo, args.out / demo.name, v, args) for v in VARIANTS}
         for demo in args.demos
     ]
     tables = "\n".join(tell(found))
@@ -86,15 +87,15 @@ def main() -> int:
     return 0
 
 
-def measure(demo: Path, out: Path, variant: Variant, workers: int | None) -> dict[str, Any]:
+def measure(demo: Path, out: Path, variant: Variant, args: argparse.Namespace) -> dict[str, Any]:
     """Do the job of a variant, unless it is done, and count."""
     config = strict.from_json(BootstrapConfig, strict.load_json(demo / "config.json"))
     captioner, matcher = models_of(demo, out, config, variant.models)
-    web = str(demo / "data/web")
+    web = [str(path) for path in expand([str(demo / "data/web")])[: args.shards]]
     job = CapFiltConfig(
         captioner=str(captioner),
         filter=str(matcher),
-        data=(web,),
+        data=tuple(web),
         out=str(out / re.sub(r"\W+", "-", variant.name)),
         # Everything is kept: thresholds are looked at in the ledger.
         threshold=0.0,
@@ -102,10 +103,10 @@ def measure(demo: Path, out: Path, variant: Variant, workers: int | None) -> dic
         captions=variant.captions,
         search=SEARCHES[variant.search](config.synthesis),
         batch_size=32,
-        workers=workers,
+        workers=args.workers,
     )
     run(job)
-    metas = {sample.key: sample.meta for shard in expand([web]) for sample in read_shard(shard)}
+    metas = {sample.key: sample.meta for shard in web for sample in read_shard(shard)}
     return count(Path(job.out), metas)
 
 

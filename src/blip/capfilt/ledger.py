@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +77,9 @@ class LedgerWriter:
                 self.file.close()
                 self.part.replace(self.path)
         finally:
+            # Closed at once: forgotten, it would speak up when it is collected.
+            with suppress(OSError, pa.ArrowException):
+                self.writer.close()
             self.file.close()
             self.part.unlink(missing_ok=True)
 

@@ -138,7 +138,7 @@ def _look_at_output(
         check_settings(layout, marker, _settings(config))
         try:
             current = describe_output(layout, cut.task.name) == marker["output"]
-            same = _is_same(cut.ledger, marker["input"]) and together == marker["input"]["together"]
+            same = _is_same(cut.ledger, marker["ledger"]) and together == marker["together"]
         except (OSError, KeyError, TypeError):
             continue
         if current and same:
@@ -171,7 +171,10 @@ def _do(
             counts[cut.task.name] = _cut_shard(config, layout, cut, of_shard, bar)
             marker = {
                 "name": cut.task.name,
-                "input": {**_describe(cut.ledger), "together": together},
+                # Carried on, so that what was cut can be cut again.
+                "input": cut.known,
+                "ledger": _describe(cut.ledger),
+                "together": together,
                 "settings": _settings(config),
                 "output": describe_output(layout, cut.task.name),
                 "counts": counts[cut.task.name].to_json(),

@@ -1,5 +1,6 @@
 """Kept texts without their images: a Parquet file a shard, for collections too large to copy."""
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -73,6 +74,9 @@ class TextsWriter:
                 self.file.close()
                 self.part.replace(self.path)
         finally:
+            # Closed at once: forgotten, it would speak up when it is collected.
+            with suppress(OSError, pa.ArrowException):
+                self.writer.close()
             self.file.close()
             self.part.unlink(missing_ok=True)
 
