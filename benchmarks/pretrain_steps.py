@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -34,6 +35,10 @@ Autocast = Callable[[], AbstractContextManager[object]]
 class Contender(Protocol):
     """A model, its optimiser, and what they need to take one step after another."""
 
+    def drop_nothing(self) -> None:
+        """Switch dropout off, so that all contenders must give the same losses."""
+        ...
+
     def losses(self) -> Tensor:
         """ITC, ITM and LM of the batch, `(3,)`."""
         ...
@@ -44,9 +49,8 @@ class Contender(Protocol):
 
 
 class Given(NamedTuple):
-    """What each contender starts from."""
+    """What each contender works on."""
 
-    model: Blip
     tokenizer: Tokenizer
     batch: Batch
     """Texts padded to the longest of them."""
@@ -64,13 +68,17 @@ class Given(NamedTuple):
 class Ours:
     """What `blip pretrain` does."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, model: Blip, given: Given) -> None:
         self.given = given
         step = PretrainStep(
-            given.model, given.tokenizer, LanguageConfig(), draw=lambda *_: given.negatives
+            model, given.tokenizer, LanguageConfig(), draw=lambda *_: given.negatives
         )
-        self.task = ContrastTask(step.train(), Contrast(given.model, ContrastiveConfig()))
+        self.task = ContrastTask(step.train(), Contrast(model, ContrastiveConfig()))
         self.optimizer = make_optimizer(step, OPTIMIZER)
+
+    def drop_nothing(self) -> None:
+        """See `Contender`."""
+        self.task.step.eval()
 
     def losses(self) -> Tensor:
         """See `Contender`."""
@@ -90,9 +98,9 @@ class Ours:
 class Textbook:
     """Every pass by itself, and torch's optimiser as it comes."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, model: Blip, given: Given) -> None:
         self.given = given
-        config = given.model.config
+        config = model.config
         sizes = Sizes(
             patch=config.vision.patch_size,
             vision_heads=config.vision.heads,
@@ -101,10 +109,14 @@ class Textbook:
             dropout=config.text.dropout,
         )
         tokens = {"enc_id": given.tokenizer.enc_id, "dec_id": given.tokenizer.dec_id}
-        self.step = TextbookStep(given.model.state_dict(), sizes, **tokens)
+        self.step = TextbookStep(model.state_dict(), sizes, **tokens)
         self.optimizer = torch.optim.AdamW(
             self.step.weights.values(), lr=OPTIMIZER.lr, weight_decay=OPTIMIZER.weight_decay
         )
+
+    def drop_nothing(self) -> None:
+        """See `Contender`."""
+        self.step.model.sizes = replace(self.step.model.sizes, dropout=0.0)
 
     def losses(self) -> Tensor:
         """See `Contender`."""
@@ -130,26 +142,31 @@ class HuggingFace:
     copies are deep copies; the optimiser is the one that transformers' Trainer takes by default.
     """
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, model: Blip, given: Given) -> None:
         self.given = given
-        judge = peer_of("itm", given.model, given.tokenizer).train()
-        writer = peer_of("caption", given.model, given.tokenizer).train().text_decoder
+        judge = peer_of("itm", model, given.tokenizer).train()
+        writer = peer_of("caption", model, given.tokenizer).train().text_decoder
         share(judge.text_encoder, writer)
         writer.label_smoothing = LanguageConfig().label_smoothing
         self.judge, self.writer = judge, writer
-        self.temperature = torch.nn.Parameter(given.model.temperature.detach().clone())
+        self.temperature = torch.nn.Parameter(model.temperature.detach().clone())
         names = ("vision_model", "text_encoder", "vision_proj", "text_proj")
         leading = torch.nn.ModuleDict({name: getattr(judge, name) for name in names})
         self.leading = dict(leading.named_parameters())
         self.slow: Any = copy.deepcopy(leading).eval().requires_grad_(False)
         config = ContrastiveConfig()
-        width = given.model.config.projection
+        width = model.config.projection
         self.memory = Memory({}, config.queue_size, width, self.temperature)
         self.memory.weights = dict(self.slow.named_parameters())
         learning = {*judge.parameters(), *writer.parameters(), self.temperature}
         self.optimizer = torch.optim.AdamW(
             learning, lr=OPTIMIZER.lr, weight_decay=OPTIMIZER.weight_decay, fused=True
         )
+
+    def drop_nothing(self) -> None:
+        """See `Contender`."""
+        self.judge.eval()
+        self.writer.eval()
 
     def losses(self) -> Tensor:
         """See `Contender`."""
@@ -235,7 +252,7 @@ def share(encoder: Any, decoder: Any) -> None:
         mine.output = theirs.output
 
 
-CONTENDERS: dict[str, Callable[[Given], Contender]] = {
+CONTENDERS: dict[str, Callable[[Blip, Given], Contender]] = {
     "ours": Ours,
     "textbook": Textbook,
     "huggingface": HuggingFace,

@@ -34,9 +34,8 @@ def encode_images(config: ModelConfig, images: int) -> Step:
     """The vision transformer."""
     v = config.vision
     tokens, width, mlp = v.tokens, v.width, int(v.width * v.mlp_ratio)
-    patches = (tokens - 1) * 3 * v.patch_size**2 * width
     layer = tokens * (4 * width**2 + 2 * width * mlp) + 2 * tokens**2 * width
-    return Step(2 * images * (patches + v.depth * layer))
+    return Step(2 * images * (_patches(config) + v.depth * layer))
 
 
 def remember_images(config: ModelConfig, images: int) -> Step:
@@ -72,6 +71,51 @@ def match_texts(config: ModelConfig, lengths: Sequence[int]) -> Step:
         for n in lengths
     )
     return Step(2 * ((depth - 1) * inner + last + len(lengths) * 2 * width))
+
+
+def pretrain_step(config: ModelConfig, texts: Sequence[int], negatives: Sequence[int]) -> Step:
+    """A training step: `texts` are tokens of each image's text, `negatives` of the hard ones.
+
+    A backward pass takes twice the forward one, but for the pixels, which need no gradient. The
+    contrast with the queue and what is linear in the number of weights are left out.
+    """
+    images = len(texts)
+    encode, pixels = encode_images(config, images).operations, 2 * images * _patches(config)
+    forward = encode + remember_images(config, images).operations
+    forward += match_texts(config, [*texts, *texts, *negatives]).operations
+    forward += _embed_texts(config, texts) + _predict_texts(config, texts)
+    momentum = encode - _unread_image_states(config, images) + _embed_texts(config, texts)
+    return Step(3 * forward - pixels + momentum)
+
+
+def _patches(config: ModelConfig) -> int:
+    vision = config.vision
+    return (vision.tokens - 1) * 3 * vision.patch_size**2 * vision.width
+
+
+def _unread_image_states(config: ModelConfig, images: int) -> int:
+    """What the last layer spends on patches: queries, outputs, feed-forward."""
+    vision = config.vision
+    width = vision.width
+    each = 2 * width**2 + 2 * width * vision.mlp_width + 2 * vision.tokens * width
+    return 2 * images * (vision.tokens - 1) * each
+
+
+def _embed_texts(config: ModelConfig, lengths: Sequence[int]) -> int:
+    """First states of texts without an image."""
+    width, depth = config.text.width, config.text.depth
+    weights = 4 * width**2 + 2 * width * config.text.mlp_width
+    inner = sum(n * (weights + 2 * width * n) for n in lengths)
+    last = sum(n * 2 * width**2 + weights - 2 * width**2 + 2 * width * n for n in lengths)
+    return 2 * ((depth - 1) * inner + last)
+
+
+def _predict_texts(config: ModelConfig, lengths: Sequence[int]) -> int:
+    """Logits of all tokens but the first of each text."""
+    width, memory = config.text.width, config.vision.tokens
+    layer = sum((n - 1) * (_layer_weights(config) + 2 * width * (n - 1 + memory)) for n in lengths)
+    heads = sum(n - 1 for n in lengths) * _head_weights(config)
+    return 2 * (config.text.depth * layer + heads)
 
 
 def _layer_weights(config: ModelConfig) -> int:

@@ -1,10 +1,13 @@
 """The floors count what torch counts for the same work, and nothing that padding adds."""
 
+from dataclasses import replace
+
 import torch
 from benchmarks.work import (
     Step,
     encode_images,
     match_texts,
+    pretrain_step,
     remember_images,
     seconds_at_least,
     write_texts,
@@ -12,8 +15,18 @@ from benchmarks.work import (
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from blip.data.loader import Batch
+from blip.data.tokenizer import Tokenizer
+from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
+from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.objectives.matching import Negatives
+from blip.tasks.alignment import Contrast
+from blip.tasks.pretrain import PretrainStep
 from tests.model.tiny import TINY, tiny_model
+from tests.tasks.conftest import WORDS, tokenizer
+
+__all__ = ["tokenizer"]
 
 
 def operations(work) -> int:
@@ -69,6 +82,32 @@ def test_matching() -> None:
     found = operations(lambda: model.match_logits(ids, torch.ones_like(ids).bool(), memory))
     assert match_texts(TINY, [5, 5, 5]).operations == found
     assert match_texts(TINY, [5, 4, 3]).operations < found
+
+
+def test_pretraining(tokenizer: Tokenizer) -> None:
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
+    config = replace(TINY, text=text)
+    length, count = 6, 4
+    model = Blip(config)
+    negatives = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
+    step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: negatives)
+    contrast = Contrast(model, ContrastiveConfig(queue_size=0))
+    batch = Batch(
+        torch.randn(count, 3, 32, 32),
+        tokenizer.encode([" ".join(WORDS[: length - 2])] * count, 30),
+        torch.arange(count),
+        tuple("abcd"),
+    )
+    assert batch.texts.visible.all()
+
+    def work() -> None:
+        step(batch, contrast.context(batch, 1.0)).loss.backward()
+
+    planned = pretrain_step(config, [length] * count, [length] * count).operations
+    # Projections and the contrast itself are not in the plan.
+    projections = 2 * count * config.projection * (TINY.vision.width + TINY.text.width)
+    cosines = 2 * 2 * count**2 * config.projection
+    assert operations(work) == planned + 4 * projections + 3 * cosines
 
 
 def test_a_step_takes_the_longer_of_computing_and_reading() -> None:

@@ -1,15 +1,14 @@
-"""The pre-training step: equal to a textbook one, learning everywhere, moving nothing itself."""
+"""The pre-training step: it learns everywhere and moves nothing itself."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
 from blip.data.loader import Batch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
-from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.matching import Negatives
 from blip.tasks.alignment import Contrast, ContrastTask
@@ -22,74 +21,15 @@ from tests.model.tiny import TINY
 NEGATIVES = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
 
 
-def make_model(tokenizer: Tokenizer, sharing: Sharing = "all_but_self_attention") -> Blip:
+def make_model(tokenizer: Tokenizer) -> Blip:
     torch.manual_seed(0)
     text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
-    return Blip(replace(TINY, text=text, sharing=sharing)).eval()
+    return Blip(replace(TINY, text=text)).eval()
 
 
 def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, Contrast]:
     step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: NEGATIVES)
     return step, Contrast(model, ContrastiveConfig(queue_size=8, alpha=0.3))
-
-
-@pytest.mark.parametrize("sharing", ["all_but_self_attention", "nothing"])
-def test_it_equals_a_textbook_step(tokenizer: Tokenizer, batch: Batch, sharing: Sharing) -> None:
-    model = make_model(tokenizer, sharing)
-    step, contrast = make_step(tokenizer, model)
-    contrast.queue.push(*(normalize(torch.randn(5, 8), dim=1) for _ in range(2)), torch.arange(5))
-    output = step(batch, contrast.context(batch, 10.0))
-    contrastive, matching, language = textbook(model, contrast, tokenizer, batch)
-    torch.testing.assert_close(output.contrastive, contrastive)
-    torch.testing.assert_close(output.matching, matching)
-    torch.testing.assert_close(output.language, language)
-    torch.testing.assert_close(output.loss, contrastive + matching + language)
-
-
-def textbook(
-    model: Blip, contrast: Contrast, tokenizer: Tokenizer, batch: Batch
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One pair at a time, nothing computed once for two uses."""
-    ids, visible = batch.texts
-    one = torch.arange(len(ids))
-
-    def row(number: int, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-        length = int(visible[number].sum())
-        mine = ids[number : number + 1, :length].clone()
-        mine[0, 0] = start
-        return mine, visible[number : number + 1, :length]
-
-    image = model.image_features(model.encode_image(batch.images))
-    text = torch.cat([model.text_features(*row(i, tokenizer.cls_id)) for i in one.tolist()])
-    queue = contrast.queue.contents()
-    # Nothing has been trained yet: the momentum encoders equal the model.
-    to_text = image @ torch.cat([text.detach(), queue.texts]).T / model.temperature
-    to_image = text @ torch.cat([image.detach(), queue.images]).T / model.temperature
-    contrastive = torch.tensor(0.0)
-    for scores in (to_text, to_image):
-        target = 0.3 * scores.detach().softmax(1)
-        target[one, one] += 0.7
-        contrastive = contrastive + cross_entropy(scores, target) / 2
-
-    def match(image_number: int, text_number: int) -> torch.Tensor:
-        states = model.encode_image(batch.images[image_number : image_number + 1])
-        memory = model.project_image(states, "bidirectional")
-        return model.match_logits(*row(text_number, tokenizer.enc_id), memory)
-
-    pairs = [(i, i, 1) for i in range(4)]
-    pairs += [(int(NEGATIVES.images[i]), i, 0) for i in range(4)]
-    pairs += [(i, int(NEGATIVES.texts[i]), 0) for i in range(4)]
-    logits = torch.cat([match(i, t) for i, t, _ in pairs])
-    matching = cross_entropy(logits, torch.tensor([label for _, _, label in pairs]))
-    losses = []
-    for number in range(4):
-        mine, seen = row(number, tokenizer.dec_id)
-        states = model.encode_image(batch.images[number : number + 1])
-        predicted = model.language_logits(mine, seen, model.project_image(states, "causal"))
-        losses.append(
-            cross_entropy(predicted[0, :-1], mine[0, 1:], label_smoothing=0.1, reduction="none")
-        )
-    return contrastive, matching, torch.cat(losses).mean()
 
 
 def test_every_parameter_learns_and_the_followers_do_not(
@@ -169,7 +109,7 @@ def test_texts_of_one_image_are_no_negatives_in_retrieval(
     model = make_model(tokenizer)
     seen: list[torch.Tensor] = []
 
-    def draw(_: torch.Tensor, __: torch.Tensor, matches: torch.Tensor, ___: torch.Tensor):
+    def draw(image_to_text: torch.Tensor, _: torch.Tensor, matches: torch.Tensor) -> Negatives:
         seen.append(matches)
         return NEGATIVES
 

@@ -1,0 +1,48 @@
+"""Takes a step plainly and compiled; fails unless loss and gradients are the same."""
+
+import sys
+from collections.abc import Callable
+
+import torch
+
+from blip.data.loader import Batch
+from blip.data.tokenizer import Tokenizer
+from blip.train.compiling import compile_layers
+from blip.train.memory import checkpoint_layers
+from tests.tasks.conftest import WORDS
+from tests.train.test_memory import make_step, run, same
+
+
+def main(*options: str) -> None:
+    compiled: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., object]:
+        compiled.append(graph)
+        return graph.forward
+
+    # What is traced is the question; what inductor makes of it takes minutes on a CPU.
+    compiler = torch.compile
+    torch.compile = lambda *a, **k: compiler(*a, backend=backend, **k)
+    tokenizer = Tokenizer.train([" ".join(WORDS)] * 3, vocabulary_size=200)
+    texts = tokenizer.encode(["a red circle", "one big green star", "blue", "stripes"], 30)
+    batch = Batch(torch.randn(4, 3, 32, 32), texts, torch.arange(4), tuple("abcd"))
+    loss, gradients, _ = run(*make_step(tokenizer), batch)
+    step, contrast = make_step(tokenizer)
+    names = list(step.state_dict())
+    if "checkpointed" in options:
+        checkpoint_layers(step)
+    compile_layers(step)
+    again, found, _ = run(step, contrast, batch)
+    assert compiled
+    assert list(step.state_dict()) == names
+    torch.testing.assert_close(again, loss)
+    same(found, gradients)
+    # Other lengths: what was compiled for some serves all.
+    count = len(compiled)
+    longer = tokenizer.encode([" ".join(WORDS[:n]) for n in (3, 9, 2, 7)], 30)
+    run(step, contrast, batch._replace(texts=longer))
+    assert len(compiled) == count, f"{len(compiled) - count} more for texts of other lengths"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

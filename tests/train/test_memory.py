@@ -1,0 +1,78 @@
+"""Computed again, or compiled: the same loss, every gradient, dropout included."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from blip.data.loader import Batch
+from blip.data.tokenizer import Tokenizer
+from blip.model.blip import Blip
+from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.objectives.matching import Negatives
+from blip.tasks.alignment import Contrast
+from blip.tasks.pretrain import PretrainStep
+from blip.train.memory import checkpoint_layers
+from tests.model.tiny import TINY
+from tests.tasks.conftest import batch, tokenizer
+
+__all__ = ["batch", "tokenizer"]
+
+ROOT = Path(__file__).parents[2]
+NEGATIVES = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
+
+
+def make_step(tokenizer: Tokenizer) -> tuple[PretrainStep, Contrast]:
+    torch.manual_seed(0)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size, dropout=0.2)
+    model = Blip(replace(TINY, text=text, vision=replace(TINY.vision, drop_path=0.5)))
+    step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: NEGATIVES)
+    return step.train(), Contrast(model, ContrastiveConfig(queue_size=8))
+
+
+def run(step: nn.Module, contrast: Contrast, batch: Batch) -> tuple[Tensor, dict[str, Tensor], int]:
+    """Loss, gradients, and elements kept for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    context = contrast.context(batch, 1.0)
+    torch.manual_seed(1)
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = step(batch, context).loss
+    loss.backward()
+    gradients = {n: p.grad for n, p in step.named_parameters() if p.grad is not None}
+    return loss.detach(), gradients, sum(kept.values())
+
+
+def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_checkpointing_changes_nothing_but_what_is_kept(tokenizer: Tokenizer, batch: Batch) -> None:
+    loss, gradients, kept = run(*make_step(tokenizer), batch)
+    step, contrast = make_step(tokenizer)
+    names = list(step.state_dict())
+    checkpoint_layers(step)
+    again, found, less = run(step, contrast, batch)
+    assert torch.equal(again, loss)
+    same(found, gradients)
+    assert less < kept / 2
+    assert list(step.state_dict()) == names
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_compiling_changes_nothing(checkpointed: bool) -> None:
+    # In a process of its own: the checks of shapes in this one cannot be traced.
+    command = [sys.executable, "-m", "tests.train.compiled", *["checkpointed"] * checkpointed]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
