@@ -12,6 +12,7 @@ from blip.data.sample import Sample
 from blip.data.shards import IMAGE_EXTENSIONS, Parts, make_sample
 
 IMAGE, TEXT, META = range(3)
+PARTS = {**dict.fromkeys(IMAGE_EXTENSIONS, IMAGE), "txt": TEXT, "json": META}
 ABSENT = -1
 
 
@@ -97,7 +98,7 @@ def _entries(
     """Group members into samples, exactly as `read_shard` does."""
     key, extension, spans = "", "jpg", _no_spans()
     for member, of, suffix in _members(name, file, skip, faults, size):
-        part = _part(suffix)
+        part = PARTS.get(suffix)
         if key and (of != key or (part is not None and spans[part][1] != ABSENT)):
             yield _Entry(key, extension, spans)
             extension, spans = "jpg", _no_spans()
@@ -134,12 +135,6 @@ def _members(
 
 def _no_spans() -> list[tuple[int, int]]:
     return [(0, ABSENT)] * 3
-
-
-def _part(suffix: str) -> int | None:
-    if suffix in IMAGE_EXTENSIONS:
-        return IMAGE
-    return {"txt": TEXT, "json": META}.get(suffix)
 
 
 def _unsafe(name: str) -> bool:

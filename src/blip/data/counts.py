@@ -67,25 +67,25 @@ def index_shards(locations: Sequence[str], folder: Path) -> list[Shard]:
     one after the other. img2dataset's `NNNNN_stats.json` beside a shard is believed. Raises
     BlipError where a remote shard cannot be read, UsageError where a local one is not there.
     """
-    with locked(folder / "index.lock"):
-        known = _read(folder / INDEX)
-        with ThreadPoolExecutor(THREADS) as threads:
-            states = _in_turn(threads, _state, locations, "look at shards")
+    with ThreadPoolExecutor(THREADS) as threads:
+        states = _in_turn(threads, _state, locations, "look at shards")
+        with locked(folder / "index.lock"):
+            known = _read(folder / INDEX)
             fresh = [
                 n
                 for n, (location, state) in enumerate(zip(locations, states, strict=True))
                 if location not in known or known[location].facts != state
             ]
             told = _in_turn(threads, _successes, [locations[n] for n in fresh], "read statistics")
-        uncounted = []
-        for n, successes in zip(fresh, told, strict=True):
-            if successes is None:
-                uncounted.append((locations[n], states[n]))
-            else:
-                known[locations[n]] = Shard(locations[n], states[n], successes)
-        _count_all(uncounted, known, folder / INDEX)
-        if fresh:
-            _write(folder / INDEX, known)
+            uncounted = []
+            for n, successes in zip(fresh, told, strict=True):
+                if successes is None:
+                    uncounted.append((locations[n], states[n]))
+                else:
+                    known[locations[n]] = Shard(locations[n], states[n], successes)
+            _count_all(uncounted, known, folder / INDEX)
+            if fresh:
+                _write(folder / INDEX, known)
     return [known[location] for location in locations]
 
 

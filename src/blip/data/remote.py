@@ -19,6 +19,8 @@ ATTEMPTS = 6
 FIRST_PAUSE = 0.5
 """Seconds before the second attempt; each further pause is twice as long, up to the longest."""
 LONGEST_PAUSE = 30.0
+LONGEST_SILENCE = 60.0
+"""Seconds after which a connection over which nothing comes has failed."""
 COMMAND = "pipe:"
 
 T = TypeVar("T")
@@ -158,7 +160,7 @@ def _open_store(location: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
 
-        files, path = url_to_fs(location)
+        files, path = url_to_fs(location, **_options(location))
     except ImportError as error:
         raise BlipError(f"{location} needs: pip install 'blip[remote]' ({error})") from error
     except ValueError as error:
@@ -166,3 +168,13 @@ def _open_store(location: str) -> tuple[Any, str]:
             f"cannot read {location}: {first_line(error)}; allowed: s3://, gs://, https://, pipe:"
         ) from error
     return files, str(path)
+
+
+def _options(location: str) -> dict[str, Any]:
+    """A large shard may take its time, but not stand still; aiohttp's own limit is on the whole."""
+    if not location.startswith(("http://", "https://")):
+        return {}
+    from aiohttp import ClientTimeout
+
+    limit = ClientTimeout(total=None, sock_connect=LONGEST_SILENCE, sock_read=LONGEST_SILENCE)
+    return {"client_kwargs": {"timeout": limit}}
