@@ -111,7 +111,7 @@ class Textbook:
         images, negatives = self.given.batch.images, self.given.negatives
         with self.given.autocast():
             found = self.step.losses(
-                images, *self.given.padded(), lambda *_: tuple(negatives), ALPHA
+                images, *self.given.padded(), lambda *_: (negatives.images, negatives.texts), ALPHA
             )
         return torch.stack(list(found))
 

@@ -179,9 +179,9 @@ class Memory:
             weight.mul_(momentum).add_(leading[name], alpha=1.0 - momentum)
 
     def push(self, images: Tensor, texts: Tensor) -> None:
-        """Put the newest features first and forget the oldest."""
-        self.images = torch.cat([images, self.images])[: self.size]
-        self.texts = torch.cat([texts, self.texts])[: self.size]
+        """Remember the newest features and forget the oldest."""
+        self.images = torch.cat([self.images, images])[-self.size :]
+        self.texts = torch.cat([self.texts, texts])[-self.size :]
 
 
 class TextbookStep:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from blip.cli.main import GROUPS, make_parser
+from blip.cli.main import GROUPS, actions_of, make_parser
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 HEAD = """\
@@ -31,6 +31,11 @@ def page() -> str:
             lines += [f"### blip {verb}\n", f"{_sentence(line)}\n"]
             lines += _options(parser, f"blip {verb}")
             lines += ["```text", parser.epilog or "", "```\n"]
+            for action, told in actions_of(verb).items():
+                parser = make_parser(f"{verb} {action}")
+                lines += [f"#### blip {verb} {action}\n", f"{_sentence(told)}\n"]
+                lines += _options(parser, f"blip {verb} {action}")
+                lines += ["```text", parser.epilog or "", "```\n"]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from blip.capfilt.models import Models, Score
+from blip.capfilt.models import Models, OutOfMemoryError, Score
 from blip.data.shards import ShardWriter
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -50,8 +50,11 @@ class FakeFilter:
     """0.9 where the colour is named, 0.1 otherwise."""
 
     image_size: int = 16
+    room: int | None = None
 
     def score(self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]) -> list[list[Score]]:
+        if self.room is not None and len(images) > self.room:
+            raise OutOfMemoryError("CUDA out of memory")
         assert all(image.shape == (3, 16, 16) for image in images)
         assert all(texts), "a picture without texts was sent to the filter"
         return [
@@ -70,19 +73,25 @@ class FakeModels:
     """Folder of a file that says whether the process has been killed before."""
     times: int = 1
     workers: int = 1
+    auto: int = 4
+    room: int | None = None
+    """Images that go through at a time; none is any number."""
 
     def fingerprints(self) -> tuple[str, str]:
         return self.captioner, self.filter
 
-    def default_workers(self) -> int:
+    def default_workers(self, batch_size: int) -> int:
         return self.workers
+
+    def batch_size(self) -> int:
+        return self.auto
 
     def load(self, place: int) -> Models:
         assert torch.get_num_threads() == 1
         captioner = FakeCaptioner()
         if self.deadly is not None:
             return Models(DeadlyCaptioner(captioner, Path(self.deadly), self.times), FakeFilter())
-        return Models(captioner, FakeFilter())
+        return Models(captioner, FakeFilter(room=self.room))
 
 
 @dataclass(frozen=True)
@@ -113,8 +122,11 @@ class BrokenModels:
     def fingerprints(self) -> tuple[str, str]:
         return "a", "b"
 
-    def default_workers(self) -> int:
+    def default_workers(self, batch_size: int) -> int:
         return 2
+
+    def batch_size(self) -> int:
+        return 4
 
     def load(self, place: int) -> Models:
         raise RuntimeError("no such weights")
@@ -139,7 +151,7 @@ def web_data(folder: Path, shards: int = 3, samples: int = 7) -> Path:
 
 def output_bytes(out: Path) -> dict[str, bytes]:
     """All files that a job leaves, without timings and the configuration."""
-    left_out = {"timing.json", "config.json", ".lock"}
+    left_out = {"timing.json", "status.json", "config.json", ".lock"}
     return {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in sorted(out.rglob("*"))

@@ -14,7 +14,7 @@ from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.engine.protocol import Failed
 from blip.capfilt.ledger import read_rows
 from blip.capfilt.pipeline import run
-from blip.capfilt.shard import ShardTask
+from blip.capfilt.source import ShardTask
 from blip.data.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 
@@ -69,6 +69,89 @@ def test_one_and_two_workers_give_the_same_bytes(web):
     assert files == output_bytes(web / "two")
     assert len([name for name in files if name.endswith(".tar")]) == 3
     assert not any("part" in name for name in files)
+
+
+def test_four_workers_give_the_same_bytes(tmp_path):
+    web_data(tmp_path / "web", shards=6, samples=5)
+    run(config(tmp_path, "one"), models=FakeModels())
+    run(config(tmp_path, "four", workers=4), models=FakeModels())
+    assert output_bytes(tmp_path / "one") == output_bytes(tmp_path / "four")
+
+
+def test_where_memory_runs_out_shards_are_done_with_fewer_images_at_a_time(web, capsys):
+    run(config(web, "whole", batch_size=16), models=FakeModels())
+    models = FakeModels(auto=16, room=5)
+    summary = run(config(web, batch_size="auto"), models=models)
+    told = capsys.readouterr().err
+    assert "shard 00000: out of memory; 8 images at a time" in told
+    assert told.count("out of memory") == 2, "a worker remembers what fits"
+    files, whole = output_bytes(web / "out"), output_bytes(web / "whole")
+    for name in files:
+        if name.startswith("done/"):
+            marker = json.loads(files[name])
+            assert (marker["settings"]["batch_size"], marker["batch_size"]) == (16, 4)
+        else:
+            assert files[name] == whole[name], name
+    assert summary.counts.images == 21
+    status = json.loads((web / "out/status.json").read_text())
+    assert status["images_done"] == 21, "what was done again is counted once"
+
+
+def test_an_image_that_never_fits_ends_the_job(web):
+    with pytest.raises(BlipError, match=r"00000 .* no memory for a single image: CUDA out"):
+        run(config(web, batch_size=4), models=FakeModels(room=0))
+    assert json.loads((web / "out/status.json").read_text())["state"] == "failed"
+
+
+def test_a_batch_size_of_its_own_choice_is_kept_to_the_end(web):
+    with pytest.raises(BlipError):
+        run(
+            config(web, batch_size="auto"),
+            models=FakeModels(auto=2),
+            engine=Flaky(["00002"], kind="raised"),
+        )
+    run(config(web, batch_size="auto"), models=FakeModels(auto=7))
+    markers = sorted((web / "out/done").iterdir())
+    assert [json.loads(path.read_text())["batch_size"] for path in markers] == [2, 2, 2]
+
+
+def test_the_status_says_how_far_a_job_is(web, monkeypatch):
+    seen = []
+
+    def noting(path, value):
+        seen.append((path.name, value))
+
+    monkeypatch.setattr("blip.capfilt.status.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("blip.capfilt.status.write_json", noting)
+    run(config(web, max_bad="50%"), models=FakeModels())
+    assert {name for name, _ in seen} == {"status.json"}
+    told = [value for _, value in seen]
+    assert [value["state"] for value in told] == ["running"] * (len(told) - 1) + ["done"]
+    done = [value["images_done"] for value in told]
+    assert done == sorted(done)
+    assert set(done) > {3, 6, 7, 21}
+    assert [told[0][name] for name in ("shards", "shards_done", "images", "workers")] == [
+        3,
+        0,
+        21,
+        1,
+    ]
+    last = told[-1]
+    assert (last["shards_done"], last["images_done"], last["seconds_left"]) == (3, 21, 0)
+    assert last["web_kept"] + last["web_dropped"] == 21
+    assert last["images_per_second"] > 0
+
+
+def test_a_job_that_is_interrupted_is_stopped_in_its_status(web):
+    class Interrupting:
+        def run(self, items, make_worker):
+            yield from InlineEngine().run(items[:1], make_worker)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config(web), models=FakeModels(), engine=Interrupting())
+    status = json.loads((web / "out/status.json").read_text())
+    assert (status["state"], status["shards_done"]) == ("stopped", 1)
 
 
 def test_the_summary_counts_everything(web):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from blip.capfilt.models import Models
-from blip.capfilt.plan import Plan, estimate_samples, make_plan, name_shards
+from blip.capfilt.plan import Plan, estimate_samples, make_plan
 from blip.capfilt.shard import Layout, process_shard
+from blip.capfilt.source import find_shards, name_shards
 from blip.errors import UsageError
 
 from .fakes import FakeCaptioner, FakeFilter, web_data, web_shard
@@ -17,13 +18,14 @@ from .test_shard import SETTINGS
 
 
 def plan(tmp_path: Path, settings=SETTINGS) -> Plan:
-    return make_plan([str(tmp_path / "web")], Layout(tmp_path / "out"), settings)
+    tasks = find_shards([str(tmp_path / "web")], 1000)
+    return make_plan(tasks, Layout(tmp_path / "out"), settings)
 
 
 def finish(tmp_path: Path, plan: Plan) -> None:
     for task in plan.waiting:
         models = Models(FakeCaptioner(), FakeFilter())
-        list(process_shard(task, Layout(tmp_path / "out"), SETTINGS, models))
+        list(process_shard(task, Layout(tmp_path / "out"), SETTINGS, models, 4))
 
 
 @pytest.fixture

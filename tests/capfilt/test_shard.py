@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 
 from blip.capfilt.config import NUCLEUS
-from blip.capfilt.ledger import SCHEMA, count_rows, encode_ledger, read_ledger, read_rows
+from blip.capfilt.ledger import (
+    SCHEMA,
+    LedgerWriter,
+    count_rows,
+    encode_ledger,
+    read_ledger,
+    read_rows,
+)
 from blip.capfilt.models import Models
 from blip.capfilt.record import BatchDone, ShardOutcome, TextRecord
-from blip.capfilt.shard import Layout, Settings, ShardTask, process_shard
+from blip.capfilt.shard import Layout, Settings, process_shard
+from blip.capfilt.source import ShardTask
 from blip.data.shards import read_shard
 from blip.errors import BlipError
 
@@ -26,7 +34,7 @@ def process(path: Path, out: Path, **changed) -> tuple[ShardOutcome, list[TextRe
         **{**{name: getattr(SETTINGS, name) for name in Settings.__slots__}, **changed}
     )
     task, layout = ShardTask(name="s", path=str(path)), Layout(out)
-    steps = process_shard(task, layout, settings, Models(FakeCaptioner(), FakeFilter()))
+    steps = process_shard(task, layout, settings, Models(FakeCaptioner(), FakeFilter()), 4)
     while True:
         try:
             assert isinstance(next(steps), BatchDone)
@@ -116,7 +124,7 @@ def test_bad_data_is_named_and_the_rest_goes_through(tmp_path):
     assert any(reason == "torn_tar" for _, reason in bad)
     synthetic = {r.key for r in ledger if r.source == "synthetic"}
     assert synthetic == {"whole", "mute", "latin", "long", "bare", "json"}
-    assert max(len(r.text) for r in ledger) == 1000
+    assert max(len(r.text) for r in ledger) == 399_999, "whole, to be cut anew without the input"
     counts = outcome.counts
     assert counts.images == counts.images_kept + counts.images_dropped + counts.images_bad
     assert counts.images_bad == sum(r.source == "bad" for r in ledger)
@@ -174,15 +182,14 @@ def test_a_missing_shard_is_an_error_and_not_bad_data(tmp_path):
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, monkeypatch):
-    def full(path, data):
+    def full(self, records):
         raise OSError(28, "No space left on device")
 
     web_shard(tmp_path / "in.tar", range(3))
-    monkeypatch.setattr("blip.capfilt.shard.write_atomically", full)
+    monkeypatch.setattr(LedgerWriter, "write", full)
     with pytest.raises(BlipError, match=r"No space left on device; make room$"):
         process(tmp_path / "in.tar", tmp_path / "out")
-    left = [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()]
-    assert left == ["s.tar"], "the shard stands, without a marker it is done again"
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
 
 
 def test_the_ledger_keeps_what_it_is_given(tmp_path):

@@ -40,6 +40,10 @@ def record(
         captioner="c",
         filter="f",
         seed=3,
+        width=64,
+        height=48,
+        image_hash=5,
+        language=None,
         error=None,
     )
 
@@ -81,35 +85,35 @@ def test_all_texts_of_all_images_are_scored_in_one_call():
 
     images = [square(0, 16), square(1, 16), square(2, 16)]
     texts = [["Red!", "a BLUE one"], ["", "  ...  "], ["blue", "", "red"]]
-    verdicts = judge(Counting(), images, texts, threshold=0.5)
+    verdicts = judge(Counting(), images, texts)
     assert calls == [[["red", "a blue one"], ["blue", "red"]]]
     assert [[v.reason for v in row] for row in verdicts] == [
-        ["match", "below_threshold"],
+        ["match", "match"],
         ["empty_text", "empty_text"],
-        ["match", "empty_text", "below_threshold"],
+        ["match", "empty_text", "match"],
     ]
     assert verdicts[0][0].itm_score == 0.9
     assert verdicts[1][0].itm_score is None
 
 
 @pytest.mark.parametrize(
-    ("itm", "kept", "reason"),
+    ("itm", "reason", "kept_score"),
     [
-        (0.5, True, "match"),
-        (0.4999999, True, "match"),
-        (0.499999, False, "below_threshold"),
-        (float("nan"), False, "score_not_finite"),
+        (0.5, "match", 0.5),
+        (0.4999999, "match", 0.5),
+        (0.499999, "match", 0.499999),
+        (float("nan"), "score_not_finite", None),
     ],
 )
-def test_the_verdict_is_made_from_the_score_that_the_ledger_keeps(itm, kept, reason):
+def test_scores_are_rounded_before_anything_is_decided(itm, reason, kept_score):
     class Fixed:
         image_size = 16
 
         def score(self, images, texts):
             return [[Score(itm, 0.0)]]
 
-    [[verdict]] = judge(Fixed(), [square(0, 16)], [["red"]], threshold=0.5)
-    assert (verdict.kept, verdict.reason) == (kept, reason)
+    [[verdict]] = judge(Fixed(), [square(0, 16)], [["red"]])
+    assert (verdict.reason, verdict.itm_score) == (reason, kept_score)
 
 
 def test_one_sample_a_kept_text(tmp_path: Path):
@@ -117,13 +121,13 @@ def test_one_sample_a_kept_text(tmp_path: Path):
         "a", b"picture", ("web one", "web two"), {"url": "u", "captions": ["x", "y"]}, None, "webp"
     )
     records = [
-        record(),
-        record(number=1),
-        record("synthetic", kept=False, reason="below_threshold"),
-        record("synthetic", 1),
+        record(text="web one"),
+        record(number=1, text="web two"),
+        record("synthetic", kept=False, reason="below_threshold", text="no"),
+        record("synthetic", 1, text="a"),
     ]
     with ShardWriter(tmp_path / "o.tar") as writer:
-        write_kept(writer, sample, records, ["web one", "web two", "no", "a \ud800 caption"[:1]])
+        write_kept(writer, sample, records)
     read = list(read_shard(tmp_path / "o.tar"))
     assert [s.key for s in read] == ["a-web", "a-web-1", "a-synthetic-1"]
     assert [s.texts for s in read] == [("web one",), ("web two",), ("a",)]
@@ -145,7 +149,7 @@ def test_one_sample_a_kept_text(tmp_path: Path):
 def test_meta_that_utf8_cannot_hold_is_written(tmp_path: Path):
     sample = Sample("a", b"p", ("t",), {"odd": "\ud800"})
     with ShardWriter(tmp_path / "o.tar") as writer:
-        write_kept(writer, sample, [record()], ["t"])
+        write_kept(writer, sample, [record()])
     with tarfile.open(tmp_path / "o.tar") as tar:
         file = tar.extractfile("a-web.json")
         assert file is not None

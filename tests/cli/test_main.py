@@ -62,6 +62,30 @@ def test_help_verb_is_verb_help(capsys):
     assert "usage: blip match" in capsys.readouterr().out
 
 
+def test_an_action_below_a_verb_has_a_module_and_a_help_of_its_own(monkeypatch, capsys):
+    asked: list[str] = []
+
+    def module(command: str) -> SimpleNamespace:
+        return SimpleNamespace(
+            EXAMPLES=f"examples:\n  blip {command} x",
+            ACTIONS={"again": "do it again"} if command == "capfilt" else {},
+            add_arguments=lambda parser: parser.add_argument("data"),
+            run=lambda args: asked.append(f"{command} {args.data}") or 0,
+        )
+
+    monkeypatch.setattr(command, "_module", module)
+    assert main(["capfilt", "again", "ledger"]) == 0
+    assert main(["capfilt", "agains"]) == 0
+    assert asked == ["capfilt again ledger", "capfilt agains"]
+    for arguments in (["help", "capfilt", "again"], ["capfilt", "again", "--help"]):
+        assert main(arguments) == 0
+        told = capsys.readouterr().out
+        assert "usage: blip capfilt again" in told
+        assert "do it again" in told
+    assert main(["capfilt", "--help"]) == 0
+    assert "\nafterwards:\n  blip capfilt again  do it again\n" in capsys.readouterr().out
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert re.fullmatch(r"blip \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)

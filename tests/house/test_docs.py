@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from blip.cli.main import VERBS, main, make_parser, parse
+from blip.cli.main import VERBS, actions_of, main, make_parser, parse
 from blip.config.override import override
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
@@ -87,7 +87,9 @@ def test_commands_within_text_are_accepted(page):
             check_command(shlex.split(line)[1:])
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "verb", [*VERBS, *(f"{verb} {action}" for verb in VERBS for action in actions_of(verb))]
+)
 def test_examples_of_the_verbs_are_accepted(verb):
     examples = commands(make_parser(verb).epilog or "")
     examples += commands(

@@ -1,29 +1,46 @@
-"""Captioner and filter from their checkpoint folders."""
+"""Captioner and filter from their checkpoints, each on its device."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Literal, Protocol, final
 
 import torch
 from torch import Tensor
 
+from blip.capfilt.memory import (
+    available_memory,
+    bytes_of_image,
+    bytes_of_weights,
+    telling_of_memory,
+)
 from blip.capfilt.models import Models, Score
 from blip.errors import UsageError
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
-from blip.inference.checkpoint import fingerprint
+from blip.inference.checkpoint import fingerprint, open_contents
 from blip.inference.matcher import Matcher
+from blip.inference.search import rows_of_each
+from blip.model.config import ModelConfig
+
+MOST_AT_A_TIME = {"cpu": 8, "cuda": 128}
+"""Images that are worth putting together: on a CPU, four of the base size are as fast as eight."""
+SHARE = 0.7
+"""Of the memory that is free, the part that is planned with."""
 
 
 class ModelSource(Protocol):
-    """Knows the models of a job before they are loaded; travels to worker processes."""
+    """Knows the models of a job before they are loaded; travels to workers."""
 
     def fingerprints(self) -> tuple[str, str]:
         """Of captioner and filter; raises UsageError where there is none."""
         ...
 
-    def default_workers(self) -> int:
+    def batch_size(self) -> int:
+        """How many images are worth putting together, and fit."""
+        ...
+
+    def default_workers(self, batch_size: int) -> int:
         """How many workers this machine has room for."""
         ...
 
@@ -35,39 +52,77 @@ class ModelSource(Protocol):
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointModels:
-    """The models of two checkpoint or run folders."""
+    """The models that two checkpoints hold, in whatever layout."""
 
     captioner: str
     filter: str
     search: SearchConfig
-    device: str
+    captions: int
+    captioner_device: str
     """auto, cpu, cuda or cuda:N; auto and cuda spread workers over the GPUs that there are."""
+    filter_device: str
 
     def fingerprints(self) -> tuple[str, str]:
         """Of the weights, as the ledger names them."""
-        _check_device(self.device)
         return fingerprint(self.captioner), fingerprint(self.filter)
 
-    def default_workers(self) -> int:
-        """One a GPU that is used, otherwise one a CPU that we may use."""
-        if self._device(0) == "cpu":
-            return _cpus()
-        return 1 if ":" in self.device else torch.cuda.device_count()
+    def batch_size(self) -> int:
+        """A power of two: what is worth it on the device, halved until it fits into one worker.
+
+        A GPU that is not on this machine is taken to have the memory: a worker halves it itself.
+        """
+        kinds = [_kind(name) for name in self._names]
+        size = min(MOST_AT_A_TIME[kind] for kind in kinds)
+        free = min((found for name in self._names if (found := _free(name))), default=None)
+        if free is None:
+            return size
+        captioner, matcher = self._sizes()
+        if kinds[0] == kinds[1]:
+            free -= bytes_of_weights(captioner) + bytes_of_weights(matcher)
+        each = self._bytes_of_image(captioner, matcher)
+        while size > 1 and size * each > SHARE * free:
+            size //= 2
+        return size
+
+    def default_workers(self, batch_size: int) -> int:
+        """One a GPU that is used, otherwise one a CPU, as far as memory reaches.
+
+        Raises UsageError where a GPU that is named is not there.
+        """
+        if any(_device(name, 0) != "cpu" for name in self._names):
+            spread = any(name in ("auto", "cuda") for name in self._names)
+            return torch.cuda.device_count() if spread else 1
+        captioner, matcher = self._sizes()
+        weights = bytes_of_weights(captioner) + bytes_of_weights(matcher)
+        each = weights + batch_size * self._bytes_of_image(captioner, matcher)
+        free = available_memory()
+        return _cpus() if free is None else max(1, min(_cpus(), int(SHARE * free / each)))
 
     def load(self, place: int) -> Models:
-        """Load both models onto the device of a worker."""
-        device = self._device(place)
-        return Models(
-            captioner=_CheckpointCaptioner(Captioner.load(self.captioner, device), self.search),
-            filter=_CheckpointFilter(Matcher.load(self.filter, device)),
-        )
+        """Load both models onto the devices of a worker.
 
-    def _device(self, place: int) -> str:
-        if self.device == "auto" and not torch.cuda.is_available():
-            return "cpu"
-        if self.device in ("auto", "cuda"):
-            return f"cuda:{place % torch.cuda.device_count()}"
-        return self.device
+        Raises UsageError where a device is missing, or a model cannot do its part.
+        """
+        of_captioner, of_filter = (_device(name, place) for name in self._names)
+        captioner = Captioner.load(self.captioner, of_captioner)
+        matcher = Matcher.load(self.filter, of_filter)
+        if "causal" not in captioner.model.config.modes:
+            raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
+        if "bidirectional" not in matcher.model.config.modes:
+            raise UsageError(f"{self.filter} writes texts and judges none; it may be the captioner")
+        return Models(_CheckpointCaptioner(captioner, self.search), _CheckpointFilter(matcher))
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self.captioner_device, self.filter_device
+
+    def _sizes(self) -> tuple[ModelConfig, ModelConfig]:
+        return open_contents(self.captioner)[0].config, open_contents(self.filter)[0].config
+
+    def _bytes_of_image(self, captioner: ModelConfig, matcher: ModelConfig) -> int:
+        written = rows_of_each(self.search, max(self.captions, 1))
+        # One after the other: what the captioner held is free again for the filter.
+        return max(bytes_of_image(captioner, written), bytes_of_image(matcher, self.captions + 1))
 
 
 @final
@@ -81,10 +136,11 @@ class _CheckpointCaptioner:
         return self.captioner.model.config.vision.image_size
 
     def caption(self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]) -> list[list[str]]:
-        count = len(seeds[0])
-        return self.captioner.captions(
-            images, count, self.search, seeds=seeds, batch_size=len(images)
-        )
+        count, together = len(seeds[0]), len(images)
+        with telling_of_memory():
+            return self.captioner.captions(
+                images, count, self.search, seeds=seeds, batch_size=together
+            )
 
 
 @final
@@ -97,19 +153,35 @@ class _CheckpointFilter:
         return self.matcher.model.config.vision.image_size
 
     def score(self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]) -> list[list[Score]]:
-        found = self.matcher.scores(images, texts, batch_size=len(images))
+        with telling_of_memory():
+            found = self.matcher.scores(images, texts, batch_size=len(images))
         return [[Score(one.probability, one.cosine) for one in row] for row in found]
 
 
-def _check_device(device: str) -> None:
-    if device in ("auto", "cpu"):
-        return
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or not (number.isdigit() or device == "cuda"):
-        raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {device}")
+def _kind(name: str) -> Literal["cpu", "cuda"]:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cpu" if name == "cpu" else "cuda"
+
+
+def _device(name: str, place: int) -> str:
+    """The device of the worker at a place; raises UsageError where it is not there."""
+    if _kind(name) == "cpu":
+        return "cpu"
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(number or 0) >= found:
-        raise UsageError(f"device {device} is not there; this machine has {found} CUDA devices")
+    number = int(name.partition(":")[2] or 0)
+    if number >= found:
+        raise UsageError(f"device {name} is not there; this machine has {found} CUDA devices")
+    return name if ":" in name else f"cuda:{place % found}"
+
+
+def _free(name: str) -> int | None:
+    """Bytes that are free on a device, as far as this machine knows it."""
+    if _kind(name) == "cpu":
+        return available_memory()
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.mem_get_info(_device(name, 0))[0]
 
 
 def _cpus() -> int:

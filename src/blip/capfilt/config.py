@@ -1,7 +1,10 @@
 """What a CapFilt job is asked to do; loads no torch."""
 
+import re
 from dataclasses import dataclass
+from typing import Literal
 
+from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.generation.config import SearchConfig
 
 NUCLEUS = SearchConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
@@ -13,25 +16,44 @@ class CapFiltConfig:
     """Caption the images of some shards, then keep the texts that match their image."""
 
     captioner: str
-    """Checkpoint or run folder of the captioner."""
+    """Checkpoint of the captioner in any layout: a folder, a file, hf:ORG/NAME, original:NAME."""
     filter: str
-    """Checkpoint or run folder of the filter, an ITM model; it may be the captioner's."""
+    """Likewise of the filter, an ITM model; it may be the captioner's."""
     data: tuple[str, ...]
-    """Shards to clean: .tar files, folders, globs or brace ranges."""
+    """What to clean: .tar shards, .parquet, .csv, .tsv and .json tables, folders of either or of
+    pictures, globs and brace ranges of files."""
     out: str
     """Folder for shards, ledger and report; a job that was stopped goes on from it."""
     threshold: float = 0.5
     """Least probability of a match with which a text is kept."""
+    rules: FilterRules = FilterRules()
+    """What else a text has to obey."""
     seed: int = 0
     captions: int = 1
     """Synthetic texts written for each image; 0 only filters."""
     search: SearchConfig = NUCLEUS
-    batch_size: int = 32
-    """Images that are captioned and filtered together; smaller needs less memory."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Images that are captioned and filtered together; auto is what is worth it on the device and
+    fits. A job keeps the size with which it began; where memory runs out, a shard is done with
+    half."""
+    rows: int = 1000
+    """Rows of a table, or pictures of a folder, that make a shard."""
+    write: Literal["shards", "texts"] = "shards"
+    """Shards of images and kept texts, or tables of the kept texts alone."""
+    engine: Literal["local", "ray"] = "local"
+    """Processes on this machine, or actors on a Ray cluster. The output is the same."""
     workers: int | None = None
-    """Processes; none is one a CPU, or one where a GPU does the work. The output is the same."""
+    """Processes or actors; none is one a CPU, or one where a GPU does the work, as far as memory
+    reaches. The output is the same."""
+    ray_address: str | None = None
+    """Of a cluster that runs, HOST:PORT or auto; none starts one here."""
+    gpus_per_worker: float | None = None
+    """Ray: GPUs that a worker is given, such as 0.5; none is 1 where there are GPUs."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    captioner_device: str | None = None
+    """None is as `device`."""
+    filter_device: str | None = None
     max_bad: str | float | None = None
     """Most bad samples, such as 5% or 0.05, before the job stops; none only counts them."""
 
@@ -41,20 +63,54 @@ class CapFiltConfig:
             raise ValueError("data must name at least one shard, got none")
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.captions < 0:
-            raise ValueError(f"captions must not be negative, got {self.captions}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be positive, got {self.batch_size}")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be positive, got {self.workers}")
+        for name in ("seed", "captions", "gpus_per_worker"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("batch_size", "rows", "workers"):
+            value = getattr(self, name)
+            if value not in (None, "auto") and value < 1:
+                raise ValueError(f"{name} must be positive, got {value}")
         _share(self.max_bad)
+        self._check_place()
+
+    def _check_place(self) -> None:
+        for name in ("device", "captioner_device", "filter_device"):
+            value = getattr(self, name)
+            if value is not None and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+                raise ValueError(f"{name} must be auto, cpu, cuda or cuda:N, got {value}")
+        for name in ("ray_address", "gpus_per_worker"):
+            if self.engine != "ray" and getattr(self, name) is not None:
+                raise ValueError(f"{name} is for engine ray, got engine {self.engine}")
 
     @property
     def bad_share(self) -> float | None:
         """`max_bad` as a share in [0, 1]."""
         return _share(self.max_bad)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecutConfig:
+    """Make another data set of a finished job, without a model."""
+
+    ledger: str
+    """Folder of the job, or its ledger/."""
+    out: str
+    """Folder for shards, ledger and report; what was stopped goes on from it."""
+    threshold: float = 0.5
+    """Least probability of a match with which a text is kept."""
+    rules: FilterRules = FilterRules()
+    """What else a text has to obey."""
+    job_rules: JobRules = JobRules()
+    """What a text has to obey beside all others of the job."""
+    data: tuple[str, ...] = ()
+    """The originals that the job read; none is those that its config.json names."""
+    write: Literal["shards", "texts"] = "shards"
+    """Shards of images and kept texts, or tables of the kept texts alone."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
 
 
 def _share(value: str | float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Texts of an image to verdicts; web and synthetic texts are scored in one call."""
+"""Texts of an image to scores; web and synthetic texts are scored in one call."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from blip.capfilt.models import MatchModel
-from blip.capfilt.record import BELOW_THRESHOLD, EMPTY_TEXT, MATCH, SCORE_NOT_FINITE
+from blip.capfilt.record import EMPTY_TEXT, MATCH, SCORE_NOT_FINITE
 from blip.data.captions import clean_caption
 
 DIGITS = 6
@@ -15,20 +15,16 @@ DIGITS = 6
 
 
 class Verdict(NamedTuple):
-    """What the filter says of a text."""
+    """What the filter says of a text; whether that is enough to keep it, `filters/` decides."""
 
-    kept: bool
     reason: str
+    """`match` where there are scores, otherwise why there are none."""
     itm_score: float | None = None
     itc_cosine: float | None = None
 
 
 def judge(
-    matcher: MatchModel,
-    images: Sequence[Tensor],
-    texts: Sequence[Sequence[str]],
-    *,
-    threshold: float,
+    matcher: MatchModel, images: Sequence[Tensor], texts: Sequence[Sequence[str]]
 ) -> list[list[Verdict]]:
     """A verdict for every text of every image (3, size, size).
 
@@ -41,18 +37,16 @@ def judge(
     if asked:
         found = matcher.score([images[row] for row in asked], [wanted[row] for row in asked])
         for row, of_image in zip(asked, found, strict=True):
-            scores[row] = [_verdict(itm, itc, threshold) for itm, itc in of_image]
+            scores[row] = [_verdict(itm, itc) for itm, itc in of_image]
     verdicts = []
     for of_image, scored in zip(cleaned, scores, strict=True):
         following = iter(scored)
-        empty = Verdict(kept=False, reason=EMPTY_TEXT)
+        empty = Verdict(EMPTY_TEXT)
         verdicts.append([next(following) if text else empty for text in of_image])
     return verdicts
 
 
-def _verdict(itm: float, itc: float, threshold: float) -> Verdict:
+def _verdict(itm: float, itc: float) -> Verdict:
     if not (math.isfinite(itm) and math.isfinite(itc)):
-        return Verdict(kept=False, reason=SCORE_NOT_FINITE)
-    itm, itc = round(itm, DIGITS), round(itc, DIGITS)
-    kept = itm >= threshold
-    return Verdict(kept, MATCH if kept else BELOW_THRESHOLD, itm, itc)
+        return Verdict(SCORE_NOT_FINITE)
+    return Verdict(MATCH, round(itm, DIGITS), round(itc, DIGITS))

@@ -2,14 +2,17 @@
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blip.capfilt.record import TextRecord
+from blip.errors import BlipError, UsageError, first_line
 
 SCHEMA = pa.schema(
     [
@@ -25,29 +28,141 @@ SCHEMA = pa.schema(
         pa.field("captioner", pa.string(), nullable=False),
         pa.field("filter", pa.string(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("image_hash", pa.uint64()),
+        pa.field("language", pa.string()),
         pa.field("error", pa.string()),
     ]
 )
 """Columns and their types; those of `TextRecord`, in its order."""
 
+GROUP_ROWS = 1 << 16
+GROUP_CHARACTERS = 1 << 24
+"""Where a row group is full: whoever reads a ledger has one of them in memory at a time."""
 BATCH_ROWS = 8192
 
 
+class LedgerWriter:
+    """Writes a ledger whose bytes depend on its records alone; memory holds one row group.
+
+    All rows of a sample stand in one row group. The file appears under its name when the block
+    ends without an error, and not before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.part = path.with_name(f".{path.name}.part")
+        self.waiting: list[TextRecord] = []
+        self.characters = 0
+
+    def __enter__(self) -> Self:
+        """Open a temporary file beside the ledger."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.part.open("wb")
+        self.writer = _parquet(self.file)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Rename into place; after an error remove what was written."""
+        try:
+            if kind is None:
+                self._flush()
+                self.writer.close()
+                self.file.close()
+                self.part.replace(self.path)
+        finally:
+            # Closed at once: forgotten, it would speak up when it is collected.
+            with suppress(OSError, pa.ArrowException):
+                self.writer.close()
+            self.file.close()
+            self.part.unlink(missing_ok=True)
+
+    def write(self, records: Sequence[TextRecord]) -> None:
+        """Add the records of a sample."""
+        self.waiting += records
+        self.characters += sum(len(record.text) for record in records)
+        if len(self.waiting) >= GROUP_ROWS or self.characters >= GROUP_CHARACTERS:
+            self._flush()
+
+    def write_group(self, table: pa.Table) -> None:
+        """Add a row group as `read_groups` gave it."""
+        self._flush()
+        if table.num_rows:
+            self.writer.write_table(table, row_group_size=table.num_rows)
+
+    def _flush(self) -> None:
+        if self.waiting:
+            table = records_to_table(self.waiting)
+            self.writer.write_table(table, row_group_size=table.num_rows)
+        self.waiting, self.characters = [], 0
+
+
 def encode_ledger(records: Sequence[TextRecord]) -> bytes:
-    """A Parquet file of some records; equal records give equal bytes."""
+    """A Parquet file of some records, in one row group; equal records give equal bytes."""
+    buffer = io.BytesIO()
+    with _parquet(buffer) as writer:
+        if records:
+            writer.write_table(records_to_table(records), row_group_size=len(records))
+    return buffer.getvalue()
+
+
+def records_to_table(records: Sequence[TextRecord]) -> pa.Table:
+    """The records as columns."""
     columns = {
         field.name: [getattr(record, field.name) for record in records]
         for field in fields(TextRecord)
     }
-    buffer = io.BytesIO()
-    table = pa.Table.from_pydict(columns, schema=SCHEMA)
-    pq.write_table(table, buffer, compression="zstd", compression_level=3, version="2.6")
-    return buffer.getvalue()
+    return pa.Table.from_pydict(columns, schema=SCHEMA)
+
+
+def find_ledgers(folder: Path) -> list[Path]:
+    """The ledger files of a job, in the order of its shards: by its folder, or that of its ledgers.
+
+    Raises UsageError where there are none.
+    """
+    for place in (folder / "ledger", folder):
+        if found := sorted(place.glob("*.parquet")):
+            return found
+    raise UsageError(
+        f"no ledger in {folder}; give the folder that `blip capfilt --out` wrote, or its ledger/"
+    )
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a ledger file, from its footer."""
-    return pq.read_metadata(path).num_rows
+    """Rows of a ledger file, from its footer; raises BlipError where it is torn."""
+    try:
+        return pq.read_metadata(path).num_rows
+    except pa.ArrowInvalid as error:
+        raise _torn(path, error) from error
+
+
+def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The row groups of a ledger, one in memory at a time; no sample lies in two of them.
+
+    Raises BlipError where the file is no ledger, or one without some of the columns.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _torn(path, error) from error
+    with file:
+        wanted = list(columns or SCHEMA.names)
+        missing = [name for name in wanted if name not in file.schema_arrow.names]
+        if missing:
+            raise BlipError(f"{path} is no ledger of this version: it lacks {', '.join(missing)}")
+        of_these = pa.schema([SCHEMA.field(name) for name in wanted])
+        for number in range(file.num_row_groups):
+            try:
+                group = file.read_row_group(number, columns=wanted, use_threads=False)
+                yield group.select(wanted).cast(of_these).combine_chunks()
+            except (pa.ArrowInvalid, OSError) as error:
+                raise BlipError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def read_ledger(path: Path) -> Iterator[TextRecord]:
@@ -61,7 +176,14 @@ def read_rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows of some ledger files as dictionaries, a batch in memory at a time."""
     for path in paths:
-        with pq.ParquetFile(path) as file:
-            names = None if columns is None else list(columns)
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names):
+        for group in read_groups(path, columns):
+            for batch in group.to_batches(max_chunksize=BATCH_ROWS):
                 yield from batch.to_pylist()
+
+
+def _torn(path: Path, error: Exception) -> BlipError:
+    return BlipError(f"{path} is no whole Parquet file: {first_line(error)}")
+
+
+def _parquet(file: Any) -> pq.ParquetWriter:
+    return pq.ParquetWriter(file, SCHEMA, compression="zstd", compression_level=3, version="2.6")

@@ -4,25 +4,23 @@ import json
 from collections.abc import Sequence
 
 from blip.capfilt.record import TextRecord
+from blip.capfilt.texts import SampleWriter
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter
 
 NOT_CARRIED = frozenset({"captions"})
 """Keys of the input's KEY.json that would speak of other texts."""
 
 
-def write_kept(
-    writer: ShardWriter, sample: Sample, records: Sequence[TextRecord], texts: Sequence[str]
-) -> None:
-    """Write one sample for every kept record; `texts` are those of the records, in full.
+def write_kept(writer: SampleWriter, sample: Sample, records: Sequence[TextRecord]) -> None:
+    """Write one sample for every kept record.
 
     KEY.json carries on what the input's held, and says where the text is from.
     """
     if sample.image is None:
         return
     carried = _encodable({n: value for n, value in sample.meta.items() if n not in NOT_CARRIED})
-    web = next((text for text, r in zip(texts, records, strict=True) if r.source == "web"), None)
-    for record, text in zip(records, texts, strict=True):
+    web = next((record.text for record in records if record.source == "web"), None)
+    for record in records:
         if not record.kept:
             continue
         origin = {
@@ -35,7 +33,8 @@ def write_kept(
             "seed": record.seed,
             "original": web,
         }
-        writer.write(record.output_key, sample.image, sample.extension, text, {**carried, **origin})
+        meta = {**carried, **origin}
+        writer.write(record.output_key, sample.image, sample.extension, record.text, meta)
 
 
 def _encodable(meta: dict[str, object]) -> dict[str, object]:

@@ -7,6 +7,10 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 
+class OutOfMemoryError(Exception):
+    """A model has no room for so many images at a time."""
+
+
 class Score(NamedTuple):
     """How well a text fits an image."""
 
@@ -27,7 +31,10 @@ class CaptionModel(Protocol):
     def caption(
         self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]
     ) -> Sequence[Sequence[str]]:
-        """For every image (3, size, size) one text a seed; a text depends on image and seed."""
+        """For every image (3, size, size) one text a seed; a text depends on image and seed.
+
+        Raises OutOfMemoryError where fewer images would go through.
+        """
         ...
 
 
@@ -42,7 +49,10 @@ class MatchModel(Protocol):
     def score(
         self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]
     ) -> Sequence[Sequence[Score]]:
-        """Scores of the texts of each image; an image may have no texts."""
+        """Scores of the texts of each image; an image may have no texts.
+
+        Raises OutOfMemoryError where fewer images would go through.
+        """
         ...
 
 

@@ -1,12 +1,13 @@
 """The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
 
+import errno
 import shutil
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, assert_never
 
 import torch
 
@@ -14,16 +15,18 @@ from blip.capfilt.checkpoints import CheckpointModels, ModelSource
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
 from blip.capfilt.engine.protocol import Engine, Failed
-from blip.capfilt.models import Models
-from blip.capfilt.plan import Plan, check_whole, estimate_samples, make_plan
-from blip.capfilt.record import BatchDone, Counts, ShardOutcome
+from blip.capfilt.plan import Plan, begun_with, check_whole, estimate_samples, make_plan
+from blip.capfilt.record import Counts
 from blip.capfilt.report import write_report
-from blip.capfilt.shard import Layout, Settings, ShardTask, process_shard
+from blip.capfilt.shard import Layout, Settings
+from blip.capfilt.source import ShardTask, find_shards
+from blip.capfilt.status import State, Status
 from blip.capfilt.tally import Tally, judge_bad, tell_failures
+from blip.capfilt.worker import ShardWorkers
 from blip.config import strict
 from blip.errors import BlipError
 from blip.files import write_json
-from blip.log import progress, say
+from blip.log import Progress, progress, say
 from blip.stage import alone
 
 ATTEMPTS = 2
@@ -59,22 +62,17 @@ def run(
     be done as asked, and BlipError where it stopped; after either the same call goes on.
     """
     started = time.monotonic()
-    layout = Layout(Path(config.out))
-    models = models or CheckpointModels(
-        captioner=config.captioner,
-        filter=config.filter,
-        search=config.search,
-        device=config.device,
-    )
-    settings = _settings(config, models)
-    with _disk_told(), alone(layout.out):
-        plan = make_plan(config.data, layout, settings)
-        _clean(layout)
+    layout = Layout(Path(config.out), config.write)
+    models = models or checkpoint_models(config)
+    with disk_told(layout.out), alone(layout.out):
+        settings = choose_settings(config, models, layout)
+        plan = make_plan(find_shards(config.data, config.rows), layout, settings)
+        clean(layout)
         strict.save(config, layout.out / "config.json")
         try:
-            counts = _do_shards(config, plan, layout, settings, models, engine)
+            counts = _do_shards(config, plan, ShardWorkers(layout, settings, models), engine)
         finally:
-            _clean(layout)
+            clean(layout)
         check_whole(plan.tasks, layout, counts)
         total = Counts()
         for task in plan.tasks:
@@ -88,7 +86,7 @@ def run(
             seconds=time.monotonic() - started,
         )
         write_json(layout.out / "summary.json", summary.to_json())
-        write_report(layout, plan.tasks, total, settings)
+        write_report(layout, plan.tasks, total, settings.to_json())
         done_now = total.images - sum(of_shard.images for of_shard in plan.done.values())
         write_json(
             layout.out / "timing.json", {"images": done_now, "seconds": round(summary.seconds, 3)}
@@ -96,38 +94,24 @@ def run(
     return summary
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class ShardWorkers:
-    """Makes workers that do shards; travels to their processes."""
-
-    layout: Layout
-    settings: Settings
-    models: ModelSource
-
-    def __call__(self, place: int) -> "ShardWorker":
-        """A worker with its models loaded."""
-        # Sums in another order are other bytes: the output must not depend on spare cores.
-        torch.set_num_threads(1)
-        return ShardWorker(self.layout, self.settings, self.models.load(place))
+def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
+    """The models that a configuration names."""
+    return CheckpointModels(
+        captioner=config.captioner,
+        filter=config.filter,
+        search=config.search,
+        captions=config.captions,
+        captioner_device=config.captioner_device or config.device,
+        filter_device=config.filter_device or config.device,
+    )
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class ShardWorker:
-    """Does shards with its models."""
-
-    layout: Layout
-    settings: Settings
-    models: Models
-
-    def __call__(self, task: ShardTask) -> Generator[BatchDone, None, ShardOutcome]:
-        """Process one shard."""
-        return process_shard(task, self.layout, self.settings, self.models)
-
-
-def _settings(config: CapFiltConfig, models: ModelSource) -> Settings:
+def choose_settings(config: CapFiltConfig, models: ModelSource, layout: Layout) -> Settings:
+    """All that the output depends on; a batch size of its own choice is that of the beginning."""
     captioner, matcher = models.fingerprints()
+    size = config.batch_size
+    if size == "auto":
+        size = begun_with(layout) or models.batch_size()
     return Settings(
         captioner=captioner,
         filter=matcher,
@@ -135,42 +119,61 @@ def _settings(config: CapFiltConfig, models: ModelSource) -> Settings:
         seed=config.seed,
         captions=config.captions,
         search=config.search,
-        batch_size=config.batch_size,
+        batch_size=size,
+        write=config.write,
+        rules=config.rules,
     )
 
 
 def _do_shards(
-    config: CapFiltConfig,
-    plan: Plan,
-    layout: Layout,
-    settings: Settings,
-    models: ModelSource,
-    engine: Engine | None,
+    config: CapFiltConfig, plan: Plan, make_worker: ShardWorkers, engine: Engine | None
 ) -> dict[str, Counts]:
     """Counts of all shards by name, when all are done."""
-    workers = min(config.workers or models.default_workers(), max(len(plan.waiting), 1))
-    engine = engine or (InlineEngine() if workers == 1 else LocalEngine(workers))
-    before = sum(of_shard.images for of_shard in plan.done.values())
-    say(
-        f"capfilt: {len(plan.tasks)} shards, {len(plan.done)} done already, "
-        f"{workers} worker{'s' if workers > 1 else ''}, to {layout.out}"
-    )
-    counts, failed = dict(plan.done), dict[str, Failed[ShardTask]]()
-    make_worker = ShardWorkers(layout, settings, models)
+    if not plan.waiting:
+        say(f"capfilt: all {len(plan.tasks)} shards are done already, in {config.out}")
+        return dict(plan.done)
+    before = Counts()
+    for of_shard in plan.done.values():
+        before.add(of_shard)
+    total = before.images + estimate_samples(plan.waiting)
     threads = torch.get_num_threads()
-    try:
-        total = before + estimate_samples(plan.waiting)
-        with progress(total, "capfilt", "images", before) as bar:
-            waiting = plan.waiting
-            for _ in range(ATTEMPTS):
-                tally = Tally(config, bar, counts)
-                tally.listen(engine, waiting, make_worker)
-                failed |= {failure.item.name: failure for failure in tally.failed}
-                waiting = [f.item for f in tally.failed if f.kind == "died"]
-                if not waiting:
-                    break
-    finally:
-        torch.set_num_threads(threads)
+    with _engine(config, plan, make_worker) as (chosen, workers):
+        status = Status(
+            Path(config.out) / "status.json",
+            shards=len(plan.tasks),
+            images=total,
+            workers=workers,
+            before=before,
+        )
+        say(
+            f"capfilt: {len(plan.tasks)} shards, {len(plan.done)} done already, "
+            f"{workers} worker{'s' if workers > 1 else ''}, "
+            f"{make_worker.settings.batch_size} images at a time, to {config.out}"
+        )
+        try:
+            with _ending(status), progress(total, "capfilt", "images", before.images) as bar:
+                return _listen(config, plan, make_worker, engine or chosen, bar, status)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _listen(
+    config: CapFiltConfig,
+    plan: Plan,
+    make_worker: ShardWorkers,
+    engine: Engine,
+    bar: Progress,
+    status: Status,
+) -> dict[str, Counts]:
+    counts, failed = dict(plan.done), dict[str, Failed[ShardTask]]()
+    waiting = plan.waiting
+    for _ in range(ATTEMPTS):
+        tally = Tally(config, bar, status, counts)
+        tally.listen(engine, waiting, make_worker)
+        failed |= {failure.item.name: failure for failure in tally.failed}
+        waiting = [f.item for f in tally.failed if f.kind == "died"]
+        if not waiting:
+            break
     failed = {name: failure for name, failure in failed.items() if name not in counts}
     if failed:
         raise BlipError(tell_failures(list(failed.values())))
@@ -178,15 +181,54 @@ def _do_shards(
 
 
 @contextmanager
-def _disk_told() -> Iterator[None]:
+def _engine(
+    config: CapFiltConfig, plan: Plan, make_worker: ShardWorkers
+) -> Iterator[tuple[Engine, int]]:
+    """What places the shards, and its workers."""
+    match config.engine:
+        case "local":
+            default = make_worker.models.default_workers
+            workers = config.workers or default(make_worker.settings.batch_size)
+            workers = min(workers, len(plan.waiting))
+            yield (InlineEngine() if workers == 1 else LocalEngine(workers)), workers
+        case "ray":
+            from blip.capfilt.engine.ray import RayEngine
+
+            gpus = config.gpus_per_worker
+            with RayEngine(config.workers, config.ray_address, gpus) as engine:
+                yield engine, min(engine.workers, len(plan.waiting))
+        case _ as never:
+            assert_never(never)
+
+
+@contextmanager
+def _ending(status: Status) -> Iterator[None]:
+    """How the job ends is written down, as far as it can be."""
+    state: State = "stopped"
+    try:
+        yield
+        state = "done"
+    except Exception:
+        state = "failed"
+        raise
+    finally:
+        # A disk that is full is told by the error that is on its way.
+        with suppress(OSError):
+            status.end(state)
+
+
+@contextmanager
+def disk_told(out: Path) -> Iterator[None]:
     """A folder that cannot be written, or a full disk, is told in one line."""
     try:
         yield
     except OSError as error:
-        raise BlipError(f"{error.filename or 'the output'}: {error.strerror or error}") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BlipError(f"{out}: {error.strerror}; make room") from error
+        raise BlipError(f"{error.filename or out}: {error.strerror or error}") from error
 
 
-def _clean(layout: Layout) -> None:
+def clean(layout: Layout) -> None:
     """Remove what killed runs and dead workers left half-written."""
     shutil.rmtree(layout.part("x").parent, ignore_errors=True)
     for folder in ("ledger", "done", "."):

@@ -1,9 +1,8 @@
 """Which shards are to be done, and which are done already: by content, never by number."""
 
 import json
-import os
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 
 from blip.capfilt.ledger import count_rows
 from blip.capfilt.record import Counts
-from blip.capfilt.shard import Layout, Settings, ShardTask, describe_input, describe_output
-from blip.data.shards import expand
+from blip.capfilt.shard import Layout, Settings, describe_output
+from blip.capfilt.source import ShardTask, is_same_input
 from blip.errors import BlipError, UsageError
 
 SHARDS_COUNTED = 16
@@ -34,15 +33,14 @@ class Plan:
         return [task for task in self.tasks if task.name not in self.done]
 
 
-def make_plan(data: Iterable[str], layout: Layout, settings: Settings) -> Plan:
+def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Plan:
     """Look at input and output.
 
     A shard is done where its marker stands, was written for the same input and settings, and its
     files are there. An input that changed is done again; new ones are done as well. Raises
     UsageError where the output was made with other settings, or from shards no longer named.
     """
-    tasks = name_shards(expand(data))
-    markers = {path.stem: _read_marker(path) for path in layout.markers()}
+    markers = {path.stem: read_marker(path) for path in layout.markers()}
     names = {task.name for task in tasks}
     strange = sorted(markers.keys() - names)
     if strange:
@@ -55,34 +53,32 @@ def make_plan(data: Iterable[str], layout: Layout, settings: Settings) -> Plan:
         marker = markers.get(task.name)
         if marker is None:
             continue
-        _check_settings(layout, marker, settings)
+        check_settings(layout, marker, settings.to_json())
         if _is_current(marker, task, layout):
             done[task.name] = Counts.from_json(marker["counts"])
     return Plan(tasks, done)
 
 
-def name_shards(paths: Sequence[Path]) -> list[ShardTask]:
-    """A name for each shard: its file's, with as many folders before it as tell all apart."""
-    absolute = list(dict.fromkeys(Path(os.path.abspath(path)) for path in paths))
-    longest = max((len(path.parts) for path in absolute), default=0)
-    for depth in range(1, longest + 1):
-        names = ["-".join((*path.parts[-depth:-1], path.stem)) for path in absolute]
-        if len(set(names)) == len(names):
-            return [
-                ShardTask(name=name.replace("/", ""), path=str(path))
-                for name, path in zip(names, absolute, strict=True)
-            ]
-    raise UsageError("two shards of --data have names that cannot be told apart; rename one")
+def begun_with(layout: Layout) -> int | None:
+    """The batch size of the settings with which the job in a folder began; None where none did."""
+    for path in layout.markers():
+        marker = read_marker(path)
+        size = None if marker is None else marker["settings"].get("batch_size")
+        if isinstance(size, int):
+            return size
+    return None
 
 
 def estimate_samples(tasks: Sequence[ShardTask]) -> int:
-    """About how many samples some shards hold, by the headers of a few of them; for a bar."""
-    looked = tasks[:: max(1, -(-len(tasks) // SHARDS_COUNTED))]
+    """About how many samples some shards hold, by the headers of a few tars; for a bar."""
+    rows = sum(task.stop - task.start for task in tasks if task.start is not None)
+    tars = [task for task in tasks if task.start is None]
+    looked = tars[:: max(1, -(-len(tars) // SHARDS_COUNTED))]
     sizes = [_bytes(task) for task in looked]
     samples = sum(_count_keys(task) for task in looked)
-    if len(looked) == len(tasks) or sum(sizes) == 0:
-        return samples
-    return round(samples * sum(_bytes(task) for task in tasks) / sum(sizes))
+    if len(looked) == len(tars) or sum(sizes) == 0:
+        return rows + samples
+    return rows + round(samples * sum(_bytes(task) for task in tars) / sum(sizes))
 
 
 def check_whole(tasks: Sequence[ShardTask], layout: Layout, counts: dict[str, Counts]) -> None:
@@ -114,18 +110,19 @@ def _count_keys(task: ShardTask) -> int:
     return len(keys)
 
 
-def _read_marker(path: Path) -> dict[str, Any] | None:
-    """None where it is none of ours: its shard is then done again."""
+def read_marker(path: Path) -> dict[str, Any] | None:
+    """What a marker says; None where there is none of ours: its shard is then done again."""
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
         Counts.from_json(marker["counts"])
         return marker if marker.keys() >= {"input", "output", "settings"} else None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _check_settings(layout: Layout, marker: dict[str, Any], settings: Settings) -> None:
-    before, now = marker["settings"], json.loads(json.dumps(settings.to_json()))
+def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises UsageError where a marker was written with other settings than those of now."""
+    before, now = marker["settings"], json.loads(json.dumps(now))
     changed = [
         f"{name} {_short(before.get(name))} (now {_short(now.get(name))})"
         for name in sorted(before.keys() | now.keys())
@@ -147,12 +144,6 @@ def _is_current(marker: dict[str, Any], task: ShardTask, layout: Layout) -> bool
     try:
         if describe_output(layout, task.name) != marker["output"]:
             return False
-        status, known = os.stat(task.path), marker["input"]
-        if status.st_size != known["bytes"]:
-            return False
-        # Reading terabytes only to see that nothing changed would make going on slow.
-        if status.st_mtime_ns == known["modified_ns"]:
-            return True
-        return describe_input(Path(task.path))["fingerprint"] == known["fingerprint"]
+        return is_same_input(task, marker["input"])
     except (OSError, KeyError, TypeError):
         return False

@@ -14,11 +14,32 @@ MISSING_TEXT = "missing_text"
 SCORE_NOT_FINITE = "score_not_finite"
 TEXT_FAULTS = frozenset({"text_not_utf8", "text_too_long", "broken_json"})
 """Faults of a sample that leave its image usable."""
-OF_TEXTS = TEXT_FAULTS | {MATCH, BELOW_THRESHOLD, EMPTY_TEXT, MISSING_TEXT, SCORE_NOT_FINITE}
+BELOW_ITC = "below_itc"
+TOO_FEW_WORDS = "too_few_words"
+TOO_MANY_WORDS = "too_many_words"
+OTHER_LANGUAGE = "other_language"
+IMAGE_TOO_SMALL = "image_too_small"
+IMAGE_TOO_LONG = "image_too_long"
+NOT_BEST = "not_best"
+REPEATED_TEXT = "repeated_text"
+DUPLICATE_IMAGE = "duplicate_image"
+DUPLICATE_TEXT = "duplicate_text"
+RULES = (
+    BELOW_THRESHOLD,
+    IMAGE_TOO_SMALL,
+    IMAGE_TOO_LONG,
+    TOO_FEW_WORDS,
+    TOO_MANY_WORDS,
+    OTHER_LANGUAGE,
+    BELOW_ITC,
+    NOT_BEST,
+    REPEATED_TEXT,
+    DUPLICATE_IMAGE,
+    DUPLICATE_TEXT,
+)
+"""Why a text with a score is dropped, in the order in which rules are asked: the first says why."""
+OF_TEXTS = TEXT_FAULTS | {MATCH, EMPTY_TEXT, MISSING_TEXT, SCORE_NOT_FINITE, *RULES}
 """Reasons that speak of a text; all others speak of a bad sample."""
-
-TEXT_LIMIT = 1000
-"""Characters of a text that a record keeps; the output shard has the whole."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +63,13 @@ class TextRecord:
     """Fingerprint of the captioner's weights."""
     filter: str
     seed: int
+    width: int | None
+    """Of the image as it was decoded and turned upright, in pixels; None where it is bad."""
+    height: int | None
+    image_hash: int | None
+    """Alike for images that look alike; None for one that is bad, or of one colour."""
+    language: str | None
+    """Two letters; None where no rule asked for it."""
     error: str | None
     """What was found wrong with the sample, in full."""
 
@@ -95,6 +123,11 @@ class Counts:
         for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.reasons.update(other.reasons)
+
+    def negative(self) -> "Counts":
+        """What takes back, added to others, all that was counted here."""
+        numbers = {name: -getattr(self, name) for name in _NUMBERS}
+        return Counts(**numbers, reasons=Counter({r: -n for r, n in self.reasons.items()}))
 
     @property
     def texts_kept(self) -> int:

@@ -1,118 +1,60 @@
 """Draw report.html of a finished job from its ledger and its input."""
 
 import base64
-import heapq
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from blip.capfilt.ledger import read_ledger
+from blip.capfilt.ledger import read_groups
+from blip.capfilt.pictures import printable
 from blip.capfilt.record import Counts, TextRecord
+from blip.capfilt.report_findings import KINDS, Findings
 from blip.capfilt.report_page import Card, Page, render
-from blip.capfilt.shard import Layout, Settings, ShardTask
+from blip.capfilt.shard import Layout
+from blip.capfilt.source import ShardTask, read_samples
 from blip.data.images import BadImageError, decode_image
-from blip.data.shards import read_shard
+from blip.errors import UsageError
 from blip.files import write_atomically
 
-BINS = 20
-CARDS = 24
-"""Samples shown of each kind."""
 SHARDS_SHOWN = 16
 """Shards from which samples are shown, spread over the job: their pictures must be read again."""
-BAD_SHOWN = 100
 THUMBNAIL = 160
 """Longest side of a picture in the report, in pixels."""
-
-KINDS = (
-    ("Web text replaced", "the web text was dropped, a synthetic one was kept"),
-    ("Image lost", "no text matched"),
-    ("Synthetic text refused", "the web text was kept, no synthetic one was"),
-    ("Both kept", "web and synthetic text match"),
-)
-"""Kinds of samples, the most changed first, and what they mean."""
-
-
-@dataclass(slots=True)
-class _Findings:
-    """What one pass over the ledger collects."""
-
-    bins: dict[str, list[int]] = field(
-        default_factory=lambda: {"web": [0] * BINS, "synthetic": [0] * BINS}
-    )
-    cards: list[list[tuple[float, int, list[TextRecord]]]] = field(
-        default_factory=lambda: [[] for _ in KINDS]
-    )
-    """Of each kind a heap of (change, -order, records)."""
-    bad: list[TextRecord] = field(default_factory=list)
-    order: int = 0
-
-    def add(self, records: list[TextRecord], *, show: bool) -> None:
-        """Take in the texts of one sample."""
-        for record in records:
-            if record.itm_score is not None:
-                self.bins[record.source][min(int(record.itm_score * BINS), BINS - 1)] += 1
-        if show:
-            self.order += 1
-            entry = (_change(records), -self.order, records)
-            heap = self.cards[_kind(records)]
-            (heapq.heappush if len(heap) < CARDS else heapq.heappushpop)(heap, entry)
+PICTURE_BYTES = 14_000_000
+"""Of all pictures together: with them, the page stays below 20 MB, whatever they show."""
 
 
 def write_report(
-    layout: Layout, tasks: Sequence[ShardTask], counts: Counts, settings: Settings
+    layout: Layout, tasks: Sequence[ShardTask], counts: Counts, settings: dict[str, Any]
 ) -> Path:
     """Write `report.html`, which needs no server and no other file; returns its path.
 
-    It is made from the ledger and the input shards alone, and the same for the same job.
+    It is made from the ledger and the input shards alone, and the same for the same job. A row
+    group of a ledger is in memory at a time.
     """
     step = max(1, -(-len(tasks) // SHARDS_SHOWN))
     shown = {task.name for task in tasks[::step]}
-    findings = _Findings()
+    findings = Findings()
     for task in tasks:
-        for records in _samples(layout.ledger(task.name)):
-            if records[0].source == "bad":
-                findings.bad += records[: BAD_SHOWN - len(findings.bad)]
-            else:
-                findings.add(records, show=task.name in shown)
-    chosen = [[entry[2] for entry in sorted(heap, reverse=True)] for heap in findings.cards]
+        for group in read_groups(layout.ledger(task.name)):
+            findings.add(group, show=task.name in shown)
+    chosen = findings.chosen()
     pictures = _thumbnails(tasks, [records[0] for kind in chosen for records in kind])
     page = Page(
         counts=counts,
-        settings=settings.to_json(),
+        settings=settings,
         shards=len(tasks),
-        bins=findings.bins,
-        threshold=settings.threshold,
+        findings=findings,
+        threshold=settings["threshold"],
         sections=[
             (title, meaning, [Card(pictures.get(_place(r[0])), r) for r in kind])
             for (title, meaning), kind in zip(KINDS, chosen, strict=True)
         ],
-        bad=findings.bad,
     )
     path = layout.out / "report.html"
     write_atomically(path, render(page))
     return path
-
-
-def _samples(ledger: Path) -> Iterator[list[TextRecord]]:
-    """Records sample by sample; a bad one stands alone even behind a sample of the same key."""
-    for _, records in groupby(read_ledger(ledger), key=lambda r: (r.key, r.source == "bad")):
-        yield list(records)
-
-
-def _best(records: Sequence[TextRecord], source: str) -> float:
-    return max((r.itm_score or 0.0 for r in records if r.source == source), default=0.0)
-
-
-def _change(records: Sequence[TextRecord]) -> float:
-    return abs(_best(records, "synthetic") - _best(records, "web"))
-
-
-def _kind(records: Sequence[TextRecord]) -> int:
-    web = any(r.kept for r in records if r.source == "web")
-    synthetic = any(r.kept for r in records if r.source == "synthetic")
-    return {(False, True): 0, (False, False): 1, (True, False): 2, (True, True): 3}[web, synthetic]
 
 
 def _place(record: TextRecord) -> tuple[str, str]:
@@ -128,18 +70,33 @@ def _thumbnails(
         wanted.setdefault(record.shard, set()).add(record.key)
     found: dict[tuple[str, str], str] = {}
     for task in tasks:
-        keys = wanted.get(task.name, set())
-        for sample in read_shard(task.path) if keys else ():
-            if sample.key not in keys or sample.image is None:
+        if keys := wanted.get(task.name):
+            _read_thumbnails(task, keys, found)
+    room = PICTURE_BYTES
+    for place in dict.fromkeys(map(_place, records)):
+        room -= len(found.get(place, ""))
+        if room < 0:
+            found.pop(place, None)
+    return found
+
+
+def _read_thumbnails(task: ShardTask, keys: set[str], found: dict[tuple[str, str], str]) -> None:
+    try:
+        samples = read_samples(task)
+        for sample in samples:
+            key = printable(sample.key)
+            if key not in keys or sample.image is None:
                 continue
-            keys.discard(sample.key)
+            keys.discard(key)
             try:
-                found[task.name, sample.key] = _thumbnail(sample.image)
+                found[task.name, key] = _thumbnail(sample.image)
             except BadImageError:
                 continue
             if not keys:
-                break
-    return found
+                return
+    # An original that is gone since costs the page its pictures, and nothing else.
+    except (OSError, UsageError):
+        return
 
 
 def _thumbnail(content: bytes) -> str:

@@ -6,6 +6,8 @@ from html import escape
 from typing import Any
 
 from blip.capfilt.record import OF_TEXTS, Counts, TextRecord
+from blip.capfilt.report_charts import draw_bars
+from blip.capfilt.report_findings import SOURCES, Findings, Histogram, changed_words
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #5c6670; --ground: #fff; --line: #d9dee3;
@@ -22,6 +24,14 @@ th, td { padding: .25rem 1rem .25rem 0; text-align: left; border-bottom: 1px sol
   overflow-wrap: anywhere; vertical-align: top; }
 td.n, th.n { text-align: right; } th { font-weight: 600; }
 .wide { overflow-x: auto; } svg { max-width: 100%; height: auto; } svg text { fill: var(--soft); }
+figure { margin: .5rem 0 1rem; } figcaption { font-size: .9rem; } small { color: var(--soft); }
+.charts { display: grid; gap: 0 2rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); }
+nav { position: sticky; top: 0; padding: .5rem 0; background: var(--ground); z-index: 1;
+  border-bottom: 1px solid var(--line); font-size: .9rem; }
+nav a { color: inherit; margin-right: 1rem; } section { scroll-margin-top: 3rem; }
+summary { cursor: pointer; margin: 1rem 0; color: var(--soft); }
+.key::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .3em;
+  background: currentColor; } .light::before { opacity: .45; }
 .cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); }
 @media (max-width: 26rem) { .cards { grid-template-columns: 1fr; } }
 .card { display: flex; gap: .75rem; border: 1px solid var(--line); border-radius: 6px;
@@ -36,7 +46,11 @@ td.n, th.n { text-align: right; } th { font-weight: 600; }
 """
 TEXT_SHOWN = 240
 """Characters of a text in a card."""
-CHART_WIDTH, CHART_HEIGHT = 560, 180
+TEXTS_SHOWN = 8
+"""Texts of a card."""
+CARDS_OPEN = 12
+"""Cards of a kind that are seen at once; the others are unfolded."""
+WORDS_SHOWN = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +69,10 @@ class Page:
     counts: Counts
     settings: dict[str, Any]
     shards: int
-    bins: dict[str, list[int]]
-    """Of each source, texts by score: equal bins from 0 to 1."""
+    findings: Findings
     threshold: float
     sections: Sequence[tuple[str, str, Sequence[Card]]]
     """Title, meaning, samples."""
-    bad: Sequence[TextRecord]
 
 
 def render(page: Page) -> str:
@@ -71,8 +83,10 @@ def render(page: Page) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>CapFilt report</title><style>{STYLE}</style></head><body>",
         *_totals(page),
-        *_histograms(page),
+        *_navigation(page),
+        *_scores(page),
         *_reasons(page.counts),
+        *_texts(page),
         *_cards(page),
         *_bad(page),
         *_settings(page.settings),
@@ -90,7 +104,7 @@ def _totals(page: Page) -> Iterator[str]:
     )
     yield '<table><tr><th>texts</th><th class="n">kept</th><th class="n">dropped</th>'
     yield '<th class="n">kept share</th></tr>'
-    for source in ("web", "synthetic"):
+    for source in SOURCES:
         kept, dropped = getattr(counts, f"{source}_kept"), getattr(counts, f"{source}_dropped")
         share = f"{kept / (kept + dropped):.1%}" if kept + dropped else "-"
         yield (
@@ -100,106 +114,150 @@ def _totals(page: Page) -> Iterator[str]:
     yield "</table>"
 
 
-def _histograms(page: Page) -> Iterator[str]:
-    yield "<h2>Match probability</h2>"
+def _navigation(page: Page) -> Iterator[str]:
+    links = [("scores", "Scores"), ("reasons", "Reasons"), ("texts", "Texts")]
+    for number, (title, _, cards) in enumerate(page.sections):
+        if cards:
+            links.append((f"kind-{number}", f"{title} ({len(cards)})"))
+    if page.findings.bad:
+        links.append(("bad", "Bad samples"))
+    links.append(("settings", "Settings"))
+    inner = "".join(f'<a href="#{place}">{escape(name)}</a>' for place, name in links)
+    yield f"<nav>{inner}</nav>"
+
+
+def _scores(page: Page) -> Iterator[str]:
+    yield '<section id="scores"><h2>Scores</h2>'
     yield (
-        f"<p>Texts by ITM score; those at {page.threshold:g} (dashed) and above are kept. "
-        "Texts of which nothing is left to score are not drawn.</p>"
+        f"<p>Texts by ITM probability, of which {page.threshold:g} (dashed) is the least allowed, "
+        'and by ITC cosine: <span class="key kept">kept</span>, <span class="key light dropped">'
+        "dropped</span>. Texts of which nothing is left to score are not drawn.</p>"
     )
-    for source, bins in page.bins.items():
-        if sum(bins):
-            yield _histogram(source, bins, page.threshold)
+    quarters = (0, 0.25, 0.5, 0.75, 1)
+    yield from _charts("ITM probability", page.findings.itm, quarters, page.threshold)
+    min_itc = page.settings.get("rules", {}).get("min_itc")
+    yield from _charts("ITC cosine", page.findings.itc, (-1, -0.5, 0, 0.5, 1), min_itc)
+    yield "</section>"
 
 
-def _histogram(source: str, bins: Sequence[int], threshold: float) -> str:
-    top, width = max(bins), CHART_WIDTH / len(bins)
-    base = CHART_HEIGHT - 24
-    bars = []
-    for number, count in enumerate(bins):
-        height = (base - 24) * count / top
-        bars.append(
-            f'<rect x="{number * width + 1:.1f}" y="{base - height:.1f}" width="{width - 2:.1f}" '
-            f'height="{height:.1f}" fill="var(--{source})">'
-            f"<title>{number / len(bins):.2f} to {(number + 1) / len(bins):.2f}: {count:,}</title>"
-            "</rect>"
-        )
-    ticks = [
-        f'<text x="{share * CHART_WIDTH:.0f}" y="{CHART_HEIGHT - 6}" text-anchor="{anchor}" '
-        f'font-size="12">{share:g}</text>'
-        for share, anchor in ((0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"))
-    ]
-    x = threshold * CHART_WIDTH
-    return (
-        f'<svg viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" width="{CHART_WIDTH}" role="img" '
-        f'aria-label="Scores of {source} texts">'
-        f'<text x="0" y="14" font-size="13">{source} texts: {sum(bins):,} (most in a bar '
-        f"{top:,})</text>{''.join(bars)}"
-        f'<line x1="0" x2="{CHART_WIDTH}" y1="{base}" y2="{base}" stroke="var(--line)"/>'
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="20" y2="{base}" stroke="var(--soft)" '
-        f'stroke-dasharray="4 3"/>{"".join(ticks)}'
-        f'<text x="{CHART_WIDTH}" y="{CHART_HEIGHT - 6}" text-anchor="end" font-size="12">1</text>'
-        "</svg>"
-    )
+def _charts(
+    title: str, of_sources: dict[str, Histogram], ticks: Sequence[float], mark: float | None
+) -> Iterator[str]:
+    yield '<div class="charts">'
+    for source, histogram in of_sources.items():
+        if histogram.total:
+            yield draw_bars(f"{title}, {source} texts", histogram, ticks, mark)
+    yield "</div>"
 
 
 def _reasons(counts: Counts) -> Iterator[str]:
-    yield "<h2>Reasons</h2>"
+    yield '<section id="reasons"><h2>Reasons</h2>'
     yield "<p>What became of every text, and what is wrong with bad samples.</p>"
     yield '<table><tr><th>reason</th><th>of</th><th class="n">count</th></tr>'
     for reason, count in sorted(counts.reasons.items(), key=lambda item: (-item[1], item[0])):
         of = "text" if reason in OF_TEXTS else "bad sample"
         yield (f'<tr><td>{escape(reason)}</td><td>{of}</td><td class="n">{count:,}</td></tr>')
-    yield "</table>"
+    yield "</table></section>"
+
+
+def _texts(page: Page) -> Iterator[str]:
+    words = page.findings.words
+    yield '<section id="texts"><h2>Texts</h2><p>Texts by their words.</p>'
+    yield from _charts("Words", page.findings.lengths, (1, 10, 20, 30, 40), None)
+    if not (words.texts_before and words.texts_after):
+        yield "</section>"
+        return
+    yield (
+        f"<p>The vocabulary before, of {words.texts_before:,} web texts, and after, of "
+        f"{words.texts_after:,} texts that were kept (spread over the job).</p>"
+    )
+    yield '<table><tr><th></th><th class="n">before</th><th class="n">after</th></tr>'
+    of_both = (words.before, words.texts_before), (words.after, words.texts_after)
+    for name, values in (
+        ("different words", [f"{len(counter):,}" for counter, _ in of_both]),
+        ("that stand once", [f"{list(c.values()).count(1):,}" for c, _ in of_both]),
+        ("words a text", [f"{counter.total() / texts:.1f}" for counter, texts in of_both]),
+        (
+            "gone, new",
+            [
+                f"{len(words.before.keys() - words.after.keys()):,}",
+                f"{len(words.after.keys() - words.before.keys()):,}",
+            ],
+        ),
+    ):
+        cells = "".join(f'<td class="n">{value}</td>' for value in values)
+        yield f"<tr><td>{name}</td>{cells}</tr>"
+    yield "</table><h3>Words whose share changed the most</h3>"
+    yield '<table><tr><th>word</th><th class="n">before</th><th class="n">after</th></tr>'
+    for word, before, after in changed_words(words, WORDS_SHOWN):
+        yield (
+            f'<tr><td dir="auto">{escape(word[:40])}</td><td class="n">{before:.2%}</td>'
+            f'<td class="n">{after:.2%}</td></tr>'
+        )
+    yield "</table></section>"
 
 
 def _cards(page: Page) -> Iterator[str]:
-    for title, meaning, cards in page.sections:
+    for number, (title, meaning, cards) in enumerate(page.sections):
         if not cards:
             continue
-        yield f"<h2>{escape(title)}</h2><p>{escape(meaning)}; the most changed first.</p>"
+        yield f'<section id="kind-{number}"><h2>{escape(title)}</h2>'
+        yield f"<p>{escape(meaning)}; the most changed first.</p>"
         yield '<div class="cards">'
-        yield from (_card(card) for card in cards)
+        yield from (_card(card) for card in cards[:CARDS_OPEN])
         yield "</div>"
+        if more := cards[CARDS_OPEN:]:
+            yield f'<details><summary>{len(more)} more</summary><div class="cards">'
+            yield from (_card(card) for card in more)
+            yield "</div></details>"
+        yield "</section>"
 
 
 def _card(card: Card) -> str:
     picture = '<span class="none">no picture</span>'
     if card.picture is not None:
         picture = f'<img src="{escape(card.picture)}" alt="" loading="lazy">'
-    items = "".join(_item(record) for record in card.records)
-    key = escape(f"{card.records[0].shard} / {card.records[0].key}")
+    items = "".join(_item(record) for record in card.records[:TEXTS_SHOWN])
+    if more := len(card.records) - TEXTS_SHOWN:
+        items += f"<li><small>and {more} more texts</small></li>" if more > 0 else ""
+    key = escape(f"{card.records[0].shard[:80]} / {card.records[0].key}")
     return f'<div class="card" title="{key}">{picture}<ul>{items}</ul></div>'
 
 
 def _item(record: TextRecord) -> str:
     text = record.text[:TEXT_SHOWN] + ("..." if len(record.text) > TEXT_SHOWN else "")
     verdict = "kept" if record.kept else "dropped"
-    score = "" if record.itm_score is None else f" {record.itm_score:.3f}"
+    scores = "" if record.itm_score is None else f" ITM {record.itm_score:.3f}"
+    if record.itc_cosine is not None:
+        scores += f", ITC {record.itc_cosine:.3f}"
+    why = "" if record.kept else f" ({escape(record.reason)})"
     return (
         f'<li><span dir="auto">{escape(text) or "(no text)"}</span>'
         f'<small><span class="{record.source}">{record.source}</span> '
-        f'<span class="{verdict}">{verdict}</span>{score} ({escape(record.reason)})</small></li>'
+        f'<span class="{verdict}">{verdict}</span>{why}{scores}</small></li>'
     )
 
 
 def _bad(page: Page) -> Iterator[str]:
-    if not page.bad:
+    bad = page.findings.bad
+    if not bad:
         return
-    yield "<h2>Bad samples</h2>"
-    yield f"<p>The first {len(page.bad)} of {page.counts.images_bad:,}; the ledger has all.</p>"
+    yield '<section id="bad"><h2>Bad samples</h2>'
+    yield f"<p>The first {len(bad)} of {page.counts.images_bad:,}; the ledger has all.</p>"
     yield '<div class="wide"><table><tr><th>shard</th><th>key</th><th>error</th></tr>'
-    for record in page.bad:
+    for record in bad:
         cells = (record.shard, record.key, record.error or record.reason)
         yield "<tr>" + "".join(f"<td>{escape(cell[:200])}</td>" for cell in cells) + "</tr>"
-    yield "</table></div>"
+    yield "</table></div></section>"
 
 
 def _settings(settings: dict[str, Any]) -> Iterator[str]:
-    yield "<h2>Settings</h2><p>The output depends on these and the input, on nothing else.</p>"
-    yield "<table>"
+    yield '<section id="settings"><h2>Settings</h2>'
+    yield "<p>The output depends on these and the input, on nothing else.</p><table>"
     for name, value in settings.items():
         shown = value
         if isinstance(value, dict):
-            shown = ", ".join(f"{inner} {entry!r}" for inner, entry in value.items())
+            given = {n: entry for n, entry in value.items() if entry not in (None, [], False)}
+            shown = ", ".join(f"{inner} {entry!r}" for inner, entry in given.items()) or "none"
         yield f"<tr><td>{escape(name)}</td><td>{escape(str(shown))}</td></tr>"
-    yield "</table>"
+    yield "</table></section>"

@@ -3,38 +3,38 @@
 import errno
 import os
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import Any, Literal
 
 from blip.capfilt.caption_stage import write_captions
 from blip.capfilt.filter_stage import Verdict, judge
-from blip.capfilt.ledger import encode_ledger
+from blip.capfilt.filters.config import FilterRules
+from blip.capfilt.filters.decide import decide_records
+from blip.capfilt.ledger import LedgerWriter
 from blip.capfilt.merge import write_kept
 from blip.capfilt.models import Models
+from blip.capfilt.pictures import Opened, Seen, open_batches, printable
 from blip.capfilt.record import (
     MISSING_TEXT,
-    TEXT_FAULTS,
-    TEXT_LIMIT,
     BatchDone,
     Counts,
     ShardOutcome,
     Source,
     TextRecord,
 )
-from blip.data.images import BadImageError, decode_image
+from blip.capfilt.source import ShardTask, describe_input, read_samples
+from blip.capfilt.texts import TextsWriter
+from blip.config import strict
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter, read_shard
-from blip.data.transforms import eval_transform
+from blip.data.shards import ShardWriter
 from blip.errors import BlipError
-from blip.files import fingerprint_file, write_atomically, write_json
+from blip.files import write_json
 from blip.generation.config import SearchConfig
 
-KEY_LIMIT = 200
-"""Bytes of a key: with what is put behind it, it stays a file name (255) on most systems."""
+Write = Literal["shards", "texts"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,10 +49,12 @@ class Settings:
     captions: int
     search: SearchConfig
     batch_size: int
+    write: Write = "shards"
+    rules: FilterRules = FilterRules()
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a marker."""
-        return asdict(self)
+        return strict.to_json(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,12 @@ class Layout:
     """Where a job keeps what."""
 
     out: Path
+    write: Write = "shards"
 
     def shard(self, name: str) -> Path:
-        """The output shard."""
+        """The kept texts of a shard: a tar of images and texts, or a table of texts alone."""
+        if self.write == "texts":
+            return self.out / "texts" / f"{name}.parquet"
         return self.out / "shards" / f"{name}.tar"
 
     def ledger(self, name: str) -> Path:
@@ -79,67 +84,51 @@ class Layout:
 
     def part(self, name: str) -> Path:
         """Of the process alone: an orphan of a killed run cannot write into ours."""
-        return self.out / ".parts" / f"{name}.{os.getpid()}.tar"
+        return self.out / ".parts" / f"{name}.{os.getpid()}{self.shard(name).suffix}"
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardTask:
-    """A shard to be done."""
-
-    name: str
-    """Of the output; the input's, unless two inputs share it."""
-    path: str
+    def ledger_part(self, name: str) -> Path:
+        """The ledger before it is whole, likewise."""
+        return self.part(name).with_suffix(".ledger")
 
 
 def process_shard(
-    task: ShardTask, layout: Layout, settings: Settings, models: Models
+    task: ShardTask, layout: Layout, settings: Settings, models: Models, batch_size: int
 ) -> Generator[BatchDone, None, ShardOutcome]:
     """Caption and filter a shard; tell of every batch; write shard, ledger and, last, marker.
 
-    Raises OSError where the shard cannot be read, and BlipError where the disk is full.
+    `batch_size` is that of the settings, or less where that found no room. Raises OSError where the
+    shard cannot be read, BlipError where the disk is full, and OutOfMemoryError.
     """
-    before = describe_input(Path(task.path))
-    part = layout.part(task.name)
-    counts, records, samples = Counts(), list[TextRecord](), 0
+    before = describe_input(task)
+    counts, samples = Counts(), 0
     layout.marker(task.name).unlink(missing_ok=True)
+    sides = frozenset((models.captioner.image_size, models.filter.image_size))
     try:
-        with ShardWriter(part) as writer:
-            for batch in _batches(read_shard(task.path), settings.batch_size):
+        with open_parts(task, layout) as (writer, ledger):
+            for batch in open_batches(read_samples(task), batch_size, sides):
                 samples += len(batch)
                 news = Counts()
-                for sample, rows, texts in _process_batch(batch, task.name, settings, models):
-                    write_kept(writer, sample, rows, texts)
+                for sample, rows in _process_batch(batch, task.name, settings, models):
+                    write_kept(writer, sample, rows)
                     news.add_sample(rows)
-                    records += rows
+                    ledger.write(rows)
                 counts.add(news)
                 yield BatchDone(counts=news)
-        counts.check(samples)
-        _commit(task.name, layout, part, records)
+            counts.check(samples)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BlipError(f"{layout.out}: {error.strerror}; make room") from error
         raise
-    finally:
-        part.unlink(missing_ok=True)
     marker = {
         "name": task.name,
         "input": before,
         "settings": settings.to_json(),
+        "batch_size": batch_size,
         "output": describe_output(layout, task.name),
         "counts": counts.to_json(),
     }
     write_json(layout.marker(task.name), marker)
     return ShardOutcome(name=task.name, counts=counts)
-
-
-def describe_input(path: Path) -> dict[str, Any]:
-    """Size, time and content of a shard: by what it is known again."""
-    status = path.stat()
-    return {
-        "bytes": status.st_size,
-        "modified_ns": status.st_mtime_ns,
-        "fingerprint": fingerprint_file(path),
-    }
 
 
 def describe_output(layout: Layout, name: str) -> dict[str, int]:
@@ -150,67 +139,69 @@ def describe_output(layout: Layout, name: str) -> dict[str, int]:
     }
 
 
-def _batches(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
-    while batch := list(islice(samples, size)):
-        yield batch
+@contextmanager
+def open_parts(
+    task: ShardTask, layout: Layout
+) -> Iterator[tuple[ShardWriter | TextsWriter, LedgerWriter]]:
+    """Writers of a shard and its ledger.
+
+    Both come to their places, flushed to the disk, when the block ends without an error.
+    """
+    shard, ledger = layout.part(task.name), layout.ledger_part(task.name)
+    texts = layout.write == "texts"
+    try:
+        with (
+            TextsWriter(shard, task.path) if texts else ShardWriter(shard) as writer,
+            LedgerWriter(ledger) as of_ledger,
+        ):
+            yield writer, of_ledger
+        for part, place in ((shard, layout.shard(task.name)), (ledger, layout.ledger(task.name))):
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(place)
+    finally:
+        shard.unlink(missing_ok=True)
+        ledger.unlink(missing_ok=True)
 
 
 def _process_batch(
-    batch: Sequence[Sample], shard: str, settings: Settings, models: Models
-) -> Iterator[tuple[Sample, list[TextRecord], list[str]]]:
-    """Every sample with its records and their texts in full, in the order of the batch."""
+    batch: Sequence[Opened], shard: str, settings: Settings, models: Models
+) -> Iterator[tuple[Sample, list[TextRecord]]]:
+    """Every sample with its records, in the order of the batch."""
     of_captioner, of_filter = models.captioner.image_size, models.filter.image_size
-    faults: dict[int, str] = {}
-    pictures: dict[int, dict[int, Tensor]] = {}
-    for row, sample in enumerate(batch):
-        try:
-            pictures[row] = _open(sample, {of_captioner, of_filter})
-        except BadImageError as bad:
-            faults[row] = str(bad)
-    synthetic = write_captions(
+    sound = [opened for opened in batch if opened.fault is None]
+    written = write_captions(
         models.captioner,
-        [_printable(batch[row].key) for row in pictures],
-        [pictures[row][of_captioner] for row in pictures],
+        [printable(opened.sample.key) for opened in sound],
+        [opened.pictures[of_captioner] for opened in sound],
         captions=settings.captions,
         seed=settings.seed,
     )
-    written = dict(zip(pictures, synthetic, strict=True))
-    verdicts = judge(
+    judged = judge(
         models.filter,
-        [pictures[row][of_filter] for row in pictures],
-        [[*_web_texts(batch[row]), *written[row]] for row in pictures],
-        threshold=settings.threshold,
+        [opened.pictures[of_filter] for opened in sound],
+        [
+            [*_web_texts(opened.sample), *texts]
+            for opened, texts in zip(sound, written, strict=True)
+        ],
     )
-    judged = dict(zip(pictures, verdicts, strict=True))
-    for row, sample in enumerate(batch):
-        notes = _Notes(shard, _printable(sample.key), settings)
-        if row in faults:
-            yield sample, [notes.bad(sample, faults[row])], [""]
+    results = zip(written, judged, strict=True)
+    records = []
+    for opened in batch:
+        notes = _Notes(shard, printable(opened.sample.key), settings, opened.seen)
+        if opened.fault is not None:
+            records.append([notes.bad(opened.sample, opened.fault)])
         else:
-            yield sample, *notes.texts(sample, written[row], judged[row])
-
-
-def _open(sample: Sample, sizes: set[int]) -> dict[int, Tensor]:
-    """The picture in every size asked for; large ones are let go at once."""
-    if sample.error is not None and sample.error.partition(":")[0] not in TEXT_FAULTS:
-        raise BadImageError(sample.error)
-    if sample.image is None:
-        raise BadImageError("missing_image")
-    if sample.key.rpartition("/")[2] in ("", "."):
-        raise BadImageError("empty_key")
-    if len(_printable(sample.key).encode()) > KEY_LIMIT:
-        raise BadImageError("key_too_long")
-    image = decode_image(sample.image)
-    return {size: eval_transform(image, size) for size in sizes}
+            records.append(notes.texts(opened.sample, *next(results)))
+    flat = [record for of_sample in records for record in of_sample]
+    decided = iter(decide_records(flat, settings.threshold, settings.rules))
+    for opened, of_sample in zip(batch, records, strict=True):
+        yield opened.sample, list(islice(decided, len(of_sample)))
 
 
 def _web_texts(sample: Sample) -> list[str]:
-    return [_printable(text).strip() for text in sample.texts]
-
-
-def _printable(text: str) -> str:
-    """Without what no UTF-8 file can hold: lone surrogates are spelt out, NUL is left out."""
-    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
+    return [printable(text).strip() for text in sample.texts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,57 +211,49 @@ class _Notes:
     shard: str
     key: str
     settings: Settings
+    seen: Seen | None
 
     def bad(self, sample: Sample, error: str) -> TextRecord:
         reason = error.partition(":")[0]
         text = _web_texts(sample)[0] if sample.texts else ""
-        verdict = Verdict(kept=False, reason=reason)
-        return self._record("bad", 0, text, verdict, error)
+        return self._record("bad", 0, text, Verdict(reason), error)
 
     def texts(
         self, sample: Sample, synthetic: Sequence[str], verdicts: Sequence[Verdict]
-    ) -> tuple[list[TextRecord], list[str]]:
+    ) -> list[TextRecord]:
         web = _web_texts(sample)
         records = [
             self._record("web", number, text, verdict, sample.error)
             for number, (text, verdict) in enumerate(zip(web, verdicts[: len(web)], strict=True))
         ]
-        texts = list(web)
         if not web:
             reason = (sample.error or MISSING_TEXT).partition(":")[0]
-            missing = Verdict(kept=False, reason=reason)
-            records.append(self._record("web", 0, "", missing, sample.error))
-            texts.append("")
+            records.append(self._record("web", 0, "", Verdict(reason), sample.error))
         of_synthetic = zip(synthetic, verdicts[len(web) :], strict=True)
         for number, (text, verdict) in enumerate(of_synthetic):
             records.append(self._record("synthetic", number, text, verdict, None))
-            texts.append(text)
-        return records, texts
+        return records
 
     def _record(
         self, source: Source, number: int, text: str, verdict: Verdict, error: str | None
     ) -> TextRecord:
+        seen = self.seen
         return TextRecord(
             shard=self.shard,
             key=self.key,
             source=source,
             number=number,
-            text=text[:TEXT_LIMIT],
+            text=text,
             itm_score=verdict.itm_score,
             itc_cosine=verdict.itc_cosine,
-            kept=verdict.kept,
+            kept=False,
             reason=verdict.reason,
             captioner=self.settings.captioner,
             filter=self.settings.filter,
             seed=self.settings.seed,
+            width=None if seen is None else seen.width,
+            height=None if seen is None else seen.height,
+            image_hash=None if seen is None else seen.hash,
+            language=None,
             error=error,
         )
-
-
-def _commit(name: str, layout: Layout, part: Path, records: Sequence[TextRecord]) -> None:
-    """Bring a shard and its ledger to their places, flushed to the disk."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    layout.shard(name).parent.mkdir(parents=True, exist_ok=True)
-    part.replace(layout.shard(name))
-    write_atomically(layout.ledger(name), encode_ledger(records))

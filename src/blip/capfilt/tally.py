@@ -6,7 +6,8 @@ from typing import Any, final
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.protocol import Done, Engine, Failed, MakeWorker, News
 from blip.capfilt.record import OF_TEXTS, BatchDone, Counts, ShardOutcome
-from blip.capfilt.shard import ShardTask
+from blip.capfilt.source import ShardTask
+from blip.capfilt.status import Status
 from blip.errors import BlipError
 from blip.log import Progress, say
 
@@ -20,13 +21,17 @@ SAMPLES_BEFORE_JUDGING = 1000
 class Tally:
     """Hears an engine's outcomes, shows them, and stops the job where it makes no sense."""
 
-    def __init__(self, config: CapFiltConfig, bar: Progress, counts: dict[str, Counts]) -> None:
-        self.config, self.bar, self.counts = config, bar, counts
+    def __init__(
+        self, config: CapFiltConfig, bar: Progress, status: Status, counts: dict[str, Counts]
+    ) -> None:
+        self.config, self.bar, self.status, self.counts = config, bar, status, counts
         self.failed: list[Failed[ShardTask]] = []
         self.in_a_row = 0
         self.finished = _sum(counts)
+        self.begun: dict[str, Counts] = {}
+        """Of shards that are not finished: what was told so far."""
         self.seen = _sum(counts)
-        """With the batches of shards that are not finished."""
+        """With what is begun."""
 
     def listen(
         self,
@@ -39,9 +44,9 @@ class Tally:
         try:
             for outcome in outcomes:
                 match outcome:
-                    case News(value=BatchDone(counts=news)):
-                        self.seen.add(news)
-                        self.bar.advance(news.images, **_shares(self.seen))
+                    case News(item=item, value=BatchDone(counts=news)):
+                        self.begun.setdefault(item.name, Counts()).add(news)
+                        self._show(news)
                     case Done(item=item, result=ShardOutcome(counts=of_shard)):
                         self._finish(item, of_shard)
                     case Failed():
@@ -51,14 +56,23 @@ class Tally:
         finally:
             _close(outcomes)
 
+    def _show(self, news: Counts) -> None:
+        self.seen.add(news)
+        shards = f"{len(self.counts)}/{self.status.shards}"
+        self.bar.advance(news.images, shards=shards, **_shares(self.seen))
+        self.status.tell(self.seen, len(self.counts))
+
     def _finish(self, item: ShardTask, of_shard: Counts) -> None:
         self.in_a_row = 0
+        self.begun.pop(item.name, None)
         self.counts[item.name] = of_shard
         self.finished.add(of_shard)
+        self._show(Counts())
         judge_bad(self.finished, self.config, at_end=False)
 
     def _fail(self, failure: Failed[ShardTask]) -> None:
         say(f"capfilt: shard {failure.item.name}: {failure.error}")
+        self._show(self.begun.pop(failure.item.name, Counts()).negative())
         self.failed.append(failure)
         self.in_a_row += 1
         if failure.fatal or self.in_a_row >= FAILURES:

@@ -5,20 +5,35 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blip.cli.filter_rules import add_rules, read_rules
+
 if TYPE_CHECKING:
     from blip.capfilt.config import CapFiltConfig
     from blip.capfilt.pipeline import Summary
+    from blip.capfilt.record import Counts
 
 EXAMPLES = """\
 examples:
   blip capfilt --captioner runs/captioner --filter runs/filter --data 'web/*.tar' --out clean
+  blip capfilt --captioner original:model_base_caption_capfilt_large \\
+    --filter original:model_base_retrieval_coco --data web.parquet --out clean --dry-run
   blip capfilt --captioner C --filter F --data 'web/{00000..00099}.tar' --out clean --workers 8
+  blip capfilt --captioner C --filter F --data web --out texts --write texts --captions 3
   blip capfilt --captioner C --filter F --data web --out clean --search beam --max-bad 5%
+  blip capfilt --captioner C --filter F --data web --out clean --engine ray --ray-address auto
   blip capfilt clean/config.json --out clean-strict --threshold 0.8
 
 A job that was stopped, or killed, goes on with the same command, to the same bytes.
-OUT/shards has a sample for every kept text, OUT/ledger a row for every text and bad sample,
-OUT/report.html shows both, OUT/summary.json has the totals."""
+OUT/shards has a sample for every kept text (OUT/texts a row, with --write texts), OUT/ledger a row
+for every text and bad sample, OUT/report.html shows both, OUT/summary.json has the totals, and
+OUT/status.json says, while the job runs, how far it is."""
+
+ACTIONS = {
+    "recut": "make another data set of a finished job by other rules, without a model",
+    "calibrate": "choose the threshold that reaches a precision, by labelled texts",
+    "report": "draw report.html of a finished job",
+}
+"""What else is done with the output of a job: `blip capfilt ACTION` is in capfilt_ACTION.py."""
 
 _SEARCH = {
     "search": "kind",
@@ -37,10 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; a config.json may give any of them, and what is typed wins."""
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="config.json of a job")
     job = parser.add_argument_group("the job")
-    job.add_argument("--captioner", metavar="CKPT", help="checkpoint or run folder")
-    job.add_argument("--filter", metavar="CKPT", help="checkpoint or run folder (ITC + ITM)")
     job.add_argument(
-        "--data", nargs="+", metavar="SHARDS", help=".tar files, folders, globs, brace ranges"
+        "--captioner", metavar="CKPT", help="folder, file, hf:ORG/NAME or original:NAME"
+    )
+    job.add_argument("--filter", metavar="CKPT", help="likewise (ITC + ITM)")
+    job.add_argument(
+        "--data",
+        nargs="+",
+        metavar="DATA",
+        help=".tar shards, .parquet, .csv, .tsv, .json tables, folders, globs, brace ranges",
     )
     job.add_argument("--out", metavar="DIR", help="folder for shards, ledger and report")
     job.add_argument(
@@ -53,10 +73,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     job.add_argument(
         "--max-bad", metavar="SHARE", help="stop if more samples are bad, such as 5%% (never)"
     )
+    job.add_argument(
+        "--write", choices=("shards", "texts"), help="images and texts, or texts alone (shards)"
+    )
+    job.add_argument(
+        "--rows", type=int, metavar="N", help="rows of a table that make a shard (1000)"
+    )
+    job.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say how much work, disk and time it is, by a few images, and stop",
+    )
     place = parser.add_argument_group("where")
-    place.add_argument("--workers", type=int, metavar="N", help="processes (one a CPU, or a GPU)")
+    place.add_argument(
+        "--engine", choices=("local", "ray"), help="processes here, or actors on Ray (local)"
+    )
+    place.add_argument(
+        "--workers", type=int, metavar="N", help="processes or actors (one a CPU, or a GPU)"
+    )
     place.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
-    place.add_argument("--batch-size", type=int, metavar="N", help="images at a time (32)")
+    place.add_argument("--captioner-device", metavar="D", help="(as --device)")
+    place.add_argument("--filter-device", metavar="D", help="(as --device)")
+    place.add_argument(
+        "--batch-size", type=_batch_size, metavar="N", help="images at a time, or auto (auto)"
+    )
+    place.add_argument(
+        "--ray-address", metavar="A", help="HOST:PORT or auto (none: one is started here)"
+    )
+    place.add_argument(
+        "--gpus-per-worker", type=float, metavar="G", help="Ray: such as 0.5 (1, if there are any)"
+    )
+    add_rules(parser)
     search = parser.add_argument_group("how captions are written")
     search.add_argument("--search", choices=("nucleus", "beam", "greedy"), help="(nucleus)")
     search.add_argument("--top-p", type=float, metavar="P", help="nucleus: mass drawn from (0.9)")
@@ -70,9 +117,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--prompt", metavar="TEXT", help="start of every caption")
 
 
+def _batch_size(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Do the job; 130 where it was interrupted."""
     config = read_config(args)
+    if args.dry_run:
+        from blip.capfilt.forecast import forecast
+
+        sys.stdout.write(forecast(config))
+        return 0
     from blip.capfilt.pipeline import run as run_job
     from blip.log import say
 
@@ -87,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
 
 def read_config(args: argparse.Namespace) -> "CapFiltConfig":
     """The configuration that file and options describe; raises UsageError."""
+    from dataclasses import fields
+
     from blip.capfilt.config import NUCLEUS, CapFiltConfig
     from blip.config import strict
     from blip.errors import UsageError
@@ -95,11 +153,13 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
     if not isinstance(data, dict):
         raise UsageError(f"{args.config} must hold a JSON object")
     typed = {name: value for name, value in vars(args).items() if value is not None}
-    names = ("captioner", "filter", "data", "out", "threshold", "seed", "captions", "max_bad")
-    for name in (*names, "workers", "device", "batch_size"):
-        if name in typed:
+    for field in fields(CapFiltConfig):
+        name = field.name
+        if name in typed and name not in ("search", "rules"):
             data[name] = typed[name]
-    search = {field: typed[name] for name, field in _SEARCH.items() if name in typed}
+    if rules := read_rules(args):
+        data["rules"] = {**(data.get("rules") or {}), **rules}
+    search = {of_search: typed[name] for name, of_search in _SEARCH.items() if name in typed}
     base = data.get("search", {})
     if isinstance(base, dict):
         data["search"] = {**strict.to_json(NUCLEUS), **base, **search}
@@ -112,7 +172,11 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
 
 def tell(summary: "Summary") -> str:
     """The totals of a job as text."""
-    counts = summary.counts
+    return tell_counts(summary.counts, summary.out, summary.settings.write)
+
+
+def tell_counts(counts: "Counts", out: Path, write: str) -> str:
+    """The totals as text, and where things lie."""
     rows = [
         ("images", counts.images, ""),
         ("  kept", counts.images_kept, "with a text or more"),
@@ -126,8 +190,7 @@ def tell(summary: "Summary") -> str:
         ),
     ]
     lines = [f"{name:<22}{number:>10}  {note}".rstrip() for name, number, note in rows]
-    lines += [f"shards   {summary.out}/shards", f"ledger   {summary.out}/ledger"]
-    lines += [f"report   {summary.out}/report.html"]
+    lines += [f"{write:<9}{out}/{write}", f"ledger   {out}/ledger", f"report   {out}/report.html"]
     return "\n".join(lines) + "\n"
 
 

@@ -32,7 +32,11 @@ GROUPS = {
         "data": "pack, draw and inspect shards",
     },
 }
-"""Every verb and its one line, by what one wants; `blip.cli.VERB` holds arguments and work."""
+"""Every verb and its one line, by what one wants; `blip.cli.VERB` holds arguments and work.
+
+A verb that does its own work and has others below it, as `capfilt` has, names them in a table
+`ACTIONS`; `blip VERB ACTION` is then held by `blip.cli.VERB_ACTION`.
+"""
 
 VERBS = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
 
@@ -103,13 +107,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed("stopped; the same command goes on where it can", INTERRUPTED)
 
 
-def make_parser(verb: str) -> Parser:
-    """The parser of one verb, with its examples; imports the verb's module."""
-    module = _module(verb)
+def actions_of(verb: str) -> dict[str, str]:
+    """The actions below a verb, each with its line."""
+    return getattr(_module(verb), "ACTIONS", {})
+
+
+def make_parser(command: str) -> Parser:
+    """The parser of "VERB" or "VERB ACTION", with its examples; imports its module."""
+    module = _module(command)
+    verb, _, action = command.partition(" ")
     parser = Parser(
-        prog=f"blip {verb}",
-        description=VERBS[verb],
-        epilog=module.EXAMPLES,
+        prog=f"blip {command}",
+        description=actions_of(verb)[action] if action else VERBS[verb],
+        epilog=module.EXAMPLES + ("" if action else _tell_actions(verb)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -117,15 +127,19 @@ def make_parser(verb: str) -> Parser:
     return parser
 
 
+def _tell_actions(verb: str) -> str:
+    """What else there is below a verb, for the end of its help."""
+    actions = actions_of(verb)
+    width = max(map(len, actions), default=0) + 2
+    lines = [f"  blip {verb} {action:<{width}}{line}" for action, line in actions.items()]
+    return "\n\n" + "\n".join(["afterwards:", *lines]) if lines else ""
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line of a verb, without doing its work; raises UsageError."""
-    verb, *rest = arguments
-    if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean `blip {near[0]}`?" if near else f"allowed: {', '.join(VERBS)}"
-        raise UsageError(f"{verb!r} is no command; {hint}")
-    parser = make_parser(verb)
-    if getattr(_module(verb), "TAKES_OVERRIDES", False):
+    command, rest = _command(arguments)
+    parser = make_parser(command)
+    if getattr(_module(command), "TAKES_OVERRIDES", False):
         return parser.parse_with_overrides(rest)
     return parser.parse_args(rest)
 
@@ -149,8 +163,8 @@ def _run(arguments: list[str]) -> int:
         case [] | ["-h" | "--help" | "help"]:
             print(overview())
             return 0
-        case ["help", verb]:
-            arguments = [verb, "--help"]
+        case ["help", *words]:
+            arguments = [*words, "--help"]
         case ["--version", *_]:
             from importlib.metadata import version
 
@@ -160,11 +174,23 @@ def _run(arguments: list[str]) -> int:
         args = parse(arguments)
     except SystemExit as stop:  # argparse has printed the help
         return int(stop.code or 0)
-    return _module(arguments[0]).run(args)
+    return _module(_command(arguments)[0]).run(args)
 
 
-def _module(verb: str) -> Any:
-    return importlib.import_module(f"blip.cli.{verb}")
+def _command(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The words that name a command, "capfilt" or "capfilt recut", and what follows them."""
+    verb, *rest = arguments
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean `blip {near[0]}`?" if near else f"allowed: {', '.join(VERBS)}"
+        raise UsageError(f"{verb!r} is no command; {hint}")
+    if rest and rest[0] in actions_of(verb):
+        return f"{verb} {rest[0]}", rest[1:]
+    return verb, rest
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"blip.cli.{command.replace(' ', '_')}")
 
 
 def _failed(message: str, status: int) -> int:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,51 +16,78 @@ KEYS = ("key", "image_id", "id", "uid", "__key__")
 IMAGES = ("image", "jpg", "png", "image_path", "path", "file", "filename", "filepath")
 TEXTS = ("caption", "captions", "text", "texts", "sentence")
 BATCH = 256
+csv.field_size_limit(1 << 30)
 
 
-def read_parquet(path: Path) -> Iterator[Sample]:
+def read_parquet(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
     """Rows with a key, an image (bytes, a `{"bytes": ...}` record, a path) and caption or captions.
 
-    Other columns of plain values go into `meta`. Raises UsageError where a column is missing.
+    Other columns of plain values go into `meta`. Of rows `start` to `stop` alone, where given; what
+    lies before is not read. Raises UsageError where a column is missing.
     """
     with pq.ParquetFile(path) as file:
-        names = list(file.schema_arrow.names)
-        columns = _columns(names, path)
-        for number, row in enumerate(
-            row for batch in file.iter_batches(BATCH) for row in batch.to_pylist()
-        ):
+        columns = _columns(list(file.schema_arrow.names), path)
+        groups, before = [], 0
+        for group in range(file.num_row_groups):
+            after = before + file.metadata.row_group(group).num_rows
+            if after > start and (stop is None or before < stop):
+                groups.append((group, before))
+            before = after
+        if not groups:
+            return
+        batches = file.iter_batches(BATCH, row_groups=[group for group, _ in groups])
+        rows = (row for batch in batches for row in batch.to_pylist())
+        first = groups[0][1]
+        last = None if stop is None else stop - first
+        for number, row in islice(enumerate(rows, first), max(start - first, 0), last):
             yield _row(row, columns, number, path.parent)
 
 
-def read_csv(path: Path) -> Iterator[Sample]:
-    """Rows of a CSV or TSV file with a header; images are paths relative to the file."""
+def read_csv(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
+    """Rows of a CSV or TSV file with a header; images are paths relative to the file.
+
+    Of rows `start` to `stop` alone, where given.
+    """
     with path.open(encoding="utf-8", newline="", errors="replace") as file:
         reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
         columns = _columns(list(reader.fieldnames or ()), path)
-        for number, row in enumerate(reader):
+        for number, row in islice(enumerate(reader), start, stop):
             yield _row(row, columns, number, path.parent)
 
 
-def read_folder(folder: Path) -> Iterator[Sample]:
-    """Pictures below a folder with a text file of the same name beside each; a line a caption."""
+def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
+    """Pictures below a folder with a text file of the same name beside each; a line a caption.
+
+    Of the pictures `start` to `stop` in sorted order alone, where given. One without a text, or
+    with one that is no UTF-8, comes with its picture and with `error`.
+    """
+    for path in list_pictures(folder)[start:stop]:
+        key = path.relative_to(folder).with_suffix("").as_posix().replace(".", "_")
+        content, extension = read_file(path)
+        texts, error = _beside(path.with_suffix(".txt"))
+        if content is None:
+            error = "missing_image"
+        yield Sample(key, content, texts, error=error, extension=extension)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures below a folder, sorted; raises UsageError where there is none."""
     pictures = sorted(
         path for path in folder.rglob("*") if path.suffix.lower()[1:] in IMAGE_EXTENSIONS
     )
     if not pictures:
         raise UsageError(f"{folder} holds no pictures ({', '.join(IMAGE_EXTENSIONS)})")
-    for path in pictures:
-        key = path.relative_to(folder).with_suffix("").as_posix().replace(".", "_")
-        beside = path.with_suffix(".txt")
-        if not beside.is_file():
-            yield Sample(key, None, error="missing_text")
-            continue
-        try:
-            lines = beside.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            yield Sample(key, None, error="text_not_utf8")
-            continue
-        texts = tuple(line.strip() for line in lines if line.strip())
-        yield Sample(key, path.read_bytes(), texts, extension=path.suffix.lower()[1:])
+    return pictures
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a Parquet, CSV or TSV file."""
+    if path.suffix.lower() == ".parquet":
+        return pq.read_metadata(path).num_rows
+    with path.open(encoding="utf-8", newline="", errors="replace") as file:
+        rows = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+        # As the reader above, which skips empty lines, and the header.
+        return max(sum(bool(row) for row in rows) - 1, 0)
 
 
 def read_file(path: Path) -> tuple[bytes | None, str]:
@@ -70,6 +98,17 @@ def read_file(path: Path) -> tuple[bytes | None, str]:
     except OSError:
         return None, extension or "jpg"
     return content, extension if extension in IMAGE_EXTENSIONS else "jpg"
+
+
+def _beside(path: Path) -> tuple[tuple[str, ...], str | None]:
+    """The captions in a text file, and what is wrong with it."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return (), "missing_text"
+    except UnicodeDecodeError:
+        return (), "text_not_utf8"
+    return tuple(line.strip() for line in lines if line.strip()), None
 
 
 def _columns(names: list[str], path: Path) -> dict[str, str | None]:

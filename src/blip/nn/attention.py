@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear, scaled_dot_product_attention
+from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from blip.nn.end_to_end import EndToEnd
 from blip.nn.linear import Linear
+from blip.nn.product import multiply
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,8 +151,8 @@ class SelfAttention(nn.Module):
         width, heads = self.sizes.width, self.sizes.heads
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         first = hidden.index_select(0, texts.first)
-        query = linear(first, weight[:width], bias[:width])
-        both = texts.texts.pad(linear(hidden, weight[width:], bias[width:]))
+        query = multiply(first, weight[:width], bias[:width])
+        both = texts.texts.pad(multiply(hidden, weight[width:], bias[width:]))
         key, value = (split_heads(part, heads) for part in both.chunk(2, dim=-1))
         attended = scaled_dot_product_attention(
             split_heads(query[:, None], heads),

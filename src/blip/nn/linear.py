@@ -6,15 +6,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear
+from torch.nn.functional import gelu
 
 from blip.nn.pages import hold_in_huge_pages
-
-# torch has public names for these operators only under its compiler.
-_ONEDNN: Any = torch.ops.mkldnn
-
-LEAST_PACKED = 2**18
-"""Elements of a weight below which a call of oneDNN costs more than its layout gains."""
+from blip.nn.product import LEAST_WEIGHT, ONEDNN, multiply, onednn_multiplies
 
 MANY_READS = 64
 """Reads of a packed weight after which there will be more: it is moved into huge pages."""
@@ -43,35 +38,26 @@ class PackedWeight:
             # It was moved away: nobody asks for the copy again.
             self._packed = None
             return None
-        if torch.is_grad_enabled() or weight.numel() < LEAST_PACKED:
+        if torch.is_grad_enabled() or weight.numel() < LEAST_WEIGHT:
             return None
         if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
             return None
         # Weights made in inference mode do not count their changes.
-        if weight.is_inference() or not _onednn_multiplies(weight.dtype):
+        if weight.is_inference() or not onednn_multiplies(weight.dtype):
             return None
         state = (weight.data_ptr(), weight.dtype, weight._version)
         same = self._weight is not None and self._weight() is weight and self._state == state
-        if self._packed is None or not same:
-            self._packed = _ONEDNN._reorder_linear_weight(weight.detach())
+        packed = self._packed
+        if packed is None or not same:
+            packed = self._packed = ONEDNN._reorder_linear_weight(weight.detach())
             self._weight, self._state, self._reads = weakref.ref(weight), state, 0
         self._reads += 1
         if self._reads == MANY_READS:
-            hold_in_huge_pages(self._packed)
-        return self._packed
+            hold_in_huge_pages(packed)
+        return packed
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (PackedWeight, ())
-
-
-def _onednn_multiplies(dtype: torch.dtype) -> bool:
-    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
-        return False
-    if not torch.backends.mkldnn.is_available():
-        return False
-    if dtype == torch.bfloat16:
-        return bool(_ONEDNN._is_mkldnn_bf16_supported())
-    return dtype == torch.float32
 
 
 class Linear(nn.Linear):
@@ -91,8 +77,8 @@ class Linear(nn.Linear):
         """`gelu(self(input))`, exact GELU; one pass over the result where the weight is packed."""
         weight = None if self.packed is None else self.packed.of(self.weight)
         if weight is None:
-            return gelu(linear(input, self.weight, self.bias))
-        return _ONEDNN._linear_pointwise(input, weight, self.bias, "gelu", [], "none")
+            return gelu(multiply(input, self.weight, self.bias))
+        return ONEDNN._linear_pointwise(input, weight, self.bias, "gelu", [], "none")
 
 
 def tied_linear(
@@ -104,8 +90,8 @@ def tied_linear(
     """A linear layer whose weight belongs to another module."""
     blocked = None if packed is None else packed.of(weight)
     if blocked is None:
-        return linear(input, weight, bias)
-    return _ONEDNN._linear_pointwise(input, blocked, bias, "none", [], "")
+        return multiply(input, weight, bias)
+    return ONEDNN._linear_pointwise(input, blocked, bias, "none", [], "")
 
 
 @runtime_checkable

@@ -112,11 +112,21 @@ class TextLayer(nn.Module):
         return self.cross_attention.select(mode)
 
     def forward(
-        self, hidden: Float[Tensor, "tokens width"], texts: EndToEnd, mode: Mode, memory: Any
-    ) -> Float[Tensor, "tokens width"]:
-        """One layer for whole texts, laid end to end."""
-        hidden = self.self_attention.select(mode)(hidden, texts, causal=mode == "causal")
-        return self.after_self_attention(hidden, mode, memory, texts.memories)
+        self,
+        hidden: Float[Tensor, "tokens width"],
+        texts: EndToEnd,
+        mode: Mode,
+        memory: Any,
+        *,
+        firsts: bool = False,
+    ) -> Float[Tensor, "rows width"]:
+        """States of texts laid end to end, or (`firsts`) those of their first tokens alone."""
+        attention = self.self_attention.select(mode)
+        if firsts:
+            hidden, queries = attention.first_states(hidden, texts), texts.firsts
+        else:
+            hidden, queries = attention(hidden, texts, causal=mode == "causal"), texts.memories
+        return self.after_self_attention(hidden, mode, memory, queries)
 
     def after_self_attention(
         self,
@@ -215,12 +225,20 @@ class TextTransformer(nn.Module):
         return self._token_states(ids, _lay(visible, memory), mode, memory)
 
     def _token_states(
-        self, ids: Tensor, texts: EndToEnd, mode: Mode, memory: Memory | None
-    ) -> Tensor:
+        self,
+        ids: Tensor,
+        texts: EndToEnd,
+        mode: Mode,
+        memory: Memory | None,
+        *,
+        firsts: bool = False,
+    ) -> Float[Tensor, "rows width"]:
+        """States of all tokens, or (`firsts`) of the first tokens alone."""
         hidden = self.embedding.select(mode).read(ids, texts)
-        for index, layer in enumerate(self.layers):
+        *layers, last = self.layers
+        for index, layer in enumerate(layers):
             hidden = layer(hidden, texts, mode, _layer_memory(memory, index))
-        return hidden
+        return last(hidden, texts, mode, _layer_memory(memory, len(layers)), firsts=firsts)
 
     def first_states(
         self,
@@ -238,14 +256,8 @@ class TextTransformer(nn.Module):
         """
         mode: Mode = "bidirectional"
         texts = _lay(visible, memory, memory_of_text)
-        hidden = self.embedding.select(mode).read(ids, texts)
-        *layers, last = self._layers()
-        for index, layer in enumerate(layers):
-            hidden = layer(hidden, texts, mode, _layer_memory(memory, index))
-        first = last.self_attention.select(mode).first_states(hidden, texts)
-        last_memory = _layer_memory(memory, len(layers))
-        first = last.after_self_attention(first, mode, last_memory, texts.firsts)
-        return texts.give_back(first)
+        states = self._token_states(ids, texts, mode, memory, firsts=True)
+        return texts.give_back(states)
 
     def continue_text(
         self, ids: Int[Tensor, "rows new"], past: PastTexts, memory: Memory | None

@@ -5,11 +5,12 @@ from typing import cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
+from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from blip.nn.attention import join_heads, split_heads
 from blip.nn.initialisation import draw_weights, initial_spread
 from blip.nn.linear import Linear
+from blip.nn.product import multiply
 
 
 class DropPath(nn.Module):
@@ -60,8 +61,8 @@ class VisionLayer(nn.Module):
         width = hidden.shape[2]
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         normed = self.attention_norm(hidden)
-        query = linear(normed[:, :1], weight[:width], bias[:width])
-        both = linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
+        query = multiply(normed[:, :1], weight[:width], bias[:width])
+        both = multiply(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
         query, key, value = (split_heads(part, self.heads) for part in (query, *both))
         return self._finish(hidden[:, :1], scaled_dot_product_attention(query, key, value))
 

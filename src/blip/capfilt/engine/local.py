@@ -12,16 +12,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, final
 
-from blip.capfilt.engine.protocol import (
-    Done,
-    Failed,
-    Item,
-    MakeWorker,
-    News,
-    Outcome,
-    Result,
-    Worker,
-)
+from blip.capfilt.engine.protocol import Failed, Item, MakeWorker, News, Outcome, Result
+from blip.capfilt.engine.work import refusal, work
 from blip.errors import BlipError
 
 SECONDS_TO_STOP = 5.0
@@ -39,7 +31,7 @@ class InlineEngine:
             return
         worker = make_worker(0)
         for item in items:
-            yield from _work(worker, item)
+            yield from work(worker, item)
 
 
 @final
@@ -149,11 +141,11 @@ def _serve(connection: Connection, make_worker: MakeWorker[Any, Any], place: int
         try:
             worker = make_worker(place)
         except Exception as error:
-            connection.send(error if isinstance(error, BlipError) else BlipError(_one_line(error)))
+            connection.send(refusal(error))
             return
         while True:
             item = connection.recv()
-            for outcome in _work(worker, item):
+            for outcome in work(worker, item):
                 connection.send(outcome)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
@@ -164,23 +156,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     wait([parent.sentinel])
     os._exit(1)
-
-
-def _work(worker: Worker[Item, Result], item: Item) -> Iterator[Outcome[Item, Result]]:
-    steps = worker(item)
-    while True:
-        try:
-            news = next(steps)
-        except StopIteration as end:
-            yield Done(item, end.value)
-            return
-        # Whatever goes wrong with an item is the pipeline's to judge.
-        except Exception as error:
-            yield Failed(item, "raised", _one_line(error), isinstance(error, BlipError))
-            return
-        yield News(item, news)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, BlipError) else f"{type(error).__name__}: {text}"

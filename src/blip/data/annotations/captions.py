@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,24 @@ from blip.data.tables import read_file
 from blip.errors import UsageError
 
 
-def read_annotations(path: Path, images: Path, split: str | None = None) -> Iterator[Sample]:
+def read_annotations(
+    path: Path, images: Path, split: str | None = None, start: int = 0, stop: int | None = None
+) -> Iterator[Sample]:
     """Samples of `[{"image": ..., "caption": ... or [...]}]` or of a Karpathy file.
 
     Image paths are relative to `images`; entries that name the same image are one sample. `split`
-    chooses among Karpathy's train, restval, val and test. Raises UsageError for another form.
+    chooses among Karpathy's train, restval, val and test. Of the images `start` to `stop` alone,
+    where given. Raises UsageError for another form.
     """
+    for name, captions in islice(texts_of_images(path, split).items(), start, stop):
+        content, extension = read_file(images / name)
+        error = "missing_image" if content is None else None
+        key = Path(name).with_suffix("").as_posix().replace(".", "_")
+        yield Sample(key, content, tuple(captions), {"image": name}, error, extension)
+
+
+def texts_of_images(path: Path, split: str | None = None) -> dict[str, list[str]]:
+    """What the file says of each image, in the file's order; raises UsageError for another form."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -29,11 +42,7 @@ def read_annotations(path: Path, images: Path, split: str | None = None) -> Iter
     texts: dict[str, list[str]] = {}
     for name, captions in entries:
         texts.setdefault(name, []).extend(captions)
-    for name, captions in texts.items():
-        content, extension = read_file(images / name)
-        error = "missing_image" if content is None else None
-        key = Path(name).with_suffix("").as_posix().replace(".", "_")
-        yield Sample(key, content, tuple(captions), {"image": name}, error, extension)
+    return texts
 
 
 def _karpathy(images: list[dict[str, Any]], split: str | None) -> Iterator[tuple[str, list[str]]]:

@@ -1,0 +1,276 @@
+"""How well CapFilt keeps and drops: by threshold, search, captions an image, and coupled models.
+
+    python experiments/capfilt/compare.py --demos runs/seeds/seed0 runs/seeds/seed1 --out DIR
+
+Each of `--demos` is a finished run of `blip demo`. Its captioner, filter and pre-trained model
+write and judge texts for its web images; the truth is known, for the scenes were drawn. Prints the
+tables, and writes them into README.md and results.json beside this file.
+"""
+
+import argparse
+import re
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.filters.config import FilterRules
+from blip.capfilt.filters.decide import decide
+from blip.capfilt.ledger import find_ledgers, read_groups
+from blip.capfilt.pipeline import run
+from blip.config import strict
+from blip.data.config import DataConfig, SourceConfig
+from blip.data.scenes.check import judge
+from blip.data.scenes.scene import Scene
+from blip.data.shards import expand, read_shard
+from blip.files import write_json
+from blip.recipes.config import BootstrapConfig
+from blip.reports.origin import origin
+from blip.tasks.config import PretrainConfig
+
+HERE = Path(__file__).parent
+THRESHOLDS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+CHOSEN = 0.25
+"""The demo's own threshold."""
+SEARCHES = {
+    "nucleus": lambda base: base,
+    "beam": lambda base: replace(base, kind="beam", beams=3),
+    "greedy": lambda base: replace(base, kind="greedy"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A way to write and judge texts."""
+
+    name: str
+    search: str = "nucleus"
+    captions: int = 1
+    models: str = "decoupled"
+
+
+VARIANTS = (
+    Variant("nucleus, decoupled"),
+    Variant("beam, decoupled", search="beam"),
+    Variant("greedy, decoupled", search="greedy"),
+    Variant("nucleus, 3 captions, decoupled", captions=3),
+    Variant("nucleus, coupled", models="coupled"),
+    Variant("nucleus, pre-trained for both", models="pre-trained"),
+)
+
+
+def main() -> int:
+    """Run what is not there, count, print, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--demos", type=Path, nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--shards", type=int, default=16, metavar="N", help="web shards used (16)")
+    parser.add_argument("--workers", type=int, metavar="N")
+    args = parser.parse_args()
+    found = [
+        {v.name: measure(demo, args.out / demo.name, v, args) for v in VARIANTS}
+        for demo in args.demos
+    ]
+    tables = "\n".join(tell(found))
+    print(tables)
+    write_json(HERE / "results.json", {"demos": found, **origin(HERE)})
+    readme = HERE / "README.md"
+    if readme.is_file():
+        marks = r"(?<=<!-- tables -->\n).*(?=<!-- end -->)"
+        text = re.sub(marks, lambda _: tables + "\n", readme.read_text("utf-8"), flags=re.S)
+        readme.write_text(text, encoding="utf-8")
+    return 0
+
+
+def measure(demo: Path, out: Path, variant: Variant, args: argparse.Namespace) -> dict[str, Any]:
+    """Do the job of a variant, unless it is done, and count."""
+    config = strict.from_json(BootstrapConfig, strict.load_json(demo / "config.json"))
+    captioner, matcher = models_of(demo, out, config, variant.models)
+    web = [str(path) for path in expand([str(demo / "data/web")])[: args.shards]]
+    job = CapFiltConfig(
+        captioner=str(captioner),
+        filter=str(matcher),
+        data=tuple(web),
+        out=str(out / re.sub(r"\W+", "-", variant.name)),
+        # Everything is kept: thresholds are looked at in the ledger.
+        threshold=0.0,
+        seed=config.seed,
+        captions=variant.captions,
+        search=SEARCHES[variant.search](config.synthesis),
+        batch_size=32,
+        workers=args.workers,
+    )
+    run(job)
+    metas = {sample.key: sample.meta for shard in web for sample in read_shard(shard)}
+    return count(Path(job.out), metas)
+
+
+def models_of(demo: Path, out: Path, config: BootstrapConfig, models: str) -> tuple[Path, Path]:
+    """Captioner and filter; the coupled model is trained here."""
+    match models:
+        case "decoupled":
+            return demo / "round-1/captioner", demo / "round-1/filter"
+        case "pre-trained":
+            return demo / "round-1/pretrain", demo / "round-1/pretrain"
+        case _:
+            coupled = out / "coupled"
+            if not (coupled / "done").is_file():
+                train_coupled(demo, coupled, config)
+                (coupled / "done").touch()
+            return coupled, coupled
+
+
+def train_coupled(demo: Path, out: Path, config: BootstrapConfig) -> None:
+    """One model, LM + ITC + ITM on the human pairs, for as many steps as the captioner had."""
+    from blip.tasks import pretrain
+
+    before = strict.load_json(demo / "round-1/pretrain/config.json")
+    data = DataConfig(
+        sources=(SourceConfig(name="human", shards=(str(demo / "data/human"),)),),
+        batch_size=config.batch_size,
+        image=config.image,
+        max_tokens=config.max_tokens,
+        seed=config.seed + 1,
+    )
+    model = strict.from_json(PretrainConfig, before).model
+    told = PretrainConfig(
+        model=model,
+        tokenizer=str(demo / "tokenizer"),
+        data=data,
+        train=replace(config.captioner, seed=config.seed + 1),
+        contrastive=replace(config.contrastive, positives="image"),
+        language=config.language,
+        init=str(demo / "round-1/pretrain"),
+    )
+    pretrain.train(told, out)
+
+
+def count(job: Path, metas: dict[str, Any]) -> dict[str, Any]:
+    """Precision and recall of web and synthetic texts by threshold, and of an image's best text."""
+    columns: dict[str, list[tuple[float, bool, bool]]] = {"web": [], "synthetic": []}
+    texts: list[str] = []
+    for row, is_best in rows_of(job):
+        if row["source"] not in columns:
+            continue
+        meta = metas[row["key"]]
+        if row["source"] == "web":
+            right = bool(meta["truth"]["matches"])
+        else:
+            right = judge(row["text"], Scene.from_json(meta["scene"])).correct
+            texts.append(row["text"])
+        score = -1.0 if row["itm_score"] is None else row["itm_score"]
+        columns[row["source"]].append((score, right, is_best))
+    told: dict[str, Any] = {
+        "images": len(metas),
+        "different": len(set(texts)),
+        "words": len({word for text in texts for word in text.split()}),
+    }
+    for source, entries in columns.items():
+        scores, right, best = (np.array(column) for column in zip(*entries, strict=True))
+        told[source] = [quality(scores, right, threshold) for threshold in THRESHOLDS]
+        told[f"{source}_best"] = quality(scores[best], right[best], CHOSEN)
+    return told
+
+
+def rows_of(job: Path) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Rows of a ledger, and whether each is the likeliest synthetic text of its image."""
+    for path in find_ledgers(job):
+        for group in read_groups(path):
+            synthetic = group.filter(_is_synthetic(group))
+            best = decide(synthetic, 0.0, FilterRules(keep="best-1"))
+            kept = zip(best["key"].to_pylist(), best["number"].to_pylist(), strict=True)
+            chosen = {
+                place for place, keep in zip(kept, best["kept"].to_pylist(), strict=True) if keep
+            }
+            for row in group.to_pylist():
+                is_best = row["source"] == "web" or (row["key"], row["number"]) in chosen
+                yield row, is_best
+
+
+def _is_synthetic(group: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.array([source == "synthetic" for source in group["source"].to_pylist()])
+
+
+def quality(scores: np.ndarray, right: np.ndarray, threshold: float) -> dict[str, float]:
+    """Of the texts with some score or more."""
+    kept = scores >= threshold
+    return {
+        "threshold": threshold,
+        "texts": len(scores),
+        "right": float(right.mean()),
+        "dropped": float(1.0 - kept.mean()),
+        "precision": float((kept & right).sum() / max(kept.sum(), 1)),
+        "recall": float((kept & right).sum() / max(right.sum(), 1)),
+    }
+
+
+def tell(found: list[dict[str, Any]]) -> Iterator[str]:
+    """The tables as Markdown; means over the demos, and least and greatest where there are some."""
+    at = THRESHOLDS.index(CHOSEN)
+    filters = {
+        "nucleus, decoupled": "own filter",
+        "nucleus, coupled": "coupled model",
+        "nucleus, pre-trained for both": "pre-trained model",
+    }
+    yield f"Web texts, kept by ITM probability ({len(found)} seeds, precision / recall in %):\n"
+    yield "| threshold | " + " | ".join(filters.values()) + " |"
+    yield "| --- |" + " --- |" * len(filters)
+    for place, threshold in enumerate(THRESHOLDS):
+        cells = [
+            " / ".join(
+                _mean(run[name]["web"][place][key] for run in found)
+                for key in ("precision", "recall")
+            )
+            for name in filters
+        ]
+        yield f"| {threshold:g} | " + " | ".join(cells) + " |"
+    right = _mean(run["nucleus, decoupled"]["web"][0]["right"] for run in found)
+    yield f"| (keep all) | {right} / 100.0 |" + " |" * (len(filters) - 1)
+    yield f"\nSynthetic texts, kept at {CHOSEN:g} (%):\n"
+    yield (
+        "| | different texts | true before | dropped | true of the kept | kept of the true "
+        "| true of the kept, best of an image |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for variant in VARIANTS:
+        runs = [run[variant.name] for run in found]
+        of = [run["synthetic"][at] for run in runs]
+        different = statistics.mean(run["different"] for run in runs)
+        best = _mean(run["synthetic_best"]["precision"] for run in runs)
+        cells = [
+            _mean(one[key] for one in of) for key in ("right", "dropped", "precision", "recall")
+        ]
+        yield f"| {variant.name} | {different:,.0f} | " + " | ".join([*cells, best]) + " |"
+    yield "\nSynthetic texts of each search by threshold (precision / recall in %):\n"
+    names = [v.name for v in VARIANTS if v.models == "decoupled"]
+    yield "| threshold | " + " | ".join(names) + " |"
+    yield "| --- |" + " --- |" * len(names)
+    for place, threshold in enumerate(THRESHOLDS):
+        cells = [
+            " / ".join(
+                _mean(run[name]["synthetic"][place][key] for run in found)
+                for key in ("precision", "recall")
+            )
+            for name in names
+        ]
+        yield f"| {threshold:g} | " + " | ".join(cells) + " |"
+
+
+def _mean(values: Iterator[float]) -> str:
+    """The mean in per cent, and the least and greatest where there are several."""
+    per_cent = [100.0 * value for value in values]
+    told = f"{statistics.mean(per_cent):.1f}"
+    if len(per_cent) > 1:
+        told += f" ({min(per_cent):.1f}..{max(per_cent):.1f})"
+    return told
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""Ray as an engine: items on actors, each with its share of a GPU, on one machine or many.
+
+Ray Data has job checkpoints of its own (`ray.data.checkpoint.CheckpointConfig`, beta). They are not
+used: they ask for an id that is unique over all rows, which web data does not have; they hold the
+ids of all finished rows in memory at a start; and which rows share an output file depends on
+blocks and retries. A shard here is one item that leaves two files and a marker, so that the bytes
+of the output do not depend on who wrote it, and a job can move between the engines half way.
+"""
+
+import os
+import socket
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+from blip.capfilt.engine.protocol import Failed, Item, MakeWorker, News, Outcome, Result
+from blip.capfilt.engine.work import one_line, refusal, work
+from blip.errors import BlipError, UsageError
+from blip.log import say
+
+try:
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+except ModuleNotFoundError as _missing:
+    raise UsageError("engine ray is required here: pip install 'blip[ray]'") from _missing
+
+STORE_BYTES = 128 << 20
+"""Of the store of objects of a cluster that is started here; only counts and names go through."""
+SECONDS_TO_ANSWER = 10.0
+SECONDS_BEFORE_TELLING = 20.0
+"""How long nothing may have room before that is said."""
+
+
+@final
+class RayEngine:
+    """Actors on a cluster; one that dies costs its item and is replaced.
+
+    Code and checkpoints must be on every machine, input and output in folders that all of them see.
+    """
+
+    def __init__(self, workers: int | None, address: str | None, gpus: float | None) -> None:
+        """Join the cluster at `address` (auto finds one on this machine), or start one here.
+
+        `workers` actors with `gpus` each; by default as many as have room, with a GPU each where
+        there are GPUs. Raises BlipError where there is no such cluster, and UsageError where the
+        one started here has no room for a worker.
+        """
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            _join(address, workers)
+        has = ray.cluster_resources()
+        self.gpus = float(has.get("GPU", 0.0) >= 1.0) if gpus is None else gpus
+        room = int(has.get("CPU", 0.0))
+        if self.gpus > 0.0:
+            room = min(room, int(has.get("GPU", 0.0) / self.gpus + 1e-6))
+        if room == 0 and address is None:
+            self.close()
+            raise UsageError(f"a worker needs {self._needs()}; this machine has {_tell(has)}")
+        self.workers = workers or max(room, 1)
+
+    def __enter__(self) -> Self:
+        """The engine itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the cluster."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        if self._ours:
+            ray.shutdown()
+
+    def run(
+        self, items: Sequence[Item], make_worker: MakeWorker[Item, Result]
+    ) -> Iterator[Outcome[Item, Result]]:
+        """Do all items; the actors are gone when the iterator ends or is closed."""
+        waiting = deque(items)
+        crew: dict[Any, _Member] = {}
+        try:
+            for place in range(min(self.workers, len(waiting))):
+                self._hire(crew, place, make_worker)
+            while waiting or any(member.item is not None for member in crew.values()):
+                for awaited in self._wait(crew):
+                    member = crew.pop(awaited)
+                    outcome = member.hear(awaited)
+                    if outcome is not None:
+                        yield outcome
+                    if isinstance(outcome, News):
+                        crew[awaited] = member
+                    elif not waiting:
+                        member.stop()
+                    elif isinstance(outcome, Failed) and outcome.kind == "died":
+                        member.stop()
+                        self._hire(crew, member.place, make_worker)
+                    else:
+                        crew[member.give(waiting.popleft())] = member
+        finally:
+            for member in crew.values():
+                member.stop()
+
+    def _wait(self, crew: dict[Any, "_Member"]) -> list[Any]:
+        """What some of the actors have said, as soon as one has."""
+        ready, _ = ray.wait(list(crew), timeout=SECONDS_BEFORE_TELLING)
+        if not ready and all(member.item is None for member in crew.values()):
+            say(f"ray: waiting for room; a worker needs {self._needs()}")
+        return ready
+
+    def _hire(self, crew: dict[Any, "_Member"], place: int, make_worker: Any) -> None:
+        actor: Any = (
+            ray.remote(_Actor).options(num_cpus=1, num_gpus=self.gpus, max_restarts=0).remote()
+        )
+        # Items go to actors that have their models: one that waits for room would hold it up.
+        crew[actor.prepare.remote(make_worker, place)] = _Member(place, actor)
+
+    def _needs(self) -> str:
+        return f"1 CPU and {self.gpus:g} GPUs" if self.gpus else "1 CPU"
+
+
+@dataclass(slots=True)
+class _Member:
+    """An actor as its driver sees it."""
+
+    place: int
+    actor: Any
+    item: Any = None
+    """None while its models are loaded."""
+
+    def give(self, item: Any) -> Any:
+        """Begin an item; what is returned yields references to its outcomes."""
+        self.item = item
+        return self.actor.serve.options(num_returns="streaming").remote(item)
+
+    def hear(self, awaited: Any) -> Outcome[Any, Any] | None:
+        """What an actor has said; None where it said that it is ready, BlipError where it is not.
+
+        An actor that dies before it has an item cannot be made.
+        """
+        try:
+            said: Any = ray.get(awaited if self.item is None else next(awaited))
+        except RayTaskError as error:
+            return self._lost("raised", one_line(error))
+        except RayError as error:
+            return self._lost("died", f"its actor ended: {_reason(error)}")
+        if isinstance(said, BlipError):
+            raise said
+        return said
+
+    def stop(self) -> None:
+        # What has ended already is as it should be.
+        with suppress(RayError, ValueError):
+            ray.kill(self.actor)
+
+    def _lost(self, kind: Any, why: str) -> Failed[Any]:
+        if self.item is None:
+            raise BlipError(f"no worker can be made: {why}")
+        return Failed(self.item, kind, why)
+
+
+class _Actor:
+    """A worker, made where it works."""
+
+    def prepare(self, make_worker: MakeWorker[Any, Any], place: int) -> BlipError | None:
+        """Make the worker; returns why not, where it cannot be made."""
+        try:
+            self.worker = make_worker(place)
+        except Exception as error:
+            return refusal(error)
+
+    def serve(self, item: Any) -> Iterator[Outcome[Any, Any]]:
+        """Do an item."""
+        yield from work(self.worker, item)
+
+
+def _join(address: str | None, workers: int | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Of future behaviour that concerns actors without a GPU, which use none.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    try:
+        if address is not None:
+            _knock(address)
+        if address is None:
+            ray.init(
+                "local",
+                num_cpus=workers,
+                include_dashboard=False,
+                object_store_memory=STORE_BYTES,
+                **quiet,
+            )
+        else:
+            ray.init(address, **quiet)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        where = "here" if address is None else f"at {address}"
+        raise BlipError(f"no Ray cluster {where}: {one_line(error)}") from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody answers: there, Ray itself ends the whole process."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "://" not in address:
+        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
+
+
+def _tell(resources: Mapping[str, float]) -> str:
+    return f"{resources.get('CPU', 0.0):g} CPUs and {resources.get('GPU', 0.0):g} GPUs"
+
+
+def _reason(error: RayError) -> str:
+    """The telling part of Ray's long story of a death."""
+    text = " ".join(str(error).split())
+    for mark in ("Worker exit detail: ", "The actor is dead because "):
+        text = text.partition(mark)[2] or text
+    return text.partition(". ")[0][:200]

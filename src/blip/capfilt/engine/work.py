@@ -1,0 +1,33 @@
+"""A worker does an item, and whatever becomes of it is told; the same in every engine."""
+
+from collections.abc import Iterator
+
+from blip.capfilt.engine.protocol import Done, Failed, Item, News, Outcome, Result, Worker
+from blip.errors import BlipError
+
+
+def work(worker: Worker[Item, Result], item: Item) -> Iterator[Outcome[Item, Result]]:
+    """What a worker says of an item, to its end or its error."""
+    steps = worker(item)
+    while True:
+        try:
+            news = next(steps)
+        except StopIteration as end:
+            yield Done(item, end.value)
+            return
+        # Whatever goes wrong with an item is the pipeline's to judge.
+        except Exception as error:
+            yield Failed(item, "raised", one_line(error), isinstance(error, BlipError))
+            return
+        yield News(item, news)
+
+
+def refusal(error: Exception) -> BlipError:
+    """Why no worker can be made, so that it can be sent to whoever asked for one."""
+    return error if isinstance(error, BlipError) else BlipError(one_line(error))
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, with its kind where it is none of ours."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, BlipError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,1 @@
+"""What is asked of a text beside a match; each rule is off unless asked for."""

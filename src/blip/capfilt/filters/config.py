@@ -1,0 +1,80 @@
+"""Which rules a text has to obey; loads no torch."""
+
+import re
+from dataclasses import dataclass
+
+MOST_BITS = 8
+"""Bits of an image's hash by which near-duplicates may differ at most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilterRules:
+    """What is asked of a text, or of its image, beside a match; they look at one image alone."""
+
+    keep: str = "all"
+    """all, or best-N: of an image's texts that pass all other rules the N likeliest matches."""
+    min_itc: float | None = None
+    """Least cosine of the contrastive features."""
+    min_words: int | None = None
+    """Fewest words of a text."""
+    max_words: int | None = None
+    """Most words of a text."""
+    languages: tuple[str, ...] = ()
+    """Languages that a text may be in, as two letters (ISO 639-1); none allows all."""
+    min_side: int | None = None
+    """Least length of an image's shorter side, in pixels."""
+    max_aspect: float | None = None
+    """Most that an image's longer side may be, in shorter sides."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.keep != "all" and not re.fullmatch(r"best-[1-9]\d{0,3}", self.keep):
+            raise ValueError(f"keep must be all or best-N such as best-1, got {self.keep}")
+        if self.min_itc is not None and not -1.0 <= self.min_itc <= 1.0:
+            raise ValueError(f"min_itc must lie in [-1, 1], got {self.min_itc}")
+        for name in ("min_words", "max_words", "min_side"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be positive, got {value}")
+        if self.max_words is not None and self.max_words < (self.min_words or 1):
+            raise ValueError(
+                f"max_words must not be below min_words ({self.min_words}), got {self.max_words}"
+            )
+        if self.max_aspect is not None and self.max_aspect < 1.0:
+            raise ValueError(f"max_aspect must be at least 1, got {self.max_aspect}")
+        for language in self.languages:
+            if not re.fullmatch("[a-z]{2}", language):
+                raise ValueError(f"languages must be two letters such as en, got {language}")
+
+    @property
+    def best(self) -> int | None:
+        """How many texts an image may keep; None is all."""
+        return None if self.keep == "all" else int(self.keep.partition("-")[2])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRules:
+    """Rules that need all texts of a job: they are applied to a finished ledger."""
+
+    max_repeats: int | None = None
+    """How often a text may stand in the ledger, kept or not; one that does more often is
+    boilerplate, and all of its rows are dropped."""
+    unique_images: int | None = None
+    """Drop an image whose hash differs in so many bits at most from that of an earlier one that
+    stays; 0 drops those of the same hash."""
+    unique_texts: bool = False
+    """Drop a text that an earlier one, of any image, repeats."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.max_repeats is not None and self.max_repeats < 1:
+            raise ValueError(f"max_repeats must be positive, got {self.max_repeats}")
+        if self.unique_images is not None and not 0 <= self.unique_images <= MOST_BITS:
+            raise ValueError(
+                f"unique_images must lie in 0..{MOST_BITS} bits, got {self.unique_images}"
+            )
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to do."""
+        return self != JobRules()

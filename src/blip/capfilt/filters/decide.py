@@ -1,0 +1,179 @@
+"""Rows of a ledger to verdicts: which texts are kept, and why the others are not."""
+
+# Arrow makes its compute functions at run time, out of pyright's sight.
+# pyright: reportAttributeAccessIssue=false
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float, Int
+
+from blip.capfilt.filters.config import FilterRules
+from blip.capfilt.filters.language import tell_languages
+from blip.capfilt.ledger import SCHEMA, records_to_table
+from blip.capfilt.record import (
+    BELOW_ITC,
+    BELOW_THRESHOLD,
+    IMAGE_TOO_LONG,
+    IMAGE_TOO_SMALL,
+    MATCH,
+    NOT_BEST,
+    OTHER_LANGUAGE,
+    RULES,
+    TOO_FEW_WORDS,
+    TOO_MANY_WORDS,
+    Counts,
+    TextRecord,
+)
+
+NUMBERS = {reason: number for number, reason in enumerate((MATCH, *RULES))}
+"""Of each verdict on a scored text."""
+
+
+def decide(table: pa.Table, threshold: float, rules: FilterRules) -> pa.Table:
+    """The rows with their verdicts made anew: `kept`, `reason` and `language` change.
+
+    Only texts that were scored are judged; what else stands in a ledger stays as it is. All rows
+    of a sample must be there. Raises UsageError where languages cannot be told.
+    """
+    scored = ~np.isnan(_floats(table, "itm_score"))
+    table = _with_languages(table, scored, rules)
+    found = np.zeros(table.num_rows, np.uint8)
+    for reason, fails in _checks(table, threshold, rules):
+        found[scored & (found == 0) & fails] = NUMBERS[reason]
+    if rules.best is not None:
+        passed = np.flatnonzero(scored & (found == 0))
+        found[passed[_rank(table, passed) >= rules.best]] = NUMBERS[NOT_BEST]
+    judged = pa.array(scored)
+    table = _put(table, "reason", pc.if_else(judged, _named(found), table["reason"]))
+    return _put(table, "kept", pa.array(scored & (found == 0)))
+
+
+def decide_records(
+    records: Sequence[TextRecord], threshold: float, rules: FilterRules
+) -> list[TextRecord]:
+    """The same for records, which hold whole samples."""
+    table = decide(records_to_table(records), threshold, rules)
+    columns = (table[name].to_pylist() for name in ("kept", "reason", "language"))
+    return [
+        replace(record, kept=kept, reason=reason, language=language)
+        for record, kept, reason, language in zip(records, *columns, strict=True)
+    ]
+
+
+def overrule(table: pa.Table, numbers: Int[np.ndarray, " rows"]) -> pa.Table:
+    """The rows as they were decided, but dropped where a number is not 0: `NUMBERS` says why."""
+    if not numbers.any():
+        return table
+    minded = pa.array(numbers != 0)
+    table = _put(table, "reason", pc.if_else(minded, _named(numbers), table["reason"]))
+    return _put(table, "kept", pc.and_not(table["kept"], minded))
+
+
+def sample_starts(table: pa.Table) -> Int[np.ndarray, " samples"]:
+    """The first row of every sample; a bad one stands alone, even behind one of the same key."""
+    if table.num_rows == 0:
+        return np.zeros(0, np.int64)
+    keys, bad = table["key"].combine_chunks(), _booleans(pc.equal(table["source"], "bad"))
+    differ = _booleans(pc.not_equal(keys[1:], keys[:-1]))
+    begins = np.concatenate(([True], differ | bad[1:] | bad[:-1]))
+    return np.flatnonzero(begins)
+
+
+def count_table(table: pa.Table) -> Counts:
+    """What became of the samples and texts of some rows, which hold whole samples."""
+    counts = Counts()
+    starts = sample_starts(table)
+    if not len(starts):
+        return counts
+    kept = _booleans(table["kept"])
+    of = {name: _booleans(pc.equal(table["source"], name)) for name in ("web", "synthetic", "bad")}
+    any_kept, bad = np.logical_or.reduceat(kept, starts), of["bad"][starts]
+    counts.images = len(starts)
+    counts.images_bad = int(bad.sum())
+    counts.images_kept = int((any_kept & ~bad).sum())
+    counts.images_dropped = counts.images - counts.images_bad - counts.images_kept
+    counts.web_kept = int((of["web"] & kept).sum())
+    counts.web_dropped = int((of["web"] & ~kept).sum())
+    counts.synthetic_kept = int((of["synthetic"] & kept).sum())
+    counts.synthetic_dropped = int((of["synthetic"] & ~kept).sum())
+    for entry in pc.value_counts(table["reason"]).to_pylist():
+        counts.reasons[entry["values"]] += entry["counts"]
+    return counts
+
+
+def _named(numbers: Int[np.ndarray, " rows"]) -> pa.Array:
+    names = pa.array((MATCH, *RULES))
+    return pa.DictionaryArray.from_arrays(pa.array(numbers), names).cast(pa.string())
+
+
+def _checks(
+    table: pa.Table, threshold: float, rules: FilterRules
+) -> list[tuple[str, Bool[np.ndarray, " rows"]]]:
+    """Every rule that is on, in the order of `RULES`, with the rows that fail it."""
+    checks = [(BELOW_THRESHOLD, _floats(table, "itm_score") < threshold)]
+    width, height = _floats(table, "width"), _floats(table, "height")
+    if rules.min_side is not None:
+        checks.append((IMAGE_TOO_SMALL, np.fmin(width, height) < rules.min_side))
+    if rules.max_aspect is not None:
+        longer, shorter = np.fmax(width, height), np.fmin(width, height)
+        checks.append((IMAGE_TOO_LONG, longer > rules.max_aspect * shorter))
+    if rules.min_words is not None or rules.max_words is not None:
+        words = pc.list_value_length(
+            pc.utf8_split_whitespace(pc.utf8_trim_whitespace(table["text"]))
+        )
+        count = words.to_numpy()
+        checks.append((TOO_FEW_WORDS, count < (rules.min_words or 0)))
+        if rules.max_words is not None:
+            checks.append((TOO_MANY_WORDS, count > rules.max_words))
+    if rules.languages:
+        allowed = pc.is_in(table["language"], pa.array(rules.languages))
+        checks.append((OTHER_LANGUAGE, ~_booleans(allowed)))
+    if rules.min_itc is not None:
+        checks.append((BELOW_ITC, _floats(table, "itc_cosine") < rules.min_itc))
+    return checks
+
+
+def _with_languages(
+    table: pa.Table, scored: Bool[np.ndarray, " rows"], rules: FilterRules
+) -> pa.Table:
+    """Tell the languages that are asked for and not known yet."""
+    wanted = scored & _booleans(table["language"].is_null())
+    if not rules.languages or not wanted.any():
+        return table
+    languages = table["language"].to_pylist()
+    rows = np.flatnonzero(wanted)
+    texts = table["text"].take(pa.array(rows)).to_pylist()
+    for row, language in zip(rows, tell_languages(texts), strict=True):
+        languages[row] = language
+    return _put(table, "language", pa.array(languages, pa.string()))
+
+
+def _rank(table: pa.Table, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
+    """The place of each row among those of its sample, from 0 for the likeliest match.
+
+    Of equal ones the earlier row is the better.
+    """
+    samples = np.searchsorted(sample_starts(table), rows, side="right")
+    order = np.lexsort((rows, -_floats(table, "itm_score")[rows], samples))
+    sorted_samples = samples[order]
+    firsts = np.searchsorted(sorted_samples, sorted_samples, side="left")
+    ranks = np.empty(len(rows), np.int64)
+    ranks[order] = np.arange(len(rows)) - firsts
+    return ranks
+
+
+def _put(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), values)
+
+
+def _floats(table: pa.Table, name: str) -> Float[np.ndarray, " rows"]:
+    """A column of numbers, NaN where there is none."""
+    return table[name].cast(pa.float64()).to_numpy()
+
+
+def _booleans(values: pa.Array | pa.ChunkedArray) -> Bool[np.ndarray, " rows"]:
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=bool)

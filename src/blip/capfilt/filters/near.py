@@ -1,0 +1,89 @@
+"""Which of some 64-bit hashes differ in a few bits only from an earlier one."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt
+
+BITS = 64
+MOST_PAIRS = 1 << 22
+"""Pairs that are compared at a time: bounds memory."""
+
+
+def first_of_near(hashes: UInt[np.ndarray, " images"], bits: int) -> Bool[np.ndarray, " images"]:
+    """Whether each one stays: it does unless it lies within `bits` of an earlier one that stays.
+
+    Exact: of two hashes that differ in `bits` bits at most, one of `bits + 1` bands is the same, so
+    that only those with a band in common are compared. With 0 bits that is a sort; otherwise the
+    work grows with the square of the different hashes, over 2 to the bits of a band.
+    """
+    stays = np.zeros(len(hashes), bool)
+    different, firsts = np.unique(hashes, return_index=True)
+    # A copy shares the fate of the first of its kind, or is dropped for it.
+    order = np.argsort(firsts)
+    different, firsts = different[order], firsts[order]
+    stay = np.ones(len(different), bool)
+    if bits > 0:
+        earlier, later = _near_pairs(different, bits)
+        by_later = np.argsort(later, kind="stable")
+        for one, other in zip(earlier[by_later].tolist(), later[by_later].tolist(), strict=True):
+            if stay[one]:
+                stay[other] = False
+    stays[firsts[stay]] = True
+    return stays
+
+
+def _near_pairs(
+    hashes: UInt[np.ndarray, " images"], bits: int
+) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
+    """All pairs (earlier, later) that differ in `bits` bits at most, some of them several times."""
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for band in _bands(hashes, bits + 1):
+        for earlier, later in _alike(band):
+            near = _differing(hashes[earlier], hashes[later]) <= bits
+            found.append((earlier[near], later[near]))
+    earlier, later = (np.concatenate(column) for column in zip(*found, strict=True))
+    return earlier, later
+
+
+def _bands(
+    hashes: UInt[np.ndarray, " images"], count: int
+) -> Iterator[UInt[np.ndarray, " images"]]:
+    """The hashes cut into `count` parts of almost the same width."""
+    edges = [BITS * number // count for number in range(count + 1)]
+    for low, high in pairwise(edges):
+        yield (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+
+
+def _alike(
+    band: UInt[np.ndarray, " images"],
+) -> Iterator[tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]]:
+    """Pairs (earlier, later) with the same value, some millions at a time."""
+    order = np.argsort(band, kind="stable")
+    ordered = band[order]
+    # Of each place in the order: how many of the same value come before it.
+    first = np.searchsorted(ordered, ordered, side="left")
+    before = np.arange(len(band)) - first
+    ends = np.cumsum(before)
+    start = 0
+    while start < len(band):
+        taken = ends[start - 1] if start else 0
+        stop = max(int(np.searchsorted(ends, taken + MOST_PAIRS, side="right")), start + 1)
+        counts = before[start:stop]
+        later = np.repeat(np.arange(start, stop), counts)
+        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        yield order[first[later] + offsets], order[later]
+        start = stop
+
+
+def _differing(
+    some: UInt[np.ndarray, " pairs"], others: UInt[np.ndarray, " pairs"]
+) -> UInt[np.ndarray, " pairs"]:
+    """In how many bits each pair differs; sums of ever longer fields, all at once."""
+    found = some ^ others
+    for shift, mask in ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F)):
+        field = np.uint64(mask)
+        found = (found & field) + ((found >> np.uint64(shift)) & field)
+    # The product's highest byte is the sum of all bytes; what lies above it is cut off, as meant.
+    return (found * np.uint64(0x0101010101010101)) >> np.uint64(56)

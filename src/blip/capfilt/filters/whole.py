@@ -1,0 +1,129 @@
+"""Rules that need the whole job: repeated texts and near-duplicate images, found in its ledgers."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, UInt
+
+from blip.capfilt.filters.config import JobRules
+from blip.capfilt.filters.decide import NUMBERS, sample_starts
+from blip.capfilt.filters.near import first_of_near
+from blip.capfilt.record import DUPLICATE_IMAGE, DUPLICATE_TEXT, REPEATED_TEXT
+from blip.data.captions import clean_caption
+
+
+def judge_job(tables: Iterable[pa.Table], rules: JobRules) -> UInt[np.ndarray, " rows"]:
+    """For every row of a job its verdict by `decide.NUMBERS`; 0 where these rules do not mind it.
+
+    `tables` are the row groups of all ledgers in their order, decided by all other rules. What
+    comes first in that order stays, so that the verdicts depend on the ledgers alone. Memory: 9
+    bytes for each row, 8 for each image, and a few times that while they are sorted.
+    """
+    seen = _Seen()
+    for table in tables:
+        seen.add(table, rules)
+    texts, kept = _join(seen.texts, np.uint64), _join(seen.kept, bool)
+    verdicts = np.zeros(len(kept), np.uint8)
+    if rules.max_repeats is not None:
+        scored = _join(seen.scored, bool)
+        often = np.zeros(len(kept), bool)
+        often[scored] = _stand_often(texts[scored], rules.max_repeats)
+        verdicts[often & kept] = NUMBERS[REPEATED_TEXT]
+        kept &= ~often
+    if rules.unique_images is not None:
+        twice = _of_known_images(seen, kept, rules.unique_images)
+        verdicts[twice & kept] = NUMBERS[DUPLICATE_IMAGE]
+        kept &= ~twice
+    if rules.unique_texts:
+        again = np.flatnonzero(kept)[~_is_first(texts[kept])]
+        verdicts[again] = NUMBERS[DUPLICATE_TEXT]
+    return verdicts
+
+
+def text_hash(text: str) -> int:
+    """64 bits of a text as the models read it: case and most punctuation make no difference."""
+    digest = hashlib.blake2b(clean_caption(text).encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is remembered of every row group."""
+
+    texts: list[UInt[np.ndarray, " rows"]] = field(default_factory=list)
+    scored: list[Bool[np.ndarray, " rows"]] = field(default_factory=list)
+    kept: list[Bool[np.ndarray, " rows"]] = field(default_factory=list)
+    images: list[UInt[np.ndarray, " samples"]] = field(default_factory=list)
+    hashed: list[Bool[np.ndarray, " samples"]] = field(default_factory=list)
+    """Which images have a hash."""
+    sizes: list[UInt[np.ndarray, " samples"]] = field(default_factory=list)
+    """Rows of each sample."""
+
+    def add(self, table: pa.Table, rules: JobRules) -> None:
+        self.kept.append(_numpy(table["kept"], bool))
+        if rules.unique_texts or rules.max_repeats is not None:
+            self.texts.append(_hashes(table["text"]))
+            self.scored.append(_numpy(table["itm_score"].is_valid(), bool))
+        if rules.unique_images is not None:
+            starts = sample_starts(table)
+            hashes = table["image_hash"].take(pa.array(starts))
+            self.images.append(_numpy(hashes.fill_null(0), np.uint64))
+            self.hashed.append(_numpy(hashes.is_valid(), bool))
+            self.sizes.append(np.diff(starts, append=table.num_rows).astype(np.uint32))
+
+
+def _hashes(texts: pa.ChunkedArray) -> UInt[np.ndarray, " rows"]:
+    """Each different text is hashed once."""
+    encoded = texts.combine_chunks().dictionary_encode()
+    different = np.array([text_hash(text) for text in encoded.dictionary.to_pylist()], np.uint64)
+    return different[encoded.indices.to_numpy()] if len(texts) else different
+
+
+def _stand_often(hashes: UInt[np.ndarray, " rows"], most: int) -> Bool[np.ndarray, " rows"]:
+    """Whether the text of each row stands more than `most` times among all."""
+    ordered = np.sort(hashes)
+    begins = np.ones(len(ordered), bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(begins)
+    often = ordered[starts[np.diff(starts, append=len(ordered)) > most]]
+    if not len(often):
+        return np.zeros(len(hashes), bool)
+    # Those that stand often are few, and looking them up stays in the cache.
+    place = np.searchsorted(often, hashes)
+    return often[np.minimum(place, len(often) - 1)] == hashes
+
+
+def _is_first(hashes: UInt[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
+    """Whether no earlier row has the same hash."""
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    first = np.ones(len(hashes), bool)
+    first[order[1:]] = ordered[1:] != ordered[:-1]
+    return first
+
+
+def _of_known_images(
+    seen: _Seen, kept: Bool[np.ndarray, " rows"], bits: int
+) -> Bool[np.ndarray, " rows"]:
+    """The rows of images that look like an earlier one; images without a text are no matter."""
+    sizes = _join(seen.sizes, np.uint32).astype(np.int64)
+    starts = np.cumsum(sizes) - sizes
+    has_text = np.logical_or.reduceat(kept, starts) if len(starts) else np.zeros(0, bool)
+    asked = np.flatnonzero(has_text & _join(seen.hashed, bool))
+    known = np.zeros(len(sizes), bool)
+    known[asked[~first_of_near(_join(seen.images, np.uint64)[asked], bits)]] = True
+    return np.repeat(known, sizes)
+
+
+def _numpy(values: pa.ChunkedArray, kind: type) -> np.ndarray:
+    return np.asarray(values.to_numpy(), dtype=kind)
+
+
+def _join(parts: list[np.ndarray], kind: type) -> np.ndarray:
+    """One array; the parts are let go, so that both are never there for long."""
+    joined = np.concatenate(parts) if parts else np.zeros(0, kind)
+    parts.clear()
+    return joined

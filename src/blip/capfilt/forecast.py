@@ -1,0 +1,112 @@
+"""How much work, disk and time a job is, by the first few images that are still to be done."""
+
+import shutil
+import time
+from collections.abc import Generator
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.pipeline import checkpoint_models, choose_settings
+from blip.capfilt.plan import estimate_samples, make_plan
+from blip.capfilt.record import BatchDone, Counts, ShardOutcome
+from blip.capfilt.shard import Layout, Settings
+from blip.capfilt.source import ShardTask, find_shards, read_samples
+from blip.capfilt.worker import ShardWorkers
+from blip.data.shards import ShardWriter
+
+IMAGES = 8
+"""Images that are measured, at most."""
+
+
+def forecast(config: CapFiltConfig) -> str:
+    """A table in words; nothing is written into the output folder.
+
+    Some images of the first shard that is to be done go through both models, one batch at a time as
+    in the job. Raises UsageError where the job could not be done as asked.
+    """
+    layout, models = Layout(Path(config.out), config.write), checkpoint_models(config)
+    settings = choose_settings(config, models, layout)
+    plan = make_plan(find_shards(config.data, config.rows), layout, settings)
+    images = estimate_samples(plan.waiting)
+    rows = [
+        ("shards", f"{len(plan.tasks)}, {len(plan.done)} of them done already"),
+        ("images", f"about {images} to be done, {1 + config.captions} texts or more each"),
+        ("at a time", f"{settings.batch_size} images"),
+    ]
+    if plan.waiting:
+        with TemporaryDirectory() as folder:
+            trial = Layout(Path(folder), config.write)
+            counts, seconds, size = _try(plan.waiting[0], trial, settings, config)
+        if config.engine == "ray" and config.workers is None:
+            workers, spread = 1, "a worker"
+        else:
+            workers = config.workers or models.default_workers(settings.batch_size)
+            workers = min(workers, len(plan.waiting))
+            spread = f"{workers} worker{'s' if workers > 1 else ''}"
+        tried = max(counts.images, 1)
+        rows += [
+            ("time", f"{_tell_seconds(images * seconds / tried / workers)} with {spread}"),
+            ("disk", f"{_tell_bytes(images * size / tried)}; {_free(config.out)} are free"),
+            ("by", f"{counts.images} images in {seconds:.1f} s, {counts.texts_kept} texts kept"),
+        ]
+    return "".join(f"{name:<11}{told}\n" for name, told in rows)
+
+
+def _try(
+    task: ShardTask, layout: Layout, settings: Settings, config: CapFiltConfig
+) -> tuple[Counts, float, int]:
+    """Counts, seconds and bytes of the output of some images."""
+    threads = torch.get_num_threads()
+    sample = layout.out / "sample.tar"
+    with ShardWriter(sample) as writer:
+        for number, found in enumerate(islice(read_samples(task), IMAGES)):
+            meta = {**found.meta, "captions": list(found.texts)} if found.texts else found.meta
+            writer.write(f"{number}", found.image or b"", found.extension, "", meta)
+    trial = ShardTask(name="trial", path=str(sample))
+    try:
+        worker = ShardWorkers(layout, settings, checkpoint_models(config))(0)
+        # The first time takes longer than every other: memory is got, weights are laid out.
+        _exhaust(worker(trial))
+        started = time.perf_counter()
+        counts = _exhaust(worker(trial))
+        seconds = time.perf_counter() - started
+    finally:
+        torch.set_num_threads(threads)
+    written = layout.shard("trial").stat().st_size + layout.ledger("trial").stat().st_size
+    return counts, seconds, written
+
+
+def _exhaust(steps: Generator[BatchDone, None, ShardOutcome]) -> Counts:
+    """The counts of a shard that is done to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value.counts
+
+
+def _free(out: str) -> str:
+    """Of the disk that the output will lie on."""
+    folder = Path(out).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    return _tell_bytes(shutil.disk_usage(there).free)
+
+
+def _tell_bytes(number: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:,.1f} TB"
+
+
+def _tell_seconds(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"

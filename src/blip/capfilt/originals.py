@@ -1,0 +1,47 @@
+"""What a finished job read: found again by the names of its ledgers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from blip.capfilt.config import CapFiltConfig, RecutConfig
+from blip.capfilt.source import ShardTask, find_shards
+from blip.config import strict
+from blip.errors import UsageError
+
+CONFIG, RECUT = "config.json", "recut.json"
+"""What a job, and one that was cut anew, leave in their folders."""
+
+
+def find_originals(job: Path, data: Sequence[str]) -> dict[str, ShardTask]:
+    """The shards of the originals by name: those of `data`, or those that the job says it read.
+
+    Raises UsageError where neither says any, or what they say is not there.
+    """
+    found = _read_config(job)
+    data = tuple(data)
+    if found is None and not data:
+        raise UsageError(f"{job} has no {CONFIG} that says what was read; name it with --data")
+    rows = CapFiltConfig.rows if found is None else found.rows
+    if data or found is None:
+        return {task.name: task for task in find_shards(data, rows)}
+    try:
+        return {task.name: task for task in find_shards(found.data, rows)}
+    except UsageError as error:
+        raise UsageError(
+            f"{error} (as {job / CONFIG} says, seen from where the job was started); "
+            "name the originals with --data"
+        ) from error
+
+
+def _read_config(job: Path) -> CapFiltConfig | None:
+    """That of the job, or of the job that it was cut from; None where there is none."""
+    if (job / CONFIG).is_file():
+        return strict.from_json(CapFiltConfig, strict.load_json(job / CONFIG))
+    if not (job / RECUT).is_file():
+        return None
+    cut = strict.from_json(RecutConfig, strict.load_json(job / RECUT))
+    ledger = Path(cut.ledger)
+    found = _read_config(ledger if (ledger / "ledger").is_dir() else ledger.parent)
+    if found is None or not cut.data:
+        return found
+    return strict.from_json(CapFiltConfig, {**strict.to_json(found), "data": list(cut.data)})

@@ -1,0 +1,95 @@
+"""Samples with their pictures decoded, a batch ahead of the models that read them."""
+
+import threading
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+from torch import Tensor
+
+from blip.capfilt.filters.picture import image_hash
+from blip.capfilt.record import MISSING_TEXT, TEXT_FAULTS
+from blip.data.images import BadImageError, count_pixels, decode_image
+from blip.data.sample import Sample
+from blip.data.transforms import eval_transform
+
+DECODERS = 4
+"""Threads that decode; Pillow lets go of the interpreter while it does."""
+LARGE = 16_000_000
+"""Pixels of a picture that is decoded while no other such one is: memory stays that of one."""
+KEY_LIMIT = 200
+"""Bytes of a key: with what is put behind it, it stays a file name (255) on most systems."""
+
+_large = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A sample, and its picture in every size that a model reads, or why there is none."""
+
+    sample: Sample
+    pictures: dict[int, Tensor]
+    """By size: normalised pixels (3, size, size)."""
+    fault: str | None = None
+    seen: "Seen | None" = None
+    """What the ledger tells of the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A decoded picture in numbers."""
+
+    width: int
+    height: int
+    hash: int | None
+
+
+def open_batches(
+    samples: Iterator[Sample], size: int, sides: frozenset[int]
+) -> Generator[list[Opened], None, None]:
+    """Batches of `size` samples in their order, pictures squared to `sides`.
+
+    While the caller works on a batch, the next one is read and decoded.
+    """
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(DECODERS) as decoders:
+
+        def read() -> list[Opened]:
+            return list(decoders.map(partial(_open, sides=sides), islice(samples, size)))
+
+        following = reader.submit(read)
+        while batch := following.result():
+            following = reader.submit(read)
+            yield batch
+
+
+def printable(text: str) -> str:
+    """Without what no UTF-8 file can hold: lone surrogates are spelt out, NUL is left out."""
+    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
+
+
+def _open(sample: Sample, sides: frozenset[int]) -> Opened:
+    try:
+        return _decode(sample, sides)
+    except BadImageError as bad:
+        return Opened(sample, {}, str(bad))
+
+
+def _decode(sample: Sample, sides: frozenset[int]) -> Opened:
+    """The picture in every size asked for; large ones are let go at once."""
+    reason = (sample.error or "").partition(":")[0]
+    if sample.error is not None and reason not in TEXT_FAULTS | {MISSING_TEXT}:
+        raise BadImageError(sample.error)
+    if sample.image is None:
+        raise BadImageError("missing_image")
+    if sample.key.rpartition("/")[2] in ("", "."):
+        raise BadImageError("empty_key")
+    if len(printable(sample.key).encode()) > KEY_LIMIT:
+        raise BadImageError("key_too_long")
+    with _large if count_pixels(sample.image) > LARGE else nullcontext():
+        image = decode_image(sample.image)
+        pictures = {side: eval_transform(image, side) for side in sides}
+        seen = Seen(image.width, image.height, image_hash(image))
+        return Opened(sample, pictures, seen=seen)

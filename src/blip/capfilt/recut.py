@@ -1,0 +1,305 @@
+"""Another data set of a finished job: its ledger is decided anew, and no model is asked."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import UInt
+
+from blip.capfilt.config import RecutConfig
+from blip.capfilt.filters.decide import count_table, decide, overrule, sample_starts
+from blip.capfilt.filters.whole import judge_job
+from blip.capfilt.ledger import count_rows, find_ledgers, read_groups
+from blip.capfilt.merge import write_kept
+from blip.capfilt.originals import RECUT, find_originals
+from blip.capfilt.pictures import printable
+from blip.capfilt.pipeline import clean, disk_told
+from blip.capfilt.plan import check_settings, check_whole, read_marker
+from blip.capfilt.record import Counts, TextRecord
+from blip.capfilt.report import write_report
+from blip.capfilt.shard import Layout, describe_output, open_parts
+from blip.capfilt.source import ShardTask, is_same_input, read_samples
+from blip.capfilt.texts import TextsWriter
+from blip.config import strict
+from blip.data.sample import Sample
+from blip.data.shards import ShardWriter
+from blip.errors import BlipError, UsageError
+from blip.files import fingerprint_file, fingerprint_json, write_json
+from blip.log import Progress, progress, say
+from blip.stage import alone
+
+BATCH_ROWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecutSummary:
+    """What was made; `to_json` is summary.json."""
+
+    out: Path
+    shards: int
+    counts: Counts
+    settings: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts, shards and settings."""
+        return {**self.counts.to_json(), "shards": self.shards, "settings": self.settings}
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A shard that is to be cut anew."""
+
+    task: ShardTask
+    ledger: Path
+    rows: int
+    known: dict[str, Any] | None
+    """What the job noted of the original; None where only the ledger is there."""
+
+
+def recut(config: RecutConfig) -> RecutSummary:
+    """Cut a job anew, or what is left to be done; write what the job itself would have written.
+
+    Memory holds a row group of a ledger, and for `job_rules` some 20 bytes a row (while sorting,
+    several times that). Raises UsageError where it cannot be done as asked, BlipError where it
+    stopped; after either the same call goes on.
+    """
+    layout = Layout(Path(config.out), config.write)
+    ledgers = find_ledgers(Path(config.ledger))
+    if ledgers[0].parent.resolve() == (layout.out / "ledger").resolve():
+        raise UsageError(f"{config.out} is the job itself; choose another --out")
+    cuts = _find_originals(config, ledgers)
+    with disk_told(layout.out), alone(layout.out):
+        clean(layout)
+        done, waiting = _look_at_output(config, layout, cuts)
+        strict.save(config, layout.out / RECUT)
+        say(f"recut: {len(cuts)} shards, {len(done)} done already, to {layout.out}")
+        try:
+            counts = _do(config, layout, cuts, done, waiting)
+        finally:
+            clean(layout)
+        tasks = [cut.task for cut in cuts]
+        check_whole(tasks, layout, counts)
+        total = Counts()
+        for task in tasks:
+            total.add(counts[task.name])
+        settings = _settings(config)
+        summary = RecutSummary(out=layout.out, shards=len(cuts), counts=total, settings=settings)
+        write_json(layout.out / "summary.json", summary.to_json())
+        write_report(layout, tasks, total, settings)
+    return summary
+
+
+def _settings(config: RecutConfig) -> dict[str, Any]:
+    """All that the output depends on beside ledgers and originals."""
+    told = strict.to_json(config)
+    return {name: told[name] for name in ("threshold", "rules", "job_rules", "write")}
+
+
+def _find_originals(config: RecutConfig, ledgers: Sequence[Path]) -> list[_Cut]:
+    job = ledgers[0].parent.parent
+    tasks = find_originals(job, config.data)
+    missing = [ledger.stem for ledger in ledgers if ledger.stem not in tasks]
+    if missing:
+        raise UsageError(
+            f"--data does not name the originals of {len(missing)} ledgers, first {missing[0]!r}"
+        )
+    without = tasks.keys() - {ledger.stem for ledger in ledgers}
+    if without:
+        say(f"recut: {len(without)} shards, first {min(without)!r}, have no ledger: not cut")
+    markers = Layout(job)
+    cuts = []
+    for ledger in ledgers:
+        marker = read_marker(markers.marker(ledger.stem)) or {}
+        task, known = tasks[ledger.stem], marker.get("input")
+        cuts.append(_Cut(task, ledger, count_rows(ledger), known))
+    return cuts
+
+
+def _look_at_output(
+    config: RecutConfig, layout: Layout, cuts: Sequence[_Cut]
+) -> tuple[dict[str, Counts], list[_Cut]]:
+    """Counts of the shards that are done, and those that are not."""
+    done: dict[str, Counts] = {}
+    names = {cut.task.name for cut in cuts}
+    strange = sorted(path.stem for path in layout.markers() if path.stem not in names)
+    if strange:
+        raise UsageError(
+            f"{layout.out} holds {len(strange)} shards that the ledger does not have, first "
+            f"{strange[0]!r}; choose another --out"
+        )
+    together = _describe_all(config, cuts)
+    for cut in cuts:
+        marker = read_marker(layout.marker(cut.task.name))
+        if marker is None:
+            continue
+        check_settings(layout, marker, _settings(config))
+        try:
+            current = describe_output(layout, cut.task.name) == marker["output"]
+            same = _is_same(cut.ledger, marker["ledger"]) and together == marker["together"]
+        except (OSError, KeyError, TypeError):
+            continue
+        if current and same:
+            done[cut.task.name] = Counts.from_json(marker["counts"])
+    return done, [cut for cut in cuts if cut.task.name not in done]
+
+
+def _do(
+    config: RecutConfig,
+    layout: Layout,
+    cuts: Sequence[_Cut],
+    done: dict[str, Counts],
+    waiting: Sequence[_Cut],
+) -> dict[str, Counts]:
+    counts = dict(done)
+    if not waiting:
+        return counts
+    verdicts: UInt[np.ndarray, " rows"] | None = None
+    if config.job_rules.any:
+        total = sum(cut.rows for cut in cuts)
+        with progress(total, "look at all texts", "texts") as bar:
+            verdicts = judge_job(_decided(config, cuts, bar), config.job_rules)
+    together = _describe_all(config, cuts)
+    offsets = dict(zip((c.task.name for c in cuts), _offsets(cuts), strict=True))
+    before = sum(cut.rows for cut in cuts) - sum(cut.rows for cut in waiting)
+    with progress(sum(cut.rows for cut in cuts), "recut", "texts", before) as bar:
+        for cut in waiting:
+            start = offsets[cut.task.name]
+            of_shard = None if verdicts is None else verdicts[start : start + cut.rows]
+            counts[cut.task.name] = _cut_shard(config, layout, cut, of_shard, bar)
+            marker = {
+                "name": cut.task.name,
+                # Carried on, so that what was cut can be cut again.
+                "input": cut.known,
+                "ledger": _describe(cut.ledger),
+                "together": together,
+                "settings": _settings(config),
+                "output": describe_output(layout, cut.task.name),
+                "counts": counts[cut.task.name].to_json(),
+            }
+            write_json(layout.marker(cut.task.name), marker)
+    return counts
+
+
+def _decided(config: RecutConfig, cuts: Sequence[_Cut], bar: Progress) -> Iterator[pa.Table]:
+    for cut in cuts:
+        for group in read_groups(cut.ledger):
+            yield decide(group, config.threshold, config.rules)
+            bar.advance(group.num_rows)
+
+
+def _cut_shard(
+    config: RecutConfig,
+    layout: Layout,
+    cut: _Cut,
+    verdicts: UInt[np.ndarray, " rows"] | None,
+    bar: Progress,
+) -> Counts:
+    layout.marker(cut.task.name).unlink(missing_ok=True)
+    counts, place = Counts(), 0
+    with open_parts(cut.task, layout) as (writer, ledger):
+        images = _Images(cut, writer) if isinstance(writer, ShardWriter) else None
+        for group in read_groups(cut.ledger):
+            table = decide(group, config.threshold, config.rules)
+            if verdicts is not None:
+                table = overrule(table, verdicts[place : place + table.num_rows])
+            place += table.num_rows
+            ledger.write_group(table)
+            if isinstance(writer, TextsWriter):
+                writer.write_rows(table.filter(table["kept"]))
+            elif images is not None:
+                images.write(table)
+            counts.add(count_table(table))
+            bar.advance(table.num_rows)
+        if images is not None:
+            images.end()
+    counts.check(counts.images)
+    return counts
+
+
+class _Images:
+    """Writes the kept texts of a shard with the images of the original, side by side with it."""
+
+    def __init__(self, cut: _Cut, writer: ShardWriter) -> None:
+        self.cut, self.writer = cut, writer
+        self.place = 0
+        if cut.known is not None and not is_same_input(cut.task, cut.known):
+            raise BlipError(f"{cut.task.path} changed since the job read it")
+        self.samples = read_samples(cut.task)
+
+    def write(self, table: pa.Table) -> None:
+        """Go on with the samples of a row group."""
+        starts = sample_starts(table)
+        if not len(starts):
+            return
+        sizes = np.diff(starts, append=table.num_rows)
+        kept = np.logical_or.reduceat(np.asarray(table["kept"].to_numpy()), starts)
+        rows = _records(table.filter(pa.array(np.repeat(kept, sizes))))
+        keys = table["key"].take(pa.array(starts)).to_pylist()
+        for key, size, is_kept in zip(keys, sizes.tolist(), kept.tolist(), strict=True):
+            sample = self._next(key)
+            if is_kept:
+                write_kept(self.writer, sample, [next(rows) for _ in range(size)])
+
+    def end(self) -> None:
+        """Raises BlipError where the original has more samples than the ledger."""
+        extra = next(self.samples, None)
+        if extra is not None:
+            raise self._other(f"has a sample {extra.key!r}", "ends")
+
+    def _next(self, key: str) -> Sample:
+        self.place += 1
+        sample = next(self.samples, None)
+        if sample is None:
+            raise self._other("ends", f"has {key!r}")
+        if printable(sample.key) != key:
+            raise self._other(f"is {sample.key!r}", f"has {key!r}")
+        return sample
+
+    def _other(self, found: str, wanted: str) -> BlipError:
+        place = self.place if wanted != "ends" else self.place + 1
+        return BlipError(
+            f"{self.cut.task.path} is not what {self.cut.ledger} tells of: sample {place} {found} "
+            f"where the ledger {wanted}; name the originals with --data"
+        )
+
+
+def _records(table: pa.Table) -> Iterator[TextRecord]:
+    names = [field.name for field in fields(TextRecord)]
+    for batch in table.select(names).to_batches(max_chunksize=BATCH_ROWS):
+        for row in batch.to_pylist():
+            yield TextRecord(**row)
+
+
+def _offsets(cuts: Sequence[_Cut]) -> list[int]:
+    """Where the rows of each shard begin among those of all."""
+    ends = np.cumsum([0, *(cut.rows for cut in cuts)])
+    return [int(end) for end in ends[:-1]]
+
+
+def _describe(ledger: Path) -> dict[str, Any]:
+    status = ledger.stat()
+    return {
+        "bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+        "fingerprint": fingerprint_file(ledger),
+    }
+
+
+def _describe_all(config: RecutConfig, cuts: Sequence[_Cut]) -> str | None:
+    """Of all ledgers together, where what becomes of one shard depends on the others."""
+    if not config.job_rules.any:
+        return None
+    statuses = [(cut.ledger.name, cut.ledger.stat()) for cut in cuts]
+    return fingerprint_json([[name, s.st_size, s.st_mtime_ns] for name, s in statuses])
+
+
+def _is_same(ledger: Path, known: dict[str, Any]) -> bool:
+    status = ledger.stat()
+    if status.st_size != known["bytes"]:
+        return False
+    return status.st_mtime_ns == known["modified_ns"] or (
+        fingerprint_file(ledger) == known["fingerprint"]
+    )

@@ -1,0 +1,142 @@
+"""What a shard is made of: a whole tar, some rows of a table, or some pictures of a folder."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blip.data.annotations.captions import read_annotations, texts_of_images
+from blip.data.sample import Sample
+from blip.data.shards import expand, read_shard
+from blip.data.tables import count_rows, list_pictures, read_csv, read_folder, read_parquet
+from blip.errors import UsageError, first_line
+from blip.files import fingerprint_file
+
+TABLES = (".parquet", ".csv", ".tsv", ".json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardTask:
+    """A shard to be done."""
+
+    name: str
+    """Of the output; the input's, unless two inputs share it."""
+    path: str
+    start: int | None = None
+    """Of a table or a folder: the first of its rows or pictures; none for a tar."""
+    stop: int = 0
+    """Of a table or a folder: the one behind the last."""
+
+
+def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
+    """The shards that some tars, folders, tables, globs and brace ranges name, in their order.
+
+    A folder stands for its tars, else its Parquet files, else the pictures below it. Tables and
+    pictures are cut into shards of `rows`, named by their first row. Raises UsageError for what
+    names nothing, cannot be read, or cannot be told apart by its name.
+    """
+    paths = [path for pattern in data for path in _expand(pattern)]
+    tasks = []
+    for whole in name_shards(paths):
+        length = _length(Path(whole.path))
+        if length is None:
+            tasks.append(whole)
+            continue
+        for start in range(0, length, rows):
+            name, stop = f"{whole.name}-{start:09d}", min(start + rows, length)
+            tasks.append(ShardTask(name=name, path=whole.path, start=start, stop=stop))
+    return tasks
+
+
+def name_shards(paths: Sequence[Path]) -> list[ShardTask]:
+    """A name for each shard: its file's, with as many folders before it as tell all apart."""
+    absolute = list(dict.fromkeys(Path(os.path.abspath(path)) for path in paths))
+    longest = max((len(path.parts) for path in absolute), default=0)
+    for depth in range(1, longest + 1):
+        names = ["-".join((*path.parts[-depth:-1], path.stem)) for path in absolute]
+        if len(set(names)) == len(names):
+            return [
+                ShardTask(name=name.replace("/", ""), path=str(path))
+                for name, path in zip(names, absolute, strict=True)
+            ]
+    raise UsageError("two shards of --data have names that cannot be told apart; rename one")
+
+
+def read_samples(task: ShardTask) -> Iterator[Sample]:
+    """The samples of a shard in their order; raises OSError where it is not there."""
+    path = Path(task.path)
+    path.stat()
+    if task.start is None:
+        return read_shard(path)
+    match path.suffix.lower():
+        case _ if path.is_dir():
+            return read_folder(path, task.start, task.stop)
+        case ".parquet":
+            return read_parquet(path, task.start, task.stop)
+        case ".json":
+            return read_annotations(path, path.parent, None, task.start, task.stop)
+        case _:
+            return read_csv(path, task.start, task.stop)
+
+
+def describe_input(task: ShardTask) -> dict[str, Any]:
+    """Size, time and content of a shard: by what it is known again."""
+    status = os.stat(task.path)
+    told = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    if task.start is None:
+        return {**told, "fingerprint": fingerprint_file(Path(task.path))}
+    return {
+        **told,
+        "rows": [task.start, task.stop],
+        "fingerprint": _fingerprint(read_samples(task)),
+    }
+
+
+def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
+    """Whether a shard is what `describe_input` told of it; raises OSError where it is gone."""
+    rows = None if task.start is None else [task.start, task.stop]
+    if known.get("rows") != rows:
+        return False
+    status = os.stat(task.path)
+    # Reading terabytes only to see that nothing changed would make going on slow.
+    if (status.st_mtime_ns, status.st_size) == (known["modified_ns"], known["bytes"]):
+        return True
+    # A table may have grown at its end, and be the same in these rows.
+    if rows is None and status.st_size != known["bytes"]:
+        return False
+    return describe_input(task)["fingerprint"] == known["fingerprint"]
+
+
+def _expand(pattern: str) -> list[Path]:
+    folder = Path(pattern).expanduser()
+    if folder.is_dir() and not any(folder.glob("*.tar")):
+        return sorted(folder.glob("*.parquet")) or [folder]
+    return expand([pattern])
+
+
+def _length(path: Path) -> int | None:
+    """Rows of a table, pictures of a folder; None for a tar."""
+    suffix = path.suffix.lower()
+    try:
+        if path.is_dir():
+            return len(list_pictures(path))
+        if suffix == ".json":
+            return len(texts_of_images(path))
+        return count_rows(path) if suffix in TABLES else None
+    except UsageError:
+        raise
+    # Each kind of table has errors of its own for a file that is none.
+    except Exception as error:
+        raise UsageError(f"{path} is no {suffix} table: {first_line(error)}") from error
+
+
+def _fingerprint(samples: Iterable[Sample]) -> str:
+    digest = hashlib.sha256()
+    for sample in samples:
+        told = [sample.key, list(sample.texts), sample.meta, sample.error, sample.extension]
+        digest.update(json.dumps(told, sort_keys=True).encode())
+        digest.update(hashlib.sha256(sample.image or b"").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,72 @@
+"""A worker: its models, and the shards that it does with as many images at a time as fit."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from blip.capfilt.checkpoints import ModelSource
+from blip.capfilt.models import Models, OutOfMemoryError
+from blip.capfilt.record import BatchDone, Counts, ShardOutcome
+from blip.capfilt.shard import Layout, Settings, process_shard
+from blip.capfilt.source import ShardTask
+from blip.errors import BlipError
+from blip.log import say
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ShardWorkers:
+    """Makes workers; travels to where they work."""
+
+    layout: Layout
+    settings: Settings
+    models: ModelSource
+
+    def __call__(self, place: int) -> "ShardWorker":
+        """A worker with its models loaded."""
+        # Sums in another order are other bytes: the output must not depend on spare cores.
+        torch.set_num_threads(1)
+        models = self.models.load(place)
+        return ShardWorker(self.layout, self.settings, models, self.settings.batch_size)
+
+
+@final
+@dataclass(slots=True)
+class ShardWorker:
+    """Does shards with its models."""
+
+    layout: Layout
+    settings: Settings
+    models: Models
+    batch_size: int
+    """Images at a time; halved for good where memory runs out."""
+
+    def __call__(self, task: ShardTask) -> Generator[BatchDone, None, ShardOutcome]:
+        """Process one shard.
+
+        Where memory runs out, the whole shard is done again with half as many images at a time:
+        sums over other batches may differ in their last bits, and so a shard is done with one size,
+        which its marker names.
+        """
+        while True:
+            told = Counts()
+            try:
+                return (yield from self._attempt(task, told))
+            except OutOfMemoryError as error:
+                if self.batch_size == 1:
+                    raise BlipError(f"no memory for a single image: {error}") from error
+                self.batch_size //= 2
+            say(f"capfilt: shard {task.name}: out of memory; {self.batch_size} images at a time")
+            yield BatchDone(counts=told.negative())
+
+    def _attempt(self, task: ShardTask, told: Counts) -> Generator[BatchDone, None, ShardOutcome]:
+        steps = process_shard(task, self.layout, self.settings, self.models, self.batch_size)
+        while True:
+            try:
+                news = next(steps)
+            except StopIteration as end:
+                return end.value
+            told.add(news.counts)
+            yield news

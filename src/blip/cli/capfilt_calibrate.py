@@ -1,0 +1,57 @@
+"""`blip capfilt calibrate`: choose a threshold by labelled texts."""
+
+import argparse
+import json
+from pathlib import Path
+
+EXAMPLES = """\
+examples:
+  blip capfilt calibrate --ledger clean --labels labels.csv --precision 0.95
+  blip capfilt calibrate --ledger clean --labels labels.jsonl --score itc_cosine --out calibration
+
+Labels are rows of key, match (0 or 1), and text or source (web, synthetic), in CSV, TSV, JSONL or
+Parquet; `number` says which text of a source (0), `shard` where it is, if keys repeat. The choice
+is printed, and written to calibration.md, .svg and .json beside the ledger. Exit status 1 where no
+threshold reaches the precision."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--ledger", type=Path, required=True, metavar="DIR", help="folder of a job, or its ledger/"
+    )
+    parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="labelled texts")
+    parser.add_argument(
+        "--precision", type=float, default=0.95, metavar="P", help="share of matches wanted (0.95)"
+    )
+    parser.add_argument(
+        "--score",
+        choices=("itm_score", "itc_cosine"),
+        default="itm_score",
+        help="what the threshold is for (itm_score)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for what is written (DIR/calibration)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the choice as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Choose, write, print."""
+    from blip.capfilt.calibrate import calibrate, check_reached, tell, write_calibration
+    from blip.capfilt.ledger import find_ledgers
+    from blip.log import say
+
+    ledgers = find_ledgers(args.ledger)
+    found = calibrate(ledgers, args.labels, args.precision, args.score)
+    of_job = args.ledger if ledgers[0].parent != args.ledger else args.ledger.parent
+    folder = args.out or of_job / "calibration"
+    write_calibration(found, folder)
+    if args.json:
+        told = {name: value for name, value in found.to_json().items() if name != "curves"}
+        print(json.dumps(told))
+    else:
+        print(tell(found).replace("![](calibration.svg)\n\n", ""), end="")
+    say(f"curves: {folder}/calibration.md")
+    check_reached(found)
+    return 0

@@ -1,0 +1,76 @@
+"""`blip capfilt recut`: another data set of a finished job, without a model."""
+
+import argparse
+import sys
+
+from blip.cli.filter_rules import add_rules, read_rules
+
+EXAMPLES = """\
+examples:
+  blip capfilt recut --ledger clean --threshold 0.8 --out stricter
+  blip capfilt recut --ledger clean --keep best-1 --out one-text-an-image
+  blip capfilt recut --ledger clean --unique-texts --unique-images 3 --max-repeats 100 --out unique
+  blip capfilt recut --ledger clean/ledger --data 'web/*.tar' --write texts --out texts
+
+OUT is what the job itself would have made: the same bytes of shards and ledger. Images are read
+from the originals (those that the job's config.json names, or --data), so that dropped texts can
+come back; --write texts reads no image. What was stopped, or killed, goes on with the same command.
+Repeats, images and texts are told apart over the whole job, and what comes first in the order of
+shards stays."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    job = parser.add_argument_group("the job")
+    job.add_argument(
+        "--ledger", required=True, metavar="DIR", help="folder of a job, or its ledger/"
+    )
+    job.add_argument("--out", required=True, metavar="DIR", help="folder for what is made")
+    job.add_argument(
+        "--threshold", type=float, metavar="T", help="least match probability kept (0.5)"
+    )
+    job.add_argument(
+        "--data", nargs="+", metavar="DATA", help="the originals (as the job's config.json says)"
+    )
+    job.add_argument(
+        "--write", choices=("shards", "texts"), help="images and texts, or texts alone (shards)"
+    )
+    add_rules(parser)
+    whole = parser.add_argument_group("what it has to obey beside all others of the job")
+    whole.add_argument(
+        "--max-repeats", type=int, metavar="N", help="drop texts that stand in the job more often"
+    )
+    whole.add_argument(
+        "--unique-images",
+        type=int,
+        metavar="BITS",
+        help="drop images whose hash is as near to an earlier one (0 to 8)",
+    )
+    whole.add_argument(
+        "--unique-texts", action="store_true", help="drop texts that stand earlier in the job"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Cut anew; 130 where it was interrupted."""
+    from blip.capfilt.config import RecutConfig
+    from blip.cli.capfilt import tell_counts
+    from blip.config import strict
+    from blip.log import say
+
+    given = {"ledger": args.ledger, "out": args.out, "rules": read_rules(args)}
+    for name in ("threshold", "data", "write"):
+        if getattr(args, name) is not None:
+            given[name] = getattr(args, name)
+    of_job = {name: getattr(args, name) for name in ("max_repeats", "unique_images")}
+    given["job_rules"] = {**of_job, "unique_texts": args.unique_texts}
+    config = strict.from_json(RecutConfig, given)
+    from blip.capfilt.recut import recut
+
+    try:
+        summary = recut(config)
+    except KeyboardInterrupt:
+        say(f"\nstopped; finished shards are kept in {config.out}, the same command goes on")
+        return 130
+    sys.stdout.write(tell_counts(summary.counts, summary.out, config.write))
+    return 0

@@ -1,0 +1,75 @@
+"""Ray as an engine: the same protocol, on actors."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Generator
+
+import pytest
+
+from blip.capfilt.engine.protocol import Done, Failed, News
+from blip.errors import UsageError
+
+from .test_engine import make_worker, refuse, results
+
+ray = pytest.importorskip("ray", reason="blip[ray] is not installed")
+from blip.capfilt.engine.ray import RayEngine  # noqa: E402 (behind the question whether it is there)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with RayEngine(2, None, None) as engine:
+        yield engine
+
+
+def test_all_items_are_done_once_with_their_news(engine):
+    outcomes = list(engine.run([3, 4, 5, 6, 7], make_worker))
+    assert results(outcomes) == {3: 9, 4: 16, 5: 25, 6: 36, 7: 49}
+    kinds = Counter((type(o), o.item) for o in outcomes)
+    assert set(kinds.values()) == {1}
+    assert len(kinds) == 10
+    assert next(o for o in outcomes if o.item == 7) == News(7, "begin 7")
+    pids = {o.result[1] for o in outcomes if isinstance(o, Done)}
+    assert os.getpid() not in pids
+
+
+def test_errors_and_deaths_cost_their_item_alone(engine):
+    outcomes = list(engine.run([1, -2, 99, 66, 3], make_worker))
+    assert results(outcomes) == {1: 1, 3: 9}
+    failed = {o.item: o for o in outcomes if isinstance(o, Failed)}
+    assert failed[-2] == Failed(-2, "raised", "ValueError: negative number", fatal=False)
+    assert failed[99] == Failed(99, "raised", "the disk is full", fatal=True)
+    assert failed[66].kind == "died"
+    assert failed[66].error.startswith("its actor ended: ")
+    assert "\n" not in failed[66].error
+
+
+def test_a_worker_that_cannot_be_made_ends_the_run(engine):
+    with pytest.raises(UsageError, match="no such checkpoint"):
+        list(engine.run([1], refuse))
+
+
+def test_nothing_to_do_makes_no_worker(engine):
+    assert list(engine.run([], refuse)) == []
+
+
+def test_closing_stops_actors_that_are_at_work(engine):
+    outcomes = engine.run([55], make_worker)
+    assert next(iter(outcomes)) == News(55, "begin 55")
+    assert isinstance(outcomes, Generator)
+    outcomes.close()
+    # The next ones get the CPUs of those that were stopped.
+    assert results(engine.run([2], make_worker)) == {2: 4}
+
+
+def test_a_cluster_that_is_not_there_is_told():
+    code = (
+        "from blip.capfilt.engine.ray import RayEngine\n"
+        "from blip.errors import BlipError\n"
+        "try:\n    RayEngine(1, '127.0.0.1:1', None)\n"
+        "except BlipError as error:\n    print(str(error))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("no Ray cluster at 127.0.0.1:1: "), done.stderr
+    assert done.stdout.count("\n") == 1

@@ -1,0 +1,71 @@
+"""A disk that fills up: a clear end, nothing half-written taken for whole, and the job goes on."""
+
+import io
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blip.capfilt.pipeline import run
+from blip.data.shards import ShardWriter
+from blip.errors import BlipError
+
+from .fakes import FakeModels, output_bytes
+from .test_pipeline import config
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a megabyte; `mount` is for the superuser."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small disk to be had: {mounted.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Path:
+    """Four shards, each of which makes a quarter of a megabyte or so."""
+    generator = np.random.default_rng(0)
+    for shard in range(4):
+        with ShardWriter(tmp_path / f"web/{shard}.tar") as writer:
+            for number in range(4):
+                pixels = generator.integers(0, 255, (128, 128, 3), np.uint8)
+                buffer = io.BytesIO()
+                Image.fromarray(pixels).save(buffer, "PNG")
+                writer.write(f"{shard}{number}", buffer.getvalue(), "png", "a red thing", {})
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_told_in_a_line_and_the_job_goes_on_with_more_room(disk, web, workers):
+    job = config(web, "disk/out", workers=workers, threshold=0.0)
+    with pytest.raises(BlipError, match=r"No space left on device; make room") as told:
+        run(job, models=FakeModels())
+    assert "\n" not in str(told.value)
+    out = disk / "out"
+    done = {path.stem for path in out.glob("done/*.json")}
+    assert len(done) < 4
+    assert not (out / "summary.json").exists()
+    left = [
+        path.name for path in out.rglob("*") if path.name.endswith(".part") or "part" in path.name
+    ]
+    assert left == [], "what was half-written is cleared away"
+    subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+    summary = run(job, models=FakeModels())
+    assert summary.counts.images == 16
+    run(config(web, "whole", threshold=0.0), models=FakeModels())
+    assert output_bytes(out) == output_bytes(web / "whole")

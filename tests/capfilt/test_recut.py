@@ -1,0 +1,253 @@
+"""A job cut anew has the bytes of a job that was run so, whatever happens on the way."""
+
+import io
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blip.capfilt import ledger as ledger_module
+from blip.capfilt import recut as recut_module
+from blip.capfilt.config import CapFiltConfig, RecutConfig
+from blip.capfilt.filters.config import FilterRules, JobRules
+from blip.capfilt.ledger import find_ledgers, read_rows
+from blip.capfilt.pipeline import run
+from blip.capfilt.recut import recut
+from blip.cli.main import main
+from blip.data.shards import ShardWriter, read_shard
+from blip.errors import BlipError, UsageError
+
+from .fakes import FakeModels, output_bytes, picture, web_data
+
+SAME = ("shards/", "ledger/", "texts/")
+"""What is compared: markers tell of other inputs, and the settings are named otherwise."""
+
+
+def job(folder: Path, out: str = "job", **more) -> CapFiltConfig:
+    config = CapFiltConfig(
+        captioner="c",
+        filter="f",
+        data=(str(folder / "web"),),
+        out=str(folder / out),
+        captions=2,
+        workers=1,
+        batch_size=4,
+        **more,
+    )
+    run(config, models=FakeModels())
+    return config
+
+
+def cut(folder: Path, out: str = "cut", **more) -> RecutConfig:
+    config = RecutConfig(ledger=str(folder / "job"), out=str(folder / out), **more)
+    recut(config)
+    return config
+
+
+def data_bytes(out: Path) -> dict[str, bytes]:
+    return {name: data for name, data in output_bytes(out).items() if name.startswith(SAME)}
+
+
+@pytest.fixture
+def web(tmp_path) -> Path:
+    """Two tars with bad samples, texts that are long, and nothing."""
+    web_data(tmp_path / "web", shards=2, samples=9)
+    with ShardWriter(tmp_path / "web/odd.tar") as writer:
+        writer.write("long", picture("red"), "png", "red " * 3000, {"captions": ["red " * 3000]})
+        writer.write("bad", b"no picture", "jpg", "red", {})
+        writer.write("two", picture("blue"), "png", "x", {"captions": ["a blue", "red", ""]})
+        writer.write("two", picture("blue"), "png", "a second of its key", {})
+        writer.write("mute", picture("blue"), "png", "", {})
+    return tmp_path
+
+
+@pytest.mark.parametrize("write", ["shards", "texts"])
+@pytest.mark.parametrize(
+    ("threshold", "rules"),
+    [
+        (0.95, FilterRules()),
+        (0.0, FilterRules()),
+        (0.0, FilterRules(keep="best-1", min_words=2)),
+        (0.5, FilterRules(min_side=25)),
+    ],
+)
+def test_it_has_the_bytes_of_a_job_run_so(web, threshold, rules, write):
+    job(web)
+    direct = job(web, "direct", threshold=threshold, rules=rules, write=write)
+    cut(web, threshold=threshold, rules=rules, write=write)
+    expected = data_bytes(Path(direct.out))
+    assert data_bytes(web / "cut") == expected
+    assert len(expected) == 6
+    told, of_job = (
+        json.loads((web / name / "summary.json").read_text()) for name in ("cut", "direct")
+    )
+    del told["settings"], of_job["settings"]
+    assert told == of_job
+
+
+def test_row_groups_change_no_byte(web, monkeypatch):
+    job(web)
+    whole = data_bytes(web / "job")
+    monkeypatch.setattr(ledger_module, "GROUP_ROWS", 7)
+    small = job(web, "small")
+    assert [r["text"] for r in read_rows(find_ledgers(Path(small.out)))] == [
+        r["text"] for r in read_rows(find_ledgers(web / "job"))
+    ]
+    config = RecutConfig(ledger=small.out, out=str(web / "cut"))
+    recut(config)
+    cut_anew = data_bytes(web / "cut")
+    assert {n: d for n, d in cut_anew.items() if n.startswith("shards")} == {
+        n: d for n, d in whole.items() if n.startswith("shards")
+    }
+    assert cut_anew == data_bytes(Path(small.out))
+
+
+def test_dropped_texts_come_back_from_the_originals(web):
+    job(web, threshold=0.95)
+    assert not any(list(read_shard(p)) for p in (web / "job/shards").glob("*.tar"))
+    cut(web, threshold=0.0)
+    samples = [s for p in sorted((web / "cut/shards").glob("*.tar")) for s in read_shard(p)]
+    assert {s.image for s in samples if s.image_key == "two"} == {picture("blue")}
+    assert "red " * 2999 + "red" in [s.texts[0] for s in samples]
+
+
+def test_what_was_stopped_goes_on_to_the_same_bytes(web, monkeypatch):
+    job(web)
+    cut(web, "whole", threshold=0.0)
+    real, calls = recut_module._cut_shard, []
+
+    def stops(*arguments):
+        calls.append(arguments[2].task.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(recut_module, "_cut_shard", stops)
+    with pytest.raises(KeyboardInterrupt):
+        cut(web, threshold=0.0)
+    assert not (web / "cut/summary.json").exists()
+    cut(web, threshold=0.0)
+    assert calls == ["00000", "00001", "00001", "odd"], "what was done is not done again"
+    expected = output_bytes(web / "whole")
+    found = output_bytes(web / "cut")
+    assert found.pop("recut.json") != expected.pop("recut.json")
+    assert found == expected
+    with pytest.raises(UsageError, match=r"was made with threshold 0.0 \(now 0.7\)"):
+        cut(web, threshold=0.7)
+
+
+def test_a_ledger_that_changed_is_cut_again(web):
+    job(web)
+    cut(web, threshold=0.0)
+    before = data_bytes(web / "cut")
+    shutil.rmtree(web / "job")
+    job(web, seed=8)
+    cut(web, threshold=0.0)
+    job(web, "direct", threshold=0.0, seed=8)
+    assert data_bytes(web / "cut") == data_bytes(web / "direct") != before
+
+
+def test_originals_that_are_not_those_of_the_job_are_refused(web, monkeypatch):
+    job(web)
+    other = web / "other"
+    web_data(other, shards=2, samples=8)
+    shutil.copy(web / "web/odd.tar", other)
+    with pytest.raises(BlipError, match=r"00000.tar changed since the job read it"):
+        cut(web, data=(str(other),))
+    shutil.rmtree(web / "job/done")
+    with pytest.raises(BlipError, match=r"sample 9 ends where the ledger has '000008'"):
+        cut(web, data=(str(other),))
+    assert not list((web / "cut").rglob("*.tar"))
+    web_data(other, shards=1, samples=10)
+    with pytest.raises(BlipError, match=r"sample 10 has a sample '000009' where the ledger ends"):
+        cut(web, data=(str(other),))
+    with pytest.raises(UsageError, match="does not name the originals of 1 ledgers, first 'odd'"):
+        cut(web, data=(str(web / "web/0*.tar"),))
+    shutil.move(web / "web", web / "moved")
+    with pytest.raises(UsageError, match=r"no shards at .*name the originals with --data"):
+        cut(web)
+    cut(web, data=(str(web / "moved"),), threshold=0.0)
+
+
+def test_a_ledger_alone_is_enough_with_its_originals(web):
+    job(web)
+    shutil.copytree(web / "job/ledger", web / "alone/ledger")
+    config = RecutConfig(ledger=str(web / "alone/ledger"), out=str(web / "cut"))
+    with pytest.raises(UsageError, match=r"has no config.json that says what was read"):
+        recut(config)
+    recut(replace(config, data=(str(web / "web"),), threshold=0.0))
+    assert data_bytes(web / "cut") == data_bytes(Path(job(web, "direct", threshold=0.0).out))
+
+
+def test_what_cannot_be_cut_is_told(web):
+    job(web)
+    with pytest.raises(UsageError, match="is the job itself; choose another --out"):
+        cut(web, "job")
+    with pytest.raises(UsageError, match="no ledger in"):
+        recut(RecutConfig(ledger=str(web / "none"), out=str(web / "cut")))
+    torn = web / "job/ledger/00000.parquet"
+    torn.write_bytes(torn.read_bytes()[:-20])
+    with pytest.raises(BlipError, match=r"00000.parquet is no whole Parquet file"):
+        cut(web)
+
+
+def photos(folder: Path) -> Path:
+    """Pictures of which some are copies of others, resized."""
+    with ShardWriter(folder / "web/0.tar") as one, ShardWriter(folder / "web/1.tar") as other:
+        for number in range(12):
+            coarse = np.random.default_rng(number % 5).integers(0, 255, (6, 8, 3), np.uint8)
+            size = (80, 60) if number < 5 else (64, 48)
+            buffer = io.BytesIO()
+            Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
+            text = f"red {number % 7}"
+            (one if number < 6 else other).write(
+                f"{number:02d}", buffer.getvalue(), "png", text, {}
+            )
+    return folder
+
+
+def test_rules_of_the_whole_job_over_all_shards(tmp_path):
+    photos(tmp_path)
+    job(tmp_path)
+    rules = JobRules(unique_images=8)
+    cut(tmp_path, threshold=0.0, job_rules=rules)
+    rows = list(read_rows(find_ledgers(tmp_path / "cut")))
+    kept = {row["key"] for row in rows if row["kept"]}
+    assert kept == {f"{number:02d}" for number in range(5)}
+    assert {row["reason"] for row in rows if not row["kept"]} == {"duplicate_image"}
+    cut(tmp_path, "texts", threshold=0.0, job_rules=JobRules(unique_texts=True))
+    rows = list(read_rows(find_ledgers(tmp_path / "texts")))
+    web = [row["key"] for row in rows if row["kept"] and row["source"] == "web"]
+    assert web == [f"{number:02d}" for number in range(7)]
+    # What is cut again from what was cut is the same: verdicts depend on scores and order alone.
+    again = RecutConfig(
+        ledger=str(tmp_path / "texts"),
+        out=str(tmp_path / "again"),
+        data=(str(tmp_path / "web"),),
+        threshold=0.0,
+        job_rules=JobRules(unique_texts=True),
+    )
+    recut(again)
+    assert data_bytes(tmp_path / "again") == data_bytes(tmp_path / "texts")
+
+
+def test_the_verb(web, capsys):
+    job(web)
+    asked = ["capfilt", "recut", "--ledger", str(web / "job"), "--out", str(web / "cut")]
+    assert main([*asked, "--threshold", "0", "--keep", "best-1", "--unique-texts"]) == 0
+    told = capsys.readouterr().out
+    assert f"report   {web}/cut/report.html" in told
+    settings = json.loads((web / "cut/summary.json").read_text())["settings"]
+    assert settings["rules"]["keep"] == "best-1"
+    assert settings["job_rules"]["unique_texts"] is True
+    assert main([*asked, "--threshold", "2"]) == 2
+    assert "threshold must lie in [0, 1], got 2" in capsys.readouterr().err
+    assert main([*asked, "--keep", "some"]) == 2
+    assert "rules: keep must be all or best-N such as best-1, got some" in capsys.readouterr().err
+    (web / "cut/report.html").unlink()
+    assert main(["capfilt", "report", str(web / "cut")]) == 0
+    assert "Synthetic text refused" in (web / "cut/report.html").read_text()

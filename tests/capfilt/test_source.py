@@ -1,0 +1,146 @@
+"""Tables and folders become shards with stable names; each gives its own rows and no others."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from blip.capfilt.ledger import read_rows
+from blip.capfilt.pipeline import run
+from blip.capfilt.source import (
+    describe_input,
+    find_shards,
+    is_same_input,
+    read_samples,
+)
+from blip.errors import UsageError
+
+from .fakes import NAMES, FakeModels, picture, web_data
+from .test_pipeline import config
+
+ROWS = 11
+
+
+def text(number: int) -> str:
+    return f"a {NAMES[number % 3]} square, number {number}"
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """The same pictures and texts in every form."""
+    folder = tmp_path / "pictures"
+    (folder / "sub").mkdir(parents=True)
+    names = [f"sub/{number:02d}.png" for number in range(ROWS)]
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(picture(NAMES[number % 3]))
+        (folder / name).with_suffix(".txt").write_text(text(number))
+    rows = [[name, text(number)] for number, name in enumerate(names)]
+    for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
+        with (folder / f"t{suffix}").open("w", newline="") as file:
+            csv.writer(file, delimiter=delimiter).writerows([["path", "caption"], *rows])
+    entries = [{"image": name, "caption": said} for name, said in rows]
+    (folder / "t.json").write_text(json.dumps(entries))
+    table = pa.table({"path": names, "caption": [said for _, said in rows]})
+    pq.write_table(table, folder / "t.parquet", row_group_size=4)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "t.parquet", "sub"])
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 100])
+def test_every_row_is_in_one_shard(tables, name, rows):
+    tasks = find_shards([str(tables / name)], rows)
+    stem = Path(name).stem
+    assert [task.name for task in tasks] == [f"{stem}-{n:09d}" for n in range(0, ROWS, rows)]
+    texts = [[s.texts for s in read_samples(task)] for task in tasks]
+    assert [said for of_shard in texts for (said,) in of_shard] == [text(n) for n in range(ROWS)]
+    assert all(len(of_shard) <= rows for of_shard in texts)
+    keys = [s.key for task in tasks for s in read_samples(task)]
+    assert len(set(keys)) == ROWS
+
+
+def test_a_folder_stands_for_what_lies_in_it(tables, tmp_path):
+    web_data(tmp_path / "web", shards=2, samples=1)
+    assert [task.name for task in find_shards([str(tmp_path / "web")], 5)] == ["00000", "00001"]
+    assert [task.name for task in find_shards([str(tables)], 6)] == ["t-000000000", "t-000000006"]
+    both = find_shards([str(tables / "t.parquet"), str(tmp_path / "web")], 100)
+    assert [task.name for task in both] == ["t-000000000", "00000", "00001"]
+
+
+def test_what_is_no_table_is_told(tmp_path):
+    (tmp_path / "t.parquet").write_bytes(b"no table")
+    with pytest.raises(UsageError, match=r"t\.parquet is no \.parquet table"):
+        find_shards([str(tmp_path / "t.parquet")], 5)
+    (tmp_path / "t.json").write_text("{")
+    with pytest.raises(UsageError, match="is not JSON"):
+        find_shards([str(tmp_path / "t.json")], 5)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no pictures"):
+        find_shards([str(tmp_path / "empty")], 5)
+    with pytest.raises(UsageError, match="no shards at"):
+        find_shards([str(tmp_path / "none.parquet")], 5)
+
+
+def test_a_table_that_grew_is_known_where_it_is_the_same(tables):
+    path = tables / "t.csv"
+    before = find_shards([str(path)], 4)
+    known = [describe_input(task) for task in before]
+    os.utime(path, (1, 1))
+    assert all(map(is_same_input, before, known))
+    with path.open("a") as file:
+        file.write("sub/00.png,again\n")
+    after = find_shards([str(path)], 4)
+    assert [is_same_input(t, k) for t, k in zip(after, known, strict=True)] == [True, True, False]
+    (tables / "sub/01.png").write_bytes(picture("blue", size=9))
+    os.utime(path, (2, 2))
+    assert not is_same_input(after[0], known[0])
+    assert is_same_input(after[1], known[1])
+
+
+def test_a_job_over_a_table_goes_on_and_judges_as_over_a_folder(tables, tmp_path):
+    verdicts = []
+    for name in ("t.parquet", "sub"):
+        job = config(tmp_path, f"out-{name}", data=(str(tables / name),), rows=4, captions=0)
+        summary = run(job, models=FakeModels())
+        assert (summary.shards, summary.counts.images) == (3, ROWS)
+        ledger = sorted((tmp_path / f"out-{name}/ledger").glob("*.parquet"))
+        verdicts.append([(row["text"], row["kept"]) for row in read_rows(ledger)])
+        again = run(job, models=FakeModels())
+        assert again.to_json() == summary.to_json()
+        assert json.loads((tmp_path / f"out-{name}/timing.json").read_text())["images"] == 0
+    assert verdicts[0] == verdicts[1]
+
+
+def test_pictures_without_texts_are_captioned(tables, tmp_path):
+    for path in (tables / "sub").glob("*.txt"):
+        path.unlink()
+    (tables / "sub/03.txt").write_bytes(b"caf\xe9")
+    (tables / "sub/04.png").write_bytes(b"broken")
+    summary = run(config(tmp_path, data=(str(tables / "sub"),)), models=FakeModels())
+    reasons = summary.counts.reasons
+    assert (reasons["missing_text"], reasons["text_not_utf8"]) == (ROWS - 2, 1)
+    assert reasons["not_an_image"] == 1
+    assert summary.counts.synthetic_kept + summary.counts.synthetic_dropped == ROWS - 1
+
+
+def test_texts_are_written_beside_images_that_stay(tables, tmp_path):
+    data = (str(tables / "t.parquet"),)
+    whole = run(config(tmp_path, "whole", data=data, rows=6), models=FakeModels())
+    job = config(tmp_path, "texts", data=data, rows=6, write="texts")
+    summary = run(job, models=FakeModels())
+    assert summary.counts == whole.counts
+    assert not (tmp_path / "texts/shards").exists()
+    files = sorted((tmp_path / "texts/texts").iterdir())
+    assert [path.name for path in files] == ["t-000000000.parquet", "t-000000006.parquet"]
+    rows = list(read_rows(files))
+    ledger = [r for r in read_rows(sorted((tmp_path / "whole/ledger").iterdir())) if r["kept"]]
+    assert [(r["key"], r["source"], r["text"]) for r in rows] == [
+        (r["key"], r["source"], r["text"]) for r in ledger
+    ]
+    assert {r["path"] for r in rows} == set(data)
+    assert {r["captioner"] for r in rows} == {"fake-captioner"}
+    with pytest.raises(UsageError, match=r"write texts \(now shards\)"):
+        run(config(tmp_path, "texts", data=data, rows=6), models=FakeModels())
