@@ -190,3 +190,10 @@ def test_any_name_of_a_folder(
     shutil.copytree(run, tmp_path / out, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     assert redone(scenes_test(), Path(out)) == set()
+
+
+def test_pretraining_is_judged_on_the_way(run: Path) -> None:
+    for name, step in (("round-1/pretrain", 3), ("round-2/pretrain", 4), ("baseline", 2)):
+        lines = [json.loads(line) for line in (run / name / "metrics.jsonl").open()]
+        assert step in [line["step"] for line in lines if "validation_ir1" in line]
+        assert (run / name / f"samples/step-{step:08d}.png").is_file()

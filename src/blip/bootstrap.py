@@ -15,7 +15,13 @@ from blip.jobs import Job, JobConfig, run_together
 from blip.recipes.config import BootstrapConfig
 from blip.reports.config import EvaluateConfig
 from blip.stage import Stage, alone
-from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig, TokenizerConfig
+from blip.tasks.config import (
+    CaptionerConfig,
+    FilterConfig,
+    PretrainConfig,
+    TokenizerConfig,
+    ValidationConfig,
+)
 from blip.train.config import TrainConfig
 
 
@@ -213,6 +219,7 @@ class _Bootstrap:
             contrastive=self.config.contrastive,
             language=self.config.language,
             init=None if init is None else str(init.folder),
+            validation=self._validation(budget),
         )
         return self._stage(name, config, *(stage for stage in (init, cleaned) if stage))
 
@@ -230,6 +237,12 @@ class _Bootstrap:
             max_tokens=self.config.max_tokens,
             seed=self.config.seed + number,
         )
+
+    def _validation(self, budget: TrainConfig) -> ValidationConfig | None:
+        """The `val` split, for a pre-training that is to be judged on the way."""
+        if budget.evaluate_every is None:
+            return None
+        return ValidationConfig(shards=self.splits["val"], search=self.config.captioning)
 
     def _budget(self, budget: TrainConfig, number: int) -> TrainConfig:
         return replace(budget, seed=self.config.seed + number)

@@ -82,15 +82,16 @@ def test_base_is_the_paper() -> None:
 def test_the_paper_s_data() -> None:
     """Epochs of all pairs and a fifth of LAION; twenty of them in batches of 2880 and 2400."""
     for recipe, epoch, size in (
-        (pretrain.base_14m(), 15_196_000, 2880),
-        (pretrain.base_129m(), 15_196_000 + 23_000_000, 2880),
-        (pretrain.large_129m(), 15_196_000 + 23_000_000, 2400),
+        (pretrain.base_14m(), 15_195_000, 2880),
+        (pretrain.base_129m(), 15_195_000 + 23_000_000, 2880),
+        (pretrain.large_129m(), 15_195_000 + 23_000_000, 2400),
     ):
         assert recipe.data.batch_size == size
         assert recipe.train.steps == 20 * epoch // size
         weights = {source.name: source.weight for source in recipe.data.sources}
         assert weights.pop("laion", 0.2) == 0.2
-        assert weights == dict.fromkeys(("coco", "vg", "sbu", "cc3m", "cc12m"), 1.0)
+        assert weights == {"coco": 5.0, "vg": 7.7, "sbu": 1.0, "cc3m": 1.0, "cc12m": 1.0}
+        assert recipe.data.stream == "always"
         assert recipe.validation is not None
     large = pretrain.large_129m()
     assert (large.model.vision.depth, large.model.vision.drop_path) == (24, 0.1)

@@ -12,7 +12,9 @@ from blip.tasks.config import RetrievalEvaluationConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
 
-def _training(steps: int, lr: float, warmup: int) -> TrainConfig:
+def _training(
+    steps: int, lr: float, warmup: int, *, evaluate_every: int | None = None
+) -> TrainConfig:
     """Small models: a cosine, a short warm-up, and AdamW that forgets sooner than at scale."""
     return TrainConfig(
         steps=steps,
@@ -25,6 +27,7 @@ def _training(steps: int, lr: float, warmup: int) -> TrainConfig:
         ),
         checkpoint_every=200,
         log_every=20,
+        evaluate_every=evaluate_every,
     )
 
 
@@ -53,8 +56,9 @@ def scenes_demo() -> BootstrapConfig:
         ),
         # Captions say what is left and right: no flips; colours and places matter: no RandAugment.
         image=ImageConfig(size=48, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
-        pretrain=_training(2300, 2e-3, 100),
-        next_pretrain=_training(1000, 1e-3, 20),
+        # A second and a half each: a hundredth of the demo's time.
+        pretrain=_training(2300, 2e-3, 100, evaluate_every=500),
+        next_pretrain=_training(1000, 1e-3, 20, evaluate_every=500),
         captioner=_training(600, 1e-3, 20),
         filter=_training(400, 1e-3, 20),
         # On the web noisy pairs outnumber clean ones: here, too.
@@ -83,8 +87,8 @@ def scenes_test() -> BootstrapConfig:
             text=replace(demo.model.text, width=16, depth=1, heads=2, mlp_width=32),
             projection=8,
         ),
-        pretrain=_training(6, 1e-3, 2),
-        next_pretrain=_training(4, 1e-3, 2),
+        pretrain=_training(6, 1e-3, 2, evaluate_every=3),
+        next_pretrain=_training(4, 1e-3, 2, evaluate_every=2),
         captioner=_training(3, 1e-3, 2),
         filter=_training(3, 1e-3, 2),
         contrastive=ContrastiveConfig(queue_size=32, positives="image"),

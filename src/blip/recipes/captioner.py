@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.recipes.sources import COCO, COCO_CAPTIONS
+from blip.recipes.sources import COCO, COCO_CAPTIONS, COCO_WEIGHT
 from blip.tasks.config import CaptionerConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
@@ -13,12 +13,13 @@ def coco() -> CaptionerConfig:
     return CaptionerConfig(
         init="runs/base_14m",
         data=DataConfig(
-            sources=(SourceConfig(name="coco", shards=COCO),),
+            sources=(SourceConfig(name="coco", shards=COCO, weight=COCO_WEIGHT),),
             batch_size=256,
             image=ImageConfig(size=384, crop_scale=(0.5, 1.0)),
             max_tokens=40,
             prompt="a picture of ",
             workers=8,
+            stream="always",
         ),
         train=TrainConfig(
             steps=5 * COCO_CAPTIONS // 256,

@@ -21,6 +21,7 @@ class ShardsConfig:
     web: tuple[str, ...]
     """Noisy pairs, which CapFilt cleans."""
     val: tuple[str, ...]
+    """Images with true captions that judge a pre-training on the way, every `evaluate_every`."""
     test: tuple[str, ...]
     """Images with true captions, for the table at the end."""
 

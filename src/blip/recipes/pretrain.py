@@ -4,24 +4,25 @@ from dataclasses import replace
 
 from blip.data.config import DataConfig, SourceConfig
 from blip.model.config import ModelConfig, VisionConfig
-from blip.recipes.sources import COCO, COCO_VALIDATION
+from blip.recipes.sources import COCO, COCO_VALIDATION, COCO_WEIGHT
 from blip.tasks.config import PretrainConfig, ValidationConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
 _BERT = "hf:google-bert/bert-base-uncased"
 
 
-_PAIRS = {
-    "coco": 567_000,
-    "vg": 769_000,
+_IMAGES = {
+    "coco": 113_000,
+    "vg": 100_000,
     "sbu": 860_000,
     "cc3m": 3_000_000,
     "cc12m": 10_000_000,
     "laion": 115_000_000,
 }
-"""Texts of the paper's sources, each with its image: 14 M images, and 115 M more of LAION."""
-_LAION_WEIGHT = 0.2
-"""A fifth of LAION is seen in an epoch (BLIP, section 4.1)."""
+"""Images of the paper's sources: 14 M, and 115 M more of LAION."""
+_WEIGHTS = {"coco": COCO_WEIGHT, "vg": 7.7, "laion": 0.2}
+"""COCO has 567 K texts and VG 769 K, of which each image of a stream comes with one at a time; of
+LAION an epoch sees a fifth (BLIP, section 4.1)."""
 
 
 def base() -> PretrainConfig:
@@ -80,20 +81,20 @@ def large_129m() -> PretrainConfig:
 
 def _on_the_paper_s_data(config: PretrainConfig, *, laion: bool) -> PretrainConfig:
     """The sources as docs/pretraining.md packs them, judged on COCO's validation images."""
+    names = [name for name in _IMAGES if laion or name != "laion"]
     sources = tuple(
         SourceConfig(
             name=name,
             shards=COCO if name == "coco" else (f"shards/{name}",),
-            weight=_LAION_WEIGHT if name == "laion" else 1.0,
+            weight=_WEIGHTS.get(name, 1.0),
         )
-        for name in _PAIRS
-        if laion or name != "laion"
+        for name in names
     )
-    pairs = sum(round(_PAIRS[source.name] * source.weight) for source in sources)
+    pairs = sum(round(_IMAGES[source.name] * source.weight) for source in sources)
     size, lr = config.data.batch_size, config.train.optimizer.lr
     return replace(
         config,
-        data=replace(config.data, sources=sources),
+        data=replace(config.data, sources=sources, stream="always"),
         train=replace(
             _twenty_epochs(batch_size=size, lr=lr, pairs=pairs),
             checkpoint_every=2000,
