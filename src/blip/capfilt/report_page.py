@@ -254,10 +254,12 @@ def _bad(page: Page) -> Iterator[str]:
 def _settings(settings: dict[str, Any]) -> Iterator[str]:
     yield '<section id="settings"><h2>Settings</h2>'
     yield "<p>The output depends on these and the input, on nothing else.</p><table>"
-    for name, value in settings.items():
+    for name, value in sorted(settings.items()):
         shown = value
         if isinstance(value, dict):
-            given = {n: entry for n, entry in value.items() if entry not in (None, [], False)}
+            given = {
+                n: entry for n, entry in sorted(value.items()) if entry not in (None, [], False)
+            }
             shown = ", ".join(f"{inner} {entry!r}" for inner, entry in given.items()) or "none"
         yield f"<tr><td>{escape(name)}</td><td>{escape(str(shown))}</td></tr>"
     yield "</table></section>"
