@@ -51,7 +51,7 @@ class _Lines:
         of_total = "" if self.total is None else f"/{self.total}"
         left = ""
         if self.total is not None and rate > 0:
-            left = f", {(self.total - self.done) / rate:.0f} s left"
+            left = f", {max(self.total - self.done, 0) / rate:.0f} s left"
         values = "".join(f", {name} {value}" for name, value in self.shown.items())
         say(f"{self.description}: {self.done}{of_total} {self.unit}, {rate:.1f}/s{left}{values}")
 

@@ -84,7 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="say how much work, disk and time it is, by a few images, and stop",
     )
-    place = parser.add_argument_group("where")
+    _add_place(parser.add_argument_group("where"))
+    _add_search(parser.add_argument_group("how captions are written"))
+    add_rules(parser)
+
+
+def _add_place(place: argparse._ArgumentGroup) -> None:
     place.add_argument(
         "--engine", choices=("local", "ray"), help="processes here, or actors on Ray (local)"
     )
@@ -103,8 +108,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument(
         "--gpus-per-worker", type=float, metavar="G", help="Ray: such as 0.5 (1, if there are any)"
     )
-    add_rules(parser)
-    search = parser.add_argument_group("how captions are written")
+
+
+def _add_search(search: argparse._ArgumentGroup) -> None:
     search.add_argument("--search", choices=("nucleus", "beam", "greedy"), help="(nucleus)")
     search.add_argument("--top-p", type=float, metavar="P", help="nucleus: mass drawn from (0.9)")
     search.add_argument("--temperature", type=float, metavar="T", help="nucleus (1.0)")

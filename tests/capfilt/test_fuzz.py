@@ -1,0 +1,208 @@
+"""Whatever is wrong with tars and images is in the ledger with a reason; no harm is done."""
+
+import importlib.util
+import io
+import re
+import struct
+import subprocess
+import sys
+import tarfile
+import zlib
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from blip.capfilt.ledger import read_ledger
+from blip.capfilt.models import Models
+from blip.capfilt.shard import Layout, process_shard
+from blip.capfilt.source import ShardTask
+from blip.data.images import BadImageError, decode_image
+from blip.data.shards import read_shard
+
+from .fakes import FakeCaptioner, FakeFilter, picture, web_shard
+from .test_shard import SETTINGS, process, tar
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "capfilt_robustness" / "plant.py"
+
+
+@pytest.fixture(scope="module")
+def planting() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("plant_bad_samples", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_planted_samples_of_every_kind_are_in_the_ledger(planting, tmp_path):
+    rng = np.random.default_rng(0)
+    kinds = planting.KINDS
+    assert len(kinds) >= 20
+
+    def samples():
+        for number in range(240):
+            name = list(kinds)[number % len(kinds)]
+            yield kinds[name](f"{number:05d}", rng)
+            yield planting.sound(f"{number:05d}-sound", rng)
+
+    planted = planting.write_shard(tmp_path / "in.tar", samples())
+    outcome, ledger = process(tmp_path / "in.tar", tmp_path / "out")
+    found: dict[str, set[str]] = {}
+    for record in ledger:
+        found.setdefault(record.key, set()).add(record.reason)
+    for sample in planted:
+        assert found[sample.key] & sample.reasons, sample.key
+    first_of_two = 240 // len(kinds)
+    assert outcome.counts.images == len(planted) + first_of_two
+    outcome.counts.check(outcome.counts.images)
+
+
+def whole_shard() -> bytes:
+    with TemporaryDirectory() as folder:
+        web_shard(Path(folder) / "w.tar", range(6))
+        return (Path(folder) / "w.tar").read_bytes()
+
+
+WHOLE = whole_shard()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    cut=st.integers(0, len(WHOLE)),
+    changes=st.lists(
+        st.tuples(st.integers(0, len(WHOLE) - 1), st.binary(min_size=1, max_size=40)), max_size=6
+    ),
+)
+@example(cut=0, changes=[])
+@example(cut=len(WHOLE), changes=[(124, b"77777777777")])
+@example(cut=len(WHOLE), changes=[(156, b"x"), (600, b"\xff" * 40)])
+def test_a_tar_with_any_bytes_changed_ends_in_whole_accounts(cut, changes):
+    content = bytearray(WHOLE[:cut])
+    for place, replacement in changes:
+        if place < len(content):
+            content[place : place + len(replacement)] = replacement
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in.tar").write_bytes(bytes(content))
+        outcome, ledger = process(folder / "in.tar", folder / "out")
+        counts = outcome.counts
+        counts.check(sum(1 for _ in read_shard(folder / "in.tar")))
+        assert Counter(record.reason for record in ledger) == counts.reasons
+        assert all(record.reason for record in ledger)
+        kept = [record.output_key for record in ledger if record.kept]
+        assert [sample.key for sample in read_shard(folder / "out/shards/s.tar")] == kept
+        assert sorted(p.name for p in folder.iterdir()) == ["in.tar", "out"]
+
+
+PICTURES = [picture("red", kind, size=20) for kind in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    whole=st.sampled_from(PICTURES),
+    cut=st.floats(0, 1),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), max_size=5),
+)
+def test_an_image_with_any_bytes_changed_is_decoded_or_told(whole, cut, changes):
+    content = bytearray(whole[: round(cut * len(whole))])
+    for share, replacement in changes:
+        place = int(share * len(content))
+        content[place : place + len(replacement)] = replacement
+    assert re.fullmatch(r"RGB|[a-z_]+", decoded(bytes(content)))
+
+
+def decoded(content: bytes) -> str:
+    """The mode of the picture, or the reason why there is none."""
+    try:
+        return decode_image(content, max_pixels=1_000_000).mode
+    except BadImageError as bad:
+        return str(bad)
+
+
+@pytest.mark.parametrize("name", ["../../up.png", "/tmp/up.png", "a/../../up.png"])
+def test_no_name_leads_out_of_the_output_folder(name, tmp_path):
+    path = tar(tmp_path / "in.tar", [(name, picture("red")), ("b.png", picture("red"))])
+    _, ledger = process(path, tmp_path / "out", threshold=0.0)
+    assert (ledger[0].key, ledger[0].reason) == (name, "unsafe_name")
+    with tarfile.open(tmp_path / "out/shards/s.tar") as written:
+        assert written.getnames()
+        assert all(inner.startswith("b-") for inner in written.getnames())
+    assert not list(tmp_path.parent.rglob("up.*"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_in_a_tar_are_not_followed(kind, tmp_path):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(picture("red"))
+    with tarfile.open(tmp_path / "in.tar", "w") as archive:
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = kind, str(secret)
+        archive.addfile(link)
+        through = tarfile.TarInfo("link.png/inner.png")
+        through.size = 3
+        archive.addfile(through, io.BytesIO(b"abc"))
+    _, ledger = process(tmp_path / "in.tar", tmp_path / "out")
+    assert [r.reason for r in ledger] == ["unsafe_name", "not_an_image"]
+    assert list(read_shard(tmp_path / "out/shards/s.tar")) == []
+    assert secret.read_bytes() == picture("red")
+
+
+def test_a_picture_of_900_million_pixels_costs_no_memory(tmp_path):
+    """One that is sound, so that a decoder would get the gigabyte that it asks for."""
+    code = """
+import resource, sys
+from tests.capfilt.test_fuzz import process_bomb
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+reason = process_bomb(sys.argv[1])
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(reason, (after - before) // 1024)
+"""
+    bomb(tmp_path / "in.tar", 30_000)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    reason, megabytes = done.stdout.split()
+    assert reason == "too_many_pixels"
+    assert int(megabytes) < 100
+
+
+def bomb(path: Path, side: int) -> None:
+    """A shard with a sound PNG of `side` x `side` pixels, a bit each, all black."""
+    packer, row = zlib.compressobj(1), bytes(1 + (side + 7) // 8)
+    data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + check
+
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    png = chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    tar(path, [("a.png", b"\x89PNG\r\n\x1a\n" + png), ("a.txt", b"black")])
+
+
+def process_bomb(folder: str) -> str:
+    """The reason in the ledger of that shard."""
+    place = Path(folder)
+    task, layout = ShardTask(name="s", path=str(place / "in.tar")), Layout(place / "out")
+    models = Models(FakeCaptioner(), FakeFilter())
+    for _ in process_shard(task, layout, SETTINGS, models, 4):
+        continue
+    [record] = read_ledger(layout.ledger("s"))
+    return record.reason
+
+
+def test_the_bomb_is_a_picture_where_pixels_are_allowed(tmp_path):
+    """What is refused above is refused for its size alone."""
+    bomb(tmp_path / "in.tar", 64)
+    [sample] = read_shard(tmp_path / "in.tar")
+    assert sample.image is not None
+    assert decode_image(sample.image).size == (64, 64)
