@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import blip
-from blip.cli.main import VERBS, make_parser
+from blip.cli.main import VERBS, actions_of, make_parser
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -32,7 +32,8 @@ def test_every_module_that_runs_is_a_verb():
         for path in (ROOT / "src/blip/cli").glob("*.py")
         if re.search(r"^def run\(args", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert with_run == set(VERBS)
+    actions = {f"{verb}_{action}" for verb in VERBS for action in actions_of(verb)}
+    assert with_run == set(VERBS) | actions
 
 
 def test_public_names_resolve_and_the_rest_does_not():

@@ -28,10 +28,10 @@ VOCABULARY_TEXTS = 200_000
 SOURCES = ("web", "synthetic")
 
 KINDS = (
-    ("Web text replaced", "the web text was dropped, a synthetic one was kept"),
-    ("Image lost", "no text was kept"),
-    ("Synthetic text refused", "the web text was kept, no synthetic one was"),
-    ("Both kept", "web and synthetic text were kept"),
+    ("Web text replaced", "The web text was dropped, a synthetic one was kept"),
+    ("Image lost", "No text was kept"),
+    ("Synthetic text refused", "The web text was kept, no synthetic one was"),
+    ("Both kept", "Web and synthetic text were kept"),
 )
 """Kinds of samples, the most changed first, and what they mean."""
 

@@ -26,6 +26,9 @@ td.n, th.n { text-align: right; } th { font-weight: 600; }
 .wide { overflow-x: auto; } svg { max-width: 100%; height: auto; } svg text { fill: var(--soft); }
 figure { margin: .5rem 0 1rem; } figcaption { font-size: .9rem; } small { color: var(--soft); }
 .charts { display: grid; gap: 0 2rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); }
+.words { columns: 12rem auto; max-width: 60rem; padding: 0; list-style: none; }
+.words li { display: flex; gap: .75rem; font-variant-numeric: tabular-nums; }
+.words b { flex: 1; font-weight: 400; overflow-wrap: anywhere; }
 nav { position: sticky; top: 0; padding: .5rem 0; background: var(--ground); z-index: 1;
   border-bottom: 1px solid var(--line); font-size: .9rem; }
 nav a { color: inherit; margin-right: 1rem; } section { scroll-margin-top: 3rem; }
@@ -188,13 +191,13 @@ def _texts(page: Page) -> Iterator[str]:
         cells = "".join(f'<td class="n">{value}</td>' for value in values)
         yield f"<tr><td>{name}</td>{cells}</tr>"
     yield "</table><h3>Words whose share changed the most</h3>"
-    yield '<table><tr><th>word</th><th class="n">before</th><th class="n">after</th></tr>'
+    yield '<p>Of all words before, and of all after.</p><ul class="words">'
     for word, before, after in changed_words(words, WORDS_SHOWN):
         yield (
-            f'<tr><td dir="auto">{escape(word[:40])}</td><td class="n">{before:.2%}</td>'
-            f'<td class="n">{after:.2%}</td></tr>'
+            f'<li><b dir="auto">{escape(word[:40])}</b><small>{before:.2%}</small>'
+            f"<span>{after:.2%}</span></li>"
         )
-    yield "</table></section>"
+    yield "</ul></section>"
 
 
 def _cards(page: Page) -> Iterator[str]:
@@ -202,7 +205,7 @@ def _cards(page: Page) -> Iterator[str]:
         if not cards:
             continue
         yield f'<section id="kind-{number}"><h2>{escape(title)}</h2>'
-        yield f"<p>{escape(meaning)}; the most changed first.</p>"
+        yield f"<p>{escape(meaning)}. The most changed first.</p>"
         yield '<div class="cards">'
         yield from (_card(card) for card in cards[:CARDS_OPEN])
         yield "</div>"
@@ -254,10 +257,12 @@ def _bad(page: Page) -> Iterator[str]:
 def _settings(settings: dict[str, Any]) -> Iterator[str]:
     yield '<section id="settings"><h2>Settings</h2>'
     yield "<p>The output depends on these and the input, on nothing else.</p><table>"
-    for name, value in settings.items():
+    for name, value in sorted(settings.items()):
         shown = value
         if isinstance(value, dict):
-            given = {n: entry for n, entry in value.items() if entry not in (None, [], False)}
+            given = {
+                n: entry for n, entry in sorted(value.items()) if entry not in (None, [], False)
+            }
             shown = ", ".join(f"{inner} {entry!r}" for inner, entry in given.items()) or "none"
         yield f"<tr><td>{escape(name)}</td><td>{escape(str(shown))}</td></tr>"
     yield "</table></section>"

@@ -87,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_place(parser.add_argument_group("where"))
     add_rules(parser)
     _add_search(parser.add_argument_group("how captions are written"))
+    add_rules(parser)
 
 
 def _add_place(place: argparse._ArgumentGroup) -> None:

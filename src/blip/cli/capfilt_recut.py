@@ -13,7 +13,7 @@ examples:
   blip capfilt recut --ledger clean/ledger --data 'web/*.tar' --write texts --out texts
 
 OUT is what the job itself would have made: the same bytes of shards and ledger. Images are read
-from the originals (those that the job's config.json names, or --data), so that dropped texts can
+from the originals (those that config.json of the job names, or --data), so that dropped texts can
 come back; --write texts reads no image. What was stopped, or killed, goes on with the same command.
 Repeats, images and texts are told apart over the whole job, and what comes first in the order of
 shards stays."""
