@@ -1,6 +1,7 @@
 """Linear layers whose weights are laid out once, as the CPU reads them fastest, for inference."""
 
 import weakref
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -65,6 +66,7 @@ class PackedWeight:
         return (PackedWeight, ())
 
 
+@cache
 def _onednn_multiplies(dtype: torch.dtype) -> bool:
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
