@@ -24,6 +24,14 @@ from blip.train.loop import fit
 from tests.model.tiny import TINY
 
 BATCH = 8
+WAYS: dict[str, dict[str, Any]] = {
+    "ddp": {"parallel": "ddp"},
+    "ddp, accumulating": {"parallel": "ddp", "accumulation": 2},
+    "ddp, recomputing": {"parallel": "ddp", "recompute": True},
+    "fsdp": {"parallel": "fsdp"},
+    "fsdp, accumulating": {"parallel": "fsdp", "accumulation": 2},
+    "fsdp, recomputing": {"parallel": "fsdp", "recompute": True},
+}
 
 
 class RecordingLoader:
@@ -92,14 +100,10 @@ def main() -> None:
     out, shards, tokenizer = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
     with dist.processes():
-        for kind in ("ddp", "fsdp"):
-            for accumulation in (1, 2):
-                name = f"{kind}-{accumulation}"
-                found = pretrain(
-                    out / name, shards, tokenizer, parallel=kind, accumulation=accumulation
-                )
-                if dist.is_main():
-                    torch.save(found, out / f"{name}.pt")
+        for name, changes in WAYS.items():
+            found = pretrain(out / name, shards, tokenizer, **changes)
+            if dist.is_main():
+                torch.save(found, out / f"{name}.pt")
 
 
 if __name__ == "__main__":

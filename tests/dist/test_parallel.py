@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.dist.program import pretrain
+from tests.dist.program import WAYS, pretrain
 
 ROOT = Path(__file__).parents[2]
 MEASURED = {
@@ -35,13 +35,13 @@ def losses(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if k not in MEASURED} for line in lines]
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize("way", WAYS)
 def test_two_processes_train_as_one(
-    shared: Path, tmp_path: Path, shards: Path, words: Path, kind: str, accumulation: int
+    shared: Path, tmp_path: Path, shards: Path, words: Path, way: str
 ) -> None:
+    accumulation = WAYS[way].get("accumulation", 1)
     alone = pretrain(tmp_path, shards, words, accumulation=accumulation)
-    found = torch.load(shared / f"{kind}-{accumulation}.pt", weights_only=True)
+    found = torch.load(shared / f"{way}.pt", weights_only=True)
     for part in ("gradients", "weights", "momentum", "queue"):
         assert found[part].keys() == alone[part].keys()
         for name, value in alone[part].items():
@@ -51,7 +51,7 @@ def test_two_processes_train_as_one(
                 torch.testing.assert_close(
                     found[part][name], value, rtol=1e-7, atol=1e-10, msg=f"{part} {name}"
                 )
-    told, expected = losses(shared / f"{kind}-{accumulation}"), losses(tmp_path)
+    told, expected = losses(shared / way), losses(tmp_path)
     assert len(told) == len(expected) == 5
     for mine, theirs in zip(told, expected, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-6)

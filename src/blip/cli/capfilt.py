@@ -85,7 +85,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="say how much work, disk and time it is, by a few images, and stop",
     )
     _add_place(parser.add_argument_group("where"))
-    add_rules(parser)
     _add_search(parser.add_argument_group("how captions are written"))
     add_rules(parser)
 

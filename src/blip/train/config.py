@@ -54,6 +54,11 @@ class TrainConfig:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun: a replica of model and optimiser in each process, or a shard."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    recompute: bool = False
+    """Keep what goes into each layer alone, and compute the inside again in the backward pass: a
+    fraction of the memory for a third more work."""
+    compile: bool = False
+    """Let torch.compile fuse what it can; the first step takes minutes."""
     checkpoint_every: int = 1000
     """Steps between checkpoints."""
     keep_checkpoints: int = 2

@@ -17,7 +17,9 @@ from blip.log import MetricsLog, Progress, progress, say
 from blip.nn.device import choose_device
 from blip.train import parallel
 from blip.train.checkpoint import Checkpoints, SaveModel, random_state, restore_random_state
+from blip.train.compiling import compile_layers
 from blip.train.config import TrainConfig
+from blip.train.memory import checkpoint_layers
 from blip.train.optim import learning_rate, make_optimizer, set_learning_rate
 from blip.train.peak import peak_rate
 from blip.train.precision import autocast
@@ -90,6 +92,10 @@ class _Run:
         self.device = choose_device(config.device)
         task.to(self.device)
         task.step.train()
+        if config.recompute:
+            checkpoint_layers(task.step)
+        if config.compile:
+            compile_layers(task.step)
         followers = task.followers.values()
         self.forward = parallel.share(task.step, followers, config.parallel, self.device)
         self.optimizer = make_optimizer(task.step, config.optimizer)
