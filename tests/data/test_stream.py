@@ -74,7 +74,7 @@ def test_epochs_are_whole_and_differ(folder: Path, tokenizer: Tokenizer) -> None
     assert texts == [f"text {batch.keys[0][1:]}" for batch in made]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     cuts=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, 2, 3, 6])), max_size=10),
     lanes=st.integers(1, 9),
