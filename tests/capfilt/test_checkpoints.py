@@ -126,7 +126,7 @@ def test_a_device_that_is_missing_is_told(tmp_path):
         there.default_workers(4)
     with pytest.raises(UsageError, match="device cuda:1 is not there"):
         there.load(0)
-    assert there.batch_size() == 8, "the least of what either device is worth"
+    assert there.batch_size() == 64, "the least of what either device is worth"
 
 
 def test_workers_are_spread_over_the_devices(monkeypatch):
@@ -157,12 +157,21 @@ def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch):
         monkeypatch.setattr(checkpoints, "available_memory", lambda free=free: free)
         size = there.batch_size()
         found.append((size, there.default_workers(size)))
-    assert found[0] == (8, 16)
+    assert found[0] == (64, 16)
     assert found[-1] == (1, 1)
     assert found == sorted(found, reverse=True)
     assert len(set(found)) > 3
     monkeypatch.setattr(checkpoints, "available_memory", lambda: None)
-    assert (there.batch_size(), there.default_workers(8)) == (8, 16)
+    assert (there.batch_size(), there.default_workers(8)) == (64, 16)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pixels", "worth"), [("cpu", 384, 8), ("cpu", 224, 16), ("cuda", 384, 128)]
+)
+def test_large_models_need_few_images_at_a_time_on_a_cpu(kind, pixels, worth):
+    base = ModelConfig(vision=VisionConfig(image_size=pixels))
+    assert checkpoints._worth_it(kind, base) == worth
+    assert checkpoints._worth_it("cpu", SIZES) == 64
 
 
 def test_more_pixels_and_more_texts_need_more_memory():

@@ -31,6 +31,13 @@ def read(*arguments: str) -> CapFiltConfig:
         ("batch_size", 0),
         ("workers", 0),
         ("data", ()),
+        ("rows", 0),
+        ("device", "gpu"),
+        ("captioner_device", "cuda:"),
+        ("filter_device", "cuda:x"),
+        ("gpus_per_worker", -0.5),
+        ("gpus_per_worker", 0.5),
+        ("ray_address", "auto"),
         ("max_bad", "105%"),
         ("max_bad", "some"),
         ("max_bad", -0.5),
@@ -52,6 +59,39 @@ def test_options_alone_describe_a_job():
     config = read("--captioner", "c", "--filter", "f", "--data", "a", "b", "--out", "o")
     assert config == replace(NEEDED, data=("a", "b"))
     assert config.search.kind == "nucleus"
+
+
+def test_where_and_how_many_at_a_time_can_be_typed():
+    needed = ("--captioner", "c", "--filter", "f", "--data", "d", "--out", "o")
+    config = read(*needed, "--engine", "ray", "--ray-address", "h:1", "--gpus-per-worker", "0.5")
+    assert config == replace(NEEDED, engine="ray", ray_address="h:1", gpus_per_worker=0.5)
+    config = read(*needed, "--device", "cuda", "--captioner-device", "cuda:0")
+    assert (config.device, config.captioner_device, config.filter_device) == (
+        "cuda",
+        "cuda:0",
+        None,
+    )
+    assert [read(*needed, "--batch-size", n).batch_size for n in ("7", "auto")] == [7, "auto"]
+    assert read(*needed, "--rows", "5", "--write", "texts").write == "texts"
+
+
+@pytest.mark.parametrize(
+    ("places", "cpus"),
+    [
+        ({}, False),
+        ({"device": "cpu"}, True),
+        ({"device": "cpu", "filter_device": "cuda"}, False),
+        ({"captioner_device": "cpu", "filter_device": "cpu"}, True),
+    ],
+)
+def test_a_job_on_cpus_is_one_whose_models_are_both_there(places, cpus):
+    assert replace(NEEDED, **places).on_cpus is cpus
+
+
+def test_a_batch_size_that_is_none_is_told(capsys):
+    with pytest.raises(SystemExit):
+        read("--batch-size", "many")
+    assert "--batch-size: takes a number or auto, got many" in capsys.readouterr().err
 
 
 def test_options_win_over_the_file(tmp_path):

@@ -18,9 +18,48 @@ from blip.capfilt.engine.ray import RayEngine  # noqa: E402 (behind the question
 
 
 @pytest.fixture(scope="module")
-def engine():
-    with RayEngine(2, None, None) as engine:
-        yield engine
+def cluster():
+    """Two CPUs, and a GPU that Ray is made to believe in."""
+    ray.init(
+        "local",
+        num_cpus=2,
+        num_gpus=1,
+        include_dashboard=False,
+        object_store_memory=128 << 20,
+        logging_level="ERROR",
+        log_to_driver=False,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def engine(cluster):
+    return RayEngine(2, None, 0.5)
+
+
+class Device:
+    """A worker that tells which GPU it was given."""
+
+    def __call__(self, item: int) -> Generator[str, None, tuple[str, int]]:
+        yield "begin"
+        return os.environ.get("CUDA_VISIBLE_DEVICES", "none"), os.getpid()
+
+
+def test_workers_share_a_gpu_where_they_are_told_to(engine):
+    outcomes = [o for o in engine.run([1, 2], lambda place: Device()) if isinstance(o, Done)]
+    assert [o.result[0] for o in outcomes] == ["0", "0"]
+
+
+def test_there_are_as_many_workers_as_have_room(cluster):
+    assert (RayEngine(None, None, 0.5).workers, RayEngine(None, None, 0.0).workers) == (2, 2)
+    whole = RayEngine(None, None, None)
+    assert (whole.gpus, whole.workers) == (1.0, 1)
+    with pytest.raises(UsageError, match=r"needs 1 CPU and 2 GPUs; this machine has 2 CPUs and 1"):
+        RayEngine(None, None, 2.0)
+    # A cluster may grow: there a worker waits for its room.
+    assert RayEngine(None, "auto", 2.0).workers == 1
+    assert ray.is_initialized(), "a cluster that was there before is left as it is"
 
 
 def test_all_items_are_done_once_with_their_news(engine):

@@ -23,8 +23,12 @@ from blip.inference.matcher import Matcher
 from blip.inference.search import rows_of_each
 from blip.model.config import ModelConfig
 
-MOST_AT_A_TIME = {"cpu": 8, "cuda": 128}
-"""Images that are worth putting together: on a CPU, four of the base size are as fast as eight."""
+MOST_AT_A_TIME = {"cpu": 64, "cuda": 128}
+"""Images that are worth putting together, however small the model."""
+LEAST_AT_A_TIME = 8
+WORTH_IT = 2e11
+"""Multiplications of a batch from which on a larger one is no faster on a CPU: four images of the
+base size at 384 pixels, which have this many, are as fast as eight."""
 SHARE = 0.7
 """Of the memory that is free, the part that is planned with."""
 
@@ -71,13 +75,13 @@ class CheckpointModels:
 
         A GPU that is not on this machine is taken to have the memory: a worker halves it itself.
         """
-        kinds = [_kind(name) for name in self._names]
-        size = min(MOST_AT_A_TIME[kind] for kind in kinds)
+        captioner, matcher = self._sizes()
+        placed = zip(self._names, (captioner, matcher), strict=True)
+        size = min(_worth_it(_kind(name), sizes) for name, sizes in placed)
         free = min((found for name in self._names if (found := _free(name))), default=None)
         if free is None:
             return size
-        captioner, matcher = self._sizes()
-        if kinds[0] == kinds[1]:
+        if len({_kind(name) for name in self._names}) == 1:
             free -= bytes_of_weights(captioner) + bytes_of_weights(matcher)
         each = self._bytes_of_image(captioner, matcher)
         while size > 1 and size * each > SHARE * free:
@@ -162,6 +166,16 @@ def _kind(name: str) -> Literal["cpu", "cuda"]:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return "cpu" if name == "cpu" else "cuda"
+
+
+def _worth_it(kind: Literal["cpu", "cuda"], config: ModelConfig) -> int:
+    """Images that are worth putting together for a model; a power of two."""
+    size = MOST_AT_A_TIME[kind]
+    vision = config.vision
+    each = vision.tokens * vision.depth * vision.width * (4 * vision.width + 2 * vision.mlp_width)
+    while kind == "cpu" and size > LEAST_AT_A_TIME and size // 2 * each >= WORTH_IT:
+        size //= 2
+    return size
 
 
 def _device(name: str, place: int) -> str:

@@ -83,6 +83,12 @@ class CapFiltConfig:
                 raise ValueError(f"{name} is for engine ray, got engine {self.engine}")
 
     @property
+    def on_cpus(self) -> bool:
+        """Whether no GPU is asked for."""
+        devices = (self.captioner_device or self.device, self.filter_device or self.device)
+        return set(devices) == {"cpu"}
+
+    @property
     def bad_share(self) -> float | None:
         """`max_bad` as a share in [0, 1]."""
         return _share(self.max_bad)

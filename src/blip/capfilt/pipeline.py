@@ -195,6 +195,8 @@ def _engine(
             from blip.capfilt.engine.ray import RayEngine
 
             gpus = config.gpus_per_worker
+            if gpus is None and config.on_cpus:
+                gpus = 0.0
             with RayEngine(config.workers, config.ray_address, gpus) as engine:
                 yield engine, min(engine.workers, len(plan.waiting))
         case _ as never:

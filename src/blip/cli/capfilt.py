@@ -124,7 +124,9 @@ def _add_search(search: argparse._ArgumentGroup) -> None:
 
 
 def _batch_size(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    if text == "auto" or text.isdigit():
+        return text if text == "auto" else int(text)
+    raise argparse.ArgumentTypeError(f"takes a number or auto, got {text}")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -194,7 +194,13 @@ def _join(address: str | None, workers: int | None) -> None:
             ray.init(address, **quiet)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         where = "here" if address is None else f"at {address}"
-        raise BlipError(f"no Ray cluster {where}: {one_line(error)}") from error
+        # Ray asks for a token by default, and sends one to a named address only when told to.
+        hint = (
+            ""
+            if address in (None, "auto")
+            else "; one that asks for a token needs RAY_AUTH_MODE=token"
+        )
+        raise BlipError(f"no Ray cluster {where}: {one_line(error)}{hint}") from error
 
 
 def _knock(address: str) -> None:
