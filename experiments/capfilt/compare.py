@@ -69,11 +69,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--demos", type=Path, nargs="+", required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    names = [variant.name for variant in VARIANTS]
+    parser.add_argument("--variants", nargs="+", choices=names, default=names, help="(all)")
     parser.add_argument("--shards", type=int, default=16, metavar="N", help="web shards used (16)")
     parser.add_argument("--workers", type=int, metavar="N")
     args = parser.parse_args()
     found = [
-        {v.name: measure(demo, args.out / demo.name, v, args) for v in VARIANTS}
+        {
+            variant.name: measure(demo, args.out / demo.name, variant, args)
+            for variant in VARIANTS
+            if variant.name in args.variants
+        }
         for demo in args.demos
     ]
     tables = "\n".join(tell(found))
@@ -213,54 +219,60 @@ def quality(scores: np.ndarray, right: np.ndarray, threshold: float) -> dict[str
 
 def tell(found: list[dict[str, Any]]) -> Iterator[str]:
     """The tables as Markdown; means over the demos, and least and greatest where there are some."""
-    at = THRESHOLDS.index(CHOSEN)
-    filters = {
-        "nucleus, decoupled": "own filter",
-        "nucleus, coupled": "coupled model",
-        "nucleus, pre-trained for both": "pre-trained model",
-    }
-    yield f"Web texts, kept by ITM probability ({len(found)} seeds, precision / recall in %):\n"
-    yield "| threshold | " + " | ".join(filters.values()) + " |"
-    yield "| --- |" + " --- |" * len(filters)
-    for place, threshold in enumerate(THRESHOLDS):
-        cells = [
-            " / ".join(
-                _mean(run[name]["web"][place][key] for run in found)
-                for key in ("precision", "recall")
-            )
-            for name in filters
-        ]
-        yield f"| {threshold:g} | " + " | ".join(cells) + " |"
-    right = _mean(run["nucleus, decoupled"]["web"][0]["right"] for run in found)
-    yield f"| (keep all) | {right} / 100.0 |" + " |" * (len(filters) - 1)
-    yield f"\nSynthetic texts, kept at {CHOSEN:g} (%):\n"
-    yield (
-        "| | different texts | true before | dropped | true of the kept | kept of the true "
-        "| true of the kept, best of an image |"
+    measured = [variant for variant in VARIANTS if variant.name in found[0]]
+    images = statistics.mean(run[measured[0].name]["images"] for run in found)
+    right = _mean(run[measured[0].name]["web"][0]["right"] for run in found)
+    own = [v for v in measured if (v.search, v.captions) == ("nucleus", 1)]
+    yield f"Web texts of {images:,.0f} images by threshold, {_seeds(found)}; precision / recall in"
+    yield f"%. Kept as they are, {right} % match.\n"
+    yield from _by_threshold(found, "web", {v.name: f"filter: {FILTERS[v.models]}" for v in own})
+    yield f"\nSynthetic texts, kept at {CHOSEN:g}, in %:\n"
+    columns = (
+        "different texts",
+        "true before",
+        "dropped",
+        "true of the kept",
+        "kept of the true",
+        "true of the kept, best of an image",
     )
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for variant in VARIANTS:
+    yield "| | " + " | ".join(columns) + " |"
+    yield "| --- |" + " --- |" * len(columns)
+    at = THRESHOLDS.index(CHOSEN)
+    for variant in measured:
         runs = [run[variant.name] for run in found]
         of = [run["synthetic"][at] for run in runs]
         different = statistics.mean(run["different"] for run in runs)
         best = _mean(run["synthetic_best"]["precision"] for run in runs)
-        cells = [
-            _mean(one[key] for one in of) for key in ("right", "dropped", "precision", "recall")
-        ]
-        yield f"| {variant.name} | {different:,.0f} | " + " | ".join([*cells, best]) + " |"
-    yield "\nSynthetic texts of each search by threshold (precision / recall in %):\n"
-    names = [v.name for v in VARIANTS if v.models == "decoupled"]
-    yield "| threshold | " + " | ".join(names) + " |"
+        keys = ("right", "dropped", "precision", "recall")
+        cells = [f"{different:,.0f}", *(_mean(one[key] for one in of) for key in keys), best]
+        yield f"| {variant.name} | " + " | ".join(cells) + " |"
+    yield "\nSynthetic texts by threshold, precision / recall in %:\n"
+    yield from _by_threshold(found, "synthetic", {v.name: v.name for v in measured})
+
+
+FILTERS = {
+    "decoupled": "its own model",
+    "coupled": "the captioner, trained for both",
+    "pre-trained": "the pre-trained model",
+}
+
+
+def _by_threshold(found: list[dict[str, Any]], source: str, names: dict[str, str]) -> Iterator[str]:
+    yield "| threshold | " + " | ".join(names.values()) + " |"
     yield "| --- |" + " --- |" * len(names)
     for place, threshold in enumerate(THRESHOLDS):
         cells = [
             " / ".join(
-                _mean(run[name]["synthetic"][place][key] for run in found)
+                _mean(run[name][source][place][key] for run in found)
                 for key in ("precision", "recall")
             )
             for name in names
         ]
         yield f"| {threshold:g} | " + " | ".join(cells) + " |"
+
+
+def _seeds(found: list[dict[str, Any]]) -> str:
+    return "one seed" if len(found) == 1 else f"{len(found)} seeds (mean, least..greatest)"
 
 
 def _mean(values: Iterator[float]) -> str:
