@@ -44,7 +44,14 @@ def run(
     """
     result = fit(
         task,
-        PairLoader(data, tokenizer, rank=dist.rank(), ranks=dist.world_size()),
+        PairLoader(
+            data,
+            tokenizer,
+            rank=dist.rank(),
+            ranks=dist.world_size(),
+            bad_log=out
+            / ("bad_samples.jsonl" if dist.is_main() else f"bad_samples-{dist.rank()}.jsonl"),
+        ),
         config,
         out,
         save=lambda folder, weights: save_model(model, tokenizer, folder, _of_model(weights)),
