@@ -11,7 +11,8 @@ from typing import Any
 from blip.capfilt.ledger import count_rows
 from blip.capfilt.record import Counts
 from blip.capfilt.shard import Layout, Settings, describe_output
-from blip.capfilt.source import ShardTask, is_same_input
+from blip.capfilt.source import ShardTask, is_same_input, local_copy
+from blip.data.remote import facts, is_remote
 from blip.errors import BlipError, UsageError
 
 SHARDS_COUNTED = 16
@@ -74,6 +75,9 @@ def estimate_samples(tasks: Sequence[ShardTask]) -> int:
     rows = sum(task.stop - task.start for task in tasks if task.start is not None)
     tars = [task for task in tasks if task.start is None]
     looked = tars[:: max(1, -(-len(tars) // SHARDS_COUNTED))]
+    if any(is_remote(task.path) for task in looked):
+        # To look into one is to fetch it.
+        looked = looked[:1]
     sizes = [_bytes(task) for task in looked]
     samples = sum(_count_keys(task) for task in looked)
     if len(looked) == len(tars) or sum(sizes) == 0:
@@ -95,6 +99,8 @@ def check_whole(tasks: Sequence[ShardTask], layout: Layout, counts: dict[str, Co
 
 
 def _bytes(task: ShardTask) -> int:
+    if is_remote(task.path):
+        return facts(task.path).size
     path = Path(task.path)
     return path.stat().st_size if path.exists() else 0
 
@@ -103,7 +109,8 @@ def _count_keys(task: ShardTask) -> int:
     """Keys that a shard names, as far as it can be read."""
     keys: dict[str, None] = {}
     # Whatever is wrong with the shard will be said when its turn comes.
-    with suppress(tarfile.TarError, OSError, EOFError, ValueError), tarfile.open(task.path) as tar:
+    broken = (tarfile.TarError, OSError, EOFError, ValueError)
+    with suppress(*broken), tarfile.open(local_copy(task)) as tar:
         for member in tar:
             folder, slash, name = member.name.rpartition("/")
             keys[folder + slash + name.partition(".")[0]] = None

@@ -1,14 +1,16 @@
-"""What a shard is made of: a whole tar, some rows of a table, or some pictures of a folder."""
+"""What a shard is made of: a whole tar, here or elsewhere, or some rows of a table or folder."""
 
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from blip.data.annotations.captions import read_annotations, texts_of_images
+from blip.data.cache import ShardCache, cache_folder
+from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
 from blip.data.tables import count_rows, list_pictures, read_csv, read_folder, read_parquet
@@ -16,6 +18,8 @@ from blip.errors import UsageError, first_line
 from blip.files import fingerprint_file
 
 TABLES = (".parquet", ".csv", ".tsv", ".json")
+COPIES = 50 * 10**9
+"""Most bytes of copies of remote shards; those not used for longest go first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +29,7 @@ class ShardTask:
     name: str
     """Of the output; the input's, unless two inputs share it."""
     path: str
+    """Of a file or a folder; of a remote tar its URL, or `pipe:` and a command."""
     start: int | None = None
     """Of a table or a folder: the first of its rows or pictures; none for a tar."""
     stop: int = 0
@@ -35,13 +40,13 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     """The shards that some tars, folders, tables, globs and brace ranges name, in their order.
 
     A folder stands for its tars, else its Parquet files, else the pictures below it. Tables and
-    pictures are cut into shards of `rows`, named by their first row. Raises UsageError for what
-    names nothing, cannot be read, or cannot be told apart by its name.
+    pictures are cut into shards of `rows`, named by their first row. Tars may also be remote ones.
+    Raises UsageError for what names nothing, cannot be read, or cannot be told apart by its name.
     """
-    paths = [path for pattern in data for path in _expand(pattern)]
+    locations = [location for pattern in data for location in _expand(pattern)]
     tasks = []
-    for whole in name_shards(paths):
-        length = _length(Path(whole.path))
+    for whole in name_shards(locations):
+        length = None if is_remote(whole.path) else _length(Path(whole.path))
         if length is None:
             tasks.append(whole)
             continue
@@ -51,23 +56,24 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     return tasks
 
 
-def name_shards(paths: Sequence[Path]) -> list[ShardTask]:
+def name_shards(locations: Sequence[str | Path]) -> list[ShardTask]:
     """A name for each shard: its file's, with as many folders before it as tell all apart."""
-    absolute = list(dict.fromkeys(Path(os.path.abspath(path)) for path in paths))
-    longest = max((len(path.parts) for path in absolute), default=0)
+    absolute = list(dict.fromkeys(_absolute(str(location)) for location in locations))
+    paths = [_path(location) for location in absolute]
+    longest = max((len(path.parts) for path in paths), default=0)
     for depth in range(1, longest + 1):
-        names = ["-".join((*path.parts[-depth:-1], path.stem)) for path in absolute]
+        names = ["-".join((*path.parts[-depth:-1], path.stem)) for path in paths]
         if len(set(names)) == len(names):
             return [
-                ShardTask(name=name.replace("/", ""), path=str(path))
-                for name, path in zip(names, absolute, strict=True)
+                ShardTask(name=name.replace("/", ""), path=location)
+                for name, location in zip(names, absolute, strict=True)
             ]
     raise UsageError("two shards of --data have names that cannot be told apart; rename one")
 
 
 def read_samples(task: ShardTask) -> Iterator[Sample]:
     """The samples of a shard in their order; raises OSError where it is not there."""
-    path = Path(task.path)
+    path = local_copy(task)
     path.stat()
     if task.start is None:
         return read_shard(path)
@@ -82,8 +88,20 @@ def read_samples(task: ShardTask) -> Iterator[Sample]:
             return read_csv(path, task.start, task.stop)
 
 
+def local_copy(task: ShardTask) -> Path:
+    """Where a shard can be read: fetched into BLIP_CACHE (~/.cache/blip) where it is remote.
+
+    Raises BlipError where it cannot be fetched.
+    """
+    if not is_remote(task.path):
+        return Path(task.path)
+    return ShardCache(cache_folder(""), COPIES).bring(task.path, facts(task.path).tag)
+
+
 def describe_input(task: ShardTask) -> dict[str, Any]:
     """Size, time and content of a shard: by what it is known again."""
+    if is_remote(task.path):
+        return {**facts(task.path)._asdict(), "fingerprint": fingerprint_file(local_copy(task))}
     status = os.stat(task.path)
     told = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     if task.start is None:
@@ -100,6 +118,9 @@ def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
     rows = None if task.start is None else [task.start, task.stop]
     if known.get("rows") != rows:
         return False
+    if is_remote(task.path):
+        # Of a command nothing is known: the same one is taken to give the same.
+        return facts(task.path)._asdict().items() <= known.items()
     status = os.stat(task.path)
     # Reading terabytes only to see that nothing changed would make going on slow.
     if (status.st_mtime_ns, status.st_size) == (known["modified_ns"], known["bytes"]):
@@ -110,11 +131,26 @@ def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
     return describe_input(task)["fingerprint"] == known["fingerprint"]
 
 
-def _expand(pattern: str) -> list[Path]:
+def _expand(pattern: str) -> list[str]:
+    if is_remote(pattern):
+        return expand_remote(pattern)
     folder = Path(pattern).expanduser()
     if folder.is_dir() and not any(folder.glob("*.tar")):
-        return sorted(folder.glob("*.parquet")) or [folder]
-    return expand([pattern])
+        return [str(path) for path in sorted(folder.glob("*.parquet")) or [folder]]
+    return [str(path) for path in expand([pattern])]
+
+
+def _absolute(location: str) -> str:
+    return location if is_remote(location) else os.path.abspath(location)
+
+
+def _path(location: str) -> PurePosixPath:
+    """What a shard is named by: of a URL what stands before its query; of a command a digest."""
+    if location.startswith(COMMAND):
+        return PurePosixPath(f"pipe-{hashlib.sha256(location.encode()).hexdigest()[:12]}.tar")
+    if is_remote(location):
+        return PurePosixPath("/" + location.partition("://")[2].partition("?")[0])
+    return PurePosixPath(location)
 
 
 def _length(path: Path) -> int | None:
