@@ -110,6 +110,7 @@ def test_both_take_the_same_steps(
         for name, parameter in model.named_parameters():
             theirs = textbook.weights[name]
             assert parameter.grad is not None, name
+            assert theirs.grad is not None, name
             torch.testing.assert_close(
                 parameter.grad,
                 theirs.grad,

@@ -41,8 +41,11 @@ class _Product(torch.autograd.Function):
         return _by_onednn(input, weight, bias)
 
     @staticmethod
+    # The decorator hides the names of its arguments from pyright.
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, ...]:
         (gradient,) = grad_outputs
         input, weight = ctx.saved_tensors
         of_input, of_weight, of_bias = ctx.needs_input_grad

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from blip import dist
 from blip.errors import BlipError
-from blip.files import atomic_folder
+from blip.files import atomic_folder, fingerprint_json
 from blip.log import MetricsLog, Progress, progress, say
 from blip.nn.device import choose_device
 from blip.train import parallel
@@ -252,7 +252,8 @@ class _Run:
 
     def _reseed(self) -> None:
         """Draw dropout in each process, and after each change of their number, by itself."""
-        torch.manual_seed(hash((self.config.seed, self.step, dist.world_size(), dist.rank())))
+        sources = [self.config.seed, self.step, dist.world_size(), dist.rank()]
+        torch.manual_seed(int(fingerprint_json(sources), base=16))
 
     def _skip(self) -> None:
         self.skipped += 1
