@@ -15,23 +15,24 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
-from blip.errors import UsageError
+from blip.errors import StoppedError, UsageError
 
 PATIENCE = timedelta(minutes=10)
 """How long a collective waits for the others before the run ends with an error."""
 
 
 @contextmanager
-def processes() -> Iterator[None]:
+def processes(device: str = "auto") -> Iterator[None]:
     """Train together with the other processes that torchrun started; alone without it.
 
-    Ordinary computation goes over NCCL on GPUs and over Gloo on CPUs.
+    `device` is where they compute: over NCCL on GPUs (auto, cuda), over Gloo on CPUs. Raises
+    UsageError where there are fewer GPUs than processes.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or _grouped():
         yield
         return
     backend = "gloo"
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and device != "cpu":
         here = int(os.environ.get("LOCAL_RANK", "0"))
         if here >= torch.cuda.device_count():
             raise UsageError(
@@ -41,8 +42,12 @@ def processes() -> Iterator[None]:
         torch.cuda.set_device(here)
         backend = "cpu:gloo,cuda:nccl"
     distributed.init_process_group(backend, timeout=PATIENCE)
-    yield
-    # Not after an error: the others may be waiting, and would never answer.
+    try:
+        yield
+    except StoppedError:
+        distributed.destroy_process_group()
+        raise
+    # Not after another error: the others may be waiting, and would never answer.
     distributed.destroy_process_group()
 
 
@@ -116,6 +121,15 @@ def first_not_none(value: int | None) -> int | None:
     distributed.all_gather(parts, mine)
     found = [int(part) for part in parts if int(part) != -1]
     return found[0] if found else None
+
+
+def is_same(value: int) -> bool:
+    """Whether all processes hold the same number."""
+    if world_size() == 1:
+        return True
+    parts = [torch.empty((), dtype=torch.int64) for _ in range(world_size())]
+    distributed.all_gather(parts, torch.tensor(value))
+    return all(int(part) == value for part in parts)
 
 
 def gather_objects(value: Any) -> list[Any] | None:

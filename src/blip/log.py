@@ -22,7 +22,12 @@ LINES_ONLY = "BLIP_LINES"
 
 
 def say(text: str) -> None:
-    """Print a line to stderr; results go to stdout, talk goes here."""
+    """Print a line to stderr; results go to stdout, talk goes here.
+
+    Of the processes that train together, which torchrun numbers, the first alone talks.
+    """
+    if "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0":
+        return
     print(text, file=sys.stderr, flush=True)
 
 
@@ -208,7 +213,9 @@ class MetricsLog:
                     kept.append(line)
             except (ValueError, KeyError):
                 say(f"{self.path}: dropped a torn line")
-        self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        part = self.path.with_name(f".{self.path.name}.part")
+        part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        part.replace(self.path)
 
 
 class _TensorBoard:

@@ -69,5 +69,5 @@ def test_commands_are_shards_named_by_a_digest(tmp_path):
 
 def test_what_cannot_be_fetched_ends_in_one_line(tmp_path):
     job = config(tmp_path, data=("pipe:cat nowhere.tar",))
-    with pytest.raises(BlipError, match=r"cannot run pipe:cat nowhere\.tar: .*attempt 6 of 6"):
+    with pytest.raises(BlipError, match=r"cannot run pipe:cat nowhere\.tar: .*attempt 12 of 12"):
         run(job, models=FakeModels())

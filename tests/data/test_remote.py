@@ -189,7 +189,7 @@ def test_what_cannot_be_had_is_told_with_its_address(server: Server, tmp_path: P
     url = server.url
     server.shutdown()
     server.server_close()
-    with pytest.raises(BlipError, match=rf"cannot fetch {url}/00000.tar: .*\(attempt 6 of 6\)"):
+    with pytest.raises(BlipError, match=rf"cannot fetch {url}/00000.tar: .*\(attempt 12 of 12\)"):
         cache.open(f"{url}/00000.tar")
     with pytest.raises(UsageError, match=r"cannot read odd://x/y\.tar"):
         cache.open("odd://x/y.tar")

@@ -15,9 +15,12 @@ from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.loader import Batch, PairLoader
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
+from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.tasks.alignment import Contrast, ContrastTask
+from blip.tasks.config import ValidationConfig
 from blip.tasks.pretrain import PretrainStep
+from blip.tasks.validation import Validation
 from blip.train import parallel
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
@@ -32,14 +35,18 @@ WAYS: dict[str, dict[str, Any]] = {
     "fsdp, accumulating": {"parallel": "fsdp", "accumulation": 2},
     "fsdp, recomputing": {"parallel": "fsdp", "recompute": True},
 }
+JUDGED: dict[str, Any] = {"parallel": "fsdp", "sharing": "all", "evaluate_every": 2}
 
 
 class RecordingLoader:
     """Pairs in float64; the numbers of the batches that were made, and their keys, are kept."""
 
-    def __init__(self, loader: PairLoader, record: Path | None, pause: float) -> None:
-        self.loader, self.record, self.pause = loader, record, pause
+    def __init__(
+        self, loader: PairLoader, record: Path | None, pause: float, dtype: torch.dtype
+    ) -> None:
+        self.loader, self.record, self.pause, self.dtype = loader, record, pause, dtype
         self.steps_per_epoch = loader.steps_per_epoch
+        self.order, self.batch_size = loader.order, loader.batch_size
 
     def batches(self, start: int) -> Iterator[Batch]:
         for number, batch in enumerate(self.loader.batches(start), start):
@@ -47,7 +54,7 @@ class RecordingLoader:
             if self.record is not None:
                 with self.record.open("a") as file:
                     file.write(json.dumps([number, dist.rank(), batch.keys]) + "\n")
-            yield batch._replace(images=batch.images.double())
+            yield batch._replace(images=batch.images.to(self.dtype))
 
 
 def pretrain(
@@ -56,16 +63,23 @@ def pretrain(
     tokenizer: Path,
     record: Path | None = None,
     pause: float = 0.0,
+    sharing: Sharing = "all_but_self_attention",
     **changes: Any,
 ) -> dict[str, Any]:
-    """Train; what came of it, whole, in the main process."""
+    """Train; what came of it, whole, in the main process.
+
+    With an evaluation, which reads images in float32, all is float32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     words = Tokenizer.load(tokenizer)
     torch.manual_seed(0)
     text = replace(TINY.text, vocabulary_size=words.vocabulary_size, dropout=0.0)
-    model = Blip(replace(TINY, text=text)).double()
+    dtype = torch.float32 if "evaluate_every" in changes else torch.float64
+    model = Blip(replace(TINY, text=text, sharing=sharing)).to(dtype)
+    held_out = ValidationConfig(shards=(str(shards),), images=6, samples=2)
+    validation = Validation(model, words, held_out)
     contrast = Contrast(model, ContrastiveConfig(queue_size=12, momentum=0.9, alpha_epochs=0.5))
-    task = ContrastTask(PretrainStep(model, words, LanguageConfig()), contrast)
+    task = ContrastTask(PretrainStep(model, words, LanguageConfig()), contrast, validation)
     loader = PairLoader(
         DataConfig(
             sources=(SourceConfig(name="all", shards=(str(shards),)),),
@@ -84,7 +98,7 @@ def pretrain(
         "device": "cpu",
     }
     config = TrainConfig(**values | changes)
-    fit(task, RecordingLoader(loader, record, pause), config, folder, save=lambda *_: None)
+    fit(task, RecordingLoader(loader, record, pause, dtype), config, folder, save=lambda *_: None)
     momentum = contrast.follower.module
     parameters = task.step.named_parameters()
     return {
@@ -100,6 +114,7 @@ def main() -> None:
     out, shards, tokenizer = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
     with dist.processes():
+        pretrain(out / "judged", shards, tokenizer, **JUDGED)
         for name, changes in WAYS.items():
             found = pretrain(out / name, shards, tokenizer, **changes)
             if dist.is_main():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.dist.program import WAYS, pretrain
+from tests.dist.program import JUDGED, WAYS, pretrain
 
 ROOT = Path(__file__).parents[2]
 MEASURED = {
@@ -57,3 +57,16 @@ def test_two_processes_train_as_one(
         assert mine == pytest.approx(theirs, rel=1e-6)
 
 
+
+
+def test_shards_are_judged_on_the_way_as_a_whole_is(
+    shared: Path, tmp_path: Path, shards: Path, words: Path
+) -> None:
+    """Where encoder and decoder share self-attention, evaluation calls one part in many ways."""
+    alone = JUDGED | {"parallel": "ddp"}
+    pretrain(tmp_path, shards, words, **alone)
+    told, expected = losses(shared / "judged"), losses(tmp_path)
+    assert [line["step"] for line in told if "validation_tr1" in line] == [2, 4]
+    for mine, theirs in zip(told, expected, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-3)
+    assert (shared / "judged/samples/step-00000002.png").exists()

@@ -98,3 +98,14 @@ def test_stopped_and_killed(config: Path) -> None:
     _, told = run.communicate(timeout=120)
     assert run.returncode == 0, told
     assert (config.parent / "run" / "checkpoint" / "model.safetensors").exists()
+
+
+def test_a_signal_to_the_whole_group_leaves_workers_at_their_work(config: Path) -> None:
+    """As a terminal's Ctrl-C, and a scheduler's SIGTERM, come: to decoding processes as well."""
+    run = start(config, 1, "--data.workers", "1", "--train.accumulation", "3")
+    wait_for(config, 3, run)
+    (worker,) = workers(run)
+    os.killpg(os.getpgid(worker), signal.SIGTERM)
+    _, told = run.communicate(timeout=60)
+    assert list((config.parent / "run" / "checkpoints").glob("step-*")), told
+    assert "Traceback" not in told.partition("torch.distributed")[0], told

@@ -55,3 +55,14 @@ def test_texts_of_the_same_image_match() -> None:
     matches = image_matches(torch.tensor([4, 4, 9]), torch.tensor([4, 4, 9, 9, -1]))
     expected = [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 1, 0]]
     assert matches.int().tolist() == expected
+
+
+def test_similarities_are_whole_under_autocast() -> None:
+    """At small temperatures half precision is an error of whole units."""
+    images, texts = unit(4), unit(4)
+    candidates = Candidates(unit(6), unit(6), pair_matches(torch.arange(4), 6))
+    temperature = torch.tensor([0.001])
+    expected = similarities(images, texts, candidates, temperature)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = similarities(images, texts, candidates, temperature)
+    assert torch.equal(found.image_to_text, expected.image_to_text)

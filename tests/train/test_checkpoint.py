@@ -183,3 +183,14 @@ def test_going_on_from_what_is_none(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"{wrong} is no checkpoint to go on from"):
             adopt(tmp_path / wrong, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_torn_later_one_costs_no_whole_one(tmp_path: Path) -> None:
+    found = checkpoints(tmp_path, keep=1)
+    found.write(100, {"weights": {}, "a": 1})
+    found.write(200, {"weights": {}, "a": 2})
+    (tmp_path / "checkpoints/step-00000200/training.pt").write_bytes(b"torn")
+    found.write(150, {"weights": {}, "a": 3})
+    newest = found.newest()
+    assert newest is not None
+    assert newest.step == 150

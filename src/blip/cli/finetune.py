@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fine-tune."""
     from blip.cli.recipe import read_config
-    from blip.cli.training import is_to_run
+    from blip.cli.training import is_to_run, tell_checkpoint
     from blip.config.override import describe
     from blip.tasks.config import CaptionerConfig, FilterConfig
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if is_to_run(config, args.out, args.resume):
         from blip import dist
 
-        with dist.processes():
+        with dist.processes(config.train.device):
             match config:
                 case CaptionerConfig():
                     from blip.tasks import caption
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
                     from blip.tasks import retrieval
 
                     retrieval.train(config, args.out)
-    print(f"checkpoint   {args.out}/checkpoint")
+    tell_checkpoint(args.out)
     return 0
 
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pre-train."""
     from blip.cli.recipe import read_config
-    from blip.cli.training import is_to_run
+    from blip.cli.training import is_to_run, tell_checkpoint
     from blip.config.override import describe
     from blip.tasks.config import PretrainConfig
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         from blip import dist
         from blip.tasks.pretrain import train
 
-        with dist.processes():
+        with dist.processes(config.train.device):
             train(config, args.out)
-    print(f"checkpoint   {args.out}/checkpoint")
+    tell_checkpoint(args.out)
     return 0

@@ -58,3 +58,9 @@ def is_to_run(config: Any, out: Path | None, resume: str) -> bool:
 
         adopt(Path(resume), out)
     return True
+
+
+def tell_checkpoint(out: Path) -> None:
+    """Say where the result is; of several processes the first one does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"checkpoint   {out}/checkpoint")

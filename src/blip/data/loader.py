@@ -1,6 +1,7 @@
 """Batches for training, whose batch `i` depends on `i` alone, and sets for evaluation."""
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -45,7 +46,10 @@ class Batch(NamedTuple):
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         return Batch(
-            self.images.to(device), self.texts.to(device), self.image_ids.to(device), self.keys
+            self.images.to(device, non_blocking=True),
+            self.texts.to(device),
+            self.image_ids.to(device, non_blocking=True),
+            self.keys,
         )
 
 
@@ -105,6 +109,16 @@ class PairLoader:
         return self.rows.size
 
     @property
+    def order(self) -> str:
+        """A fingerprint of which row comes at which position."""
+        return self.rows.order_fingerprint
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch, those of all processes together."""
+        return self.config.batch_size
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch; what is left over opens the next epoch."""
         return max(1, self.rows.epoch_size // self.config.batch_size)
@@ -114,13 +128,16 @@ class PairLoader:
 
         Raises BlipError where more samples are bad than `max_bad` allows.
         """
-        for batch, faults in self._made(start):
+        for made in self._made(start):
+            if isinstance(made, BlipError):
+                raise made
+            batch, faults = made
             self.rows_made += len(batch.keys)
             if faults:
                 self._note(faults)
             yield batch
 
-    def _made(self, start: int) -> Iterator["_Made"]:
+    def _made(self, start: int) -> Iterator["_Made | BlipError"]:
         if self.config.workers == 0:
             return (self.maker[number] for number in count(start))
         return iter(
@@ -131,6 +148,10 @@ class PairLoader:
                 num_workers=self.config.workers,
                 multiprocessing_context="forkserver",
                 collate_fn=_as_it_is,
+                worker_init_fn=_leave_signals,
+                pin_memory=torch.cuda.is_available(),
+                # Its own: from the common one, dropout would go on otherwise after a restart.
+                generator=torch.Generator(),
             )
         )
 
@@ -174,6 +195,12 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def _leave_signals(worker: int) -> None:
+    """A signal to the whole group is for the training process, which still wants batches."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class _Counting:
     """Numbers without end, for the library's loader to hand out."""
 
@@ -194,7 +221,7 @@ class _Made(NamedTuple):
     faults: list[Fault]
 
 
-class _BatchMaker(Dataset[_Made]):
+class _BatchMaker(Dataset[_Made | BlipError]):
     """Makes batch number `i`, in this process or in a worker."""
 
     def __init__(
@@ -203,7 +230,14 @@ class _BatchMaker(Dataset[_Made]):
         self.config, self.tokenizer, self.rows = config, tokenizer, rows
         self.rank, self.ranks = rank, ranks
 
-    def __getitem__(self, number: int) -> _Made:
+    def __getitem__(self, number: int) -> _Made | BlipError:
+        """An error is returned: raised in a worker, it would come wrapped in a traceback."""
+        try:
+            return self._make(number)
+        except BlipError as error:
+            return error
+
+    def _make(self, number: int) -> _Made:
         size = self.config.batch_size
         rows, faults = self.rows.rows(
             range(number * size + self.rank, (number + 1) * size, self.ranks)

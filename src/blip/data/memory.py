@@ -15,6 +15,7 @@ from blip.data.mixture import Mixture
 from blip.data.rows import Row
 from blip.data.transforms import eval_pixels, train_pixels
 from blip.errors import BlipError
+from blip.files import fingerprint_json
 from blip.log import say
 
 CACHE_BYTES = 2 << 30
@@ -49,6 +50,12 @@ class MemoryRows:
     def size(self) -> int:
         """Pairs."""
         return sum(self.mixture.sizes)
+
+    @property
+    def order_fingerprint(self) -> str:
+        """Of the pairs' numbers, weights and seed."""
+        mixture = self.mixture
+        return fingerprint_json(["memory", mixture.sizes, mixture.counts, mixture.seed])
 
     @property
     def epoch_size(self) -> int:

@@ -15,7 +15,7 @@ from blip.data.headers import Reader
 from blip.errors import BlipError, UsageError, first_line
 from blip.log import say
 
-ATTEMPTS = 6
+ATTEMPTS = 12
 FIRST_PAUSE = 0.5
 """Seconds before the second attempt; each further pause is twice as long, up to the longest."""
 LONGEST_PAUSE = 30.0
@@ -127,10 +127,10 @@ def with_retries(work: Callable[[], T], what: str) -> T:
             return work()
         except BlipError:
             raise
-        except (FileNotFoundError, PermissionError) as error:
-            raise BlipError(f"cannot {what}: {first_line(error)}") from error
         # Each store has errors of its own for a network that fails.
         except Exception as error:
+            if _is_final(error):
+                raise BlipError(f"cannot {what}: {first_line(error)}") from error
             if attempt == ATTEMPTS:
                 raise BlipError(
                     f"cannot {what}: {first_line(error)} (attempt {attempt} of {ATTEMPTS})"
@@ -140,6 +140,16 @@ def with_retries(work: Callable[[], T], what: str) -> T:
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(2 * pause, LONGEST_PAUSE)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether a second attempt mends nothing: a file that is not there, or not for us."""
+    if isinstance(error, PermissionError):
+        return True
+    # Over HTTP, the library tells every failure to look at a file as one that is not there.
+    cause = error.__cause__
+    missing = cause is None or getattr(cause, "status", 0) == 404
+    return isinstance(error, FileNotFoundError) and missing
 
 
 def _run(location: str, target: Path) -> None:

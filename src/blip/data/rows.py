@@ -29,6 +29,11 @@ class Rows(Protocol):
         ...
 
     @property
+    def order_fingerprint(self) -> str:
+        """Of all that decides which row stands where."""
+        ...
+
+    @property
     def epoch_size(self) -> int:
         """Rows in an epoch, repetitions included."""
         ...

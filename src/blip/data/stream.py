@@ -19,6 +19,7 @@ from blip.data.remote import is_remote
 from blip.data.rows import Row
 from blip.data.transforms import decode_train_pixels
 from blip.errors import BlipError
+from blip.files import fingerprint_json
 from blip.log import say
 
 SUBSTITUTES = 64
@@ -75,6 +76,15 @@ class StreamRows:
     def size(self) -> int:
         """Samples."""
         return sum(self.order.sizes)
+
+    @property
+    def order_fingerprint(self) -> str:
+        """Of the shards' counts, weights, lanes, windows and seed."""
+        config = self.config
+        weights = [source.weight for source in config.sources]
+        counts = [shard.samples for shard in self.shards]
+        settings = [config.lanes, config.shuffle_buffer, config.seed]
+        return fingerprint_json(["stream", self.source_of, counts, weights, settings])
 
     @property
     def epoch_size(self) -> int:

@@ -37,7 +37,9 @@ class Texts(NamedTuple):
 
     def to(self, device: torch.device | str) -> "Texts":
         """The same texts on another device."""
-        return Texts(self.ids.to(device), self.visible.to(device))
+        return Texts(
+            self.ids.to(device, non_blocking=True), self.visible.to(device, non_blocking=True)
+        )
 
 
 class Tokenizer:

@@ -2,13 +2,11 @@
 
 import ctypes
 import sys
-from typing import Any
 
-import torch
 from torch import Tensor
 
-# torch has public names for these operators only under its compiler.
-_ONEDNN: Any = torch.ops.mkldnn
+from blip.nn.product import ONEDNN
+
 _HUGE_PAGE = 2**21
 _COLLAPSE = 25
 """MADV_COLLAPSE, of Linux 6.1 and later."""
@@ -23,8 +21,8 @@ def hold_in_huge_pages(packed: Tensor) -> None:
     """
     if sys.platform != "linux":
         return
-    first = _ONEDNN.data_ptr(packed)
-    last = first + _ONEDNN._nbytes(packed)
+    first = ONEDNN.data_ptr(packed)
+    last = first + ONEDNN._nbytes(packed)
     # Pages begin where the tensor does not: those at its ends hold something else, too.
     start = first // _HUGE_PAGE * _HUGE_PAGE
     end = -(-last // _HUGE_PAGE) * _HUGE_PAGE

@@ -42,9 +42,11 @@ def similarities(
     temperature: Float[Tensor, " one"],
 ) -> Similarities:
     """Compare unit features of a batch with the candidates of the other kind."""
-    return Similarities(
-        images @ candidates.texts.T / temperature, texts @ candidates.images.T / temperature
-    )
+    # Autocast would make the products half precision; small temperatures make that a large error.
+    with torch.autocast(images.device.type, enabled=False):
+        return Similarities(
+            images @ candidates.texts.T / temperature, texts @ candidates.images.T / temperature
+        )
 
 
 def soft_targets(

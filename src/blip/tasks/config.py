@@ -79,6 +79,7 @@ class PretrainConfig:
                 "validation and train.evaluate_every go together, "
                 f"got {self.validation} and {self.train.evaluate_every}"
             )
+        _check_image_size(self.data.image.size, self.model.vision.image_size)
         for name in ("vision_weights", "text_weights"):
             if self.init is not None and getattr(self, name) is not None:
                 raise ValueError(
@@ -97,6 +98,10 @@ class CaptionerConfig:
     train: TrainConfig
     language: LanguageConfig = LanguageConfig()
 
+    def __post_init__(self) -> None:
+        """Refuse an evaluation that nobody makes."""
+        _no_evaluation(self.train)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilterConfig:
@@ -107,6 +112,23 @@ class FilterConfig:
     data: DataConfig
     train: TrainConfig
     contrastive: ContrastiveConfig = ContrastiveConfig(positives="image")
+
+    def __post_init__(self) -> None:
+        """Refuse an evaluation that nobody makes."""
+        _no_evaluation(self.train)
+
+
+def _no_evaluation(train: TrainConfig) -> None:
+    if train.evaluate_every is not None:
+        raise ValueError(
+            "train.evaluate_every must be none, for a fine-tuned model is judged afterwards by "
+            f"`blip evaluate`, got {train.evaluate_every}"
+        )
+
+
+def _check_image_size(data: int, model: int) -> None:
+    if data != model:
+        raise ValueError(f"data.image.size must be model.vision.image_size {model}, got {data}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

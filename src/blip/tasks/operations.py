@@ -8,6 +8,7 @@ pass: once for what goes in, once for the weights.
 
 from collections.abc import Sequence
 
+from blip import dist
 from blip.data.loader import Batch
 from blip.model.config import ModelConfig, TextConfig
 
@@ -95,7 +96,7 @@ class StepOperations:
         if self.contrasts:
             # Momentum encoders: forward alone.
             total += images * (parts.patches + parts.image)
-            candidates = self.queue_size + images
+            candidates = self.queue_size + images * dist.world_size()
             # The similarities of features that learn (no gradient to the candidates), and the
             # same of the momentum encoders; both ways.
             total += 2 * images * 2.0 * candidates * parts.model.projection * (2 + 1)

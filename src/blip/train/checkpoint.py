@@ -100,7 +100,9 @@ class Checkpoints:
             with atomic_folder(self.folder / f"step-{step:08d}") as folder:
                 self.save_model(folder, state["weights"])
                 torch.save(state, folder / STATE)
-            for _, old in _steps(self.folder)[: -self.keep]:
+            # Later ones were torn, or passed over: they must not count as those that are kept.
+            later = [path for number, path in _steps(self.folder) if number > step]
+            for old in [*later, *(p for n, p in _steps(self.folder) if n <= step)][: -self.keep]:
                 shutil.rmtree(old)
             for torn in self.folder.glob(".step-*"):
                 shutil.rmtree(torn)
@@ -173,7 +175,7 @@ def random_state() -> dict[str, Any]:
     version, words, gauss = random.getstate()
     state["python"] = [version, list(words), gauss]
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
@@ -189,4 +191,4 @@ def restore_random_state(state: dict[str, Any]) -> None:
     except (KeyError, ValueError) as error:
         raise BlipError(f"the checkpoint's random state cannot be restored: {error}") from error
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from blip import dist
-from blip.errors import BlipError
+from blip.errors import BlipError, UsageError, first_line
 from blip.files import atomic_folder, fingerprint_json
 from blip.log import MetricsLog, Progress, progress, say
 from blip.nn.device import choose_device
@@ -66,9 +66,10 @@ def fit(
         batches = loader.batches(run.step * config.accumulation)
         while run.step < config.steps and stopped_by is None:
             run.update(batches)
-            run.report()
             stopped_by = dist.first_not_none(stop.signal)
-            if run.step % config.checkpoint_every == 0 or stopped_by is not None:
+            run.report(stops=stopped_by is not None)
+            due = run.step % config.checkpoint_every == 0 or stopped_by is not None
+            if due and run.step < config.steps:
                 run.checkpoint()
     if run.step < config.steps:
         return FitResult(run.step, stopped_by=None if stopped_by is None else Signals(stopped_by))
@@ -117,7 +118,7 @@ class _Run:
             processes=dist.world_size(),
         )
         self.bar: Progress | None = None
-        self.last: tuple[Output, Tensor] | None = None
+        self.last: tuple[list[Output], Tensor] | None = None
 
     def show(self, until: ExitStack) -> None:
         """Show a bar, in the main process alone, and close the log at the end."""
@@ -166,32 +167,40 @@ class _Run:
         self.optimizer.step()
         for context in contexts:
             task.after_update(context)
-        self.last = (outputs[-1], norm)
+        self.last = (outputs, norm)
 
-    def report(self) -> None:
-        """Show progress; every `log_every` steps write the values down."""
+    def report(self, *, stops: bool) -> None:
+        """Show progress; every `log_every` steps write the values down.
+
+        Where the run `stops` there is no time for an evaluation.
+        """
         config = self.config
         logged = self.step % config.log_every == 0 or self.step == config.steps
         values: dict[str, float] = {}
-        if logged and self.last is not None:
-            output, norm = self.last
-            values = {
-                "epoch": self.epoch,
-                "loss": float(dist.mean(output.loss)),
-                **{name: float(dist.mean(part)) for name, part in output.parts().items()},
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
-                "gradient_norm": float(norm),
-                "skipped": self.skipped,
-            }
+        if logged:
+            values = {"epoch": self.epoch, "skipped": self.skipped}
+            values |= self._losses()
+            values["learning_rate"] = self.optimizer.param_groups[0]["lr"]
             # Last, when the device has finished the step.
             values |= self.watch.values()
-        if config.evaluate_every and self.step % config.evaluate_every == 0:
+        if not stops and config.evaluate_every and self.step % config.evaluate_every == 0:
             with self.watch.apart():
                 values |= self._evaluate()
         if values:
             self.log.write(self.step, values)
         if self.bar is not None:
             self.bar.advance(1, **({"loss": f"{values['loss']:.3f}"} if "loss" in values else {}))
+
+    def _losses(self) -> dict[str, float]:
+        """Of the update just made, over all its batches and processes; nothing where it failed."""
+        if self.last is None:
+            return {}
+        outputs, norm = self.last
+        parts = [{"loss": output.loss, **output.parts()} for output in outputs]
+        return {
+            name: float(dist.mean(torch.stack([one[name].detach() for one in parts]).mean()))
+            for name in parts[0]
+        } | {"gradient_norm": float(norm)}
 
     def checkpoint(self) -> None:
         """Write down all that the rest of the run depends on."""
@@ -228,15 +237,42 @@ class _Run:
             "optimizer": parallel.whole_optimizer(step, self.optimizer),
             "task": self.task.state_dict(),
             "random": dist.gather_objects(random_state()),
+            "data": self._data(),
             "skipped": self.skipped,
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
         }
 
+    def _data(self) -> str:
+        """A fingerprint of which samples which update learns from."""
+        rows = self.loader.batch_size * self.config.accumulation
+        return fingerprint_json([self.loader.order, rows])
+
     def _resume(self) -> None:
         found = self.checkpoints.newest()
+        if not dist.is_same(-1 if found is None else found.step):
+            raise BlipError(
+                f"the processes find different checkpoints in {self.checkpoints.folder}; "
+                "the folder of the run must be one that all of them see"
+            )
+        if not dist.is_same(int(self._data()[:15], base=16)):
+            raise BlipError("the processes find different data; all must see the same shards")
         if found is None:
             return
-        self.step, state = found.step, found.state
+        self.step = found.step
+        try:
+            self._take(found.state)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"the checkpoint of step {found.step} in {self.checkpoints.folder} is not of this "
+                f"configuration: {first_line(error)}; choose another --out"
+            ) from error
+
+    def _take(self, state: dict[str, Any]) -> None:
+        if state["data"] != self._data():
+            say(
+                f"the data is not that of the first {self.step} steps: from here on samples come "
+                "in another order, some of this epoch once more and some not at all"
+            )
         parallel.load_weights(self.task.step, state["weights"])
         for name, follower in self.task.followers.items():
             parallel.load_weights(follower, state["followers"][name])
@@ -256,6 +292,7 @@ class _Run:
         torch.manual_seed(int(fingerprint_json(sources), base=16))
 
     def _skip(self) -> None:
+        self.last = None
         self.skipped += 1
         self.nonfinite_in_a_row += 1
         if self.nonfinite_in_a_row >= self.config.max_nonfinite:

@@ -20,7 +20,7 @@ from blip.nn.vision import VisionLayer
 
 UNITS: dict[type[nn.Module], tuple[str, ...]] = {
     VisionLayer: ("first_states",),
-    SelfAttention: ("first_states",),
+    SelfAttention: ("first_states", "continue_text"),
     CrossRead: ("remember",),
     FeedForward: (),
 }

@@ -14,11 +14,8 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-
-    @property
-    def made(self) -> bool:
-        """Whether there was a signal."""
-        return self.signal is not None
+        self.interrupted = False
+        """Whether Ctrl-C was among them."""
 
 
 @contextmanager
@@ -30,8 +27,9 @@ def stop_on_signals() -> Iterator[StopRequest]:
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if request.made and number == signal.SIGINT:
+        if request.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
+        request.interrupted = request.interrupted or number == signal.SIGINT
         request.signal = signal.Signals(number)
         say(f"{request.signal.name}: finishing this step, then writing a checkpoint")
 

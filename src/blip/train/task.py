@@ -86,6 +86,16 @@ class Loader(Protocol):
     """An endless stream of batches whose batch `i` depends on `i` alone."""
 
     @property
+    def order(self) -> str:
+        """A fingerprint of which sample comes at which position."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch, those of all processes together."""
+        ...
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch."""
         ...
