@@ -109,7 +109,9 @@ def test_texts_of_one_image_are_no_negatives_in_retrieval(
     model = make_model(tokenizer)
     seen: list[torch.Tensor] = []
 
-    def draw(image_to_text: torch.Tensor, _: torch.Tensor, matches: torch.Tensor) -> Negatives:
+    def draw(
+        _: torch.Tensor, __: torch.Tensor, matches: torch.Tensor, ___: torch.Tensor
+    ) -> Negatives:
         seen.append(matches)
         return NEGATIVES
 

@@ -96,7 +96,7 @@ def test_both_take_the_same_steps(
         model,
         tokenizer,
         LanguageConfig(),
-        draw=lambda to_text, to_image, _: Negatives(*draw(to_text, to_image)),
+        draw=lambda to_text, to_image, *_: Negatives(*draw(to_text, to_image)),
     )
     # Features and queue are float32 in the fast step, whatever the model is.
     close = {"rtol": 1e-4, "atol": 1e-6} if dtype == torch.float64 else {"rtol": 1e-3, "atol": 2e-5}

@@ -2,9 +2,11 @@
 
 import json
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import count
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,6 +142,7 @@ class PairLoader:
     def _made(self, start: int) -> Iterator["_Made | BlipError"]:
         if self.config.workers == 0:
             return (self.maker[number] for number in count(start))
+        _start_forkserver()
         return iter(
             DataLoader(
                 self.maker,
@@ -193,6 +196,17 @@ def is_streamed(config: DataConfig) -> bool:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+def _start_forkserver() -> None:
+    """Start what the workers come from, deaf to SIGTERM: if it dies, they take us for dead."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave_signals(worker: int) -> None:
