@@ -27,6 +27,10 @@ def record(key: str, source: str, text: str, *, kept: bool) -> TextRecord:
         captioner="c",
         filter="f",
         seed=0,
+        width=None,
+        height=None,
+        image_hash=None,
+        language=None,
         error=None,
     )
 
