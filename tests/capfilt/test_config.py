@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.config import CapFiltConfig, RecutConfig
 from blip.cli.capfilt import add_arguments, read_config
 from blip.errors import UsageError
 
@@ -128,3 +128,11 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
 def test_configuration_and_options_load_no_torch():
     code = "import sys, blip.capfilt.config, blip.cli.capfilt; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", [CapFiltConfig, RecutConfig])
+def test_output_elsewhere_is_refused(kind):
+    needed = {"captioner": "c", "filter": "f", "data": ("d",)}
+    given = needed if kind is CapFiltConfig else {"ledger": "l"}
+    with pytest.raises(ValueError, match="out must be a folder here, got s3://"):
+        kind(out="s3://bucket/clean", **given)

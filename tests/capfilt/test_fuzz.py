@@ -2,11 +2,13 @@
 
 import importlib.util
 import io
+import lzma
 import re
 import struct
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 
 from blip.capfilt.ledger import read_ledger
 from blip.capfilt.models import Models
+from blip.capfilt.plan import estimate_samples
 from blip.capfilt.shard import Layout, process_shard
 from blip.capfilt.source import ShardTask
 from blip.data.images import BadImageError, decode_image
@@ -72,6 +75,17 @@ def whole_shard() -> bytes:
 
 
 WHOLE = whole_shard()
+with tarfile.open(fileobj=io.BytesIO(WHOLE)) as _whole:
+    HEADERS = [member.offset for member in _whole]
+
+
+def mend_checksums(content: bytearray) -> None:
+    """Let changed headers be believed."""
+    for place in HEADERS:
+        header = content[place : place + 512]
+        if len(header) == 512 and any(header):
+            header[148:156] = b" " * 8
+            content[place + 148 : place + 156] = b"%06o\0 " % sum(header)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -84,11 +98,15 @@ WHOLE = whole_shard()
 @example(cut=0, changes=[])
 @example(cut=len(WHOLE), changes=[(124, b"77777777777")])
 @example(cut=len(WHOLE), changes=[(156, b"x"), (600, b"\xff" * 40)])
+@example(cut=len(WHOLE), changes=[(124, b"\x80\0\x7f")])
+@example(cut=len(WHOLE), changes=[(124, b"-0000001000"), (156, b"Z")])
+@example(cut=len(WHOLE), changes=[(124, b"\x80\0\x7f"), (156, b"L")])
 def test_a_tar_with_any_bytes_changed_ends_in_whole_accounts(cut, changes):
     content = bytearray(WHOLE[:cut])
     for place, replacement in changes:
         if place < len(content):
             content[place : place + len(replacement)] = replacement
+    mend_checksums(content)
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "in.tar").write_bytes(bytes(content))
@@ -125,6 +143,65 @@ def decoded(content: bytes) -> str:
         return decode_image(content, max_pixels=1_000_000).mode
     except BadImageError as bad:
         return str(bad)
+
+
+def header(name: str, size: int, kind: bytes = b"0") -> bytes:
+    """A header with a size of any number."""
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT))
+    block[124:136] = b"\x80" + size.to_bytes(11, "big")
+    block[156:157] = kind
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def records(**told: str) -> bytes:
+    """A PAX header, and what it says of the member behind it."""
+    content = b""
+    for name, value in told.items():
+        body = f" {name.replace('__', '.')}={value}\n".encode()
+        length = len(body) + 2
+        length += len(str(length)) - 2
+        content += str(length).encode() + body
+    return header("x", len(content), b"x") + content.ljust(512, b"\0")
+
+
+def xz() -> bytes:
+    """A compressed tar, broken in its middle."""
+    noise = np.random.default_rng(0).bytes(100_352)
+    content = bytearray(lzma.compress(header("a.jpg", len(noise)) + noise + bytes(1024)))
+    content[50_000:50_200] = b"\xff" * 200
+    return bytes(content)
+
+
+HOSTILE = {
+    **{
+        f"{kind.decode()} of {size}": header("a.jpg", size, kind) + bytes(1024)
+        for kind in (b"0", b"L", b"x", b"g", b"S", b"Z")
+        for size in (1 << 40, 1 << 63, 1 << 80)
+    },
+    "size record": records(size="9" * 30) + header("a.jpg", 0) + bytes(1024),
+    "long size record": records(size="9" * 490) + header("a.jpg", 0) + bytes(1024),
+    "map": records(GNU__sparse__map="x,y") + header("a.jpg", 0) + bytes(1024),
+    "holes": records(
+        GNU__sparse__size=str(600 << 20), GNU__sparse__map=f"{600 << 20},0"
+    ) + header("a.jpg", 0) + bytes(1024),
+    "xz": xz(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_header_stops_the_job_or_takes_memory(name, tmp_path):
+    (tmp_path / "in.tar").write_bytes(HOSTILE[name])
+    tracemalloc.start()
+    _, ledger = process(tmp_path / "in.tar", tmp_path / "out")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert {record.reason for record in ledger} <= {"torn_tar", "unsafe_name"}
+    assert ledger
+    assert peak < 50_000_000
+    task = ShardTask(name="s", path=str(tmp_path / "in.tar"))
+    assert estimate_samples([task]) == 0
 
 
 @pytest.mark.parametrize("name", ["../../up.png", "/tmp/up.png", "a/../../up.png"])

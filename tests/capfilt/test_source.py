@@ -9,17 +9,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from blip.capfilt.config import RecutConfig
 from blip.capfilt.ledger import read_rows
 from blip.capfilt.pipeline import run
+from blip.capfilt.recut import recut
 from blip.capfilt.source import (
+    check_count,
     describe_input,
     find_shards,
     is_same_input,
     read_samples,
 )
-from blip.errors import UsageError
+from blip.data.shards import read_shard
+from blip.errors import BlipError, UsageError
 
-from .fakes import NAMES, FakeModels, picture, web_data
+from .fakes import NAMES, FakeModels, picture, web_data, web_shard
 from .test_pipeline import config
 
 ROWS = 11
@@ -144,3 +148,41 @@ def test_texts_are_written_beside_images_that_stay(tables, tmp_path):
     assert {r["captioner"] for r in rows} == {"fake-captioner"}
     with pytest.raises(UsageError, match=r"write texts \(now shards\)"):
         run(config(tmp_path, "texts", data=data, rows=6), models=FakeModels())
+
+
+def test_shards_of_one_name_and_files_of_no_kind_are_refused(tables):
+    web_shard(tables / "web/t-000000000.tar", range(2))
+    with pytest.raises(UsageError, match="both give 't-000000000'"):
+        find_shards([str(tables / "t.csv"), str(tables / "web")], 5)
+    (tables / "notes.txt").write_text("no shard")
+    with pytest.raises(UsageError, match=r"notes\.txt is neither a \.tar nor a table"):
+        find_shards([str(tables / "notes.txt")], 5)
+    with pytest.raises(UsageError, match=r"is no \.tar"):
+        find_shards(["https://example.org/t.parquet"], 5)
+    assert find_shards(["https://example.org/t.tar?token=1", "pipe:cat t"], 5)
+
+
+def test_samples_that_went_missing_are_told(tables, tmp_path):
+    [task] = find_shards([str(tables / "t.csv")], 100)
+    check_count(task, ROWS)
+    with pytest.raises(BlipError, match="holds 11 samples, 10 were read"):
+        check_count(task, ROWS - 1)
+    web_shard(tmp_path / "w.tar", range(6))
+    [task] = find_shards([str(tmp_path / "w.tar")], 100)
+    check_count(task, 6)
+    with pytest.raises(BlipError, match="holds 6 samples, 5 were read"):
+        check_count(task, 5)
+    (tmp_path / "w.tar").write_bytes(b"torn")
+    check_count(task, 1)
+
+
+def test_a_table_with_a_row_a_caption_can_be_cut_again(tables, tmp_path):
+    rows = ["1,sub/00.png,a red square", "1,sub/00.png,a red thing", "2,sub/01.png,a green square"]
+    path = tables / "rows.csv"
+    path.write_text("\n".join(["image_id,path,caption", *rows]))
+    run(config(tmp_path, data=(str(path),), threshold=0.0, captions=0), models=FakeModels())
+    recut(RecutConfig(ledger=str(tmp_path / "out"), out=str(tmp_path / "cut"), threshold=0.0))
+    for folder in ("out", "cut"):
+        [shard] = (tmp_path / folder / "shards").iterdir()
+        written = [(sample.key, sample.error) for sample in read_shard(shard)]
+        assert written == [("1-web", None), ("1-row-000000001-web", None), ("2-web", None)]

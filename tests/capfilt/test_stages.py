@@ -14,6 +14,7 @@ from blip.capfilt.models import Score
 from blip.capfilt.record import Counts, Source, TextRecord
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter, read_shard
+from blip.errors import BlipError
 
 from .fakes import FakeCaptioner, FakeFilter
 
@@ -168,5 +169,5 @@ def test_counts_add_up_and_survive_json():
     assert again == counts
     again.add(counts)
     again.check(6)
-    with pytest.raises(AssertionError):
+    with pytest.raises(BlipError):
         counts.check(4)

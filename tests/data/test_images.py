@@ -106,3 +106,18 @@ def test_other_kinds_do_not_shrink() -> None:
     encoded = EncodedImage(photo())
     assert not encoded.shrinks
     assert encoded.decode(8).size == encoded.size == (32, 24)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "PPM"])
+def test_kinds_that_no_web_page_shows_are_no_pictures(kind: str) -> None:
+    """One that calls another program, one that tells its size too late, one for all others."""
+    data = encode(Image.new("RGB", (32, 32), RED), kind)
+    with pytest.raises(BadImageError, match="not_an_image"):
+        decode_image(data)
+    assert images.count_pixels(data) == 0
+
+
+def test_a_picture_of_two_eyes_is_read() -> None:
+    image = Image.new("RGB", (32, 24), RED)
+    data = encode(image, "MPO", save_all=True, append_images=[image])
+    assert decode_image(data).size == (32, 24)

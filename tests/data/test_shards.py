@@ -129,3 +129,13 @@ def test_patterns(tmp_path: Path) -> None:
     assert len(expand([f"{tmp_path}/*.tar", str(tmp_path)])) == 3
     with pytest.raises(UsageError, match=r"no shards at .*none"):
         expand([f"{tmp_path}/none"])
+
+
+def test_a_broken_header_is_not_the_end_of_a_tar(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", [(f"{name}.jpg", b"content") for name in "abc"])
+    content = bytearray(path.read_bytes())
+    content[1024 + 148] ^= 1
+    path.write_bytes(content)
+    first, torn = read_shard(path)
+    assert first.key == "a"
+    assert torn.error == "torn_tar: no header at byte 1024"

@@ -11,6 +11,7 @@ import pytest
 
 from blip.data.shards import expand, pack, read_shard
 from blip.data.sources import read_samples
+from blip.data.tables import read_folder, read_parquet
 from blip.errors import UsageError
 from tests.data.pictures import photo
 
@@ -110,3 +111,52 @@ def test_real_photos_go_through_pack(tmp_path: Path) -> None:
     assert counts == {"samples": 40, "shards": 3}
     samples = [s for shard in expand([str(tmp_path)]) for s in read_shard(shard)]
     assert all(len(s.texts) == 5 and s.error is None for s in samples)
+
+
+def keys(path: Path) -> list[tuple[str, str | None]]:
+    return [(sample.key, sample.error) for sample in read_samples(str(path))]
+
+
+def test_a_row_for_every_caption_gives_each_a_key(images: Path) -> None:
+    rows = ["42,a.jpg,one", "42,a.jpg,two", "7,b.jpg,three", "42-row-000000001,a.jpg,four"]
+    (images / "t.csv").write_text("\n".join(["image_id,path,caption", *rows]))
+    told = ["42", "42-row-000000001", "7", "42-row-000000001-row-000000003"]
+    assert keys(images / "t.csv") == [(key, None) for key in told]
+    columns = [row.split(",") for row in rows]
+    of_names = [[row[place] for row in columns] for place in range(3)]
+    pq.write_table(pa.table(of_names, ["id", "path", "text"]), images / "t.parquet")
+    assert keys(images / "t.parquet") == [(key, None) for key in told]
+    of_part = [sample.key for sample in read_parquet(images / "t.parquet", 1, 3)]
+    assert of_part == ["42", "7"]
+
+
+def test_two_pictures_of_one_key_are_told(images: Path) -> None:
+    for name in ("a.png", "x.y.jpg", "x_y.jpg"):
+        (images / name).write_bytes(photo(3))
+    found = [key for key, error in keys(images) if error == "duplicate_key"]
+    assert found == ["a", "x_y"]
+    entries = [{"image": name, "caption": "c"} for name in ("a.jpg", "a.png", "/none/a.jpg")]
+    (images / "t.json").write_text(json.dumps(entries))
+    assert keys(images / "t.json")[1:] == [("a", "duplicate_key"), ("/none/a", "unsafe_name")]
+
+
+def test_keys_that_lead_elsewhere_are_unsafe(images: Path) -> None:
+    unsafe = ["/tmp/a", "../a", "a/../../b", "a\0"]
+    table = pa.table({"key": [*unsafe, "a..b"], "image": [photo()] * 5, "text": ["x"] * 5})
+    pq.write_table(table, images / "t.parquet")
+    assert keys(images / "t.parquet") == [*((key, "unsafe_name") for key in unsafe), ("a..b", None)]
+
+
+def test_paths_that_are_no_files_hold_no_picture(images: Path, monkeypatch) -> None:
+    os.mkfifo(images / "pipe.jpg")
+    os.mkfifo(images / "a.txt")
+    (images / "folder.jpg").mkdir()
+    monkeypatch.setattr("blip.data.tables.IMAGE_LIMIT", 10)
+    paths = ["pipe.jpg", "folder.jpg", "a\0.jpg", "\ud800.jpg", "/dev/zero", "a.jpg"]
+    (images / "t.json").write_text(json.dumps([{"image": p, "caption": "c"} for p in paths]))
+    found = list(read_samples(str(images / "t.json")))
+    assert [sample.image for sample in found] == [None] * len(paths)
+    assert found[-1].error == "missing_image"
+    monkeypatch.undo()
+    [beside] = [sample for sample in read_folder(images) if sample.key == "a"]
+    assert (beside.image, beside.error) == (photo(0), "missing_text")

@@ -61,6 +61,7 @@ class CapFiltConfig:
         """Refuse what cannot work."""
         if not self.data:
             raise ValueError("data must name at least one shard, got none")
+        _check_local(self.out)
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
         for name in ("seed", "captions", "gpus_per_worker"):
@@ -115,8 +116,14 @@ class RecutConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
+        _check_local(self.out)
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
+
+
+def _check_local(out: str) -> None:
+    if "://" in out:
+        raise ValueError(f"out must be a folder here, got {out}")
 
 
 def _share(value: str | float | None) -> float | None:

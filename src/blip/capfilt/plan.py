@@ -1,9 +1,7 @@
 """Which shards are to be done, and which are done already: by content, never by number."""
 
 import json
-import tarfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 from blip.capfilt.ledger import count_rows
 from blip.capfilt.record import Counts
 from blip.capfilt.shard import Layout, Settings, describe_output
-from blip.capfilt.source import ShardTask, is_same_input, local_copy
+from blip.capfilt.source import ShardTask, count_by_headers, is_same_input
 from blip.data.remote import facts, is_remote
 from blip.errors import BlipError, UsageError
 
@@ -79,15 +77,20 @@ def estimate_samples(tasks: Sequence[ShardTask]) -> int:
         # To look into one is to fetch it.
         looked = looked[:1]
     sizes = [_bytes(task) for task in looked]
-    samples = sum(_count_keys(task) for task in looked)
+    # Whatever is wrong with a shard will be said when its turn comes.
+    samples = sum(count_by_headers(task)[0] for task in looked if not _is_gone(task))
     if len(looked) == len(tars) or sum(sizes) == 0:
         return rows + samples
     return rows + round(samples * sum(_bytes(task) for task in tars) / sum(sizes))
 
 
 def check_whole(tasks: Sequence[ShardTask], layout: Layout, counts: dict[str, Counts]) -> None:
-    """Assert that every shard is accounted for and its ledger has a row for all it counted."""
-    assert {task.name for task in tasks} == counts.keys()
+    """Raises BlipError unless every shard is accounted for, with a ledger row for all it counted.
+
+    That all samples of a shard were counted is checked against its input when it is read.
+    """
+    if lost := {task.name for task in tasks} ^ counts.keys():
+        raise BlipError(f"{len(lost)} shards are not accounted for, first {min(lost)!r}")
     for name, of_shard in counts.items():
         of_shard.check(of_shard.images)
         rows = count_rows(layout.ledger(name))
@@ -105,16 +108,8 @@ def _bytes(task: ShardTask) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _count_keys(task: ShardTask) -> int:
-    """Keys that a shard names, as far as it can be read."""
-    keys: dict[str, None] = {}
-    # Whatever is wrong with the shard will be said when its turn comes.
-    broken = (tarfile.TarError, OSError, EOFError, ValueError)
-    with suppress(*broken), tarfile.open(local_copy(task)) as tar:
-        for member in tar:
-            folder, slash, name = member.name.rpartition("/")
-            keys[folder + slash + name.partition(".")[0]] = None
-    return len(keys)
+def _is_gone(task: ShardTask) -> bool:
+    return not is_remote(task.path) and not Path(task.path).is_file()
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:

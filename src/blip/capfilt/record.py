@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from blip.errors import BlipError
+
 Source = Literal["web", "synthetic", "bad"]
 """Where a text is from; `bad` stands for a sample that has no usable image, and so no texts."""
 
@@ -140,10 +142,10 @@ class Counts:
         return self.texts_kept + self.web_dropped + self.synthetic_dropped + self.images_bad
 
     def check(self, samples: int) -> None:
-        """Assert that each of `samples` read is kept, dropped or bad, and that none is two."""
+        """Raises BlipError unless each of `samples` read is kept, dropped or bad, and none two."""
         accounted = self.images_kept + self.images_dropped + self.images_bad
-        assert samples == self.images == accounted, (samples, self)
-        assert self.records == self.reasons.total(), self
+        if not samples == self.images == accounted or self.records != self.reasons.total():
+            raise BlipError(f"{samples} samples were read, other numbers accounted for: {self}")
 
     def to_json(self) -> dict[str, object]:
         """All counts, the reasons as a dictionary."""

@@ -25,7 +25,7 @@ from blip.capfilt.record import (
     Source,
     TextRecord,
 )
-from blip.capfilt.source import ShardTask, describe_input, read_samples
+from blip.capfilt.source import ShardTask, check_count, describe_input, read_samples
 from blip.capfilt.texts import TextsWriter
 from blip.config import strict
 from blip.data.sample import Sample
@@ -115,6 +115,7 @@ def process_shard(
                 counts.add(news)
                 yield BatchDone(counts=news)
             counts.check(samples)
+            check_count(task, samples)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BlipError(f"{layout.out}: {error.strerror}; make room") from error

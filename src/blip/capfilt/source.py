@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from blip.data.annotations.captions import read_annotations, texts_of_images
+from blip.data.archive import count_samples
 from blip.data.cache import ShardCache, cache_folder
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
 from blip.data.tables import count_rows, list_pictures, read_csv, read_folder, read_parquet
-from blip.errors import UsageError, first_line
+from blip.errors import BlipError, UsageError, first_line
 from blip.files import fingerprint_file
 
 TABLES = (".parquet", ".csv", ".tsv", ".json")
@@ -44,7 +45,9 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     Raises UsageError for what names nothing, cannot be read, or cannot be told apart by its name.
     """
     locations = [location for pattern in data for location in _expand(pattern)]
-    tasks = []
+    tasks: list[ShardTask] = []
+    for location in locations:
+        _check_kind(location)
     for whole in name_shards(locations):
         length = None if is_remote(whole.path) else _length(Path(whole.path))
         if length is None:
@@ -53,6 +56,11 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
         for start in range(0, length, rows):
             name, stop = f"{whole.name}-{start:09d}", min(start + rows, length)
             tasks.append(ShardTask(name=name, path=whole.path, start=start, stop=stop))
+    places: dict[str, str] = {}
+    for task in tasks:
+        other = places.setdefault(task.name, task.path)
+        if other != task.path:
+            raise UsageError(f"{other} and {task.path} both give {task.name!r}; rename one")
     return tasks
 
 
@@ -86,6 +94,30 @@ def read_samples(task: ShardTask) -> Iterator[Sample]:
             return read_annotations(path, path.parent, None, task.start, task.stop)
         case _:
             return read_csv(path, task.start, task.stop)
+
+
+def count_by_headers(task: ShardTask) -> tuple[int, bool]:
+    """How many samples a tar holds, and whether it is sound, by its headers alone."""
+    with local_copy(task).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        samples, faults = count_samples(
+            task.name, file, lambda count: file.seek(count, os.SEEK_CUR), size
+        )
+    return samples, not faults
+
+
+def check_count(task: ShardTask, samples: int) -> None:
+    """Raises BlipError where a shard holds more or fewer samples than were read of it."""
+    if task.start is not None:
+        held = task.stop - task.start
+    else:
+        held, sound = count_by_headers(task)
+        if not sound or held == samples:
+            return
+        # An odd tar may be read in two ways, and must not stop the job.
+        held = sum(1 for _ in read_samples(task))
+    if held != samples:
+        raise BlipError(f"{task.path} holds {held} samples, {samples} were read; start again")
 
 
 def local_copy(task: ShardTask) -> Path:
@@ -138,6 +170,15 @@ def _expand(pattern: str) -> list[str]:
     if folder.is_dir() and not any(folder.glob("*.tar")):
         return [str(path) for path in sorted(folder.glob("*.parquet")) or [folder]]
     return [str(path) for path in expand([pattern])]
+
+
+def _check_kind(location: str) -> None:
+    suffix = _path(location).suffix.lower()
+    if is_remote(location):
+        if suffix != ".tar":
+            raise UsageError(f"{location} is no .tar; of what lies elsewhere only tars are read")
+    elif suffix not in (".tar", *TABLES) and not Path(location).is_dir():
+        raise UsageError(f"{location} is neither a .tar nor a table ({', '.join(TABLES)})")
 
 
 def _absolute(location: str) -> str:

@@ -8,9 +8,11 @@ BLOCK = 512
 ADLER = 65521
 ZEROS = bytes(BLOCK)
 FOLDER = b"5"
-LONG_NAME, PAX, PAX_GLOBAL = b"L", b"x", b"g"
+LONG_NAME, PAX, PAX_GLOBAL, SPARSE = b"L", b"x", b"g", b"S"
 LONGEST_EXTRA = 1 << 20
 """Most bytes of a long name or of PAX records."""
+LARGEST = 1 << 62
+"""Bytes that no file can be skipped by."""
 
 
 class TornTarError(Exception):
@@ -40,7 +42,7 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
     `skip` may be called before a member's content is wanted: a file is to be read at the offsets.
     Raises TornTarError where the tar is broken off.
     """
-    offset, name, size = 0, None, None
+    offset, name, size, sparse = 0, None, None, False
     while True:
         block = file.read(BLOCK)
         if block == ZEROS:
@@ -48,25 +50,26 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
         member = _parse(block, offset)
         offset += BLOCK
         padded = -(-member.size // BLOCK) * BLOCK
-        if member.kind in (LONG_NAME, PAX):
+        if member.kind in (LONG_NAME, PAX, PAX_GLOBAL):
             extra = file.read(padded) if member.size <= LONGEST_EXTRA else b""
             if len(extra) < padded:
                 raise TornTarError(f"broken off at byte {offset}")
             if member.kind == LONG_NAME:
                 name = extra[: member.size].rstrip(b"\0").decode("utf-8", "surrogateescape")
-            else:
-                name, size = _pax(extra[: member.size], name, size)
+            elif member.kind == PAX:
+                name, size, sparse = _pax(extra[: member.size], name, size)
+            elif any(_pax(extra[: member.size], None, None)):
+                raise TornTarError(f"one name or size for all members at byte {offset}")
         else:
             if size is not None:
                 padded = -(-size // BLOCK) * BLOCK
-            if member.kind != PAX_GLOBAL:
-                yield Member(
-                    name or member.name,
-                    offset,
-                    member.size if size is None else size,
-                    member.kind,
-                )
-                name, size = None, None
+            yield Member(
+                name or member.name,
+                offset,
+                member.size if size is None else size,
+                SPARSE if sparse else member.kind,
+            )
+            name, size, sparse = None, None, False
             skip(padded)
         offset += padded
 
@@ -80,6 +83,8 @@ def _parse(block: bytes, offset: int) -> Member:
         size = (
             int.from_bytes(block[125:136], "big") if block[124] & 0x80 else _octal(block[124:136])
         )
+        if not 0 <= size < LARGEST:
+            raise ValueError(f"a size of {size} bytes")
     except ValueError as error:
         raise TornTarError(f"no header at byte {offset}") from error
     # A header tells the sum of its bytes, with blanks where it tells it. Adler's checksum has one
@@ -98,15 +103,21 @@ def _octal(field: bytes) -> int:
     return int(field.partition(b"\0")[0].strip() or b"0", 8)
 
 
-def _pax(records: bytes, name: str | None, size: int | None) -> tuple[str | None, int | None]:
+def _pax(records: bytes, name: str | None, size: int | None) -> tuple[str | None, int | None, bool]:
+    """Name and size, where they are told, and whether the member has holes."""
+    sparse = False
     while records:
         length, _, _ = records.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(records):
+        if not (length.isdigit() and len(length) < 20 and 0 < int(length) <= len(records)):
             break
         keyword, _, value = records[len(length) + 1 : int(length) - 1].partition(b"=")
         if keyword == b"path":
             name = value.decode("utf-8", "surrogateescape")
         elif keyword == b"size" and value.isdigit():
-            size = int(value)
+            size = int(value) if len(value) < 20 else LARGEST
+            if size >= LARGEST:
+                raise TornTarError("a size that no file has")
+        elif keyword.startswith(b"GNU.sparse."):
+            sparse = True
         records = records[int(length) :]
-    return name, size
+    return name, size, sparse

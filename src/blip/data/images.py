@@ -17,6 +17,8 @@ except ImportError:  # the extra "fast"
     simplejpeg = None
 
 MAX_PIXELS = 100_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""No more of what Pillow reads: some call other programs, some tell their size too late."""
 ORIENTATION = Base.Orientation
 Shrink = Literal[1, 2, 4, 8]
 """What the sides of a JPEG may be divided by as it is decoded."""
@@ -46,7 +48,7 @@ class EncodedImage:
         if not data:
             raise BadImageError("empty_file")
         with _short_reasons():
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
             width, height = image.size
             if width < 1 or height < 1:
                 raise BadImageError("zero_size")
@@ -141,7 +143,7 @@ def count_pixels(data: bytes) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            width, height = Image.open(io.BytesIO(data)).size
+            width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
     # Whatever is wrong with it is said by who decodes it.
     except Exception:
         return 0

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -19,6 +20,8 @@ from blip.errors import UsageError
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 TEXT_LIMIT = 1 << 20
 """Longest text file that is read, in bytes."""
+TORN = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError)
+"""What tarfile raises where the bytes are no tar: sizes that no integer or no memory holds, too."""
 
 
 def expand(patterns: Iterable[str]) -> list[Path]:
@@ -61,32 +64,30 @@ def read_shard(path: str | Path) -> Iterator[Sample]:
     """
     try:
         archive = tarfile.open(path, "r:")  # noqa: SIM115 (closed by the reader below)
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except TORN as error:
         yield Sample("", None, error=f"torn_tar: {error}")
         return
     with archive:
-        yield from _read_archive(archive)
+        yield from _read_archive(archive, os.stat(path).st_size)
 
 
-def _read_archive(archive: tarfile.TarFile) -> Iterator[Sample]:
+def _read_archive(archive: tarfile.TarFile, size: int) -> Iterator[Sample]:
     key, parts, seen = "", Parts(), set[str]()
     members = iter(archive)
     while True:
         try:
             member = next(members, None)
             if member is None:
+                _check_end(archive)
                 break
             name = PurePosixPath(member.name)
-            if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+            if _is_unsafe(member, name):
                 yield Sample(member.name, None, error="unsafe_name")
                 continue
             if member.isdir():
                 continue
-            file = archive.extractfile(member)
-            content = file.read() if file is not None else b""
-            if len(content) < member.size:
-                raise tarfile.ReadError("unexpected end of data")
-        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            content = _read_member(archive, member, size)
+        except TORN as error:
             if key:
                 yield make_sample(key, parts, key in seen)
             yield Sample(key, None, error=f"torn_tar: {error}")
@@ -101,6 +102,32 @@ def _read_archive(archive: tarfile.TarFile) -> Iterator[Sample]:
         _put(parts, extension.lower(), content)
     if key:
         yield make_sample(key, parts, key in seen)
+
+
+def _is_unsafe(member: tarfile.TarInfo, name: PurePosixPath) -> bool:
+    """Whether it leads elsewhere, or is no plain file or folder; raises ReadError for no size."""
+    if member.size < 0:
+        # tarfile would go back by it, for ever.
+        raise tarfile.ReadError("a size below zero")
+    plain = (member.isfile() and not member.issparse()) or member.isdir()
+    return name.is_absolute() or ".." in name.parts or not plain
+
+
+def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, size: int) -> bytes:
+    """What is in a file of an archive of `size` bytes; raises ReadError where it is cut off."""
+    # Before it is read: what a header asks for may be more than any memory.
+    if member.offset_data + member.size > size:
+        raise tarfile.ReadError("unexpected end of data")
+    file = archive.extractfile(member)
+    return file.read() if file is not None else b""
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """A tar ends with zeros; tarfile also takes a broken header for the end."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"no header at byte {archive.offset}")
 
 
 def _has(parts: Parts, extension: str) -> bool:

@@ -1,21 +1,25 @@
 """Tables of images and captions: Parquet, CSV and TSV, with image bytes or paths; plain folders."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from blip.data.sample import Sample
-from blip.data.shards import IMAGE_EXTENSIONS
+from blip.data.shards import IMAGE_EXTENSIONS, TEXT_LIMIT
 from blip.errors import UsageError
 
 KEYS = ("key", "image_id", "id", "uid", "__key__")
 IMAGES = ("image", "jpg", "png", "image_path", "path", "file", "filename", "filepath")
 TEXTS = ("caption", "captions", "text", "texts", "sentence")
 BATCH = 256
+IMAGE_LIMIT = 256 << 20
+"""Largest image file that is read, in bytes."""
 csv.field_size_limit(1 << 30)
 
 
@@ -23,7 +27,8 @@ def read_parquet(path: Path, start: int = 0, stop: int | None = None) -> Iterato
     """Rows with a key, an image (bytes, a `{"bytes": ...}` record, a path) and caption or captions.
 
     Other columns of plain values go into `meta`. Of rows `start` to `stop` alone, where given; what
-    lies before is not read. Raises UsageError where a column is missing.
+    lies before is not read. A key that came before has its row put behind it. Raises UsageError
+    where a column is missing.
     """
     with pq.ParquetFile(path) as file:
         columns = _columns(list(file.schema_arrow.names), path)
@@ -39,20 +44,24 @@ def read_parquet(path: Path, start: int = 0, stop: int | None = None) -> Iterato
         rows = (row for batch in batches for row in batch.to_pylist())
         first = groups[0][1]
         last = None if stop is None else stop - first
-        for number, row in islice(enumerate(rows, first), max(start - first, 0), last):
-            yield _row(row, columns, number, path.parent)
+        chosen = islice(enumerate(rows, first), max(start - first, 0), last)
+        yield from check_keys(
+            (_row(row, columns, number, path.parent) for number, row in chosen), start
+        )
 
 
 def read_csv(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
     """Rows of a CSV or TSV file with a header; images are paths relative to the file.
 
-    Of rows `start` to `stop` alone, where given.
+    Of rows `start` to `stop` alone, where given. Keys are as those of `read_parquet`.
     """
     with path.open(encoding="utf-8", newline="", errors="replace") as file:
         reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
         columns = _columns(list(reader.fieldnames or ()), path)
-        for number, row in islice(enumerate(reader), start, stop):
-            yield _row(row, columns, number, path.parent)
+        chosen = islice(enumerate(reader), start, stop)
+        yield from check_keys(
+            (_row(row, columns, number, path.parent) for number, row in chosen), start
+        )
 
 
 def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
@@ -61,6 +70,29 @@ def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterat
     Of the pictures `start` to `stop` in sorted order alone, where given. One without a text, or
     with one that is no UTF-8, comes with its picture and with `error`.
     """
+    yield from check_keys(_read_pictures(folder, start, stop))
+
+
+def check_keys(samples: Iterable[Sample], first_row: int | None = None) -> Iterator[Sample]:
+    """Samples whose keys can be written: what is unsafe or came before is an error.
+
+    Where rows are counted, from `first_row`, a key that came before has its row put behind it
+    instead: many tables have a row for every caption of an image.
+    """
+    seen: set[str] = set()
+    for number, given in enumerate(samples, first_row or 0):
+        sample = given
+        if sample.key in seen and first_row is not None:
+            sample = replace(sample, key=f"{sample.key}-row-{number:09d}")
+        if sample.key.startswith("/") or ".." in sample.key.split("/") or "\0" in sample.key:
+            sample = replace(sample, error="unsafe_name")
+        elif sample.key in seen:
+            sample = replace(sample, error="duplicate_key")
+        seen.add(sample.key)
+        yield sample
+
+
+def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sample]:
     for path in list_pictures(folder)[start:stop]:
         key = path.relative_to(folder).with_suffix("").as_posix().replace(".", "_")
         content, extension = read_file(path)
@@ -91,19 +123,39 @@ def count_rows(path: Path) -> int:
 
 
 def read_file(path: Path) -> tuple[bytes | None, str]:
-    """The bytes of an image file, or None, and its extension."""
+    """The bytes of an image file and its extension; None where none of a fit size is there."""
     extension = path.suffix.lower().lstrip(".")
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = _read_regular(path, IMAGE_LIMIT)
+    # Not every text is a path: one with NUL is none.
+    except (OSError, ValueError):
+        content = None
+    if content is None:
         return None, extension or "jpg"
     return content, extension if extension in IMAGE_EXTENSIONS else "jpg"
+
+
+def _read_regular(path: Path, limit: int) -> bytes | None:
+    """A file's bytes; None where they are more. Pipes and devices, which may never end, are none.
+
+    Raises OSError where there is no file, ValueError where the path is none.
+    """
+    status = path.stat()
+    if not S_ISREG(status.st_mode):
+        raise OSError(f"{path} is no file")
+    if status.st_size > limit:
+        return None
+    with path.open("rb") as file:
+        return file.read(limit)
 
 
 def _beside(path: Path) -> tuple[tuple[str, ...], str | None]:
     """The captions in a text file, and what is wrong with it."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        content = _read_regular(path, TEXT_LIMIT)
+        if content is None:
+            return (), "text_too_long"
+        lines = content.decode("utf-8").splitlines()
     except OSError:
         return (), "missing_text"
     except UnicodeDecodeError:

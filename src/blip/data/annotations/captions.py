@@ -1,13 +1,13 @@
 """Annotation files of captioning: BLIP's own JSON lists and Karpathy's splits."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from blip.data.sample import Sample
-from blip.data.tables import read_file
+from blip.data.tables import check_keys, read_file
 from blip.errors import UsageError
 
 
@@ -20,7 +20,12 @@ def read_annotations(
     chooses among Karpathy's train, restval, val and test. Of the images `start` to `stop` alone,
     where given. Raises UsageError for another form.
     """
-    for name, captions in islice(texts_of_images(path, split).items(), start, stop):
+    chosen = islice(texts_of_images(path, split).items(), start, stop)
+    yield from check_keys(_samples(chosen, images))
+
+
+def _samples(chosen: Iterable[tuple[str, list[str]]], images: Path) -> Iterator[Sample]:
+    for name, captions in chosen:
         content, extension = read_file(images / name)
         error = "missing_image" if content is None else None
         key = Path(name).with_suffix("").as_posix().replace(".", "_")
