@@ -137,14 +137,17 @@ def test_two_pictures_of_one_key_are_told(images: Path) -> None:
     assert found == ["a", "x_y"]
     entries = [{"image": name, "caption": "c"} for name in ("a.jpg", "a.png", "/none/a.jpg")]
     (images / "t.json").write_text(json.dumps(entries))
-    assert keys(images / "t.json")[1:] == [("a", "duplicate_key"), ("/none/a", "unsafe_name")]
+    assert keys(images / "t.json")[1:] == [("a", "duplicate_key"), ("none/a", "missing_image")]
 
 
 def test_keys_that_lead_elsewhere_are_unsafe(images: Path) -> None:
-    unsafe = ["/tmp/a", "../a", "a/../../b", "a\0"]
+    unsafe = ["../a", "a/../../b", "/../b", "a\0"]
     table = pa.table({"key": [*unsafe, "a..b"], "image": [photo()] * 5, "text": ["x"] * 5})
     pq.write_table(table, images / "t.parquet")
-    assert keys(images / "t.parquet") == [*((key, "unsafe_name") for key in unsafe), ("a..b", None)]
+    assert keys(images / "t.parquet") == [
+        *((key.lstrip("/"), "unsafe_name") for key in unsafe),
+        ("a..b", None),
+    ]
 
 
 def test_paths_that_are_no_files_hold_no_picture(images: Path, monkeypatch) -> None:

@@ -77,14 +77,16 @@ def check_keys(samples: Iterable[Sample], first_row: int | None = None) -> Itera
     """Samples whose keys can be written: what is unsafe or came before is an error.
 
     Where rows are counted, from `first_row`, a key that came before has its row put behind it
-    instead: many tables have a row for every caption of an image.
+    instead: many tables have a row for every caption of an image, which stays the same image. A
+    key that is a path from the root loses its slash.
     """
     seen: set[str] = set()
     for number, given in enumerate(samples, first_row or 0):
-        sample = given
+        sample = replace(given, key=given.key.lstrip("/"))
         if sample.key in seen and first_row is not None:
-            sample = replace(sample, key=f"{sample.key}-row-{number:09d}")
-        if sample.key.startswith("/") or ".." in sample.key.split("/") or "\0" in sample.key:
+            meta = {"key": sample.key, **sample.meta}
+            sample = replace(sample, key=f"{sample.key}-row-{number:09d}", meta=meta)
+        if ".." in sample.key.split("/") or "\0" in sample.key:
             sample = replace(sample, error="unsafe_name")
         elif sample.key in seen:
             sample = replace(sample, error="duplicate_key")
