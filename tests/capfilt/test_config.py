@@ -27,6 +27,7 @@ def read(*arguments: str) -> CapFiltConfig:
         ("threshold", 1.5),
         ("threshold", -0.1),
         ("seed", -1),
+        ("seed", 2**63),
         ("captions", -1),
         ("batch_size", 0),
         ("workers", 0),
@@ -37,6 +38,7 @@ def read(*arguments: str) -> CapFiltConfig:
         ("filter_device", "cuda:x"),
         ("gpus_per_worker", -0.5),
         ("gpus_per_worker", 0.5),
+        ("gpus_per_worker", float("nan")),
         ("ray_address", "auto"),
         ("max_bad", "105%"),
         ("max_bad", "some"),
@@ -120,6 +122,9 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
     path.write_text('{"captioner": "c", "filter": "f", "data": ["d"], "out": "o", "treshold": 1}')
     with pytest.raises(UsageError, match="treshold is no key"):
         read(str(path))
+    path.write_text('{"captioner": "c", "filter": "f", "data": ["d"], "out": "o", "rules": [1]}')
+    with pytest.raises(UsageError, match="rules"):
+        read(str(path), "--min-words", "2")
     path.write_text("[]")
     with pytest.raises(UsageError, match="JSON object"):
         read(str(path))

@@ -165,8 +165,9 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
         name = field.name
         if name in typed and name not in ("search", "rules"):
             data[name] = typed[name]
-    if rules := read_rules(args):
-        data["rules"] = {**(data.get("rules") or {}), **rules}
+    rules = data.get("rules") or {}
+    if isinstance(rules, dict):
+        data["rules"] = {**rules, **read_rules(args)}
     search = {of_search: typed[name] for name, of_search in _SEARCH.items() if name in typed}
     base = data.get("search", {})
     if isinstance(base, dict):
