@@ -133,3 +133,18 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
 def test_configuration_and_options_load_no_torch():
     code = "import sys, blip.capfilt.config, blip.cli.capfilt; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("search", "captions", "told"),
+    [
+        ("greedy", "2", "captions must be 1 at most with search greedy, got 2"),
+        ("beam", "4", "captions must be 3 at most with search beam and so many beams, got 4"),
+    ],
+)
+def test_more_captions_than_a_search_has_are_refused(search, captions, told):
+    needed = ("--captioner", "c", "--filter", "f", "--data", "d", "--out", "o")
+    with pytest.raises(UsageError, match=told):
+        read(*needed, "--search", search, "--captions", captions)
+    assert read(*needed, "--search", "beam", "--captions", "4", "--beams", "4").captions == 4
+    assert read(*needed, "--search", "greedy", "--captions", "0").captions == 0
