@@ -84,7 +84,7 @@ def test_where_memory_runs_out_shards_are_done_with_fewer_images_at_a_time(web, 
     summary = run(config(web, batch_size="auto"), models=models)
     told = capsys.readouterr().err
     assert "shard 00000: out of memory; 8 images at a time" in told
-    assert told.count("out of memory") == 2, "a worker remembers what fits"
+    assert told.count("out of memory") == 6, "every shard begins with the whole size"
     files, whole = output_bytes(web / "out"), output_bytes(web / "whole")
     for name in files:
         if name.startswith("done/"):
@@ -292,3 +292,16 @@ def test_max_bad_does_not_wait_for_the_end(tmp_path):
 def test_no_processes_are_left(web):
     run(config(web, workers=2), models=FakeModels())
     assert not multiprocessing.active_children()
+
+
+def test_a_batch_size_is_kept_by_a_job_that_ends_before_its_first_shard(web):
+    class Interrupting:
+        def run(self, items, make_worker):
+            raise KeyboardInterrupt
+            yield
+
+    job = config(web, batch_size="auto")
+    with pytest.raises(KeyboardInterrupt):
+        run(job, models=FakeModels(auto=2), engine=Interrupting())
+    summary = run(job, models=FakeModels(auto=7))
+    assert summary.settings.batch_size == 2

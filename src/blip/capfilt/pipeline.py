@@ -1,11 +1,12 @@
 """The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
 
 import errno
+import json
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -68,7 +69,9 @@ def run(
         settings = choose_settings(config, models, layout)
         plan = make_plan(find_shards(config.data, config.rows), layout, settings)
         clean(layout)
-        strict.save(config, layout.out / "config.json")
+        # With the size that was chosen: a job that is killed before its first marker keeps it.
+        begun = replace(config, batch_size=settings.batch_size)
+        strict.save(begun, layout.out / "config.json")
         try:
             counts = _do_shards(config, plan, ShardWorkers(layout, settings, models), engine)
         finally:
@@ -111,7 +114,7 @@ def choose_settings(config: CapFiltConfig, models: ModelSource, layout: Layout) 
     captioner, matcher = models.fingerprints()
     size = config.batch_size
     if size == "auto":
-        size = begun_with(layout) or models.batch_size()
+        size = begun_with(layout) or _chosen(layout) or models.batch_size()
     return Settings(
         captioner=captioner,
         filter=matcher,
@@ -125,6 +128,15 @@ def choose_settings(config: CapFiltConfig, models: ModelSource, layout: Layout) 
     )
 
 
+def _chosen(layout: Layout) -> int | None:
+    """The batch size that a job noted which did not come to its first marker."""
+    try:
+        size = json.loads((layout.out / "config.json").read_text(encoding="utf-8"))["batch_size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return size if isinstance(size, int) and size > 0 else None
+
+
 def _do_shards(
     config: CapFiltConfig, plan: Plan, make_worker: ShardWorkers, engine: Engine | None
 ) -> dict[str, Counts]:
@@ -135,7 +147,7 @@ def _do_shards(
     before = Counts()
     for of_shard in plan.done.values():
         before.add(of_shard)
-    total = before.images + estimate_samples(plan.waiting)
+    total = before.images + _estimate(plan)
     threads = torch.get_num_threads()
     with _engine(config, plan, make_worker) as (chosen, workers):
         status = Status(
@@ -155,6 +167,16 @@ def _do_shards(
                 return _listen(config, plan, make_worker, engine or chosen, bar, status)
         finally:
             torch.set_num_threads(threads)
+
+
+def _estimate(plan: Plan) -> int:
+    """About how many images are to be done; 0 where a shard that is looked into is not there."""
+    try:
+        return estimate_samples(plan.waiting)
+    except BlipError as error:
+        # Its turn comes, and then it costs itself alone.
+        say(f"capfilt: no estimate: {error}")
+        return 0
 
 
 def _listen(
