@@ -16,7 +16,8 @@ EXAMPLES = """\
 examples:
   blip capfilt --captioner runs/captioner --filter runs/filter --data 'web/*.tar' --out clean
   blip capfilt --captioner original:model_base_caption_capfilt_large \\
-    --filter original:model_base_retrieval_coco --data web.parquet --out clean --dry-run
+    --filter original:model_base_retrieval_coco --prompt 'a picture of ' \\
+    --data web.parquet --out clean --dry-run
   blip capfilt --captioner C --filter F --data 'web/{00000..00099}.tar' --out clean --workers 8
   blip capfilt --captioner C --filter F --data web --out texts --write texts --captions 3
   blip capfilt --captioner C --filter F --data web --out clean --search beam --max-bad 5%
