@@ -190,3 +190,20 @@ def test_a_key_in_two_shards_needs_the_shard(tmp_path, capsys):
     assert "key '000' is in the shards s and t; add a column `shard`" in capsys.readouterr().err
     found = find_scores(ledgers, read_labels(write_csv(tmp_path / "l.csv", labels(shard="t"))))
     assert len(found.texts) == 100
+
+
+def test_a_source_and_words_fit_whatever_number(tmp_path):
+    (tmp_path / "job/ledger").mkdir(parents=True)
+    rows = [record("a", "synthetic", n, f"text {n}", n / 10) for n in range(3)]
+    path = tmp_path / "job/ledger/s.parquet"
+    path.write_bytes(encode_ledger(rows))
+
+    def scores(**label) -> list[float]:
+        labels = write_csv(tmp_path / "l.csv", [{"key": "a", "match": 1, **label}])
+        return [text.itm_score for text in find_scores([path], read_labels(labels)).texts]
+
+    assert scores(source="synthetic", text="text 2") == [0.2]
+    assert scores(source="synthetic", text="text 2", number=1) == []
+    assert scores(source="web", text="text 2") == []
+    assert scores(source="synthetic") == [0.0]
+    assert scores(source="synthetic", number=1) == [0.1]

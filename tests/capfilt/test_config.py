@@ -27,6 +27,7 @@ def read(*arguments: str) -> CapFiltConfig:
         ("threshold", 1.5),
         ("threshold", -0.1),
         ("seed", -1),
+        ("seed", 2**63),
         ("captions", -1),
         ("batch_size", 0),
         ("workers", 0),
@@ -37,6 +38,7 @@ def read(*arguments: str) -> CapFiltConfig:
         ("filter_device", "cuda:x"),
         ("gpus_per_worker", -0.5),
         ("gpus_per_worker", 0.5),
+        ("gpus_per_worker", float("nan")),
         ("ray_address", "auto"),
         ("max_bad", "105%"),
         ("max_bad", "some"),
@@ -120,6 +122,9 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
     path.write_text('{"captioner": "c", "filter": "f", "data": ["d"], "out": "o", "treshold": 1}')
     with pytest.raises(UsageError, match="treshold is no key"):
         read(str(path))
+    path.write_text('{"captioner": "c", "filter": "f", "data": ["d"], "out": "o", "rules": [1]}')
+    with pytest.raises(UsageError, match="rules"):
+        read(str(path), "--min-words", "2")
     path.write_text("[]")
     with pytest.raises(UsageError, match="JSON object"):
         read(str(path))
@@ -136,3 +141,18 @@ def test_output_elsewhere_is_refused(kind):
     given = needed if kind is CapFiltConfig else {"ledger": "l"}
     with pytest.raises(ValueError, match="out must be a folder here, got s3://"):
         kind(out="s3://bucket/clean", **given)
+
+
+@pytest.mark.parametrize(
+    ("search", "captions", "told"),
+    [
+        ("greedy", "2", "captions must be 1 at most with search greedy, got 2"),
+        ("beam", "4", "captions must be 3 at most with search beam and so many beams, got 4"),
+    ],
+)
+def test_more_captions_than_a_search_has_are_refused(search, captions, told):
+    needed = ("--captioner", "c", "--filter", "f", "--data", "d", "--out", "o")
+    with pytest.raises(UsageError, match=told):
+        read(*needed, "--search", search, "--captions", captions)
+    assert read(*needed, "--search", "beam", "--captions", "4", "--beams", "4").captions == 4
+    assert read(*needed, "--search", "greedy", "--captions", "0").captions == 0

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
-from blip.capfilt.engine.protocol import Done, Failed, News
-from blip.errors import BlipError, UsageError
+from blip.capfilt.engine.protocol import Done, EveryItemError, Failed, News
+from blip.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Squares:
         if item < 0:
             raise ValueError("negative\nnumber")
         if item == 99:
-            raise BlipError("the disk is full")
+            raise EveryItemError("the disk is full")
         if item == 66:
             os.kill(os.getpid(), signal.SIGKILL)
         if item == 55:

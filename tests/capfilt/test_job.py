@@ -216,3 +216,10 @@ def test_a_dry_run_says_how_much_it_is_and_writes_nothing(models, tmp_path, caps
     capsys.readouterr()
     assert main(options(models, data, out, "--dry-run")) == 0
     assert "3, 3 of them done already\nimages     about 0 to be done" in capsys.readouterr().out
+
+
+def test_a_dry_run_takes_what_no_utf8_holds(models, tmp_path, capsys):
+    members = [("a.jpg", jpeg(1)), ("a.json", b'{"odd": "\\ud800", "captions": ["red \\ud800"]}')]
+    data = tar(tmp_path / "web.tar", members)
+    assert main(options(models, data, tmp_path / "out", "--dry-run")) == 0
+    assert "by         1 images in " in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from blip.capfilt.ledger import read_rows
 from blip.capfilt.pipeline import run
 from blip.capfilt.source import ShardTask
 from blip.data.shards import ShardWriter
-from blip.errors import BlipError, UsageError
+from blip.errors import BlipError, StoppedError, UsageError
 
 from .fakes import BrokenModels, FakeModels, output_bytes, picture, web_data
 
@@ -84,7 +85,7 @@ def test_where_memory_runs_out_shards_are_done_with_fewer_images_at_a_time(web, 
     summary = run(config(web, batch_size="auto"), models=models)
     told = capsys.readouterr().err
     assert "shard 00000: out of memory; 8 images at a time" in told
-    assert told.count("out of memory") == 2, "a worker remembers what fits"
+    assert told.count("out of memory") == 6, "every shard begins with the whole size"
     files, whole = output_bytes(web / "out"), output_bytes(web / "whole")
     for name in files:
         if name.startswith("done/"):
@@ -130,7 +131,8 @@ def test_the_status_says_how_far_a_job_is(web, monkeypatch):
     done = [value["images_done"] for value in told]
     assert done == sorted(done)
     assert set(done) > {3, 6, 7, 21}
-    assert [told[0][name] for name in ("shards", "shards_done", "images", "workers")] == [
+    assert (told[0]["shards"], told[0]["images"]) == (3, None), "it is there before all work"
+    assert [told[1][name] for name in ("shards", "shards_done", "images", "workers")] == [
         3,
         0,
         21,
@@ -292,3 +294,45 @@ def test_max_bad_does_not_wait_for_the_end(tmp_path):
 def test_no_processes_are_left(web):
     run(config(web, workers=2), models=FakeModels())
     assert not multiprocessing.active_children()
+
+
+def test_a_batch_size_is_kept_by_a_job_that_ends_before_its_first_shard(web):
+    class Interrupting:
+        def run(self, items, make_worker):
+            raise KeyboardInterrupt
+            yield
+
+    job = config(web, batch_size="auto")
+    with pytest.raises(KeyboardInterrupt):
+        run(job, models=FakeModels(auto=2), engine=Interrupting())
+    summary = run(job, models=FakeModels(auto=7))
+    assert summary.settings.batch_size == 2
+
+
+def test_the_status_is_done_last_of_all(web):
+    status = web / "out/status.json"
+    data = config(web, max_bad="0%")
+    run(data, models=FakeModels())
+    status.write_text('{"state": "running"}')
+    run(data, models=FakeModels())
+    told = json.loads(status.read_text())
+    assert (told["state"], told["shards_done"], told["images_done"]) == ("done", 3, 21)
+    broken_data(web / "web", sound=1, broken=1)
+    with pytest.raises(BlipError, match="are bad"):
+        run(data, models=FakeModels())
+    assert json.loads(status.read_text())["state"] == "failed"
+
+
+def test_a_job_that_is_terminated_is_stopped_in_its_status(web):
+    class Terminating:
+        def run(self, items, make_worker):
+            for outcome in InlineEngine().run(items, make_worker):
+                yield outcome
+                signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedError, match="the same command goes on") as stop:
+        run(config(web), models=FakeModels(), engine=Terminating())
+    assert stop.value.status == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert json.loads((web / "out/status.json").read_text())["state"] == "stopped"

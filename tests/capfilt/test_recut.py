@@ -251,3 +251,29 @@ def test_the_verb(web, capsys):
     (web / "cut/report.html").unlink()
     assert main(["capfilt", "report", str(web / "cut")]) == 0
     assert "Synthetic text refused" in (web / "cut/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "named", ["pipe:touch {0}; cat {1}", "{{pipe:cat {1};touch {0},s3://x/y}}"]
+)
+def test_a_folder_of_somebody_else_runs_no_command(web, capsys, named):
+    job(web)
+    ran, tar = web / "ran", web / "web/00000.tar"
+    path = web / "job/config.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "data": [named.format(ran, tar)]}))
+    with pytest.raises(UsageError, match=r"run only where it is typed; name it with --data"):
+        cut(web)
+    assert main(["capfilt", "report", str(web / "job")]) == 0
+    assert "name it with --data" in capsys.readouterr().err
+    assert not ran.exists()
+
+
+def test_languages_that_no_rule_asks_for_are_forgotten(web):
+    pytest.importorskip("py3langid")
+    job(web, rules=FilterRules(languages=("en", "de", "fr")))
+    rows = read_rows(find_ledgers(web / "job"))
+    assert any(row["language"] is not None for row in rows)
+    cut(web)
+    direct = job(web, "direct")
+    assert data_bytes(web / "cut") == data_bytes(Path(direct.out))

@@ -71,3 +71,12 @@ def test_what_cannot_be_fetched_ends_in_one_line(tmp_path):
     job = config(tmp_path, data=("pipe:cat nowhere.tar",))
     with pytest.raises(BlipError, match=r"cannot run pipe:cat nowhere\.tar: .*attempt 12 of 12"):
         run(job, models=FakeModels())
+
+
+def test_a_shard_that_cannot_be_fetched_costs_itself_alone(tmp_path):
+    web_data(tmp_path / "web")
+    lost = "pipe:cat nowhere.tar"
+    job = config(tmp_path, data=(lost, str(tmp_path / "web")))
+    with pytest.raises(BlipError, match=r"shard pipe-\S+ \(pipe:cat nowhere.tar\) could not be"):
+        run(job, models=FakeModels())
+    assert len(list((tmp_path / "out/done").iterdir())) == 3

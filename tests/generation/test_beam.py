@@ -153,3 +153,30 @@ def test_behind_a_prompt_the_two_lengths_choose_different_texts() -> None:
     # Sums of log-probabilities are compared as they are: the length has no say.
     raw = texts(scored_length="whole_text", length_penalty=0.0, early_stopping=True)
     assert raw == texts(length_penalty=0.0, early_stopping=True)
+
+
+@pytest.mark.parametrize("scored_length", ["new_tokens", "whole_text"])
+def test_several_are_the_best_of_all_the_best_first(scored_length: Any) -> None:
+    config = SearchConfig(beams=300, min_length=2, max_length=5, scored_length=scored_length)
+    start = torch.tensor([[2], [3]])
+
+    def find(**count: int) -> list[list[int]]:
+        return beam_search(ChainDecoder(600, VOCABULARY, seed=3), start, EOS, config, **count)
+
+    found = find(count=4)
+    assert found[::4] == find()
+    table = ChainDecoder(1, VOCABULARY, seed=3)
+    for image, prompt in enumerate(start.tolist()):
+        candidates = []
+        for length in range(1, 5):
+            for ids in itertools.product(range(1, VOCABULARY), repeat=length):
+                ended = length < 4
+                counted = length + ended if scored_length == "new_tokens" else 1 + length
+                total = score(list(ids), prompt, table, ended=ended)
+                candidates.append((total / counted, list(ids)))
+        best = [ids for _, ids in sorted(candidates, reverse=True)[:4]]
+        assert found[image * 4 : image * 4 + 4] == best
+    with pytest.raises(ValueError, match=r"count must not be above beams \(300\), got 301"):
+        find(count=301)
+    full = torch.tensor([[2] * 5])
+    assert beam_search(ChainDecoder(300, VOCABULARY), full, EOS, config, 2) == [[], []]

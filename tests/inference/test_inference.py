@@ -139,3 +139,34 @@ def test_torn_and_foreign_checkpoints_are_refused(
     config.write_text(config.read_text().replace('"projection": 8', '"projection": 9'))
     with pytest.raises(BlipError, match=r"image_projection\.weight \(8, 24\) instead of \(9, 24\)"):
         load_model(tmp_path / "a")
+
+
+def test_the_captions_of_a_beam_differ_the_best_first(model: Blip, tokenizer: Tokenizer) -> None:
+    captioner = Captioner(model, tokenizer)
+    search = SearchConfig(beams=4, min_length=3, max_length=12)
+    rows = captioner.captions(pictures(3), 3, search)
+    assert [row[0] for row in rows] == captioner.caption(pictures(3), search)
+    assert [len(set(row)) for row in rows] == [3, 3, 3]
+
+
+def test_thousands_of_texts_are_scored_some_at_a_time(
+    model: Blip, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matcher = Matcher(model, tokenizer)
+    images, texts = pictures(3), [[f"{TEXTS[n % 4]} {n}" for n in range(50)], [], TEXTS[:3]]
+    rows: list[int] = []
+    real = matcher.model.match_logits
+
+    def counted(ids: torch.Tensor, *more: object) -> torch.Tensor:
+        rows.append(len(ids))
+        return real(ids, *more)
+
+    monkeypatch.setattr(matcher.model, "match_logits", counted)
+    found = matcher.scores(images, texts)
+    assert rows == [32, 16, 16, 2]
+    monkeypatch.setattr("blip.inference.matcher.MOST_TEXTS", 50)
+    whole = matcher.scores(images, texts)
+    assert rows[4:] == [150]
+    for some, of_whole in zip(found, whole, strict=True):
+        assert torch.tensor(some).allclose(torch.tensor(of_whole), atol=1e-5)
+    assert [len(row) for row in found] == [50, 0, 3]

@@ -65,12 +65,20 @@ class CapFiltConfig:
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
         for name in ("seed", "captions", "gpus_per_worker"):
-            if (getattr(self, name) or 0) < 0:
+            if not (getattr(self, name) or 0) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.seed >= 2**63:
+            raise ValueError(f"seed must be below 2**63, got {self.seed}")
         for name in ("batch_size", "rows", "workers"):
             value = getattr(self, name)
             if value not in (None, "auto") and value < 1:
                 raise ValueError(f"{name} must be positive, got {value}")
+        most = {"greedy": 1, "beam": self.search.beams}.get(self.search.kind)
+        if most is not None and self.captions > most:
+            raise ValueError(
+                f"captions must be {most} at most with search {self.search.kind}"
+                f"{' and so many beams' if self.search.kind == 'beam' else ''}, got {self.captions}"
+            )
         _share(self.max_bad)
         self._check_place()
 

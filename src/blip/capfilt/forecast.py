@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 import torch
 
 from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.merge import encodable
+from blip.capfilt.pictures import printable
 from blip.capfilt.pipeline import checkpoint_models, choose_settings
 from blip.capfilt.plan import estimate_samples, make_plan
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
@@ -64,7 +66,9 @@ def _try(
     sample = layout.out / "sample.tar"
     with ShardWriter(sample) as writer:
         for number, found in enumerate(islice(read_samples(task), IMAGES)):
-            meta = {**found.meta, "captions": list(found.texts)} if found.texts else found.meta
+            meta = encodable(found.meta)
+            if found.texts:
+                meta = {**meta, "captions": [printable(text) for text in found.texts]}
             writer.write(f"{number}", found.image or b"", found.extension, "", meta)
     trial = ShardTask(name="trial", path=str(sample))
     try:

@@ -28,7 +28,8 @@ class Label:
     match: bool
     text: str | None = None
     source: str | None = None
-    number: int = 0
+    number: int | None = None
+    """Which text of its source; none is any where the words are told, otherwise the first."""
     shard: str | None = None
 
     def fits(self, row: Mapping[str, Any]) -> bool:
@@ -39,7 +40,8 @@ class Label:
             return False
         if self.source is None:
             return True
-        return (self.source, self.number) == (row["source"], row["number"])
+        number = 0 if self.number is None and self.text is None else self.number
+        return self.source == row["source"] and number in (None, row["number"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Labelled:
 def read_labels(path: Path) -> list[Label]:
     """Labels of a CSV, TSV, JSONL or Parquet file with the columns key, match, and text or source.
 
-    Columns `number` (which text of its source, 0 unless given) and `shard` (where keys repeat) are
+    Columns `number` (which text of its source; 0 unless given, any where `text` is) and `shard` (where keys repeat) are
     optional. Raises UsageError naming the row that cannot be read.
     """
     if not path.is_file():
@@ -158,11 +160,11 @@ def _label(row: dict[str, Any], where: str) -> Label:
         raise UsageError(
             f"{where} must have key, match, and text or source; it has {', '.join(map(str, given))}"
         )
-    match, number = str(given["match"]).strip().lower(), str(given.get("number", 0))
+    match, number = str(given["match"]).strip().lower(), given.get("number")
     if match not in (*TRUE, *FALSE):
         raise UsageError(f"{where}: match must be 0 or 1, got {given['match']!r}")
-    if not number.isdigit():
-        raise UsageError(f"{where}: number must be 0, 1, ..., got {given['number']!r}")
+    if number is not None and not str(number).isdigit():
+        raise UsageError(f"{where}: number must be 0, 1, ..., got {number!r}")
     source = given.get("source")
     if source not in (None, "web", "synthetic"):
         raise UsageError(f"{where}: source must be web or synthetic, got {source!r}")
@@ -171,6 +173,6 @@ def _label(row: dict[str, Any], where: str) -> Label:
         match=match in TRUE,
         text=None if "text" not in given else str(given["text"]),
         source=source,
-        number=int(number),
+        number=None if number is None else int(number),
         shard=None if "shard" not in given else str(given["shard"]),
     )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from blip.capfilt.record import TextRecord
 from blip.capfilt.texts import SampleWriter
@@ -18,7 +19,7 @@ def write_kept(writer: SampleWriter, sample: Sample, records: Sequence[TextRecor
     """
     if sample.image is None:
         return
-    carried = _encodable({n: value for n, value in sample.meta.items() if n not in NOT_CARRIED})
+    carried = encodable({n: value for n, value in sample.meta.items() if n not in NOT_CARRIED})
     web = next((record.text for record in records if record.source == "web"), None)
     for record in records:
         if not record.kept:
@@ -37,7 +38,7 @@ def write_kept(writer: SampleWriter, sample: Sample, records: Sequence[TextRecor
         writer.write(record.output_key, sample.image, sample.extension, record.text, meta)
 
 
-def _encodable(meta: dict[str, object]) -> dict[str, object]:
+def encodable(meta: dict[str, Any]) -> dict[str, Any]:
     """Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks.
 
     Nothing is carried on of what is nested so deeply that it cannot be written again.

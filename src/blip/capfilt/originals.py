@@ -6,6 +6,7 @@ from pathlib import Path
 from blip.capfilt.config import CapFiltConfig, RecutConfig
 from blip.capfilt.source import ShardTask, find_shards
 from blip.config import strict
+from blip.data.remote import COMMAND
 from blip.errors import UsageError
 
 CONFIG, RECUT = "config.json", "recut.json"
@@ -15,7 +16,8 @@ CONFIG, RECUT = "config.json", "recut.json"
 def find_originals(job: Path, data: Sequence[str]) -> dict[str, ShardTask]:
     """The shards of the originals by name: those of `data`, or those that the job says it read.
 
-    Raises UsageError where neither says any, or what they say is not there.
+    A command is run where it was typed, in `data`, alone: the folder may be somebody else's. Raises
+    UsageError where neither says any, or what they say is not there, or names a command.
     """
     found = _read_config(job)
     data = tuple(data)
@@ -25,12 +27,19 @@ def find_originals(job: Path, data: Sequence[str]) -> dict[str, ShardTask]:
     if data or found is None:
         return {task.name: task for task in find_shards(data, rows)}
     try:
-        return {task.name: task for task in find_shards(found.data, rows)}
+        tasks = find_shards(found.data, rows)
     except UsageError as error:
         raise UsageError(
             f"{error} (as {job / CONFIG} says, seen from where the job was started); "
             "name the originals with --data"
         ) from error
+    command = next((task.path for task in tasks if task.path.startswith(COMMAND)), None)
+    if command is not None:
+        raise UsageError(
+            f"{job / CONFIG} reads {command!r}, and a command is run only where it is typed; "
+            "name it with --data"
+        )
+    return {task.name: task for task in tasks}
 
 
 def _read_config(job: Path) -> CapFiltConfig | None:

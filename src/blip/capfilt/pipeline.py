@@ -1,11 +1,14 @@
 """The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
 
 import errno
+import json
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -24,7 +27,7 @@ from blip.capfilt.status import State, Status
 from blip.capfilt.tally import Tally, judge_bad, tell_failures
 from blip.capfilt.worker import ShardWorkers
 from blip.config import strict
-from blip.errors import BlipError
+from blip.errors import BlipError, StoppedError
 from blip.files import write_json
 from blip.log import Progress, progress, say
 from blip.stage import alone
@@ -68,29 +71,35 @@ def run(
         settings = choose_settings(config, models, layout)
         plan = make_plan(find_shards(config.data, config.rows), layout, settings)
         clean(layout)
-        strict.save(config, layout.out / "config.json")
-        try:
-            counts = _do_shards(config, plan, ShardWorkers(layout, settings, models), engine)
-        finally:
-            clean(layout)
-        check_whole(plan.tasks, layout, counts)
-        total = Counts()
-        for task in plan.tasks:
-            total.add(counts[task.name])
-        judge_bad(total, config, at_end=True)
-        summary = Summary(
-            out=layout.out,
-            shards=len(plan.tasks),
-            counts=total,
-            settings=settings,
-            seconds=time.monotonic() - started,
-        )
-        write_json(layout.out / "summary.json", summary.to_json())
-        write_report(layout, plan.tasks, total, settings.to_json())
-        done_now = total.images - sum(of_shard.images for of_shard in plan.done.values())
-        write_json(
-            layout.out / "timing.json", {"images": done_now, "seconds": round(summary.seconds, 3)}
-        )
+        # With the size that was chosen: a job that is killed before its first marker keeps it.
+        begun = replace(config, batch_size=settings.batch_size)
+        strict.save(begun, layout.out / "config.json")
+        make_worker = ShardWorkers(layout, settings, models)
+        status = Status(layout.out / "status.json", shards=len(plan.tasks), done=plan.done)
+        with _terminable(config.out), _ending(status):
+            try:
+                counts = _do_shards(config, plan, make_worker, engine, status)
+            finally:
+                clean(layout)
+            check_whole(plan.tasks, layout, counts)
+            total = Counts()
+            for task in plan.tasks:
+                total.add(counts[task.name])
+            judge_bad(total, config, at_end=True)
+            summary = Summary(
+                out=layout.out,
+                shards=len(plan.tasks),
+                counts=total,
+                settings=settings,
+                seconds=time.monotonic() - started,
+            )
+            write_json(layout.out / "summary.json", summary.to_json())
+            write_report(layout, plan.tasks, total, settings.to_json())
+            done_now = total.images - sum(of_shard.images for of_shard in plan.done.values())
+            write_json(
+                layout.out / "timing.json",
+                {"images": done_now, "seconds": round(summary.seconds, 3)},
+            )
     return summary
 
 
@@ -111,7 +120,7 @@ def choose_settings(config: CapFiltConfig, models: ModelSource, layout: Layout) 
     captioner, matcher = models.fingerprints()
     size = config.batch_size
     if size == "auto":
-        size = begun_with(layout) or models.batch_size()
+        size = begun_with(layout) or _chosen(layout) or models.batch_size()
     return Settings(
         captioner=captioner,
         filter=matcher,
@@ -125,36 +134,51 @@ def choose_settings(config: CapFiltConfig, models: ModelSource, layout: Layout) 
     )
 
 
+def _chosen(layout: Layout) -> int | None:
+    """The batch size that a job noted which did not come to its first marker."""
+    try:
+        size = json.loads((layout.out / "config.json").read_text(encoding="utf-8"))["batch_size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return size if isinstance(size, int) and size > 0 else None
+
+
 def _do_shards(
-    config: CapFiltConfig, plan: Plan, make_worker: ShardWorkers, engine: Engine | None
+    config: CapFiltConfig,
+    plan: Plan,
+    make_worker: ShardWorkers,
+    engine: Engine | None,
+    status: Status,
 ) -> dict[str, Counts]:
     """Counts of all shards by name, when all are done."""
     if not plan.waiting:
         say(f"capfilt: all {len(plan.tasks)} shards are done already, in {config.out}")
         return dict(plan.done)
-    before = Counts()
-    for of_shard in plan.done.values():
-        before.add(of_shard)
-    total = before.images + estimate_samples(plan.waiting)
+    before = status.counts.images
+    total = before + _estimate(plan)
     threads = torch.get_num_threads()
     with _engine(config, plan, make_worker) as (chosen, workers):
-        status = Status(
-            Path(config.out) / "status.json",
-            shards=len(plan.tasks),
-            images=total,
-            workers=workers,
-            before=before,
-        )
+        status.begin(total, workers)
         say(
             f"capfilt: {len(plan.tasks)} shards, {len(plan.done)} done already, "
             f"{workers} worker{'s' if workers > 1 else ''}, "
             f"{make_worker.settings.batch_size} images at a time, to {config.out}"
         )
         try:
-            with _ending(status), progress(total, "capfilt", "images", before.images) as bar:
+            with progress(total, "capfilt", "images", before) as bar:
                 return _listen(config, plan, make_worker, engine or chosen, bar, status)
         finally:
             torch.set_num_threads(threads)
+
+
+def _estimate(plan: Plan) -> int:
+    """About how many images are to be done; 0 where a shard that is looked into is not there."""
+    try:
+        return estimate_samples(plan.waiting)
+    except BlipError as error:
+        # Its turn comes, and then it costs itself alone.
+        say(f"capfilt: no estimate: {error}")
+        return 0
 
 
 def _listen(
@@ -205,9 +229,10 @@ def _engine(
 
 @contextmanager
 def _ending(status: Status) -> Iterator[None]:
-    """How the job ends is written down, as far as it can be."""
+    """That the job runs is written down, and how it ends, as far as it can be."""
     state: State = "stopped"
     try:
+        status.tell(status.counts, status.shards_done)
         yield
         state = "done"
     except Exception:
@@ -217,6 +242,32 @@ def _ending(status: Status) -> Iterator[None]:
         # A disk that is full is told by the error that is on its way.
         with suppress(OSError):
             status.end(state)
+
+
+@contextmanager
+def _terminable(out: str) -> Iterator[None]:
+    """SIGTERM stops the job as Ctrl-C does, so that its end is written down."""
+    asked = []
+
+    def interrupt(*_: object) -> None:
+        asked.append(True)
+        # No Exception: what is wrong with a shard is caught on the way, and this is not.
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not asked:
+            raise
+        raise StoppedError(
+            f"stopped; finished shards are kept in {out}, the same command goes on", status=0
+        ) from stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def _texts(page: Page) -> Iterator[str]:
         return
     yield (
         f"<p>The vocabulary before, of {words.texts_before:,} web texts, and after, of "
-        f"{words.texts_after:,} texts that were kept (spread over the job).</p>"
+        f"{words.texts_after:,} texts that were kept (of some shards of the job).</p>"
     )
     yield '<table><tr><th></th><th class="n">before</th><th class="n">after</th></tr>'
     of_both = (words.before, words.texts_before), (words.after, words.texts_after)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from blip.capfilt.caption_stage import write_captions
+from blip.capfilt.engine.protocol import EveryItemError
 from blip.capfilt.filter_stage import Verdict, judge
 from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.decide import decide_records
@@ -30,7 +31,6 @@ from blip.capfilt.texts import TextsWriter
 from blip.config import strict
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
-from blip.errors import BlipError
 from blip.files import write_json
 from blip.generation.config import SearchConfig
 
@@ -97,7 +97,7 @@ def process_shard(
     """Caption and filter a shard; tell of every batch; write shard, ledger and, last, marker.
 
     `batch_size` is that of the settings, or less where that found no room. Raises OSError where the
-    shard cannot be read, BlipError where the disk is full, and OutOfMemoryError.
+    shard cannot be read, EveryItemError where the disk is full, and OutOfMemoryError.
     """
     before = describe_input(task)
     counts, samples = Counts(), 0
@@ -118,7 +118,7 @@ def process_shard(
             check_count(task, samples)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BlipError(f"{layout.out}: {error.strerror}; make room") from error
+            raise EveryItemError(f"{layout.out}: {error.strerror}; make room") from error
         raise
     marker = {
         "name": task.name,

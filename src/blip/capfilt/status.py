@@ -1,6 +1,7 @@
 """status.json: how far a job is, for machines that watch it."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, final
 
@@ -15,15 +16,23 @@ State = Literal["running", "done", "stopped", "failed"]
 class Status:
     """Writes the file from time to time, whole each time."""
 
-    def __init__(
-        self, path: Path, *, shards: int, images: int, workers: int, before: Counts
-    ) -> None:
-        """`shards` and about `images` in the whole job; `before` is what was done already."""
-        self.path, self.shards, self.images, self.workers = path, shards, images, workers
-        self.before = before.images
-        self.counts, self.shards_done = before, 0
+    def __init__(self, path: Path, *, shards: int, done: Mapping[str, Counts]) -> None:
+        """`shards` in the whole job, of which some are done already, with their counts."""
+        self.path, self.shards = path, shards
+        self.counts, self.shards_done = Counts(), len(done)
+        for of_shard in done.values():
+            self.counts.add(of_shard)
+        self.before = self.counts.images
+        self.images: int | None = None
+        self.workers = 0
         self.started = time.monotonic()
         self.written = float("-inf")
+
+    def begin(self, images: int, workers: int) -> None:
+        """Note about how many `images` the whole job has, and by how many it is done."""
+        self.images, self.workers = images, workers
+        self.started, self.written = time.monotonic(), float("-inf")
+        self.tell(self.counts, self.shards_done)
 
     def tell(self, counts: Counts, shards_done: int, state: State = "running") -> None:
         """Note how far the job is; `counts` has the batches of unfinished shards in it."""
@@ -40,14 +49,15 @@ class Status:
     def _write(self, now: float, state: State) -> None:
         counts = self.counts
         rate = (counts.images - self.before) / max(now - self.started, 1e-9)
-        left = max(self.images - counts.images, 0) if state == "running" else 0
+        whole = self.images if state == "running" else counts.images
+        left = max((whole or 0) - counts.images, 0)
         write_json(
             self.path,
             {
                 "state": state,
                 "shards": self.shards,
                 "shards_done": self.shards_done,
-                "images": self.images if state == "running" else counts.images,
+                "images": whole,
                 "images_done": counts.images,
                 "images_bad": counts.images_bad,
                 "web_kept": counts.web_kept,

@@ -7,11 +7,12 @@ from typing import final
 import torch
 
 from blip.capfilt.checkpoints import ModelSource
+from blip.capfilt.engine.protocol import EveryItemError
+from blip.capfilt.filters.language import tell_languages
 from blip.capfilt.models import Models, OutOfMemoryError
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
 from blip.capfilt.shard import Layout, Settings, process_shard
 from blip.capfilt.source import ShardTask
-from blip.errors import BlipError
 from blip.log import say
 
 
@@ -28,8 +29,10 @@ class ShardWorkers:
         """A worker with its models loaded."""
         # Sums in another order are other bytes: the output must not depend on spare cores.
         torch.set_num_threads(1)
-        models = self.models.load(place)
-        return ShardWorker(self.layout, self.settings, models, self.settings.batch_size)
+        if self.settings.rules.languages:
+            # Whoever lacks the library hears of it here, before a text is written.
+            tell_languages(["a text"])
+        return ShardWorker(self.layout, self.settings, self.models.load(place))
 
 
 @final
@@ -40,29 +43,31 @@ class ShardWorker:
     layout: Layout
     settings: Settings
     models: Models
-    batch_size: int
-    """Images at a time; halved for good where memory runs out."""
 
     def __call__(self, task: ShardTask) -> Generator[BatchDone, None, ShardOutcome]:
         """Process one shard.
 
         Where memory runs out, the whole shard is done again with half as many images at a time:
         sums over other batches may differ in their last bits, and so a shard is done with one size,
-        which its marker names.
+        which its marker names. The next one begins with the whole size: its bytes must not depend
+        on which shards this worker had before.
         """
+        size = self.settings.batch_size
         while True:
             told = Counts()
             try:
-                return (yield from self._attempt(task, told))
+                return (yield from self._attempt(task, size, told))
             except OutOfMemoryError as error:
-                if self.batch_size == 1:
-                    raise BlipError(f"no memory for a single image: {error}") from error
-                self.batch_size //= 2
-            say(f"capfilt: shard {task.name}: out of memory; {self.batch_size} images at a time")
+                if size == 1:
+                    raise EveryItemError(f"no memory for a single image: {error}") from error
+                size //= 2
+            say(f"capfilt: shard {task.name}: out of memory; {size} images at a time")
             yield BatchDone(counts=told.negative())
 
-    def _attempt(self, task: ShardTask, told: Counts) -> Generator[BatchDone, None, ShardOutcome]:
-        steps = process_shard(task, self.layout, self.settings, self.models, self.batch_size)
+    def _attempt(
+        self, task: ShardTask, size: int, told: Counts
+    ) -> Generator[BatchDone, None, ShardOutcome]:
+        steps = process_shard(task, self.layout, self.settings, self.models, size)
         while True:
             try:
                 news = next(steps)

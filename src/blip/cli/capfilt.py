@@ -16,7 +16,8 @@ EXAMPLES = """\
 examples:
   blip capfilt --captioner runs/captioner --filter runs/filter --data 'web/*.tar' --out clean
   blip capfilt --captioner original:model_base_caption_capfilt_large \\
-    --filter original:model_base_retrieval_coco --data web.parquet --out clean --dry-run
+    --filter original:model_base_retrieval_coco --prompt 'a picture of ' \\
+    --data web.parquet --out clean --dry-run
   blip capfilt --captioner C --filter F --data 'web/{00000..00099}.tar' --out clean --workers 8
   blip capfilt --captioner C --filter F --data web --out texts --write texts --captions 3
   blip capfilt --captioner C --filter F --data web --out clean --search beam --max-bad 5%
@@ -165,8 +166,9 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
         name = field.name
         if name in typed and name not in ("search", "rules"):
             data[name] = typed[name]
-    if rules := read_rules(args):
-        data["rules"] = {**(data.get("rules") or {}), **rules}
+    rules = data.get("rules") or {}
+    if isinstance(rules, dict):
+        data["rules"] = {**rules, **read_rules(args)}
     search = {of_search: typed[name] for name, of_search in _SEARCH.items() if name in typed}
     base = data.get("search", {})
     if isinstance(base, dict):

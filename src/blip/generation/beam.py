@@ -34,6 +34,11 @@ class _Pool:
         self.texts.sort(key=lambda text: -text[0])
         del self.texts[self.config.beams :]
 
+    def best(self, count: int) -> list[list[int]]:
+        """The ids of the best texts; where there are fewer, the last one is given again."""
+        found = [ids for _, ids in self.texts[:count]]
+        return found + found[-1:] * (count - len(found))
+
     def counted(self, new: int, *, ended: bool) -> int:
         """What counts of a text of `new` tokens behind the prompt, the end token among them."""
         if self.config.scored_length == "new_tokens":
@@ -54,20 +59,29 @@ class _Pool:
 
 
 def beam_search(
-    decoder: Decoder, prompt: Int[Tensor, "images length"], eos_id: int, config: SearchConfig
+    decoder: Decoder,
+    prompt: Int[Tensor, "images length"],
+    eos_id: int,
+    config: SearchConfig,
+    count: int = 1,
 ) -> list[list[int]]:
-    """The ids of each image's best text behind the prompt, without the end token.
+    """The ids of each image's `count` best texts behind the prompt, without the end token.
+
+    Texts are given image by image, the best first, and differ as long as a prompt allows so many.
 
     The decoder must hold `config.beams` rows for each image, in the order of the images. At each
     step the best `beams` candidates of an image end in its pool, if they end, and the best `beams`
     that do not end go on; at `max_length` these end, too. An image whose pool is closed
     (`SearchConfig.early_stopping`) leaves the batch.
 
-    Raises ValueError where the model gives logits that are not numbers.
+    Raises ValueError where the model gives logits that are not numbers, or `count` is more than
+    `config.beams`.
     """
+    if count > config.beams:
+        raise ValueError(f"count must not be above beams ({config.beams}), got {count}")
     images, start = prompt.shape
     if images == 0 or start >= config.max_length:
-        return [[] for _ in range(images)]
+        return [[] for _ in range(images * count)]
     pools = [_Pool(config, start) for _ in range(images)]
     going = pools
     so_far = new = prompt.repeat_interleave(config.beams, dim=0)
@@ -86,7 +100,7 @@ def beam_search(
                 still.append(pool)
                 running += go_on
         if not still:
-            return [pool.texts[0][1] for pool in pools]
+            return [ids for pool in pools for ids in pool.best(count)]
         going = still
         rows = torch.tensor([c.row for c in running], device=prompt.device)
         new = torch.tensor([[c.token] for c in running], device=prompt.device)

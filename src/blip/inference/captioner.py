@@ -57,8 +57,9 @@ class Captioner:
     ) -> list[list[str]]:
         """`count` captions for each picture, which is encoded once.
 
-        `seeds` holds `count` numbers for each picture. Only nucleus sampling gives different ones.
-        The prompt is not part of a caption.
+        `seeds` holds `count` numbers for each picture, by which nucleus sampling draws. Beam search
+        gives its best texts, the best first; greedy search has one, and repeats it. The prompt is
+        not part of a caption. Raises ValueError where `count` is more than there are beams.
         """
         search = search or SearchConfig()
         if seeds is None:
@@ -90,9 +91,9 @@ class Captioner:
             seeds=[seed for row in seeds for seed in row],
         )
         texts = [self.tokenizer.decode(ids).strip() for ids in found]
-        if search.kind == "nucleus":
-            return [texts[n * count : (n + 1) * count] for n in range(len(images))]
-        return [[text] * count for text in texts]
+        if search.kind == "greedy":
+            return [[text] * count for text in texts]
+        return [texts[n * count : (n + 1) * count] for n in range(len(images))]
 
     def _remember(
         self, states: Tensor, search: SearchConfig, count: int

@@ -1,4 +1,4 @@
-"""Pictures and texts in, how well they match out; all texts of a picture are scored in one call."""
+"""Pictures and texts in, how well they match out; the texts of a picture are scored together."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +13,9 @@ from blip.inference.checkpoint import load_model
 from blip.inference.pixels import Picture, to_pixels
 from blip.model.blip import Blip
 from blip.nn.linear import pack_weights
+
+MOST_TEXTS = 16
+"""Texts of a picture that are scored at a time; memory does not grow beyond."""
 
 
 class Scores(NamedTuple):
@@ -103,10 +106,26 @@ class Matcher:
             return [[] for _ in images]
         size, device = self.model.config.vision.image_size, self.model.device
         states = self.model.encode_image(to_pixels(images, size, device))
+        result: list[list[Any]] = [[] for _ in images]
+        for start in range(0, most, MOST_TEXTS):
+            asked = [row for row, of in enumerate(texts) if len(of) > start or most <= MOST_TEXTS]
+            some = [texts[row][start : start + MOST_TEXTS] for row in asked]
+            for row, scores in zip(asked, self._texts(states[asked], some, score), strict=True):
+                result[row] += scores
+        return result
+
+    def _texts(
+        self,
+        states: Tensor,
+        texts: Sequence[Sequence[str]],
+        score: Callable[[Tensor, Texts], Tensor],
+    ) -> list[list[Any]]:
+        """The scores of all texts of pictures (pictures tokens width), in one call."""
+        most = max(map(len, texts))
         # Every picture gets the same number of texts; the fillers are the shortest there can be.
         padded = [[clean_caption(t) for t in row] + [""] * (most - len(row)) for row in texts]
         encoded = self.tokenizer.encode([t for row in padded for t in row], self.max_tokens)
-        scores = score(states, encoded.to(device)).tolist()
+        scores = score(states, encoded.to(states.device)).tolist()
         return [scores[n * most : n * most + len(row)] for n, row in enumerate(texts)]
 
     def _match(self, states: Tensor, texts: Texts) -> Tensor:

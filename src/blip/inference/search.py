@@ -38,7 +38,7 @@ def search_texts(
     count: int = 1,
     seeds: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The ids behind `start_ids` of a text for each memory; by nucleus, of `count` for each.
+    """The ids behind `start_ids` of `count` texts for each memory; of one alone by greedy search.
 
     Nucleus sampling takes a seed for each text, memory by memory. Raises what the search raises.
     """
@@ -49,7 +49,7 @@ def search_texts(
         case "greedy":
             return greedy(session, prompt, eos_id, search)
         case "beam":
-            return beam_search(session, prompt, eos_id, search)
+            return beam_search(session, prompt, eos_id, search, count)
         case "nucleus":
             rows = prompt.repeat_interleave(copies, dim=0)
             return nucleus(session, rows, eos_id, search, seeds)

@@ -14,6 +14,7 @@ from blip.capfilt.filters.config import FilterRules, JobRules
         ({"min_words": 0}, "min_words must be positive, got 0"),
         ({"min_words": 5, "max_words": 4}, r"must not be below min_words \(5\), got 4"),
         ({"max_aspect": 0.5}, "max_aspect must be at least 1, got 0.5"),
+        ({"max_aspect": float("nan")}, "max_aspect must be at least 1, got nan"),
         ({"languages": ("english",)}, "two letters such as en, got english"),
     ],
 )

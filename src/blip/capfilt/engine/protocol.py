@@ -4,8 +4,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from blip.errors import BlipError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class EveryItemError(BlipError):
+    """An item cannot be done, and no other one could: a full disk, for example."""
+
 
 Worker = Callable[[Item], Generator[Any, None, Result]]
 """Does an item: yields news on the way and returns the result."""
@@ -40,7 +47,7 @@ class Failed(Generic[Item]):
     error: str
     """One line."""
     fatal: bool = False
-    """Whether the other items would fail alike (the worker raised a BlipError)."""
+    """Whether the other items would fail alike (the worker raised an EveryItemError)."""
 
 
 Outcome = News[Item] | Done[Item, Result] | Failed[Item]

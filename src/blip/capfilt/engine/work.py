@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator
 
-from blip.capfilt.engine.protocol import Done, Failed, Item, News, Outcome, Result, Worker
+from blip.capfilt.engine.protocol import (
+    Done,
+    EveryItemError,
+    Failed,
+    Item,
+    News,
+    Outcome,
+    Result,
+    Worker,
+)
 from blip.errors import BlipError
 
 
@@ -17,7 +26,7 @@ def work(worker: Worker[Item, Result], item: Item) -> Iterator[Outcome[Item, Res
             return
         # Whatever goes wrong with an item is the pipeline's to judge.
         except Exception as error:
-            yield Failed(item, "raised", one_line(error), isinstance(error, BlipError))
+            yield Failed(item, "raised", one_line(error), isinstance(error, EveryItemError))
             return
         yield News(item, news)
 

@@ -40,7 +40,7 @@ class FilterRules:
             raise ValueError(
                 f"max_words must not be below min_words ({self.min_words}), got {self.max_words}"
             )
-        if self.max_aspect is not None and self.max_aspect < 1.0:
+        if self.max_aspect is not None and not self.max_aspect >= 1.0:
             raise ValueError(f"max_aspect must be at least 1, got {self.max_aspect}")
         for language in self.languages:
             if not re.fullmatch("[a-z]{2}", language):

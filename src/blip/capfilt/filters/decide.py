@@ -140,9 +140,14 @@ def _checks(
 def _with_languages(
     table: pa.Table, scored: Bool[np.ndarray, " rows"], rules: FilterRules
 ) -> pa.Table:
-    """Tell the languages that are asked for and not known yet."""
+    """Tell the languages that are asked for and not known yet; where none is, forget them all.
+
+    The table is then that of a job that never asked.
+    """
+    if not rules.languages:
+        return _put(table, "language", pa.nulls(table.num_rows, pa.string()))
     wanted = scored & _booleans(table["language"].is_null())
-    if not rules.languages or not wanted.any():
+    if not wanted.any():
         return table
     languages = table["language"].to_pylist()
     rows = np.flatnonzero(wanted)
