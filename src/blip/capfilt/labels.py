@@ -68,8 +68,8 @@ class Labelled:
 def read_labels(path: Path) -> list[Label]:
     """Labels of a CSV, TSV, JSONL or Parquet file with the columns key, match, and text or source.
 
-    Columns `number` (which text of its source; 0 unless given, any where `text` is) and `shard` (where keys repeat) are
-    optional. Raises UsageError naming the row that cannot be read.
+    Columns `number` (which text of its source; 0 unless given, any where `text` is) and `shard`
+    (where keys repeat) are optional. Raises UsageError naming the row that cannot be read.
     """
     if not path.is_file():
         raise UsageError(f"no labels at {path}")
