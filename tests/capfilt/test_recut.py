@@ -254,7 +254,7 @@ def test_the_verb(web, capsys):
 
 
 @pytest.mark.parametrize(
-    "named", ["pipe:touch {0}; cat {1}", "{{pipe:cat {1};touch {0},s3://x/y}}"]
+    "named", ["pipe:touch {0}; cat {1}", "{{pipe:cat {1};touch {0},s3://x/y.tar}}"]
 )
 def test_a_folder_of_somebody_else_runs_no_command(web, capsys, named):
     job(web)
