@@ -183,8 +183,8 @@ def summary(cases: list[Case], told: dict[str, Any]) -> dict[str, Any]:
                 case.name: {
                     "ours": round(case.images / min(case.ours), 1),
                     "peer": round(case.images / min(case.peer), 1),
-                    "ours_seconds": [round(taken, 4) for taken in case.ours],
-                    "peer_seconds": [round(taken, 4) for taken in case.peer],
+                    "ours_seconds": [round(taken, 6) for taken in case.ours],
+                    "peer_seconds": [round(taken, 6) for taken in case.peer],
                 }
                 for case in cases
             },

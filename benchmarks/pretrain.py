@@ -33,14 +33,12 @@ from blip.data.loader import Batch
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.objectives.matching import Negatives
+from blip.train.peak import peak_rate
 from blip.train.precision import autocast
 from inference import BASE, LENGTHS, RESULTS, SMALL, draw, make_text, make_tokenizer
 
 OUT_OF_MEMORY = 9
 """Exit status of a contender whose batch does not fit."""
-
-KNOWN_PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 311.9e12}
-"""Operations a second in bfloat16, dense, as their maker tells them."""
 
 
 @dataclass(slots=True)
@@ -220,9 +218,8 @@ def summary(
     device = torch.device(args.device)
     told = describe(device, getattr(torch, args.dtype), ("torch", "transformers"))
     peak = {"measured": speed.operations_per_second}
-    for card, operations in KNOWN_PEAKS.items():
-        if card in told["machine"] and args.dtype == "bfloat16":
-            peak["known"] = operations
+    if device.type == "cuda" and (known := peak_rate(device, args.dtype)) is not None:
+        peak["known"] = known
     contenders = {}
     for name, entry in entries.items():
         lengths = text_lengths(entry.batch)

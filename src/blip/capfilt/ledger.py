@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blip.capfilt.record import TextRecord
+from blip.capfilt.whole_parquet import open_writer, whole_parquet
 from blip.errors import BlipError, UsageError, first_line
 
 SCHEMA = pa.schema(
@@ -52,15 +53,13 @@ class LedgerWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.part = path.with_name(f".{path.name}.part")
+        self.open = ExitStack()
         self.waiting: list[TextRecord] = []
         self.characters = 0
 
     def __enter__(self) -> Self:
         """Open a temporary file beside the ledger."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.part.open("wb")
-        self.writer = _parquet(self.file)
+        self.writer = self.open.enter_context(whole_parquet(self.path, SCHEMA))
         return self
 
     def __exit__(
@@ -70,18 +69,11 @@ class LedgerWriter:
         trace: TracebackType | None,
     ) -> None:
         """Rename into place; after an error remove what was written."""
-        try:
-            if kind is None:
+        if kind is None:
+            with self.open:
                 self._flush()
-                self.writer.close()
-                self.file.close()
-                self.part.replace(self.path)
-        finally:
-            # Closed at once: forgotten, it would speak up when it is collected.
-            with suppress(OSError, pa.ArrowException):
-                self.writer.close()
-            self.file.close()
-            self.part.unlink(missing_ok=True)
+        else:
+            self.open.__exit__(kind, error, trace)
 
     def write(self, records: Sequence[TextRecord]) -> None:
         """Add the records of a sample."""
@@ -106,7 +98,7 @@ class LedgerWriter:
 def encode_ledger(records: Sequence[TextRecord]) -> bytes:
     """A Parquet file of some records, in one row group; equal records give equal bytes."""
     buffer = io.BytesIO()
-    with _parquet(buffer) as writer:
+    with open_writer(buffer, SCHEMA) as writer:
         if records:
             writer.write_table(records_to_table(records), row_group_size=len(records))
     return buffer.getvalue()
@@ -183,7 +175,3 @@ def read_rows(
 
 def _torn(path: Path, error: Exception) -> BlipError:
     return BlipError(f"{path} is no whole Parquet file: {first_line(error)}")
-
-
-def _parquet(file: Any) -> pq.ParquetWriter:
-    return pq.ParquetWriter(file, SCHEMA, compression="zstd", compression_level=3, version="2.6")

@@ -1,12 +1,13 @@
 """Kept texts without their images: a Parquet file a shard, for collections too large to copy."""
 
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from blip.capfilt.whole_parquet import whole_parquet
 
 SCHEMA = pa.schema(
     [
@@ -47,17 +48,13 @@ class TextsWriter:
 
     def __init__(self, path: Path, source: str) -> None:
         self.path, self.source = path, source
-        self.part = path.with_name(f".{path.name}.part")
+        self.open = ExitStack()
         self.rows: list[dict[str, Any]] = []
         self.tables: list[pa.Table] = []
 
     def __enter__(self) -> Self:
         """Open a temporary file beside the table."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.part.open("wb")
-        self.writer = pq.ParquetWriter(
-            self.file, SCHEMA, compression="zstd", compression_level=3, version="2.6"
-        )
+        self.writer = self.open.enter_context(whole_parquet(self.path, SCHEMA))
         return self
 
     def __exit__(
@@ -67,18 +64,11 @@ class TextsWriter:
         trace: TracebackType | None,
     ) -> None:
         """Rename into place; after an error remove what was written."""
-        try:
-            if kind is None:
+        if kind is None:
+            with self.open:
                 self._flush(whole_groups=False)
-                self.writer.close()
-                self.file.close()
-                self.part.replace(self.path)
-        finally:
-            # Closed at once: forgotten, it would speak up when it is collected.
-            with suppress(OSError, pa.ArrowException):
-                self.writer.close()
-            self.file.close()
-            self.part.unlink(missing_ok=True)
+        else:
+            self.open.__exit__(kind, error, trace)
 
     def write(
         self, key: str, image: bytes, extension: str, text: str, meta: dict[str, Any]

@@ -1,5 +1,8 @@
 """Where recipes of the paper's data look for it; docs/pretraining.md tells how it comes there."""
 
+from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.train.config import OptimizerConfig, TrainConfig
+
 COCO = ("shards/coco-train", "shards/coco-restval")
 """COCO's training images in Karpathy's split, of which restval is a part."""
 COCO_CAPTIONS = 566_747
@@ -7,3 +10,27 @@ COCO_CAPTIONS = 566_747
 COCO_WEIGHT = 5.0
 """For shards that are streamed, where each image comes with one of its texts at a time."""
 COCO_VALIDATION = ("shards/coco-val",)
+
+_BATCH = 256
+
+
+def coco_data(*, max_tokens: int, prompt: str = "") -> DataConfig:
+    """COCO's captions for fine-tuning at 384 pixels."""
+    return DataConfig(
+        sources=(SourceConfig(name="coco", shards=COCO, weight=COCO_WEIGHT),),
+        batch_size=_BATCH,
+        image=ImageConfig(size=384, crop_scale=(0.5, 1.0)),
+        max_tokens=max_tokens,
+        prompt=prompt,
+        workers=8,
+        stream="always",
+    )
+
+
+def coco_training(*, epochs: int, lr: float) -> TrainConfig:
+    """So many passes over all of COCO's captions."""
+    return TrainConfig(
+        steps=epochs * COCO_CAPTIONS // _BATCH,
+        optimizer=OptimizerConfig(lr=lr, warmup_steps=0, schedule="cosine", final_lr=0.0),
+        precision="bfloat16",
+    )

@@ -1,0 +1,36 @@
+"""Parquet files that are either whole or not there, and whose bytes depend on their rows alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@contextmanager
+def whole_parquet(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """A writer of a file beside `path`, which takes its place when the block ends without an error.
+
+    After an error nothing of it is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        writer = open_writer(file, schema)
+        try:
+            yield writer
+            writer.close()
+            file.close()
+            part.replace(path)
+        finally:
+            # Closed at once: forgotten, it would speak up when it is collected.
+            with suppress(OSError, pa.ArrowException):
+                writer.close()
+            part.unlink(missing_ok=True)
+
+
+def open_writer(place: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer with the settings of all our files."""
+    return pq.ParquetWriter(place, schema, compression="zstd", compression_level=3, version="2.6")
