@@ -72,6 +72,8 @@ def main() -> int:
             if told is None:
                 raise SystemExit(f"{name} ran out of memory at a batch of {entry.batch}")
             entry.seconds += told["seconds"]
+            taken = ", ".join(f"{second:.2f}" for second in told["seconds"])
+            print(f"{name}: {entry.batch} samples in {taken} s", file=sys.stderr)
             entry.peak_bytes = max(entry.peak_bytes, told["peak_bytes"])
             entry.losses = told["losses"]
     same = agree(entries)

@@ -59,7 +59,7 @@ class CrossRead(nn.Module):
             query = queries.pad(projected)
         if isinstance(memory, StateMemory):
             attended = self._read_states(query, memory.states)
-        elif query.is_cpu and query.shape[1] <= FEW_QUERIES and torch.is_inference_mode_enabled():
+        elif _are_few(query):
             attended = join_heads(_read_by_few(split_heads(query, self.sizes.heads), memory))
         else:
             attended = join_heads(
@@ -96,6 +96,13 @@ class CrossRead(nn.Module):
         read = read.view(memories, heads, queries, memory_width).transpose(0, 1).flatten(1, 2)
         values = torch.bmm(read, value.mT).transpose(0, 1).reshape(memories, queries, width)
         return values + self.key_value.bias[width:]
+
+
+def _are_few(query: Float[Tensor, "memories queries width"]) -> bool:
+    # The compiler cannot look into inference mode, and would make a program for each number.
+    if torch.compiler.is_compiling() or not query.is_cpu:
+        return False
+    return query.shape[1] <= FEW_QUERIES and torch.is_inference_mode_enabled()
 
 
 def _read_by_few(

@@ -1,10 +1,12 @@
 """Texts of different lengths laid end to end, so that nothing is computed for padding."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +25,35 @@ class Grid:
         """Set things into their places, zeros into empty ones."""
         rest = laid.shape[1:]
         if self.place is not None:
-            grid = laid.new_zeros(self.rows * self.columns, *rest)
-            laid = grid.index_copy_(0, self.place, laid)
+            laid = _spread(laid, self.place, self.rows * self.columns)
         return laid.reshape(self.rows, self.columns, *rest)
 
     def lay(self, padded: Shaped[Tensor, "rows columns *rest"]) -> Shaped[Tensor, "things *rest"]:
         """Undo `pad`."""
         laid = padded.flatten(0, 1)
-        return laid if self.place is None else laid.index_select(0, self.place)
+        return laid if self.place is None else _Gather.apply(laid, self.place)
+
+
+def _spread(laid: Tensor, place: Tensor, places: int) -> Tensor:
+    return laid.new_zeros(places, *laid.shape[1:]).index_copy(0, place, laid)
+
+
+class _Gather(torch.autograd.Function):
+    """`index_select` of places that differ: no gradients meet, so that none need be added up."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        ctx.places = len(padded)
+        return padded.index_select(0, place)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor, None]:
+        (place,) = ctx.saved_tensors
+        return _spread(grad_outputs[0], place, ctx.places), None
 
 
 @dataclass(frozen=True, slots=True)

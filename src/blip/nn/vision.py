@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, scaled_dot_product_attention
+from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
 
 from blip.nn.attention import join_heads, split_heads
 from blip.nn.initialisation import draw_weights, initial_spread
@@ -125,13 +125,17 @@ class VisionTransformer(nn.Module):
         return self.norm(last.first_states(hidden)[:, 0])
 
     def _embed(self, images: Tensor) -> Float[Tensor, "batch tokens width"]:
-        patches = self.patches(images).flatten(2).transpose(1, 2)
-        if patches.shape[1] + 1 != self.positions.shape[1]:
-            side = round((self.positions.shape[1] - 1) ** 0.5) * self.patches.kernel_size[0]
+        size, (height, width) = self.patches.kernel_size[0], images.shape[2:]
+        side = round((self.positions.shape[1] - 1) ** 0.5)
+        if (height, width) != (side * size, side * size):
             raise ValueError(
-                f"this model reads images of {side} x {side} pixels, "
-                f"got {images.shape[2]} x {images.shape[3]}"
+                f"this model reads images of {side * size} x {side * size} pixels, "
+                f"got {height} x {width}"
             )
+        # The same as the convolution; a GPU's for such patches is many times slower.
+        cut = images.unflatten(3, (side, size)).unflatten(2, (side, size))
+        pixels = cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+        patches = linear(pixels, self.patches.weight.flatten(1), self.patches.bias)
         first = self.class_token.expand(len(patches), -1, -1)
         return torch.cat([first, patches], dim=1) + self.positions
 

@@ -1,20 +1,22 @@
-"""Training under `torch.compile`: the parts whose shapes stay, or change in one size alone."""
+"""Training under `torch.compile`: parts whose shapes stay, or change in their number of rows."""
 
 from torch import nn
 
+from blip.nn.attention import SelfAttention
+from blip.nn.cross import CrossAttention, PairCrossAttention
 from blip.nn.text import FeedForward
 from blip.nn.vision import VisionLayer
 
 
-def compile_layers(step: nn.Module) -> None:
-    """Compile the image encoder's layers and the text's feed-forward networks at first use.
+def compile_layers(module: nn.Module) -> None:
+    """Compile the image encoder's layers and the parts of the text's layers at first use.
 
-    Most of the work is there. Attention of texts stays as it is: how texts of different lengths lie
-    end to end is another program for every batch. To be called once, before `step` is wrapped for
-    several devices; names of parameters stay as they are.
+    Most of the work is there. Texts of other lengths are served by what was compiled for the
+    first. To be called once, before `module` is wrapped for several devices; names of parameters
+    stay as they are.
     """
-    for module in step.modules():
-        if isinstance(module, VisionLayer):
-            module.compile()
-        elif isinstance(module, FeedForward):
-            module.compile(dynamic=True)
+    for part in module.modules():
+        if isinstance(part, VisionLayer):
+            part.compile()
+        elif isinstance(part, SelfAttention | CrossAttention | PairCrossAttention | FeedForward):
+            part.compile(dynamic=True)

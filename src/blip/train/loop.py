@@ -95,9 +95,10 @@ class _Run:
         task.step.train()
         if config.recompute:
             checkpoint_layers(task.step)
-        if config.compile:
-            compile_layers(task.step)
         followers = task.followers.values()
+        if config.compile:
+            for module in (task.step, *followers):
+                compile_layers(module)
         self.forward = parallel.share(task.step, followers, config.parallel, self.device)
         self.optimizer = make_optimizer(task.step, config.optimizer)
         self.checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, save_model=save)
