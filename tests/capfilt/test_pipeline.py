@@ -309,6 +309,29 @@ def test_a_batch_size_is_kept_by_a_job_that_ends_before_its_first_shard(web):
     assert summary.settings.batch_size == 2
 
 
+@pytest.mark.parametrize("losses", [["00002"], ["00000", "00001", "00002"]])
+def test_a_precision_of_its_own_choice_is_kept_to_the_end(web, monkeypatch, losses):
+    def choose(chosen: str) -> None:
+        monkeypatch.setattr("blip.capfilt.pipeline.choose_precision", lambda devices: chosen)
+
+    choose("float32")
+    with pytest.raises(BlipError):
+        run(config(web), models=FakeModels(), engine=Flaky(losses, kind="raised"))
+    assert json.loads((web / "out/config.json").read_text())["precision"] == "float32"
+    choose("bfloat16")
+    summary = run(config(web), models=FakeModels())
+    assert summary.settings.precision == "float32"
+    markers = [json.loads(path.read_text()) for path in (web / "out/done").iterdir()]
+    assert {marker["settings"]["precision"] for marker in markers} == {"float32"}
+    assert run(config(web, "new"), models=FakeModels()).settings.precision == "bfloat16"
+
+
+def test_another_precision_is_refused(web):
+    run(config(web, precision="float32"), models=FakeModels())
+    with pytest.raises(UsageError, match=r"precision float32 \(now bfloat16\)"):
+        run(config(web, precision="bfloat16"), models=FakeModels())
+
+
 def test_the_status_is_done_last_of_all(web):
     status = web / "out/status.json"
     data = config(web, max_bad="0%")

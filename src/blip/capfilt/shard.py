@@ -16,7 +16,7 @@ from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.decide import decide_records
 from blip.capfilt.ledger import LedgerWriter
 from blip.capfilt.merge import write_kept
-from blip.capfilt.models import Models
+from blip.capfilt.models import Models, Precision
 from blip.capfilt.pictures import Opened, Seen, open_batches, printable
 from blip.capfilt.record import (
     MISSING_TEXT,
@@ -49,6 +49,7 @@ class Settings:
     captions: int
     search: SearchConfig
     batch_size: int
+    precision: Precision = "float32"
     write: Write = "shards"
     rules: FilterRules = FilterRules()
 
