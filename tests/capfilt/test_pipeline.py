@@ -14,6 +14,7 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.engine.protocol import Failed
 from blip.capfilt.ledger import read_rows
+from blip.capfilt.pictures import open_batches
 from blip.capfilt.pipeline import run
 from blip.capfilt.source import ShardTask
 from blip.data.shards import ShardWriter
@@ -324,6 +325,33 @@ def test_a_precision_of_its_own_choice_is_kept_to_the_end(web, monkeypatch, loss
     markers = [json.loads(path.read_text()) for path in (web / "out/done").iterdir()]
     assert {marker["settings"]["precision"] for marker in markers} == {"float32"}
     assert run(config(web, "new"), models=FakeModels()).settings.precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("places", "workers", "threads"),
+    [
+        ({"device": "cuda"}, 2, 12),
+        ({"device": "cuda"}, 1, 16),
+        ({"device": "cuda"}, 3, 8),
+        ({"device": "cpu", "filter_device": "cuda"}, 2, 12),
+        ({"device": "cpu"}, 1, 4),
+    ],
+)
+def test_workers_of_gpus_decode_on_their_share_of_the_cores(
+    web, monkeypatch, places, workers, threads
+):
+    run(config(web, "plain"), models=FakeModels())
+    seen = set()
+
+    def noting(samples, size, sides, decoders):
+        seen.add(decoders)
+        return open_batches(samples, size, sides, decoders)
+
+    monkeypatch.setattr("blip.capfilt.checkpoints._cpus", lambda: 24)
+    monkeypatch.setattr("blip.capfilt.shard.open_batches", noting)
+    run(config(web, workers=workers, **places), models=FakeModels(), engine=InlineEngine())
+    assert seen == {threads}
+    assert output_bytes(web / "out") == output_bytes(web / "plain")
 
 
 def test_another_precision_is_refused(web):

@@ -15,6 +15,7 @@ from blip.capfilt.memory import (
     telling_of_memory,
 )
 from blip.capfilt.models import Models, Precision, Score
+from blip.capfilt.pictures import DECODERS, MOST_DECODERS
 from blip.errors import UsageError
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
@@ -171,6 +172,13 @@ def choose_precision(devices: tuple[str, str]) -> Precision:
         return "float32"
     dtypes = {choose_dtype("auto", torch.device(_kind(name))) for name in devices}
     return "bfloat16" if dtypes == {torch.bfloat16} else "float32"
+
+
+def decoders(devices: tuple[str, str], workers: int) -> int:
+    """Threads of a worker that decode: its share of the cores where a GPU waits for pictures."""
+    if {_kind(name) for name in devices} == {"cpu"}:
+        return DECODERS
+    return min(max(_cpus() // workers, DECODERS), MOST_DECODERS)
 
 
 def _kind(name: str) -> Literal["cpu", "cuda"]:

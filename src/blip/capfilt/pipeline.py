@@ -13,7 +13,7 @@ from typing import Any, assert_never
 
 import torch
 
-from blip.capfilt.checkpoints import CheckpointModels, ModelSource, choose_precision
+from blip.capfilt.checkpoints import CheckpointModels, ModelSource, choose_precision, decoders
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
 from blip.capfilt.engine.protocol import Engine, Failed
@@ -167,6 +167,9 @@ def _do_shards(
     threads = torch.get_num_threads()
     with _engine(config, plan, make_worker) as (chosen, workers):
         status.begin(total, workers)
+        if config.engine == "local":
+            # On a cluster a worker is given one core.
+            make_worker = replace(make_worker, decoders=decoders(config.devices, workers))
         say(
             f"capfilt: {len(plan.tasks)} shards, {len(plan.done)} done already, "
             f"{workers} worker{'s' if workers > 1 else ''}, "
