@@ -147,6 +147,43 @@ def test_workers_are_spread_over_the_devices(monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("gpus", "has_it", "devices", "chosen"),
+    [
+        (True, True, ("auto", "auto"), "bfloat16"),
+        (True, True, ("cuda:0", "cuda:1"), "bfloat16"),
+        (True, True, ("cuda", "cpu"), "float32"),
+        (True, True, ("cpu", "cpu"), "float32"),
+        (True, False, ("auto", "cuda"), "float32"),
+        # GPUs of a cluster, whose first machine has none.
+        (False, True, ("cuda", "cuda"), "float32"),
+        (False, True, ("auto", "auto"), "float32"),
+    ],
+)
+def test_the_precision_is_that_of_the_gpus_of_both_models(
+    monkeypatch, gpus, has_it, devices, chosen
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
+    assert checkpoints.choose_precision(devices) == chosen
+
+
+def test_both_models_are_loaded_in_the_precision(tmp_path):
+    captioner = hugging_face(tmp_path / "c", "causal")
+    matcher = hugging_face(tmp_path / "f", "bidirectional")
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        loaded = models(captioner, matcher, precision=precision).load(0)
+        dtypes = loaded.captioner.captioner.model.dtype, loaded.filter.matcher.model.dtype
+        assert dtypes == (getattr(torch, precision),) * 2
+        images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
+        assert all(text for (text,) in loaded.captioner.caption(images, [[1], [2], [3]]))
+        rows = loaded.filter.score(images, [WORDS] * 3)
+        assert all(type(number) is float for row in rows for score in row for number in score)
+        found[precision] = torch.tensor(rows)
+    torch.testing.assert_close(found["bfloat16"], found["float32"], atol=0.02, rtol=0)
+
+
 def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch):
     captioner = hugging_face(tmp_path / "c", "causal")
     matcher = hugging_face(tmp_path / "f", "bidirectional")

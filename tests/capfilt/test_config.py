@@ -75,6 +75,8 @@ def test_where_and_how_many_at_a_time_can_be_typed():
     )
     assert [read(*needed, "--batch-size", n).batch_size for n in ("7", "auto")] == [7, "auto"]
     assert read(*needed, "--rows", "5", "--write", "texts").write == "texts"
+    assert read(*needed).precision == "auto"
+    assert read(*needed, "--precision", "bfloat16").precision == "bfloat16"
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,34 @@ def test_workers_and_kills_change_no_byte(models, tmp_path, capsys):
     assert output_bytes(tmp_path / "two") == whole
 
 
+def test_bfloat16_gives_bytes_of_its_own_the_same_for_any_workers(models, tmp_path, capsys):
+    data = web(tmp_path / "web", shards=2, samples=12)
+    for workers in ("1", "2"):
+        more = ("--workers", workers, "--precision", "bfloat16")
+        assert main(options(models, data, tmp_path / workers, *more)) == 0
+        assert "4 images at a time in bfloat16" in capsys.readouterr().err
+    assert output_bytes(tmp_path / "1") == output_bytes(tmp_path / "2")
+    for path in (tmp_path / "1/done").iterdir():
+        assert json.loads(path.read_text())["settings"]["precision"] == "bfloat16"
+    assert main(options(models, data, tmp_path / "plain", "--precision", "float32")) == 0
+    rough, exact = (
+        {
+            (row["key"], row["text"]): row["itm_score"]
+            for row in read_rows(sorted((tmp_path / out / "ledger").glob("*.parquet")))
+            if row["source"] == "web"
+        }
+        for out in ("1", "plain")
+    )
+    assert rough != exact
+    # Eight bits of a number, of which the larger weights above leave less.
+    assert rough == pytest.approx(exact, abs=0.1)
+    capsys.readouterr()
+    out = tmp_path / "1"
+    assert main(options(models, data, out, "--precision", "float32")) == 2
+    assert "precision bfloat16 (now float32); choose another --out" in capsys.readouterr().err
+    assert main(options(models, data, out)) == 0, "auto goes on as the job began"
+
+
 def wait_for(happens, seconds: int = 60) -> None:
     for _ in range(100 * seconds):
         if happens():
@@ -207,7 +235,7 @@ def test_a_dry_run_says_how_much_it_is_and_writes_nothing(models, tmp_path, caps
     told = capsys.readouterr().out
     assert "shards     3, 0 of them done already\n" in told
     assert "images     about 60 to be done, 2 texts or more each\n" in told
-    assert "at a time  4 images\n" in told
+    assert "at a time  4 images in float32\n" in told
     assert " with 2 workers\n" in told
     assert " are free\n" in told
     assert "by         8 images in " in told

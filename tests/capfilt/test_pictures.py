@@ -19,9 +19,9 @@ def samples(count: int):
         yield Sample(f"{number}", content, ("red",))
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 100])
-def test_all_samples_come_in_their_order(size):
-    batches = list(open_batches(samples(7), size, SIDES))
+@pytest.mark.parametrize(("size", "decoders"), [(1, 4), (2, 4), (5, 1), (100, 16)])
+def test_all_samples_come_in_their_order(size, decoders):
+    batches = list(open_batches(samples(7), size, SIDES, decoders))
     opened = [one for batch in batches for one in batch]
     assert [one.sample.key for one in opened] == [f"{number}" for number in range(7)]
     assert all(len(batch) <= size for batch in batches)

@@ -14,6 +14,7 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.engine.protocol import Failed
 from blip.capfilt.ledger import read_rows
+from blip.capfilt.pictures import open_batches
 from blip.capfilt.pipeline import run
 from blip.capfilt.source import ShardTask
 from blip.data.shards import ShardWriter
@@ -307,6 +308,56 @@ def test_a_batch_size_is_kept_by_a_job_that_ends_before_its_first_shard(web):
         run(job, models=FakeModels(auto=2), engine=Interrupting())
     summary = run(job, models=FakeModels(auto=7))
     assert summary.settings.batch_size == 2
+
+
+@pytest.mark.parametrize("losses", [["00002"], ["00000", "00001", "00002"]])
+def test_a_precision_of_its_own_choice_is_kept_to_the_end(web, monkeypatch, losses):
+    def choose(chosen: str) -> None:
+        monkeypatch.setattr("blip.capfilt.pipeline.choose_precision", lambda devices: chosen)
+
+    choose("float32")
+    with pytest.raises(BlipError):
+        run(config(web), models=FakeModels(), engine=Flaky(losses, kind="raised"))
+    assert json.loads((web / "out/config.json").read_text())["precision"] == "float32"
+    choose("bfloat16")
+    summary = run(config(web), models=FakeModels())
+    assert summary.settings.precision == "float32"
+    markers = [json.loads(path.read_text()) for path in (web / "out/done").iterdir()]
+    assert {marker["settings"]["precision"] for marker in markers} == {"float32"}
+    assert run(config(web, "new"), models=FakeModels()).settings.precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("places", "workers", "threads"),
+    [
+        ({"device": "cuda"}, 2, 12),
+        ({"device": "cuda"}, 1, 16),
+        ({"device": "cuda"}, 3, 8),
+        ({"device": "cpu", "filter_device": "cuda"}, 2, 12),
+        ({"device": "cpu"}, 1, 4),
+    ],
+)
+def test_workers_of_gpus_decode_on_their_share_of_the_cores(
+    web, monkeypatch, places, workers, threads
+):
+    run(config(web, "plain"), models=FakeModels())
+    seen = set()
+
+    def noting(samples, size, sides, decoders):
+        seen.add(decoders)
+        return open_batches(samples, size, sides, decoders)
+
+    monkeypatch.setattr("blip.capfilt.checkpoints._cpus", lambda: 24)
+    monkeypatch.setattr("blip.capfilt.shard.open_batches", noting)
+    run(config(web, workers=workers, **places), models=FakeModels(), engine=InlineEngine())
+    assert seen == {threads}
+    assert output_bytes(web / "out") == output_bytes(web / "plain")
+
+
+def test_another_precision_is_refused(web):
+    run(config(web, precision="float32"), models=FakeModels())
+    with pytest.raises(UsageError, match=r"precision float32 \(now bfloat16\)"):
+        run(config(web, precision="bfloat16"), models=FakeModels())
 
 
 def test_the_status_is_done_last_of_all(web):

@@ -14,7 +14,8 @@ from blip.capfilt.memory import (
     bytes_of_weights,
     telling_of_memory,
 )
-from blip.capfilt.models import Models, Score
+from blip.capfilt.models import Models, Precision, Score
+from blip.capfilt.pictures import DECODERS, MOST_DECODERS
 from blip.errors import UsageError
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
@@ -22,6 +23,7 @@ from blip.inference.checkpoint import fingerprint, open_contents
 from blip.inference.matcher import Matcher
 from blip.inference.search import rows_of_each
 from blip.model.config import ModelConfig
+from blip.nn.device import choose_dtype
 
 MOST_AT_A_TIME = {"cpu": 64, "cuda": 128}
 """Images that are worth putting together, however small the model."""
@@ -65,6 +67,7 @@ class CheckpointModels:
     captioner_device: str
     """auto, cpu, cuda or cuda:N; auto and cuda spread workers over the GPUs that there are."""
     filter_device: str
+    precision: Precision = "float32"
 
     def fingerprints(self) -> tuple[str, str]:
         """Of the weights, as the ledger names them."""
@@ -108,8 +111,9 @@ class CheckpointModels:
         Raises UsageError where a device is missing, or a model cannot do its part.
         """
         of_captioner, of_filter = (_device(name, place) for name in self._names)
-        captioner = Captioner.load(self.captioner, of_captioner)
-        matcher = Matcher.load(self.filter, of_filter)
+        dtype: torch.dtype = getattr(torch, self.precision)
+        captioner = Captioner.load(self.captioner, of_captioner, dtype=dtype)
+        matcher = Matcher.load(self.filter, of_filter, dtype=dtype)
         if "causal" not in captioner.model.config.modes:
             raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
         if "bidirectional" not in matcher.model.config.modes:
@@ -160,6 +164,21 @@ class _CheckpointFilter:
         with telling_of_memory():
             found = self.matcher.scores(images, texts, batch_size=len(images))
         return [[Score(one.probability, one.cosine) for one in row] for row in found]
+
+
+def choose_precision(devices: tuple[str, str]) -> Precision:
+    """What auto is: bfloat16 where both sit on a GPU of this machine that has it, else float32."""
+    if not torch.cuda.is_available():
+        return "float32"
+    dtypes = {choose_dtype("auto", torch.device(_kind(name))) for name in devices}
+    return "bfloat16" if dtypes == {torch.bfloat16} else "float32"
+
+
+def decoders(devices: tuple[str, str], workers: int) -> int:
+    """Threads of a worker that decode: its share of the cores where a GPU waits for pictures."""
+    if {_kind(name) for name in devices} == {"cpu"}:
+        return DECODERS
+    return min(max(_cpus() // workers, DECODERS), MOST_DECODERS)
 
 
 def _kind(name: str) -> Literal["cpu", "cuda"]:

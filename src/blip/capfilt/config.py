@@ -54,6 +54,9 @@ class CapFiltConfig:
     captioner_device: str | None = None
     """None is as `device`."""
     filter_device: str | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of both models; auto is bfloat16 where both sit on a GPU of this machine that
+    has it, else float32. A job keeps the format with which it began."""
     max_bad: str | float | None = None
     """Most bad samples, such as 5% or 0.05, before the job stops; none only counts them."""
 
@@ -92,10 +95,14 @@ class CapFiltConfig:
                 raise ValueError(f"{name} is for engine ray, got engine {self.engine}")
 
     @property
+    def devices(self) -> tuple[str, str]:
+        """Of captioner and filter, as they were asked for."""
+        return self.captioner_device or self.device, self.filter_device or self.device
+
+    @property
     def on_cpus(self) -> bool:
         """Whether no GPU is asked for."""
-        devices = (self.captioner_device or self.device, self.filter_device or self.device)
-        return set(devices) == {"cpu"}
+        return set(self.devices) == {"cpu"}
 
     @property
     def bad_share(self) -> float | None:

@@ -12,7 +12,7 @@ import torch
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.merge import encodable
 from blip.capfilt.pictures import printable
-from blip.capfilt.pipeline import checkpoint_models, choose_settings
+from blip.capfilt.pipeline import checkpoint_models, choose_settings, settle
 from blip.capfilt.plan import estimate_samples, make_plan
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
 from blip.capfilt.shard import Layout, Settings
@@ -30,14 +30,16 @@ def forecast(config: CapFiltConfig) -> str:
     Some images of the first shard that is to be done go through both models, one batch at a time as
     in the job. Raises UsageError where the job could not be done as asked.
     """
-    layout, models = Layout(Path(config.out), config.write), checkpoint_models(config)
-    settings = choose_settings(config, models, layout)
+    layout = Layout(Path(config.out), config.write)
+    config = settle(config, layout)
+    models = checkpoint_models(config)
+    settings = choose_settings(config, models)
     plan = make_plan(find_shards(config.data, config.rows), layout, settings)
     images = estimate_samples(plan.waiting)
     rows = [
         ("shards", f"{len(plan.tasks)}, {len(plan.done)} of them done already"),
         ("images", f"about {images} to be done, {1 + config.captions} texts or more each"),
-        ("at a time", f"{settings.batch_size} images"),
+        ("at a time", f"{settings.batch_size} images in {settings.precision}"),
     ]
     if plan.waiting:
         with TemporaryDirectory() as folder:

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
+
+Precision = Literal["float32", "bfloat16"]
+"""The number format that both compute in."""
 
 
 class OutOfMemoryError(Exception):

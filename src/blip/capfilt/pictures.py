@@ -18,6 +18,8 @@ from blip.data.transforms import eval_transform
 
 DECODERS = 4
 """Threads that decode; Pillow lets go of the interpreter while it does."""
+MOST_DECODERS = 16
+"""Where a GPU waits for them and there are cores."""
 LARGE = 16_000_000
 """Pixels of a picture that is decoded while no other such one is: memory stays that of one."""
 KEY_LIMIT = 200
@@ -48,16 +50,16 @@ class Seen:
 
 
 def open_batches(
-    samples: Iterator[Sample], size: int, sides: frozenset[int]
+    samples: Iterator[Sample], size: int, sides: frozenset[int], decoders: int = DECODERS
 ) -> Generator[list[Opened], None, None]:
-    """Batches of `size` samples in their order, pictures squared to `sides`.
+    """Batches of `size` samples in their order, pictures squared to `sides` by `decoders` threads.
 
     While the caller works on a batch, the next one is read and decoded.
     """
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(DECODERS) as decoders:
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(decoders) as pool:
 
         def read() -> list[Opened]:
-            return list(decoders.map(partial(_open, sides=sides), islice(samples, size)))
+            return list(pool.map(partial(_open, sides=sides), islice(samples, size)))
 
         following = reader.submit(read)
         while batch := following.result():

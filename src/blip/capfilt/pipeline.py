@@ -1,7 +1,6 @@
 """The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
 
 import errno
-import json
 import shutil
 import signal
 import threading
@@ -14,11 +13,12 @@ from typing import Any, assert_never
 
 import torch
 
-from blip.capfilt.checkpoints import CheckpointModels, ModelSource
+from blip.capfilt.checkpoints import CheckpointModels, ModelSource, choose_precision, decoders
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
 from blip.capfilt.engine.protocol import Engine, Failed
-from blip.capfilt.plan import Plan, begun_with, check_whole, estimate_samples, make_plan
+from blip.capfilt.models import Precision
+from blip.capfilt.plan import Plan, as_begun, check_whole, estimate_samples, make_plan
 from blip.capfilt.record import Counts
 from blip.capfilt.report import write_report
 from blip.capfilt.shard import Layout, Settings
@@ -66,12 +66,13 @@ def run(
     """
     started = time.monotonic()
     layout = Layout(Path(config.out), config.write)
-    models = models or checkpoint_models(config)
     with disk_told(layout.out), alone(layout.out):
-        settings = choose_settings(config, models, layout)
+        config = settle(config, layout)
+        models = models or checkpoint_models(config)
+        settings = choose_settings(config, models)
         plan = make_plan(find_shards(config.data, config.rows), layout, settings)
         clean(layout)
-        # With the size that was chosen: a job that is killed before its first marker keeps it.
+        # With what was chosen: a job that is killed before its first marker keeps it.
         begun = replace(config, batch_size=settings.batch_size)
         strict.save(begun, layout.out / "config.json")
         make_worker = ShardWorkers(layout, settings, models)
@@ -103,24 +104,34 @@ def run(
     return summary
 
 
+def settle(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
+    """With a number format in place of auto: the one that the job in the folder began with, if any.
+
+    Likewise the batch size of a job that has begun; before that the models choose it.
+    """
+    config = as_begun(config, layout)
+    if config.precision == "auto":
+        return replace(config, precision=choose_precision(config.devices))
+    return config
+
+
 def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
-    """The models that a configuration names."""
+    """The models that a settled configuration names."""
+    captioner_device, filter_device = config.devices
     return CheckpointModels(
         captioner=config.captioner,
         filter=config.filter,
         search=config.search,
         captions=config.captions,
-        captioner_device=config.captioner_device or config.device,
-        filter_device=config.filter_device or config.device,
+        captioner_device=captioner_device,
+        filter_device=filter_device,
+        precision=_settled(config),
     )
 
 
-def choose_settings(config: CapFiltConfig, models: ModelSource, layout: Layout) -> Settings:
-    """All that the output depends on; a batch size of its own choice is that of the beginning."""
+def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
+    """All that the output of a settled configuration depends on."""
     captioner, matcher = models.fingerprints()
-    size = config.batch_size
-    if size == "auto":
-        size = begun_with(layout) or _chosen(layout) or models.batch_size()
     return Settings(
         captioner=captioner,
         filter=matcher,
@@ -128,19 +139,16 @@ def choose_settings(config: CapFiltConfig, models: ModelSource, layout: Layout) 
         seed=config.seed,
         captions=config.captions,
         search=config.search,
-        batch_size=size,
+        batch_size=models.batch_size() if config.batch_size == "auto" else config.batch_size,
+        precision=_settled(config),
         write=config.write,
         rules=config.rules,
     )
 
 
-def _chosen(layout: Layout) -> int | None:
-    """The batch size that a job noted which did not come to its first marker."""
-    try:
-        size = json.loads((layout.out / "config.json").read_text(encoding="utf-8"))["batch_size"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return size if isinstance(size, int) and size > 0 else None
+def _settled(config: CapFiltConfig) -> Precision:
+    assert config.precision != "auto", "the job's beginning decides, by `settle`"
+    return config.precision
 
 
 def _do_shards(
@@ -159,10 +167,14 @@ def _do_shards(
     threads = torch.get_num_threads()
     with _engine(config, plan, make_worker) as (chosen, workers):
         status.begin(total, workers)
+        if config.engine == "local":
+            # On a cluster a worker is given one core.
+            make_worker = replace(make_worker, decoders=decoders(config.devices, workers))
         say(
             f"capfilt: {len(plan.tasks)} shards, {len(plan.done)} done already, "
             f"{workers} worker{'s' if workers > 1 else ''}, "
-            f"{make_worker.settings.batch_size} images at a time, to {config.out}"
+            f"{make_worker.settings.batch_size} images at a time in "
+            f"{make_worker.settings.precision}, to {config.out}"
         )
         try:
             with progress(total, "capfilt", "images", before) as bar:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.ledger import count_rows
 from blip.capfilt.record import Counts
 from blip.capfilt.shard import Layout, Settings, describe_output
 from blip.capfilt.source import ShardTask, count_by_headers, is_same_input
+from blip.config import strict
 from blip.data.remote import facts, is_remote
 from blip.errors import BlipError, UsageError
 
@@ -58,14 +60,31 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
     return Plan(tasks, done)
 
 
-def begun_with(layout: Layout) -> int | None:
-    """The batch size of the settings with which the job in a folder began; None where none did."""
-    for path in layout.markers():
-        marker = read_marker(path)
-        size = None if marker is None else marker["settings"].get("batch_size")
-        if isinstance(size, int):
-            return size
-    return None
+def as_begun(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
+    """What is left to be chosen (auto) becomes what the job in the folder began with, if one did.
+
+    That stands in its markers, or in config.json where the job did not come to its first.
+    """
+    markers = filter(None, map(read_marker, layout.markers()))
+    begun = next((marker["settings"] for marker in markers), None) or _noted(layout)
+    chosen = {
+        name: begun[name]
+        for name in ("batch_size", "precision")
+        if getattr(config, name) == "auto" and name in begun
+    }
+    try:
+        return strict.from_json(CapFiltConfig, {**strict.to_json(config), **chosen})
+    except UsageError:
+        # What stands there is none of ours.
+        return config
+
+
+def _noted(layout: Layout) -> dict[str, Any]:
+    try:
+        noted = strict.load_json(layout.out / "config.json")
+    except UsageError:
+        return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 def estimate_samples(tasks: Sequence[ShardTask]) -> int:

@@ -16,8 +16,8 @@ from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.decide import decide_records
 from blip.capfilt.ledger import LedgerWriter
 from blip.capfilt.merge import write_kept
-from blip.capfilt.models import Models
-from blip.capfilt.pictures import Opened, Seen, open_batches, printable
+from blip.capfilt.models import Models, Precision
+from blip.capfilt.pictures import DECODERS, Opened, Seen, open_batches, printable
 from blip.capfilt.record import (
     MISSING_TEXT,
     BatchDone,
@@ -49,6 +49,7 @@ class Settings:
     captions: int
     search: SearchConfig
     batch_size: int
+    precision: Precision = "float32"
     write: Write = "shards"
     rules: FilterRules = FilterRules()
 
@@ -92,11 +93,17 @@ class Layout:
 
 
 def process_shard(
-    task: ShardTask, layout: Layout, settings: Settings, models: Models, batch_size: int
+    task: ShardTask,
+    layout: Layout,
+    settings: Settings,
+    models: Models,
+    batch_size: int,
+    decoders: int = DECODERS,
 ) -> Generator[BatchDone, None, ShardOutcome]:
     """Caption and filter a shard; tell of every batch; write shard, ledger and, last, marker.
 
-    `batch_size` is that of the settings, or less where that found no room. Raises OSError where the
+    `batch_size` is that of the settings, or less where that found no room; `decoders` are threads,
+    on which the output does not depend. Raises OSError where the
     shard cannot be read, EveryItemError where the disk is full, and OutOfMemoryError.
     """
     before = describe_input(task)
@@ -105,7 +112,7 @@ def process_shard(
     sides = frozenset((models.captioner.image_size, models.filter.image_size))
     try:
         with open_parts(task, layout) as (writer, ledger):
-            for batch in open_batches(read_samples(task), batch_size, sides):
+            for batch in open_batches(read_samples(task), batch_size, sides, decoders):
                 samples += len(batch)
                 news = Counts()
                 for sample, rows in _process_batch(batch, task.name, settings, models):

@@ -10,6 +10,7 @@ from blip.capfilt.checkpoints import ModelSource
 from blip.capfilt.engine.protocol import EveryItemError
 from blip.capfilt.filters.language import tell_languages
 from blip.capfilt.models import Models, OutOfMemoryError
+from blip.capfilt.pictures import DECODERS
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
 from blip.capfilt.shard import Layout, Settings, process_shard
 from blip.capfilt.source import ShardTask
@@ -24,6 +25,8 @@ class ShardWorkers:
     layout: Layout
     settings: Settings
     models: ModelSource
+    decoders: int = DECODERS
+    """Threads of each worker that decode pictures."""
 
     def __call__(self, place: int) -> "ShardWorker":
         """A worker with its models loaded."""
@@ -32,7 +35,7 @@ class ShardWorkers:
         if self.settings.rules.languages:
             # Whoever lacks the library hears of it here, before a text is written.
             tell_languages(["a text"])
-        return ShardWorker(self.layout, self.settings, self.models.load(place))
+        return ShardWorker(self.layout, self.settings, self.models.load(place), self.decoders)
 
 
 @final
@@ -43,6 +46,7 @@ class ShardWorker:
     layout: Layout
     settings: Settings
     models: Models
+    decoders: int
 
     def __call__(self, task: ShardTask) -> Generator[BatchDone, None, ShardOutcome]:
         """Process one shard.
@@ -67,7 +71,7 @@ class ShardWorker:
     def _attempt(
         self, task: ShardTask, size: int, told: Counts
     ) -> Generator[BatchDone, None, ShardOutcome]:
-        steps = process_shard(task, self.layout, self.settings, self.models, size)
+        steps = process_shard(task, self.layout, self.settings, self.models, size, self.decoders)
         while True:
             try:
                 news = next(steps)

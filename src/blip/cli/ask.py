@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --candidates: how many the first token leaves over (128)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="number format (auto: bfloat16 on a GPU that has it, else float32)",
+    )
     parser.add_argument("--json", action="store_true", help="a JSON object a line")
 
 
@@ -40,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from blip.cli.caption import find_pictures, open_picture
     from blip.errors import UsageError
     from blip.inference.answerer import Answerer
-    from blip.nn.device import choose_device
+    from blip.nn.device import choose_device, choose_dtype
 
     if args.picture.is_dir():
         raise UsageError(f"{args.picture} is a folder; `blip ask` takes one picture")
@@ -48,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--top-k must be positive, got {args.top_k}")
     (path,) = find_pictures([args.picture])
     candidates = None if args.candidates is None else read_candidates(args.candidates)
-    answerer = Answerer.load(args.checkpoint, choose_device(args.device))
+    device = choose_device(args.device)
+    dtype = choose_dtype(args.precision, device)
+    answerer = Answerer.load(args.checkpoint, device, dtype=dtype)
     image = open_picture(path)
     if image is None:
         return 1

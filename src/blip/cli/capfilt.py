@@ -101,6 +101,11 @@ def _add_place(place: argparse._ArgumentGroup) -> None:
     place.add_argument("--captioner-device", metavar="D", help="(as --device)")
     place.add_argument("--filter-device", metavar="D", help="(as --device)")
     place.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        help="number format of both models (auto: bfloat16 on a GPU that has it, else float32)",
+    )
+    place.add_argument(
         "--batch-size", type=_batch_size, metavar="N", help="images at a time, or auto (auto)"
     )
     place.add_argument(

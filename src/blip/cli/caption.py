@@ -44,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="nucleus (0)")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="(16)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="number format (auto: bfloat16 on a GPU that has it, else float32)",
+    )
     parser.add_argument("--json", action="store_true", help="a JSON object a line")
 
 
@@ -51,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Caption; 1 where a picture was broken."""
     from blip.inference.captioner import Captioner
     from blip.log import progress, say
-    from blip.nn.device import choose_device
+    from blip.nn.device import choose_device, choose_dtype
 
     search = _search(args)
     paths = list(find_pictures(args.pictures))
@@ -60,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
         if there:
             say(f"{len(there)} pictures have a text file already, which is kept (--overwrite)")
         paths = [path for path in paths if path not in set(there)]
-    captioner = Captioner.load(args.checkpoint, choose_device(args.device))
+    device = choose_device(args.device)
+    dtype = choose_dtype(args.precision, device)
+    captioner = Captioner.load(args.checkpoint, device, dtype=dtype)
     broken = 0
     with progress(len(paths), "caption", "pictures") as bar:
         for start in range(0, len(paths), args.batch_size):

@@ -18,6 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("picture", metavar="IMAGE", type=Path)
     parser.add_argument("texts", nargs="+", metavar="TEXT")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="number format (auto: bfloat16 on a GPU that has it, else float32)",
+    )
     parser.add_argument("--json", action="store_true", help="a JSON object a line")
 
 
@@ -26,12 +32,14 @@ def run(args: argparse.Namespace) -> int:
     from blip.cli.caption import find_pictures, open_picture
     from blip.errors import UsageError
     from blip.inference.matcher import Matcher
-    from blip.nn.device import choose_device
+    from blip.nn.device import choose_device, choose_dtype
 
     if args.picture.is_dir():
         raise UsageError(f"{args.picture} is a folder; `blip match` takes one picture")
     (path,) = find_pictures([args.picture])
-    matcher = Matcher.load(args.checkpoint, choose_device(args.device))
+    device = choose_device(args.device)
+    dtype = choose_dtype(args.precision, device)
+    matcher = Matcher.load(args.checkpoint, device, dtype=dtype)
     image = open_picture(path)
     if image is None:
         return 1

@@ -16,6 +16,7 @@ from blip.inference.search import search_texts
 from blip.model.question import QuestionModel
 from blip.nn.linear import pack_weights
 from blip.nn.memory import ImageMemory
+from blip.nn.precision import at_least_float32
 
 PUBLISHED_SEARCH = SearchConfig(kind="beam", beams=3, min_length=1, max_length=10)
 """As the original release writes answers."""
@@ -52,9 +53,15 @@ class Answerer:
         self.max_tokens = min(max_tokens, model.config.text.positions)
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "Answerer":
+    def load(
+        cls,
+        path: str | Path,
+        device: torch.device | str = "cpu",
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> "Answerer":
         """Open a checkpoint; raises UsageError where there is none for questions."""
-        loaded = load_model(path, device, of=QuestionModel)
+        loaded = load_model(path, device, of=QuestionModel, dtype=dtype)
         return cls(loaded.model, loaded.tokenizer)
 
     def answer(
@@ -136,13 +143,14 @@ class Answerer:
         if len(images) != len(questions):
             raise ValueError(f"{len(images)} pictures need as many lists, got {len(questions)}")
         found: list[list[Found]] = [[] for _ in images]
-        size, device = self.model.config.vision.image_size, self.model.device
+        size = self.model.config.vision.image_size
+        device, dtype = self.model.device, self.model.dtype
         for start in range(0, len(images), batch_size):
             rows = questions[start : start + batch_size]
             most = max(map(len, rows))
             if most == 0:
                 continue
-            pixels = to_pixels(images[start : start + batch_size], size, device)
+            pixels = to_pixels(images[start : start + batch_size], size, device, dtype)
             memory = self.model.project_image(self.model.encode_image(pixels))
             step = max(1, batch_size // len(rows))
             for first in range(0, most, step):
@@ -182,7 +190,7 @@ def best_candidates(
     """
     start = candidates.ids[:1, :1].expand(len(questions), 1)
     logits = model.answer_logits(start, torch.ones_like(start, dtype=torch.bool), questions)
-    first_tokens = logits[:, 0].float()[:, candidates.ids[:, 1]]
+    first_tokens = at_least_float32(logits[:, 0])[:, candidates.ids[:, 1]]
     chosen = first_tokens.sort(dim=1, descending=True, stable=True).indices[:, :count]
     visible = candidates.visible[chosen.flatten()]
     longest = int(visible.sum(dim=1).max())
@@ -190,13 +198,13 @@ def best_candidates(
     # The last token of all is read by nobody; padding is not scored.
     states = model.decode(ids[:, :-1], visible[:, :-1], questions)
     scored = visible[:, 1:]
-    logits = model.next_token_logits(states[scored]).float()
+    logits = at_least_float32(model.next_token_logits(states[scored]))
     whole = logits.logsumexp(dim=1)
     told = logits.gather(1, ids[:, 1:][scored][:, None]).squeeze(1) - whole
     evenly = logits.mean(dim=1) - whole
 
     def of_texts(of_tokens: Tensor) -> Tensor:
-        filled = torch.zeros(scored.shape, device=scored.device).masked_scatter(scored, of_tokens)
+        filled = of_tokens.new_zeros(scored.shape).masked_scatter(scored, of_tokens)
         return filled.sum(dim=1).view(-1, count)
 
     log_probabilities = of_texts(told)

@@ -28,9 +28,15 @@ class Captioner:
         self.tokenizer = tokenizer
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "Captioner":
+    def load(
+        cls,
+        path: str | Path,
+        device: torch.device | str = "cpu",
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> "Captioner":
         """Open a checkpoint; raises UsageError where there is none."""
-        loaded = load_model(path, device)
+        loaded = load_model(path, device, dtype=dtype)
         return cls(loaded.model, loaded.tokenizer)
 
     def caption(
@@ -78,8 +84,9 @@ class Captioner:
         search: SearchConfig,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[str]]:
-        size, device = self.model.config.vision.image_size, self.model.device
-        states = self.model.encode_image(to_pixels(images, size, device))
+        size = self.model.config.vision.image_size
+        pixels = to_pixels(images, size, self.model.device, self.model.dtype)
+        states = self.model.encode_image(pixels)
         memory = self._remember(states, search, count)
         found = search_texts(
             self.model,

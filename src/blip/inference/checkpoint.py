@@ -56,6 +56,7 @@ def load(
     source: str | Path,
     device: torch.device | str = "cpu",
     *,
+    dtype: torch.dtype = torch.float32,
     image_size: int | None = None,
     tokenizer: str | Path | None = None,
     heads: tuple[int, int] | None = None,
@@ -63,7 +64,8 @@ def load(
     """Open a checkpoint in any layout: a `Blip`, a `QuestionModel` or a `PairModel`.
 
     `source` is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights,
-    `hf:ORG/NAME` or `original:NAME`. `image_size` (pixels) resizes the position embeddings.
+    `hf:ORG/NAME` or `original:NAME`. The weights are brought to `dtype`, in which the model then
+    computes: bfloat16 is faster on a GPU. `image_size` (pixels) resizes the position embeddings.
     `tokenizer` is as `Tokenizer.load` takes it; without it the one beside the weights is taken, or
     for released weights that of BERT-base (uncased). `heads`, of vision and text, are needed only
     for files of the original layout whose heads are not 64 wide.
@@ -73,12 +75,16 @@ def load(
     """
     contents, path = open_contents(source, image_size=image_size, heads=heads)
     model = contents.model()
-    return Loaded(model.to(device), open_tokenizer(contents, path, tokenizer), path)
+    return Loaded(model.to(device, dtype), open_tokenizer(contents, path, tokenizer), path)
 
 
 @overload
 def load_model(
-    source: str | Path, device: torch.device | str = "cpu", *, image_size: int | None = None
+    source: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    dtype: torch.dtype = torch.float32,
+    image_size: int | None = None,
 ) -> Loaded[Blip]: ...
 @overload
 def load_model(
@@ -86,6 +92,7 @@ def load_model(
     device: torch.device | str = "cpu",
     *,
     of: type[AnyModel],
+    dtype: torch.dtype = torch.float32,
     image_size: int | None = None,
 ) -> Loaded[AnyModel]: ...
 def load_model(
@@ -93,13 +100,14 @@ def load_model(
     device: torch.device | str = "cpu",
     *,
     of: type[Model] = Blip,
+    dtype: torch.dtype = torch.float32,
     image_size: int | None = None,
 ) -> Loaded[Model]:
     """Open a checkpoint that must hold a model `of` some kind; raises UsageError for others.
 
-    `image_size` is as `load` takes it.
+    `dtype` and `image_size` are as `load` takes them.
     """
-    loaded = load(source, device, image_size=image_size)
+    loaded = load(source, device, dtype=dtype, image_size=image_size)
     if not isinstance(loaded.model, of):
         raise UsageError(f"{source} holds {KINDS[type(loaded.model)]}; needed is {KINDS[of]}")
     return loaded

@@ -13,6 +13,7 @@ from blip.inference.checkpoint import load_model
 from blip.inference.pixels import Picture, to_pixels
 from blip.model.blip import Blip
 from blip.nn.linear import pack_weights
+from blip.nn.precision import at_least_float32
 
 MOST_TEXTS = 16
 """Texts of a picture that are scored at a time; memory does not grow beyond."""
@@ -37,9 +38,15 @@ class Matcher:
         self.max_tokens = min(max_tokens, model.config.text.positions)
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "Matcher":
+    def load(
+        cls,
+        path: str | Path,
+        device: torch.device | str = "cpu",
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> "Matcher":
         """Open a checkpoint; raises UsageError where there is none."""
-        loaded = load_model(path, device)
+        loaded = load_model(path, device, dtype=dtype)
         return cls(loaded.model, loaded.tokenizer)
 
     def probability(
@@ -104,8 +111,9 @@ class Matcher:
         most = max((len(row) for row in texts), default=0)
         if most == 0:
             return [[] for _ in images]
-        size, device = self.model.config.vision.image_size, self.model.device
-        states = self.model.encode_image(to_pixels(images, size, device))
+        size = self.model.config.vision.image_size
+        pixels = to_pixels(images, size, self.model.device, self.model.dtype)
+        states = self.model.encode_image(pixels)
         result: list[list[Any]] = [[] for _ in images]
         for start in range(0, most, MOST_TEXTS):
             asked = [row for row, of in enumerate(texts) if len(of) > start or most <= MOST_TEXTS]
@@ -131,7 +139,8 @@ class Matcher:
     def _match(self, states: Tensor, texts: Texts) -> Tensor:
         memory = self.model.project_image(states, "bidirectional")
         start = texts.start_with(self.tokenizer.enc_id)
-        return self.model.match_logits(start.ids, start.visible, memory).softmax(dim=1)[:, 1]
+        logits = self.model.match_logits(start.ids, start.visible, memory)
+        return at_least_float32(logits).softmax(dim=1)[:, 1]
 
     def _compare(self, states: Tensor, texts: Texts) -> Tensor:
         of_texts = self.model.text_features(texts.ids, texts.visible)

@@ -14,7 +14,10 @@ Picture = Image.Image | Tensor
 
 
 def to_pixels(
-    images: Sequence[Picture], size: int, device: torch.device
+    images: Sequence[Picture],
+    size: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "images 3 size size"]:
     """Squash and normalise PIL pictures; tensors are taken as they are."""
     return torch.stack(
@@ -22,4 +25,4 @@ def to_pixels(
             image if isinstance(image, Tensor) else eval_transform(image.convert("RGB"), size)
             for image in images
         ]
-    ).to(device)
+    ).to(device, dtype)

@@ -14,6 +14,7 @@ from blip.model.parts import cross_to, make_text, make_vision
 from blip.nn.memory import ImageMemory
 from blip.nn.mode import Mode
 from blip.nn.per_mode import READERS, PerMode
+from blip.nn.precision import at_least_float32
 
 SHARED_PARTS: dict[Sharing, frozenset[str]] = {
     "all": frozenset({"embedding", "self_attention", "cross_attention", "mlp"}),
@@ -82,6 +83,11 @@ class Blip(nn.Module):
         return self.vision.class_token.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights, in which pixels are to come."""
+        return self.vision.class_token.dtype
+
+    @property
     def shares_cross_attention(self) -> bool:
         """Whether one `ImageMemory` serves encoder and decoder alike."""
         return "cross_attention" in SHARED_PARTS[self.config.sharing]
@@ -95,8 +101,11 @@ class Blip(nn.Module):
     def image_features(
         self, states: Float[Tensor, "batch tokens width"]
     ) -> Float[Tensor, "batch projection"]:
-        """Unit vectors to compare with `text_features`, from the class token's states."""
-        return normalize(self.image_projection(states[:, 0]), dim=-1)
+        """Unit vectors to compare with `text_features`, from the class token's states.
+
+        They are in float32 at least: rounded to half precision they would not be of length 1.
+        """
+        return normalize(at_least_float32(self.image_projection(states[:, 0])), dim=-1)
 
     def encode_text(
         self, ids: Int[Tensor, "texts length"], visible: Bool[Tensor, "texts length"]
@@ -108,7 +117,8 @@ class Blip(nn.Module):
         self, ids: Int[Tensor, "texts length"], visible: Bool[Tensor, "texts length"]
     ) -> Float[Tensor, "texts projection"]:
         """Unit vectors to compare with `image_features`, of texts that start with `[CLS]`."""
-        return normalize(self.text_projection(self.text.first_states(ids, visible)), dim=-1)
+        projected = self.text_projection(self.text.first_states(ids, visible))
+        return normalize(at_least_float32(projected), dim=-1)
 
     def project_image(self, states: Float[Tensor, "batch tokens width"], mode: Mode) -> ImageMemory:
         """Cross-attention keys and values of every layer, once for all texts of these images.

@@ -7,6 +7,7 @@ from torch import Tensor
 from blip.model.blip import Blip
 from blip.model.question import QuestionModel
 from blip.nn.memory import ImageMemory, StateMemory
+from blip.nn.precision import at_least_float32
 from blip.nn.text import empty_past
 
 
@@ -28,7 +29,7 @@ class DecodingSession:
 
     @torch.inference_mode()
     def __call__(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocabulary"]:
-        """Read new tokens behind those fed before; logits after the last of them."""
+        """Read new tokens behind those fed before; logits after the last, in float32 at least."""
         if self.past.length == 0 and self.copies > 1:
             firsts = ids[:: self.copies]
             alike = firsts.repeat_interleave(self.copies, dim=0)
@@ -42,7 +43,7 @@ class DecodingSession:
 
     def _continue(self, ids: Tensor) -> Tensor:
         states = self.model.text.continue_text(ids, self.past, self.memory)
-        return self.model.next_token_logits(states[:, -1])
+        return at_least_float32(self.model.next_token_logits(states[:, -1]))
 
     @torch.inference_mode()
     def reorder(self, index: Int[Tensor, " kept"]) -> None:

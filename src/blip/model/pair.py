@@ -47,6 +47,11 @@ class PairModel(nn.Module):
         """Where the weights are."""
         return self.vision.class_token.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights, in which pixels are to come."""
+        return self.vision.class_token.dtype
+
     def encode_image(
         self, images: Float[Tensor, "batch 3 height width_pixels"]
     ) -> Float[Tensor, "batch tokens width"]:

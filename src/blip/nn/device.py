@@ -1,4 +1,6 @@
-"""Where a model computes."""
+"""Where a model computes, and in which number format."""
+
+from typing import Literal
 
 import torch
 
@@ -19,3 +21,16 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device is {name!r}, but torch finds no GPU here")
     return device
+
+
+def choose_dtype(
+    precision: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> torch.dtype:
+    """The number format called `precision`; `auto` is bfloat16 on a GPU that has it, else float32.
+
+    A GPU that only imitates it does not have it: there it is slower than float32.
+    """
+    if precision == "auto":
+        has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_it else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]

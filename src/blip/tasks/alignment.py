@@ -14,6 +14,7 @@ from blip.model.blip import SHARED_PARTS, Blip
 from blip.model.config import ModelConfig
 from blip.model.parts import make_text, make_vision
 from blip.nn.memory import ImageMemory
+from blip.nn.precision import at_least_float32
 from blip.objectives.config import ContrastiveConfig
 from blip.objectives.contrastive import (
     Candidates,
@@ -26,7 +27,6 @@ from blip.objectives.contrastive import (
 )
 from blip.objectives.matching import DrawNegatives, Negatives, matching_loss
 from blip.objectives.momentum import Follower
-from blip.objectives.precision import at_least_float32
 from blip.objectives.queue import FeatureQueue
 from blip.tasks.operations import StepOperations
 
@@ -220,8 +220,8 @@ def contrast(
 ) -> Contrasted:
     """ITC of a batch whose images are encoded already."""
     online = similarities(
-        at_least_float32(model.image_features(image_states)),
-        at_least_float32(model.text_features(*batch.texts)),
+        model.image_features(image_states),
+        model.text_features(*batch.texts),
         context.candidates,
         model.temperature,
     )

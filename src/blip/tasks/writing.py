@@ -6,8 +6,8 @@ from torch import Tensor
 from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
 from blip.nn.memory import ImageMemory
+from blip.nn.precision import at_least_float32
 from blip.objectives.language import language_loss, next_tokens, scored_positions
-from blip.objectives.precision import at_least_float32
 
 
 def write(
