@@ -1,6 +1,6 @@
 """Training steps a second, beside a textbook's and Hugging Face's modules in the same run.
 
-    python benchmarks/pretrain.py [--device cuda --dtype bfloat16] [--batch N] [--small] [--save]
+    python benchmarks/pretrain.py [--device cuda --dtype bfloat16 --compile] [--batch N] [--save]
 
 One step of pre-training, whole: momentum forward pass, forward and backward pass, AdamW, moving
 averages, queue. ViT-B/16 at 224 pixels and BERT-base with random weights and dropout 0.1; texts as
@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from machine import Speedometer, describe, seconds
-from pretrain_steps import CONTENDERS, LONGEST_TEXT, Contender, Given
+from pretrain_steps import CONTENDERS, LONGEST_TEXT, Contender, Given, Ours
 from rich.console import Console
 from rich.table import Table
 from work import pretrain_step
@@ -98,6 +98,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, metavar="N")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="processes of each")
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="timed in each process")
+    parser.add_argument("--compile", action="store_true", help="ours as with train.compile=true")
     parser.add_argument("--small", action="store_true", help="tiny models: does it run, and agree?")
     parser.add_argument(
         "--save", action="store_true", help="write the result to benchmarks/results"
@@ -111,7 +112,7 @@ def launch(name: str, batch: int, args: argparse.Namespace) -> dict[str, Any] | 
     command = [sys.executable, __file__, "--contender", name, "--batch", str(batch)]
     for option in ("device", "dtype", "threads", "steps"):
         command += [f"--{option}", str(getattr(args, option))]
-    command += ["--small"] * args.small
+    command += ["--small"] * args.small + ["--compile"] * args.compile
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode == OUT_OF_MEMORY:
         return None
@@ -199,7 +200,10 @@ def make_contender(args: argparse.Namespace, device: torch.device) -> Contender:
         Negatives(*(rows.to(device) for rows in draw_negatives(args.batch))),
         lambda: autocast(device, args.dtype),
     )
-    return CONTENDERS[args.contender](draw(Blip(config)).to(device), given)
+    contender = CONTENDERS[args.contender](draw(Blip(config)).to(device), given)
+    if args.compile and isinstance(contender, Ours):
+        contender.compile()
+    return contender
 
 
 def agree(entries: dict[str, Entry]) -> bool:

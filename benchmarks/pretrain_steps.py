@@ -19,6 +19,7 @@ from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.matching import Negatives
 from blip.tasks.alignment import Contrast, ContrastTask
 from blip.tasks.pretrain import PretrainStep
+from blip.train.compiling import compile_layers
 from blip.train.config import OptimizerConfig
 from blip.train.optim import make_optimizer
 
@@ -75,6 +76,12 @@ class Ours:
         )
         self.task = ContrastTask(step.train(), Contrast(model, ContrastiveConfig()))
         self.optimizer = make_optimizer(step, OPTIMIZER)
+
+    def compile(self) -> None:
+        """What the training loop does with `train.compile`."""
+        compile_layers(self.task.step)
+        for follower in self.task.followers.values():
+            compile_layers(follower)
 
     def drop_nothing(self) -> None:
         """See `Contender`."""

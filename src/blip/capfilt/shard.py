@@ -103,8 +103,8 @@ def process_shard(
     """Caption and filter a shard; tell of every batch; write shard, ledger and, last, marker.
 
     `batch_size` is that of the settings, or less where that found no room; `decoders` are threads,
-    on which the output does not depend. Raises OSError where the
-    shard cannot be read, EveryItemError where the disk is full, and OutOfMemoryError.
+    on which the output does not depend. Raises OSError where the shard cannot be read,
+    EveryItemError where the disk is full, and OutOfMemoryError.
     """
     before = describe_input(task)
     counts, samples = Counts(), 0
@@ -123,19 +123,19 @@ def process_shard(
                 yield BatchDone(counts=news)
             counts.check(samples)
             check_count(task, samples)
+        marker = {
+            "name": task.name,
+            "input": before,
+            "settings": settings.to_json(),
+            "batch_size": batch_size,
+            "output": describe_output(layout, task.name),
+            "counts": counts.to_json(),
+        }
+        write_json(layout.marker(task.name), marker)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise EveryItemError(f"{layout.out}: {error.strerror}; make room") from error
         raise
-    marker = {
-        "name": task.name,
-        "input": before,
-        "settings": settings.to_json(),
-        "batch_size": batch_size,
-        "output": describe_output(layout, task.name),
-        "counts": counts.to_json(),
-    }
-    write_json(layout.marker(task.name), marker)
     return ShardOutcome(name=task.name, counts=counts)
 
 
