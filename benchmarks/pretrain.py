@@ -12,6 +12,7 @@ least, over what the machine could multiply in that time. The last line is one J
 """
 
 import argparse
+import gc
 import json
 import resource
 import subprocess
@@ -37,15 +38,13 @@ from blip.train.peak import peak_rate
 from blip.train.precision import autocast
 from inference import BASE, LENGTHS, RESULTS, SMALL, draw, make_text, make_tokenizer
 
-OUT_OF_MEMORY = 9
-"""Exit status of a contender whose batch does not fit."""
-
 
 @dataclass(slots=True)
 class Entry:
     """What is known of a contender."""
 
-    batch: int
+    batch: int | None
+    """None until it is found."""
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
     losses: list[float] = field(default_factory=list)
@@ -53,6 +52,7 @@ class Entry:
     @property
     def rate(self) -> float:
         """Samples a second."""
+        assert self.batch is not None
         return self.batch / min(self.seconds)
 
 
@@ -64,15 +64,14 @@ def main() -> int:
         return run_contender(args)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     speed = Speedometer(device, dtype)
-    entries = {name: Entry(args.batch or largest_batch(name, args)) for name in CONTENDERS}
+    entries = {name: Entry(batch=args.batch) for name in CONTENDERS}
     for _ in range(args.rounds):
         for name, entry in entries.items():
             speed.measure()
             told = launch(name, entry.batch, args)
-            if told is None:
-                raise SystemExit(f"{name} ran out of memory at a batch of {entry.batch}")
+            entry.batch = told["batch"]
             entry.seconds += told["seconds"]
-            taken = ", ".join(f"{second:.2f}" for second in told["seconds"])
+            taken = ", ".join(f"{second:.3f}" for second in told["seconds"])
             print(f"{name}: {entry.batch} samples in {taken} s", file=sys.stderr)
             entry.peak_bytes = max(entry.peak_bytes, told["peak_bytes"])
             entry.losses = told["losses"]
@@ -107,27 +106,15 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def launch(name: str, batch: int, args: argparse.Namespace) -> dict[str, Any] | None:
-    """What a contender tells of itself; None where its batch does not fit."""
-    command = [sys.executable, __file__, "--contender", name, "--batch", str(batch)]
+def launch(name: str, batch: int | None, args: argparse.Namespace) -> dict[str, Any]:
+    """What a contender tells of itself; without a batch it finds one."""
+    command = [sys.executable, __file__, "--contender", name]
+    command += [] if batch is None else ["--batch", str(batch)]
     for option in ("device", "dtype", "threads", "steps"):
         command += [f"--{option}", str(getattr(args, option))]
     command += ["--small"] * args.small + ["--compile"] * args.compile
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode == OUT_OF_MEMORY:
-        return None
-    done.check_returncode()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def largest_batch(name: str, args: argparse.Namespace) -> int:
-    """8 on a CPU; on a GPU the largest multiple of 64, doubled as long as it fits."""
-    if args.device == "cpu":
-        return 8
-    batch = 64
-    while launch(name, 2 * batch, args) is not None:
-        batch *= 2
-    return batch
 
 
 def run_contender(args: argparse.Namespace) -> int:
@@ -135,23 +122,43 @@ def run_contender(args: argparse.Namespace) -> int:
     # The peer's own warnings, about arguments that this model does not read.
     warnings.filterwarnings("ignore")
     device = torch.device(args.device)
-    try:
-        contender = make_contender(args, device)
-        contender.drop_nothing()
-        with torch.no_grad():
-            losses = contender.losses().float().tolist()
-        contender = make_contender(args, device)
-
-        def step() -> None:
-            contender.update(contender.losses())
-
-        # The first one makes gradients and the optimiser's state.
-        taken = [seconds(step, device) for _ in range(1 + args.steps)][1:]
-    except torch.OutOfMemoryError:
-        return OUT_OF_MEMORY
-    told = {"seconds": taken, "losses": losses, "peak_bytes": peak_bytes(device)}
+    batch = args.batch or (8 if args.device == "cpu" else largest_batch(args, device))
+    contender = make_contender(args, batch, device)
+    contender.drop_nothing()
+    with torch.no_grad():
+        losses = contender.losses().float().tolist()
+    contender = make_contender(args, batch, device)
+    if args.compile and isinstance(contender, Ours):
+        contender.compile()
+    # The first one makes gradients and the optimiser's state.
+    taken = [seconds(contender.step, device) for _ in range(1 + args.steps)][1:]
+    told = {"batch": batch, "seconds": taken, "losses": losses, "peak_bytes": peak_bytes(device)}
     print(json.dumps(told))
     return 0
+
+
+def largest_batch(args: argparse.Namespace, device: torch.device) -> int:
+    """64, doubled as long as the GPU has room for it."""
+    batch = 64
+    while fits(2 * batch, args, device):
+        batch *= 2
+    torch.cuda.reset_peak_memory_stats(device)
+    return batch
+
+
+def fits(batch: int, args: argparse.Namespace, device: torch.device) -> bool:
+    """Whether there is room for two steps."""
+    try:
+        contender = make_contender(args, batch, device)
+        contender.step()
+        contender.step()
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        contender = None
+        gc.collect()
+        torch.cuda.empty_cache()
+    return True
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -180,30 +187,27 @@ def draw_negatives(batch: int) -> Negatives:
     return Negatives(*((row + step) % batch for step in drawn))
 
 
-def make_contender(args: argparse.Namespace, device: torch.device) -> Contender:
+def make_contender(args: argparse.Namespace, size: int, device: torch.device) -> Contender:
     """One of them, with the weights and the batch that all of them have."""
     torch.manual_seed(0)
     config = sizes(args.small)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = make_tokenizer(config.text.vocabulary_size, Path(folder))
-    lengths, side = text_lengths(args.batch), config.vision.image_size
+    lengths, side = text_lengths(size), config.vision.image_size
     texts = [make_text(row % len(LENGTHS), length) for row, length in enumerate(lengths)]
     batch = Batch(
-        images=torch.randn(args.batch, 3, side, side),
+        images=torch.randn(size, 3, side, side),
         texts=tokenizer.encode(texts, LONGEST_TEXT),
-        image_ids=torch.arange(args.batch),
-        keys=tuple(str(row) for row in range(args.batch)),
+        image_ids=torch.arange(size),
+        keys=tuple(str(row) for row in range(size)),
     )
     given = Given(
         tokenizer,
         batch.to(device),
-        Negatives(*(rows.to(device) for rows in draw_negatives(args.batch))),
+        Negatives(*(rows.to(device) for rows in draw_negatives(size))),
         lambda: autocast(device, args.dtype),
     )
-    contender = CONTENDERS[args.contender](draw(Blip(config)).to(device), given)
-    if args.compile and isinstance(contender, Ours):
-        contender.compile()
-    return contender
+    return CONTENDERS[args.contender](draw(Blip(config)).to(device), given)
 
 
 def agree(entries: dict[str, Entry]) -> bool:
@@ -228,6 +232,7 @@ def summary(
         peak["known"] = known
     contenders = {}
     for name, entry in entries.items():
+        assert entry.batch is not None
         lengths = text_lengths(entry.batch)
         hard = [lengths[row] for row in draw_negatives(entry.batch).texts.tolist()]
         least = pretrain_step(sizes(args.small), lengths, hard).operations

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from peer import peer_of
@@ -33,20 +33,24 @@ OPTIMIZER = OptimizerConfig()
 Autocast = Callable[[], AbstractContextManager[object]]
 
 
-class Contender(Protocol):
+class Contender:
     """A model, its optimiser, and what they need to take one step after another."""
+
+    def step(self) -> None:
+        """One update of the weights."""
+        self.update(self.losses())
 
     def drop_nothing(self) -> None:
         """Switch dropout off, so that all contenders must give the same losses."""
-        ...
+        raise NotImplementedError
 
     def losses(self) -> Tensor:
         """ITC, ITM and LM of the batch, `(3,)`."""
-        ...
+        raise NotImplementedError
 
     def update(self, losses: Tensor) -> None:
         """Backward pass, optimiser, momentum encoders, queue."""
-        ...
+        raise NotImplementedError
 
 
 class Given(NamedTuple):
@@ -66,7 +70,7 @@ class Given(NamedTuple):
         return pad(ids, (0, room), value=self.tokenizer.pad_id), pad(visible, (0, room))
 
 
-class Ours:
+class Ours(Contender):
     """What `blip pretrain` does."""
 
     def __init__(self, model: Blip, given: Given) -> None:
@@ -102,7 +106,7 @@ class Ours:
         self.task.after_update(self.context)
 
 
-class Textbook:
+class Textbook(Contender):
     """Every pass by itself, and torch's optimiser as it comes."""
 
     def __init__(self, model: Blip, given: Given) -> None:
@@ -116,20 +120,20 @@ class Textbook:
             dropout=config.text.dropout,
         )
         tokens = {"enc_id": given.tokenizer.enc_id, "dec_id": given.tokenizer.dec_id}
-        self.step = TextbookStep(model.state_dict(), sizes, **tokens)
+        self.book = TextbookStep(model.state_dict(), sizes, **tokens)
         self.optimizer = torch.optim.AdamW(
-            self.step.weights.values(), lr=OPTIMIZER.lr, weight_decay=OPTIMIZER.weight_decay
+            self.book.weights.values(), lr=OPTIMIZER.lr, weight_decay=OPTIMIZER.weight_decay
         )
 
     def drop_nothing(self) -> None:
         """See `Contender`."""
-        self.step.model.sizes = replace(self.step.model.sizes, dropout=0.0)
+        self.book.model.sizes = replace(self.book.model.sizes, dropout=0.0)
 
     def losses(self) -> Tensor:
         """See `Contender`."""
         images, negatives = self.given.batch.images, self.given.negatives
         with self.given.autocast():
-            found = self.step.losses(
+            found = self.book.losses(
                 images, *self.given.padded(), lambda *_: (negatives.images, negatives.texts), ALPHA
             )
         return torch.stack(list(found))
@@ -139,10 +143,10 @@ class Textbook:
         losses.sum().backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.step.after_update()
+        self.book.after_update()
 
 
-class HuggingFace:
+class HuggingFace(Contender):
     """The modules of transformers, put together as the paper's figure 2 asks.
 
     Encoder and decoder share what can be shared by giving both the same module. The momentum
