@@ -138,8 +138,8 @@ def run_contender(args: argparse.Namespace) -> int:
 
 
 def largest_batch(args: argparse.Namespace, device: torch.device) -> int:
-    """64, doubled as long as the GPU has room for it."""
-    batch = 64
+    """128, doubled as long as the GPU has room for it."""
+    batch = 128
     while fits(2 * batch, args, device):
         batch *= 2
     torch.cuda.reset_peak_memory_stats(device)

@@ -64,7 +64,7 @@ class Given(NamedTuple):
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """Ids and which of them are tokens, `(batch, LONGEST_TEXT)`."""
-        ids, visible = self.batch.texts
+        ids, visible = self.batch.texts.to(self.batch.images.device)
         room = LONGEST_TEXT - ids.shape[1]
         pad = torch.nn.functional.pad
         return pad(ids, (0, room), value=self.tokenizer.pad_id), pad(visible, (0, room))

@@ -46,10 +46,13 @@ class Batch(NamedTuple):
     keys: tuple[str, ...]
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device."""
+        """The same batch on another device, but for what says how long texts are.
+
+        That is asked for at every step, and a GPU would have to be waited for.
+        """
         return Batch(
             self.images.to(device, non_blocking=True),
-            self.texts.to(device),
+            self.texts._replace(ids=self.texts.ids.to(device, non_blocking=True)),
             self.image_ids.to(device, non_blocking=True),
             self.keys,
         )

@@ -1,6 +1,6 @@
 """Texts of different lengths laid end to end, so that nothing is computed for padding."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,6 +27,10 @@ class Grid:
         if self.place is not None:
             laid = _spread(laid, self.place, self.rows * self.columns)
         return laid.reshape(self.rows, self.columns, *rest)
+
+    def to(self, device: torch.device) -> "Grid":
+        """The same on another device."""
+        return self if self.place is None else replace(self, place=_send(self.place, device))
 
     def lay(self, padded: Shaped[Tensor, "rows columns *rest"]) -> Shaped[Tensor, "things *rest"]:
         """Undo `pad`."""
@@ -75,6 +79,20 @@ class EndToEnd:
     visible: Bool[Tensor, "texts 1 1 columns"] | None
     """Which places of the texts' rows hold a token; None where all do."""
 
+    def to(self, device: torch.device) -> "EndToEnd":
+        """The same on another device, which is not waited for."""
+        if self.first.device == device:
+            return self
+        return EndToEnd(
+            texts=self.texts.to(device),
+            memories=self.memories.to(device),
+            firsts=self.firsts.to(device),
+            order=None if self.order is None else _send(self.order, device),
+            first=_send(self.first, device),
+            position=_send(self.position, device),
+            visible=None if self.visible is None else _send(self.visible, device),
+        )
+
     def take(self, given: Shaped[Tensor, "texts length"]) -> Shaped[Tensor, " tokens"]:
         """What belongs to the tokens, of what belongs to the places of the texts as given."""
         if self.order is not None:
@@ -94,13 +112,15 @@ def lay_end_to_end(
     """How to lay texts that are padded at the right and read `memories` memories.
 
     `memory_of_text` says which one each text reads, in any order; without it text `i` reads memory
-    `i // (texts / memories)`.
+    `i // (texts / memories)`. Sizes are read from the device of `visible`, which is waited for:
+    where that is the CPU, a GPU is not.
     """
     texts, device = len(visible), visible.device
     order = None
     if memory_of_text is None:
         memory_of_text = torch.arange(texts, device=device) // (texts // memories)
     else:
+        memory_of_text = memory_of_text.to(device)
         order = memory_of_text.argsort(stable=True)
         memory_of_text, visible = memory_of_text[order], visible[order]
     lengths = visible.sum(dim=1)
@@ -127,6 +147,10 @@ def lay_end_to_end(
         position=position,
         visible=visible[:, None, None, :longest] if padded else None,
     )
+
+
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _grid(row: Tensor, column: Tensor, rows: int, columns: int) -> Grid:

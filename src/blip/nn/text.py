@@ -209,8 +209,8 @@ class TextTransformer(nn.Module):
         Texts are padded at the right. Row `i` reads memory `i // (texts // len(memory))`. States
         of padding are meaningless in causal mode and must not be read in either.
         """
-        texts = _lay(torch.ones_like(visible), memory)
-        texts = replace(texts, visible=visible[:, None, None, :])
+        texts = _lay(torch.ones_like(visible), memory).to(ids.device)
+        texts = replace(texts, visible=visible.to(ids.device)[:, None, None, :])
         return texts.texts.pad(self._token_states(ids, texts, mode, memory))
 
     def token_states(
@@ -222,7 +222,8 @@ class TextTransformer(nn.Module):
         memory: Memory | None = None,
     ) -> Float[Tensor, "tokens width"]:
         """`forward` for the tokens alone, one text after another."""
-        return self._token_states(ids, _lay(visible, memory), mode, memory)
+        texts = _lay(visible, memory).to(ids.device)
+        return self._token_states(ids, texts, mode, memory)
 
     def _token_states(
         self,
@@ -252,10 +253,11 @@ class TextTransformer(nn.Module):
 
         The last layer computes nothing for the other tokens, whose states nobody would read. With
         `memory_of_text` row `i` reads memory `memory_of_text[i]`: any number of texts, in any
-        order, may read a memory, which is never copied.
+        order, may read a memory, which is never copied. `visible` and `memory_of_text` are best on
+        the CPU: on a GPU they would have to be waited for.
         """
         mode: Mode = "bidirectional"
-        texts = _lay(visible, memory, memory_of_text)
+        texts = _lay(visible, memory, memory_of_text).to(ids.device)
         states = self._token_states(ids, texts, mode, memory, firsts=True)
         return texts.give_back(states)
 

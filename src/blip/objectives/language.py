@@ -36,4 +36,4 @@ def language_loss(
     Where several processes share a batch, the mean of their losses is that of the whole.
     """
     total = cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="sum")
-    return total / dist.mean(logits.new_tensor(len(targets))).clamp(min=1e-9)
+    return total / dist.mean(logits.new_full((), len(targets))).clamp(min=1e-9)

@@ -252,7 +252,8 @@ def match(
     size = len(batch.images)
     texts = everyones(batch.texts).start_with(enc_id)
     image_of_pair, text_of_pair = pairs_here(size, negatives)
-    ids, visible = texts.ids[text_of_pair], texts.visible[text_of_pair]
+    ids = texts.ids[text_of_pair.to(texts.ids.device, non_blocking=True)]
+    visible = texts.visible[text_of_pair]
     logits = at_least_float32(model.match_logits(ids, visible, memory, image_of_pair))
     matching = torch.arange(len(logits), device=logits.device) < size
     right = (logits.detach().argmax(dim=1) == matching).sum()
@@ -260,26 +261,27 @@ def match(
 
 
 def everyones(texts: Texts) -> Texts:
-    """The texts of the global batch."""
-    return Texts(
-        dist.gather_padded(texts.ids, fill=0), dist.gather_padded(texts.visible, fill=False)
-    )
+    """The texts of the global batch, ids and lengths where they are."""
+    if dist.world_size() == 1:
+        return texts
+    # Processes exchange what lies on their devices.
+    visible = dist.gather_padded(texts.visible.to(texts.ids.device), fill=False)
+    return Texts(dist.gather_padded(texts.ids, fill=0), visible.to(texts.visible.device))
 
 
 def pairs_here(
     size: int, negatives: Negatives
 ) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-    """Image (of this process) and text (of the global batch) of the pairs judged here.
+    """Image (of this process) and text (of the global batch) of the pairs judged here, on the CPU.
 
     The `size` matching pairs come first, then texts for which an image of this process was drawn,
     then the texts that were drawn for its images.
     """
-    device = negatives.images.device
-    here, own = torch.arange(size, device=device), dist.own_rows(size, device)
-    drawn = dist.gather_rows(negatives.images)
+    here, own = torch.arange(size), dist.own_rows(size)
+    drawn = dist.gather_rows(negatives.images).cpu()
     others = (drawn % dist.world_size() == dist.rank()).nonzero().squeeze(1)
     images = torch.cat([here, drawn[others] // dist.world_size(), here])
-    return images, torch.cat([own, others, negatives.texts])
+    return images, torch.cat([own, others, negatives.texts.cpu()])
 
 
 def contrast_and_match(
