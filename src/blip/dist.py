@@ -102,13 +102,18 @@ def gather_padded(
 
 
 @torch.no_grad()
-def mean(value: Tensor) -> Tensor:
-    """Mean over all processes, without a gradient."""
+def total(value: Tensor) -> Tensor:
+    """Sum over all processes, without a gradient."""
     if world_size() == 1:
         return value.detach()
-    total = value.detach().clone()
-    distributed.all_reduce(total)
-    return total / world_size()
+    found = value.detach().clone()
+    distributed.all_reduce(found)
+    return found
+
+
+def mean(value: Tensor) -> Tensor:
+    """Mean over all processes, without a gradient."""
+    return total(value) / world_size()
 
 
 def first_not_none(value: int | None) -> int | None:

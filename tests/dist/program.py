@@ -76,7 +76,7 @@ def pretrain(
     text = replace(TINY.text, vocabulary_size=words.vocabulary_size, dropout=0.0)
     dtype = torch.float32 if "evaluate_every" in changes else torch.float64
     model = Blip(replace(TINY, text=text, sharing=sharing)).to(dtype)
-    held_out = ValidationConfig(shards=(str(shards),), images=6, samples=2)
+    held_out = ValidationConfig(shards=(str(shards),), images=7, samples=2)
     validation = Validation(model, words, held_out)
     contrast = Contrast(model, ContrastiveConfig(queue_size=12, momentum=0.9, alpha_epochs=0.5))
     task = ContrastTask(PretrainStep(model, words, LanguageConfig()), contrast, validation)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from blip import dist
 from blip.data.loader import EvaluationSet
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
@@ -35,12 +36,14 @@ def rank(
 
     As published (section 5.1) a candidate's score is its ITC cosine plus its ITM match logit, and
     what is no candidate comes last. A pair that both directions want is scored once, and all texts
-    of an image are scored against one projection of it.
+    of an image are scored against one projection of it. Processes that train together share the
+    images, and all of them return the whole.
     """
     device = model.device
     texts = [text for group in data.texts for text in group]
     encoded = tokenizer.encode(texts, config.max_tokens).to(device)
-    image_features, memories = _encode_images(model, data, config.batch_size)
+    mine = _share(len(data))
+    image_features, states = _encode_images(model, data, mine, config.batch_size)
     text_features = torch.cat(
         [
             model.text_features(part.ids, part.visible)
@@ -51,8 +54,12 @@ def rank(
     best_texts = _best(cosine, config.candidates)
     best_images = _best(cosine.T, config.candidates).T
     start = encoded.start_with(tokenizer.enc_id)
-    matching = _match(model, memories, start, best_texts | best_images, config.batch_size)
-    scores = cosine + matching
+    wanted = best_texts | best_images
+    matching = torch.zeros_like(cosine)
+    matching[mine.start : mine.stop] = _match(
+        model, states, start, wanted[mine.start : mine.stop], config.batch_size
+    )
+    scores = cosine + dist.total(matching)
     ends = np.cumsum([len(group) for group in data.texts]).tolist()
     return Ranking(
         scores.masked_fill(~best_texts, NOT_RANKED).cpu().numpy(),
@@ -61,15 +68,24 @@ def rank(
     )
 
 
+def _share(images: int) -> range:
+    """The images that this process looks at."""
+    first, last = (images * place // dist.world_size() for place in (dist.rank(), dist.rank() + 1))
+    return range(first, last)
+
+
 def _encode_images(
-    model: Blip, data: EvaluationSet, batch_size: int
+    model: Blip, data: EvaluationSet, mine: range, batch_size: int
 ) -> tuple[Float[Tensor, "images projection"], list[Float[Tensor, "batch tokens width"]]]:
-    features, states = [], []
-    for start in range(0, len(data), batch_size):
-        images = data.images(start, min(start + batch_size, len(data)))
-        states.append(model.encode_image(images.to(model.device)))
-        features.append(model.image_features(states[-1]))
-    return torch.cat(features), states
+    """Features of all images, and states of this process's."""
+    states = []
+    dtype = torch.promote_types(model.dtype, torch.float32)
+    features = torch.zeros(len(data), model.config.projection, dtype=dtype, device=model.device)
+    for start in mine[::batch_size]:
+        stop = min(start + batch_size, mine.stop)
+        states.append(model.encode_image(data.images(start, stop).to(model.device)))
+        features[start:stop] = model.image_features(states[-1])
+    return dist.total(features), states
 
 
 def _batches(texts: Texts, size: int) -> Iterator[Texts]:

@@ -220,11 +220,11 @@ class _Run:
         dist.barrier()
 
     def _evaluate(self) -> Mapping[str, float]:
-        """In every process alike: shards must be put together by all of them."""
+        """Processes share the evaluation; the samples are the main one's."""
         self.task.step.eval()
         with parallel.gathered(self.forward):
             values = self.task.evaluate()
-            picture = self.task.samples()
+            picture = self.task.samples() if dist.is_main() else None
         self.task.step.train()
         if picture is not None:
             self.log.write_picture(self.step, "samples", picture)

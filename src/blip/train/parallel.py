@@ -72,14 +72,17 @@ def gradients(shared: nn.Module, *, complete: bool) -> Iterator[None]:
 
 @contextmanager
 def gathered(shared: nn.Module) -> Iterator[None]:
-    """All parameters whole in every process, so that parts of the model can be called alone."""
+    """All parameters whole in every process: each may call what parts of the model it likes."""
     units = [part for part in shared.modules() if isinstance(part, FSDPModule)]
     for unit in units:
+        # Whole until the end: another process may not be there to gather them again.
+        unit.set_reshard_after_forward(False, recurse=False)
         unit.unshard()
     try:
         yield
     finally:
         for unit in units:
+            unit.set_reshard_after_forward(unit is not shared, recurse=False)
             unit.reshard()
 
 
