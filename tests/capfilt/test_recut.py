@@ -3,10 +3,12 @@
 import io
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -233,6 +235,38 @@ def test_rules_of_the_whole_job_over_all_shards(tmp_path):
     )
     recut(again)
     assert data_bytes(tmp_path / "again") == data_bytes(tmp_path / "texts")
+
+
+def test_repeats_are_counted_over_all_shards_whichever_rule_of_the_whole_job_is_asked(tmp_path):
+    photos(tmp_path)
+    job(tmp_path)
+    rows = list(read_rows(find_ledgers(tmp_path / "job")))
+    assert {row["repeats"] for row in rows} == {None}
+    counted = Counter(row["text"] for row in rows)
+    assert set(counted.values()) == {1, 2}
+    for out, rules in {
+        "a": JobRules(max_repeats=1),
+        "b": JobRules(unique_images=0),
+        "c": JobRules(unique_texts=True),
+    }.items():
+        cut(tmp_path, out, threshold=0.0, job_rules=rules)
+        rows = list(read_rows(find_ledgers(tmp_path / out)))
+        assert [row["repeats"] for row in rows] == [counted[row["text"]] for row in rows]
+    again = RecutConfig(
+        ledger=str(tmp_path / "c"), out=str(tmp_path / "plain"), data=(str(tmp_path / "web"),)
+    )
+    recut(again)
+    assert data_bytes(tmp_path / "plain") == data_bytes(tmp_path / "job")
+
+
+def test_a_ledger_of_before_repeats_were_counted_is_cut(web):
+    job(web)
+    for path in find_ledgers(web / "job"):
+        pq.write_table(pq.read_table(path).drop_columns("repeats"), path)
+    cut(web, job_rules=JobRules(max_repeats=1))
+    rows = list(read_rows(find_ledgers(web / "cut"), ["text", "repeats", "reason"]))
+    assert {row["repeats"] > 1 for row in rows if row["reason"] == "match"} == {False}
+    assert {row["repeats"] > 1 for row in rows if row["reason"] == "repeated_text"} == {True}
 
 
 def test_the_verb(web, capsys):

@@ -72,6 +72,9 @@ class TextRecord:
     """Alike for images that look alike; None for one that is bad, or of one colour."""
     language: str | None
     """Two letters; None where no rule asked for it."""
+    repeats: int | None
+    """How often the text stands in the ledger of the whole job, kept or not; None where no rule of
+    the whole job was asked, or the text was not scored."""
     error: str | None
     """What was found wrong with the sample, in full."""
 

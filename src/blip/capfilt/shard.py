@@ -263,5 +263,6 @@ class _Notes:
             height=None if seen is None else seen.height,
             image_hash=None if seen is None else seen.hash,
             language=None,
+            repeats=None,
             error=error,
         )
