@@ -1,8 +1,6 @@
 """Rules of the whole job, asked with the job itself: the bytes of a job cut anew, whatever dies."""
 
 import json
-import multiprocessing
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -19,7 +17,7 @@ from blip.cli.main import main, parse
 from blip.data.shards import ShardWriter, read_shard, read_written
 from blip.errors import BlipError, UsageError
 
-from .fakes import FakeModels, output_bytes, picture
+from .fakes import FakeModels, die_at_file, exit_code_of, output_bytes, picture
 from .test_job import models, options, web
 from .test_pipeline import Flaky, config
 from .test_recut import SAME, data_bytes, photos
@@ -120,18 +118,11 @@ def killed_at(job, step: int) -> None:
     """Do a job and die by SIGKILL before the rules of the job put the file `step` in its place."""
     from blip.capfilt import job_rules
 
-    judge, replace, left = job_rules.judge_ledgers, Path.replace, [step]
-
-    def replace_or_die(self, target):
-        if Path(target).name != "status.json":
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-        return replace(self, target)
+    judge = job_rules.judge_ledgers
 
     def judge_and_arm(*arguments):
         verdicts = judge(*arguments)
-        Path.replace = replace_or_die
+        die_at_file(step)
         return verdicts
 
     job_rules.judge_ledgers = judge_and_arm
@@ -150,10 +141,7 @@ def test_a_kill_at_any_moment_of_the_rewriting_changes_no_byte(data, write):
     again = []
     for step in range(STEPS):
         job = config(data, f"out-{step}", **more)
-        child = multiprocessing.get_context("fork").Process(target=killed_at, args=(job, step))
-        child.start()
-        child.join(60)
-        assert child.exitcode == -signal.SIGKILL
+        assert exit_code_of(killed_at, job, step) == -signal.SIGKILL
         out = data / f"out-{step}"
         markers = [json.loads(path.read_text()) for path in (out / "done").glob("*.json")]
         assert len(markers) == 3

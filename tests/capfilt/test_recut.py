@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from blip.cli.main import main
 from blip.data.shards import ShardWriter, read_shard
 from blip.errors import BlipError, UsageError
 
-from .fakes import FakeModels, output_bytes, picture, web_data
+from .fakes import FakeModels, die_at_file, exit_code_of, output_bytes, picture, web_data
 
 SAME = ("shards/", "ledger/", "texts/")
 """What is compared: markers tell of other inputs, and the settings are named otherwise."""
@@ -140,6 +141,27 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(web, monkeypatch):
     assert found == expected
     with pytest.raises(UsageError, match=r"was made with threshold 0.0 \(now 0.7\)"):
         cut(web, threshold=0.7)
+
+
+@pytest.mark.parametrize("rules", [JobRules(), JobRules(max_repeats=3, unique_texts=True)])
+def test_a_kill_at_any_moment_changes_no_byte(web, rules):
+    def killed_at(step: int) -> None:
+        die_at_file(step)
+        cut(web, **more)
+
+    more = {"threshold": 0.0, "job_rules": rules}
+    job(web)
+    cut(web, **more)
+    whole = output_bytes(web / "cut")
+    # Of the configuration; of three shards: tar and ledger made, both in their places, the marker.
+    for step in range(1 + 3 * 5):
+        shutil.rmtree(web / "cut")
+        assert exit_code_of(killed_at, step) == -signal.SIGKILL
+        done = {path.stem for path in (web / "cut/done").glob("*.json")}
+        assert len(done) == max(step - 1, 0) // 5
+        assert not (web / "cut/summary.json").exists()
+        cut(web, **more)
+        assert output_bytes(web / "cut") == whole
 
 
 def test_a_ledger_that_changed_is_cut_again(web):
