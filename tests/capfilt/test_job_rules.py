@@ -1,5 +1,6 @@
 """Rules of the whole job, asked with the job itself: the bytes of a job cut anew, whatever dies."""
 
+import errno
 import json
 import shutil
 import signal
@@ -175,6 +176,21 @@ def test_texts_that_come_back_as_data_changed_are_written_again(data):
     assert output_bytes(data / "out") == output_bytes(data / "whole")
     status = json.loads((data / "out/status.json").read_text())
     assert (status["state"], status["images_done"], status["shards_done"]) == ("done", 18, 3)
+
+
+def test_a_disk_that_is_full_while_shards_are_rewritten_is_told(data, monkeypatch):
+    def full(path, value):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    more = {"threshold": 0.0, "job_rules": RULES["texts"]}
+    with monkeypatch.context() as patch:
+        patch.setattr("blip.capfilt.job_rules.write_json", full)
+        with pytest.raises(BlipError, match=r"No space left on device; make room$"):
+            run(config(data, **more), models=FakeModels())
+    assert json.loads((data / "out/status.json").read_text())["state"] == "failed"
+    run(config(data, **more), models=FakeModels())
+    run(config(data, "whole", **more), models=FakeModels())
+    assert output_bytes(data / "out") == output_bytes(data / "whole")
 
 
 def test_other_rules_of_the_job_are_refused(data):

@@ -102,7 +102,7 @@ def _copy(kept: pa.Table, samples: Iterator[list[tuple[str, bytes]]], writer: Sh
     for batch in kept.select(["key", "source", "number"]).to_batches(max_chunksize=BATCH_ROWS):
         for row in batch.to_pylist():
             wanted = f"{output_key(**row)}.txt"
-            found = next((members for members in samples if members[1][0] == wanted), None)
+            found = next((files for files in samples if wanted in dict(files)), None)
             if found is None:
                 raise LostTextError(wanted)
             writer.write_members(found)
