@@ -66,6 +66,7 @@ def make_group(rng: np.random.Generator, shard: str, first: int, rows: int) -> p
         "height": pa.array(np.full(rows, 480, np.int32)),
         "image_hash": pa.array(hashes),
         "language": pa.nulls(rows, pa.string()),
+        "repeats": pa.nulls(rows, pa.int32()),
         "error": pa.nulls(rows, pa.string()),
     }
     return pa.table(columns, schema=SCHEMA)

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from blip.capfilt.filters.config import JobRules
 from blip.capfilt.pipeline import run
 from blip.cli.main import main
 
@@ -43,6 +44,16 @@ def test_ray_gives_the_bytes_of_the_local_engine_though_an_actor_is_killed(clust
     assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "whole")
     status = json.loads((tmp_path / "out/status.json").read_text())
     assert (status["state"], status["workers"], status["images_done"]) == ("done", 2, 21)
+
+
+def test_ray_gives_the_bytes_of_the_local_engine_with_rules_of_the_whole_job(cluster, tmp_path):
+    web_data(tmp_path / "web")
+    rules = {"threshold": 0.0, "job_rules": JobRules(unique_texts=True, max_repeats=5)}
+    whole = run(config(tmp_path, "whole", **rules), models=FakeModels())
+    assert whole.counts.reasons["duplicate_text"] > 0
+    on_ray = {"engine": "ray", "workers": 2, "gpus_per_worker": 0}
+    run(config(tmp_path, **on_ray, **rules), models=FakeModels())
+    assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "whole")
 
 
 def test_models_that_cannot_be_loaded_end_the_job(cluster, tmp_path):

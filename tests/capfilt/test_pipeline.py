@@ -3,6 +3,7 @@
 import fcntl
 import json
 import multiprocessing
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -143,6 +144,14 @@ def test_the_status_says_how_far_a_job_is(web, monkeypatch):
     assert (last["shards_done"], last["images_done"], last["seconds_left"]) == (3, 21, 0)
     assert last["web_kept"] + last["web_dropped"] == 21
     assert last["images_per_second"] > 0
+
+
+def test_the_guide_tells_of_every_field_of_the_status_and_of_no_other(web):
+    run(config(web), models=FakeModels())
+    guide = (Path(__file__).parents[2] / "docs/capfilt.md").read_text(encoding="utf-8")
+    table = guide.partition("| field | meaning |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    told = [name for row in table.splitlines() for name in re.findall("`(.*?)`", row.split("|")[1])]
+    assert sorted(told) == sorted(json.loads((web / "out/status.json").read_text()))
 
 
 def test_a_job_that_is_interrupted_is_stopped_in_its_status(web):

@@ -3,10 +3,13 @@
 import io
 import json
 import shutil
+import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -21,7 +24,7 @@ from blip.cli.main import main
 from blip.data.shards import ShardWriter, read_shard
 from blip.errors import BlipError, UsageError
 
-from .fakes import FakeModels, output_bytes, picture, web_data
+from .fakes import FakeModels, die_at_file, exit_code_of, output_bytes, picture, web_data
 
 SAME = ("shards/", "ledger/", "texts/")
 """What is compared: markers tell of other inputs, and the settings are named otherwise."""
@@ -140,6 +143,27 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(web, monkeypatch):
         cut(web, threshold=0.7)
 
 
+@pytest.mark.parametrize("rules", [JobRules(), JobRules(max_repeats=3, unique_texts=True)])
+def test_a_kill_at_any_moment_changes_no_byte(web, rules):
+    def killed_at(step: int) -> None:
+        die_at_file(step)
+        cut(web, **more)
+
+    more = {"threshold": 0.0, "job_rules": rules}
+    job(web)
+    cut(web, **more)
+    whole = output_bytes(web / "cut")
+    # Of the configuration; of three shards: tar and ledger made, both in their places, the marker.
+    for step in range(1 + 3 * 5):
+        shutil.rmtree(web / "cut")
+        assert exit_code_of(killed_at, step) == -signal.SIGKILL
+        done = {path.stem for path in (web / "cut/done").glob("*.json")}
+        assert len(done) == max(step - 1, 0) // 5
+        assert not (web / "cut/summary.json").exists()
+        cut(web, **more)
+        assert output_bytes(web / "cut") == whole
+
+
 def test_a_ledger_that_changed_is_cut_again(web):
     job(web)
     cut(web, threshold=0.0)
@@ -233,6 +257,38 @@ def test_rules_of_the_whole_job_over_all_shards(tmp_path):
     )
     recut(again)
     assert data_bytes(tmp_path / "again") == data_bytes(tmp_path / "texts")
+
+
+def test_repeats_are_counted_over_all_shards_whichever_rule_of_the_whole_job_is_asked(tmp_path):
+    photos(tmp_path)
+    job(tmp_path)
+    rows = list(read_rows(find_ledgers(tmp_path / "job")))
+    assert {row["repeats"] for row in rows} == {None}
+    counted = Counter(row["text"] for row in rows)
+    assert set(counted.values()) == {1, 2}
+    for out, rules in {
+        "a": JobRules(max_repeats=1),
+        "b": JobRules(unique_images=0),
+        "c": JobRules(unique_texts=True),
+    }.items():
+        cut(tmp_path, out, threshold=0.0, job_rules=rules)
+        rows = list(read_rows(find_ledgers(tmp_path / out)))
+        assert [row["repeats"] for row in rows] == [counted[row["text"]] for row in rows]
+    again = RecutConfig(
+        ledger=str(tmp_path / "c"), out=str(tmp_path / "plain"), data=(str(tmp_path / "web"),)
+    )
+    recut(again)
+    assert data_bytes(tmp_path / "plain") == data_bytes(tmp_path / "job")
+
+
+def test_a_ledger_of_before_repeats_were_counted_is_cut(web):
+    job(web)
+    for path in find_ledgers(web / "job"):
+        pq.write_table(pq.read_table(path).drop_columns("repeats"), path)
+    cut(web, job_rules=JobRules(max_repeats=1))
+    rows = list(read_rows(find_ledgers(web / "cut"), ["text", "repeats", "reason"]))
+    assert {row["repeats"] > 1 for row in rows if row["reason"] == "match"} == {False}
+    assert {row["repeats"] > 1 for row in rows if row["reason"] == "repeated_text"} == {True}
 
 
 def test_the_verb(web, capsys):

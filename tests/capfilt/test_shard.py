@@ -1,5 +1,6 @@
 """One shard, sound or not: every sample is accounted for."""
 
+import errno
 import io
 import tarfile
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from blip.capfilt.config import NUCLEUS
+from blip.capfilt.engine.protocol import EveryItemError
 from blip.capfilt.ledger import (
     SCHEMA,
     LedgerWriter,
@@ -190,6 +192,27 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, monkeypat
     with pytest.raises(BlipError, match=r"No space left on device; make room$"):
         process(tmp_path / "in.tar", tmp_path / "out")
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+def test_a_disk_that_is_full_at_the_marker_ends_every_shard(tmp_path, monkeypatch):
+    def full(path, value):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    web_shard(tmp_path / "in.tar", range(3))
+    monkeypatch.setattr("blip.capfilt.shard.write_json", full)
+    with pytest.raises(EveryItemError, match=r"out: No space left on device; make room$"):
+        process(tmp_path / "in.tar", tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.json"))
+
+
+def test_an_error_at_the_marker_that_is_of_one_shard_is_of_that_alone(tmp_path, monkeypatch):
+    def broken(path, value):
+        raise OSError(errno.EIO, "Input/output error")
+
+    web_shard(tmp_path / "in.tar", range(3))
+    monkeypatch.setattr("blip.capfilt.shard.write_json", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        process(tmp_path / "in.tar", tmp_path / "out")
 
 
 def test_the_ledger_keeps_what_it_is_given(tmp_path):

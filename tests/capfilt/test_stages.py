@@ -45,6 +45,7 @@ def record(
         height=48,
         image_hash=5,
         language=None,
+        repeats=None,
         error=None,
     )
 

@@ -75,8 +75,8 @@ def test_an_action_below_a_verb_has_a_module_and_a_help_of_its_own(monkeypatch, 
 
     monkeypatch.setattr(command, "_module", module)
     assert main(["capfilt", "again", "ledger"]) == 0
-    assert main(["capfilt", "agains"]) == 0
-    assert asked == ["capfilt again ledger", "capfilt agains"]
+    assert main(["capfilt", "agains.json"]) == 0
+    assert asked == ["capfilt again ledger", "capfilt agains.json"]
     for arguments in (["help", "capfilt", "again"], ["capfilt", "again", "--help"]):
         assert main(arguments) == 0
         told = capsys.readouterr().out
@@ -97,6 +97,12 @@ def test_version(capsys):
         (["capton"], "'capton' is no command; did you mean `blip caption`?"),
         (["xyzzy"], "'xyzzy' is no command; allowed: demo, bootstrap, "),
         (["help", "macth"], "did you mean `blip match`?"),
+        (
+            ["capfilt", "recutt"],
+            "'capfilt recutt' is no command; did you mean `blip capfilt recut`",
+        ),
+        (["help", "capfilt", "callibrate"], "did you mean `blip capfilt calibrate`?"),
+        (["capfilt", "recut.json"], "recut.json: No such file or directory"),
         (["match", "checkpoint"], "are required: IMAGE, TEXT; see `blip match --help`"),
         (["demo", "--seed", "many"], "argument --seed: invalid int value: 'many'; see "),
         (["demo", "--sede", "1"], "unrecognized arguments: --sede 1; see `blip demo --help`"),
@@ -110,6 +116,13 @@ def test_wrong_usage_is_one_line_and_status_2(arguments, told, capsys):
     assert err.startswith("blip: error: ")
     assert told in err
     assert err.count("\n") == 1
+
+
+def test_a_file_that_is_named_like_an_action_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recutt").write_text("{}")
+    assert main(["capfilt", "recutt"]) == 2
+    assert "--captioner, --filter, --data, --out missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

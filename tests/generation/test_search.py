@@ -125,6 +125,10 @@ def test_a_broken_model_is_said(kind: str, wrong: float) -> None:
         ({"beams": 0}, "beams must be positive, got 0"),
         ({"min_length": 30}, r"min_length must lie in 0..max_length \(20\), got 30"),
         ({"temperature": 0.0}, "temperature must be positive, got 0.0"),
+        ({"top_p": float("nan")}, r"top_p must lie in \(0, 1\], got nan"),
+        ({"temperature": float("nan")}, "temperature must be positive, got nan"),
+        ({"repetition_penalty": float("nan")}, "repetition_penalty must be positive, got nan"),
+        ({"length_penalty": float("nan")}, "length_penalty must be a number, got nan"),
     ],
 )
 def test_impossible_searches_are_refused(change: dict, message: str) -> None:

@@ -31,6 +31,7 @@ def record(key: str, source: str, text: str, *, kept: bool) -> TextRecord:
         height=None,
         image_hash=None,
         language=None,
+        repeats=None,
         error=None,
     )
 

@@ -28,6 +28,8 @@ class CapFiltConfig:
     """Least probability of a match with which a text is kept."""
     rules: FilterRules = FilterRules()
     """What else a text has to obey."""
+    job_rules: JobRules = JobRules()
+    """What a text has to obey beside all others of the job, once all shards are done."""
     seed: int = 0
     captions: int = 1
     """Synthetic texts written for each image; 0 only filters."""

@@ -33,10 +33,14 @@ SCHEMA = pa.schema(
         pa.field("height", pa.int32()),
         pa.field("image_hash", pa.uint64()),
         pa.field("language", pa.string()),
+        pa.field("repeats", pa.int32()),
         pa.field("error", pa.string()),
     ]
 )
 """Columns and their types; those of `TextRecord`, in its order."""
+
+LATER = frozenset({"repeats"})
+"""Columns that ledgers of earlier versions lack; they are read as null."""
 
 GROUP_ROWS = 1 << 16
 GROUP_CHARACTERS = 1 << 24
@@ -145,13 +149,16 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa
         raise _torn(path, error) from error
     with file:
         wanted = list(columns or SCHEMA.names)
-        missing = [name for name in wanted if name not in file.schema_arrow.names]
-        if missing:
+        there = [name for name in wanted if name in file.schema_arrow.names]
+        absent = [name for name in wanted if name not in there]
+        if missing := [name for name in absent if name not in LATER]:
             raise BlipError(f"{path} is no ledger of this version: it lacks {', '.join(missing)}")
         of_these = pa.schema([SCHEMA.field(name) for name in wanted])
         for number in range(file.num_row_groups):
             try:
-                group = file.read_row_group(number, columns=wanted, use_threads=False)
+                group = file.read_row_group(number, columns=there, use_threads=False)
+                for name in absent:
+                    group = group.append_column(name, pa.nulls(group.num_rows))
                 yield group.select(wanted).cast(of_these).combine_chunks()
             except (pa.ArrowInvalid, OSError) as error:
                 raise BlipError(f"{path} cannot be read: {first_line(error)}") from error

@@ -17,6 +17,7 @@ from blip.capfilt.checkpoints import CheckpointModels, ModelSource, choose_preci
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
 from blip.capfilt.engine.protocol import Engine, Failed
+from blip.capfilt.job_rules import apply_job_rules
 from blip.capfilt.models import Precision
 from blip.capfilt.plan import Plan, as_begun, check_whole, estimate_samples, make_plan
 from blip.capfilt.record import Counts
@@ -24,7 +25,7 @@ from blip.capfilt.report import write_report
 from blip.capfilt.shard import Layout, Settings
 from blip.capfilt.source import ShardTask, find_shards
 from blip.capfilt.status import State, Status
-from blip.capfilt.tally import Tally, judge_bad, tell_failures
+from blip.capfilt.tally import Tally, add_up, judge_bad, tell_failures
 from blip.capfilt.worker import ShardWorkers
 from blip.config import strict
 from blip.errors import BlipError, StoppedError
@@ -79,13 +80,12 @@ def run(
         status = Status(layout.out / "status.json", shards=len(plan.tasks), done=plan.done)
         with _terminable(config.out), _ending(status):
             try:
-                counts = _do_shards(config, plan, make_worker, engine, status)
+                counts = _do_job(config, plan, make_worker, engine, status)
             finally:
                 clean(layout)
             check_whole(plan.tasks, layout, counts)
-            total = Counts()
-            for task in plan.tasks:
-                total.add(counts[task.name])
+            total = add_up(counts)
+            status.tell(total, len(counts))
             judge_bad(total, config, at_end=True)
             summary = Summary(
                 out=layout.out,
@@ -143,12 +143,36 @@ def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
         precision=_settled(config),
         write=config.write,
         rules=config.rules,
+        job_rules=config.job_rules,
     )
 
 
 def _settled(config: CapFiltConfig) -> Precision:
     assert config.precision != "auto", "the job's beginning decides, by `settle`"
     return config.precision
+
+
+def _do_job(
+    config: CapFiltConfig,
+    plan: Plan,
+    make_worker: ShardWorkers,
+    engine: Engine | None,
+    status: Status,
+) -> dict[str, Counts]:
+    """Counts of all shards by name, when all are done and obey the rules of the whole job."""
+    counts = _do_shards(config, plan, make_worker, engine, status)
+    if not config.job_rules.any:
+        return counts
+    layout, settings = make_worker.layout, make_worker.settings
+    counts = apply_job_rules(plan.tasks, layout, settings, status)
+    again = Plan(plan.tasks, counts)
+    if again.waiting:
+        # Data changed since the rules were applied, and texts come back.
+        say(f"capfilt: {len(again.waiting)} shards have lost texts that stay now: done anew")
+        status.tell(add_up(counts), len(counts))
+        _do_shards(config, again, make_worker, engine, status)
+        counts = apply_job_rules(plan.tasks, layout, settings, status)
+    return counts
 
 
 def _do_shards(

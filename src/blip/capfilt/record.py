@@ -72,15 +72,21 @@ class TextRecord:
     """Alike for images that look alike; None for one that is bad, or of one colour."""
     language: str | None
     """Two letters; None where no rule asked for it."""
+    repeats: int | None
+    """How often the text stands in the ledger of the whole job, kept or not; None where no rule of
+    the whole job was asked, or the text was not scored."""
     error: str | None
     """What was found wrong with the sample, in full."""
 
     @property
     def output_key(self) -> str:
-        """Key of the text in the output shard: KEY-web, KEY-web-1, KEY-synthetic-0, ..."""
-        if self.source == "web" and self.number == 0:
-            return f"{self.key}-web"
-        return f"{self.key}-{self.source}-{self.number}"
+        """Key of the text in the output shard."""
+        return output_key(self.key, self.source, self.number)
+
+
+def output_key(key: str, source: str, number: int) -> str:
+    """Key in the output shard of a text of sample `key`: KEY-web, KEY-web-1, KEY-synthetic-0..."""
+    return f"{key}-web" if (source, number) == ("web", 0) else f"{key}-{source}-{number}"
 
 
 @dataclass(slots=True)

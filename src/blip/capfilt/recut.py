@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import UInt
 
 from blip.capfilt.config import RecutConfig
-from blip.capfilt.filters.decide import count_table, decide, overrule, sample_starts
-from blip.capfilt.filters.whole import judge_job
-from blip.capfilt.ledger import count_rows, find_ledgers, read_groups
+from blip.capfilt.filters.decide import count_table, sample_starts
+from blip.capfilt.filters.whole import JobVerdicts, decide_anew, judge_ledgers
+from blip.capfilt.ledger import count_rows, find_ledgers
 from blip.capfilt.merge import write_kept
 from blip.capfilt.originals import RECUT, find_originals
 from blip.capfilt.pictures import printable
@@ -62,7 +61,7 @@ class _Cut:
 def recut(config: RecutConfig) -> RecutSummary:
     """Cut a job anew, or what is left to be done; write what the job itself would have written.
 
-    Memory holds a row group of a ledger, and for `job_rules` some 20 bytes a row (while sorting,
+    Memory holds a row group of a ledger, and for `job_rules` some 25 bytes a row (while sorting,
     several times that). Raises UsageError where it cannot be done as asked, BlipError where it
     stopped; after either the same call goes on.
     """
@@ -156,18 +155,15 @@ def _do(
     counts = dict(done)
     if not waiting:
         return counts
-    verdicts: UInt[np.ndarray, " rows"] | None = None
+    verdicts: dict[Path, JobVerdicts] = {}
     if config.job_rules.any:
-        total = sum(cut.rows for cut in cuts)
-        with progress(total, "look at all texts", "texts") as bar:
-            verdicts = judge_job(_decided(config, cuts, bar), config.job_rules)
+        ledgers = [cut.ledger for cut in cuts]
+        verdicts = judge_ledgers(ledgers, config.threshold, config.rules, config.job_rules)
     together = _describe_all(config, cuts)
-    offsets = dict(zip((c.task.name for c in cuts), _offsets(cuts), strict=True))
     before = sum(cut.rows for cut in cuts) - sum(cut.rows for cut in waiting)
     with progress(sum(cut.rows for cut in cuts), "recut", "texts", before) as bar:
         for cut in waiting:
-            start = offsets[cut.task.name]
-            of_shard = None if verdicts is None else verdicts[start : start + cut.rows]
+            of_shard = verdicts.get(cut.ledger)
             counts[cut.task.name] = _cut_shard(config, layout, cut, of_shard, bar)
             marker = {
                 "name": cut.task.name,
@@ -183,29 +179,18 @@ def _do(
     return counts
 
 
-def _decided(config: RecutConfig, cuts: Sequence[_Cut], bar: Progress) -> Iterator[pa.Table]:
-    for cut in cuts:
-        for group in read_groups(cut.ledger):
-            yield decide(group, config.threshold, config.rules)
-            bar.advance(group.num_rows)
-
-
 def _cut_shard(
     config: RecutConfig,
     layout: Layout,
     cut: _Cut,
-    verdicts: UInt[np.ndarray, " rows"] | None,
+    verdicts: JobVerdicts | None,
     bar: Progress,
 ) -> Counts:
     layout.marker(cut.task.name).unlink(missing_ok=True)
-    counts, place = Counts(), 0
+    counts = Counts()
     with open_parts(cut.task, layout) as (writer, ledger):
         images = _Images(cut, writer) if isinstance(writer, ShardWriter) else None
-        for group in read_groups(cut.ledger):
-            table = decide(group, config.threshold, config.rules)
-            if verdicts is not None:
-                table = overrule(table, verdicts[place : place + table.num_rows])
-            place += table.num_rows
+        for table in decide_anew(cut.ledger, config.threshold, config.rules, verdicts):
             ledger.write_group(table)
             if isinstance(writer, TextsWriter):
                 writer.write_rows(table.filter(table["kept"]))
@@ -271,12 +256,6 @@ def _records(table: pa.Table) -> Iterator[TextRecord]:
     for batch in table.select(names).to_batches(max_chunksize=BATCH_ROWS):
         for row in batch.to_pylist():
             yield TextRecord(**row)
-
-
-def _offsets(cuts: Sequence[_Cut]) -> list[int]:
-    """Where the rows of each shard begin among those of all."""
-    ends = np.cumsum([0, *(cut.rows for cut in cuts)])
-    return [int(end) for end in ends[:-1]]
 
 
 def _describe(ledger: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from blip.capfilt.caption_stage import write_captions
 from blip.capfilt.engine.protocol import EveryItemError
 from blip.capfilt.filter_stage import Verdict, judge
-from blip.capfilt.filters.config import FilterRules
+from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide_records
 from blip.capfilt.ledger import LedgerWriter
 from blip.capfilt.merge import write_kept
@@ -52,6 +52,8 @@ class Settings:
     precision: Precision = "float32"
     write: Write = "shards"
     rules: FilterRules = FilterRules()
+    job_rules: JobRules = JobRules()
+    """Not asked while a shard is done, but when all are."""
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a marker."""
@@ -263,5 +265,6 @@ class _Notes:
             height=None if seen is None else seen.height,
             image_hash=None if seen is None else seen.hash,
             language=None,
+            repeats=None,
             error=error,
         )

@@ -31,6 +31,7 @@ class Status:
     def begin(self, images: int, workers: int) -> None:
         """Note about how many `images` the whole job has, and by how many it is done."""
         self.images, self.workers = images, workers
+        self.before = self.counts.images
         self.started, self.written = time.monotonic(), float("-inf")
         self.tell(self.counts, self.shards_done)
 

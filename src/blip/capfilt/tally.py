@@ -27,10 +27,10 @@ class Tally:
         self.config, self.bar, self.status, self.counts = config, bar, status, counts
         self.failed: list[Failed[ShardTask]] = []
         self.in_a_row = 0
-        self.finished = _sum(counts)
+        self.finished = add_up(counts)
         self.begun: dict[str, Counts] = {}
         """Of shards that are not finished: what was told so far."""
-        self.seen = _sum(counts)
+        self.seen = add_up(counts)
         """With what is begun."""
 
     def listen(
@@ -79,7 +79,8 @@ class Tally:
             raise BlipError(tell_failures(self.failed))
 
 
-def _sum(counts: dict[str, Counts]) -> Counts:
+def add_up(counts: dict[str, Counts]) -> Counts:
+    """The counts of some shards together."""
     total = Counts()
     for of_shard in counts.values():
         total.add(of_shard)

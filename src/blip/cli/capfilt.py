@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blip.cli.filter_rules import add_rules, read_rules
+from blip.cli.filter_rules import add_job_rules, add_rules, read_job_rules, read_rules
 
 if TYPE_CHECKING:
     from blip.capfilt.config import CapFiltConfig
@@ -22,9 +22,12 @@ examples:
   blip capfilt --captioner C --filter F --data web --out texts --write texts --captions 3
   blip capfilt --captioner C --filter F --data web --out clean --search beam --max-bad 5%
   blip capfilt --captioner C --filter F --data web --out clean --engine ray --ray-address auto
+  blip capfilt --captioner C --filter F --data web --out clean --unique-images 3 --max-repeats 100
   blip capfilt clean/config.json --out clean-strict --threshold 0.8
 
-A job that was stopped, or killed, goes on with the same command, to the same bytes.
+A job that was stopped, or killed, goes on with the same command, to the same bytes. Repeats, images
+and texts are told apart over the whole job, once all shards are done, and what comes first in the
+order of shards stays.
 OUT/shards has a sample for every kept text (OUT/texts a row, with --write texts), OUT/ledger a row
 for every text and bad sample, OUT/report.html shows both, OUT/summary.json has the totals, and
 OUT/status.json says, while the job runs, how far it is."""
@@ -88,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_place(parser.add_argument_group("where"))
     _add_search(parser.add_argument_group("how captions are written"))
     add_rules(parser)
+    add_job_rules(parser)
 
 
 def _add_place(place: argparse._ArgumentGroup) -> None:
@@ -171,9 +175,10 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
         name = field.name
         if name in typed and name not in ("search", "rules"):
             data[name] = typed[name]
-    rules = data.get("rules") or {}
-    if isinstance(rules, dict):
-        data["rules"] = {**rules, **read_rules(args)}
+    for name, given in (("rules", read_rules(args)), ("job_rules", read_job_rules(args))):
+        rules = data.get(name) or {}
+        if isinstance(rules, dict):
+            data[name] = {**rules, **given}
     search = {of_search: typed[name] for name, of_search in _SEARCH.items() if name in typed}
     base = data.get("search", {})
     if isinstance(base, dict):

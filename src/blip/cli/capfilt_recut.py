@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from blip.cli.filter_rules import add_rules, read_rules
+from blip.cli.filter_rules import add_job_rules, add_rules, read_job_rules, read_rules
 
 EXAMPLES = """\
 examples:
@@ -36,19 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--write", choices=("shards", "texts"), help="images and texts, or texts alone (shards)"
     )
     add_rules(parser)
-    whole = parser.add_argument_group("what it has to obey beside all others of the job")
-    whole.add_argument(
-        "--max-repeats", type=int, metavar="N", help="drop texts that stand in the job more often"
-    )
-    whole.add_argument(
-        "--unique-images",
-        type=int,
-        metavar="BITS",
-        help="drop images whose hash is as near to an earlier one (0 to 8)",
-    )
-    whole.add_argument(
-        "--unique-texts", action="store_true", help="drop texts that stand earlier in the job"
-    )
+    add_job_rules(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,12 +46,11 @@ def run(args: argparse.Namespace) -> int:
     from blip.config import strict
     from blip.log import say
 
-    given = {"ledger": args.ledger, "out": args.out, "rules": read_rules(args)}
+    given = {"ledger": args.ledger, "out": args.out}
+    given |= {"rules": read_rules(args), "job_rules": read_job_rules(args)}
     for name in ("threshold", "data", "write"):
         if getattr(args, name) is not None:
             given[name] = getattr(args, name)
-    of_job = {name: getattr(args, name) for name in ("max_repeats", "unique_images")}
-    given["job_rules"] = {**of_job, "unique_texts": args.unique_texts}
     config = strict.from_json(RecutConfig, given)
     from blip.capfilt.recut import recut
 

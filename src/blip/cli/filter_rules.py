@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+JOB_NAMES = ("max_repeats", "unique_images", "unique_texts")
 NAMES = ("keep", "min_itc", "min_words", "max_words", "languages", "min_side", "max_aspect")
 
 
@@ -29,3 +30,28 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
 def read_rules(args: argparse.Namespace) -> dict[str, Any]:
     """Those that were given, by their names in `FilterRules`."""
     return {name: getattr(args, name) for name in NAMES if getattr(args, name) is not None}
+
+
+def add_job_rules(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of what is asked of a text beside all others, as a group of their own."""
+    whole = parser.add_argument_group("what it has to obey beside all others of the job")
+    whole.add_argument(
+        "--max-repeats", type=int, metavar="N", help="drop texts that stand in the job more often"
+    )
+    whole.add_argument(
+        "--unique-images",
+        type=int,
+        metavar="BITS",
+        help="drop images whose hash is as near to an earlier one (0 to 8)",
+    )
+    whole.add_argument(
+        "--unique-texts",
+        action="store_true",
+        default=None,
+        help="drop texts that stand earlier in the job",
+    )
+
+
+def read_job_rules(args: argparse.Namespace) -> dict[str, Any]:
+    """Those that were given, by their names in `JobRules`."""
+    return {name: getattr(args, name) for name in JOB_NAMES if getattr(args, name) is not None}

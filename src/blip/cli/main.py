@@ -178,14 +178,23 @@ def _run(arguments: list[str]) -> int:
 
 
 def _command(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The words that name a command, "capfilt" or "capfilt recut", and what follows them."""
+    """The words that name a command, "capfilt" or "capfilt recut", and what follows them.
+
+    Raises UsageError for a word that is none, or that is nearly an action and no file.
+    """
     verb, *rest = arguments
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"did you mean `blip {near[0]}`?" if near else f"allowed: {', '.join(VERBS)}"
         raise UsageError(f"{verb!r} is no command; {hint}")
-    if rest and rest[0] in actions_of(verb):
+    if not rest:
+        return verb, rest
+    if rest[0] in actions_of(verb):
         return f"{verb} {rest[0]}", rest[1:]
+    near = difflib.get_close_matches(rest[0], actions_of(verb), n=1)
+    if near and rest[0].isalpha() and not os.path.exists(rest[0]):
+        wrong = f"{verb} {rest[0]}"
+        raise UsageError(f"{wrong!r} is no command; did you mean `blip {verb} {near[0]}`?")
     return verb, rest
 
 

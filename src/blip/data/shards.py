@@ -4,10 +4,11 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from glob import glob
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +16,7 @@ from typing import Any, Self
 from braceexpand import braceexpand
 
 from blip.data.sample import Sample
-from blip.errors import UsageError
+from blip.errors import BlipError, UsageError, first_line
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 TEXT_LIMIT = 1 << 20
@@ -180,6 +181,20 @@ def _texts(parts: Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
         return meta, (), [*faults, "text_not_utf8"]
 
 
+def read_written(path: Path) -> Generator[list[tuple[str, bytes]], None, None]:
+    """The samples of a shard that a `ShardWriter` wrote, each as names and contents of its files.
+
+    They are its image, its text and its JSON. Raises BlipError where the shard is torn.
+    """
+    try:
+        with tarfile.open(path, "r:") as archive:
+            members = iter(archive)
+            while files := list(islice(members, 3)):
+                yield [(m.name, _read_member(archive, m, path.stat().st_size)) for m in files]
+    except tarfile.TarError as error:
+        raise BlipError(f"{path} is no whole shard: {first_line(error)}") from error
+
+
 class ShardWriter:
     """Writes a shard whose bytes depend on what is put in and on nothing else.
 
@@ -215,8 +230,13 @@ class ShardWriter:
     ) -> None:
         """Add a sample: KEY.extension, KEY.txt and KEY.json."""
         encoded = json.dumps(meta, sort_keys=True, ensure_ascii=False).encode()
-        for suffix, content in ((extension, image), ("txt", text.encode()), ("json", encoded)):
-            member = tarfile.TarInfo(f"{key}.{suffix}")
+        contents = {extension: image, "txt": text.encode(), "json": encoded}
+        self.write_members([(f"{key}.{suffix}", data) for suffix, data in contents.items()])
+
+    def write_members(self, members: Sequence[tuple[str, bytes]]) -> None:
+        """Add a sample by the names and contents of its files, as `read_written` gives it."""
+        for name, content in members:
+            member = tarfile.TarInfo(name)
             member.size, member.mode, member.mtime = len(content), 0o644, 0
             self.tar.addfile(member, io.BytesIO(content))
         self.count += 1

@@ -1,5 +1,6 @@
 """How texts are searched for; loads no torch."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,8 +45,10 @@ class SearchConfig:
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be positive or none, got {self.top_k}")
         for name in ("temperature", "repetition_penalty"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if math.isnan(self.length_penalty):
+            raise ValueError(f"length_penalty must be a number, got {self.length_penalty}")
         if not 0 <= self.min_length <= self.max_length:
             raise ValueError(
                 f"min_length must lie in 0..max_length ({self.max_length}), got {self.min_length}"

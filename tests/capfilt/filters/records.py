@@ -58,5 +58,6 @@ def record(
         height=size and size[1],
         image_hash=image,
         language=None,
+        repeats=None,
         error=None,
     )

@@ -7,26 +7,30 @@ from hypothesis import strategies as st
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide, overrule
 from blip.capfilt.filters.whole import judge_job, text_hash
-from blip.capfilt.ledger import records_to_table
+from blip.capfilt.ledger import SCHEMA, records_to_table
 from blip.capfilt.record import TextRecord
 from blip.data.captions import clean_caption
 
 from .records import record, samples
 
 
-def reasons(shards: list[list[TextRecord]], rules: JobRules) -> list[str]:
+def judged(shards: list[list[TextRecord]], rules: JobRules) -> tuple[list[str], list[int | None]]:
+    """Reasons and repeats of all rows."""
     tables = [decide(records_to_table(rows), 0.5, FilterRules()) for rows in shards]
-    verdicts, found, offset = judge_job(iter(tables), rules), [], 0
+    verdicts, reasons, repeats, offset = judge_job(iter(tables), rules), [], [], 0
     for table in tables:
-        mine = verdicts[offset : offset + table.num_rows]
+        mine = verdicts.part(offset, offset + table.num_rows)
         offset += table.num_rows
         kept = np.asarray(table["kept"].to_numpy())
-        assert not mine[~kept].any(), "only what was kept is judged"
-        after = overrule(table, mine)
-        found += after["reason"].to_pylist()
+        assert not mine.numbers[~kept].any(), "only what was kept is judged"
+        after = overrule(table, mine.numbers, mine.repeats)
+        assert after.schema == SCHEMA
+        reasons += after["reason"].to_pylist()
+        repeats += after["repeats"].to_pylist()
         assert after["kept"].to_pylist() == [r == "match" for r in after["reason"].to_pylist()]
-    assert offset == len(verdicts)
-    return found
+        assert decide(after, 0.5, FilterRules()) == table, "nothing of it is remembered"
+    assert offset == len(verdicts.numbers) == len(verdicts.repeats)
+    return reasons, repeats
 
 
 def by_loop(found: list[list[TextRecord]], rules: JobRules) -> list[str]:
@@ -78,15 +82,23 @@ def by_loop(found: list[list[TextRecord]], rules: JobRules) -> list[str]:
 def test_sorting_and_loop_agree_wherever_shards_are_cut(found, cut, rules):
     halves = [found[:cut], found[cut:]]
     shards = [[r for sample in half for r in sample] for half in halves]
-    assert reasons(shards, rules) == by_loop(found, rules)
+    reasons, repeats = judged(shards, rules)
+    assert reasons == by_loop(found, rules)
+    flat = [r for sample in found for r in sample]
+    scored = [clean_caption(r.text) for r in flat if r.itm_score is not None]
+    assert repeats == [
+        None if r.itm_score is None else scored.count(clean_caption(r.text)) for r in flat
+    ]
 
 
 def test_texts_are_the_same_as_the_models_read_them():
     assert text_hash("A red  square!") == text_hash("a red square")
     assert text_hash("a red square") != text_hash("a red squares")
     twice = [record(key, "web", 0, text, 0.9) for key, text in (("a", "Red."), ("b", "red"))]
-    assert reasons([twice], JobRules(unique_texts=True)) == ["match", "duplicate_text"]
+    expected = ["match", "duplicate_text"], [2, 2]
+    assert judged([twice], JobRules(unique_texts=True)) == expected
 
 
 def test_no_ledgers_have_no_verdicts():
-    assert len(judge_job(iter([]), JobRules(unique_texts=True, unique_images=3))) == 0
+    verdicts = judge_job(iter([]), JobRules(unique_texts=True, unique_images=3))
+    assert len(verdicts.numbers) == len(verdicts.repeats) == 0

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt
 
 from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.language import tell_languages
@@ -36,11 +36,13 @@ NUMBERS = {reason: number for number, reason in enumerate((MATCH, *RULES))}
 def decide(table: pa.Table, threshold: float, rules: FilterRules) -> pa.Table:
     """The rows with their verdicts made anew: `kept`, `reason` and `language` change.
 
-    Only texts that were scored are judged; what else stands in a ledger stays as it is. All rows
-    of a sample must be there. Raises UsageError where languages cannot be told.
+    `repeats` is forgotten, as of a job that nobody looked at as a whole. Only texts that have a
+    score are judged; what else stands in a ledger stays as it is. All rows of a sample must be
+    there. Raises UsageError where languages cannot be told.
     """
     scored = ~np.isnan(_floats(table, "itm_score"))
     table = _with_languages(table, scored, rules)
+    table = _put(table, "repeats", pa.nulls(table.num_rows, pa.int32()))
     found = np.zeros(table.num_rows, np.uint8)
     for reason, fails in _checks(table, threshold, rules):
         found[scored & (found == 0) & fails] = NUMBERS[reason]
@@ -64,8 +66,15 @@ def decide_records(
     ]
 
 
-def overrule(table: pa.Table, numbers: Int[np.ndarray, " rows"]) -> pa.Table:
-    """The rows as they were decided, but dropped where a number is not 0: `NUMBERS` says why."""
+def overrule(
+    table: pa.Table, numbers: UInt[np.ndarray, " rows"], repeats: UInt[np.ndarray, " rows"]
+) -> pa.Table:
+    """The rows as they were decided, but dropped where a number is not 0: `NUMBERS` says why.
+
+    `repeats` fills the column of that name, null where it is 0.
+    """
+    known = pa.array(repeats, pa.int32(), mask=repeats == 0)
+    table = _put(table, "repeats", known)
     if not numbers.any():
         return table
     minded = pa.array(numbers != 0)

@@ -1,36 +1,90 @@
 """Rules that need the whole job: repeated texts and near-duplicate images, found in its ledgers."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, UInt
 
-from blip.capfilt.filters.config import JobRules
-from blip.capfilt.filters.decide import NUMBERS, sample_starts
+from blip.capfilt.filters.config import FilterRules, JobRules
+from blip.capfilt.filters.decide import NUMBERS, decide, overrule, sample_starts
 from blip.capfilt.filters.near import first_of_near
+from blip.capfilt.ledger import count_rows, read_groups
 from blip.capfilt.record import DUPLICATE_IMAGE, DUPLICATE_TEXT, REPEATED_TEXT
 from blip.data.captions import clean_caption
+from blip.log import progress
 
 
-def judge_job(tables: Iterable[pa.Table], rules: JobRules) -> UInt[np.ndarray, " rows"]:
-    """For every row of a job its verdict by `decide.NUMBERS`; 0 where these rules do not mind it.
+@dataclass(frozen=True, slots=True)
+class JobVerdicts:
+    """What the rules of the whole job say of some rows."""
+
+    numbers: UInt[np.ndarray, " rows"]
+    """By `decide.NUMBERS`; 0 where these rules do not mind a row."""
+    repeats: UInt[np.ndarray, " rows"]
+    """How often its text stands among those that were scored; 0 for one that was not."""
+
+    def part(self, start: int, stop: int) -> "JobVerdicts":
+        """Those of some of the rows; shares their memory."""
+        return JobVerdicts(self.numbers[start:stop], self.repeats[start:stop])
+
+
+def judge_ledgers(
+    ledgers: Sequence[Path], threshold: float, rules: FilterRules, job_rules: JobRules
+) -> dict[Path, JobVerdicts]:
+    """The verdicts on the rows of each ledger of a job, decided anew; shows how far it is.
+
+    Raises BlipError where a ledger cannot be read.
+    """
+    rows = [count_rows(ledger) for ledger in ledgers]
+    with progress(sum(rows), "look at all texts", "texts") as bar:
+
+        def tables() -> Iterator[pa.Table]:
+            for ledger in ledgers:
+                for table in decide_anew(ledger, threshold, rules):
+                    yield table
+                    bar.advance(table.num_rows)
+
+        verdicts = judge_job(tables(), job_rules)
+    ends = np.cumsum(rows).tolist()
+    places = zip(ledgers, rows, ends, strict=True)
+    return {ledger: verdicts.part(end - count, end) for ledger, count, end in places}
+
+
+def decide_anew(
+    ledger: Path, threshold: float, rules: FilterRules, verdicts: JobVerdicts | None = None
+) -> Iterator[pa.Table]:
+    """The row groups of a ledger, decided by the scores in it, and by the verdicts on its rows."""
+    place = 0
+    for group in read_groups(ledger):
+        table = decide(group, threshold, rules)
+        if verdicts is not None:
+            mine = verdicts.part(place, place + table.num_rows)
+            table = overrule(table, mine.numbers, mine.repeats)
+        place += table.num_rows
+        yield table
+
+
+def judge_job(tables: Iterable[pa.Table], rules: JobRules) -> JobVerdicts:
+    """The verdicts on every row of a job.
 
     `tables` are the row groups of all ledgers in their order, decided by all other rules. What
-    comes first in that order stays, so that the verdicts depend on the ledgers alone. Memory: 9
+    comes first in that order stays, so that the verdicts depend on the ledgers alone. Memory: 15
     bytes for each row, 8 for each image, and a few times that while they are sorted.
     """
     seen = _Seen()
     for table in tables:
         seen.add(table, rules)
     texts, kept = _join(seen.texts, np.uint64), _join(seen.kept, bool)
+    scored = _join(seen.scored, bool)
+    repeats = np.zeros(len(kept), np.uint32)
+    repeats[scored] = _count_each(texts[scored])
     verdicts = np.zeros(len(kept), np.uint8)
     if rules.max_repeats is not None:
-        scored = _join(seen.scored, bool)
-        often = np.zeros(len(kept), bool)
-        often[scored] = _stand_often(texts[scored], rules.max_repeats)
+        often = repeats > rules.max_repeats
         verdicts[often & kept] = NUMBERS[REPEATED_TEXT]
         kept &= ~often
     if rules.unique_images is not None:
@@ -40,7 +94,7 @@ def judge_job(tables: Iterable[pa.Table], rules: JobRules) -> UInt[np.ndarray, "
     if rules.unique_texts:
         again = np.flatnonzero(kept)[~_is_first(texts[kept])]
         verdicts[again] = NUMBERS[DUPLICATE_TEXT]
-    return verdicts
+    return JobVerdicts(verdicts, repeats)
 
 
 def text_hash(text: str) -> int:
@@ -64,9 +118,8 @@ class _Seen:
 
     def add(self, table: pa.Table, rules: JobRules) -> None:
         self.kept.append(_numpy(table["kept"], bool))
-        if rules.unique_texts or rules.max_repeats is not None:
-            self.texts.append(_hashes(table["text"]))
-            self.scored.append(_numpy(table["itm_score"].is_valid(), bool))
+        self.texts.append(_hashes(table["text"]))
+        self.scored.append(_numpy(table["itm_score"].is_valid(), bool))
         if rules.unique_images is not None:
             starts = sample_starts(table)
             hashes = table["image_hash"].take(pa.array(starts))
@@ -82,18 +135,21 @@ def _hashes(texts: pa.ChunkedArray) -> UInt[np.ndarray, " rows"]:
     return different[encoded.indices.to_numpy()] if len(texts) else different
 
 
-def _stand_often(hashes: UInt[np.ndarray, " rows"], most: int) -> Bool[np.ndarray, " rows"]:
-    """Whether the text of each row stands more than `most` times among all."""
+def _count_each(hashes: UInt[np.ndarray, " rows"]) -> UInt[np.ndarray, " rows"]:
+    """How often the hash of each row stands among all."""
     ordered = np.sort(hashes)
     begins = np.ones(len(ordered), bool)
     begins[1:] = ordered[1:] != ordered[:-1]
     starts = np.flatnonzero(begins)
-    often = ordered[starts[np.diff(starts, append=len(ordered)) > most]]
-    if not len(often):
-        return np.zeros(len(hashes), bool)
-    # Those that stand often are few, and looking them up stays in the cache.
-    place = np.searchsorted(often, hashes)
-    return often[np.minimum(place, len(often) - 1)] == hashes
+    sizes = np.diff(starts, append=len(ordered)).astype(np.uint32)
+    several = ordered[starts[sizes > 1]]
+    counts = np.ones(len(hashes), np.uint32)
+    if len(several):
+        # Most stand once, and looking up the others alone stays in the cache.
+        place = np.minimum(np.searchsorted(several, hashes), len(several) - 1)
+        stands = several[place] == hashes
+        counts[stands] = sizes[sizes > 1][place[stands]]
+    return counts
 
 
 def _is_first(hashes: UInt[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:

@@ -1,0 +1,108 @@
+"""The rules of the whole job, applied to the shards and ledgers that the job itself wrote."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import pyarrow as pa
+
+from blip.capfilt.filters.decide import count_table
+from blip.capfilt.filters.whole import JobVerdicts, decide_anew, judge_ledgers
+from blip.capfilt.ledger import BATCH_ROWS
+from blip.capfilt.plan import read_marker
+from blip.capfilt.record import Counts, output_key
+from blip.capfilt.shard import Layout, Settings, describe_output, open_parts
+from blip.capfilt.source import ShardTask
+from blip.capfilt.status import Status
+from blip.capfilt.texts import TextsWriter
+from blip.data.shards import ShardWriter, read_written
+from blip.files import fingerprint_json, write_json
+from blip.log import progress
+
+
+class LostTextError(Exception):
+    """A shard no longer holds a text that is to stay."""
+
+
+def apply_job_rules(
+    tasks: Sequence[ShardTask], layout: Layout, settings: Settings, status: Status
+) -> dict[str, Counts]:
+    """Drop from every shard what the rules of the whole job drop; counts by name, without the lost.
+
+    All shards must be done. Verdicts are made of the scores in the ledgers, never of what was kept,
+    and a shard becomes a part of itself, so that all of it can be done again. Whether that was
+    done stands in the marker, as `together`: what the verdicts depend on. Lost is a shard of which
+    other verdicts, before data changed, dropped a text that is to stay now: it has to be done anew.
+    Raises BlipError where a ledger cannot be read.
+    """
+    names = {layout.ledger(task.name): task.name for task in tasks}
+    # In the order in which a ledger is read that is cut anew.
+    ledgers = sorted(names)
+    markers = {names[ledger]: _read(layout, names[ledger]) for ledger in ledgers}
+    together = fingerprint_json(
+        [[name, m["input"]["fingerprint"], m["batch_size"]] for name, m in markers.items()]
+    )
+    counts = {name: Counts.from_json(marker["counts"]) for name, marker in markers.items()}
+    waiting = [task for task in tasks if markers[task.name].get("together") != together]
+    if not waiting:
+        return counts
+    verdicts = judge_ledgers(ledgers, settings.threshold, settings.rules, settings.job_rules)
+    with progress(len(tasks), "rules of the job", "shards", len(tasks) - len(waiting)) as bar:
+        for task in waiting:
+            before = counts.pop(task.name)
+            try:
+                after = _rewrite(task, layout, settings, verdicts[layout.ledger(task.name)])
+            except LostTextError:
+                continue
+            after.check(before.images)
+            marker = {
+                **markers[task.name],
+                "together": together,
+                "output": describe_output(layout, task.name),
+                "counts": after.to_json(),
+            }
+            write_json(layout.marker(task.name), marker)
+            counts[task.name] = after
+            bar.advance()
+            status.tell(status.counts, status.shards_done)
+    return counts
+
+
+def _read(layout: Layout, name: str) -> dict[str, Any]:
+    marker = read_marker(layout.marker(name))
+    assert marker is not None, f"shard {name} is not done"
+    return marker
+
+
+def _rewrite(task: ShardTask, layout: Layout, settings: Settings, verdicts: JobVerdicts) -> Counts:
+    """Put a shard and its ledger in their own places, with what is kept now.
+
+    Raises LostTextError, and changes nothing, where the shard lacks some of it. A process that is
+    killed between the two files leaves a shard that fits its marker no longer, or one that can be
+    rewritten: either way it comes to the same bytes.
+    """
+    counts, before = Counts(), layout.ledger(task.name)
+    with (
+        closing(read_written(layout.shard(task.name))) as samples,
+        open_parts(task, layout) as (writer, ledger),
+    ):
+        for table in decide_anew(before, settings.threshold, settings.rules, verdicts):
+            ledger.write_group(table)
+            kept = table.filter(table["kept"])
+            if isinstance(writer, TextsWriter):
+                writer.write_rows(kept)
+            else:
+                _copy(kept, samples, writer)
+            counts.add(count_table(table))
+    return counts
+
+
+def _copy(kept: pa.Table, samples: Iterator[list[tuple[str, bytes]]], writer: ShardWriter) -> None:
+    """Copy the samples of some rows out of those of the shard, which stand in the same order."""
+    for batch in kept.select(["key", "source", "number"]).to_batches(max_chunksize=BATCH_ROWS):
+        for row in batch.to_pylist():
+            wanted = f"{output_key(**row)}.txt"
+            found = next((files for files in samples if wanted in dict(files)), None)
+            if found is None:
+                raise LostTextError(wanted)
+            writer.write_members(found)
