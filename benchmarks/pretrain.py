@@ -113,7 +113,9 @@ def launch(name: str, batch: int | None, args: argparse.Namespace) -> dict[str, 
     for option in ("device", "dtype", "threads", "steps"):
         command += [f"--{option}", str(getattr(args, option))]
     command += ["--small"] * args.small + ["--compile"] * args.compile
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} failed with a batch of {batch or 'its own choice'}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -138,8 +140,8 @@ def run_contender(args: argparse.Namespace) -> int:
 
 
 def largest_batch(args: argparse.Namespace, device: torch.device) -> int:
-    """128, doubled as long as the GPU has room for it."""
-    batch = 128
+    """32, doubled as long as the GPU has room for it."""
+    batch = 32
     while fits(2 * batch, args, device):
         batch *= 2
     torch.cuda.reset_peak_memory_stats(device)

@@ -134,6 +134,7 @@ class _Bootstrap:
             seed=self.config.seed,
             captions=self.config.captions,
             search=self.config.synthesis,
+            precision=self.config.capfilt_precision,
         )
         return self._stage(name, config, captioner, matcher)
 

@@ -7,6 +7,7 @@ import torch
 
 from blip.data.loader import Batch
 from blip.data.tokenizer import Tokenizer
+from blip.nn.linear import pack_weights, unpack_weights
 from blip.train.compiling import compile_layers
 from blip.train.memory import checkpoint_layers
 from tests.tasks.conftest import WORDS
@@ -32,6 +33,7 @@ def main(*options: str) -> None:
     if "checkpointed" in options:
         checkpoint_layers(step)
     compile_layers(step)
+    compile_layers(contrast.follower.module)
     again, found, _ = run(step, contrast, batch)
     assert compiled
     assert list(step.state_dict()) == names
@@ -39,9 +41,14 @@ def main(*options: str) -> None:
     same(found, gradients)
     # Other lengths: what was compiled for some serves all.
     count = len(compiled)
-    longer = tokenizer.encode([" ".join(WORDS[:n]) for n in (3, 9, 2, 7)], 30)
-    run(step, contrast, batch._replace(texts=longer))
+    longer = batch._replace(texts=tokenizer.encode([" ".join(WORDS[:n]) for n in (3, 9, 2, 7)], 30))
+    run(step, contrast, longer)
     assert len(compiled) == count, f"{len(compiled) - count} more for texts of other lengths"
+    # Weights that an evaluation packed and unpacked are the same to the compiler.
+    pack_weights(step)
+    unpack_weights(step)
+    run(step, contrast, longer)
+    assert len(compiled) == count, f"{len(compiled) - count} more after an evaluation"
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def choose_precision(devices: tuple[str, str]) -> Precision:
     return "bfloat16" if dtypes == {torch.bfloat16} else "float32"
 
 
-def decoders(devices: tuple[str, str], workers: int) -> int:
+def choose_decoders(devices: tuple[str, str], workers: int) -> int:
     """Threads of a worker that decode: its share of the cores where a GPU waits for pictures."""
     if {_kind(name) for name in devices} == {"cpu"}:
         return DECODERS

@@ -3,19 +3,21 @@
 import shutil
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
+from blip.capfilt.checkpoints import choose_decoders
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.merge import encodable
 from blip.capfilt.pictures import printable
 from blip.capfilt.pipeline import checkpoint_models, choose_settings, settle
 from blip.capfilt.plan import estimate_samples, make_plan
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
-from blip.capfilt.shard import Layout, Settings
+from blip.capfilt.shard import Layout
 from blip.capfilt.source import ShardTask, find_shards, read_samples
 from blip.capfilt.worker import ShardWorkers
 from blip.data.shards import ShardWriter
@@ -42,15 +44,18 @@ def forecast(config: CapFiltConfig) -> str:
         ("at a time", f"{settings.batch_size} images in {settings.precision}"),
     ]
     if plan.waiting:
-        with TemporaryDirectory() as folder:
-            trial = Layout(Path(folder), config.write)
-            counts, seconds, size = _try(plan.waiting[0], trial, settings, config)
         if config.engine == "ray" and config.workers is None:
             workers, spread = 1, "a worker"
         else:
             workers = config.workers or models.default_workers(settings.batch_size)
             workers = min(workers, len(plan.waiting))
             spread = f"{workers} worker{'s' if workers > 1 else ''}"
+        with TemporaryDirectory() as folder:
+            make_worker = ShardWorkers(Layout(Path(folder), config.write), settings, models)
+            if config.engine == "local":
+                decoders = choose_decoders(config.devices, workers)
+                make_worker = replace(make_worker, decoders=decoders)
+            counts, seconds, size = _try(plan.waiting[0], make_worker)
         tried = max(counts.images, 1)
         rows += [
             ("time", f"{_tell_seconds(images * seconds / tried / workers)} with {spread}"),
@@ -60,11 +65,9 @@ def forecast(config: CapFiltConfig) -> str:
     return "".join(f"{name:<11}{told}\n" for name, told in rows)
 
 
-def _try(
-    task: ShardTask, layout: Layout, settings: Settings, config: CapFiltConfig
-) -> tuple[Counts, float, int]:
+def _try(task: ShardTask, make_worker: ShardWorkers) -> tuple[Counts, float, int]:
     """Counts, seconds and bytes of the output of some images."""
-    threads = torch.get_num_threads()
+    threads, layout = torch.get_num_threads(), make_worker.layout
     sample = layout.out / "sample.tar"
     with ShardWriter(sample) as writer:
         for number, found in enumerate(islice(read_samples(task), IMAGES)):
@@ -74,7 +77,7 @@ def _try(
             writer.write(f"{number}", found.image or b"", found.extension, "", meta)
     trial = ShardTask(name="trial", path=str(sample))
     try:
-        worker = ShardWorkers(layout, settings, checkpoint_models(config))(0)
+        worker = make_worker(0)
         # The first time takes longer than every other: memory is got, weights are laid out.
         _exhaust(worker(trial))
         started = time.perf_counter()

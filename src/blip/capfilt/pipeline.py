@@ -13,7 +13,12 @@ from typing import Any, assert_never
 
 import torch
 
-from blip.capfilt.checkpoints import CheckpointModels, ModelSource, choose_precision, decoders
+from blip.capfilt.checkpoints import (
+    CheckpointModels,
+    ModelSource,
+    choose_decoders,
+    choose_precision,
+)
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
 from blip.capfilt.engine.protocol import Engine, Failed
@@ -193,7 +198,7 @@ def _do_shards(
         status.begin(total, workers)
         if config.engine == "local":
             # On a cluster a worker is given one core.
-            make_worker = replace(make_worker, decoders=decoders(config.devices, workers))
+            make_worker = replace(make_worker, decoders=choose_decoders(config.devices, workers))
         say(
             f"capfilt: {len(plan.tasks)} shards, {len(plan.done)} done already, "
             f"{workers} worker{'s' if workers > 1 else ''}, "

@@ -136,7 +136,8 @@ def read_marker(path: Path) -> dict[str, Any] | None:
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
         Counts.from_json(marker["counts"])
-        return marker if marker.keys() >= {"input", "output", "settings"} else None
+        ours = marker.keys() >= {"input", "output"} and isinstance(marker["settings"], dict)
+        return marker if ours else None
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -48,7 +48,8 @@ class Batch(NamedTuple):
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device, but for what says how long texts are.
 
-        That is asked for at every step, and a GPU would have to be waited for.
+        That is asked for at every step, and a GPU would have to be waited for (FSDP moves it there
+        all the same).
         """
         return Batch(
             self.images.to(device, non_blocking=True),

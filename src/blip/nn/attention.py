@@ -54,13 +54,16 @@ def attend_within_texts(
     value: Float[Tensor, "texts heads length head_width"],
     *,
     attn_mask: Bool[Tensor, "texts 1 1 length"] | None,
-    dropout: float,
+    dropout_now: float,
     causal: bool = False,
 ) -> Float[Tensor, "texts heads queries head_width"]:
-    """Attention over many short texts: on a GPU by the kernel that has the smallest tiles."""
+    """Attention over many short texts: on a GPU by the kernel that has the smallest tiles.
+
+    The compiler heeds that order from torch 2.8 on.
+    """
     with sdpa_kernel(SMALL_TILES_FIRST, set_priority=True) if query.is_cuda else nullcontext():
         return scaled_dot_product_attention(
-            query, key, value, attn_mask=attn_mask, dropout_p=dropout, is_causal=causal
+            query, key, value, attn_mask=attn_mask, dropout_p=dropout_now, is_causal=causal
         )
 
 
@@ -165,7 +168,7 @@ class SelfAttention(nn.Module):
             value,
             # With padding at the right, a causal pass never looks at it: no mask is needed.
             attn_mask=None if causal else texts.visible,
-            dropout=self._dropout_now,
+            dropout_now=self._dropout_now,
             causal=causal,
         )
         return self.finish(hidden, texts.texts.lay(join_heads(attended)))
@@ -185,7 +188,7 @@ class SelfAttention(nn.Module):
             key,
             value,
             attn_mask=texts.visible,
-            dropout=self._dropout_now,
+            dropout_now=self._dropout_now,
         )
         return self.finish(first, join_heads(attended)[:, 0])
 

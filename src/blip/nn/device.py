@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from blip.errors import UsageError
 
@@ -34,3 +35,11 @@ def choose_dtype(
         has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_it else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `device`; what a GPU is doing is not waited for."""
+    if tensor.device == device:
+        return tensor
+    # From memory that can be swapped out a copy has to wait.
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)

@@ -8,6 +8,8 @@ from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from blip.nn.device import send
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -30,7 +32,7 @@ class Grid:
 
     def to(self, device: torch.device) -> "Grid":
         """The same on another device."""
-        return self if self.place is None else replace(self, place=_send(self.place, device))
+        return self if self.place is None else replace(self, place=send(self.place, device))
 
     def lay(self, padded: Shaped[Tensor, "rows columns *rest"]) -> Shaped[Tensor, "things *rest"]:
         """Undo `pad`."""
@@ -39,7 +41,7 @@ class Grid:
 
 
 def _spread(laid: Tensor, place: Tensor, places: int) -> Tensor:
-    return laid.new_zeros(places, *laid.shape[1:]).index_copy(0, place, laid)
+    return laid.new_zeros(places, *laid.shape[1:]).index_copy_(0, place, laid)
 
 
 class _Gather(torch.autograd.Function):
@@ -87,10 +89,10 @@ class EndToEnd:
             texts=self.texts.to(device),
             memories=self.memories.to(device),
             firsts=self.firsts.to(device),
-            order=None if self.order is None else _send(self.order, device),
-            first=_send(self.first, device),
-            position=_send(self.position, device),
-            visible=None if self.visible is None else _send(self.visible, device),
+            order=None if self.order is None else send(self.order, device),
+            first=send(self.first, device),
+            position=send(self.position, device),
+            visible=None if self.visible is None else send(self.visible, device),
         )
 
     def take(self, given: Shaped[Tensor, "texts length"]) -> Shaped[Tensor, " tokens"]:
@@ -147,10 +149,6 @@ def lay_end_to_end(
         position=position,
         visible=visible[:, None, None, :longest] if padded else None,
     )
-
-
-def _send(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _grid(row: Tensor, column: Tensor, rows: int, columns: int) -> Grid:

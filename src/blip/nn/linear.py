@@ -63,7 +63,9 @@ class PackedWeight:
 class Linear(nn.Linear):
     """`nn.Linear` that may keep a packed copy of its weight for inference; see `pack_weights`."""
 
-    packed: PackedWeight | None = None
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, bias)
+        self.packed: PackedWeight | None = None
 
     def pack(self) -> None:
         """Keep a packed copy from the next inference on."""

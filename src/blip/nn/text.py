@@ -194,7 +194,8 @@ class TextTransformer(nn.Module):
         reads = [cast(CrossRead, getattr(layer.cross(mode), part)) for layer in self._layers()]
         steps = mode == "causal" and torch.is_inference_mode_enabled()
         pairs = [read.remember(states, for_steps=steps) for read in reads]
-        return ImageMemory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), visible)
+        seen = None if visible is None else visible.to(states.device)
+        return ImageMemory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), seen)
 
     def forward(
         self,

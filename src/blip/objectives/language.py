@@ -1,10 +1,11 @@
 """Language modelling: the next token, given the image and the tokens before it (LM)."""
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from blip import dist
+from blip.nn.device import send
 
 
 def scored_positions(
@@ -23,7 +24,14 @@ def next_tokens(
     ids: Int[Tensor, "texts length"], scored: Bool[Tensor, "texts length_less_one"]
 ) -> Int[Tensor, " scored"]:
     """The tokens to be predicted, in the order of `states[:, :-1][scored]`."""
-    return ids[:, 1:][scored]
+    return choose(ids[:, 1:].flatten(), scored.flatten())
+
+
+def choose(
+    rows: Shaped[Tensor, "all *rest"], chosen: Bool[Tensor, " all"]
+) -> Shaped[Tensor, "chosen *rest"]:
+    """`rows[chosen]`; where `chosen` is on the CPU, a GPU that holds the rows is not waited for."""
+    return rows.index_select(0, send(chosen.nonzero().squeeze(1), rows.device))
 
 
 def language_loss(

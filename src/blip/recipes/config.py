@@ -66,6 +66,8 @@ class BootstrapConfig:
     """How synthetic texts are written."""
     threshold: float = 0.5
     """Least ITM probability of a text that is kept."""
+    capfilt_precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """How texts are written and judged; auto is bfloat16 on a GPU that has it, else float32."""
     rounds: int = 1
     """How often captioner, filter and CapFilt are made anew."""
     init: Literal["previous", "fresh"] = "previous"

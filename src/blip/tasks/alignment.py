@@ -13,6 +13,7 @@ from blip.data.tokenizer import Texts
 from blip.model.blip import SHARED_PARTS, Blip
 from blip.model.config import ModelConfig
 from blip.model.parts import make_text, make_vision
+from blip.nn.device import send
 from blip.nn.memory import ImageMemory
 from blip.nn.precision import at_least_float32
 from blip.objectives.config import ContrastiveConfig
@@ -60,6 +61,8 @@ class UnimodalEncoders(nn.Module):
         """Unit features of images and of texts."""
         image = self.image_projection(self.vision.first_states(images))
         text = self.text_projection(self.text.first_states(ids, visible))
+        # Vectors that are rounded afterwards are not of length 1.
+        image, text = at_least_float32(image), at_least_float32(text)
         return nn.functional.normalize(image, dim=-1), nn.functional.normalize(text, dim=-1)
 
 
@@ -99,7 +102,6 @@ class Contrast:
     def context(self, batch: Batch, epoch: float) -> Context:
         """Momentum features, candidates and soft targets of a batch; `epoch` counts from 0.0."""
         images, texts = self.follower.module(batch.images, batch.texts.ids, batch.texts.visible)
-        images, texts = at_least_float32(images), at_least_float32(texts)
         all_images, all_texts = dist.gather_rows(images), dist.gather_rows(texts)
         all_ids = dist.gather_rows(batch.image_ids)
         queue = self.queue.contents()
@@ -252,7 +254,7 @@ def match(
     size = len(batch.images)
     texts = everyones(batch.texts).start_with(enc_id)
     image_of_pair, text_of_pair = pairs_here(size, negatives)
-    ids = texts.ids[text_of_pair.to(texts.ids.device, non_blocking=True)]
+    ids = texts.ids[send(text_of_pair, texts.ids.device)]
     visible = texts.visible[text_of_pair]
     logits = at_least_float32(model.match_logits(ids, visible, memory, image_of_pair))
     matching = torch.arange(len(logits), device=logits.device) < size

@@ -83,7 +83,7 @@ def _encode_images(
     features = torch.zeros(len(data), model.config.projection, dtype=dtype, device=model.device)
     for start in mine[::batch_size]:
         stop = min(start + batch_size, mine.stop)
-        states.append(model.encode_image(data.images(start, stop).to(model.device)))
+        states.append(model.encode_image(data.images(start, stop).to(model.device, model.dtype)))
         features[start:stop] = model.image_features(states[-1])
     return dist.total(features), states
 

@@ -7,7 +7,7 @@ from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
 from blip.nn.memory import ImageMemory
 from blip.nn.precision import at_least_float32
-from blip.objectives.language import language_loss, next_tokens, scored_positions
+from blip.objectives.language import choose, language_loss, next_tokens, scored_positions
 
 
 def write(
@@ -27,6 +27,6 @@ def write(
     states = model.decode_tokens(ids, followed, memory)
     scored = scored_positions(texts.visible, prompt_tokens)
     if prompt_tokens > 0:
-        states = states[scored[followed]]
+        states = choose(states, scored[followed])
     logits = at_least_float32(model.next_token_logits(states))
     return language_loss(logits, next_tokens(texts.ids, scored), label_smoothing)

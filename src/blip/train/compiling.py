@@ -11,9 +11,9 @@ from blip.nn.vision import VisionLayer
 def compile_layers(module: nn.Module) -> None:
     """Compile the image encoder's layers and the parts of the text's layers at first use.
 
-    Most of the work is there. Texts of other lengths are served by what was compiled for the
-    first. To be called once, before `module` is wrapped for several devices; names of parameters
-    stay as they are.
+    Most of the work is there. A few programs serve texts of all lengths: where all are equally long
+    nothing is padded, and that is another. To be called once, before `module` is wrapped for
+    several devices; names of parameters stay as they are.
     """
     for part in module.modules():
         if isinstance(part, VisionLayer):

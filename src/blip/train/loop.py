@@ -222,7 +222,8 @@ class _Run:
     def _evaluate(self) -> Mapping[str, float]:
         """Processes share the evaluation; the samples are the main one's."""
         self.task.step.eval()
-        with parallel.gathered(self.forward):
+        # Images and texts come in other shapes here: nothing is compiled for them.
+        with torch.compiler.set_stance("force_eager"), parallel.gathered(self.forward):
             values = self.task.evaluate()
             picture = self.task.samples() if dist.is_main() else None
         self.task.step.train()
