@@ -155,9 +155,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def store(wire: Wire, s3_port: int) -> Iterator[Any]:
     """An empty store with `bucket`."""
-    import boto3
-
-    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{s3_port}")
+    client = pytest.importorskip("boto3").client("s3", endpoint_url=f"http://127.0.0.1:{s3_port}")
     client.create_bucket(Bucket="bucket")
     yield client
     for found in client.list_objects_v2(Bucket="bucket").get("Contents", []):
@@ -185,7 +183,7 @@ def tokenizer() -> Tokenizer:
 
 def counts(pattern: str, cache: Path) -> list[tuple[str, int, str, int]]:
     found = index_shards(locate([pattern]), cache)
-    return [(shard.location, *shard.facts, shard.samples) for shard in found]
+    return [(s.location, s.facts.size, s.facts.tag, s.samples) for s in found]
 
 
 @pytest.mark.usefixtures("stored")
@@ -398,16 +396,15 @@ def google(shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     """An emulator of Google's store with these shards in `bucket/web/`."""
     if missing := [package for package in GOOGLE if not _is_there(package)]:
         pytest.skip(f"no {', '.join(missing)}; {INSTALL}")
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud.storage import Client
-
+    nobody = pytest.importorskip("google.auth.credentials").AnonymousCredentials()
+    storage = pytest.importorskip("google.cloud.storage")
     command = "from gcp_storage_emulator.server import create_server as create; "
     command += "create('127.0.0.1', {port}, True).run()"
     with started("-c", command) as port:
         wire = Wire(port)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
-        client = Client(project="none", credentials=AnonymousCredentials())
+        client = storage.Client(project="none", credentials=nobody)
         bucket = client.create_bucket("bucket")
         for shard in shards.glob("*.tar"):
             bucket.blob(f"web/{shard.name}").upload_from_filename(str(shard))

@@ -219,7 +219,7 @@ def _status(error: BaseException) -> int:
         told = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         told = getattr(error, "status", None) or getattr(error, "code", None)
-    return int(told) if str(told).isdigit() else 0
+    return int(str(told)) if str(told).isdigit() else 0
 
 
 def _reason(error: Exception) -> str:
