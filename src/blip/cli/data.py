@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 TAKES_OVERRIDES = True
@@ -80,26 +81,18 @@ def _pack(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from blip.data.images import BadImageError, decode_image
-    from blip.data.shards import expand, read_shard
+    from blip.data.counts import locate
+    from blip.data.remote import is_remote, on_disk
     from blip.log import progress
 
-    shards = expand(args.shards)
+    shards = locate(args.shards)
     found: dict[str, int] = {"shards": len(shards), "samples": 0, "texts": 0}
     faults: list[str] = []
     with progress(len(shards), "inspect", "shards") as bar:
         for shard in shards:
-            for sample in read_shard(shard):
-                found["samples"] += 1
-                found["texts"] += len(sample.texts)
-                error = sample.error
-                try:
-                    if error is None and sample.image is not None:
-                        decode_image(sample.image)
-                except BadImageError as bad:
-                    error = str(bad)
-                if error is not None:
-                    faults.append(f"{shard.name} {sample.key or '-'} {error}")
+            name = shard if is_remote(shard) else Path(shard).name
+            with on_disk(shard) as path:
+                faults += (f"{name} {fault}" for fault in _look_through(path, found))
             bar.advance()
     found["bad"] = len(faults)
     if args.json:
@@ -108,6 +101,24 @@ def _inspect(args: argparse.Namespace) -> int:
     print("\n".join(f"{name:<9}{count:>9}" for name, count in found.items()))
     print("\n".join(faults[:50]))
     return 0
+
+
+def _look_through(shard: Path, found: dict[str, int]) -> Iterator[str]:
+    """Count samples and texts of a shard; key and reason of each bad one."""
+    from blip.data.images import BadImageError, decode_image
+    from blip.data.shards import read_shard
+
+    for sample in read_shard(shard):
+        found["samples"] += 1
+        found["texts"] += len(sample.texts)
+        error = sample.error
+        try:
+            if error is None and sample.image is not None:
+                decode_image(sample.image)
+        except BadImageError as bad:
+            error = str(bad)
+        if error is not None:
+            yield f"{sample.key or '-'} {error}"
 
 
 def _index(args: argparse.Namespace) -> int:

@@ -1,8 +1,10 @@
 """Shards that lie elsewhere: s3://, gs://, https:// and commands, read with retries."""
 
 import json
+import logging
 import random
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +23,23 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 LONGEST_SILENCE = 60.0
 """Seconds after which a connection over which nothing comes has failed."""
+FRESH = 60.0
+"""Seconds for which a listing tells the facts of what it names."""
 COMMAND = "pipe:"
+WEB = ("http://", "https://")
+PASSING = (408, 425, 429)
+"""Statuses below 500 that a second attempt may mend."""
+HOPELESS = frozenset(
+    {
+        "DefaultCredentialsError",
+        "NoCredentialsError",
+        "NoRegionError",
+        "ParamValidationError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+    }
+)
+"""What stores' libraries raise before they ask the store."""
 
 T = TypeVar("T")
 
@@ -43,14 +61,20 @@ def is_remote(location: str) -> bool:
 def expand_remote(pattern: str) -> list[str]:
     """Brace ranges, and globs where the store can list, to locations, sorted.
 
-    Raises UsageError where a glob finds nothing.
+    What ends with a slash stands for its tars. Raises UsageError where a glob finds nothing.
     """
     found: list[str] = []
     for plain in braceexpand(pattern):
-        if plain.startswith(COMMAND) or not any(mark in plain for mark in "*["):
+        # Of a URL a question mark begins the query, and a slash at its end is the server's matter.
+        marks = "*[" if plain.startswith((COMMAND, *WEB)) else "*[?"
+        if plain.endswith("/") and "?" in marks:
+            plain += "*.tar"
+        if plain.startswith(COMMAND) or not any(mark in plain for mark in marks):
             found.append(plain)
             continue
         files, path = _open_store(plain)
+        # What was listed for an earlier job may be old.
+        files.invalidate_cache()
         matches = with_retries(lambda files=files, path=path: files.glob(path), f"list {plain}")
         if not matches:
             raise UsageError(f"no shards at {plain}")
@@ -59,11 +83,16 @@ def expand_remote(pattern: str) -> list[str]:
 
 
 def facts(location: str) -> Facts:
-    """Size and tag of a remote file; of a command nothing is known."""
+    """Size and tag of a remote file; of a command nothing is known.
+
+    Raises UsageError for a folder, BlipError where there is nothing.
+    """
     if location.startswith(COMMAND):
         return Facts(0, "")
     files, path = _open_store(location)
     info = with_retries(lambda: files.info(path), f"find {location}")
+    if info.get("type") == "directory":
+        raise UsageError(f"{location} is a folder; end it with / for all its tars")
     marks = ("ETag", "etag", "md5Hash", "LastModified", "Last-Modified", "mtime", "created")
     tag = next((str(info[mark]) for mark in marks if info.get(mark)), "")
     return Facts(int(info.get("size") or 0), tag)
@@ -83,6 +112,18 @@ def fetch(location: str, target: Path) -> None:
             raise ConnectionError(f"{target.stat().st_size} of {told} bytes came")
 
     with_retries(download, f"fetch {location}")
+
+
+@contextmanager
+def on_disk(location: str) -> Iterator[Path]:
+    """Where a shard can be read; a remote one is fetched, and removed afterwards."""
+    if not is_remote(location):
+        yield Path(location)
+        return
+    with tempfile.TemporaryDirectory(prefix="blip-") as folder:
+        copy = Path(folder) / "shard.tar"
+        fetch(location, copy)
+        yield copy
 
 
 def read_json(location: str) -> dict[str, Any] | None:
@@ -130,12 +171,12 @@ def with_retries(work: Callable[[], T], what: str) -> T:
         # Each store has errors of its own for a network that fails.
         except Exception as error:
             if _is_final(error):
-                raise BlipError(f"cannot {what}: {first_line(error)}") from error
+                raise BlipError(f"cannot {what}: {_reason(error)}") from error
             if attempt == ATTEMPTS:
                 raise BlipError(
-                    f"cannot {what}: {first_line(error)} (attempt {attempt} of {ATTEMPTS})"
+                    f"cannot {what}: {_reason(error)} (attempt {attempt} of {ATTEMPTS})"
                 ) from error
-            say(f"cannot {what}: {first_line(error)}; attempt {attempt + 1} follows")
+            say(f"cannot {what}: {_reason(error)}; attempt {attempt + 1} follows")
         # Processes that failed together should not come back together.
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(2 * pause, LONGEST_PAUSE)
@@ -146,10 +187,48 @@ def _is_final(error: Exception) -> bool:
     """Whether a second attempt mends nothing: a file that is not there, or not for us."""
     if isinstance(error, PermissionError):
         return True
+    chain = list(_chain(error))
+    # An answer that is broken off or garbled: the status is aiohttp's, not the server's.
+    if any(type(link).__module__ == "aiohttp.http_exceptions" for link in chain):
+        return False
+    status = next(filter(None, map(_status, chain)), 0)
+    if status:
+        return 300 <= status < 500 and status not in PASSING
     # Over HTTP, the library tells every failure to look at a file as one that is not there.
-    cause = error.__cause__
-    missing = cause is None or getattr(cause, "status", 0) == 404
-    return isinstance(error, FileNotFoundError) and missing
+    if isinstance(error, FileNotFoundError):
+        return error.__cause__ is None
+    # What the library for Google says of status 403.
+    if type(error) is OSError and str(error).startswith("Forbidden:"):
+        return True
+    if any(kind.__name__ in HOPELESS for kind in type(error).__mro__):
+        return True
+    # An endpoint or a name that is none; a body that is none is a matter of the network.
+    return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status that an error of aiohttp, botocore or gcsfs tells; 0 where it tells none."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        told = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        told = getattr(error, "status", None) or getattr(error, "code", None)
+    return int(str(told)) if str(told).isdigit() else 0
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in a line; a missing file's says no more than its name."""
+    if isinstance(error, FileNotFoundError) and " " not in str(error):
+        cause = error.__cause__
+        return _reason(cause) if isinstance(cause, Exception) else "not found"
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[:2]) if lines and lines[0].endswith(":") else first_line(error)
 
 
 def _run(location: str, target: Path) -> None:
@@ -181,10 +260,21 @@ def _open_store(location: str) -> tuple[Any, str]:
 
 
 def _options(location: str) -> dict[str, Any]:
-    """A large shard may take its time, but not stand still; aiohttp's own limit is on the whole."""
-    if not location.startswith(("http://", "https://")):
+    """A large shard may take its time, but not stand still; what else there is, users say.
+
+    aiohttp's own limit is on the whole, the library for Google has none, the one for S3 has this.
+    """
+    if location.startswith("s3"):
+        return {"listings_expiry_time": FRESH}
+    if not location.startswith((*WEB, "gs://", "gcs://")):
         return {}
     from aiohttp import ClientTimeout
 
     limit = ClientTimeout(total=None, sock_connect=LONGEST_SILENCE, sock_read=LONGEST_SILENCE)
-    return {"client_kwargs": {"timeout": limit}}
+    if location.startswith(WEB):
+        return {"client_kwargs": {"timeout": limit}}
+    # It also logs what it raises, with tracebacks, and Python prints what nobody else takes.
+    log = logging.getLogger("gcsfs")
+    if not log.hasHandlers():
+        log.addHandler(logging.NullHandler())
+    return {"listings_expiry_time": FRESH, "requests_timeout": limit}
