@@ -14,9 +14,9 @@ SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
 
 def whole(attention: SelfAttention, hidden: torch.Tensor) -> torch.Tensor:
     """All texts at once, causally."""
-    visible = torch.ones(hidden.shape[:2], dtype=torch.bool)
-    laid = lay_end_to_end(visible, memories=1)
-    return attention(hidden.flatten(0, 1), laid, causal=True).view_as(hidden)
+    texts, length, _ = hidden.shape
+    rows = lay_end_to_end(torch.full((texts,), length)).rows
+    return attention(hidden.flatten(0, 1), rows, rows.see(causal=True), causal=True).view_as(hidden)
 
 
 def test_texts_of_one_memory_are_read_as_if_each_had_its_own_copy() -> None:

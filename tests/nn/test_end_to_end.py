@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip.model.blip import Blip
-from blip.nn.end_to_end import lay_end_to_end
+from blip.nn.end_to_end import lay_end_to_end, lay_queries
+from blip.nn.reading import make_pass
 from tests.model.tiny import TINY, tiny_model
 
 
@@ -17,30 +18,77 @@ def visible_of(lengths: list[int], longest: int | None = None) -> torch.Tensor:
 @given(
     pairs=st.lists(st.tuples(st.integers(1, 7), st.integers(0, 3)), min_size=1, max_size=12),
     padding=st.integers(0, 2),
+    tile=st.sampled_from([1, 8, 64]),
 )
-def test_each_token_has_one_place_among_texts_and_memories(
-    pairs: list[tuple[int, int]], padding: int
+def test_each_token_has_one_place_among_texts_rows_and_memories(
+    pairs: list[tuple[int, int]], padding: int, tile: int
 ) -> None:
     lengths, memory_of_text = map(list, zip(*pairs, strict=True))
     visible = visible_of(lengths, max(lengths) + padding)
-    laid = lay_end_to_end(visible, 4, torch.tensor(memory_of_text))
+    laid = lay_end_to_end(torch.tensor(lengths), tile=tile)
+    queries = lay_queries(torch.tensor(lengths), 4, torch.tensor(memory_of_text))
     numbers = torch.arange(1, visible.numel() + 1).view_as(visible)
     tokens = laid.take(numbers)
-    assert sorted(tokens.tolist()) == sorted(numbers[visible].tolist())
-    assert torch.equal(laid.texts.lay(laid.texts.pad(tokens)), tokens)
-    assert torch.equal(laid.memories.lay(laid.memories.pad(tokens)), tokens)
-    texts = laid.give_back(laid.texts.pad(tokens))
+    assert torch.equal(tokens, numbers[visible])
+    grids = [laid.texts, laid.rows.tokens, queries.tokens]
+    assert all(torch.equal(grid.lay(grid.pad(tokens)), tokens) for grid in grids)
+    texts = laid.texts.pad(tokens)
     assert torch.equal(texts, numbers[:, : max(lengths)] * visible[:, : max(lengths)])
-    assert torch.equal(laid.give_back(tokens[laid.first]), numbers[:, 0])
+    assert torch.equal(tokens[laid.first], numbers[:, 0])
     in_text = torch.arange(visible.shape[1]).expand_as(visible)
     assert torch.equal(laid.position, laid.take(in_text))
     for memory in range(4):
         mine = [text for text, read in enumerate(memory_of_text) if read == memory]
         expected = [n for text in mine for n in numbers[text, : lengths[text]].tolist()]
-        row = laid.memories.pad(tokens)[memory]
+        row = queries.tokens.pad(tokens)[memory]
         assert row[row > 0].tolist() == expected
-        firsts = laid.firsts.pad(tokens[laid.first])[memory]
+        firsts = queries.firsts.pad(tokens[laid.first])[memory]
         assert firsts[firsts > 0].tolist() == [int(numbers[text, 0]) for text in mine]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    tile=st.sampled_from([1, 8, 16]),
+    causal=st.booleans(),
+)
+def test_rows_hold_whole_texts_that_see_themselves_alone(
+    lengths: list[int], tile: int, causal: bool
+) -> None:
+    rows = lay_end_to_end(torch.tensor(lengths), tile=tile).rows
+    text = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    place = rows.tokens.pad(torch.arange(1, len(text) + 1)).flatten()
+    assert rows.tokens.columns % tile == 0
+    # A text more would not have gone into any row but the last.
+    assert len(lengths) == 1 or rows.tokens.rows < 1 + 2 * sum(lengths) / rows.tokens.columns
+    visible = rows.see(causal=causal)
+    of_firsts = rows.firsts_see()
+    assert (visible is None) == (of_firsts is None) == rows.alone
+    for position, token in enumerate(place.tolist()):
+        row, column = divmod(position, rows.tokens.columns)
+        if token == 0:
+            assert visible is not None
+            assert visible[row, 0, column].any()
+            continue
+        seen = torch.ones(rows.tokens.columns, dtype=torch.bool)
+        if visible is not None:
+            seen = visible[row, 0, column]
+        elif causal:
+            seen = seen.cumsum(0) <= column + 1
+        found = place.view(rows.tokens.rows, -1)[row][seen].tolist()
+        same = (text == text[token - 1]).nonzero().flatten() + 1
+        assert found == [other for other in same.tolist() if not causal or other <= token]
+
+
+def test_side_by_side_rows_hold_one_behind_the_other() -> None:
+    lengths = torch.tensor([2, 1, 3])
+    one = lay_queries(lengths, 3, torch.tensor([2, 0, 2])).tokens
+    other = lay_queries(lengths, 3).tokens
+    both = one.beside(other)
+    tokens = torch.arange(1, 13)
+    assert both.columns == 8
+    rows = [[3, 7, 8], [9], [1, 2, 4, 5, 6, 10, 11, 12]]
+    assert both.pad(tokens).tolist() == [row + [0] * (8 - len(row)) for row in rows]
+    assert torch.equal(both.lay(both.pad(tokens)), tokens)
 
 
 @pytest.fixture
@@ -84,7 +132,10 @@ def test_texts_may_read_memories_in_any_order_without_copies(model: Blip) -> Non
         inputs = [states, *model.text.parameters()]
         return torch.autograd.grad(weighted, inputs, retain_graph=True, allow_unused=True)
 
-    found = model.match_logits(ids, visible, memory, image_of_text)
+    one = make_pass(
+        ids, visible, "bidirectional", len(memory), memory_of_text=image_of_text, firsts=True
+    )
+    found = model.matching_head(model.text.read(memory, one)[0])
     copied = model.match_logits(ids, visible, memory.select(image_of_text))
     torch.testing.assert_close(found, copied)
     for one, other in zip(gradients(found), gradients(copied), strict=True):
@@ -107,6 +158,28 @@ def test_tokens_are_those_of_the_texts(model: Blip) -> None:
     ids = torch.randint(1, TINY.text.vocabulary_size, visible.shape)
     memory = model.project_image(torch.randn(3, 6, TINY.vision.width), "causal")
     whole = model.decode(ids, visible, memory)
-    torch.testing.assert_close(model.decode_tokens(ids, visible, memory), whole[visible])
-    none = torch.zeros_like(visible)
-    assert model.decode_tokens(ids, none, memory).shape == (0, TINY.text.width)
+    (tokens,) = model.text.read(memory, make_pass(ids, visible, "causal", len(memory)))
+    torch.testing.assert_close(tokens, whole[visible])
+    none = make_pass(ids, torch.zeros_like(visible), "causal", len(memory))
+    assert model.text.read(memory, none)[0].shape == (0, TINY.text.width)
+
+
+@pytest.mark.parametrize("lengths", [[4, 1, 3], [5, 5, 5], [2, 0, 5]])
+def test_encoder_and_decoder_read_side_by_side_what_they_read_alone(
+    model: Blip, lengths: list[int]
+) -> None:
+    images = torch.tensor([0, 1, 2, 1, 1, 0])
+    ids = torch.randint(1, TINY.text.vocabulary_size, (9, 5))
+    memory = model.project_image(torch.randn(3, 6, TINY.vision.width), "bidirectional")
+    pairs = make_pass(
+        ids[:6],
+        visible_of([3, 5, 1, 2, 2, 5]),
+        "bidirectional",
+        len(memory),
+        memory_of_text=images,
+        firsts=True,
+    )
+    writing = make_pass(ids[6:], visible_of(lengths, 5), "causal", len(memory))
+    first, tokens = model.text.read(memory, pairs, writing)
+    torch.testing.assert_close(first, model.text.read(memory, pairs)[0])
+    torch.testing.assert_close(tokens, model.text.read(memory, writing)[0])

@@ -92,6 +92,11 @@ class Blip(nn.Module):
         """Whether one `ImageMemory` serves encoder and decoder alike."""
         return "cross_attention" in SHARED_PARTS[self.config.sharing]
 
+    @property
+    def shares_all_but_self_attention(self) -> bool:
+        """Whether encoder and decoder may read side by side (`TextTransformer.read`)."""
+        return SHARED_PARTS[self.config.sharing] >= {"cross_attention", "mlp"}
+
     def encode_image(
         self, images: Float[Tensor, "batch 3 height width_pixels"]
     ) -> Float[Tensor, "batch tokens width"]:
@@ -145,15 +150,9 @@ class Blip(nn.Module):
         ids: Int[Tensor, "texts length"],
         visible: Bool[Tensor, "texts length"],
         memory: ImageMemory,
-        image_of_text: Int[Tensor, " texts"] | None = None,
     ) -> Float[Tensor, "texts 2"]:
-        """Image-text matching: column 1 says match, column 0 says none. Rows as in `ground`.
-
-        With `image_of_text` row `i` reads image `image_of_text[i]`, in any order.
-        """
-        return self.matching_head(
-            self.text.first_states(ids, visible, memory=memory, memory_of_text=image_of_text)
-        )
+        """Image-text matching: column 1 says match, column 0 says none. Rows as in `ground`."""
+        return self.matching_head(self.text.first_states(ids, visible, memory=memory))
 
     def decode(
         self,
@@ -163,15 +162,6 @@ class Blip(nn.Module):
     ) -> Float[Tensor, "texts length width"]:
         """Image-grounded decoder: causal states. Rows as in `ground`."""
         return self.text(ids, visible, mode="causal", memory=memory)
-
-    def decode_tokens(
-        self,
-        ids: Int[Tensor, "texts length"],
-        visible: Bool[Tensor, "texts length"],
-        memory: ImageMemory,
-    ) -> Float[Tensor, "tokens width"]:
-        """`decode` for the visible tokens alone, one text after another."""
-        return self.text.token_states(ids, visible, mode="causal", memory=memory)
 
     def next_token_logits(
         self, states: Float[Tensor, "*rows width"]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
-from blip.nn.end_to_end import EndToEnd
+from blip.nn.end_to_end import EndToEnd, Rows
 from blip.nn.linear import Linear
 from blip.nn.product import multiply
 
@@ -53,7 +53,7 @@ def attend_within_texts(
     key: Float[Tensor, "texts heads length head_width"],
     value: Float[Tensor, "texts heads length head_width"],
     *,
-    attn_mask: Bool[Tensor, "texts 1 1 length"] | None,
+    visible: Bool[Tensor, "texts 1 queries length"] | None,
     dropout_now: float,
     causal: bool = False,
 ) -> Float[Tensor, "texts heads queries head_width"]:
@@ -63,7 +63,7 @@ def attend_within_texts(
     """
     with sdpa_kernel(SMALL_TILES_FIRST, set_priority=True) if query.is_cuda else nullcontext():
         return scaled_dot_product_attention(
-            query, key, value, attn_mask=attn_mask, dropout_p=dropout_now, is_causal=causal
+            query, key, value, attn_mask=visible, dropout_p=dropout_now, is_causal=causal
         )
 
 
@@ -158,39 +158,44 @@ class SelfAttention(nn.Module):
         return self.norm(hidden + update)
 
     def forward(
-        self, hidden: Float[Tensor, "tokens width"], texts: EndToEnd, *, causal: bool
+        self,
+        hidden: Float[Tensor, "tokens width"],
+        rows: Rows,
+        visible: Bool[Tensor, "rows 1 columns columns"] | None,
+        *,
+        causal: bool,
     ) -> Float[Tensor, "tokens width"]:
-        """Attend over each of the texts that lie end to end; `causal` hides later tokens."""
-        query, key, value = self._heads(texts.texts.pad(self.query_key_value(hidden)))
+        """Attend over each of the texts that lie end to end; `visible` is what `rows` see."""
+        query, key, value = self._heads(rows.tokens.pad(self.query_key_value(hidden)))
         attended = attend_within_texts(
             query,
             key,
             value,
-            # With padding at the right, a causal pass never looks at it: no mask is needed.
-            attn_mask=None if causal else texts.visible,
+            visible=visible,
             dropout_now=self._dropout_now,
-            causal=causal,
+            causal=causal and visible is None,
         )
-        return self.finish(hidden, texts.texts.lay(join_heads(attended)))
+        return self.finish(hidden, rows.tokens.lay(join_heads(attended)))
 
     def first_states(
         self, hidden: Float[Tensor, "tokens width"], texts: EndToEnd
     ) -> Float[Tensor, "texts width"]:
         """`forward` (not causal) for the first token alone: one query a text, all keys."""
+        rows = texts.rows
         width, heads = self.sizes.width, self.sizes.heads
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         first = hidden.index_select(0, texts.first)
         query = multiply(first, weight[:width], bias[:width])
-        both = texts.texts.pad(multiply(hidden, weight[width:], bias[width:]))
+        both = rows.tokens.pad(multiply(hidden, weight[width:], bias[width:]))
         key, value = (split_heads(part, heads) for part in both.chunk(2, dim=-1))
         attended = attend_within_texts(
-            split_heads(query[:, None], heads),
+            split_heads(rows.firsts.pad(query), heads),
             key,
             value,
-            attn_mask=texts.visible,
+            visible=rows.firsts_see(),
             dropout_now=self._dropout_now,
         )
-        return self.finish(first, join_heads(attended)[:, 0])
+        return self.finish(first, rows.firsts.lay(join_heads(attended)))
 
     @property
     def _dropout_now(self) -> float:

@@ -1,7 +1,8 @@
 """Texts of different lengths laid end to end, so that nothing is computed for padding."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Int, Shaped
@@ -13,13 +14,10 @@ from blip.nn.device import send
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where things that lie end to end stand in rows of equal length; the other places are empty.
-
-    They come in the order of their places, counted through all rows.
-    """
+    """Where things that lie end to end stand in rows of equal length; other places are empty."""
 
     place: Int[Tensor, " things"] | None
-    """None where no place is empty."""
+    """Counted through all rows. None where things fill all places, in their order."""
     rows: int
     columns: int
 
@@ -33,6 +31,19 @@ class Grid:
     def to(self, device: torch.device) -> "Grid":
         """The same on another device."""
         return self if self.place is None else replace(self, place=send(self.place, device))
+
+    def beside(self, other: "Grid") -> "Grid":
+        """Rows that hold what mine do, and behind that what the rows of `other` do."""
+        row, column = self._row_and_column()
+        other_row, other_column = other._row_and_column()
+        held = row.bincount(minlength=self.rows)
+        columns = int((held + other_row.bincount(minlength=self.rows)).max())
+        column = torch.cat([column, other_column + held[other_row]])
+        return _grid(torch.cat([row, other_row]), column, self.rows, columns)
+
+    def _row_and_column(self) -> tuple[Int[Tensor, " things"], Int[Tensor, " things"]]:
+        place = torch.arange(self.rows * self.columns) if self.place is None else self.place
+        return place // max(self.columns, 1), place % max(self.columns, 1)
 
     def lay(self, padded: Shaped[Tensor, "rows columns *rest"]) -> Shaped[Tensor, "things *rest"]:
         """Undo `pad`."""
@@ -63,94 +74,164 @@ class _Gather(torch.autograd.Function):
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of equal length that hold whole texts, one behind another: what attends at once."""
+
+    tokens: Grid
+    firsts: Grid
+    """The first tokens alone, in as many rows."""
+    number: Int[Tensor, "rows columns"]
+    """Which text of its row the token in each place is of, counted from 1; 0 where there is none.
+    """
+    alone: bool
+    """Whether each row is one text and no place is empty."""
+
+    def see(
+        self, *, causal: bool, hidden: Bool[Tensor, " tokens"] | None = None
+    ) -> Bool[Tensor, "rows 1 columns columns"] | None:
+        """What each token may see: its own text, nothing `hidden`, and if `causal` nothing later.
+
+        None where that is all of its row, or all that is not later.
+        """
+        if self.alone and hidden is None:
+            return None
+        # Empty places see each other: what saw nothing might come out as no number.
+        same = self.number[:, None, :, None] == self.number[:, None, None, :]
+        if hidden is not None:
+            same = same & ~self.tokens.pad(hidden)[:, None, None, :]
+        return same.tril() if causal else same
+
+    def firsts_see(self) -> Bool[Tensor, "rows 1 firsts columns"] | None:
+        """What the first token of each text may see: its own text. None: all of its row."""
+        if self.alone:
+            return None
+        number = self.number[:, None, None, :]
+        text = torch.arange(1, self.firsts.columns + 1, device=number.device)[:, None]
+        return (number == text) | (text > number.amax(dim=-1, keepdim=True))
+
+    def to(self, device: torch.device) -> "Rows":
+        """The same on another device."""
+        return replace(
+            self,
+            tokens=self.tokens.to(device),
+            firsts=self.firsts.to(device),
+            number=send(self.number, device),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class EndToEnd:
-    """Where the tokens of texts, laid end to end, stand among texts and among what texts read."""
+    """Where the tokens of texts, laid end to end, stand among the texts."""
 
     texts: Grid
     """A row for each text, as long as the longest."""
-    memories: Grid
-    """A row for each memory: the tokens of all texts that read it, one text after another."""
-    firsts: Grid
-    """A row for each memory: the first tokens alone."""
-    order: Int[Tensor, " texts"] | None
-    """Which of the given texts come first, second and so on; None where they stay as given."""
+    rows: Rows
+    """The texts as they attend to themselves."""
     first: Int[Tensor, " texts"]
     """Number of the first token of each text."""
     position: Int[Tensor, " tokens"]
     """Place of each token in its text."""
-    visible: Bool[Tensor, "texts 1 1 columns"] | None
-    """Which places of the texts' rows hold a token; None where all do."""
 
     def to(self, device: torch.device) -> "EndToEnd":
         """The same on another device, which is not waited for."""
-        if self.first.device == device:
-            return self
         return EndToEnd(
             texts=self.texts.to(device),
-            memories=self.memories.to(device),
-            firsts=self.firsts.to(device),
-            order=None if self.order is None else send(self.order, device),
+            rows=self.rows.to(device),
             first=send(self.first, device),
             position=send(self.position, device),
-            visible=None if self.visible is None else send(self.visible, device),
         )
 
     def take(self, given: Shaped[Tensor, "texts length"]) -> Shaped[Tensor, " tokens"]:
-        """What belongs to the tokens, of what belongs to the places of the texts as given."""
-        if self.order is not None:
-            given = given[self.order]
+        """What belongs to the tokens, of what belongs to the places of the texts."""
         return self.texts.lay(given[:, : self.texts.columns])
 
-    def give_back(self, of_texts: Shaped[Tensor, "texts *rest"]) -> Shaped[Tensor, "texts *rest"]:
-        """Rows of texts in the order in which these were given."""
-        return of_texts if self.order is None else of_texts[self.order.argsort()]
 
+def lay_end_to_end(lengths: Int[Tensor, " texts"], *, tile: int = 1) -> EndToEnd:
+    """How to lay texts of these lengths (on the CPU).
 
-def lay_end_to_end(
-    visible: Bool[Tensor, "texts length"],
-    memories: int,
-    memory_of_text: Int[Tensor, " texts"] | None = None,
-) -> EndToEnd:
-    """How to lay texts that are padded at the right and read `memories` memories.
-
-    `memory_of_text` says which one each text reads, in any order; without it text `i` reads memory
-    `i // (texts / memories)`. Sizes are read from the device of `visible`, which is waited for:
-    where that is the CPU, a GPU is not.
+    Rows in which they attend to themselves are a multiple of `tile` long.
     """
-    texts, device = len(visible), visible.device
-    order = None
-    if memory_of_text is None:
-        memory_of_text = torch.arange(texts, device=device) // (texts // memories)
-    else:
-        memory_of_text = memory_of_text.to(device)
-        order = memory_of_text.argsort(stable=True)
-        memory_of_text, visible = memory_of_text[order], visible[order]
-    lengths = visible.sum(dim=1)
-    starts = lengths.cumsum(0) - lengths
-    held = torch.zeros(2, memories, dtype=torch.int64, device=device)
-    held.index_add_(1, memory_of_text, torch.stack([lengths, torch.ones_like(lengths)]))
-    # One look at the device for all sizes.
-    longest, tokens, most_tokens, most_texts = torch.stack(
-        [lengths.max(), lengths.sum(), *held.amax(dim=1)]
-    ).tolist()
-    text = torch.arange(texts, device=device).repeat_interleave(lengths, output_size=tokens)
-    number = torch.arange(tokens, device=device)
-    position = number - starts[text]
-    before = held.cumsum(dim=1) - held
-    in_memory = number - before[0, memory_of_text][text]
-    first_in_memory = torch.arange(texts, device=device) - before[1, memory_of_text]
-    padded = tokens < texts * longest
+    longest = int(lengths.max())
+    number, position = torch.arange(len(lengths)), _positions(lengths)
     return EndToEnd(
-        texts=_grid(text, position, texts, longest),
-        memories=_grid(memory_of_text[text], in_memory, memories, most_tokens),
-        firsts=_grid(memory_of_text, first_in_memory, memories, most_texts),
-        order=order,
-        first=starts,
+        texts=_grid(number.repeat_interleave(lengths), position, len(lengths), longest),
+        rows=_fill_rows(lengths, -(-longest // tile) * tile),
+        first=lengths.cumsum(0) - lengths,
         position=position,
-        visible=visible[:, None, None, :longest] if padded else None,
     )
 
 
+class Queries(NamedTuple):
+    """Where the tokens of texts stand in rows, one for each memory that they read."""
+
+    tokens: Grid
+    """The tokens of all texts that read a memory, one text after another."""
+    firsts: Grid
+    """Their first tokens alone."""
+
+
+def lay_queries(
+    lengths: Int[Tensor, " texts"],
+    memories: int,
+    memory_of_text: Int[Tensor, " texts"] | None = None,
+) -> Queries:
+    """How texts of these lengths (on the CPU) read `memories` memories.
+
+    `memory_of_text` says which one each text reads, in any order; without it text `i` reads memory
+    `i // (texts / memories)`.
+    """
+    if memory_of_text is None:
+        texts = len(lengths)
+        memory_of_text = torch.arange(texts) // (texts // memories)
+    return Queries(
+        _one_behind_another(lengths, memory_of_text, memories),
+        _one_behind_another(torch.ones_like(lengths), memory_of_text, memories),
+    )
+
+
+def _fill_rows(lengths: Int[Tensor, " texts"], columns: int) -> Rows:
+    """As many texts in a row as it has room for, in their order."""
+    ends, begins = lengths.cumsum(0).tolist(), [0]
+    while begins[-1] < len(ends):
+        before = ends[begins[-1] - 1] if begins[-1] else 0
+        begins.append(bisect_right(ends, before + columns))
+    held = torch.tensor(begins).diff()
+    rows = len(held)
+    row_of_text = torch.arange(rows).repeat_interleave(held)
+    tokens = _one_behind_another(lengths, row_of_text, rows, columns)
+    return Rows(
+        tokens,
+        firsts=_one_behind_another(torch.ones_like(lengths), row_of_text, rows),
+        number=tokens.pad((_positions(held) + 1).repeat_interleave(lengths)),
+        alone=tokens.place is None and rows == len(lengths),
+    )
+
+
+def _one_behind_another(
+    lengths: Int[Tensor, " texts"],
+    row_of_text: Int[Tensor, " texts"],
+    rows: int,
+    columns: int | None = None,
+) -> Grid:
+    """The tokens of the texts of a row; without `columns` as many as the fullest row needs."""
+    held = torch.zeros(rows, dtype=torch.int64).index_add_(0, row_of_text, lengths)
+    order = row_of_text.argsort(stable=True)
+    start = torch.empty_like(lengths)
+    start[order] = lengths[order].cumsum(0) - lengths[order]
+    start -= (held.cumsum(0) - held)[row_of_text]
+    column = start.repeat_interleave(lengths) + _positions(lengths)
+    columns = int(held.max()) if columns is None else columns
+    return _grid(row_of_text.repeat_interleave(lengths), column, rows, columns)
+
+
+def _positions(lengths: Int[Tensor, " texts"]) -> Int[Tensor, " tokens"]:
+    """0, 1, 2, ... for each text."""
+    first = lengths.cumsum(0) - lengths
+    tokens = int(lengths.sum())
+    return torch.arange(tokens) - first.repeat_interleave(lengths, output_size=tokens)
+
+
 def _grid(row: Tensor, column: Tensor, rows: int, columns: int) -> Grid:
-    full = len(row) == rows * columns
-    return Grid(None if full else row * columns + column, rows, columns)
+    place = row * columns + column
+    all_in_order = len(place) == rows * columns and torch.equal(place, torch.arange(len(place)))
+    return Grid(None if all_in_order else place, rows, columns)

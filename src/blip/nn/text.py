@@ -1,7 +1,6 @@
 """The text transformer: BERT layers with cross-attention, read as an encoder or as a decoder."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -12,12 +11,13 @@ from torch.nn.functional import dropout
 
 from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
 from blip.nn.cross import CrossAttention, CrossRead, PairCrossAttention
-from blip.nn.end_to_end import EndToEnd, Grid, lay_end_to_end
+from blip.nn.end_to_end import EndToEnd, Grid
 from blip.nn.initialisation import draw_weights, initial_spread
 from blip.nn.linear import Linear
 from blip.nn.memory import ImageMemory, PairMemory, StateMemory
 from blip.nn.mode import BOTH_MODES, Mode
 from blip.nn.per_mode import PerMode
+from blip.nn.reading import Pass, Reading, make_padded_pass, make_pass, read_together
 
 NORM_EPS = 1e-12
 
@@ -114,19 +114,30 @@ class TextLayer(nn.Module):
     def forward(
         self,
         hidden: Float[Tensor, "tokens width"],
-        texts: EndToEnd,
-        mode: Mode,
+        reading: Reading,
         memory: Any,
         *,
-        firsts: bool = False,
+        last: bool = False,
     ) -> Float[Tensor, "rows width"]:
-        """States of texts laid end to end, or (`firsts`) those of their first tokens alone."""
-        attention = self.self_attention.select(mode)
+        """States of the tokens of all passes; the `last` layer gives those alone that are wanted.
+
+        Passes of several modes are read together only where these share all but self-attention.
+        """
+        parts = [
+            self._attend(part, one, visible, firsts=last and one.firsts)
+            for part, one, visible in zip(
+                reading.split(hidden), reading.passes, reading.visible, strict=True
+            )
+        ]
+        hidden = _join(parts)
+        queries = reading.wanted_queries if last else reading.queries
+        return self.after_self_attention(hidden, reading.passes[0].mode, memory, queries)
+
+    def _attend(self, hidden: Tensor, one: Pass, visible: Tensor | None, *, firsts: bool) -> Tensor:
+        attention = self.self_attention.select(one.mode)
         if firsts:
-            hidden, queries = attention.first_states(hidden, texts), texts.firsts
-        else:
-            hidden, queries = attention(hidden, texts, causal=mode == "causal"), texts.memories
-        return self.after_self_attention(hidden, mode, memory, queries)
+            return attention.first_states(hidden, one.texts)
+        return attention(hidden, one.texts.rows, visible, causal=one.causal)
 
     def after_self_attention(
         self,
@@ -210,37 +221,8 @@ class TextTransformer(nn.Module):
         Texts are padded at the right. Row `i` reads memory `i // (texts // len(memory))`. States
         of padding are meaningless in causal mode and must not be read in either.
         """
-        texts = _lay(torch.ones_like(visible), memory).to(ids.device)
-        texts = replace(texts, visible=visible.to(ids.device)[:, None, None, :])
-        return texts.texts.pad(self._token_states(ids, texts, mode, memory))
-
-    def token_states(
-        self,
-        ids: Int[Tensor, "texts length"],
-        visible: Bool[Tensor, "texts length"],
-        *,
-        mode: Mode,
-        memory: Memory | None = None,
-    ) -> Float[Tensor, "tokens width"]:
-        """`forward` for the tokens alone, one text after another."""
-        texts = _lay(visible, memory).to(ids.device)
-        return self._token_states(ids, texts, mode, memory)
-
-    def _token_states(
-        self,
-        ids: Tensor,
-        texts: EndToEnd,
-        mode: Mode,
-        memory: Memory | None,
-        *,
-        firsts: bool = False,
-    ) -> Float[Tensor, "rows width"]:
-        """States of all tokens, or (`firsts`) of the first tokens alone."""
-        hidden = self.embedding.select(mode).read(ids, texts)
-        *layers, last = self.layers
-        for index, layer in enumerate(layers):
-            hidden = layer(hidden, texts, mode, _layer_memory(memory, index))
-        return last(hidden, texts, mode, _layer_memory(memory, len(layers)), firsts=firsts)
+        (states,) = self.read(memory, make_padded_pass(ids, visible, mode, _memories(memory)))
+        return states.view(*ids.shape, -1)
 
     def first_states(
         self,
@@ -248,19 +230,29 @@ class TextTransformer(nn.Module):
         visible: Bool[Tensor, "texts length"],
         *,
         memory: Memory | None = None,
-        memory_of_text: Int[Tensor, " texts"] | None = None,
     ) -> Float[Tensor, "texts width"]:
         """`forward` in bidirectional mode, the first state of each text alone.
 
-        The last layer computes nothing for the other tokens, whose states nobody would read. With
-        `memory_of_text` row `i` reads memory `memory_of_text[i]`: any number of texts, in any
-        order, may read a memory, which is never copied. `visible` and `memory_of_text` are best on
-        the CPU: on a GPU they would have to be waited for.
+        The last layer computes nothing for the other tokens, whose states nobody would read.
+        `visible` is best on the CPU: a GPU would have to be waited for.
         """
-        mode: Mode = "bidirectional"
-        texts = _lay(visible, memory, memory_of_text).to(ids.device)
-        states = self._token_states(ids, texts, mode, memory, firsts=True)
-        return texts.give_back(states)
+        one = make_pass(ids, visible, "bidirectional", _memories(memory), firsts=True)
+        (states,) = self.read(memory, one)
+        return states
+
+    def read(self, memory: Memory | None, *passes: Pass) -> tuple[Float[Tensor, "rows width"], ...]:
+        """What each pass wants; all read `memory`.
+
+        Passes of both modes may be read together where these share all but self-attention.
+        """
+        reading = read_together(*passes)
+        hidden = _join(
+            [self.embedding.select(one.mode).read(one.ids, one.texts) for one in reading.passes]
+        )
+        end = len(self.layers) - 1
+        for index, layer in enumerate(self.layers):
+            hidden = layer(hidden, reading, _layer_memory(memory, index), last=index == end)
+        return reading.split(hidden, wanted=True)
 
     def continue_text(
         self, ids: Int[Tensor, "rows new"], past: PastTexts, memory: Memory | None
@@ -281,8 +273,12 @@ def _layer_memory(memory: Memory | None, index: int) -> Any:
     return None if memory is None else memory.layer(index)
 
 
-def _lay(visible: Tensor, memory: Memory | None, memory_of_text: Tensor | None = None) -> EndToEnd:
-    return lay_end_to_end(visible, 1 if memory is None else len(memory), memory_of_text)
+def _join(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _memories(memory: Memory | None) -> int | None:
+    return None if memory is None else len(memory)
 
 
 def empty_past(transformer: TextTransformer) -> PastTexts:

@@ -14,8 +14,8 @@ from blip.model.blip import SHARED_PARTS, Blip
 from blip.model.config import ModelConfig
 from blip.model.parts import make_text, make_vision
 from blip.nn.device import send
-from blip.nn.memory import ImageMemory
 from blip.nn.precision import at_least_float32
+from blip.nn.reading import Pass, make_pass
 from blip.objectives.config import ContrastiveConfig
 from blip.objectives.contrastive import (
     Candidates,
@@ -205,22 +205,14 @@ class ContrastTask:
         self.contrast.load_state_dict(state)
 
 
-class Contrasted(NamedTuple):
-    """The contrastive loss, and the similarities within the batch that negatives are drawn by."""
-
-    loss: Float[Tensor, ""]
-    image_to_text: Float[Tensor, "batch global"]
-    text_to_image: Float[Tensor, "batch global"]
-    matches: Bool[Tensor, "batch global"]
-
-
 def contrast(
     model: Blip,
     batch: Batch,
     image_states: Float[Tensor, "batch tokens width"],
     context: Context,
-) -> Contrasted:
-    """ITC of a batch whose images are encoded already."""
+    draw: DrawNegatives,
+) -> tuple[Float[Tensor, ""], Negatives]:
+    """ITC of a batch whose images are encoded already, and negatives drawn by its similarities."""
     online = similarities(
         model.image_features(image_states),
         model.text_features(*batch.texts),
@@ -228,12 +220,13 @@ def contrast(
         model.temperature,
     )
     here = slice(0, len(context.image_ids))
-    return Contrasted(
-        contrastive_loss(online, context.targets),
+    negatives = draw(
         online.image_to_text[:, here],
         online.text_to_image[:, here],
         context.candidates.matches[:, here],
+        context.noise,
     )
+    return contrastive_loss(online, context.targets), negatives
 
 
 class Matched(NamedTuple):
@@ -243,20 +236,28 @@ class Matched(NamedTuple):
     accuracy: Float[Tensor, ""]
 
 
-def match(
-    model: Blip, batch: Batch, memory: ImageMemory, negatives: Negatives, enc_id: int
-) -> Matched:
-    """ITM of each pair, of each text with a hard-negative image, of each image with such a text.
+def pairs_to_judge(batch: Batch, negatives: Negatives, enc_id: int) -> Pass:
+    """Each pair, each text with a hard-negative image, each image with such a text, in one pass.
 
-    All three in one pass; `memory` is read in place for the negatives, too. A pair is judged by
-    the process that holds its image: texts travel, which are small.
+    Images are read in place for the negatives, too. A pair is judged by the process that holds its
+    image: texts travel, which are small.
     """
     size = len(batch.images)
     texts = everyones(batch.texts).start_with(enc_id)
     image_of_pair, text_of_pair = pairs_here(size, negatives)
-    ids = texts.ids[send(text_of_pair, texts.ids.device)]
-    visible = texts.visible[text_of_pair]
-    logits = at_least_float32(model.match_logits(ids, visible, memory, image_of_pair))
+    return make_pass(
+        texts.ids[send(text_of_pair, texts.ids.device)],
+        texts.visible[text_of_pair],
+        "bidirectional",
+        memories=size,
+        memory_of_text=image_of_pair,
+        firsts=True,
+    )
+
+
+def judge(model: Blip, states: Float[Tensor, "pairs width"], size: int) -> Matched:
+    """ITM, of the first states of the pairs that `pairs_to_judge` gave for `size` images."""
+    logits = at_least_float32(model.matching_head(states))
     matching = torch.arange(len(logits), device=logits.device) < size
     right = (logits.detach().argmax(dim=1) == matching).sum()
     return Matched(matching_loss(logits, matching, 3 * size), right / (3 * size))
@@ -284,21 +285,3 @@ def pairs_here(
     others = (drawn % dist.world_size() == dist.rank()).nonzero().squeeze(1)
     images = torch.cat([here, drawn[others] // dist.world_size(), here])
     return images, torch.cat([own, others, negatives.texts.cpu()])
-
-
-def contrast_and_match(
-    model: Blip,
-    batch: Batch,
-    states: Float[Tensor, "batch tokens width"],
-    memory: ImageMemory,
-    context: Context,
-    *,
-    enc_id: int,
-    draw: DrawNegatives,
-) -> tuple[Contrasted, Matched]:
-    """ITC, then ITM with negatives drawn by its similarities."""
-    contrasted = contrast(model, batch, states, context)
-    negatives = draw(
-        contrasted.image_to_text, contrasted.text_to_image, contrasted.matches, context.noise
-    )
-    return contrasted, match(model, batch, memory, negatives, enc_id)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from blip.data.loader import Batch
@@ -13,13 +14,21 @@ from blip.log import say
 from blip.model.blip import Blip
 from blip.model.checkpoint.initial import start_text, start_vision
 from blip.model.checkpoint.locate import find_weights
+from blip.nn.reading import Pass
 from blip.objectives.config import LanguageConfig
 from blip.objectives.matching import DrawNegatives, draw_negatives
-from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast_and_match
+from blip.tasks.alignment import (
+    Context,
+    Contrast,
+    ContrastTask,
+    contrast,
+    judge,
+    pairs_to_judge,
+)
 from blip.tasks.config import PretrainConfig
 from blip.tasks.run import prepare_folder, run
 from blip.tasks.validation import Validation
-from blip.tasks.writing import write
+from blip.tasks.writing import texts_to_write, writing_loss
 
 
 class PretrainOutput(NamedTuple):
@@ -62,22 +71,28 @@ class PretrainStep(nn.Module):
         """Losses of a batch; changes nothing."""
         model = self.model
         states = model.encode_image(batch.images)
-        memory = model.project_image(states, "bidirectional")
-        contrasted, matched = contrast_and_match(
-            model, batch, states, memory, context, enc_id=self.enc_id, draw=self.draw
+        contrastive, negatives = contrast(model, batch, states, context, self.draw)
+        writing = texts_to_write(batch.texts.start_with(self.dec_id))
+        judged, written = self._read(
+            states, pairs_to_judge(batch, negatives, self.enc_id), writing.read
         )
-        if not model.shares_cross_attention:
-            memory = model.project_image(states, "causal")
-        language = write(
-            model,
-            batch.texts.start_with(self.dec_id),
-            memory,
-            label_smoothing=self.language.label_smoothing,
-        )
+        matched = judge(model, judged, len(states))
+        language = writing_loss(model, writing, written, self.language.label_smoothing)
         temperature = model.temperature.detach().squeeze().clone()
-        return PretrainOutput(
-            contrasted.loss, matched.loss, language, matched.accuracy, temperature
-        )
+        return PretrainOutput(contrastive, matched.loss, language, matched.accuracy, temperature)
+
+    def _read(
+        self, image_states: Float[Tensor, "batch tokens width"], pairs: Pass, writing: Pass
+    ) -> tuple[Tensor, ...]:
+        """What encoder and decoder make of their texts: in one pass, where they share enough."""
+        model = self.model
+        memory = model.project_image(image_states, "bidirectional")
+        if model.shares_all_but_self_attention:
+            return model.text.read(memory, pairs, writing)
+        own = memory
+        if not model.shares_cross_attention:
+            own = model.project_image(image_states, "causal")
+        return *model.text.read(memory, pairs), *model.text.read(own, writing)
 
 
 def train(config: PretrainConfig, out: Path) -> Path:

@@ -11,7 +11,14 @@ from blip.inference.checkpoint import load_model
 from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
 from blip.objectives.matching import DrawNegatives, draw_negatives
-from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast_and_match
+from blip.tasks.alignment import (
+    Context,
+    Contrast,
+    ContrastTask,
+    contrast,
+    judge,
+    pairs_to_judge,
+)
 from blip.tasks.config import FilterConfig, RetrievalEvaluationConfig
 from blip.tasks.ranking import rank
 from blip.tasks.run import prepare_folder, run
@@ -50,12 +57,13 @@ class RetrievalStep(nn.Module):
     def forward(self, batch: Batch, context: Context) -> RetrievalOutput:
         """Losses of a batch; changes nothing."""
         states = self.model.encode_image(batch.images)
+        contrastive, negatives = contrast(self.model, batch, states, context, self.draw)
         memory = self.model.project_image(states, "bidirectional")
-        contrasted, matched = contrast_and_match(
-            self.model, batch, states, memory, context, enc_id=self.enc_id, draw=self.draw
-        )
+        pairs = pairs_to_judge(batch, negatives, self.enc_id)
+        (judged,) = self.model.text.read(memory, pairs)
+        matched = judge(self.model, judged, len(states))
         temperature = self.model.temperature.detach().squeeze().clone()
-        return RetrievalOutput(contrasted.loss, matched.loss, matched.accuracy, temperature)
+        return RetrievalOutput(contrastive, matched.loss, matched.accuracy, temperature)
 
 
 def train(config: FilterConfig, out: Path) -> Path:
