@@ -209,7 +209,10 @@ def make_contender(args: argparse.Namespace, size: int, device: torch.device) ->
         Negatives(*(rows.to(device) for rows in draw_negatives(size))),
         lambda: autocast(device, args.dtype),
     )
-    return CONTENDERS[args.contender](draw(Blip(config)).to(device), given)
+    # Where it is to be: a GPU draws 224 million weights in no time, and a search does so often.
+    with device:
+        model = draw(Blip(config))
+    return CONTENDERS[args.contender](model.to(device), given)
 
 
 def agree(entries: dict[str, Entry]) -> bool:
