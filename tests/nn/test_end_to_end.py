@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from blip.model.blip import Blip
 from blip.nn.end_to_end import lay_end_to_end, lay_queries
+from blip.nn.mode import BOTH_MODES
 from blip.nn.reading import make_pass
 from tests.model.tiny import TINY, tiny_model
 
@@ -183,3 +184,12 @@ def test_encoder_and_decoder_read_side_by_side_what_they_read_alone(
     first, tokens = model.text.read(memory, pairs, writing)
     torch.testing.assert_close(first, model.text.read(memory, pairs)[0])
     torch.testing.assert_close(tokens, model.text.read(memory, writing)[0])
+
+
+def test_what_is_not_shared_is_not_read_side_by_side() -> None:
+    model = tiny_model("all_but_cross_attention")
+    ids, visible = torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)
+    memory = model.project_image(torch.randn(2, 6, TINY.vision.width), "bidirectional")
+    one, other = (make_pass(ids, visible, mode, len(memory)) for mode in BOTH_MODES)
+    with pytest.raises(AssertionError):
+        model.text.read(memory, one, other)

@@ -28,6 +28,11 @@ class Grid:
             laid = _spread(laid, self.place, self.rows * self.columns)
         return laid.reshape(self.rows, self.columns, *rest)
 
+    def lay(self, padded: Shaped[Tensor, "rows columns *rest"]) -> Shaped[Tensor, "things *rest"]:
+        """Undo `pad`."""
+        laid = padded.flatten(0, 1)
+        return laid if self.place is None else _Gather.apply(laid, self.place)
+
     def to(self, device: torch.device) -> "Grid":
         """The same on another device."""
         return self if self.place is None else replace(self, place=send(self.place, device))
@@ -44,11 +49,6 @@ class Grid:
     def _row_and_column(self) -> tuple[Int[Tensor, " things"], Int[Tensor, " things"]]:
         place = torch.arange(self.rows * self.columns) if self.place is None else self.place
         return place // max(self.columns, 1), place % max(self.columns, 1)
-
-    def lay(self, padded: Shaped[Tensor, "rows columns *rest"]) -> Shaped[Tensor, "things *rest"]:
-        """Undo `pad`."""
-        laid = padded.flatten(0, 1)
-        return laid if self.place is None else _Gather.apply(laid, self.place)
 
 
 def _spread(laid: Tensor, place: Tensor, places: int) -> Tensor:

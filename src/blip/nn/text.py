@@ -111,6 +111,11 @@ class TextLayer(nn.Module):
             raise ValueError("this text transformer was built without cross-attention")
         return self.cross_attention.select(mode)
 
+    @property
+    def shares_all_but_self_attention(self) -> bool:
+        """Whether what follows self-attention is the same in both modes."""
+        return self.mlp.shared and (self.cross_attention is None or self.cross_attention.shared)
+
     def forward(
         self,
         hidden: Float[Tensor, "tokens width"],
@@ -123,6 +128,8 @@ class TextLayer(nn.Module):
 
         Passes of several modes are read together only where these share all but self-attention.
         """
+        modes = {one.mode for one in reading.passes}
+        assert len(modes) == 1 or self.shares_all_but_self_attention
         parts = [
             self._attend(part, one, visible, firsts=last and one.firsts)
             for part, one, visible in zip(

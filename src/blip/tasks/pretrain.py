@@ -17,14 +17,7 @@ from blip.model.checkpoint.locate import find_weights
 from blip.nn.reading import Pass
 from blip.objectives.config import LanguageConfig
 from blip.objectives.matching import DrawNegatives, draw_negatives
-from blip.tasks.alignment import (
-    Context,
-    Contrast,
-    ContrastTask,
-    contrast,
-    judge,
-    pairs_to_judge,
-)
+from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast, judge, pairs_to_judge
 from blip.tasks.config import PretrainConfig
 from blip.tasks.run import prepare_folder, run
 from blip.tasks.validation import Validation

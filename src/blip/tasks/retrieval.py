@@ -11,14 +11,7 @@ from blip.inference.checkpoint import load_model
 from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
 from blip.objectives.matching import DrawNegatives, draw_negatives
-from blip.tasks.alignment import (
-    Context,
-    Contrast,
-    ContrastTask,
-    contrast,
-    judge,
-    pairs_to_judge,
-)
+from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast, judge, pairs_to_judge
 from blip.tasks.config import FilterConfig, RetrievalEvaluationConfig
 from blip.tasks.ranking import rank
 from blip.tasks.run import prepare_folder, run

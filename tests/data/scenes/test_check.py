@@ -199,4 +199,6 @@ def test_babble_never_raises_and_states_only_what_it_says(words: list[str]) -> N
 
 @given(text=st.text(max_size=40))
 def test_any_text_is_judged(text: str) -> None:
-    judge(text, PAIR)
+    verdict = judge(text, PAIR)
+    assert 0 <= verdict.wrong <= verdict.stated <= len(text)
+    assert verdict.understood or verdict.stated == 0
