@@ -32,7 +32,7 @@ $(VENV)/.complete: pyproject.toml
 		echo "setting up $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); }
 	@$(MAKE) --no-print-directory torch
 	@echo "installing blip and its tools into $(VENV)"
-	@$(BIN)/python -m pip install -qq -e '.[eval,dev]'
+	@$(BIN)/python -m pip install -qq -e '.[dev]'
 	@touch $@
 
 .PHONY: $(VENV)

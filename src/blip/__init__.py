@@ -44,9 +44,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that `import blip` loads no torch."""
     if name == "__version__":
-        from importlib.metadata import version
+        from blip.installed import version
 
-        return version("blip")
+        return version()
     if name not in _HOMES:
         raise AttributeError(f"module 'blip' has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,6 +1,5 @@
 """What a run tells: lines and a progress bar for people, metrics.jsonl for machines."""
 
-import importlib
 import json
 import os
 import secrets
@@ -9,9 +8,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from blip.errors import BlipError, first_line
+from blip.installed import need
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -222,7 +222,7 @@ class _TensorBoard:
     """Event files in the folder `tensorboard` of the run."""
 
     def __init__(self, folder: Path, after: int) -> None:
-        board = _need("torch.utils.tensorboard", "TensorBoard", "tensorboard")
+        board = need("torch.utils.tensorboard", "TensorBoard", "tensorboard")
         self.writer = board.SummaryWriter(str(folder / "tensorboard"), purge_step=after + 1)
 
     def show_values(self, step: int, values: Mapping[str, float]) -> None:
@@ -243,7 +243,7 @@ class _WeightsAndBiases:
     """A run of a project there, told apart by an id that the run folder keeps."""
 
     def __init__(self, folder: Path, project: str) -> None:
-        self.library = _need("wandb", "Weights & Biases", "wandb")
+        self.library = need("wandb", "Weights & Biases", "wandb")
         kept = folder / "wandb-id.txt"
         if not kept.exists():
             kept.write_text(secrets.token_hex(4), encoding="utf-8")
@@ -273,10 +273,3 @@ class _WeightsAndBiases:
 
     def close(self) -> None:
         self.run.finish()
-
-
-def _need(module: str, name: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise BlipError(f"{name} is required here: pip install 'blip[{extra}]'") from error

@@ -13,7 +13,7 @@ from blip.errors import UsageError
 
 from .test_engine import make_worker, refuse, results
 
-ray = pytest.importorskip("ray", reason="blip[ray] is not installed")
+ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
 from blip.capfilt.engine.ray import RayEngine  # noqa: E402 (behind the question whether it is there)
 
 

@@ -13,7 +13,7 @@ from .fakes import BrokenModels, FakeModels, output_bytes, web_data
 from .test_job import models, options, start, wait_for, web
 from .test_pipeline import config
 
-ray = pytest.importorskip("ray", reason="blip[ray] is not installed")
+ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
 
 __all__ = ["models"]
 

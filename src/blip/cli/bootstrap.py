@@ -59,10 +59,7 @@ def run_bootstrap(config: "BootstrapConfig", out: Path) -> int:
     """Run the main job and print its table."""
     from blip.bootstrap import bootstrap
     from blip.log import say
-    from blip.metrics.captions import require_scorers
 
-    # Better now than after ten minutes.
-    require_scorers()
     say(f"blip bootstrap: writing to {out}; the same command goes on if this is stopped")
     print_table(bootstrap(config, out), out)
     return 0

@@ -17,7 +17,10 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--min-words", type=int, metavar="N", help="fewest words of a text")
     rules.add_argument("--max-words", type=int, metavar="N", help="most words of a text")
     rules.add_argument(
-        "--languages", nargs="+", metavar="LL", help="allowed, such as en ko (needs blip[language])"
+        "--languages",
+        nargs="+",
+        metavar="LL",
+        help="allowed, such as en ko (needs blip-capfilt[language])",
     )
     rules.add_argument(
         "--min-side", type=int, metavar="PX", help="least shorter side of an image, in pixels"

@@ -166,9 +166,9 @@ def _run(arguments: list[str]) -> int:
         case ["help", *words]:
             arguments = [*words, "--help"]
         case ["--version", *_]:
-            from importlib.metadata import version
+            from blip.installed import version
 
-            print(f"blip {version('blip')}")
+            print(f"blip {version()}")
             return 0
     try:
         args = parse(arguments)

@@ -15,6 +15,7 @@ from braceexpand import braceexpand
 
 from blip.data.headers import Reader
 from blip.errors import BlipError, UsageError, first_line
+from blip.installed import missing
 from blip.log import say
 
 ATTEMPTS = 12
@@ -251,7 +252,7 @@ def _open_store(location: str) -> tuple[Any, str]:
 
         files, path = url_to_fs(location, **_options(location))
     except ImportError as error:
-        raise BlipError(f"{location} needs: pip install 'blip[remote]' ({error})") from error
+        raise missing(f"what reads {location}", "remote", error) from error
     except ValueError as error:
         raise UsageError(
             f"cannot read {location}: {first_line(error)}; allowed: s3://, gs://, https://, pipe:"

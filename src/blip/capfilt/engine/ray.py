@@ -18,13 +18,14 @@ from typing import Any, Self, final
 from blip.capfilt.engine.protocol import Failed, Item, MakeWorker, News, Outcome, Result
 from blip.capfilt.engine.work import one_line, refusal, work
 from blip.errors import BlipError, UsageError
+from blip.installed import missing
 from blip.log import say
 
 try:
     import ray
     from ray.exceptions import RayError, RayTaskError
-except ModuleNotFoundError as _missing:
-    raise UsageError("engine ray is required here: pip install 'blip[ray]'") from _missing
+except ImportError as _missing:
+    raise missing("Ray", "ray", _missing) from _missing
 
 STORE_BYTES = 128 << 20
 """Of the store of objects of a cluster that is started here; only counts and names go through."""

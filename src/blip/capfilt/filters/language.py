@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 
-from blip.errors import UsageError
+from blip.installed import need
 
 
 def tell_languages(texts: Sequence[str]) -> list[str]:
@@ -17,10 +17,5 @@ def tell_languages(texts: Sequence[str]) -> list[str]:
 
 @functools.cache
 def _classifier() -> Callable[[str], str]:
-    try:
-        from py3langid import classify
-    except ImportError as error:
-        raise UsageError(
-            "languages are told apart by py3langid: pip install 'blip[language]'"
-        ) from error
+    classify = need("py3langid", "py3langid, which tells languages apart,", "language").classify
     return lambda text: str(classify(text)[0])

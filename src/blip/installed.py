@@ -1,0 +1,38 @@
+"""The distribution as pip knows it: its name, its version, and the extras that it may lack."""
+
+import importlib
+from typing import Any
+
+from blip.errors import UsageError
+
+DISTRIBUTION = "blip-capfilt"
+"""The package index has a `blip` that belongs to somebody else; import and command are `blip`."""
+
+
+def version() -> str:
+    """The installed version; "unknown" where the source tree runs without an installation."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def install(extra: str) -> str:
+    """The command that installs what an extra brings."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def missing(name: str, extra: str, error: ImportError) -> UsageError:
+    """The error for a library that an extra installs and that cannot be imported."""
+    what = "is not installed" if isinstance(error, ModuleNotFoundError) else "cannot be imported"
+    return UsageError(f"{name} {what} ({error}); {install(extra)}")
+
+
+def need(module: str, name: str, extra: str) -> Any:
+    """Import a module of an extra; raises UsageError that names the extra where that fails."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise missing(name, extra, error) from error
