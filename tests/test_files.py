@@ -1,13 +1,18 @@
 """Files are whole or not there; fingerprints follow the content."""
 
+import json
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from blip.errors import UsageError
 from blip.files import (
     atomic_folder,
     fingerprint_folder,
     fingerprint_json,
+    json_text,
     write_atomically,
     write_json,
 )
@@ -18,7 +23,7 @@ def test_a_failed_block_leaves_the_old_folder(tmp_path: Path) -> None:
         (part / "x").write_text("old")
 
     def fail() -> None:
-        with atomic_folder(tmp_path / "a") as part:
+        with atomic_folder(tmp_path / "a", replaces=("x",)) as part:
             (part / "x").write_text("new")
             raise RuntimeError("broken")
 
@@ -30,8 +35,8 @@ def test_a_failed_block_leaves_the_old_folder(tmp_path: Path) -> None:
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     for text in ("one", "two"):
-        with atomic_folder(tmp_path / "a") as part:
-            assert not list(part.iterdir())
+        with atomic_folder(tmp_path / "a", replaces=("one", "two")) as part:
+            assert not list(part.glob("[!.]*"))
             (part / text).write_text(text)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["two"]
 
@@ -40,9 +45,58 @@ def test_a_kill_between_the_renames_is_mended(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "a") as part:
         (part / "x").write_text("kept")
     (tmp_path / "a").rename(tmp_path / ".a.old")
-    with pytest.raises(RuntimeError, match="again"), atomic_folder(tmp_path / "a"):
+    with pytest.raises(RuntimeError, match="again"), atomic_folder(tmp_path / "a", ["x"]):
         raise RuntimeError("again")
     assert (tmp_path / "a" / "x").read_text() == "kept"
+
+
+def test_what_nobody_knows_how_to_make_again_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/known.tar").touch()
+    (tmp_path / "a/thesis.doc").touch()
+    with (
+        pytest.raises(UsageError, match=r"a would be replaced, and holds thesis\.doc"),
+        atomic_folder(tmp_path / "a", replaces=("*.tar",)),
+    ):
+        pass
+    (tmp_path / "b").write_text("a file")
+    with pytest.raises(UsageError, match="b is there already"), atomic_folder(tmp_path / "b"):
+        pass
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        *("a", "b", "known.tar", "thesis.doc")
+    ]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".a.part").mkdir()
+    (tmp_path / ".a.part/.unfinished").touch()
+    (tmp_path / ".a.part/half").touch()
+    with atomic_folder(tmp_path / "a") as part:
+        (part / "x").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "x"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_are_as_readable_as_the_umask_says(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "one/file", "text")
+        with atomic_folder(tmp_path / "two") as part:
+            handle, name = tempfile.mkstemp(dir=part)
+            os.close(handle)
+            assert Path(name).stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
+    assert modes == {0o666 & ~umask}
+
+
+def test_json_holds_no_number_that_is_not_finite(tmp_path: Path) -> None:
+    nan, infinity = float("nan"), float("inf")
+    write_json(tmp_path / "a", {"x": [1.5, nan, (infinity, -infinity)], "y": {"z": nan}})
+    found = json.loads((tmp_path / "a").read_text(), parse_constant=pytest.fail)
+    assert found == {"x": [1.5, None, [None, None]], "y": {"z": None}}
+    assert json_text({"b": nan, "a": "é"}) == '{"b": null, "a": "é"}'
 
 
 def test_writing_leaves_no_parts_behind(tmp_path: Path) -> None:

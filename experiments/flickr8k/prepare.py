@@ -93,7 +93,7 @@ def prepare(source: Path, out: Path, seed: int = 0) -> dict[str, int]:
     }
     counts = {}
     for name, samples in splits.items():
-        with atomic_folder(out / name) as part:
+        with atomic_folder(out / name, replaces=("*.tar",)) as part:
             counts[name] = pack(samples, part, PER_SHARD)["samples"]
     counts |= {f"web_{kind}": count for kind, count in sorted(kinds.items())}
     write_json(out / "counts.json", {"seed": seed, **counts})

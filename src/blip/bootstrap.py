@@ -12,6 +12,7 @@ from blip.data.scenes.write import SPLITS
 from blip.data.shards import expand
 from blip.files import fingerprint_json, write_json
 from blip.jobs import Job, JobConfig, run_together
+from blip.outputs import BOOTSTRAP, refuse_inputs_as_output
 from blip.recipes.config import BootstrapConfig
 from blip.reports.config import EvaluateConfig
 from blip.stage import Stage, alone
@@ -32,6 +33,7 @@ def bootstrap(config: BootstrapConfig, out: Path) -> dict[str, Any]:
     same inputs. Raises BlipError where a stage fails or was stopped; the same call goes on.
     """
     run = _Bootstrap(config, out)
+    run.check_places()
     with alone(out):
         run.prepare()
         first = model = run.pretrain(1, cleaned=None, init=None)
@@ -73,6 +75,16 @@ class _Bootstrap:
         self.vocabulary_size = 0
         self.splits: dict[str, tuple[str, ...]] = {}
         self.data_inputs: Any = None
+
+    def check_places(self) -> None:
+        """Raise UsageError where the run would write over what it reads."""
+        data = self.config.data
+        read = [] if self.config.tokenizer is None else [self.config.tokenizer]
+        if not isinstance(data, ScenesConfig):
+            for split in SPLITS:
+                patterns = getattr(data, split)
+                read += [*patterns, *map(str, expand(patterns))]
+        refuse_inputs_as_output(read, self.out, BOOTSTRAP)
 
     def prepare(self) -> None:
         """The configuration, the data and the tokenizer: what every stage needs."""

@@ -1,30 +1,38 @@
 """Files that are either whole or not there, and fingerprints of their content."""
 
+import errno
 import hashlib
 import json
+import math
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from blip.errors import UsageError
+
 _CHUNK = 1 << 20
+_UNFINISHED = ".unfinished"
+"""Lies in a folder while `atomic_folder` fills it: whoever finds it later may remove the folder."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors of a disk, or of a quota, that is full."""
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write beside `path`, flush, rename into place: readers see the old or the new whole."""
     content = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    part = Path(name)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        # As `open` does it, and not `tempfile`: who may read the file is for the umask to say.
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(0o644)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -33,36 +41,108 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` atomically as JSON with sorted keys and a newline at the end."""
-    write_atomically(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    write_atomically(path, json_text(value, indent=2, sort_keys=True) + "\n")
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """`json.dumps` as we write JSON: UTF-8 as it is, and null for numbers that are not finite.
+
+    JSON knows neither NaN nor Infinity, and many readers refuse a file that holds one.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
+
+
+def give_usual_mode(path: Path) -> None:
+    """Let a file that a library made for its owner alone be as readable as the umask says."""
+    probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.mode")
+    try:
+        with probe.open("xb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+    finally:
+        probe.unlink(missing_ok=True)
+    path.chmod(mode & 0o777)
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
     """Yield a fresh folder beside `path` that takes its place when the block ends without error.
 
-    A folder that stood at `path` is replaced; a process killed in between leaves either of them
-    whole, and leftovers of earlier kills are removed by the next call.
+    A folder that stood at `path` is replaced where all its files match the patterns in `replaces`;
+    else UsageError is raised before anything is written. A process killed in between leaves either
+    of them whole, and leftovers of earlier kills are removed by the next call. Files are as
+    readable as the umask says.
     """
+    known = tuple(replaces)
     path.parent.mkdir(parents=True, exist_ok=True)
     part, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():
         old.replace(path)
+    _check_replaceable(path, known)
     for leftover in (part, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+        _remove_leftover(leftover, known)
     part.mkdir()
+    (part / _UNFINISHED).touch()
     try:
         yield part
         for file in part.rglob("*"):
             if file.is_file():
+                give_usual_mode(file)
                 with file.open("rb") as opened:
                     os.fsync(opened.fileno())
+        (part / _UNFINISHED).unlink()
         if path.exists():
             path.replace(old)
         part.replace(path)
         _sync_folder(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove_leftover(old, known)
     finally:
+        # Made above, with a name of ours: all that it holds is ours.
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _finite(value: Any) -> Any:
+    """A JSON value with None for every number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _check_replaceable(path: Path, known: tuple[str, ...]) -> None:
+    """Raise UsageError where something is at `path` that nobody knows how to make again."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UsageError(f"{path} is there already and is not a folder of ours; move it away")
+    if not path.exists():
+        return
+    strange = sorted(
+        entry.name
+        for entry in path.iterdir()
+        if entry.is_dir() or not any(fnmatch(entry.name, pattern) for pattern in known)
+    )
+    if strange:
+        raise UsageError(
+            f"{path} would be replaced, and holds {strange[0]}, which is not a file that is "
+            "written there; move it away"
+        )
+
+
+def _remove_leftover(folder: Path, known: tuple[str, ...]) -> None:
+    """Remove what a process that was killed left of a folder."""
+    if not folder.exists():
+        return
+    if (folder / _UNFINISHED).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    _check_replaceable(folder, known)
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
 
 
 def fingerprint_json(value: Any) -> str:

@@ -84,7 +84,7 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
         (["med", "x.pth", "--to", "original", "--tokenizer", "none"], 2, "holds no tokenizer"),
         (["med", "x", "--heads", "8", "8"], 2, "are 3 and 2, got 8 and 8"),
         (["med", "x.bin", "--to", "original"], 2, "is a file NAME.pth, got"),
-        (["med", "med"], 2, "med is there already; remove it, or name another place"),
+        (["med", "med"], 2, "the output med would replace the input med"),
         (["none", "x"], 2, "no checkpoint at"),
         (["med", "x", "--to", "onnx"], 2, "invalid choice: 'onnx'"),
         (["med", "x", "--image-size", "50"], 2, "must be a multiple of patch_size 16, got 50"),

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
@@ -36,6 +36,7 @@ from blip.config import strict
 from blip.errors import BlipError, StoppedError
 from blip.files import write_json
 from blip.log import Progress, progress, say
+from blip.outputs import JOB, refuse_inputs_as_output
 from blip.stage import alone
 
 ATTEMPTS = 2
@@ -72,11 +73,16 @@ def run(
     """
     started = time.monotonic()
     layout = Layout(Path(config.out), config.write)
-    with disk_told(layout.out), alone(layout.out):
+    with ExitStack() as held:
+        held.enter_context(disk_told(layout.out))
+        tasks = find_shards(config.data, config.rows)
+        read = [*config.data, *(task.path for task in tasks), config.captioner, config.filter]
+        refuse_inputs_as_output(read, layout.out, JOB)
+        held.enter_context(alone(layout.out))
         config = settle(config, layout)
         models = models or checkpoint_models(config)
         settings = choose_settings(config, models)
-        plan = make_plan(find_shards(config.data, config.rows), layout, settings)
+        plan = make_plan(tasks, layout, settings)
         clean(layout)
         # With what was chosen: a job that is killed before its first marker keeps it.
         begun = replace(config, batch_size=settings.batch_size)

@@ -28,6 +28,8 @@ from blip.data.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file, fingerprint_json, write_json
 from blip.log import Progress, progress, say
+from blip.outputs import RECUT as RECUT_KIND
+from blip.outputs import refuse_inputs_as_output
 from blip.stage import alone
 
 BATCH_ROWS = 4096
@@ -70,6 +72,8 @@ def recut(config: RecutConfig) -> RecutSummary:
     if ledgers[0].parent.resolve() == (layout.out / "ledger").resolve():
         raise UsageError(f"{config.out} is the job itself; choose another --out")
     cuts = _find_originals(config, ledgers)
+    read = [*ledgers, *config.data, *(cut.task.path for cut in cuts)]
+    refuse_inputs_as_output(read, layout.out, RECUT_KIND)
     with disk_told(layout.out), alone(layout.out):
         clean(layout)
         done, waiting = _look_at_output(config, layout, cuts)

@@ -13,6 +13,7 @@ from blip.capfilt.shard import Layout
 from blip.capfilt.source import ShardTask
 from blip.errors import UsageError
 from blip.log import progress, say
+from blip.outputs import refuse_inputs_as_output
 
 
 def redraw_report(job: Path, data: Sequence[str] = ()) -> Path:
@@ -21,6 +22,7 @@ def redraw_report(job: Path, data: Sequence[str] = ()) -> Path:
     Where the originals cannot be found, it has no pictures. Raises UsageError where nothing is
     done yet.
     """
+    refuse_inputs_as_output(data, job / "report.html")
     layout = Layout(job)
     names = [ledger.stem for ledger in find_ledgers(job) if ledger.parent == job / "ledger"]
     markers = {name: read_marker(layout.marker(name)) for name in names}

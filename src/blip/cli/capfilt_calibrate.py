@@ -41,11 +41,13 @@ def run(args: argparse.Namespace) -> int:
     from blip.capfilt.calibrate import calibrate, check_reached, tell, write_calibration
     from blip.capfilt.ledger import find_ledgers
     from blip.log import say
+    from blip.outputs import CALIBRATION, refuse_inputs_as_output
 
     ledgers = find_ledgers(args.ledger)
-    found = calibrate(ledgers, args.labels, args.precision, args.score)
     of_job = args.ledger if ledgers[0].parent != args.ledger else args.ledger.parent
     folder = args.out or of_job / "calibration"
+    refuse_inputs_as_output([args.labels, *ledgers], folder, CALIBRATION)
+    found = calibrate(ledgers, args.labels, args.precision, args.score)
     write_calibration(found, folder)
     if args.json:
         told = {name: value for name, value in found.to_json().items() if name != "curves"}

@@ -61,9 +61,11 @@ def _pack(args: argparse.Namespace) -> int:
     from blip.data.sources import read_samples
     from blip.errors import UsageError
     from blip.log import progress, say
+    from blip.outputs import PACK, refuse_inputs_as_output
 
     if args.per_shard < 1:
         raise UsageError(f"--per-shard must be positive, got {args.per_shard}")
+    refuse_inputs_as_output([args.source, *_shards(args.source)], args.out, PACK)
     if any(args.out.glob("*.tar")):
         raise UsageError(f"{args.out} holds shards already; choose another folder")
     with progress(None, "pack", "samples") as bar:
@@ -78,6 +80,17 @@ def _pack(args: argparse.Namespace) -> int:
     if counts:
         say("left out: " + ", ".join(f"{reason} {n}" for reason, n in sorted(counts.items())))
     return 0
+
+
+def _shards(source: str) -> list[Path]:
+    """The files that a source names by itself; none for a folder of pictures."""
+    from blip.data.shards import expand
+    from blip.errors import UsageError
+
+    try:
+        return expand([source])
+    except UsageError:
+        return []
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -124,9 +137,13 @@ def _look_through(shard: Path, found: dict[str, int]) -> Iterator[str]:
 def _index(args: argparse.Namespace) -> int:
     from blip.data.cache import cache_folder
     from blip.data.counts import INDEX, index_shards, locate
+    from blip.outputs import INDEX as INDEX_KIND
+    from blip.outputs import refuse_inputs_as_output
 
     folder = cache_folder(args.cache)
-    shards = index_shards(locate(args.shards), folder)
+    located = locate(args.shards)
+    refuse_inputs_as_output([*args.shards, *located], folder, INDEX_KIND)
+    shards = index_shards(located, folder)
     faults = [f"{' '.join(filter(None, fault))}" for shard in shards for fault in shard.faults]
     found: dict[str, object] = {
         "shards": len(shards),

@@ -15,6 +15,7 @@ from blip.inference.checkpoint import open_contents, open_tokenizer
 from blip.model.checkpoint.contents import Contents
 from blip.model.checkpoint.huggingface import SpecialIds
 from blip.model.checkpoint.written import write_huggingface, write_original, write_ours
+from blip.outputs import refuse_inputs_as_output
 
 Layout = Literal["blip", "hf", "original"]
 
@@ -39,6 +40,7 @@ def convert(
     and renamed into place. Raises UsageError where the layout has no place for this model, and
     whatever `blip.load` raises.
     """
+    refuse_inputs_as_output([source, *([] if tokenizer is None else [tokenizer])], destination)
     _check(destination, to)
     if to == "original" and tokenizer is not None:
         raise UsageError(f"the original layout holds no tokenizer, got {tokenizer}")

@@ -15,6 +15,7 @@ from blip.errors import BlipError, UsageError, first_line
 from blip.files import atomic_folder, fingerprint_json
 from blip.log import MetricsLog, Progress, progress, say
 from blip.nn.device import choose_device
+from blip.outputs import CHECKPOINT
 from blip.train import parallel
 from blip.train.checkpoint import Checkpoints, SaveModel, random_state, restore_random_state
 from blip.train.compiling import compile_layers
@@ -214,7 +215,7 @@ class _Run:
         """Write the model that the run was for, and drop what it takes to go on."""
         weights = parallel.whole_weights(self.task.step)
         if dist.is_main():
-            with atomic_folder(self.folder / "checkpoint") as final:
+            with atomic_folder(self.folder / "checkpoint", replaces=CHECKPOINT) as final:
                 self.save(final, weights)
             self.checkpoints.remove()
         dist.barrier()

@@ -74,7 +74,7 @@ def write_splits(config: ScenesConfig, folder: Path) -> dict[Split, int]:
                     yield sample
                     bar.advance()
 
-            with atomic_folder(folder / split) as part:
+            with atomic_folder(folder / split, replaces=("*.tar",)) as part:
                 pack(samples(), part, PER_SHARD)
     return counts
 

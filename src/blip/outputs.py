@@ -1,0 +1,226 @@
+"""What a run may write: never over an input, never over what another run or a person made."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blip.errors import UsageError
+from blip.files import write_json
+
+MARKER = ".blip.json"
+"""Lies in every folder that a run of ours writes to, and says which kind of run made it."""
+FORMAT = 1
+CHECKPOINT = (
+    "model.safetensors",
+    "momentum.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "training.pt",
+    "checksums.json",
+)
+"""The files of a checkpoint, finished or on the way."""
+TRAINING = (
+    "config.json",
+    "metrics.jsonl",
+    "bad_samples*.jsonl",
+    "wandb-id.txt",
+    *(f"checkpoint/{name}" for name in CHECKPOINT),
+    *(f"checkpoints/step-*/{name}" for name in CHECKPOINT),
+    "samples/step-*.png",
+    "tensorboard/events.*",
+)
+CAPFILT = (
+    "config.json",
+    "recut.json",
+    "summary.json",
+    "status.json",
+    "timing.json",
+    "report.html",
+    "shards/*.tar",
+    "shards/sizes.json",
+    "texts/*.parquet",
+    "ledger/*.parquet",
+    "done/*.json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of run: what people call it, and patterns of all files that it writes."""
+
+    name: str
+    command: str
+    files: tuple[str, ...]
+
+    @property
+    def tops(self) -> tuple[str, ...]:
+        """The files and folders among these that lie in the run's folder itself."""
+        return tuple(dict.fromkeys(pattern.partition("/")[0] for pattern in self.files))
+
+
+PRETRAIN = Kind("pretrain", "blip pretrain", TRAINING)
+CAPTIONER = Kind("captioner", "blip finetune captioner", TRAINING)
+FILTER = Kind("filter", "blip finetune filter", TRAINING)
+JOB = Kind("capfilt", "blip capfilt", CAPFILT)
+RECUT = Kind("recut", "blip capfilt recut", CAPFILT)
+PACK = Kind("pack", "blip data pack", ("*.tar",))
+INDEX = Kind("index", "blip data index", ("index.json", "shards/*.tar"))
+CALIBRATION = Kind(
+    "calibration",
+    "blip capfilt calibrate",
+    tuple(f"calibration.{end}" for end in ("json", "svg", "md")),
+)
+SCENES = Kind(
+    "scenes",
+    "blip data scenes",
+    ("config.json", *(f"{s}/*.tar" for s in ("human", "web", "val", "test"))),
+)
+TOKENIZER = Kind(
+    "tokenizer", "blip bootstrap", ("config.json", "tokenizer.json", "vocabulary.json")
+)
+EVALUATION = Kind("evaluation", "blip evaluate", ("config.json", "evaluation.json"))
+BOOTSTRAP = Kind(
+    "bootstrap",
+    "blip bootstrap",
+    (
+        "config.json",
+        "summary.json",
+        "report.html",
+        *(f"{folder}/*" for folder in ("data", "tokenizer", "baseline", "round-*")),
+    ),
+)
+
+
+def refuse_inputs_as_output(
+    inputs: Iterable[str | Path], out: Path, kind: Kind | None = None
+) -> None:
+    """Raise UsageError where writing to `out` could replace something that is read.
+
+    An input is refused that is `out` itself, or that lies where a run of this `kind` writes its
+    files below `out`. Places are compared as the disk has them: behind links, `.` and `..`, and
+    where one file has two names. URLs and commands are never outputs.
+    """
+    places = [place for given in inputs for place in _places(given)]
+    target = out.expanduser().resolve()
+    tops = () if kind is None else kind.tops
+    written = [path for top in tops for path in (target / top, *target.glob(top))]
+    for given, place in places:
+        if place == target or any(place.is_relative_to(path) for path in written):
+            raise UsageError(_says(given, out))
+    names = {_identity(place): given for given, place in places if place.is_file()}
+    for path in (file for one in [target, *written] for file in _files(one, inside=one != target)):
+        given = names.get(_identity(path))
+        if given is not None:
+            raise UsageError(_says(given, path))
+
+
+def claim(out: Path, kind: Kind, is_ours: Callable[[], bool] = lambda: False) -> None:
+    """Take a folder for a run: what of its names lies there from now on is this run's.
+
+    A folder of this kind of run is taken again. Raises UsageError where another kind of run made
+    it, or where something is there under a name that this run would write, unless `is_ours` knows
+    it as that of an earlier version. Everything else in the folder stays as it is.
+    """
+    found = read_marker(out)
+    if found is not None:
+        if found.get("kind") != kind.name:
+            raise UsageError(
+                f"{out} was made by {_command(found)}, not by `{kind.command}`; "
+                "choose another --out"
+            )
+        return
+    there = sorted(path.name for path in _existing(out, kind.tops))
+    if there and not is_ours():
+        raise UsageError(
+            f"{out} holds {_listed(there)}, which no run of `{kind.command}` is known to have made "
+            f"(there is no {MARKER}); move it away, or choose another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / MARKER, {"kind": kind.name, "command": kind.command, "format": FORMAT})
+
+
+def read_marker(folder: Path) -> dict[str, Any] | None:
+    """What the marker of a folder says; None where there is none of ours."""
+    try:
+        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def remove_known(folder: Path, files: Iterable[str]) -> None:
+    """Remove what matches the patterns, then folders that are left empty; all else stays.
+
+    Links below `folder` are removed where they match, and never followed.
+    """
+    emptied: set[Path] = set()
+    for path in [path for pattern in files for path in folder.glob(pattern)]:
+        between = [parent for parent in path.parents if folder in parent.parents]
+        if any(parent.is_symlink() for parent in between):
+            continue
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+            emptied.update(between)
+    for parent in sorted(emptied, key=lambda path: -len(path.parts)):
+        if not any(parent.iterdir()):
+            parent.rmdir()
+
+
+def check_unchanged(path: Path, content: bytes | str, *, overwrite: bool) -> None:
+    """Raise UsageError where a finished result would be replaced by another, unless asked to."""
+    new = content.encode() if isinstance(content, str) else content
+    if overwrite or not path.exists() or (path.is_file() and path.read_bytes() == new):
+        return
+    raise UsageError(
+        f"{path} is there already and has other content; --overwrite replaces it, another --out "
+        "keeps both"
+    )
+
+
+def _places(given: str | Path) -> Iterator[tuple[str, Path]]:
+    """Where an input lies: behind a link, and the link itself, which a rename would replace."""
+    text = str(given).removeprefix("file://")
+    if "://" in text or text.startswith("pipe:"):
+        return
+    path = Path(text).expanduser()
+    if path.exists():
+        yield text, path.resolve()
+        yield text, path.parent.resolve() / path.name
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _files(path: Path, *, inside: bool) -> Iterator[Path]:
+    """A file, or those that lie in a folder."""
+    if path.is_file():
+        yield path
+    elif inside and path.is_dir():
+        yield from (file for file in path.iterdir() if file.is_file())
+
+
+def _says(given: str, place: Path) -> str:
+    return (
+        f"the output {place} would replace the input {given}; choose another place for the output"
+    )
+
+
+def _existing(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    """What is there under some names; an empty folder is nothing that could be lost."""
+    for name in names:
+        for path in folder.glob(name):
+            if not path.is_dir() or any(path.iterdir()):
+                yield path
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _command(marker: dict[str, Any]) -> str:
+    command = marker.get("command")
+    return f"`{command}`" if isinstance(command, str) else "another program"
