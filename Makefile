@@ -60,7 +60,7 @@ demo: $(VENV)/.complete
 	$(BIN)/blip demo --out $(OUT)
 
 test: $(VENV)/.complete
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.complete
 	$(BIN)/ruff format --check .
