@@ -114,7 +114,7 @@ def test_dropped_texts_come_back_from_the_originals(web):
     assert not any(list(read_shard(p)) for p in (web / "job/shards").glob("*.tar"))
     cut(web, threshold=0.0)
     samples = [s for p in sorted((web / "cut/shards").glob("*.tar")) for s in read_shard(p)]
-    assert {s.image for s in samples if s.image_key == "two"} == {picture("blue")}
+    assert {s.image for s in samples if s.image_key == "odd/two"} == {picture("blue")}
     assert "red " * 2999 + "red" in [s.texts[0] for s in samples]
 
 

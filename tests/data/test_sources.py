@@ -39,7 +39,7 @@ def test_parquet_with_bytes_records_and_paths(images: Path, tmp_path: Path) -> N
     pq.write_table(table, tmp_path / "t.parquet")
     first, second = read_samples(str(tmp_path / "t.parquet"))
     assert (first.key, first.image, first.texts) == ("one", photo(0), ("red", "blue"))
-    assert second.meta == {"width": 4}
+    assert second.meta == {"width": 4, "image_key": "t/two"}
     records = pa.table(
         {
             "image": [{"bytes": photo(2), "path": None}, {"bytes": None, "path": "images/a.jpg"}],

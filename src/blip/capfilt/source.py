@@ -11,6 +11,7 @@ from typing import Any
 from blip.data.annotations.captions import read_annotations, texts_of_images
 from blip.data.archive import count_samples
 from blip.data.cache import ShardCache, cache_folder
+from blip.data.identity import keep_identity, tell_apart
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
@@ -67,22 +68,26 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
 def name_shards(locations: Sequence[str | Path]) -> list[ShardTask]:
     """A name for each shard: its file's, with as many folders before it as tell all apart."""
     absolute = list(dict.fromkeys(_absolute(str(location)) for location in locations))
-    paths = [_path(location) for location in absolute]
-    longest = max((len(path.parts) for path in paths), default=0)
-    for depth in range(1, longest + 1):
-        names = ["-".join((*path.parts[-depth:-1], path.stem)) for path in paths]
-        if len(set(names)) == len(names):
-            return [
-                ShardTask(name=name.replace("/", ""), path=location)
-                for name, location in zip(names, absolute, strict=True)
-            ]
-    raise UsageError("two shards of --data have names that cannot be told apart; rename one")
+    names = tell_apart([_path(location) for location in absolute])
+    if names is None:
+        raise UsageError("two shards of --data have names that cannot be told apart; rename one")
+    return [
+        ShardTask(name=name, path=location) for name, location in zip(names, absolute, strict=True)
+    ]
 
 
 def read_samples(task: ShardTask) -> Iterator[Sample]:
-    """The samples of a shard in their order; raises OSError where it is not there."""
+    """The samples of a shard in their order; raises OSError where it is not there.
+
+    Each has an `image_key` in its `meta` that no other image of the job has.
+    """
     path = local_copy(task)
     path.stat()
+    name = task.name if task.start is None else task.name.removesuffix(f"-{task.start:09d}")
+    return keep_identity(_read(task, path), name, _path(task.path))
+
+
+def _read(task: ShardTask, path: Path) -> Iterator[Sample]:
     if task.start is None:
         return read_shard(path)
     match path.suffix.lower():

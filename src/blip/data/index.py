@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from blip.data.captions import clean_caption
+from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
@@ -59,12 +60,14 @@ class PairIndex:
         A picture is checked by decoding it here, so that training never meets a broken one.
         """
         index = cls(first_id=first_id)
-        for shard in expand(patterns):
+        shards = expand(patterns)
+        places = Places(shards)
+        for shard in shards:
             for sample in read_shard(shard):
-                index._add(shard, sample)
+                index._add(shard, sample, places.identify(shard, sample))
         return index
 
-    def _add(self, shard: Path, sample: Sample) -> None:
+    def _add(self, shard: Path, sample: Sample, identity: str) -> None:
         texts = [text for text in sample.texts if clean_caption(text)]
         error = sample.error or (None if texts else "empty_caption")
         if error is None and sample.image is not None:
@@ -78,7 +81,7 @@ class PairIndex:
             if len(self.bad_samples) < NAMED:
                 self.bad_samples.append((shard.name, sample.key, reason))
             return
-        image_id = self._ids.setdefault(sample.image_key, self.next_id)
+        image_id = self._ids.setdefault(identity, self.next_id)
         self.pictures.append(Picture(sample.image, image_id))
         self.keys.append(sample.key)
         self.texts += texts

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+IMAGE_KEY = "image_key"
+"""In `meta`, and so in KEY.json: which image it is, as PLACE/NAME; see `data/identity.py`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -20,6 +23,18 @@ class Sample:
     extension: str = "jpg"
 
     @property
-    def image_key(self) -> str:
-        """Which image it is: several samples may hold the same one (CapFilt writes one a text)."""
-        return str(self.meta.get("key", self.key))
+    def image_key(self) -> str | None:
+        """Which image it is, unique in the folder of its shard; None where no other sample has it.
+
+        Several samples may hold the same image: CapFilt writes one a text, tables have a row for
+        every caption. Older outputs name the image by `key` in KEY.json alone.
+        """
+        own = self.meta.get(IMAGE_KEY)
+        if _is_name(own):
+            return str(own)
+        key = self.meta.get("key")
+        return str(key) if _is_name(key) and str(key) != self.key else None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""

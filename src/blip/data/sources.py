@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from blip.data.annotations.captions import read_annotations
+from blip.data.identity import keep_identity, tell_apart
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
 from blip.data.tables import read_csv, read_folder, read_parquet
@@ -29,8 +30,10 @@ def read_samples(
         case _ if path.is_dir() and not any(path.glob("*.tar")):
             yield from read_folder(path)
         case _:
-            for shard in expand([source]):
-                yield from read_shard(shard)
+            shards = expand([source])
+            names = tell_apart(shards) or [shard.as_posix() for shard in shards]
+            for shard, name in zip(shards, names, strict=True):
+                yield from keep_identity(read_shard(shard), name, shard)
 
 
 def _existing(path: Path) -> Path:

@@ -13,10 +13,12 @@ from blip.data.cache import ShardCache, cache_folder
 from blip.data.captions import clean_caption
 from blip.data.config import DataConfig
 from blip.data.counts import Shard, index_shards, locate
+from blip.data.identity import Places
 from blip.data.images import BadImageError
 from blip.data.order import Place, StreamOrder
 from blip.data.remote import is_remote
 from blip.data.rows import Row
+from blip.data.sample import Sample
 from blip.data.transforms import decode_train_pixels
 from blip.errors import BlipError
 from blip.files import fingerprint_json
@@ -51,6 +53,12 @@ class StreamRows:
             for source, of_source in zip(config.sources, shards, strict=True)
             for _ in of_source
         ]
+        self.places_of = [
+            (number, places)
+            for number, (places, of) in enumerate(zip(map(Places, found), found, strict=True))
+            for _ in of
+        ]
+        """Of every shard: the number of its source, and what tells the source's images apart."""
         for source, of_source in zip(config.sources, shards, strict=True):
             if not any(shard.samples for shard in of_source):
                 say(f"source {source.name} has no samples in its {len(of_source)} shards")
@@ -132,9 +140,13 @@ class StreamRows:
         return Row(
             pixels=pixels,
             text=self.config.prompt + text,
-            image_id=_stable_id(f"{self.source_of[place.shard]}\n{sample.image_key}"),
+            image_id=self._image_id(place.shard, sample),
             key=sample.key,
         )
+
+    def _image_id(self, shard: int, sample: Sample) -> int:
+        source, places = self.places_of[shard]
+        return _stable_id(f"{source} {places.identify(self.shards[shard].location, sample)}")
 
     def _open(self, number: int) -> Archive:
         archive = self._archives.get(number)

@@ -1,6 +1,7 @@
 """Tables of images and captions: Parquet, CSV and TSV, with image bytes or paths; plain folders."""
 
 import csv
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -10,11 +11,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from blip.data.sample import Sample
+from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.shards import IMAGE_EXTENSIONS, TEXT_LIMIT
 from blip.errors import UsageError
 
 KEYS = ("key", "image_id", "id", "uid", "__key__")
+ROW_KEYS = ("id", "uid")
+"""Those that tell rows apart in many tables, where several rows may show one image."""
 IMAGES = ("image", "jpg", "png", "image_path", "path", "file", "filename", "filepath")
 TEXTS = ("caption", "captions", "text", "texts", "sentence")
 BATCH = 256
@@ -45,9 +48,7 @@ def read_parquet(path: Path, start: int = 0, stop: int | None = None) -> Iterato
         first = groups[0][1]
         last = None if stop is None else stop - first
         chosen = islice(enumerate(rows, first), max(start - first, 0), last)
-        yield from check_keys(
-            (_row(row, columns, number, path.parent) for number, row in chosen), start
-        )
+        yield from check_keys((_row(row, columns, number, path) for number, row in chosen), start)
 
 
 def read_csv(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
@@ -59,9 +60,7 @@ def read_csv(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Sa
         reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
         columns = _columns(list(reader.fieldnames or ()), path)
         chosen = islice(enumerate(reader), start, stop)
-        yield from check_keys(
-            (_row(row, columns, number, path.parent) for number, row in chosen), start
-        )
+        yield from check_keys((_row(row, columns, number, path) for number, row in chosen), start)
 
 
 def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
@@ -101,7 +100,8 @@ def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sampl
         texts, error = _beside(path.with_suffix(".txt"))
         if content is None:
             error = "missing_image"
-        yield Sample(key, content, texts, error=error, extension=extension)
+        meta = {IMAGE_KEY: f"{folder.absolute().name}/{path.relative_to(folder).as_posix()}"}
+        yield Sample(key, content, texts, meta, error, extension)
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -179,18 +179,39 @@ def _columns(names: list[str], path: Path) -> dict[str, str | None]:
     return found
 
 
-def _row(row: dict[str, Any], columns: dict[str, str | None], number: int, folder: Path) -> Sample:
+def _row(row: dict[str, Any], columns: dict[str, str | None], number: int, table: Path) -> Sample:
     key = str(row[columns["key"]]) if columns["key"] else f"{number:09d}"
     value, texts = row[str(columns["image"])], row[str(columns["text"])]
     texts = [texts] if isinstance(texts, str) else list(texts or ())
-    content, extension = _image(value, folder)
+    content, extension = _image(value, table.parent)
     meta = {
         name: other
         for name, other in row.items()
         if name not in columns.values() and isinstance(other, str | int | float | bool)
     }
+    meta[IMAGE_KEY] = f"{table.stem}/{_image_name(row, columns, number)}"
     error = "missing_image" if content is None else None
     return Sample(key, content, tuple(str(t).strip() for t in texts), meta, error, extension)
+
+
+def _image_name(row: dict[str, Any], columns: dict[str, str | None], number: int) -> str:
+    """What the rows of one image have in common: a key, a path or the same bytes; else its row.
+
+    A column of `ROW_KEYS` is asked after the picture.
+    """
+    image = row[str(columns["image"])]
+    if isinstance(image, dict):
+        image = image.get("bytes") or image.get("path")
+    if isinstance(image, bytes):
+        image = hashlib.blake2b(image, digest_size=16).hexdigest()
+    key = row[columns["key"]] if columns["key"] else None
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)
+    names = (image, key) if columns["key"] in ROW_KEYS else (key, image)
+    for name in (row.get(IMAGE_KEY), *names):
+        if isinstance(name, str | int) and name != "":
+            return str(name)
+    return f"{number:09d}"
 
 
 def _image(value: Any, folder: Path) -> tuple[bytes | None, str]:

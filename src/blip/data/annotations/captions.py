@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from blip.data.sample import Sample
+from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.tables import check_keys, read_file
 from blip.errors import UsageError
 
@@ -21,15 +21,16 @@ def read_annotations(
     where given. Raises UsageError for another form.
     """
     chosen = islice(texts_of_images(path, split).items(), start, stop)
-    yield from check_keys(_samples(chosen, images))
+    yield from check_keys(_samples(chosen, images, path.stem))
 
 
-def _samples(chosen: Iterable[tuple[str, list[str]]], images: Path) -> Iterator[Sample]:
+def _samples(chosen: Iterable[tuple[str, list[str]]], images: Path, place: str) -> Iterator[Sample]:
     for name, captions in chosen:
         content, extension = read_file(images / name)
         error = "missing_image" if content is None else None
         key = Path(name).with_suffix("").as_posix().replace(".", "_")
-        yield Sample(key, content, tuple(captions), {"image": name}, error, extension)
+        meta = {"image": name, IMAGE_KEY: f"{place}/{name}"}
+        yield Sample(key, content, tuple(captions), meta, error, extension)
 
 
 def texts_of_images(path: Path, split: str | None = None) -> dict[str, list[str]]:

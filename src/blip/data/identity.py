@@ -1,0 +1,69 @@
+"""Which image a text belongs to: decided where a sample is made, and read by everybody alike."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+
+from blip.data.remote import is_remote
+from blip.data.sample import IMAGE_KEY, Sample
+
+
+class Places:
+    """Tells the images of one source apart, wherever its shards lie.
+
+    A sample with an `image_key` shows the same image as every other sample with that `image_key` in
+    the same folder; one without is an image of its own, known by its shard and key. Shards and
+    folders are numbered in their order, so that an identity does not change when all are moved.
+    """
+
+    def __init__(self, shards: Iterable[str | PurePath]) -> None:
+        self._shards: dict[str, int] = {}
+        self._folders: dict[str, int] = {}
+        for shard in shards:
+            self._shards.setdefault(str(shard), len(self._shards))
+            self._folders.setdefault(_folder(str(shard)), len(self._folders))
+
+    def identify(self, shard: str | PurePath, sample: Sample) -> str:
+        """The image of a sample of one of the shards: equal texts stand for the same image."""
+        if sample.image_key is None:
+            return f"shard {self._shards[str(shard)]}: {sample.key}"
+        return f"folder {self._folders[_folder(str(shard))]}: {sample.image_key}"
+
+
+def keep_identity(samples: Iterable[Sample], name: str, path: PurePath) -> Iterator[Sample]:
+    """Samples of a shard with their identity in `meta`, unique among shards that are read together.
+
+    `name` is the shard's name among these: the stem of its `path`, with folders before it where
+    stems repeat (`tell_apart`). What a sample says of its image is kept, below those folders; a
+    sample that says nothing is known by this name and its key.
+    """
+    folder = name.removesuffix(path.stem).strip("-")
+    for sample in samples:
+        image_key = sample.image_key
+        if image_key is None:
+            image_key = f"{name}/{sample.key}"
+        else:
+            if IMAGE_KEY not in sample.meta:
+                image_key = f"{path.parent.name}/{image_key}"
+            image_key = f"{folder}/{image_key}" if folder else image_key
+        yield replace(sample, meta={**sample.meta, IMAGE_KEY: image_key})
+
+
+def tell_apart(paths: Sequence[PurePath]) -> list[str] | None:
+    """A name for each path: its stem, with as many folders before it as make all names differ.
+
+    None where no number of folders does.
+    """
+    longest = max((len(path.parts) for path in paths), default=0)
+    for depth in range(1, longest + 1):
+        names = ["-".join((*path.parts[-depth:-1], path.stem)) for path in paths]
+        if len(set(names)) == len(names):
+            return [name.replace("/", "") for name in names]
+    return [] if not paths else None
+
+
+def _folder(shard: str) -> str:
+    if is_remote(shard):
+        return shard.partition("?")[0].rpartition("/")[0]
+    return os.path.dirname(os.path.abspath(shard))
