@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blip.data.image_sources import read_image
     from blip.data.tokenizer import Tokenizer
     from blip.generation.config import SearchConfig
     from blip.inference.answerer import Answerer
@@ -23,6 +24,7 @@ __all__ = [
     "Tokenizer",
     "load",
     "load_model",
+    "read_image",
     "save_model",
 ]
 
@@ -36,6 +38,7 @@ _HOMES = {
     "Tokenizer": "blip.data.tokenizer",
     "load": "blip.inference.checkpoint",
     "load_model": "blip.inference.checkpoint",
+    "read_image": "blip.data.image_sources",
     "save_model": "blip.inference.checkpoint",
 }
 """Where a public name is defined."""

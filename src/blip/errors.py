@@ -12,6 +12,10 @@ class UsageError(BlipError):
     """An argument or a configuration is wrong: key, value and what is allowed. Exit status 2."""
 
 
+class ArgumentError(UsageError, ValueError):
+    """A value passed to a function is wrong. To Python callers it is a ValueError as well."""
+
+
 class StoppedError(BlipError):
     """The work was asked to stop, and did so in an orderly way; the same command goes on.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from blip.errors import UsageError
@@ -37,6 +38,25 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     finally:
         part.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
+    """The bytes of a regular file; pipes, sockets and devices, which may never end, are not opened.
+
+    Raises OSError where there is no such file, and where it has more than `limit` bytes.
+    """
+    if not S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    # Should a pipe have taken its place by now, opening does not wait for a writer.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        content = b"" if status.st_size > limit else file.read(limit + 1)
+        if max(status.st_size, len(content)) > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit} bytes", os.fspath(path))
+        return content
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,10 +1,12 @@
 """Pictures of every kind are read, or refused with a reason."""
 
+import sys
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from blip.data import images
 from blip.data.images import BadImageError, EncodedImage, decode_image
@@ -121,3 +123,50 @@ def test_a_picture_of_two_eyes_is_read() -> None:
     image = Image.new("RGB", (32, 24), RED)
     data = encode(image, "MPO", save_all=True, append_images=[image])
     assert decode_image(data).size == (32, 24)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_pictures_of_telephones_and_of_newer_pages(kind: str) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener(thumbnails=False)
+    elif not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    data = encode(Image.new("RGB", (32, 24), RED), kind)
+    decoded = decode_image(data)
+    assert decoded.size == (32, 24)
+    assert np.abs(np.asarray(decoded).astype(int)[5, 5] - RED).max() < 8
+    assert images.count_pixels(data) == 32 * 24
+    with pytest.raises(BadImageError):
+        decode_image(data[: len(data) // 2])
+
+
+def test_a_picture_that_needs_an_extra_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(BadImageError, match="heic_needs_extra_heif"):
+        decode_image(b"\0\0\0\x1cftypheic" + bytes(100))
+
+
+def test_one_value_that_is_no_number_does_not_blacken_a_picture() -> None:
+    grey = np.linspace(0, 4, 24 * 32, dtype=np.float32).reshape(24, 32)
+    sound = np.asarray(decode_image(encode(Image.fromarray(grey), "TIFF")))
+    for value, expected in ((np.nan, 0), (np.inf, 255), (-np.inf, 0)):
+        holed = grey.copy()
+        holed[3, 4] = value
+        found = np.asarray(decode_image(encode(Image.fromarray(holed), "TIFF")))
+        assert found[3, 4].tolist() == [expected] * 3
+        found = found.copy()
+        found[3, 4] = sound[3, 4]
+        np.testing.assert_array_equal(found, sound)
+    with pytest.raises(BadImageError, match="no_finite_pixel"):
+        decode_image(encode(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"))
+
+
+def test_transparency_of_16_bits_lies_on_white() -> None:
+    grey = Image.fromarray(np.array([[0, 30000, 65535]], np.uint16))
+    # Pillow writes no transparency for this mode.
+    data = encode(grey)
+    chunk = b"tRNS" + (30000).to_bytes(2, "big")
+    chunk = (2).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    place = data.index(b"IDAT") - 4
+    decoded = decode_image(data[:place] + chunk + data[place:])
+    assert np.asarray(decoded)[0, :, 0].tolist() == [0, 255, 255]

@@ -154,7 +154,7 @@ def test_paths_that_are_no_files_hold_no_picture(images: Path, monkeypatch) -> N
     os.mkfifo(images / "pipe.jpg")
     os.mkfifo(images / "a.txt")
     (images / "folder.jpg").mkdir()
-    monkeypatch.setattr("blip.data.tables.IMAGE_LIMIT", 10)
+    monkeypatch.setattr("blip.data.image_files.IMAGE_LIMIT", 10)
     paths = ["pipe.jpg", "folder.jpg", "a\0.jpg", "\ud800.jpg", "/dev/zero", "a.jpg"]
     (images / "t.json").write_text(json.dumps([{"image": p, "caption": "c"} for p in paths]))
     found = list(read_samples(str(images / "t.json")))

@@ -21,7 +21,8 @@ from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import fingerprint, open_contents
 from blip.inference.matcher import Matcher
-from blip.inference.search import rows_of_each
+from blip.inference.pixels import NormalisedImage
+from blip.inference.search import rows_of_each, start_of_text
 from blip.model.config import ModelConfig
 from blip.nn.device import choose_dtype
 
@@ -118,6 +119,7 @@ class CheckpointModels:
             raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
         if "bidirectional" not in matcher.model.config.modes:
             raise UsageError(f"{self.filter} writes texts and judges none; it may be the captioner")
+        start_of_text(captioner.model, captioner.tokenizer, self.search)
         return Models(_CheckpointCaptioner(captioner, self.search), _CheckpointFilter(matcher))
 
     @property
@@ -145,9 +147,10 @@ class _CheckpointCaptioner:
 
     def caption(self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]) -> list[list[str]]:
         count, together = len(seeds[0]), len(images)
+        ready = [*map(NormalisedImage, images)]
         with telling_of_memory():
             return self.captioner.captions(
-                images, count, self.search, seeds=seeds, batch_size=together
+                ready, count, self.search, seeds=seeds, batch_size=together
             )
 
 
@@ -161,8 +164,9 @@ class _CheckpointFilter:
         return self.matcher.model.config.vision.image_size
 
     def score(self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]) -> list[list[Score]]:
+        ready = [*map(NormalisedImage, images)]
         with telling_of_memory():
-            found = self.matcher.scores(images, texts, batch_size=len(images))
+            found = self.matcher.scores(ready, texts, batch_size=len(images))
         return [[Score(one.probability, one.cosine) for one in row] for row in found]
 
 

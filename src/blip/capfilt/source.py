@@ -12,10 +12,11 @@ from blip.data.annotations.captions import read_annotations, texts_of_images
 from blip.data.archive import count_samples
 from blip.data.cache import ShardCache, cache_folder
 from blip.data.identity import keep_identity, tell_apart
+from blip.data.image_files import list_images
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
-from blip.data.tables import count_rows, list_pictures, read_csv, read_folder, read_parquet
+from blip.data.tables import count_rows, read_csv, read_folder, read_parquet
 from blip.errors import BlipError, UsageError, first_line
 from blip.files import fingerprint_file
 
@@ -204,7 +205,7 @@ def _length(path: Path) -> int | None:
     suffix = path.suffix.lower()
     try:
         if path.is_dir():
-            return len(list_pictures(path))
+            return len(list_images(path))
         if suffix == ".json":
             return len(texts_of_images(path))
         return count_rows(path) if suffix in TABLES else None

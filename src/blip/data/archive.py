@@ -8,8 +8,9 @@ from typing import BinaryIO, NamedTuple, final
 import numpy as np
 
 from blip.data.headers import FOLDER, Member, Reader, TornTarError, read_headers
+from blip.data.image_files import IMAGE_EXTENSIONS
 from blip.data.sample import Sample
-from blip.data.shards import IMAGE_EXTENSIONS, Parts, make_sample
+from blip.data.shards import Parts, make_sample
 
 IMAGE, TEXT, META = range(3)
 PARTS = {**dict.fromkeys(IMAGE_EXTENSIONS, IMAGE), "txt": TEXT, "json": META}

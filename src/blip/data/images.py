@@ -1,15 +1,18 @@
 """Bytes to an RGB picture, or a reason why not; hostile files cost no memory."""
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
+
+from blip.errors import BlipError
 
 try:
     import simplejpeg
@@ -17,15 +20,24 @@ except ImportError:  # the extra "fast"
     simplejpeg = None
 
 MAX_PIXELS = 100_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+USUAL_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = (*USUAL_FORMATS, "AVIF") if features.check("avif") else USUAL_FORMATS
 """No more of what Pillow reads: some call other programs, some tell their size too late."""
+HEIF_OR_AVIF = (b"mif1", b"msf1")
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", *HEIF_OR_AVIF)
+"""What stands behind `ftyp` in the pictures of telephones; the extra `heif` reads them."""
 ORIENTATION = Base.Orientation
 Shrink = Literal[1, 2, 4, 8]
 """What the sides of a JPEG may be divided by as it is decoded."""
 WHITE = (255, 255, 255)
+DEEP = 65535.0
+"""The white of whole numbers of more than 8 bits."""
 
 
-class BadImageError(Exception):
+_pillow_limit = threading.Lock()
+
+
+class BadImageError(BlipError):
     """The bytes are no picture that can be used; the message is a short reason."""
 
 
@@ -48,13 +60,10 @@ class EncodedImage:
         if not data:
             raise BadImageError("empty_file")
         with _short_reasons():
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            width, height = image.size
-            if width < 1 or height < 1:
-                raise BadImageError("zero_size")
-            if width * height > max_pixels:
-                raise BadImageError("too_many_pixels")
+            image = _open(data, max_pixels)
+            _check_size(image.size, max_pixels)
             if isinstance(image, JpegImageFile):
+                width, height = image.size
                 self.size = (height, width) if _orientation(image) >= 5 else (width, height)
             else:
                 # Other kinds cannot be shrunk as they are read, and may tell late how they lie.
@@ -108,6 +117,57 @@ class EncodedImage:
         return pixels if pixels.shape == (height, width, 3) else None
 
 
+def convert_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """A picture that Pillow has opened or made, treated as `decode_image` treats a file.
+
+    The picture itself is not changed. Raises BadImageError.
+    """
+    _check_size(image.size, max_pixels)
+    with _short_reasons():
+        image.load()
+        upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+        return _to_rgb(upright)
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise BadImageError("zero_size")
+    if width * height > max_pixels:
+        raise BadImageError("too_many_pixels")
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    """Read the header; raises what Pillow raises."""
+    formats = FORMATS
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+        if _can_read_heif():
+            formats = (*FORMATS, "HEIF")
+        elif data[8:12] not in HEIF_OR_AVIF:
+            raise BadImageError("heic_needs_extra_heif")
+    file, usual = io.BytesIO(data), Image.MAX_IMAGE_PIXELS
+    if usual is None or max_pixels <= 2 * usual:
+        return Image.open(file, formats=formats)
+    # Pillow has a limit of its own, of the whole process, below the one that is asked for.
+    with _pillow_limit:
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        try:
+            return Image.open(file, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+
+
+def _can_read_heif() -> bool:
+    """Whether the extra `heif` is installed; it is imported when the first such picture comes."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    if "HEIF" not in Image.OPEN:
+        pillow_heif.register_heif_opener(thumbnails=False)
+    return True
+
+
 @contextmanager
 def _short_reasons() -> Iterator[None]:
     try:
@@ -143,7 +203,7 @@ def count_pixels(data: bytes) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
+            width, height = _open(data, MAX_PIXELS).size
     # Whatever is wrong with it is said by who decodes it.
     except Exception:
         return 0
@@ -160,13 +220,27 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        deep = np.asarray(image, dtype=np.float32)
-        top = 65535.0 if image.mode != "F" else max(float(deep.max()), 1e-9)
-        grey = (deep * (255.0 / top)).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _scale_deep(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         alpha = image.convert("RGBA")
         ground = Image.new("RGBA", alpha.size, (*WHITE, 255))
         return Image.alpha_composite(ground, alpha).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _scale_deep(image: Image.Image) -> Image.Image:
+    """More than 8 bits to 8: whole numbers from 0..65535, floats from 0 to the greatest finite."""
+    deep, top = np.asarray(image, dtype=np.float32), DEEP
+    if image.mode == "F":
+        finite = np.isfinite(deep)
+        if not finite.any():
+            raise BadImageError("no_finite_pixel")
+        top = max(float(deep[finite].max()), 1e-9)
+        if not finite.all():
+            deep = np.nan_to_num(deep, nan=0.0, posinf=top, neginf=0.0)
+    grey = (deep * (255.0 / top)).clip(0, 255).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey[deep == clear] = 255
+    return Image.fromarray(grey)

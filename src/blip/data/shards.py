@@ -15,10 +15,10 @@ from typing import Any, Self
 
 from braceexpand import braceexpand
 
+from blip.data.image_files import IMAGE_EXTENSIONS
 from blip.data.sample import Sample
 from blip.errors import BlipError, UsageError, first_line
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 TEXT_LIMIT = 1 << 20
 """Longest text file that is read, in bytes."""
 TORN = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError)

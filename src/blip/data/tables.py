@@ -4,16 +4,18 @@ import csv
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from errno import EFBIG
 from itertools import islice
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from blip.data.image_files import IMAGE_EXTENSIONS, list_images, read_image_file
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.shards import IMAGE_EXTENSIONS, TEXT_LIMIT
+from blip.data.shards import TEXT_LIMIT
 from blip.errors import UsageError
+from blip.files import read_regular
 
 KEYS = ("key", "image_id", "id", "uid", "__key__")
 ROW_KEYS = ("id", "uid")
@@ -21,8 +23,6 @@ ROW_KEYS = ("id", "uid")
 IMAGES = ("image", "jpg", "png", "image_path", "path", "file", "filename", "filepath")
 TEXTS = ("caption", "captions", "text", "texts", "sentence")
 BATCH = 256
-IMAGE_LIMIT = 256 << 20
-"""Largest image file that is read, in bytes."""
 csv.field_size_limit(1 << 30)
 
 
@@ -94,7 +94,7 @@ def check_keys(samples: Iterable[Sample], first_row: int | None = None) -> Itera
 
 
 def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sample]:
-    for path in list_pictures(folder)[start:stop]:
+    for path in list_images(folder)[start:stop]:
         key = path.relative_to(folder).with_suffix("").as_posix().replace(".", "_")
         content, extension = read_file(path)
         texts, error = _beside(path.with_suffix(".txt"))
@@ -102,16 +102,6 @@ def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sampl
             error = "missing_image"
         meta = {IMAGE_KEY: f"{folder.absolute().name}/{path.relative_to(folder).as_posix()}"}
         yield Sample(key, content, texts, meta, error, extension)
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures below a folder, sorted; raises UsageError where there is none."""
-    pictures = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower()[1:] in IMAGE_EXTENSIONS
-    )
-    if not pictures:
-        raise UsageError(f"{folder} holds no pictures ({', '.join(IMAGE_EXTENSIONS)})")
-    return pictures
 
 
 def count_rows(path: Path) -> int:
@@ -128,38 +118,19 @@ def read_file(path: Path) -> tuple[bytes | None, str]:
     """The bytes of an image file and its extension; None where none of a fit size is there."""
     extension = path.suffix.lower().lstrip(".")
     try:
-        content = _read_regular(path, IMAGE_LIMIT)
+        content = read_image_file(path)
     # Not every text is a path: one with NUL is none.
     except (OSError, ValueError):
-        content = None
-    if content is None:
         return None, extension or "jpg"
     return content, extension if extension in IMAGE_EXTENSIONS else "jpg"
-
-
-def _read_regular(path: Path, limit: int) -> bytes | None:
-    """A file's bytes; None where they are more. Pipes and devices, which may never end, are none.
-
-    Raises OSError where there is no file, ValueError where the path is none.
-    """
-    status = path.stat()
-    if not S_ISREG(status.st_mode):
-        raise OSError(f"{path} is no file")
-    if status.st_size > limit:
-        return None
-    with path.open("rb") as file:
-        return file.read(limit)
 
 
 def _beside(path: Path) -> tuple[tuple[str, ...], str | None]:
     """The captions in a text file, and what is wrong with it."""
     try:
-        content = _read_regular(path, TEXT_LIMIT)
-        if content is None:
-            return (), "text_too_long"
-        lines = content.decode("utf-8").splitlines()
-    except OSError:
-        return (), "missing_text"
+        lines = read_regular(path, TEXT_LIMIT).decode("utf-8").splitlines()
+    except OSError as error:
+        return (), "text_too_long" if error.errno == EFBIG else "missing_text"
     except UnicodeDecodeError:
         return (), "text_not_utf8"
     return tuple(line.strip() for line in lines if line.strip()), None

@@ -1,6 +1,7 @@
 """Pictures and questions in, answers out: written freely, or the best of given candidates."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -9,10 +10,13 @@ from torch import Tensor
 
 from blip.data.questions import clean_question
 from blip.data.tokenizer import Texts, Tokenizer
+from blip.errors import ArgumentError
 from blip.generation.config import SearchConfig
 from blip.inference.checkpoint import load_model
+from blip.inference.inputs import check_batch_size, check_lists, check_pictures, check_texts
+from blip.inference.likelihood import log_likelihoods
 from blip.inference.pixels import Picture, to_pixels
-from blip.inference.search import search_texts
+from blip.inference.search import search_texts, start_of_text
 from blip.model.question import QuestionModel
 from blip.nn.linear import pack_weights
 from blip.nn.memory import ImageMemory
@@ -26,6 +30,14 @@ ROWS = 512
 """Candidates that are read at a time, over all questions."""
 
 Found = TypeVar("Found")
+
+
+class Written(NamedTuple):
+    """An answer that the decoder wrote."""
+
+    answer: str
+    probability: float
+    """That the decoder writes just this answer, 0 to 1."""
 
 
 class Ranked(NamedTuple):
@@ -66,22 +78,20 @@ class Answerer:
 
     def answer(
         self,
-        images: Sequence[Picture],
-        questions: Sequence[Sequence[str]],
+        images: Iterable[Picture],
+        questions: Iterable[Iterable[str]],
         search: SearchConfig = PUBLISHED_SEARCH,
         *,
         batch_size: int = 32,
     ) -> list[list[str]]:
         """An answer to each question about each picture (`questions[i]` are about `images[i]`).
 
-        A picture is encoded once for all its questions; at most `batch_size` questions go through
-        together. Raises ValueError unless there is a list of questions for each picture, and for
-        nucleus sampling: an answer is not drawn.
+        A picture is whatever `blip.read_image` takes, and encoded once for all its questions; at
+        most `batch_size` questions go through together. Raises ArgumentError (a ValueError) unless
+        there is a list of questions for each picture, and for nucleus sampling: an answer is not
+        drawn.
         """
-        if search.kind == "nucleus":
-            raise ValueError("answers are searched for by beam or greedy, got nucleus")
-
-        start = self.tokenizer.encode_prompt(search.prompt)
+        start = self._start(search, 1)
 
         def write(memory: ImageMemory) -> list[str]:
             found = search_texts(self.model, memory, start, self.tokenizer.sep_id, search)
@@ -89,11 +99,39 @@ class Answerer:
 
         return self._each(images, questions, write, batch_size)
 
+    def answer_several(
+        self,
+        images: Iterable[Picture],
+        questions: Iterable[Iterable[str]],
+        count: int,
+        search: SearchConfig = PUBLISHED_SEARCH,
+        *,
+        batch_size: int = 32,
+    ) -> list[list[list[Written]]]:
+        """The best `count` answers that beam search finds to each question, as it orders them.
+
+        There are fewer where it ends with fewer. The first is that of `answer`; everything else is
+        as there. Raises ArgumentError where `count` is more than there are beams.
+        """
+        start, eos_id = self._start(search, count), self.tokenizer.sep_id
+
+        def write(memory: ImageMemory) -> list[list[Written]]:
+            found = search_texts(self.model, memory, start, eos_id, search, count=count)
+            likely = log_likelihoods(self.model, memory, start, found, eos_id, search.max_length)
+            # Where fewer are found the last one comes again.
+            best: list[dict[str, Written]] = [{} for _ in range(len(memory))]
+            for number, (ids, one) in enumerate(zip(found, likely, strict=True)):
+                text = self.tokenizer.decode(ids).strip()
+                best[number // count].setdefault(text, Written(text, math.exp(one.log_likelihood)))
+            return [list(of.values()) for of in best]
+
+        return self._each(images, questions, write, batch_size)
+
     def rank(
         self,
-        images: Sequence[Picture],
-        questions: Sequence[Sequence[str]],
-        candidates: Sequence[str],
+        images: Iterable[Picture],
+        questions: Iterable[Iterable[str]],
+        candidates: Iterable[str],
         *,
         top_k: int = 128,
         batch_size: int = 32,
@@ -101,56 +139,88 @@ class Answerer:
         """The best of `candidates` for each question about each picture.
 
         The probability of a candidate's first token chooses `top_k` of them; of those the likeliest
-        as a whole is the answer. Pictures and batches as in `answer`. Raises ValueError for no
-        candidates and for a `top_k` below 1.
+        as a whole is the answer. Pictures and batches as in `answer`. Raises ArgumentError (a
+        ValueError) for no candidates and for a `top_k` below 1.
         """
-        if not candidates:
-            raise ValueError("an answer must be chosen from candidates, got none")
-        if top_k < 1:
-            raise ValueError(f"top_k must be positive, got {top_k}")
-        encoded = self.tokenizer.encode(candidates, self.model.config.text.positions)
-        texts = encoded.start_with(self.tokenizer.dec_id).to(self.model.device)
-        count = min(top_k, len(candidates))
+        several = self.rank_several(
+            images, questions, candidates, 1, top_k=top_k, batch_size=batch_size
+        )
+        return [[best[0] for best in row] for row in several]
 
-        def choose(memory: ImageMemory) -> list[Ranked]:
-            found: list[Ranked] = []
-            step = max(1, ROWS // count)
+    def rank_several(
+        self,
+        images: Iterable[Picture],
+        questions: Iterable[Iterable[str]],
+        candidates: Iterable[str],
+        count: int,
+        *,
+        top_k: int = 128,
+        batch_size: int = 32,
+    ) -> list[list[list[Ranked]]]:
+        """The best `count` of `candidates` for each question, the best first; else as `rank`.
+
+        There are fewer where `top_k` or the candidates are.
+        """
+        answers = check_texts("candidates", candidates)
+        if not answers:
+            raise ArgumentError("an answer must be chosen from candidates, got none")
+        if top_k < 1:
+            raise ArgumentError(f"top_k must be positive, got {top_k}")
+        if count < 1:
+            raise ArgumentError(f"count must be positive, got {count}")
+        encoded = self.tokenizer.encode(answers, self.model.config.text.positions)
+        texts = encoded.start_with(self.tokenizer.dec_id).to(self.model.device)
+        chosen = min(top_k, len(answers))
+
+        def choose(memory: ImageMemory) -> list[list[Ranked]]:
+            found: list[list[Ranked]] = []
+            step = max(1, ROWS // chosen)
             for rows in torch.arange(len(memory), device=self.model.device).split(step):
                 some = memory if len(rows) == len(memory) else memory.select(rows)
-                best = best_candidates(self.model, texts, some, count)
-                found += [
-                    Ranked(candidates[int(place)], probability, score)
-                    for place, probability, score in zip(
-                        best.places.tolist(),
-                        best.log_probabilities.exp().tolist(),
-                        best.scores.tolist(),
-                        strict=True,
+                best = best_candidates(self.model, texts, some, chosen, min(count, chosen))
+                of_questions = (part.tolist() for part in best)
+                for places, told, scores in zip(*of_questions, strict=True):
+                    found.append(
+                        [
+                            Ranked(answers[place], math.exp(log_probability), score)
+                            for place, log_probability, score in zip(
+                                places, told, scores, strict=True
+                            )
+                        ]
                     )
-                ]
             return found
 
         return self._each(images, questions, choose, batch_size)
 
+    def _start(self, search: SearchConfig, count: int) -> list[int]:
+        if search.kind == "nucleus":
+            raise ArgumentError("answers are searched for by beam or greedy, got nucleus")
+        most = search.beams if search.kind == "beam" else 1
+        if not 1 <= count <= most:
+            raise ArgumentError(f"count must lie in 1..beams ({most}), got {count}")
+        return start_of_text(self.model, self.tokenizer, search)
+
     @torch.inference_mode()
     def _each(
         self,
-        images: Sequence[Picture],
-        questions: Sequence[Sequence[str]],
+        images: Iterable[Picture],
+        questions: Iterable[Iterable[str]],
         work: Callable[[ImageMemory], list[Found]],
         batch_size: int,
     ) -> list[list[Found]]:
         """`work(what the decoder reads of some questions) -> one result for each`, sorted back."""
-        if len(images) != len(questions):
-            raise ValueError(f"{len(images)} pictures need as many lists, got {len(questions)}")
-        found: list[list[Found]] = [[] for _ in images]
+        check_batch_size(batch_size)
+        pictures = check_pictures(images)
+        asked = check_lists("questions", questions, len(pictures))
+        found: list[list[Found]] = [[] for _ in pictures]
         size = self.model.config.vision.image_size
         device, dtype = self.model.device, self.model.dtype
-        for start in range(0, len(images), batch_size):
-            rows = questions[start : start + batch_size]
+        for start in range(0, len(pictures), batch_size):
+            rows = asked[start : start + batch_size]
             most = max(map(len, rows))
             if most == 0:
                 continue
-            pixels = to_pixels(images[start : start + batch_size], size, device, dtype)
+            pixels = to_pixels(pictures[start : start + batch_size], size, device, dtype)
             memory = self.model.project_image(self.model.encode_image(pixels))
             step = max(1, batch_size // len(rows))
             for first in range(0, most, step):
@@ -160,7 +230,7 @@ class Answerer:
                     found[place] += [next(results) for _ in row]
         return found
 
-    def _read(self, questions: list[Sequence[str]], memory: ImageMemory) -> ImageMemory:
+    def _read(self, questions: list[list[str]], memory: ImageMemory) -> ImageMemory:
         """What the decoder reads of the questions, row after row."""
         most = max(map(len, questions))
         # All pictures get as many questions; the fillers are the shortest there can be.
@@ -174,7 +244,10 @@ class Answerer:
 
 
 class BestCandidates(NamedTuple):
-    """For each question the place of its best candidate, and how that did; all `(questions,)`."""
+    """For each question the places of its best candidates, the best first, and how they did.
+
+    All are `(questions, best)`.
+    """
 
     places: Tensor
     log_probabilities: Tensor
@@ -182,9 +255,9 @@ class BestCandidates(NamedTuple):
 
 
 def best_candidates(
-    model: QuestionModel, candidates: Texts, questions: ImageMemory, count: int
+    model: QuestionModel, candidates: Texts, questions: ImageMemory, count: int, best: int = 1
 ) -> BestCandidates:
-    """Choose `count` candidates by their first token, and of those the likeliest text.
+    """Choose `count` candidates by their first token, and of those the `best` likeliest texts.
 
     Candidates start with `[DEC]`. Of equally likely ones the earlier is taken.
     """
@@ -209,7 +282,7 @@ def best_candidates(
 
     log_probabilities = of_texts(told)
     scores = (1 - RANKED_SMOOTHING) * log_probabilities + RANKED_SMOOTHING * of_texts(evenly)
-    best = scores.argmax(dim=1, keepdim=True)
+    order = scores.sort(dim=1, descending=True, stable=True).indices[:, :best]
     return BestCandidates(
-        *(found.gather(1, best).squeeze(1) for found in (chosen, log_probabilities, scores))
+        *(found.gather(1, order) for found in (chosen, log_probabilities, scores))
     )

@@ -1,22 +1,41 @@
 """Pictures in, captions out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer
+from blip.errors import ArgumentError
 from blip.generation.config import SearchConfig
 from blip.inference.checkpoint import load_model
+from blip.inference.inputs import check_batch_size, check_pictures
+from blip.inference.likelihood import Likelihood, log_likelihoods
 from blip.inference.pixels import Picture, to_pixels
-from blip.inference.search import rows_of_each, search_texts
+from blip.inference.search import rows_of_each, search_texts, start_of_text
 from blip.model.blip import Blip
 from blip.nn.linear import pack_weights
 from blip.nn.memory import ImageMemory, StateMemory
 
 FEW_TOKENS = 40
 """Tokens of all texts of an image up to which its keys and values do not pay on a CPU."""
+
+
+class Caption(NamedTuple):
+    """A text about a picture, and how likely the model finds it."""
+
+    text: str
+    log_likelihood: float
+    """The sum of the log-probabilities of its tokens, given the picture and the prompt."""
+    tokens: int
+    """Their number, the end token included where the text ended by itself."""
+
+    @property
+    def log_likelihood_per_token(self) -> float:
+        """The mean: longer texts are not less likely by it."""
+        return self.log_likelihood / self.tokens
 
 
 class Captioner:
@@ -41,40 +60,89 @@ class Captioner:
 
     def caption(
         self,
-        images: Sequence[Picture],
+        images: Iterable[Picture],
         search: SearchConfig | None = None,
         *,
         seeds: Sequence[int] | None = None,
         batch_size: int = 32,
+        keep_prompt: bool = False,
     ) -> list[str]:
-        """A caption for each picture; `seeds` (one each) decide what nucleus sampling draws."""
+        """A caption for each picture; `seeds` (one each) decide what nucleus sampling draws.
+
+        Pictures and the rest are as in `captions`.
+        """
         one_each = None if seeds is None else [[seed] for seed in seeds]
-        several = self.captions(images, 1, search, seeds=one_each, batch_size=batch_size)
+        several = self.captions(
+            images, 1, search, seeds=one_each, batch_size=batch_size, keep_prompt=keep_prompt
+        )
         return [texts[0] for texts in several]
 
     def captions(
         self,
-        images: Sequence[Picture],
+        images: Iterable[Picture],
         count: int,
         search: SearchConfig | None = None,
         *,
         seeds: Sequence[Sequence[int]] | None = None,
         batch_size: int = 32,
+        keep_prompt: bool = False,
     ) -> list[list[str]]:
         """`count` captions for each picture, which is encoded once.
 
-        `seeds` holds `count` numbers for each picture, by which nucleus sampling draws. Beam search
-        gives its best texts, the best first; greedy search has one, and repeats it. The prompt is
-        not part of a caption. Raises ValueError where `count` is more than there are beams.
+        A picture is whatever `blip.read_image` takes. `seeds` holds `count` numbers for each
+        picture, by which nucleus sampling draws. Beam search gives its best texts, the best first;
+        greedy search has one, and repeats it. The prompt is not part of a caption, unless
+        `keep_prompt` says so.
+
+        Raises ArgumentError (a ValueError) where `count` is more than there are beams, where the
+        prompt leaves no room for a text, and for a single picture in place of a list of them;
+        BadImageError for a picture that cannot be used.
         """
-        search = search or SearchConfig()
+        batches = self._batches(images, count, search or SearchConfig(), seeds, batch_size)
+        return [row for batch in batches for row in self._texts(batch, keep_prompt)]
+
+    def scored_captions(
+        self,
+        images: Iterable[Picture],
+        count: int = 1,
+        search: SearchConfig | None = None,
+        *,
+        seeds: Sequence[Sequence[int]] | None = None,
+        batch_size: int = 32,
+        keep_prompt: bool = False,
+    ) -> list[list[Caption]]:
+        """The same captions as `captions` gives, and how likely the model finds each of them."""
+        search, found = search or SearchConfig(), list[list[Caption]]()
+        for batch in self._batches(images, count, search, seeds, batch_size):
+            likelihoods = iter(self._score(batch, search))
+            found += [
+                [Caption(text, *next(likelihoods)) for text in row]
+                for row in self._texts(batch, keep_prompt)
+            ]
+        return found
+
+    def _batches(
+        self,
+        images: Iterable[Picture],
+        count: int,
+        search: SearchConfig,
+        seeds: Sequence[Sequence[int]] | None,
+        batch_size: int,
+    ) -> Iterator["_Written"]:
+        check_batch_size(batch_size)
+        if count < 1:
+            raise ArgumentError(f"count must be positive, got {count}")
+        if search.kind == "beam" and count > search.beams:
+            raise ArgumentError(f"count must not be above beams ({search.beams}), got {count}")
+        pictures = check_pictures(images)
+        start = start_of_text(self.model, self.tokenizer, search)
         if seeds is None:
-            seeds = [[image * count + n for n in range(count)] for image in range(len(images))]
-        texts: list[list[str]] = []
-        for start in range(0, len(images), batch_size):
-            stop = start + batch_size
-            texts += self._batch(images[start:stop], count, search, seeds[start:stop])
-        return texts
+            seeds = [[image * count + n for n in range(count)] for image in range(len(pictures))]
+        if len(seeds) != len(pictures):
+            raise ArgumentError(f"{len(pictures)} pictures need as many seeds, got {len(seeds)}")
+        for first in range(0, len(pictures), batch_size):
+            stop = first + batch_size
+            yield self._batch(pictures[first:stop], count, search, seeds[first:stop], start)
 
     @torch.inference_mode()
     def _batch(
@@ -83,7 +151,8 @@ class Captioner:
         count: int,
         search: SearchConfig,
         seeds: Sequence[Sequence[int]],
-    ) -> list[list[str]]:
+        start: list[int],
+    ) -> "_Written":
         size = self.model.config.vision.image_size
         pixels = to_pixels(images, size, self.model.device, self.model.dtype)
         states = self.model.encode_image(pixels)
@@ -91,16 +160,34 @@ class Captioner:
         found = search_texts(
             self.model,
             memory,
-            self.tokenizer.encode_prompt(search.prompt),
+            start,
             self.tokenizer.sep_id,
             search,
             count=count,
             seeds=[seed for row in seeds for seed in row],
         )
-        texts = [self.tokenizer.decode(ids).strip() for ids in found]
         if search.kind == "greedy":
-            return [[text] * count for text in texts]
-        return [texts[n * count : (n + 1) * count] for n in range(len(images))]
+            rows = [[ids] * count for ids in found]
+        else:
+            rows = [found[n * count : (n + 1) * count] for n in range(len(images))]
+        return _Written(states, start, rows)
+
+    def _texts(self, batch: "_Written", keep_prompt: bool) -> list[list[str]]:
+        before = batch.start[1:] if keep_prompt else []
+        return [
+            [self.tokenizer.decode([*before, *ids]).strip() for ids in row] for row in batch.rows
+        ]
+
+    @torch.inference_mode()
+    def _score(self, batch: "_Written", search: SearchConfig) -> list[Likelihood]:
+        return log_likelihoods(
+            self.model,
+            self.model.project_image(batch.states, "causal"),
+            batch.start,
+            [ids for row in batch.rows for ids in row],
+            self.tokenizer.sep_id,
+            search.max_length,
+        )
 
     def _remember(
         self, states: Tensor, search: SearchConfig, count: int
@@ -109,3 +196,14 @@ class Captioner:
         if states.is_cpu and rows * search.max_length <= FEW_TOKENS:
             return StateMemory(states)
         return self.model.project_image(states, "causal")
+
+
+class _Written(NamedTuple):
+    """What was written about some pictures."""
+
+    states: Tensor
+    """Of the pictures (pictures tokens width)."""
+    start: list[int]
+    """The ids before every caption."""
+    rows: list[list[list[int]]]
+    """The ids of each caption of each picture."""

@@ -1,6 +1,6 @@
 """Pictures and texts in, how well they match out; the texts of a picture are scored together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from blip.data.captions import clean_caption
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.inference.checkpoint import load_model
+from blip.inference.inputs import check_batch_size, check_lists, check_pictures
 from blip.inference.pixels import Picture, to_pixels
 from blip.model.blip import Blip
 from blip.nn.linear import pack_weights
@@ -51,8 +52,8 @@ class Matcher:
 
     def probability(
         self,
-        images: Sequence[Picture],
-        texts: Sequence[Sequence[str]],
+        images: Iterable[Picture],
+        texts: Iterable[Iterable[str]],
         batch_size: int = 32,
     ) -> list[list[float]]:
         """ITM probability of each text of each picture (`texts[i]` belong to `images[i]`)."""
@@ -60,8 +61,8 @@ class Matcher:
 
     def cosine(
         self,
-        images: Sequence[Picture],
-        texts: Sequence[Sequence[str]],
+        images: Iterable[Picture],
+        texts: Iterable[Iterable[str]],
         batch_size: int = 32,
     ) -> list[list[float]]:
         """ITC cosine of each text of each picture."""
@@ -69,14 +70,15 @@ class Matcher:
 
     def scores(
         self,
-        images: Sequence[Picture],
-        texts: Sequence[Sequence[str]],
+        images: Iterable[Picture],
+        texts: Iterable[Iterable[str]],
         batch_size: int = 32,
     ) -> list[list[Scores]]:
         """Both scores of every text; pictures may have different numbers of texts.
 
-        Texts are cleaned as in training and cut to `max_tokens`. Raises ValueError unless there is
-        a list of texts for each picture.
+        A picture is whatever `blip.read_image` takes. Texts are cleaned as in training and cut to
+        `max_tokens`. Raises ArgumentError (a ValueError) unless there is a list of texts for each
+        picture, and BadImageError for a picture that cannot be used.
         """
 
         def both(states: Tensor, texts: Texts) -> Tensor:
@@ -87,18 +89,19 @@ class Matcher:
 
     def _each(
         self,
-        images: Sequence[Picture],
-        texts: Sequence[Sequence[str]],
+        images: Iterable[Picture],
+        texts: Iterable[Iterable[str]],
         score: Callable[[Tensor, Texts], Tensor],
         batch_size: int,
     ) -> list[list[Any]]:
         """`score(states of pictures, as many texts of each) -> one row a text`, text by text."""
-        if len(images) != len(texts):
-            raise ValueError(f"{len(images)} pictures need as many lists, got {len(texts)}")
+        check_batch_size(batch_size)
+        pictures = check_pictures(images)
+        rows = check_lists("texts", texts, len(pictures))
         result: list[list[Any]] = []
-        for start in range(0, len(images), batch_size):
+        for start in range(0, len(pictures), batch_size):
             stop = start + batch_size
-            result += self._batch(images[start:stop], texts[start:stop], score)
+            result += self._batch(pictures[start:stop], rows[start:stop], score)
         return result
 
     @torch.inference_mode()

@@ -1,16 +1,33 @@
 """Pictures in any form to the pixels that a model reads."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
+from blip.data import image_sources
+from blip.data.image_sources import read_image
+from blip.data.images import BadImageError
 from blip.data.transforms import eval_transform
+from blip.errors import ArgumentError
 
-Picture = Image.Image | Tensor
-"""A PIL picture, or normalised pixels `(3, size, size)`."""
+
+@dataclass(frozen=True, slots=True)
+class NormalisedImage:
+    """A picture that is ready for the model, as `blip.data.transforms.eval_transform` makes it."""
+
+    pixels: Float[Tensor, "3 size size"]
+
+
+Picture = image_sources.Picture | NormalisedImage
+"""What `read_image` takes, or pixels that are ready.
+
+A float tensor with values outside 0..1 is taken for ready pixels, too: normalised, and
+`(3, size, size)` of the model's size.
+"""
 
 
 def to_pixels(
@@ -19,10 +36,37 @@ def to_pixels(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "images 3 size size"]:
-    """Squash and normalise PIL pictures; tensors are taken as they are."""
-    return torch.stack(
-        [
-            image if isinstance(image, Tensor) else eval_transform(image.convert("RGB"), size)
-            for image in images
-        ]
-    ).to(device, dtype)
+    """Squash pictures to squares and normalise them; ready pixels are taken as they are.
+
+    Raises as `read_image` does, with the number of the picture.
+    """
+    return torch.stack([_pixels(image, size, number) for number, image in enumerate(images, 1)]).to(
+        device, dtype
+    )
+
+
+def _pixels(image: Picture, size: int, number: int) -> Float[Tensor, "3 size size"]:
+    try:
+        if isinstance(image, NormalisedImage):
+            return _check_ready(image.pixels, size)
+        if isinstance(image, Tensor) and _is_normalised(image):
+            return _check_ready(image, size)
+        return eval_transform(read_image(image), size)
+    except (BadImageError, ArgumentError) as error:
+        name = f" ({image})" if isinstance(image, str | os.PathLike) else ""
+        raise type(error)(f"picture {number}{name}: {error}") from error
+
+
+def _is_normalised(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return False
+    return bool(tensor.min() < -image_sources.ROUNDING or tensor.max() > 1 + image_sources.ROUNDING)
+
+
+def _check_ready(pixels: Tensor, size: int) -> Tensor:
+    if pixels.shape != (3, size, size):
+        raise ArgumentError(
+            f"normalised pixels for this model are (3, {size}, {size}), got {tuple(pixels.shape)}; "
+            "floats of a picture lie in 0..1"
+        )
+    return pixels

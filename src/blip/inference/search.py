@@ -5,6 +5,8 @@ from typing import assert_never
 
 import torch
 
+from blip.data.tokenizer import Tokenizer
+from blip.errors import ArgumentError
 from blip.generation.beam import beam_search
 from blip.generation.config import SearchConfig
 from blip.generation.greedy import greedy
@@ -26,6 +28,28 @@ def rows_of_each(search: SearchConfig, count: int) -> int:
             return count
         case _ as never:
             assert_never(never)
+
+
+def start_of_text(
+    model: Blip | QuestionModel, tokenizer: Tokenizer, search: SearchConfig
+) -> list[int]:
+    """The ids that every text starts with: the start token and the prompt.
+
+    Raises ArgumentError where they leave no room for a text, or the model has too few positions.
+    """
+    positions = model.config.text.positions
+    if search.max_length > positions:
+        raise ArgumentError(
+            f"max_length must be at most {positions}, the positions of this model, "
+            f"got {search.max_length}"
+        )
+    start = tokenizer.encode_prompt(search.prompt)
+    if len(start) >= search.max_length:
+        raise ArgumentError(
+            f"the prompt {search.prompt!r} has {len(start)} tokens, the start token included; "
+            f"max_length must be greater, got {search.max_length}"
+        )
+    return start
 
 
 def search_texts(

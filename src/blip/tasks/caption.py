@@ -13,6 +13,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model
+from blip.inference.pixels import NormalisedImage
 from blip.metrics.captions import caption_scores
 from blip.model.blip import Blip
 from blip.objectives.config import LanguageConfig
@@ -118,8 +119,8 @@ def write_captions(
     captioner = Captioner(model, tokenizer)
     captions: list[str] = []
     for start in range(0, len(data), batch_size):
-        images = data.images(start, min(start + batch_size, len(data)))
-        captions += captioner.caption(list(images), search, seeds=range(start, start + len(images)))
+        images = [*map(NormalisedImage, data.images(start, min(start + batch_size, len(data))))]
+        captions += captioner.caption(images, search, seeds=range(start, start + len(images)))
     return captions
 
 

@@ -10,6 +10,7 @@ from blip.data.images import decode_image
 from blip.data.loader import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.inference.captioner import Captioner
+from blip.inference.pixels import NormalisedImage
 from blip.model.blip import Blip
 from blip.nn.linear import unpack_weights
 from blip.tasks.config import ValidationConfig
@@ -44,7 +45,9 @@ class Validation:
         with _as_judged(self.model):
             captioner = Captioner(self.model, self.tokenizer)
             return captioner.caption(
-                list(self.data.images(0, count)), self.config.search, seeds=range(count)
+                [*map(NormalisedImage, self.data.images(0, count))],
+                self.config.search,
+                seeds=range(count),
             )
 
     def sheet(self) -> Image | None:

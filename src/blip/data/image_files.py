@@ -1,0 +1,130 @@
+"""Picture files on disk: which names they have, which a folder holds, and how one is opened."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blip.errors import UsageError
+from blip.files import read_regular
+
+IMAGE_EXTENSIONS = (
+    *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"),
+    *("heic", "heif"),
+)
+"""How the names of pictures end, everywhere: in folders, in shards, in tables."""
+TEXT_EXTENSIONS = ("txt", "caption", "json")
+"""How the names of texts end that lie beside a picture."""
+IMAGE_LIMIT = 256 << 20
+"""Largest image file that is read, in bytes."""
+NAMED = 5
+"""Extensions that are named of what a folder skips."""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is taken for a picture."""
+    return os.path.splitext(name)[1][1:].lower() in IMAGE_EXTENSIONS
+
+
+def read_image_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a regular file.
+
+    A pipe, a socket or a device is not opened: it may never end. Raises OSError where there is no
+    file, where it is none of these, and where it has more than `IMAGE_LIMIT` bytes.
+    """
+    return read_regular(path, IMAGE_LIMIT)
+
+
+@dataclass(slots=True)
+class FoundImages:
+    """The pictures below a folder, and what else lies there."""
+
+    paths: list[Path] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Files that are no pictures, by extension; texts that belong to a picture do not count."""
+    hidden: int = 0
+    """Files and folders whose names start with a dot; nothing in such a folder is looked at."""
+    unreadable: list[str] = field(default_factory=list)
+    """Folders that could not be read, each with the reason."""
+
+    def tell_skipped(self) -> str:
+        """What was left out, in words; empty where nothing was."""
+        parts: list[str] = []
+        if self.skipped:
+            most = self.skipped.most_common(NAMED)
+            told = ", ".join(f"{extension or 'no extension'} {count}" for extension, count in most)
+            more = ", ..." if len(self.skipped) > NAMED else ""
+            parts.append(f"{self.skipped.total()} files that are no pictures ({told}{more})")
+        if self.hidden:
+            parts.append(f"{self.hidden} hidden ones")
+        parts += [f"folder {folder}" for folder in self.unreadable]
+        return ", ".join(parts)
+
+
+def find_images(folder: Path) -> FoundImages:
+    """All pictures below a folder, in sorted order.
+
+    Linked folders are followed; a folder that can be reached in several ways is read once, under
+    its own name rather than a link's. A link that leads nowhere and a pipe called `x.jpg` are
+    listed: whoever opens them says what is wrong.
+    """
+    found = FoundImages()
+    seen: set[str] = set()
+    folders, links = [str(folder)], list[str]()
+    while folders or links:
+        # Links come last: what they lead to may also lie here.
+        current = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(current)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(current), key=lambda entry: entry.name)
+        except OSError as error:
+            found.unreadable.append(f"{current}: {error.strerror}")
+            continue
+        _sort(entries, found, folders, links)
+    found.paths.sort()
+    return found
+
+
+def _sort(
+    entries: list[os.DirEntry[str]], found: FoundImages, folders: list[str], links: list[str]
+) -> None:
+    """Put what lies in one folder where it belongs."""
+    others: list[str] = []
+    stems: set[str] = set()
+    for entry in entries:
+        if entry.name.startswith("."):
+            found.hidden += 1
+        elif _is_folder(entry):
+            (links if entry.is_symlink() else folders).append(entry.path)
+        elif is_image_name(entry.name):
+            found.paths.append(Path(entry.path))
+            stems |= {entry.name, os.path.splitext(entry.name)[0]}
+        else:
+            others.append(entry.name)
+    for name in others:
+        stem, extension = os.path.splitext(name)
+        if extension[1:].lower() not in TEXT_EXTENSIONS or stem not in stems:
+            found.skipped[extension.lower()] += 1
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link in a circle, or one into a folder that is closed to us.
+        return False
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The pictures below a folder, as `find_images` finds them; raises UsageError for none."""
+    found = find_images(folder)
+    if not found.paths:
+        skipped = found.tell_skipped()
+        raise UsageError(
+            f"{folder} holds no pictures ({', '.join(IMAGE_EXTENSIONS)})"
+            + (f"; skipped: {skipped}" if skipped else "")
+        )
+    return found.paths

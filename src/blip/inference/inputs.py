@@ -1,0 +1,68 @@
+"""What callers of captioner, matcher and answerer pass in, checked before any work is done."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from blip.errors import ArgumentError
+from blip.inference.pixels import NormalisedImage, Picture
+
+One = TypeVar("One")
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise ArgumentError for a batch of nothing."""
+    if batch_size < 1:
+        raise ArgumentError(f"batch_size must be positive, got {batch_size}")
+
+
+def check_pictures(images: Iterable[Picture]) -> Sequence[Picture]:
+    """The pictures of a call as a sequence; raises ArgumentError for a single one."""
+    single = isinstance(images, Image.Image | str | os.PathLike | bytes | NormalisedImage)
+    arrays = isinstance(images, np.ndarray | Tensor) and images.ndim < 4
+    if single or arrays or hasattr(images, "read"):
+        raise ArgumentError(
+            f"images must be a list of pictures, got a single {type(images).__name__}; "
+            "write [picture]"
+        )
+    return _listed("images", images)
+
+
+def check_lists(name: str, texts: Iterable[Iterable[str]], pictures: int) -> list[list[str]]:
+    """The texts of each picture; raises ArgumentError unless there is a list for each."""
+    if isinstance(texts, str | bytes):
+        raise ArgumentError(f"{name} must hold a list for each picture, got a single text")
+    rows = _listed(name, texts)
+    if len(rows) != pictures:
+        raise ArgumentError(f"{pictures} pictures need as many lists, got {len(rows)}")
+    return [_check_texts(f"{name} of picture {n}", row) for n, row in enumerate(rows, 1)]
+
+
+def check_texts(name: str, texts: Iterable[str]) -> list[str]:
+    """Some texts as a list; raises ArgumentError for a single one, and for what is no text."""
+    if isinstance(texts, str | bytes):
+        raise ArgumentError(f"{name} must be a list of texts, got the single text {texts!r}")
+    found = list(_listed(name, texts))
+    for text in found:
+        if not isinstance(text, str):
+            raise ArgumentError(f"{name} must be texts, got {text!r} ({type(text).__name__})")
+    return found
+
+
+def _check_texts(name: str, texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str | bytes):
+        raise ArgumentError(f"{name} must be a list, got the text {texts!r}; write [[{texts!r}]]")
+    return check_texts(name, texts)
+
+
+def _listed(name: str, values: Iterable[One]) -> Sequence[One]:
+    if isinstance(values, Sequence | Tensor | np.ndarray):
+        return values  # pyright: ignore[reportReturnType]
+    try:
+        return list(values)
+    except TypeError as error:
+        raise ArgumentError(f"{name} must be a list, got {type(values).__name__}") from error

@@ -1,0 +1,126 @@
+"""One picture, the same pixels in whatever form it comes; what is none is said in one line."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blip.data.image_sources import read_image
+from blip.data.images import BadImageError, decode_image
+from blip.errors import ArgumentError
+from tests.data.pictures import bomb, encode, pixels
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encode(Image.fromarray(pixels(20, 30)), "JPEG", exif=exif)
+
+
+def clear() -> bytes:
+    image = Image.new("RGBA", (9, 7), (200, 0, 0, 0))
+    image.putpixel((0, 0), (200, 0, 0, 255))
+    return encode(image)
+
+
+def deep() -> bytes:
+    grey = np.linspace(0, 65535, 9 * 7).reshape(7, 9).astype(np.uint16)
+    return encode(Image.fromarray(grey))
+
+
+def palette() -> bytes:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    return encode(image, transparency=1)
+
+
+@pytest.mark.parametrize("make", [turned, clear, deep, palette])
+def test_a_file_is_the_same_in_every_form(make: Any, tmp_path: Path) -> None:
+    content = make()
+    expected = np.asarray(decode_image(content))
+    path = tmp_path / "picture"
+    path.write_bytes(content)
+    opened = Image.open(io.BytesIO(content))
+    mode, size = opened.mode, opened.size
+    with path.open("rb") as file:
+        for form in (content, bytearray(content), path, str(path), file, opened, opened):
+            image = read_image(form)
+            assert image.mode == "RGB"
+            np.testing.assert_array_equal(np.asarray(image), expected)
+    assert (opened.mode, opened.size) == (mode, size)
+
+
+def test_arrays_and_tensors() -> None:
+    red = pixels(7, 9)
+    for form in (
+        red,
+        red / 255,
+        (red / 255).astype(np.float32),
+        np.dstack([red, np.full((7, 9), 255, np.uint8)]),
+        torch.from_numpy(red).permute(2, 0, 1),
+        torch.from_numpy(red).permute(2, 0, 1) / 255,
+        (torch.from_numpy(red).permute(2, 0, 1) / 255).requires_grad_(),
+        np.asfortranarray(red),
+    ):
+        np.testing.assert_array_equal(np.asarray(read_image(form)), red)
+    grey = red[:, :, 0]
+    for form in (grey, grey[:, :, None], torch.from_numpy(grey)[None], grey / 255):
+        np.testing.assert_array_equal(np.asarray(read_image(form)), np.dstack([grey] * 3))
+    wide = np.array([[0, 65535, 256]], np.uint16)
+    np.testing.assert_array_equal(np.asarray(read_image(wide))[0, :, 0], [0, 255, 0])
+    transparent = np.zeros((2, 2, 4))
+    assert np.asarray(read_image(transparent)).min() == 255
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.zeros((3, 8, 8)), r"\(height, width\) or \(height, width, 1, 3 or 4\), got \(3, 8, 8"),
+        (np.zeros((4, 4, 3), np.int64), "must hold uint8, uint16 or floats in 0..1, got int64"),
+        (torch.zeros(3, 4, 4, dtype=torch.int32), "got int32"),
+        (np.full((4, 4, 3), 255.0), r"must lie in 0..1, got 255..255; divide"),
+        (np.full((4, 4), np.nan), "must lie in 0..1, got nan..nan"),
+        (torch.zeros(5, 4, 3), r"a tensor must be \(1, 3 or 4, height, width\), got \(5, 4, 3\)"),
+        (None, "got NoneType"),
+        (io.StringIO("text"), "opened in binary mode"),
+        ("https://example.org/a.jpg", "is a URL; download it"),
+    ],
+)
+def test_what_is_no_picture_is_a_value_error(source: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        read_image(source)
+    assert isinstance(caught.value, ArgumentError)
+
+
+def test_limits_hold_for_every_form(tmp_path: Path) -> None:
+    with pytest.raises(BadImageError, match="too_many_pixels"):
+        read_image(bomb())
+    for form in (np.zeros((10, 10), np.uint8), Image.new("RGB", (10, 10)), clear()):
+        with pytest.raises(BadImageError, match="too_many_pixels"):
+            read_image(form, max_pixels=50)
+    with pytest.raises(BadImageError, match="zero_size"):
+        read_image(np.zeros((0, 4, 3), np.uint8))
+    with pytest.raises(FileNotFoundError):
+        read_image(tmp_path / "none.jpg")
+
+
+def test_a_limit_may_be_above_that_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    content = encode(Image.new("RGB", (10, 10)))
+    assert read_image(content, max_pixels=100).size == (10, 10)
+    assert Image.MAX_IMAGE_PIXELS == 10
+    with pytest.raises(BadImageError, match="too_many_pixels"):
+        read_image(content, max_pixels=99)
+
+
+def test_a_picture_that_was_closed_is_a_bad_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(clear())
+    with Image.open(path) as image:
+        pass
+    with pytest.raises(BadImageError, match="broken_image"):
+        read_image(image)
