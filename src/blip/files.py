@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import Any, BinaryIO
 
 from blip.errors import UsageError
 
@@ -40,21 +40,30 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     _sync_folder(path.parent)
 
 
-def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
-    """The bytes of a regular file; pipes, sockets and devices, which may never end, are not opened.
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to be read; pipes, sockets and devices, which may never end, are not.
 
-    Raises OSError where there is no such file, and where it has more than `limit` bytes.
+    Raises OSError where there is no such file.
     """
     if not S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     # Should a pipe have taken its place by now, opening does not wait for a writer.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-        content = b"" if status.st_size > limit else file.read(limit + 1)
-        if max(status.st_size, len(content)) > limit:
+    if not S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
+    """The bytes of a file as `open_regular` opens it.
+
+    Raises OSError where there is no such file, and where it has more than `limit` bytes.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > limit else file.read(limit + 1)
+        if max(size, len(content)) > limit:
             raise OSError(errno.EFBIG, f"larger than {limit} bytes", os.fspath(path))
         return content
 

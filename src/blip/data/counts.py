@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple, TypeVar
 
 from blip.data.archive import Fault, count_samples
@@ -25,6 +26,8 @@ from blip.files import write_json
 from blip.log import progress
 
 INDEX = "index.json"
+READER = 2
+"""Number of the reader that counted: an older one took other members for samples."""
 THREADS = 16
 """Shards that are asked about at a time; it is waiting, not work."""
 FEW = 16
@@ -131,8 +134,10 @@ def _state(location: str) -> Facts:
         return facts(location)
     try:
         status = os.stat(location)
-    except FileNotFoundError as error:
-        raise UsageError(f"no shard at {location}") from error
+    except OSError as error:
+        raise UsageError(f"no shard at {location}: {error.strerror}") from error
+    if not S_ISREG(status.st_mode):
+        raise UsageError(f"{location} is not a regular file")
     return Facts(status.st_size, str(status.st_mtime_ns))
 
 
@@ -181,7 +186,8 @@ def _read(path: Path) -> dict[str, Shard]:
             location: Shard(
                 location, Facts(size, tag), samples, tuple(Fault(*fault) for fault in faults)
             )
-            for location, (size, tag, samples, faults) in content.items()
+            for location, (size, tag, samples, faults, reader) in content.items()
+            if reader == READER
         }
     # An index that cannot be read is made anew.
     except (OSError, ValueError, TypeError, AttributeError):
@@ -192,7 +198,7 @@ def _write(path: Path, known: dict[str, Shard]) -> None:
     write_json(
         path,
         {
-            location: [shard.facts.size, shard.facts.tag, shard.samples, list(shard.faults)]
+            location: [*shard.facts, shard.samples, list(shard.faults), READER]
             for location, shard in known.items()
         },
     )

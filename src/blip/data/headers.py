@@ -7,8 +7,17 @@ from zlib import adler32
 BLOCK = 512
 ADLER = 65521
 ZEROS = bytes(BLOCK)
+MAGIC = b"ustar"
+"""In every header but those of the oldest tars, at byte 257."""
+GZIP = b"\x1f\x8b"
+PLAIN = (b"0", b"\0", b"7")
+"""Kinds of a plain file."""
 FOLDER = b"5"
-LONG_NAME, PAX, PAX_GLOBAL, SPARSE = b"L", b"x", b"g", b"S"
+NO_CONTENT = (b"1", b"2", b"3", b"4", FOLDER, b"6")
+"""Links, devices, folders and pipes: nothing follows their header, whatever size it tells."""
+SPARSE = b"S"
+ABOUT_THE_NEXT = (b"L", b"K", b"x", b"X", b"g")
+"""Kinds whose content is about the member behind them: long names, PAX records."""
 LONGEST_EXTRA = 1 << 20
 """Most bytes of a long name or of PAX records."""
 LARGEST = 1 << 62
@@ -16,7 +25,7 @@ LARGEST = 1 << 62
 
 
 class TornTarError(Exception):
-    """What follows is no tar; the message says where."""
+    """The bytes are no part of a tar; the message says why."""
 
 
 class Reader(Protocol):
@@ -36,48 +45,122 @@ class Member(NamedTuple):
     kind: bytes
 
 
-def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member]:
+class Damage(NamedTuple):
+    """What lies between two members, or behind the last, and is no tar."""
+
+    reason: str
+
+
+class _About(NamedTuple):
+    """What was told beforehand of the next member."""
+
+    name: str | None = None
+    size: int | None = None
+    sparse: bool = False
+    """Whether it has holes."""
+    broken: bool = False
+    """Whether what was told cannot be right: then nobody knows what the member is."""
+
+
+def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member | Damage]:
     """Members of a tar in their order, ustar, GNU and PAX; content is passed over by `skip(bytes)`.
 
     `skip` may be called before a member's content is wanted: a file is to be read at the offsets.
-    Raises TornTarError where the tar is broken off.
+    Where a header is damaged, the next sound one is searched for, block by block, and how much was
+    passed over is told. What follows behind the end of a tar is read, too: tars may be joined.
     """
-    offset, name, size, sparse = 0, None, None, False
+    offset, about, damaged, ended = 0, _About(), None, False
     while True:
-        block = file.read(BLOCK)
-        if block == ZEROS:
+        block, at = file.read(BLOCK), offset
+        offset += len(block)
+        if at == 0 and block.startswith(GZIP):
+            yield Damage("compressed with gzip")
             return
-        member = _parse(block, offset)
-        offset += BLOCK
-        padded = -(-member.size // BLOCK) * BLOCK
-        if member.kind in (LONG_NAME, PAX, PAX_GLOBAL):
-            extra = file.read(padded) if member.size <= LONGEST_EXTRA else b""
-            if len(extra) < padded:
-                raise TornTarError(f"broken off at byte {offset}")
-            if member.kind == LONG_NAME:
-                name = extra[: member.size].rstrip(b"\0").decode("utf-8", "surrogateescape")
-            elif member.kind == PAX:
-                name, size, sparse = _pax(extra[: member.size], name, size)
-            elif any(_pax(extra[: member.size], None, None)):
-                raise TornTarError(f"one name or size for all members at byte {offset}")
+        if len(block) < BLOCK:
+            yield from _end(offset, damaged, ended=ended)
+            return
+        if block == ZEROS:
+            ended = ended or damaged is None
+            continue
+        try:
+            # There anything may lie that looks like a header of the oldest kind.
+            member = _parse(block, with_magic=ended or damaged is not None)
+        except TornTarError:
+            damaged, about = at if damaged is None else damaged, _About()
+            continue
+        if about.broken and member.kind not in ABOUT_THE_NEXT:
+            about = _About()
+            continue
+        if damaged is not None:
+            yield Damage(f"no header at byte {damaged}, {at - damaged} bytes are passed over")
+        damaged, ended = None, False
+        if member.kind in ABOUT_THE_NEXT:
+            content = file.read(_padded(member.size)) if member.size <= LONGEST_EXTRA else None
+            offset += len(content or b"")
+            about = _tell(about, member, content)
+            damaged = at if about.broken else None
         else:
-            if size is not None:
-                padded = -(-size // BLOCK) * BLOCK
-            yield Member(
-                name or member.name,
-                offset,
-                member.size if size is None else size,
-                SPARSE if sparse else member.kind,
-            )
-            name, size, sparse = None, None, False
+            offset += _skip_map(file, block) if member.kind == SPARSE else 0
+            member, about = _as_told(member, about)._replace(offset=offset), _About()
+            yield member
+            padded = 0 if member.kind in NO_CONTENT else _padded(member.size)
             skip(padded)
-        offset += padded
+            offset += padded
 
 
-def _parse(block: bytes, offset: int) -> Member:
-    if len(block) < BLOCK:
+def _end(offset: int, damaged: int | None, *, ended: bool) -> Iterator[Damage]:
+    """What is wrong with a file that ends here."""
+    if damaged is not None:
+        lost = offset - damaged
+        yield Damage(f"no header at byte {damaged}, the last {lost} bytes are lost")
+    elif not ended:
         # A tar ends with zeros: one that was cut between two members is known by their absence.
-        raise TornTarError(f"broken off at byte {offset + len(block)}")
+        yield Damage(f"broken off at byte {offset}")
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _tell(about: _About, member: Member, content: bytes | None) -> _About:
+    """What is known of the next member, with what a member about it holds."""
+    if content is None:
+        return about._replace(broken=True)
+    content = content[: member.size]
+    match member.kind:
+        case b"L":
+            return about._replace(name=content.rstrip(b"\0").decode("utf-8", "surrogateescape"))
+        case b"K":
+            return about
+        case b"g":
+            # No name and no size is that of all members.
+            return about._replace(broken=about.broken or _pax(content, _About()) != _About())
+        case _:
+            return _pax(content, about)
+
+
+def _as_told(member: Member, about: _About) -> Member:
+    return Member(
+        about.name or member.name,
+        0,
+        member.size if about.size is None else about.size,
+        SPARSE if about.sparse else member.kind,
+    )
+
+
+def _skip_map(file: Reader, block: bytes) -> int:
+    """Pass over the blocks that say where a file of GNU's old format has holes."""
+    read, more = 0, block[482]
+    while more:
+        block = file.read(BLOCK)
+        read += len(block)
+        more = len(block) == BLOCK and block[504]
+    return read
+
+
+def _parse(block: bytes, *, with_magic: bool) -> Member:
+    if with_magic and block[257:262] != MAGIC:
+        raise TornTarError("no header")
     try:
         told = _octal(block[148:156])
         size = (
@@ -86,38 +169,38 @@ def _parse(block: bytes, offset: int) -> Member:
         if not 0 <= size < LARGEST:
             raise ValueError(f"a size of {size} bytes")
     except ValueError as error:
-        raise TornTarError(f"no header at byte {offset}") from error
+        raise TornTarError("no header") from error
     # A header tells the sum of its bytes, with blanks where it tells it. Adler's checksum has one
     # more than the sum in its low half, and comes from C.
     found = adler32(block[156:], adler32(block[:148])) & 0xFFFF
     if found != (told - 8 * 32 + 1) % ADLER:
-        raise TornTarError(f"no header at byte {offset}")
+        raise TornTarError("no header")
     name = block[:100].partition(b"\0")[0]
     # GNU's old format has other things where ustar has the first part of a long name.
     if block[345] and block[257:263] == b"ustar\0":
         name = block[345:500].partition(b"\0")[0] + b"/" + name
-    return Member(name.decode("utf-8", "surrogateescape"), 0, size, block[156:157])
+    # The oldest tars have no kind for folders.
+    kind = FOLDER if block[156] == 0 and name.endswith(b"/") else block[156:157]
+    return Member(name.decode("utf-8", "surrogateescape"), 0, size, kind)
 
 
 def _octal(field: bytes) -> int:
     return int(field.partition(b"\0")[0].strip() or b"0", 8)
 
 
-def _pax(records: bytes, name: str | None, size: int | None) -> tuple[str | None, int | None, bool]:
-    """Name and size, where they are told, and whether the member has holes."""
-    sparse = False
+def _pax(records: bytes, about: _About) -> _About:
+    """What is known of the next member, with what PAX records tell."""
     while records:
         length, _, _ = records.partition(b" ")
         if not (length.isdigit() and len(length) < 20 and 0 < int(length) <= len(records)):
             break
         keyword, _, value = records[len(length) + 1 : int(length) - 1].partition(b"=")
         if keyword == b"path":
-            name = value.decode("utf-8", "surrogateescape")
+            about = about._replace(name=value.decode("utf-8", "surrogateescape"))
         elif keyword == b"size" and value.isdigit():
             size = int(value) if len(value) < 20 else LARGEST
-            if size >= LARGEST:
-                raise TornTarError("a size that no file has")
+            about = about._replace(size=size, broken=about.broken or size >= LARGEST)
         elif keyword.startswith(b"GNU.sparse."):
-            sparse = True
+            about = about._replace(sparse=True)
         records = records[int(length) :]
-    return name, size, sparse
+    return about

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from blip.data.image_files import IMAGE_EXTENSIONS, list_images, read_image_file
+from blip.data.parts import TEXT_LIMIT
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.shards import TEXT_LIMIT
 from blip.errors import UsageError
 from blip.files import read_regular
 

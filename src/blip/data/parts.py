@@ -1,0 +1,53 @@
+"""The files of one key, and the sample that they make."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from blip.data.sample import Sample
+
+TEXT_LIMIT = 1 << 20
+"""Longest text file that is read, in bytes."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """The members of one key, before they are a sample."""
+
+    image: bytes | None = None
+    extension: str = "jpg"
+    text: bytes | None = None
+    meta: bytes | None = None
+
+
+def make_sample(key: str, parts: Parts, duplicate: bool) -> Sample:
+    """A sample of the members of a key, with the first of its faults, if it has any."""
+    meta, texts, faults = _texts(parts)
+    if parts.image is None:
+        faults.insert(0, "missing_image")
+    if duplicate:
+        faults.insert(0, "duplicate_key")
+    error = faults[0] if faults else None
+    return Sample(key, parts.image, texts, meta, error, parts.extension)
+
+
+def _texts(parts: Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
+    faults: list[str] = []
+    meta: dict[str, Any] = {}
+    if parts.meta is not None:
+        try:
+            loaded = json.loads(parts.meta)
+            meta = loaded if isinstance(loaded, dict) else {}
+        except (ValueError, RecursionError):
+            faults.append("broken_json")
+    captions = meta.get("captions")
+    if isinstance(captions, list) and captions and all(isinstance(c, str) for c in captions):
+        return meta, tuple(captions), faults
+    if parts.text is None:
+        return meta, (), faults
+    if len(parts.text) > TEXT_LIMIT:
+        return meta, (), [*faults, "text_too_long"]
+    try:
+        return meta, (parts.text.decode("utf-8").strip(),), faults
+    except UnicodeDecodeError:
+        return meta, (), [*faults, "text_not_utf8"]
