@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,9 +29,9 @@ def write(path: Path, names: list[str], form: int) -> None:
             tar.addfile(member, io.BytesIO(content))
 
 
-def by_tarfile(path: Path) -> list[tuple[str, bytes | None, bytes | None]]:
+def by_tarfile(path: Path) -> list[tuple[Any, Any, Any]]:
     """Key, image and text of each sample as Python's own reader finds the members."""
-    found: list[dict[str, bytes | str]] = []
+    found: list[dict[str, Any]] = []
     with tarfile.open(path, "r:") as tar:
         for member in tar:
             name = PurePosixPath(member.name)
