@@ -1,7 +1,6 @@
 """A stage: work whose result is kept, and that is not done again from the same inputs."""
 
 import fcntl
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blip.config.strict import parse_json
 from blip.errors import UsageError
 from blip.files import fingerprint_json, write_json
 from blip.log import say
@@ -114,7 +114,7 @@ def alone(out: Path) -> Iterator[None]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

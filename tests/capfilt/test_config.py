@@ -122,7 +122,7 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
         read("--filter", "f", "--data", "d")
     path = tmp_path / "config.json"
     path.write_text('{"captioner": "c", "filter": "f", "data": ["d"], "out": "o", "treshold": 1}')
-    with pytest.raises(UsageError, match="treshold is no key"):
+    with pytest.raises(UsageError, match=r"unknown key `treshold`.*`threshold`"):
         read(str(path))
     path.write_text('{"captioner": "c", "filter": "f", "data": ["d"], "out": "o", "rules": [1]}')
     with pytest.raises(UsageError, match="rules"):
@@ -141,15 +141,17 @@ def test_configuration_and_options_load_no_torch():
 def test_output_elsewhere_is_refused(kind):
     needed = {"captioner": "c", "filter": "f", "data": ("d",)}
     given = needed if kind is CapFiltConfig else {"ledger": "l"}
-    with pytest.raises(ValueError, match="out must be a folder here, got s3://"):
+    with pytest.raises(
+        ValueError, match="`out` is s3://bucket/clean; allowed: a folder of this machine"
+    ):
         kind(out="s3://bucket/clean", **given)
 
 
 @pytest.mark.parametrize(
     ("search", "captions", "told"),
     [
-        ("greedy", "2", "captions must be 1 at most with search greedy, got 2"),
-        ("beam", "4", "captions must be 3 at most with search beam and so many beams, got 4"),
+        ("greedy", "2", "`captions` is 2; allowed: a whole number from 0 to 1, as search greedy"),
+        ("beam", "4", "`captions` is 4; allowed: a whole number from 0 to 3, as search beam"),
     ],
 )
 def test_more_captions_than_a_search_has_are_refused(search, captions, told):

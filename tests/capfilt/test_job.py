@@ -205,11 +205,11 @@ def test_a_broken_data_set_finishes_and_the_ledger_names_each(models, tmp_path):
 def test_bad_arguments_end_in_one_line(models, tmp_path, capsys):
     data = web(tmp_path / "web", shards=1, samples=2)
     for more, named in {
-        ("--threshold", "2"): "threshold must lie in [0, 1], got 2",
-        ("--max-bad", "many"): "max_bad must be a share",
+        ("--threshold", "2"): "`threshold` is 2.0; allowed: a finite number from 0 to 1",
+        ("--max-bad", "many"): "`max_bad` is many; allowed: a share",
         ("--captioner", str(tmp_path)): str(tmp_path),
         ("--data", str(tmp_path / "none*.tar")): "none*.tar",
-        ("--device", "gpu"): "device must be auto",
+        ("--device", "gpu"): "`device` is 'gpu'; allowed: auto, cpu",
     }.items():
         assert main(options(models, data, tmp_path / "out", *more)) == 2
         told = capsys.readouterr().err

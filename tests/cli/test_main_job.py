@@ -70,7 +70,7 @@ def test_pretrain_from_a_config_that_a_run_left(
         (["bootstrap", "scenes_test"], ["--out"]),
         (["bootstrap", "absent.json", "--out", "x"], ["absent.json"]),
         (["bootstrap", "scenes_test", "--out", "x", "--rouns", "2"], ["rouns", "rounds"]),
-        (["bootstrap", "scenes_test", "--out", "x", "--rounds", "0"], ["rounds", "0", "positive"]),
+        (["bootstrap", "scenes_test", "--out", "x", "--rounds", "0"], ["rounds", "0", "from 1"]),
         (
             ["bootstrap", "scenes_test", "--out", "x", "--rounds", "two"],
             ["rounds", "two", "integer"],

@@ -106,9 +106,15 @@ def test_augmentation_is_the_published_ten() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 0}, "size must be positive, got 0"),
-        ({"crop_scale": (0.5, 0.2)}, "crop_scale must be two shares"),
-        ({"augment_magnitude": 11}, "augment_magnitude must lie in 0..10, got 11"),
+        ({"size": 0}, "`size` is 0; allowed"),
+        (
+            {"crop_scale": (0.5, 0.2)},
+            r"`crop_scale\[1\]` is 0.2; allowed: a finite number from 0.5 to 1",
+        ),
+        (
+            {"augment_magnitude": 11},
+            "`augment_magnitude` is 11; allowed: a whole number from 0 to 10",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(change: dict, message: str) -> None:

@@ -120,15 +120,15 @@ def test_a_broken_model_is_said(kind: str, wrong: float) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"top_p": 0.0}, r"top_p must lie in \(0, 1\], got 0.0"),
-        ({"top_k": 0}, "top_k must be positive or none, got 0"),
-        ({"beams": 0}, "beams must be positive, got 0"),
-        ({"min_length": 30}, r"min_length must lie in 0..max_length \(20\), got 30"),
-        ({"temperature": 0.0}, "temperature must be positive, got 0.0"),
-        ({"top_p": float("nan")}, r"top_p must lie in \(0, 1\], got nan"),
-        ({"temperature": float("nan")}, "temperature must be positive, got nan"),
-        ({"repetition_penalty": float("nan")}, "repetition_penalty must be positive, got nan"),
-        ({"length_penalty": float("nan")}, "length_penalty must be a number, got nan"),
+        ({"top_p": 0.0}, "`top_p` is 0.0; allowed: a finite number above 0 and of at most 1"),
+        ({"top_k": 0}, "`top_k` is 0; allowed: a whole number from 1 "),
+        ({"beams": 0}, "`beams` is 0; allowed: a whole number from 1 to 1000"),
+        ({"min_length": 30}, "`min_length` is 30; allowed: a whole number from 0 to 20"),
+        ({"temperature": 0.0}, "`temperature` is 0.0; allowed: a finite number from 0.001 "),
+        ({"top_p": float("nan")}, "`top_p` is nan; allowed"),
+        ({"temperature": float("nan")}, "`temperature` is nan; allowed"),
+        ({"repetition_penalty": float("nan")}, "`repetition_penalty` is nan; allowed"),
+        ({"length_penalty": float("nan")}, "`length_penalty` is nan; allowed"),
     ],
 )
 def test_impossible_searches_are_refused(change: dict, message: str) -> None:

@@ -87,7 +87,11 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
         (["med", "med"], 2, "the output med would replace the input med"),
         (["none", "x"], 2, "no checkpoint at"),
         (["med", "x", "--to", "onnx"], 2, "invalid choice: 'onnx'"),
-        (["med", "x", "--image-size", "50"], 2, "must be a multiple of patch_size 16, got 50"),
+        (
+            ["med", "x", "--image-size", "50"],
+            2,
+            "`image_size` is 50; allowed: a multiple of patch_size 16",
+        ),
         (["med"], 2, "name a checkpoint and a place"),
         (["bare.pth", "x"], 2, "neither tokenizer.json nor vocab.txt; put one there"),
         (["torn.pth", "x"], 1, "torn.pth cannot be read as weights"),

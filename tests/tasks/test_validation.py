@@ -151,8 +151,8 @@ def test_without_samples_nothing_is_drawn(
     ("change", "message"),
     [
         ({"shards": ()}, "at least one shard"),
-        ({"images": 1}, "images must be at least 2"),
-        ({"samples": -1}, "samples must not be negative"),
+        ({"images": 1}, "`images` is 1; allowed: a whole number from 2 "),
+        ({"samples": -1}, "`samples` is -1; allowed: a whole number from 0 "),
     ],
 )
 def test_what_cannot_be_judged_is_refused(

@@ -40,11 +40,17 @@ def test_matrices_decay_and_the_rest_does_not() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: OptimizerConfig(lr=0), "lr must be positive, got 0"),
-        (lambda: OptimizerConfig(betas=(0.9, 1.0)), r"betas must lie in \[0, 1\), got 1.0"),
-        (lambda: OptimizerConfig(clip_norm=0.0), "clip_norm must be positive, got 0.0"),
-        (lambda: OptimizerConfig(warmup_steps=-1), "warmup_steps must not be negative, got -1"),
-        (lambda: TrainConfig(steps=0), "steps must be positive, got 0"),
+        (lambda: OptimizerConfig(lr=0), "`lr` is 0; allowed: a finite number above 0"),
+        (lambda: OptimizerConfig(betas=(0.9, 1.0)), r"`betas\[1\]` is 1.0; allowed"),
+        (
+            lambda: OptimizerConfig(clip_norm=0.0),
+            "`clip_norm` is 0.0; allowed: a finite number above 0",
+        ),
+        (
+            lambda: OptimizerConfig(warmup_steps=-1),
+            "`warmup_steps` is -1; allowed: a whole number from 0 ",
+        ),
+        (lambda: TrainConfig(steps=0), "`steps` is 0; allowed: a whole number from 1 "),
     ],
 )
 def test_impossible_numbers_are_refused(make: object, message: str) -> None:

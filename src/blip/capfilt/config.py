@@ -1,11 +1,21 @@
 """What a CapFilt job is asked to do; loads no torch."""
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 from blip.capfilt.filters.config import FilterRules, JobRules
-from blip.generation.config import SearchConfig
+from blip.config.ranges import (
+    BATCH_SIZE,
+    COUNT,
+    PROCESSES,
+    SEED,
+    SHARE,
+    Range,
+    RangeError,
+    check_device,
+    check_text,
+)
+from blip.generation.config import SearchConfig, check_captions
 
 NUCLEUS = SearchConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
 """BLIP, section 4.2: sampled captions are noisier and more diverse, and train better."""
@@ -64,37 +74,21 @@ class CapFiltConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if not self.data:
-            raise ValueError("data must name at least one shard, got none")
-        _check_local(self.out)
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
-        for name in ("seed", "captions", "gpus_per_worker"):
-            if not (getattr(self, name) or 0) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.seed >= 2**63:
-            raise ValueError(f"seed must be below 2**63, got {self.seed}")
-        for name in ("batch_size", "rows", "workers"):
-            value = getattr(self, name)
-            if value not in (None, "auto") and value < 1:
-                raise ValueError(f"{name} must be positive, got {value}")
-        most = {"greedy": 1, "beam": self.search.beams}.get(self.search.kind)
-        if most is not None and self.captions > most:
-            raise ValueError(
-                f"captions must be {most} at most with search {self.search.kind}"
-                f"{' and so many beams' if self.search.kind == 'beam' else ''}, got {self.captions}"
-            )
+        check_text(self, "captioner", "filter", "ray_address")
+        _check_places(self)
+        SHARE.check(self, "threshold")
+        SEED.check(self, "seed")
+        if self.batch_size != "auto":
+            BATCH_SIZE.check(self, "batch_size")
+        COUNT.check(self, "rows")
+        Range(whole=True, least=1, most=PROCESSES.most).check(self, "workers")
+        Range(least=0, most=1024).check(self, "gpus_per_worker")
+        check_captions(self.captions, self.search)
         _share(self.max_bad)
-        self._check_place()
-
-    def _check_place(self) -> None:
-        for name in ("device", "captioner_device", "filter_device"):
-            value = getattr(self, name)
-            if value is not None and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-                raise ValueError(f"{name} must be auto, cpu, cuda or cuda:N, got {value}")
+        check_device(self, "device", "captioner_device", "filter_device")
         for name in ("ray_address", "gpus_per_worker"):
             if self.engine != "ray" and getattr(self, name) is not None:
-                raise ValueError(f"{name} is for engine ray, got engine {self.engine}")
+                raise RangeError(name, getattr(self, name), f"none, with engine {self.engine}")
 
     @property
     def devices(self) -> tuple[str, str]:
@@ -133,14 +127,19 @@ class RecutConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        _check_local(self.out)
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
+        check_text(self, "ledger")
+        _check_places(self)
+        SHARE.check(self, "threshold")
 
 
-def _check_local(out: str) -> None:
-    if "://" in out:
-        raise ValueError(f"out must be a folder here, got {out}")
+def _check_places(config: "CapFiltConfig | RecutConfig") -> None:
+    check_text(config, "out")
+    if "://" in config.out:
+        raise RangeError("out", config.out, "a folder of this machine")
+    if not config.data and isinstance(config, CapFiltConfig):
+        raise RangeError("data", "empty", "one shard, table or folder, or more")
+    if not all(place.strip() for place in config.data):
+        raise RangeError("data", repr(""), "paths, globs and brace ranges that are not empty")
 
 
 def _share(value: str | float | None) -> float | None:
@@ -154,5 +153,5 @@ def _share(value: str | float | None) -> float | None:
     except ValueError:
         share = -1.0
     if not 0.0 <= share <= 1.0:
-        raise ValueError(f"max_bad must be a share such as 5% or 0.05, got {value}")
+        raise RangeError("max_bad", value, "a share such as 5% or 0.05")
     return share

@@ -1,7 +1,6 @@
 """Labelled pairs, and the ledger's scores of them."""
 
 import csv
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from blip.capfilt.ledger import read_groups
+from blip.config.strict import parse_json
 from blip.errors import BlipError, UsageError, first_line
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -146,7 +146,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except ValueError as error:
         raise UsageError(f"{where} is not JSON: {error}") from error
     if not isinstance(value, dict):

@@ -12,6 +12,7 @@ from blip.capfilt.record import Counts
 from blip.capfilt.shard import Layout, Settings, describe_output
 from blip.capfilt.source import ShardTask, count_by_headers, is_same_input
 from blip.config import strict
+from blip.config.strict import parse_json
 from blip.data.remote import facts, is_remote
 from blip.errors import BlipError, UsageError
 
@@ -134,7 +135,7 @@ def _is_gone(task: ShardTask) -> bool:
 def read_marker(path: Path) -> dict[str, Any] | None:
     """What a marker says; None where there is none of ours: its shard is then done again."""
     try:
-        marker = json.loads(path.read_text(encoding="utf-8"))
+        marker = parse_json(path.read_text(encoding="utf-8"))
         Counts.from_json(marker["counts"])
         ours = marker.keys() >= {"input", "output"} and isinstance(marker["settings"], dict)
         return marker if ours else None

@@ -13,6 +13,7 @@ from blip.data.archive import count_samples
 from blip.data.cache import ShardCache, cache_folder
 from blip.data.identity import keep_identity, tell_apart
 from blip.data.image_files import list_images
+from blip.data.places import home_path
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
@@ -172,7 +173,7 @@ def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
 def _expand(pattern: str) -> list[str]:
     if is_remote(pattern):
         return expand_remote(pattern)
-    folder = Path(pattern).expanduser()
+    folder = home_path(pattern)
     if folder.is_dir() and not any(folder.glob("*.tar")):
         return [str(path) for path in sorted(folder.glob("*.parquet")) or [folder]]
     return [str(path) for path in expand([pattern])]

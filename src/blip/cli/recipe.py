@@ -29,7 +29,9 @@ def read_config(cls: type[Config], module: str, source: str, overrides: Sequence
         return override(from_json(cls, load_json(Path(source))), overrides)
     names = recipe_names(module)
     if source not in names:
-        raise UsageError(f"{source} is no recipe; allowed: {', '.join(names)}, or a config.json")
+        raise UsageError(
+            f"unknown recipe {source!r}; allowed: {', '.join(names)}, or a config.json"
+        )
     return override(getattr(importlib.import_module(f"blip.recipes.{module}"), source)(), overrides)
 
 

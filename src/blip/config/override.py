@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import difflib
 import inspect
 import json
 import textwrap
@@ -11,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from blip.config.strict import from_json, to_json, type_name
+from blip.config.strict import from_json, parse_json, to_json, type_name, unknown_key
 from blip.errors import UsageError
 
 Config = TypeVar("Config")
@@ -39,7 +38,9 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     while waiting:
         argument = waiting.pop(0)
         if not argument.startswith("--") or argument == "--":
-            raise UsageError(f"{argument!r} is no option; values are changed by --part.field value")
+            raise UsageError(
+                f"unexpected argument {argument[:80]!r}; --part.field VALUE changes a value"
+            )
         key, equals, text = argument[2:].partition("=")
         if not equals:
             if not waiting:
@@ -59,11 +60,11 @@ def _put(data: Any, key: str, text: str, cls: Any) -> None:
         if isinstance(place, dict) and name in place and place[name] is None:
             place[name] = _New()
         if not isinstance(place, dict) or not isinstance(place.get(name), dict):
-            raise _unknown(key, ".".join(parents[: depth + 1]), place)
+            raise _unknown(".".join(parents[: depth + 1]), place)
         place = place[name]
     known = not place or last in place or isinstance(place, _New)
     if not isinstance(place, dict) or not known:
-        raise _unknown(key, key, place)
+        raise _unknown(key, place)
     current = place.get(last)
     if current is None and _takes_list(cls, key.split(".")):
         current = []
@@ -80,11 +81,8 @@ def _takes_list(cls: Any, names: list[str]) -> bool:
     return any(typing.get_origin(choice) is tuple for choice in choices)
 
 
-def _unknown(key: str, part: str, place: Any) -> UsageError:
-    names = sorted(place) if isinstance(place, dict) else []
-    near = difflib.get_close_matches(part.split(".")[-1], names, n=3) or names
-    allowed = f"; allowed there: {', '.join(near)}" if near else ""
-    return UsageError(f"--{key}: {part} is no key{allowed}")
+def _unknown(part: str, place: Any) -> UsageError:
+    return unknown_key(part, place if isinstance(place, dict) else ())
 
 
 def _value(text: str, current: Any) -> Any:
@@ -93,7 +91,7 @@ def _value(text: str, current: Any) -> Any:
     if text.lower() in ("none", "null"):
         return None
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         value = text.lower() == "true" if text.lower() in ("true", "false") else text
     if isinstance(current, list) and not isinstance(value, list):

@@ -5,13 +5,18 @@ import difflib
 import json
 import types
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+from blip.config.ranges import RangeError
 from blip.errors import UsageError
 from blip.files import write_json
 
 Config = TypeVar("Config")
+
+_LARGE = 2**1023
+"""Larger integers are no floats."""
 
 
 def to_json(config: Any) -> Any:
@@ -37,11 +42,21 @@ def from_json(cls: type[Config], data: Any, where: str = "") -> Config:
 def load_json(path: Path) -> Any:
     """The content of a JSON file; raises UsageError where it cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; raises ValueError, too, for one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("its lists or objects are nested too deeply") from error
 
 
 def save(config: Any, path: Path) -> None:
@@ -66,7 +81,7 @@ def _read(expected: Any, value: Any, key: str) -> Any:
             raise _wrong(expected, value, key)
         item = get_args(expected)[1]
         return {name: _read(item, entry, _join(key, name)) for name, entry in value.items()}
-    if expected is float and type(value) is int:
+    if expected is float and type(value) is int and abs(value) < _LARGE:
         return float(value)
     if expected is Any or type(value) is expected:
         return value
@@ -80,11 +95,7 @@ def _read_dataclass(cls: Any, value: Any, key: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     for name in value:
         if name not in fields:
-            near = difflib.get_close_matches(str(name), fields, n=3) or sorted(fields)
-            given = json.dumps(value[name], ensure_ascii=False)
-            raise UsageError(
-                f"{_join(key, name)} is no key (given {given[:80]}); allowed: {', '.join(near)}"
-            )
+            raise unknown_key(_join(key, name), fields)
     values = {}
     for name, field in fields.items():
         if name in value:
@@ -93,6 +104,8 @@ def _read_dataclass(cls: Any, value: Any, key: str) -> Any:
             raise UsageError(f"{_join(key, name)} is missing; it takes {type_name(hints[name])}")
     try:
         return cls(**values)
+    except RangeError as error:
+        raise UsageError(str(error.within(key))) from error
     except ValueError as error:
         raise UsageError(f"{key + ': ' if key else ''}{error}") from error
 
@@ -138,8 +151,22 @@ def _read_tuple(expected: Any, value: Any, key: str) -> tuple[Any, ...]:
     )
 
 
+def unknown_key(key: str, allowed: Iterable[str]) -> UsageError:
+    """The error for a key that its part of a configuration does not have."""
+    part, _, name = key.rpartition(".")
+    allowed = sorted(allowed)
+    near = difflib.get_close_matches(name, allowed, n=1)
+    if near:
+        return UsageError(f"unknown key `{key}` (did you mean `{_join(part, near[0])}`?)")
+    hint = f"; allowed{' there' if part else ''}: {', '.join(allowed)}" if allowed else ""
+    return UsageError(f"unknown key `{key}`{hint}")
+
+
 def _wrong(expected: Any, value: Any, key: str) -> UsageError:
-    given = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        given = json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        given = f"a {type(value).__name__} that is too long or too deeply nested to show"
     return UsageError(f"{key or 'the configuration'} takes {type_name(expected)}, got {given[:80]}")
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, final
 
+from blip.data.places import home_path
 from blip.data.remote import fetch, is_remote
 
 PART = ".part"
@@ -18,7 +19,7 @@ TRIES = 5
 
 def cache_folder(given: str) -> Path:
     """The folder that a configuration names, else BLIP_CACHE, else ~/.cache/blip."""
-    return Path(given or os.environ.get("BLIP_CACHE") or "~/.cache/blip").expanduser()
+    return home_path(given or os.environ.get("BLIP_CACHE") or "~/.cache/blip")
 
 
 @contextmanager

@@ -3,6 +3,21 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from blip.config.ranges import (
+    BATCH_SIZE,
+    COUNT,
+    POSITIVE,
+    PROCESSES,
+    SEED,
+    SHARE,
+    SIDE,
+    Range,
+    check_text,
+)
+
+WEIGHT = Range(least=1e-6, most=1000)
+"""How often a pair comes in an epoch; a source that is not to be seen is left away."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageConfig:
@@ -21,17 +36,11 @@ class ImageConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        if self.size < 1:
-            raise ValueError(f"size must be positive, got {self.size}")
-        low, high = self.crop_scale
-        if not 0.0 < low <= high <= 1.0:
-            raise ValueError(
-                f"crop_scale must be two shares, 0 < low <= high <= 1, got {low} {high}"
-            )
-        if self.augment_ops < 0:
-            raise ValueError(f"augment_ops must not be negative, got {self.augment_ops}")
-        if not 0 <= self.augment_magnitude <= 10:
-            raise ValueError(f"augment_magnitude must lie in 0..10, got {self.augment_magnitude}")
+        SIDE.check(self, "size")
+        Range(above=0, most=1).check(self, "crop_scale")
+        Range(least=self.crop_scale[0], most=1).check(self, "crop_scale")
+        Range(whole=True, least=0, most=100).check(self, "augment_ops")
+        Range(whole=True, least=0, most=10).check(self, "augment_magnitude")
 
     @property
     def plain(self) -> bool:
@@ -52,10 +61,10 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         """Refuse an empty or a negative source."""
+        check_text(self, "name")
         if not self.shards:
             raise ValueError(f"shards of source {self.name} must not be empty")
-        if self.weight < 0:
-            raise ValueError(f"weight must not be negative, got {self.weight}")
+        WEIGHT.check(self, "weight")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,17 +99,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be positive, got {self.batch_size}")
-        if self.max_tokens < 3:
-            raise ValueError(f"max_tokens must be at least 3, got {self.max_tokens}")
-        if self.workers < 0:
-            raise ValueError(f"workers must not be negative, got {self.workers}")
-        if self.lanes < 1:
-            raise ValueError(f"lanes must be positive, got {self.lanes}")
-        if self.shuffle_buffer < 1:
-            raise ValueError(f"shuffle_buffer must be positive, got {self.shuffle_buffer}")
-        if not 0.0 <= self.max_bad <= 1.0:
-            raise ValueError(f"max_bad must be a share in 0..1, got {self.max_bad}")
-        if self.cache_gigabytes <= 0:
-            raise ValueError(f"cache_gigabytes must be positive, got {self.cache_gigabytes}")
+        BATCH_SIZE.check(self, "batch_size")
+        Range(whole=True, least=3, most=2**16).check(self, "max_tokens")
+        PROCESSES.check(self, "workers")
+        SEED.check(self, "seed")
+        Range(whole=True, least=1, most=2**16).check(self, "lanes")
+        COUNT.check(self, "shuffle_buffer")
+        SHARE.check(self, "max_bad")
+        POSITIVE.check(self, "cache_gigabytes")

@@ -1,6 +1,5 @@
 """How many samples each shard holds: from an index, from img2dataset, or by reading headers."""
 
-import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple, TypeVar
 
+from blip.config.strict import parse_json
 from blip.data.archive import Fault, count_samples
 from blip.data.cache import locked
 from blip.data.remote import (
@@ -150,7 +150,7 @@ def _successes(location: str) -> int | None:
         stats = read_json(beside)
     else:
         try:
-            stats = json.loads(Path(beside).read_bytes())
+            stats = parse_json(Path(beside).read_bytes())
         except (OSError, ValueError):
             return None
     successes = stats.get("successes") if isinstance(stats, dict) else None
@@ -181,7 +181,7 @@ def _count(what: tuple[str, Facts]) -> Shard:
 
 def _read(path: Path) -> dict[str, Shard]:
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         return {
             location: Shard(
                 location, Facts(size, tag), samples, tuple(Fault(*fault) for fault in faults)

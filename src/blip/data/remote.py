@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from braceexpand import braceexpand
-
 from blip.data.headers import Reader
+from blip.data.places import expand_braces
 from blip.errors import BlipError, UsageError, first_line
 from blip.installed import missing
 from blip.log import say
@@ -65,7 +64,7 @@ def expand_remote(pattern: str) -> list[str]:
     What ends with a slash stands for its tars. Raises UsageError where a glob finds nothing.
     """
     found: list[str] = []
-    for plain in braceexpand(pattern):
+    for plain in expand_braces(pattern):
         # Of a URL a question mark begins the query, and a slash at its end is the server's matter.
         marks = "*[" if plain.startswith((COMMAND, *WEB)) else "*[?"
         if plain.endswith("/") and "?" in marks:

@@ -11,9 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from braceexpand import braceexpand
-
 from blip.data.archive import Archive
+from blip.data.places import expand_braces, home_path
 from blip.data.sample import Sample
 from blip.errors import BlipError, UsageError, first_line
 from blip.files import open_regular
@@ -27,8 +26,8 @@ def expand(patterns: Iterable[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         matches: list[Path] = []
-        for plain in braceexpand(pattern):
-            path = Path(plain).expanduser()
+        for plain in expand_braces(pattern):
+            path = home_path(plain)
             if path.is_dir():
                 matches += path.glob("*.tar")
             elif path.is_file():

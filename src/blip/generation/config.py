@@ -1,8 +1,15 @@
 """How texts are searched for; loads no torch."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
+
+from blip.config.ranges import COUNT, TOKENS, Range, RangeError
+
+MOST_BEAMS = 1000
+MOST_CAPTIONS = 1000
+"""Of one image."""
+_FACTOR = Range(least=1e-3, most=1e3)
+"""What logits are multiplied or divided by: further out they overflow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,20 +45,19 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        if self.beams < 1:
-            raise ValueError(f"beams must be positive, got {self.beams}")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"top_p must lie in (0, 1], got {self.top_p}")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be positive or none, got {self.top_k}")
-        for name in ("temperature", "repetition_penalty"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if math.isnan(self.length_penalty):
-            raise ValueError(f"length_penalty must be a number, got {self.length_penalty}")
-        if not 0 <= self.min_length <= self.max_length:
-            raise ValueError(
-                f"min_length must lie in 0..max_length ({self.max_length}), got {self.min_length}"
-            )
-        if self.max_length < 2:
-            raise ValueError(f"max_length must be at least 2, got {self.max_length}")
+        Range(whole=True, least=1, most=MOST_BEAMS).check(self, "beams")
+        Range(above=0, most=1).check(self, "top_p")
+        COUNT.check(self, "top_k")
+        _FACTOR.check(self, "temperature", "repetition_penalty")
+        Range(least=-10, most=10).check(self, "length_penalty")
+        Range(whole=True, least=2, most=TOKENS.most).check(self, "max_length")
+        Range(whole=True, least=0, most=self.max_length).check(self, "min_length")
+
+
+def check_captions(captions: int, search: SearchConfig) -> None:
+    """Raise RangeError where a search cannot write so many captions of an image."""
+    most = {"greedy": 1, "beam": search.beams}.get(search.kind, MOST_CAPTIONS)
+    if not Range(whole=True, least=0, most=most).holds(captions):
+        why = {"greedy": ", as search greedy writes one", "beam": ", as search beam has the beams"}
+        allowed = f"a whole number from 0 to {most}{why.get(search.kind, '')}"
+        raise RangeError("captions", captions, allowed)

@@ -12,6 +12,7 @@ from blip.generation.config import SearchConfig
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
 from blip.model.blip import Blip
+from blip.model.config import check_length
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
 from blip.nn.memory import ImageMemory, StateMemory
@@ -64,8 +65,10 @@ def search_texts(
 ) -> list[list[int]]:
     """The ids behind `start_ids` of `count` texts for each memory; of one alone by greedy search.
 
-    Nucleus sampling takes a seed for each text, memory by memory. Raises what the search raises.
+    Nucleus sampling takes a seed for each text, memory by memory. Raises RangeError for
+    texts longer than the model has positions for, and what the search raises.
     """
+    check_length(model.config.text, "max_length", search.max_length)
     prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(memory), -1)
     copies = rows_of_each(search, count)
     session = DecodingSession(model, memory, copies=copies)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from blip.config.ranges import SHARE_BELOW_ONE, SIDE, TOKENS, Range, RangeError
 from blip.nn.mode import BOTH_MODES, Mode
 
 Architecture = Literal["med", "vqa", "nlvr"]
@@ -12,9 +13,23 @@ Sharing = Literal["all", "all_but_cross_attention", "all_but_self_attention", "n
 """Which parameters the text encoder and the text decoder share (BLIP, table 3)."""
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
+WIDTH = Range(whole=True, least=1, most=2**16)
+DEPTH = Range(whole=True, least=1, most=1000)
+
+
+def check_length(text: "TextConfig", name: str, length: int) -> None:
+    """Raise RangeError where the texts of the field `name` are longer than the model's positions.
+
+    Who knows a model and how long texts may become calls it before any work begins.
+    """
+    if length > text.positions:
+        allowed = f"at most {text.positions}, as this model has no more positions"
+        raise RangeError(name, length, allowed)
+
+
+def _check_heads(config: "VisionConfig | TextConfig") -> None:
+    if config.width % config.heads:
+        raise RangeError("width", config.width, f"a multiple of heads {config.heads}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,19 +50,17 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
-        for name in ("image_size", "patch_size", "width", "depth", "heads"):
-            _require(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
-        _require(
-            self.image_size % self.patch_size == 0,
-            f"image_size must be a multiple of patch_size {self.patch_size}, got {self.image_size}",
-        )
-        _require(
-            self.width % self.heads == 0,
-            f"width must be a multiple of heads {self.heads}, got {self.width}",
-        )
-        _require(self.mlp_ratio > 0, f"mlp_ratio must be positive, got {self.mlp_ratio}")
-        _require(0.0 <= self.drop_path < 1.0, f"drop_path must lie in [0, 1), got {self.drop_path}")
-        _require(self.norm_eps > 0, f"norm_eps must be positive, got {self.norm_eps}")
+        SIDE.check(self, "image_size", "patch_size")
+        WIDTH.check(self, "width", "heads")
+        DEPTH.check(self, "depth")
+        _check_heads(self)
+        if self.image_size % self.patch_size:
+            raise RangeError(
+                "image_size", self.image_size, f"a multiple of patch_size {self.patch_size}"
+            )
+        Range(above=0, most=100).check(self, "mlp_ratio")
+        SHARE_BELOW_ONE.check(self, "drop_path")
+        Range(above=0, most=1).check(self, "norm_eps")
 
     @property
     def mlp_width(self) -> int:
@@ -75,13 +88,13 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
-        for name in ("vocabulary_size", "width", "depth", "heads", "mlp_width", "positions"):
-            _require(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
-        _require(
-            self.width % self.heads == 0,
-            f"width must be a multiple of heads {self.heads}, got {self.width}",
-        )
-        _require(0.0 <= self.dropout < 1.0, f"dropout must lie in [0, 1), got {self.dropout}")
+        Range(whole=True, least=1, most=2**24).check(self, "vocabulary_size")
+        WIDTH.check(self, "width", "heads")
+        DEPTH.check(self, "depth")
+        Range(whole=True, least=1, most=2**20).check(self, "mlp_width")
+        TOKENS.check(self, "positions")
+        _check_heads(self)
+        SHARE_BELOW_ONE.check(self, "dropout")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,15 +112,13 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse a projection that is no width, and modes that no model has."""
-        _require(self.projection > 0, f"projection must be positive, got {self.projection}")
+        WIDTH.check(self, "projection")
         encoder, decoder = BOTH_MODES
         choices: tuple[tuple[Mode, ...], ...] = {
             "med": (BOTH_MODES, (encoder,), (decoder,)),
             "vqa": (BOTH_MODES,),
             "nlvr": ((encoder,),),
         }[self.architecture]
-        _require(
-            self.modes in choices,
-            f"modes of {self.architecture} must be "
-            f"{' or '.join('+'.join(choice) for choice in choices)}, got {'+'.join(self.modes)}",
-        )
+        if self.modes not in choices:
+            allowed = " or ".join("+".join(choice) for choice in choices)
+            raise RangeError("modes", "+".join(self.modes), f"{allowed}, for {self.architecture}")

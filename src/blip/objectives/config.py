@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from blip.config.ranges import COUNT_OR_NONE, NOT_NEGATIVE, SHARE_BELOW_ONE
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContrastiveConfig:
@@ -22,14 +24,9 @@ class ContrastiveConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        if not 0.0 <= self.momentum < 1.0:
-            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
-        if self.queue_size < 0:
-            raise ValueError(f"queue_size must not be negative, got {self.queue_size}")
-        if not 0.0 <= self.alpha < 1.0:
-            raise ValueError(f"alpha must lie in [0, 1), got {self.alpha}")
-        if self.alpha_epochs < 0.0:
-            raise ValueError(f"alpha_epochs must not be negative, got {self.alpha_epochs}")
+        SHARE_BELOW_ONE.check(self, "momentum", "alpha")
+        COUNT_OR_NONE.check(self, "queue_size")
+        NOT_NEGATIVE.check(self, "alpha_epochs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,5 +37,4 @@ class LanguageConfig:
 
     def __post_init__(self) -> None:
         """Refuse a smoothing that is no share."""
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+        SHARE_BELOW_ONE.check(self, "label_smoothing")

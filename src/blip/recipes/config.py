@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from blip.data.config import ImageConfig
+from blip.config.ranges import BATCH_SIZE, COUNT, PROCESSES, SEED, SHARE, Range, check_text
+from blip.data.config import WEIGHT, ImageConfig
 from blip.data.scenes.config import ScenesConfig
-from blip.generation.config import SearchConfig
-from blip.model.config import ModelConfig
+from blip.generation.config import SearchConfig, check_captions
+from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.tasks.config import RetrievalEvaluationConfig
 from blip.train.config import TrainConfig
@@ -81,20 +82,23 @@ class BootstrapConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        for name in ("vocabulary_size", "batch_size", "max_tokens", "rounds", "parallel"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        COUNT.check(self, "vocabulary_size", "rounds")
+        BATCH_SIZE.check(self, "batch_size")
+        Range(whole=True, least=3, most=2**16).check(self, "max_tokens")
+        Range(whole=True, least=1, most=PROCESSES.most).check(self, "parallel")
+        WEIGHT.check(self, "human_weight")
+        SEED.check(self, "seed")
+        SHARE.check(self, "threshold")
+        check_text(self, "tokenizer")
+        check_captions(self.captions, self.synthesis)
+        for name, length in (
+            ("max_tokens", self.max_tokens),
+            ("synthesis.max_length", self.synthesis.max_length),
+            ("captioning.max_length", self.captioning.max_length),
+        ):
+            check_length(self.model.text, name, length)
         if self.image.size != self.model.vision.image_size:
             raise ValueError(
                 f"image.size must be model.vision.image_size {self.model.vision.image_size}, "
                 f"got {self.image.size}"
             )
-        if self.captions < 0 or not 0.0 <= self.threshold <= 1.0:
-            raise ValueError(
-                "captions must not be negative and threshold must lie in [0, 1], "
-                f"got {self.captions} and {self.threshold}"
-            )
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.human_weight < 0:
-            raise ValueError(f"human_weight must not be negative, got {self.human_weight}")

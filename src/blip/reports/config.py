@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from blip.config.ranges import BATCH_SIZE, check_text
 from blip.generation.config import SearchConfig
 from blip.tasks.config import RetrievalEvaluationConfig
 
@@ -16,3 +17,10 @@ class EvaluateConfig:
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: SearchConfig = SearchConfig()
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse a split without shards, and batches of none."""
+        check_text(self, "checkpoint")
+        if not self.data:
+            raise ValueError("data must name at least one shard")
+        BATCH_SIZE.check(self, "batch_size")

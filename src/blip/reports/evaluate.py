@@ -9,6 +9,7 @@ from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
 from blip.files import write_json
 from blip.inference.checkpoint import load_model
+from blip.model.config import check_length
 from blip.reports.config import EvaluateConfig
 from blip.tasks import caption, retrieval
 
@@ -22,6 +23,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     None where the data is not of the built-in scenes.
     """
     loaded = load_model(config.checkpoint)
+    check_length(loaded.config.text, "captioning.max_length", config.captioning.max_length)
     data = EvaluationSet(config.data, loaded.config.vision.image_size)
     ranking = retrieval.evaluate(loaded.model, loaded.tokenizer, data, config.retrieval)
     texts = caption.write_captions(

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from blip.config.ranges import BATCH_SIZE, COUNT, COUNT_OR_NONE, TOKENS, Range, check_text
 from blip.data.config import DataConfig
 from blip.generation.config import SearchConfig
-from blip.model.config import ModelConfig
+from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.train.config import TrainConfig
 
@@ -20,9 +21,9 @@ class RetrievalEvaluationConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts that are none."""
-        for name in ("candidates", "max_tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        COUNT.check(self, "candidates")
+        TOKENS.check(self, "max_tokens")
+        BATCH_SIZE.check(self, "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,11 +45,8 @@ class ValidationConfig:
         """Refuse no shards, and counts that are none."""
         if not self.shards:
             raise ValueError("shards must name at least one shard")
-        if self.images < 2 or self.samples < 0:
-            raise ValueError(
-                "images must be at least 2 and samples must not be negative, "
-                f"got {self.images} and {self.samples}"
-            )
+        Range(whole=True, least=2, most=COUNT.most).check(self, "images")
+        COUNT_OR_NONE.check(self, "samples")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +78,10 @@ class PretrainConfig:
                 f"got {self.validation} and {self.train.evaluate_every}"
             )
         _check_image_size(self.data.image.size, self.model.vision.image_size)
+        check_length(self.model.text, "data.max_tokens", self.data.max_tokens)
+        if self.validation is not None:
+            longest = self.validation.search.max_length
+            check_length(self.model.text, "validation.search.max_length", longest)
         for name in ("vision_weights", "text_weights"):
             if self.init is not None and getattr(self, name) is not None:
                 raise ValueError(
@@ -139,3 +141,8 @@ class TokenizerConfig:
     texts: tuple[str, ...]
     """Shards to learn from; read only without `source`."""
     vocabulary_size: int
+
+    def __post_init__(self) -> None:
+        """Refuse an empty name and a bound below one."""
+        check_text(self, "source")
+        COUNT.check(self, "vocabulary_size")

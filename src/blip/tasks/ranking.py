@@ -41,7 +41,8 @@ def rank(
     """
     device = model.device
     texts = [text for group in data.texts for text in group]
-    encoded = tokenizer.encode(texts, config.max_tokens).to(device)
+    most = min(config.max_tokens, model.config.text.positions)
+    encoded = tokenizer.encode(texts, most).to(device)
     mine = _share(len(data))
     image_features, states = _encode_images(model, data, mine, config.batch_size)
     text_features = torch.cat(

@@ -16,6 +16,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import INTERRUPTED, StoppedError
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
+from blip.model.config import check_length
 from blip.train.config import TrainConfig
 from blip.train.loop import fit
 from blip.train.task import Task
@@ -42,6 +43,7 @@ def run(
 
     Raises StoppedError where the run was asked to stop before its end; the same call goes on.
     """
+    check_length(model.config.text, "data.max_tokens", data.max_tokens)
     result = fit(
         task,
         PairLoader(

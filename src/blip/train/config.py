@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from blip.config.ranges import (
+    COUNT,
+    POSITIVE,
+    SEED,
+    SHARE_BELOW_ONE,
+    Range,
+    check_device,
+    check_text,
+)
 
-def _positive(config: object, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) <= 0:
-            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
+STEPS = Range(whole=True, least=1, most=10**12)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,15 +37,11 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        _positive(self, "lr", "epoch_decay")
-        for name in ("weight_decay", "warmup_steps", "warmup_lr", "final_lr"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for beta in self.betas:
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"betas must lie in [0, 1), got {beta}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise ValueError(f"clip_norm must be positive, got {self.clip_norm}")
+        Range(above=0, most=1000).check(self, "lr", "epoch_decay")
+        Range(least=0, most=1000).check(self, "weight_decay", "warmup_lr", "final_lr")
+        POSITIVE.check(self, "clip_norm")
+        Range(whole=True, least=0, most=STEPS.most).check(self, "warmup_steps")
+        SHARE_BELOW_ONE.check(self, "betas")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,14 +79,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts that are none."""
-        _positive(
-            self,
-            "steps",
-            "accumulation",
-            "checkpoint_every",
-            "keep_checkpoints",
-            "log_every",
-            "max_nonfinite",
-        )
-        if self.evaluate_every is not None:
-            _positive(self, "evaluate_every")
+        STEPS.check(self, "steps", "checkpoint_every", "log_every", "evaluate_every")
+        COUNT.check(self, "accumulation", "keep_checkpoints", "max_nonfinite")
+        SEED.check(self, "seed")
+        check_device(self, "device")
+        check_text(self, "wandb")

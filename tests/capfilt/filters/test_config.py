@@ -8,14 +8,17 @@ from blip.capfilt.filters.config import FilterRules, JobRules
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"keep": "best"}, "keep must be all or best-N such as best-1, got best"),
-        ({"keep": "best-0"}, "got best-0"),
-        ({"min_itc": 2.0}, r"min_itc must lie in \[-1, 1\], got 2.0"),
-        ({"min_words": 0}, "min_words must be positive, got 0"),
-        ({"min_words": 5, "max_words": 4}, r"must not be below min_words \(5\), got 4"),
-        ({"max_aspect": 0.5}, "max_aspect must be at least 1, got 0.5"),
-        ({"max_aspect": float("nan")}, "max_aspect must be at least 1, got nan"),
-        ({"languages": ("english",)}, "two letters such as en, got english"),
+        ({"keep": "best"}, "`keep` is best; allowed: all, or best-N such as best-1"),
+        ({"keep": "best-0"}, "`keep` is best-0; allowed"),
+        ({"min_itc": 2.0}, "`min_itc` is 2.0; allowed: a finite number from -1 to 1"),
+        ({"min_words": 0}, "`min_words` is 0; allowed: a whole number from 1 "),
+        ({"min_words": 5, "max_words": 4}, "`max_words` is 4; allowed: a whole number from 5 "),
+        ({"max_aspect": 0.5}, "`max_aspect` is 0.5; allowed: a finite number of at least 1"),
+        (
+            {"max_aspect": float("nan")},
+            "`max_aspect` is nan; allowed: a finite number of at least 1",
+        ),
+        ({"languages": ("english",)}, "`languages` is english; allowed: two letters such as en"),
     ],
 )
 def test_wrong_rules_are_refused(wrong, told):

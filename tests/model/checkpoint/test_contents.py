@@ -177,7 +177,9 @@ def test_another_image_size_resizes_positions() -> None:
     small = contents("itm").at_image_size(64)
     assert small.tensors["vision.positions"].shape == (1, 17, TINY.vision.width)
     assert small.model().encode_image(torch.randn(1, 3, 64, 64)).shape[1] == 17
-    with pytest.raises(UsageError, match="multiple of patch_size 16, got 50"):
+    with pytest.raises(
+        UsageError, match="`image_size` is 50; allowed: a multiple of patch_size 16"
+    ):
         small.at_image_size(50)
 
 

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from blip.config.ranges import COUNT, Range, RangeError
+
 MOST_BITS = 8
 """Bits of an image's hash by which near-duplicates may differ at most."""
 
@@ -29,22 +31,14 @@ class FilterRules:
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         if self.keep != "all" and not re.fullmatch(r"best-[1-9]\d{0,3}", self.keep):
-            raise ValueError(f"keep must be all or best-N such as best-1, got {self.keep}")
-        if self.min_itc is not None and not -1.0 <= self.min_itc <= 1.0:
-            raise ValueError(f"min_itc must lie in [-1, 1], got {self.min_itc}")
-        for name in ("min_words", "max_words", "min_side"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be positive, got {value}")
-        if self.max_words is not None and self.max_words < (self.min_words or 1):
-            raise ValueError(
-                f"max_words must not be below min_words ({self.min_words}), got {self.max_words}"
-            )
-        if self.max_aspect is not None and not self.max_aspect >= 1.0:
-            raise ValueError(f"max_aspect must be at least 1, got {self.max_aspect}")
+            raise RangeError("keep", self.keep, "all, or best-N such as best-1")
+        Range(least=-1, most=1).check(self, "min_itc")
+        COUNT.check(self, "min_words", "min_side")
+        Range(whole=True, least=self.min_words or 1, most=COUNT.most).check(self, "max_words")
+        Range(least=1).check(self, "max_aspect")
         for language in self.languages:
             if not re.fullmatch("[a-z]{2}", language):
-                raise ValueError(f"languages must be two letters such as en, got {language}")
+                raise RangeError("languages", language, "two letters such as en")
 
     @property
     def best(self) -> int | None:
@@ -67,12 +61,8 @@ class JobRules:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if self.max_repeats is not None and self.max_repeats < 1:
-            raise ValueError(f"max_repeats must be positive, got {self.max_repeats}")
-        if self.unique_images is not None and not 0 <= self.unique_images <= MOST_BITS:
-            raise ValueError(
-                f"unique_images must lie in 0..{MOST_BITS} bits, got {self.unique_images}"
-            )
+        COUNT.check(self, "max_repeats")
+        Range(whole=True, least=0, most=MOST_BITS).check(self, "unique_images")
 
     @property
     def any(self) -> bool:

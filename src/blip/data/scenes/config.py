@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from blip.config.ranges import COUNT, NOT_NEGATIVE, SEED, SHARE, SIDE, Range, RangeError
 from blip.data.scenes.words import BACKGROUNDS, COLOURS, PATTERNS, SHAPES, SIZES
 
 NOISE_KINDS = (
@@ -66,34 +67,28 @@ class ScenesConfig:
         _subset("patterns", self.patterns, tuple(PATTERNS))
         _subset("backgrounds", self.backgrounds, tuple(BACKGROUNDS))
         _subset("noise_kinds", tuple(self.noise_kinds), NOISE_KINDS)
-        for name in ("human", "web", "val", "test", "captions"):
-            _in_range(name, getattr(self, name), 1, None)
-        _in_range("image_size", self.image_size, 16, None)
+        COUNT.check(self, "human", "web", "val", "test")
+        Range(whole=True, least=1, most=1000).check(self, "captions")
+        Range(whole=True, least=16, most=SIDE.most).check(self, "image_size")
+        Range(whole=True, least=1, most=3).check(self, "max_objects")
         kinds = len(self.shapes) * len(self.colours)
-        _in_range("max_objects", self.max_objects, 1, 3)
-        _in_range("min_objects", self.min_objects, 1, min(self.max_objects, kinds))
-        _in_range("object_scale", self.object_scale, 0.5, 1.0 if self.max_objects > 2 else 1.35)
-        _in_range("max_count", self.max_count, 1, 4)
-        _in_range("groups", self.groups, 0, 1)
-        _in_range("noise", self.noise, 0, 1)
-        _in_range("seed", self.seed, 0, None)
-        if sum(self.noise_kinds.values()) <= 0 or min(self.noise_kinds.values()) < 0:
-            raise ValueError(
-                "noise_kinds must have no negative weight and a positive one, "
-                f"got {self.noise_kinds}"
+        fewest = min(self.max_objects, kinds)
+        Range(whole=True, least=1, most=fewest).check(self, "min_objects")
+        largest = 1.0 if self.max_objects > 2 else 1.35
+        Range(least=0.5, most=largest).check(self, "object_scale")
+        Range(whole=True, least=1, most=4).check(self, "max_count")
+        SHARE.check(self, "groups", "noise")
+        SEED.check(self, "seed")
+        for kind, weight in self.noise_kinds.items():
+            if not NOT_NEGATIVE.holds(weight):
+                raise RangeError(f"noise_kinds.{kind}", weight, str(NOT_NEGATIVE))
+        if not sum(self.noise_kinds.values()) > 0:
+            raise RangeError(
+                "noise_kinds", self.noise_kinds, "a weight above 0 for one kind or more"
             )
-
-
-def _in_range(name: str, value: float, low: float, high: float | None) -> None:
-    if value >= low and (high is None or value <= high):
-        return
-    allowed = f"be at least {low}" if high is None else f"lie in {low}..{high}"
-    raise ValueError(f"{name} must {allowed}, got {value}")
 
 
 def _subset(name: str, chosen: tuple[str, ...], known: tuple[str, ...]) -> None:
     if not chosen or not set(chosen) <= set(known) or len(set(chosen)) < len(chosen):
-        raise ValueError(
-            f"{name} must be one or more different ones of {', '.join(known)}, "
-            f"got {', '.join(chosen) or 'none'}"
-        )
+        allowed = f"one or more different ones of {', '.join(known)}"
+        raise RangeError(name, ", ".join(chosen) or "empty", allowed)

@@ -1,6 +1,5 @@
 """What a checkpoint holds, under our names, whatever layout it was written in."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from blip.config.strict import from_json
+from blip.config.strict import from_json, parse_json
 from blip.errors import BlipError, UsageError
 from blip.model.blip import FIRST_TEMPERATURE
 from blip.model.checkpoint.assemble import (
@@ -222,7 +221,7 @@ def _sizes_beside(weights: Path) -> Mapping[str, Any] | None:
     if weights.suffix not in (".safetensors", ".bin") or not path.is_file():
         return None
     try:
-        sizes = json.loads(path.read_text(encoding="utf-8"))
+        sizes = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BlipError(f"{path} is not JSON: {error}") from error
     if not isinstance(sizes, Mapping):

@@ -1,0 +1,78 @@
+"""Types of options that verbs share: what cannot work ends in one line before any work begins."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blip.config.ranges import (
+    BATCH_SIZE,
+    COUNT,
+    COUNT_OR_NONE,
+    DEVICE,
+    DEVICES,
+    SEED,
+    SHARE,
+    Range,
+    RangeError,
+)
+from blip.data.places import home_path
+from blip.errors import UsageError
+
+if TYPE_CHECKING:
+    from blip.generation.config import SearchConfig
+
+
+def number(allowed: Range) -> Callable[[str], int | float]:
+    """The type of an option that takes a number of this range."""
+
+    def read(text: str) -> int | float:
+        try:
+            value = int(text) if allowed.whole else float(text)
+        except ValueError:
+            value = None
+        if value is None or not allowed.holds(value):
+            raise argparse.ArgumentTypeError(f"got {text[:80]!r}; allowed: {allowed}")
+        return value
+
+    return read
+
+
+positive_int = number(COUNT)
+int_or_zero = number(COUNT_OR_NONE)
+batch_size = number(BATCH_SIZE)
+seed = number(SEED)
+share = number(SHARE)
+finite_float = number(Range())
+positive_float = number(Range(above=0))
+
+
+def output_folder(text: str) -> Path:
+    """The type of an option that names a folder or a file to write; refuses an empty text."""
+    return Path(path_text(text))
+
+
+def path_text(text: str) -> str:
+    """The type of an option that names a place on this disk; refuses what no file system has."""
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: the path of a file or a folder")
+    # The shell leaves it alone in --out=~/runs.
+    return str(home_path(text)) if text.startswith("~") else text
+
+
+def device(text: str) -> str:
+    """The type of an option that names a device; whether it is there, torch tells later."""
+    if not DEVICE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: {DEVICES}")
+    return text
+
+
+def search_config(**fields: Any) -> "SearchConfig":
+    """How texts are decoded; raises UsageError that names the option of the wrong field."""
+    from blip.generation.config import SearchConfig
+
+    try:
+        return SearchConfig(**fields)
+    except RangeError as error:
+        option = "--" + error.name.replace("_", "-")
+        raise UsageError(f"{option} is {error.value}; allowed: {error.allowed}") from error

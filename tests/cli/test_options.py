@@ -1,0 +1,70 @@
+"""The types of options refuse what cannot work, in the words of the ranges."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from blip.cli import options
+from blip.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "value"),
+    [
+        (options.positive_int, "7", 7),
+        (options.int_or_zero, "0", 0),
+        (options.batch_size, "16", 16),
+        (options.seed, "9223372036854775807", 2**63 - 1),
+        (options.share, "0.5", 0.5),
+        (options.finite_float, "-1e3", -1000.0),
+        (options.output_folder, "runs/a", Path("runs/a")),
+        (options.device, "cuda:1", "cuda:1"),
+    ],
+)
+def test_what_can_work_passes(read, text, value):
+    assert read(text) == value
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (options.positive_int, "0"),
+        (options.positive_int, "-1"),
+        (options.positive_int, "1.5"),
+        (options.positive_int, "1" * 5000),
+        (options.batch_size, "100000000"),
+        (options.seed, "-1"),
+        (options.seed, str(2**63)),
+        (options.share, "1.01"),
+        (options.share, "nan"),
+        (options.finite_float, "inf"),
+        (options.finite_float, "1e999"),
+        (options.positive_float, "0"),
+        (options.output_folder, ""),
+        (options.output_folder, " "),
+        (options.output_folder, "a\0b"),
+        (options.device, "foo"),
+        (options.device, "cuda:"),
+        (options.device, ""),
+    ],
+)
+def test_what_cannot_work_is_refused_with_what_is_allowed(read, text):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"^got '.*; allowed: ") as caught:
+        read(text)
+    assert len(str(caught.value)) < 250
+
+
+def test_an_unknown_user_has_no_home():
+    with pytest.raises(UsageError, match="cannot find ~nosuchuser/x: this machine knows no such"):
+        options.output_folder("~nosuchuser/x")
+
+
+def test_a_home_is_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert options.output_folder("~/runs") == tmp_path / "runs"
+
+
+def test_a_wrong_number_of_decoding_names_its_option():
+    with pytest.raises(UsageError, match=r"--repetition-penalty is 1e-308; allowed: a finite"):
+        options.search_config(kind="beam", repetition_penalty=1e-308)

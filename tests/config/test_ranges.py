@@ -1,0 +1,78 @@
+"""A range holds numbers of its kind alone, and its message says the field, the value, the range."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blip.config.ranges import COUNT, SEED, SHARE, Range, RangeError, check_text
+
+NAN, INF = float("nan"), float("inf")
+
+
+@dataclass(frozen=True)
+class Example:
+    rate: float | None = 0.5
+    steps: int = 1
+    betas: tuple[float, ...] = ()
+    out: str = "out"
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF, True, "1", None, 1j])
+def test_no_range_holds_what_is_no_finite_number(value):
+    assert not Range().holds(value)
+    assert not Range(whole=True).holds(value)
+
+
+@given(st.floats(allow_nan=True) | st.integers(), st.floats(-10, 10), st.floats(-10, 10))
+def test_bounds_are_the_comparisons_that_they_are_named_after(value, low, high):
+    finite = abs(value) < INF
+    assert Range(least=low, most=high).holds(value) == (finite and low <= value <= high)
+    assert Range(above=low, below=high).holds(value) == (finite and low < value < high)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    assert COUNT.holds(np.int64(3))
+    assert not COUNT.holds(3.0)
+    assert not SEED.holds(2**63)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "text"),
+    [
+        (Range(), "a finite number"),
+        (Range(above=0), "a finite number above 0"),
+        (SHARE, "a finite number from 0 to 1"),
+        (Range(least=0, below=1), "a finite number of at least 0 and below 1"),
+        (Range(whole=True, least=2), "a whole number of at least 2"),
+    ],
+)
+def test_a_range_tells_what_is_allowed(allowed, text):
+    assert str(allowed) == text
+
+
+def test_the_message_names_field_value_and_range():
+    with pytest.raises(RangeError) as caught:
+        Range(above=0).check(Example(rate=NAN), "rate")
+    assert str(caught.value) == "`rate` is nan; allowed: a finite number above 0"
+    assert str(caught.value.within("train")).startswith("`train.rate` is nan;")
+    with pytest.raises(RangeError, match=r"^`betas\[1\]` is 2.0; allowed: a finite number from 0"):
+        SHARE.check(Example(betas=(0.5, 2.0)), "betas")
+
+
+def test_a_number_of_many_digits_is_told_in_short():
+    with pytest.raises(RangeError) as caught:
+        COUNT.check(Example(steps=10**6000), "steps")
+    assert len(str(caught.value)) < 150
+
+
+def test_none_is_no_number_and_passes():
+    SHARE.check(Example(rate=None), "rate")
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_text_is_refused(text):
+    with pytest.raises(RangeError, match=r"`out` is '.*'; allowed: a text that is not empty"):
+        check_text(Example(out=text), "out")
