@@ -8,6 +8,7 @@ from typing import Any
 
 from blip.errors import UsageError
 from blip.files import write_json
+from blip.places import home_path
 
 MARKER = ".blip.json"
 """Lies in every folder that a run of ours writes to, and says which kind of run made it."""
@@ -103,7 +104,7 @@ def refuse_inputs_as_output(
     where one file has two names. URLs and commands are never outputs.
     """
     places = [place for given in inputs for place in _places(given)]
-    target = out.expanduser().resolve()
+    target = home_path(str(out)).resolve()
     tops = () if kind is None else kind.tops
     written = [path for top in tops for path in (target / top, *target.glob(top))]
     for given, place in places:
@@ -184,7 +185,7 @@ def _places(given: str | Path) -> Iterator[tuple[str, Path]]:
     text = str(given).removeprefix("file://")
     if "://" in text or text.startswith("pipe:"):
         return
-    path = Path(text).expanduser()
+    path = home_path(text)
     if path.exists():
         yield text, path.resolve()
         yield text, path.parent.resolve() / path.name

@@ -13,13 +13,13 @@ from blip.data.archive import count_samples
 from blip.data.cache import ShardCache, cache_folder
 from blip.data.identity import keep_identity, tell_apart
 from blip.data.image_files import list_images
-from blip.data.places import home_path
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
 from blip.data.tables import count_rows, read_csv, read_folder, read_parquet
 from blip.errors import BlipError, UsageError, first_line
 from blip.files import fingerprint_file
+from blip.places import home_path
 
 TABLES = (".parquet", ".csv", ".tsv", ".json")
 COPIES = 50 * 10**9

@@ -16,8 +16,8 @@ from blip.config.ranges import (
     Range,
     RangeError,
 )
-from blip.data.places import home_path
 from blip.errors import UsageError
+from blip.places import home_path
 
 if TYPE_CHECKING:
     from blip.generation.config import SearchConfig

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, final
 
-from blip.data.places import home_path
 from blip.data.remote import fetch, is_remote
+from blip.places import home_path
 
 PART = ".part"
 LOCK = ".lock"

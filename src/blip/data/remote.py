@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from blip.data.headers import Reader
-from blip.data.places import expand_braces
 from blip.errors import BlipError, UsageError, first_line
 from blip.installed import missing
 from blip.log import say
+from blip.places import expand_braces
 
 ATTEMPTS = 12
 FIRST_PAUSE = 0.5

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from blip.data.archive import Archive
-from blip.data.places import expand_braces, home_path
 from blip.data.sample import Sample
 from blip.errors import BlipError, UsageError, first_line
 from blip.files import open_regular
+from blip.places import expand_braces, home_path
 
 
 def expand(patterns: Iterable[str]) -> list[Path]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from blip.data.places import expand_braces, home_path
 from blip.errors import UsageError
+from blip.places import expand_braces, home_path
 
 
 def test_ranges_and_lists_are_expanded_in_order():
