@@ -13,6 +13,7 @@ from blip.data.archive import count_samples
 from blip.data.cache import ShardCache, cache_folder
 from blip.data.identity import keep_identity, tell_apart
 from blip.data.image_files import list_images
+from blip.data.patterns import match_paths
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
@@ -176,7 +177,8 @@ def _expand(pattern: str) -> list[str]:
     folder = home_path(pattern)
     if folder.is_dir() and not any(folder.glob("*.tar")):
         return [str(path) for path in sorted(folder.glob("*.parquet")) or [folder]]
-    return [str(path) for path in expand([pattern])]
+    found = match_paths(pattern)
+    return [str(path) for path in (found if found and not folder.is_dir() else expand([pattern]))]
 
 
 def _check_kind(location: str) -> None:

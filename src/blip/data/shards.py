@@ -5,39 +5,18 @@ import json
 import tarfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from glob import glob
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from blip.data.archive import Archive
+from blip.data.patterns import expand
 from blip.data.sample import Sample
-from blip.errors import BlipError, UsageError, first_line
+from blip.errors import BlipError, first_line
 from blip.files import open_regular
-from blip.places import expand_braces, home_path
 
-
-def expand(patterns: Iterable[str]) -> list[Path]:
-    """Paths, folders, globs and brace ranges to the shards that they name, sorted, each once.
-
-    Raises UsageError naming the pattern that names none.
-    """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        matches: list[Path] = []
-        for plain in expand_braces(pattern):
-            path = home_path(plain)
-            if path.is_dir():
-                matches += path.glob("*.tar")
-            elif path.is_file():
-                matches.append(path)
-            else:
-                matches += map(Path, glob(str(path)))
-        if not matches:
-            raise UsageError(f"no shards at {pattern}; allowed: .tar files, folders, globs, ranges")
-        found |= dict.fromkeys(sorted(matches))
-    return list(found)
+__all__ = ["ShardWriter", "expand", "pack", "read_shard", "read_written"]
 
 
 def read_shard(path: str | Path) -> Iterator[Sample]:

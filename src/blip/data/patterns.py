@@ -1,0 +1,132 @@
+"""Which files a path, a glob or a brace range names, and which tars it stands for."""
+
+import json
+import os
+from collections.abc import Iterable
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from blip.errors import UsageError
+from blip.places import expand_braces, home_path
+
+STATISTICS = "_stats.json"
+"""How the names end of what img2dataset notes of its shards."""
+SIZES = "sizes.json"
+"""How many samples each tar of a folder holds, as WebDataset and open_clip read it."""
+PACKED = ".pack.json"
+"""Says of a folder that `blip data pack` writes to it, or has written it."""
+COMPRESSED = (
+    *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz"),
+    *(".tar.zst", ".tzst", ".tar.lz4"),
+)
+TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt")
+
+
+def expand(patterns: Iterable[str]) -> list[Path]:
+    """Paths, folders, globs and brace ranges to the tars that they name, sorted, each once.
+
+    Of a folder, and of what a glob finds beside tars, the tars are meant. Raises UsageError naming
+    the pattern that names none, and for what is not read as a shard: tables, compressed tars,
+    shards of a `blip data pack` that was stopped.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        matches = [tar for path in match_paths(pattern) for tar in _tars(path)]
+        tars = [path for path in matches if path.suffix.lower() == ".tar"]
+        if not matches:
+            raise UsageError(f"no shards at {pattern}; allowed: .tar files, folders, globs, ranges")
+        found |= dict.fromkeys(tars or matches)
+    shards = list(found)
+    for shard in shards:
+        _check_kind(shard)
+    check_packed(shards)
+    return shards
+
+
+def match_paths(pattern: str) -> list[Path]:
+    """The files and folders that a pattern names, sorted; hidden ones where they are named alone.
+
+    A name with braces or stars that is there as it stands is that file. Pipes, devices and links
+    that lead nowhere are not among them. Raises UsageError for a pattern that cannot be read.
+    """
+    whole = home_path(pattern)
+    if _exists(whole):
+        return [_regular(whole)]
+    found: list[Path] = []
+    for plain in expand_braces(pattern):
+        path = home_path(plain)
+        if _exists(path):
+            found.append(_regular(path))
+        else:
+            found += filter(_is_readable, map(Path, glob(str(path))))
+    return sorted(dict.fromkeys(found))
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file is named as a compressed tar is."""
+    return path.name.lower().endswith(COMPRESSED)
+
+
+def check_packed(shards: Iterable[Path]) -> None:
+    """Raises UsageError where some shards are half of what `blip data pack` was to write."""
+    for folder in dict.fromkeys(shard.parent for shard in shards):
+        marker = read_packed(folder)
+        if marker is not None and marker.get("state") != "finished":
+            raise UsageError(
+                f"{folder} is not finished: `blip data pack {marker.get('source', 'SRC')} {folder}`"
+                " was stopped, or still runs; the same command writes it anew"
+            )
+
+
+def read_packed(folder: Path) -> dict[str, Any] | None:
+    """What `blip data pack` noted in a folder; None where it noted nothing."""
+    try:
+        found = json.loads((folder / PACKED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _tars(path: Path) -> list[Path]:
+    """The tars that a path stands for."""
+    if not path.is_dir():
+        return [] if path.name.endswith(STATISTICS) or path.name == SIZES else [path]
+    tars = [tar for tar in path.glob("*.tar") if tar.name[0] != "." and tar.is_file()]
+    return sorted(tars) or sorted(p for p in path.iterdir() if is_compressed(p))
+
+
+def _check_kind(path: Path) -> None:
+    if is_compressed(path):
+        raise UsageError(
+            f"{path} is compressed, and only plain tars are read here; unpack it, or let "
+            f"`blip data pack {path} OUT` write shards of it"
+        )
+    if path.suffix.lower() in TABLES:
+        raise UsageError(
+            f"{path} is a table, and only shards are read here; `blip data pack {path} OUT` writes "
+            "shards of it"
+        )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    # Not every text is a path: one with NUL is none.
+    except ValueError:
+        return False
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        return path.is_dir() or path.is_file()
+    # What a link leads to may be closed to us.
+    except OSError:
+        return False
+
+
+def _regular(path: Path) -> Path:
+    if not _is_readable(path):
+        kind = "a link that leads nowhere" if path.is_symlink() else "neither a file nor a folder"
+        raise UsageError(f"{path} is {kind}")
+    return path

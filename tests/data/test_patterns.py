@@ -1,0 +1,64 @@
+"""What a pattern names, and what of it is not read as a shard."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from blip.data.counts import locate
+from blip.data.patterns import PACKED, expand, match_paths
+from blip.errors import UsageError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("00.tar", "01.tar", "odd{.tar", "[0].tar", "._00.tar", "00.parquet"):
+        (tmp_path / name).write_bytes(b"")
+    for name in ("00_stats.json", "sizes.json"):
+        (tmp_path / name).write_text("{}")
+    return tmp_path
+
+
+def test_a_name_that_is_there_is_no_pattern(folder: Path) -> None:
+    assert expand([str(folder / "odd{.tar")]) == [folder / "odd{.tar"]
+    assert expand([str(folder / "[0].tar")]) == [folder / "[0].tar"]
+    assert locate([str(folder / "odd{.tar")]) == [str(folder / "odd{.tar")]
+
+
+def test_what_lies_beside_tars_is_no_shard(folder: Path) -> None:
+    tars = [folder / name for name in ("00.tar", "01.tar", "[0].tar", "odd{.tar")]
+    assert expand([str(folder)]) == tars
+    assert expand([f"{folder}/*"]) == tars
+    assert expand([f"{folder}/0*"]) == tars[:2]
+
+
+def test_what_is_not_read_as_a_shard_is_told(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.tar")
+    (folder / "circle.tar").symlink_to(folder / "circle.tar")
+    (folder / "t.tar.gz").write_bytes(b"")
+    for name, told in {
+        "pipe.tar": "neither a file nor a folder",
+        "circle.tar": "a link that leads nowhere",
+        "t.tar.gz": "is compressed",
+        "00.parquet": "is a table",
+    }.items():
+        with pytest.raises(UsageError, match=told):
+            expand([str(folder / name)])
+    assert [path.name for path in match_paths(f"{folder}/[pc]*")] == []
+    (folder / "zipped").mkdir()
+    (folder / "zipped/t.tgz").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"t\.tgz is compressed"):
+        expand([str(folder / "zipped")])
+
+
+def test_half_of_what_was_to_be_packed_is_not_read(folder: Path) -> None:
+    marker = folder / PACKED
+    marker.write_text(json.dumps({"state": "begun", "source": "photos"}))
+    for pattern in (str(folder), str(folder / "00.tar"), f"{folder}/*"):
+        with pytest.raises(UsageError, match=r"is not finished: `blip data pack photos"):
+            expand([pattern])
+        with pytest.raises(UsageError, match="is not finished"):
+            locate([pattern])
+    marker.write_text(json.dumps({"state": "finished"}))
+    assert expand([str(folder / "00.tar")]) == [folder / "00.tar"]
