@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.loader import EvaluationSet, PairLoader
+from blip.data.loader import PairLoader
 from blip.data.mixture import Mixture
 from blip.data.sample import Sample
 from blip.data.shards import pack
@@ -190,10 +190,3 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path, tokenizer: Tokenizer) -
     source = SourceConfig(name="x", shards=(str(tmp_path),))
     with pytest.raises(BlipError, match="no sound pair to train on"):
         PairLoader(DataConfig(sources=(source,), batch_size=2, image=PLAIN), tokenizer)
-
-
-def test_an_evaluation_set_keeps_the_order(folders: tuple[Path, Path]) -> None:
-    data = EvaluationSet([str(folders[0])], 16)
-    assert data.keys == ["h0", "h1", "h2", "h3"]
-    assert data.texts[1] == ["human one", "one"]
-    assert data.images(1, 3).shape == (2, 3, 16, 16)

@@ -19,9 +19,44 @@ def test_recalls_by_hand() -> None:
     assert found["ir10"] == 100.0
 
 
-def test_a_model_that_scores_all_alike_finds_nothing() -> None:
+def test_a_model_that_scores_all_alike_finds_what_a_blind_guess_finds() -> None:
     found = recalls(np.zeros((20, 20)), [[i] for i in range(20)])
-    assert set(found.values()) == {0.0}
+    assert [found[name] for name in ("tr1", "tr5", "tr10")] == pytest.approx([5, 25, 50])
+    assert [found[name] for name in ("ir1", "ir5", "ir10")] == pytest.approx([5, 25, 50])
+
+
+def test_equal_scores_by_hand() -> None:
+    """Of three equal texts two belong to image 0: two of three orders begin with one of them."""
+    scores = np.array([[0.5, 0.5, 0.5, 0.1], [0.9, 0.2, 0.2, 0.2]])
+    found = recalls(scores, [[0, 1], [2, 3]])
+    # Image 1: one stranger is better, so that its own are never first.
+    assert found["tr1"] == pytest.approx(100 * (2 / 3 + 0) / 2)
+    # Text 0 is nearer to image 1; the others nearer to image 0, or to image 1.
+    assert found["ir1"] == 100 * (0 + 1 + 0 + 1) / 4
+    assert found["tr5"] == found["ir5"] == 100.0
+
+
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_equal_scores_are_the_mean_over_their_orders(k: int) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 3, (6, 13)).astype(float)
+    own = [[2 * image, 2 * image + 1] for image in range(6)]
+    means = {f"tr{k}": 0.0, f"ir{k}": 0.0}
+    draws = 4000
+    for _ in range(draws):
+        found = recalls(scores + rng.random(scores.shape) / 2, own)
+        for name in means:
+            means[name] += found[name] / draws
+    found = recalls(scores, own)
+    for name, mean in means.items():
+        assert found[name] == pytest.approx(mean, abs=1.5)
+
+
+def test_scores_that_are_no_number_find_nothing() -> None:
+    scores = np.array([[np.nan, 0.1], [0.3, 0.2]])
+    found = recalls(scores, [[0], [1]])
+    assert (found["tr1"], found["ir1"]) == (0.0, 50.0)
+    assert set(recalls(np.full((3, 3), np.nan), [[0], [1], [2]]).values()) == {0.0}
 
 
 def test_precision_and_recall_by_hand() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from blip.data.loader import EvaluationSet
+from blip.data.evaluation import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.tasks.config import RetrievalEvaluationConfig
 from blip.tasks.ranking import NOT_RANKED, rank
@@ -41,3 +41,26 @@ def test_only_the_best_of_itc_are_ranked_again(tokenizer: Tokenizer, shards: Pat
     ranking = rank(make_model(tokenizer), tokenizer, data, config)
     assert ((ranking.image_to_text > NOT_RANKED).sum(axis=1) == 3).all()
     assert ((ranking.text_to_image > NOT_RANKED).sum(axis=0) == 3).all()
+
+
+def test_texts_are_read_as_in_training(tokenizer: Tokenizer, shards: Path) -> None:
+    data = EvaluationSet([str(shards)], 32)
+    config = RetrievalEvaluationConfig(candidates=3)
+    bare = rank(make_model(tokenizer), tokenizer, data, config)
+    data.texts = [[f'"{text.capitalize()}"!!!' for text in group] for group in data.texts]
+    marked = rank(make_model(tokenizer), tokenizer, data, config)
+    np.testing.assert_array_equal(marked.image_to_text, bare.image_to_text)
+    np.testing.assert_array_equal(marked.text_to_image, bare.text_to_image)
+
+
+def test_equal_texts_have_equal_scores_and_are_candidates_together(
+    tokenizer: Tokenizer, shards: Path
+) -> None:
+    data = EvaluationSet([str(shards)], 32)
+    # A long one among them, so that equal ones would be padded differently in their batches.
+    data.texts = [["a red circle"], ["one big green star on grey ground"], ["A red circle."]] * 4
+    config = RetrievalEvaluationConfig(candidates=2, batch_size=2)
+    ranking = rank(make_model(tokenizer), tokenizer, data, config)
+    for scores in (ranking.image_to_text, ranking.text_to_image):
+        circles = scores.reshape(12, 4, 3)[:, :, [0, 2]].reshape(12, 8)
+        assert (circles == circles[:, :1]).all()

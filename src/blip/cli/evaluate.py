@@ -1,12 +1,15 @@
 """`blip evaluate`: retrieval and captioning of a checkpoint."""
 
 import argparse
-import json
 
 EXAMPLES = """\
 examples:
   blip evaluate runs/demo/round-2/pretrain --data runs/demo/data/test
-  blip evaluate runs/base --data 'coco/test/*.tar' --candidates 256 --max-length 20 --json"""
+  blip evaluate runs/base --data 'coco/test/*.tar' --candidates 256 --max-length 20 --json
+  blip evaluate original:model_base_retrieval_coco --data 'coco/test/*.tar'
+
+A model for captions alone, or for retrieval alone, is measured by what it can do. Broken pictures
+and empty texts are left out, counted and named. Samples of the same image are judged as one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from blip.config.strict import from_json
+    from blip.files import json_text
+    from blip.log import say
     from blip.reports.config import EvaluateConfig
     from blip.reports.evaluate import evaluate
 
@@ -36,10 +41,12 @@ def run(args: argparse.Namespace) -> int:
     config = from_json(EvaluateConfig, given)
     result = evaluate(config)
     if args.json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json_text(result))
         return 0
     for part in ("retrieval", "caption"):
-        for name, value in result[part].items():
+        for name, value in (result[part] or {}).items():
             if value is not None:
                 print(f"{name:<10}{value:>8.2f}")
+    for part, reason in result["not_measured"].items():
+        say(f"{part} is not measured: {reason}")
     return 0

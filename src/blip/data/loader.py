@@ -1,10 +1,10 @@
-"""Batches for training, whose batch `i` depends on `i` alone, and sets for evaluation."""
+"""Batches for training, whose batch `i` depends on `i` alone."""
 
 import json
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from multiprocessing import forkserver
 from pathlib import Path
@@ -18,15 +18,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from blip.data.archive import Fault
 from blip.data.config import DataConfig
-from blip.data.images import decode_image
 from blip.data.index import NAMED
 from blip.data.memory import MemoryRows
 from blip.data.remote import is_remote
 from blip.data.rows import Rows
-from blip.data.shards import expand, read_shard
+from blip.data.shards import expand
 from blip.data.stream import StreamRows
 from blip.data.tokenizer import Texts, Tokenizer
-from blip.data.transforms import eval_pixels, normalise
+from blip.data.transforms import normalise
 from blip.errors import BlipError, UsageError
 from blip.log import say
 
@@ -267,41 +266,3 @@ class _BatchMaker(Dataset[_Made | BlipError]):
             keys=tuple(row.key for row in rows),
         )
         return _Made(batch, faults)
-
-
-class EvaluationSet:
-    """Images with all their texts, in the order of the shards; bad samples are counted."""
-
-    def __init__(self, shards: Iterable[str], image_size: int, *, most: int | None = None) -> None:
-        """Read the shards, up to the first `most` sound images."""
-        self.image_size = image_size
-        self.keys: list[str] = []
-        self.texts: list[list[str]] = []
-        self.metas: list[dict[str, Any]] = []
-        self.bad: Counter[str] = Counter()
-        self.contents: list[bytes] = []
-        samples = (sample for shard in expand(shards) for sample in read_shard(shard))
-        for sample in samples:
-            if len(self.keys) == most:
-                break
-            if sample.error is not None or sample.image is None or not any(sample.texts):
-                self.bad[(sample.error or "empty_caption").partition(":")[0]] += 1
-                continue
-            self.keys.append(sample.key)
-            self.texts.append([text for text in sample.texts if text])
-            self.metas.append(sample.meta)
-            self.contents.append(sample.image)
-        if not self.keys:
-            raise BlipError(f"no sound sample to evaluate on ({dict(self.bad)})")
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.keys)
-
-    def images(self, start: int, stop: int) -> Float[Tensor, "images 3 size size"]:
-        """Images `start` to `stop` (not included), ready for a model."""
-        pixels = [
-            eval_pixels(decode_image(content), self.image_size)
-            for content in self.contents[start:stop]
-        ]
-        return normalise(np.stack(pixels))

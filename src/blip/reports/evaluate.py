@@ -1,14 +1,17 @@
 """One checkpoint on one split: retrieval, captions, and how many captions are true."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from blip.config.strict import load_json, save
-from blip.data.loader import EvaluationSet
+from blip.data.evaluation import EvaluationSet
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
+from blip.data.tokenizer import Tokenizer
 from blip.files import write_json
 from blip.inference.checkpoint import load_model
+from blip.model.blip import Blip
 from blip.model.config import check_length
 from blip.reports.config import EvaluateConfig
 from blip.tasks import caption, retrieval
@@ -20,23 +23,53 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """`retrieval` (tr1 ... ir10, per cent), `caption` (cider, bleu4, correct), `captions` by key.
 
     `correct` is the share of captions that state something of their scene and nothing wrong; it is
-    None where the data is not of the built-in scenes.
+    None where the data is not of the built-in scenes. A model that has one half of a MED is
+    measured by what that half does; the other part is None, and `not_measured` says why.
+    `left_out` counts what was bad in the data by its reason, `left_out_samples` names it.
     """
     loaded = load_model(config.checkpoint)
-    check_length(loaded.config.text, "captioning.max_length", config.captioning.max_length)
+    modes = loaded.config.modes
+    if "causal" in modes:
+        check_length(loaded.config.text, "captioning.max_length", config.captioning.max_length)
     data = EvaluationSet(config.data, loaded.config.vision.image_size)
-    ranking = retrieval.evaluate(loaded.model, loaded.tokenizer, data, config.retrieval)
-    texts = caption.write_captions(
-        loaded.model, loaded.tokenizer, data, config.captioning, config.batch_size
-    )
-    scores: dict[str, float | None] = dict(caption.evaluate(texts, data))
-    scores["correct"] = share_correct(texts, data)
-    return {
-        "retrieval": ranking,
-        "caption": scores,
-        "captions": dict(zip(data.keys, texts, strict=True)),
+    result: dict[str, Any] = {
+        "retrieval": None,
+        "caption": None,
+        "captions": {},
         "images": len(data),
+        "texts": sum(map(len, data.texts)),
+        "left_out": dict(sorted(data.bad.items())),
+        "left_out_samples": [
+            {"shard": shard, "key": key, "reason": reason}
+            for shard, key, reason in data.bad_samples
+        ],
+        "not_measured": {},
     }
+    if "bidirectional" in modes:
+        found = retrieval.evaluate(loaded.model, loaded.tokenizer, data, config.retrieval)
+        result["retrieval"] = found
+    else:
+        result["not_measured"]["retrieval"] = "this model has no text encoder, only a text decoder"
+    if "causal" in modes:
+        result |= _write_and_judge(loaded.model, loaded.tokenizer, data, config)
+    else:
+        result["not_measured"]["caption"] = "this model has no text decoder, only a text encoder"
+    return result
+
+
+def _write_and_judge(
+    model: Blip, tokenizer: Tokenizer, data: EvaluationSet, config: EvaluateConfig
+) -> dict[str, Any]:
+    texts = caption.write_captions(model, tokenizer, data, config.captioning, config.batch_size)
+    scores = {**caption.evaluate(texts, data), "correct": share_correct(texts, data)}
+    return {
+        "caption": {name: _finite(value) for name, value in scores.items()},
+        "captions": dict(zip(data.keys, texts, strict=True)),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def evaluate_into(config: EvaluateConfig, out: Path) -> None:
@@ -52,10 +85,8 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 
 def share_correct(texts: list[str], data: EvaluationSet) -> float | None:
     """Share of texts of which every stated fact is true; None without scenes to judge by."""
-    if not all("scene" in meta for meta in data.metas):
+    scenes = [Scene.of(meta) for meta in data.metas]
+    known = [(text, scene) for text, scene in zip(texts, scenes, strict=True) if scene is not None]
+    if len(known) < len(texts):
         return None
-    verdicts = [
-        judge(text, Scene.from_json(meta["scene"]))
-        for text, meta in zip(texts, data.metas, strict=True)
-    ]
-    return sum(verdict.correct for verdict in verdicts) / len(verdicts)
+    return sum(judge(text, scene).correct for text, scene in known) / len(known)

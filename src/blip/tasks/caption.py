@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from blip.data.captions import clean_caption
-from blip.data.loader import Batch, EvaluationSet
+from blip.data.evaluation import EvaluationSet
+from blip.data.loader import Batch
 from blip.data.tokenizer import Tokenizer
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
@@ -125,6 +125,8 @@ def write_captions(
 
 
 def evaluate(captions: list[str], data: EvaluationSet) -> dict[str, float]:
-    """CIDEr and BLEU-4, times 100, against all captions of each image."""
-    references = [[clean_caption(text) for text in texts] for texts in data.texts]
-    return caption_scores(captions, references)
+    """CIDEr and BLEU-4, times 100, against all captions of each image.
+
+    These are whole and as they were written: the measure's own tokenizer drops case and marks.
+    """
+    return caption_scores(captions, data.texts)

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from blip import dist
-from blip.data.loader import EvaluationSet
+from blip.data.captions import clean_caption
+from blip.data.evaluation import EvaluationSet
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
 from blip.nn.memory import ImageMemory
@@ -36,13 +37,16 @@ def rank(
 
     As published (section 5.1) a candidate's score is its ITC cosine plus its ITM match logit, and
     what is no candidate comes last. A pair that both directions want is scored once, and all texts
-    of an image are scored against one projection of it. Processes that train together share the
+    of an image are scored against one projection of it. Texts are cleaned as in training, and equal
+    ones are read once, so that they have equal scores. Processes that train together share the
     images, and all of them return the whole.
     """
     device = model.device
-    texts = [text for group in data.texts for text in group]
-    most = min(config.max_tokens, model.config.text.positions)
-    encoded = tokenizer.encode(texts, most).to(device)
+    texts = [clean_caption(text) for group in data.texts for text in group]
+    different = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    column = torch.tensor([different[text] for text in texts], device=device)
+    longest = min(config.max_tokens, model.config.text.positions)
+    encoded = tokenizer.encode(list(different), longest).to(device)
     mine = _share(len(data))
     image_features, states = _encode_images(model, data, mine, config.batch_size)
     text_features = torch.cat(
@@ -51,16 +55,19 @@ def rank(
             for part in _batches(encoded, config.batch_size)
         ]
     )
-    cosine = image_features @ text_features.T
+    of_different = image_features @ text_features.T
+    cosine = of_different[:, column]
     best_texts = _best(cosine, config.candidates)
     best_images = _best(cosine.T, config.candidates).T
     start = encoded.start_with(tokenizer.enc_id)
-    wanted = best_texts | best_images
-    matching = torch.zeros_like(cosine)
+    wanted = torch.zeros_like(of_different, dtype=torch.bool)
+    # Equal texts are all wanted, or none is.
+    wanted[:, column] = best_texts | best_images
+    matching = torch.zeros_like(of_different)
     matching[mine.start : mine.stop] = _match(
         model, states, start, wanted[mine.start : mine.stop], config.batch_size
     )
-    scores = cosine + dist.total(matching)
+    scores = cosine + dist.total(matching)[:, column]
     ends = np.cumsum([len(group) for group in data.texts]).tolist()
     return Ranking(
         scores.masked_fill(~best_texts, NOT_RANKED).cpu().numpy(),
@@ -100,8 +107,9 @@ def _trim(texts: Texts) -> Texts:
 
 
 def _best(scores: Float[Tensor, "rows columns"], k: int) -> Bool[Tensor, "rows columns"]:
-    best = scores.topk(min(k, scores.shape[1]), dim=1).indices
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best, value=True)
+    """The best k of each row, and what equals the last of them."""
+    scores = scores.nan_to_num(nan=-torch.inf)
+    return scores >= scores.topk(min(k, scores.shape[1]), dim=1).values[:, -1:]
 
 
 def _match(

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from PIL.Image import Image
 from torch import nn
 
+from blip.data.evaluation import EvaluationSet
 from blip.data.images import decode_image
-from blip.data.loader import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
@@ -22,8 +22,8 @@ class Validation:
     """Held-out images and a live model; nothing that the training depends on is moved.
 
     No random number is drawn from the common sources, and the model is left in the mode in which
-    it was. Images are read once, when it is made; raises UsageError where there are no shards and
-    BlipError where nothing in them is sound.
+    it was. Images are read once, when it is made, and broken ones are left out and named; raises
+    UsageError where there are no shards and BlipError where nothing in them is sound.
     """
 
     def __init__(self, model: Blip, tokenizer: Tokenizer, config: ValidationConfig) -> None:
@@ -32,15 +32,20 @@ class Validation:
         self.data = EvaluationSet(config.shards, size, most=config.images)
 
     def recalls(self) -> dict[str, float]:
-        """`validation_tr1` ... `validation_ir10`, in per cent, as `retrieval.evaluate` has them."""
+        """`validation_tr1` ... `validation_ir10`, in per cent, as `retrieval.evaluate` has them.
+
+        None of them for a model without a text encoder.
+        """
+        if "bidirectional" not in self.model.config.modes:
+            return {}
         with _as_judged(self.model):
             found = evaluate(self.model, self.tokenizer, self.data, self.config.retrieval)
         return {f"validation_{name}": value for name, value in found.items()}
 
     def captions(self) -> list[str]:
-        """What the model writes about the first images, by `search`."""
+        """What the model writes about the first images, by `search`; nothing without a decoder."""
         count = min(self.config.samples, len(self.data))
-        if count == 0:
+        if count == 0 or "causal" not in self.model.config.modes:
             return []
         with _as_judged(self.model):
             captioner = Captioner(self.model, self.tokenizer)

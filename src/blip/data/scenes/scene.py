@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from blip.config import strict
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.words import RADII
+from blip.errors import UsageError
 
 CLEAR = 0.15
 """How much further left (or up) an object must stand to be called so, as a share of the side."""
@@ -52,9 +54,18 @@ class Scene:
         return {"background": self.background, "things": [asdict(t) for t in self.things]}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Scene":
-        """Undo `to_json`."""
-        return cls(data["background"], tuple(Thing(**thing) for thing in data["things"]))
+    def from_json(cls, data: Any) -> "Scene":
+        """Undo `to_json`; raises UsageError for anything else."""
+        return strict.from_json(cls, data)
+
+    @classmethod
+    def of(cls, meta: dict[str, Any]) -> "Scene | None":
+        """The scene that a KEY.json tells of; None where it tells of none."""
+        try:
+            return cls.from_json(meta["scene"]) if "scene" in meta else None
+        # Other collections may use the word for something else.
+        except UsageError:
+            return None
 
 
 def relation_holds(kind: str, one: Thing, other: Thing) -> bool:

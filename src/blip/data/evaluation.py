@@ -1,0 +1,122 @@
+"""Images with all their true texts, to judge a model by; bad ones are counted and named."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from blip.data.captions import clean_caption
+from blip.data.identity import Places
+from blip.data.images import BadImageError, decode_image
+from blip.data.index import NAMED
+from blip.data.sample import Sample
+from blip.data.shards import expand, read_shard
+from blip.data.transforms import eval_pixels, normalise
+from blip.errors import BlipError
+from blip.log import say
+
+TOLD = 5
+"""Bad samples that are named where people read along."""
+
+
+class EvaluationSet:
+    """Images in the order of their shards, each with the texts of all samples that show it.
+
+    Which samples show the same image is told by their identity, as in training: rows of a table and
+    CapFilt's outputs may have a sample for every text. An image is judged by its first sound
+    picture. Compressed pictures are kept in memory.
+    """
+
+    def __init__(self, shards: Iterable[str], image_size: int, *, most: int | None = None) -> None:
+        """Read the shards, up to the first sample of one image more than `most`.
+
+        Every picture is decoded once here, so that no broken one is met later. Raises UsageError
+        where there are no shards, and BlipError where no picture in them can be used.
+        """
+        self.image_size = image_size
+        self.keys: list[str] = []
+        """One an image, no two alike: where a key repeats, its shard stands before it."""
+        self.texts: list[list[str]] = []
+        self.metas: list[dict[str, Any]] = []
+        self.contents: list[bytes] = []
+        self._taken: set[str] = set()
+        self.bad: Counter[str] = Counter()
+        self.bad_samples: list[tuple[str, str, str]] = []
+        """(shard, key, reason) of the first bad ones."""
+        self._read(expand(shards), most)
+        if self.bad:
+            say(f"left out: {self._tell_bad()}")
+        if not self.keys:
+            raise BlipError(
+                f"no picture with a text to judge by: {self._tell_bad() or 'no sample'}"
+            )
+
+    def _read(self, shards: list[Path], most: int | None) -> None:
+        places, known = Places(shards), dict[str, int]()
+        for shard in shards:
+            for sample in read_shard(shard):
+                identity = places.identify(shard, sample)
+                place = known.get(identity)
+                if place is None and len(self.keys) == most:
+                    return
+                texts = [text for text in sample.texts if clean_caption(text)]
+                error = sample.error or (None if texts else "empty_caption")
+                if error is None and sample.image is not None:
+                    error = self._find_fault(sample.image, place)
+                if error is not None or sample.image is None:
+                    self._leave_out(shard, sample, error or "missing_image")
+                elif place is not None:
+                    self.texts[place] += texts
+                else:
+                    known[identity] = len(self.keys)
+                    self.keys.append(self._unique(shard, sample.key))
+                    self.texts.append(texts)
+                    self.metas.append(sample.meta)
+                    self.contents.append(sample.image)
+
+    def _find_fault(self, content: bytes, place: int | None) -> str | None:
+        """What is wrong with a picture; that of image `place` is known to be sound."""
+        if place is not None and content == self.contents[place]:
+            return None
+        try:
+            decode_image(content)
+        except BadImageError as bad:
+            return str(bad)
+        return None
+
+    def _leave_out(self, shard: Path, sample: Sample, reason: str) -> None:
+        self.bad[reason.partition(":")[0]] += 1
+        if len(self.bad_samples) < NAMED:
+            self.bad_samples.append((shard.name, sample.key, reason))
+
+    def _unique(self, shard: Path, key: str) -> str:
+        path = shard.absolute()
+        parts = (*path.parent.parts, path.stem)
+        depth, name = 0, key
+        while name in self._taken and depth < len(parts):
+            depth += 1
+            name = "/".join((*parts[-depth:], key))
+        self._taken.add(name)
+        return name
+
+    def _tell_bad(self) -> str:
+        counts = ", ".join(f"{reason} {count}" for reason, count in sorted(self.bad.items()))
+        named = [" ".join(filter(None, sample)) for sample in self.bad_samples[:TOLD]]
+        more = ", ..." if self.bad.total() > len(named) else ""
+        return f"{counts} ({', '.join(named)}{more})" if named else counts
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.keys)
+
+    def images(self, start: int, stop: int) -> Float[Tensor, "images 3 size size"]:
+        """Images `start` to `stop` (not included), ready for a model."""
+        pixels = [
+            eval_pixels(decode_image(content), self.image_size)
+            for content in self.contents[start:stop]
+        ]
+        return normalise(np.stack(pixels))

@@ -1,0 +1,58 @@
+"""Case 06: rows of the same picture are one image in evaluation, whatever table they come from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.pipeline import run
+from blip.data.shards import pack
+from blip.data.sources import read_samples
+from blip.reports.config import EvaluateConfig
+from blip.reports.evaluate import evaluate
+from tests.capfilt.fakes import FakeModels
+
+from .support import run_generator, tiny_checkpoint
+
+
+def figures(checkpoint: Path, *shards: Path) -> dict[str, Any]:
+    return evaluate(EvaluateConfig(checkpoint=str(checkpoint), data=tuple(map(str, shards))))
+
+
+@pytest.mark.parametrize("table", ["rows.csv", "keyed.csv"])
+def test_a_row_for_every_caption_gives_the_figures_of_the_merged_file(
+    tmp_path: Path, table: str
+) -> None:
+    folder = run_generator("06-row-a-caption", tmp_path)
+    checkpoint = tiny_checkpoint(tmp_path / "model", ["picture text 0 1 2 3 4 5"])
+    found = []
+    for name in ("merged.json", table):
+        # So that rows of one image lie in two shards.
+        pack(read_samples(str(folder / name)), folder / f"{name}-shards", per_shard=4)
+        found.append(figures(checkpoint, folder / f"{name}-shards"))
+    merged, rows = found
+    assert (rows["images"], rows["texts"]) == (6, 18)
+    for part in ("images", "texts", "retrieval", "caption"):
+        assert rows[part] == merged[part]
+    assert list(rows["captions"].values()) == list(merged["captions"].values())
+
+
+def test_what_capfilt_wrote_is_as_many_images_as_it_read(tmp_path: Path) -> None:
+    folder = run_generator("06-row-a-caption", tmp_path)
+    checkpoint = tiny_checkpoint(tmp_path / "model", ["picture text 0 1 2 3 4 5 a red square"])
+    pack(read_samples(str(folder / "rows.csv")), folder / "shards", per_shard=4)
+    data = folder / "shards"
+    for round_ in ("one", "two"):
+        config = CapFiltConfig(
+            captioner="c",
+            filter="f",
+            data=(str(data),),
+            out=str(folder / round_),
+            threshold=0.0,
+            workers=1,
+            batch_size=4,
+        )
+        run(config, models=FakeModels())
+        data = folder / round_ / "shards"
+        assert figures(checkpoint, data)["images"] == 6

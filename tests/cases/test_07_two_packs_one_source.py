@@ -1,0 +1,19 @@
+"""Case 07: pictures of two collections that are numbered alike are different images."""
+
+from pathlib import Path
+
+from blip.data.index import PairIndex
+from blip.data.shards import pack
+from blip.data.sources import read_samples
+
+from .support import run_generator
+
+
+def test_row_numbers_of_two_tables_do_not_meet(tmp_path: Path) -> None:
+    folder = run_generator("07-two-packs-one-source", tmp_path)
+    packs = []
+    for name in "ab":
+        pack(read_samples(str(folder / f"{name}.csv")), folder / f"s{name}")
+        packs.append(str(folder / f"s{name}"))
+    index = PairIndex.open(packs)
+    assert [picture.image_id for picture in index.pictures] == [0, 1, 2, 3, 4, 5]

@@ -1,0 +1,72 @@
+"""Ranking against the original: scores of all pairs, re-ranked ones and the rest, and recalls."""
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+from blip.data.evaluation import EvaluationSet
+from blip.metrics.retrieval import recalls
+from blip.model.blip import Blip
+from blip.tasks.config import RetrievalEvaluationConfig
+from blip.tasks.ranking import rank
+from blip.tasks.retrieval import evaluate
+from tests.parity.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
+
+pytestmark = needs_vectors
+
+
+class GoldenSet:
+    """The images and texts of the golden vectors, as an `EvaluationSet` holds them."""
+
+    def __init__(self) -> None:
+        self.pixels = vectors("retrieval_evaluation")["images"]
+        said, own = (texts()[f"retrieval_evaluation.{name}"] for name in ("texts", "img2txt"))
+        self.texts = [[said[column] for column in columns] for columns in own]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def images(self, start: int, stop: int) -> torch.Tensor:
+        return self.pixels[start:stop]
+
+
+def golden_set() -> EvaluationSet:
+    return cast(EvaluationSet, GoldenSet())
+
+
+def official(k: int) -> dict[str, float]:
+    found: dict[str, Any] = texts()[f"retrieval_evaluation.metrics.k{k}"]
+    return {
+        f"{way[0]}r{cut}": found[f"{way}_r{cut}"] for way in ("txt", "img") for cut in (1, 5, 10)
+    }
+
+
+@pytest.mark.parametrize("k", [4, 12])
+def test_scores_are_those_of_the_original(k: int) -> None:
+    golden, model = vectors("retrieval_evaluation"), tiny_model("retrieval", Blip)
+    config = RetrievalEvaluationConfig(candidates=k, batch_size=5)
+    ranking = rank(model, tokenizer(), golden_set(), config)
+    for name in ("i2t", "t2i"):
+        found = ranking.image_to_text if name == "i2t" else ranking.text_to_image.T
+        torch.testing.assert_close(torch.tensor(found), golden[f"score_{name}.k{k}"], **CLOSE)
+
+
+def test_recalls_are_those_of_the_original_where_no_scores_are_equal() -> None:
+    found = evaluate(
+        tiny_model("retrieval", Blip),
+        tokenizer(),
+        golden_set(),
+        RetrievalEvaluationConfig(candidates=12),
+    )
+    assert found == pytest.approx(official(12))
+
+
+def test_equal_scores_change_no_first_place() -> None:
+    golden, own = vectors("retrieval_evaluation"), texts()["retrieval_evaluation.img2txt"]
+    of_texts = recalls(golden["score_i2t.k4"].numpy(), own)
+    of_images = recalls(golden["score_t2i.k4"].numpy().T, own)
+    assert of_texts["tr1"] == pytest.approx(official(4)["tr1"])
+    assert of_images["ir1"] == pytest.approx(official(4)["ir1"])
+    assert np.isfinite(list(of_texts.values())).all()
