@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,14 @@ class Fail:
 
 
 @dataclass(frozen=True)
+class Crash:
+    """Fails as no task should."""
+
+    def __call__(self) -> None:
+        raise ZeroDivisionError("in two\nlines")
+
+
+@dataclass(frozen=True)
 class Sleep:
     """Tells its process and never ends."""
 
@@ -65,16 +74,25 @@ def test_share_of_the_cores_does_not_depend_on_what_is_done_already(
         assert all(stage.is_done() for stage in stages)
 
 
+@pytest.mark.parametrize(
+    ("failing", "told"),
+    [(Fail(), "bad: no good\n"), (Crash(), "bad failed unexpectedly: ZeroDivisionError: in two (")],
+)
 def test_a_failure_is_named_and_the_other_stage_is_done(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    failing: Callable[[], None],
+    told: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    bad = Stage("bad", tmp_path / "bad", 1, Fail())
+    bad = Stage("bad", tmp_path / "bad", 1, failing)
     good = Stage("good", tmp_path / "good", 1, CountThreads(tmp_path / "good"))
     with pytest.raises(BlipError, match=r"^bad did not end well"):
         run_together([bad, good], parallel=2)
     assert good.is_done()
     assert not bad.is_done()
-    assert "bad: no good" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert told in err
+    assert "Traceback" not in err
 
 
 def test_alone_it_runs_here(tmp_path: Path) -> None:

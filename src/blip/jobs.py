@@ -13,8 +13,9 @@ from typing import assert_never
 
 from blip.capfilt.config import CapFiltConfig
 from blip.config.strict import save
+from blip.crash import plain, tell_crash
 from blip.data.scenes.config import ScenesConfig
-from blip.errors import BlipError, StoppedError
+from blip.errors import INTERRUPTED, BlipError, StoppedError
 from blip.log import LINES_ONLY, say
 from blip.reports.config import EvaluateConfig
 from blip.stage import Stage
@@ -145,7 +146,13 @@ def _in_child(stage: Stage, threads: int) -> None:
     try:
         stage.run()
     except BlipError as error:
-        say(f"{stage.name}: {error}")
+        say(f"{stage.name}: {plain(str(error))}")
+        sys.exit(1)
+    # Whatever leaves a child unheard, multiprocessing shows as a traceback.
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        say(tell_crash(error, stage.name))
         sys.exit(1)
 
 

@@ -2,8 +2,11 @@
 
 import os
 import re
+import shlex
+import stat
 import subprocess
 import sys
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -94,19 +97,19 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["capton"], "'capton' is no command; did you mean `blip caption`?"),
-        (["xyzzy"], "'xyzzy' is no command; allowed: demo, bootstrap, "),
+        (["capton"], "unknown command 'capton'; did you mean `blip caption`?"),
+        (["xyzzy"], "unknown command 'xyzzy'; allowed: demo, bootstrap, "),
         (["help", "macth"], "did you mean `blip match`?"),
         (
             ["capfilt", "recutt"],
-            "'capfilt recutt' is no command; did you mean `blip capfilt recut`",
+            "unknown command 'capfilt recutt'; did you mean `blip capfilt recut`",
         ),
         (["help", "capfilt", "callibrate"], "did you mean `blip capfilt calibrate`?"),
-        (["capfilt", "recut.json"], "recut.json: No such file or directory"),
+        (["capfilt", "recut.json"], "cannot read recut.json: No such file or directory"),
         (["match", "checkpoint"], "are required: IMAGE, TEXT; see `blip match --help`"),
         (["demo", "--seed", "many"], "argument --seed: invalid int value: 'many'; see "),
         (["demo", "--sede", "1"], "unrecognized arguments: --sede 1; see `blip demo --help`"),
-        (["--frobnicate"], "'--frobnicate' is no command"),
+        (["--frobnicate"], "unknown command '--frobnicate'"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(arguments, told, capsys):
@@ -130,7 +133,7 @@ def test_a_file_that_is_named_like_an_action_is_read(tmp_path, monkeypatch, caps
     [
         (BlipError("the disk is full"), 1, "the disk is full"),
         (UsageError("seed must not be negative, got -1"), 2, "seed must not be negative, got -1"),
-        (PermissionError(13, "Permission denied", "out"), 1, "[Errno 13] Permission denied: 'out'"),
+        (PermissionError(13, "Permission denied", "out"), 1, "out: Permission denied"),
         (KeyboardInterrupt(), 130, "stopped; the same command goes on where it can"),
     ],
 )
@@ -139,9 +142,79 @@ def test_an_error_for_the_user_is_one_line(error, status, told, monkeypatch, cap
     assert capsys.readouterr().err == f"blip: error: {told}\n"
 
 
-def test_our_own_mistakes_are_not_dressed_up(monkeypatch):
-    with pytest.raises(ZeroDivisionError):
-        run_fake(monkeypatch, ZeroDivisionError())
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ZeroDivisionError("by \x1b[31mzero\nat all"), "ZeroDivisionError: by \\x1b[31mzero (the"),
+        (RecursionError("too deep"), "RecursionError: too deep (the traceback is in "),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "UnicodeDecodeError: 'utf-8' codec"),
+        (
+            MemoryError(),
+            "demo ran out of memory: smaller batches need less (MemoryError; the trace",
+        ),
+    ],
+)
+def test_an_unexpected_error_is_one_line_and_its_traceback_a_file(
+    error, told, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "cache"))
+    assert run_fake(monkeypatch, error) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert told in err
+    assert "Traceback" not in err
+    (saved,) = (tmp_path / "cache").glob("blip-error-*.txt")
+    assert str(saved) in err
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+    text = saved.read_text()
+    assert "Traceback (most recent call last)" in text
+    assert type(error).__name__ in text
+    assert "Python 3" in text
+
+
+def test_where_no_folder_takes_the_traceback_the_line_says_so(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "file/below"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    assert run_fake(monkeypatch, ZeroDivisionError("x")) == 1
+    err = capsys.readouterr().err
+    assert "BLIP_TRACEBACK=1 shows it" in err
+    assert err.count("\n") == 1
+
+
+def test_a_name_that_no_terminal_can_show_does_not_break_the_line(monkeypatch, capsys):
+    assert run_fake(monkeypatch, BlipError("cannot read a\udcff\n\x1b]0;b.jpg")) == 1
+    assert capsys.readouterr().err == "blip: error: cannot read a\\udcff \\x1b]0;b.jpg\n"
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "told"),
+    [
+        (">&-", 2, "blip: error: stdout is closed; allowed: a file, a pipe, or /dev/null"),
+        ("2>&- <&-", 0, ""),
+        (">&- 2>&-", 2, ""),
+        ("> /dev/full", 1, "blip: error: No space left on device"),
+        ("2> /dev/full", 0, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_end_in_one_line(redirected, status, told):
+    command = f"{shlex.quote(sys.executable)} -m blip {redirected}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == bool(told)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:strict"])
+def test_a_text_that_stdout_cannot_encode_is_shown_as_escapes(encoding):
+    code = "import sys; from blip.cli import streams; streams.prepare(); print('\\u7ea2 \\udcff')"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\udcff" in done.stdout
 
 
 def test_a_traceback_is_to_be_had(monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """A range holds numbers of its kind alone, and its message says the field, the value, the range."""
 
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip.config.ranges import COUNT, SEED, SHARE, Range, RangeError, check_text
+from blip.errors import UsageError
 
 NAN, INF = float("nan"), float("inf")
 
@@ -60,6 +62,12 @@ def test_the_message_names_field_value_and_range():
     assert str(caught.value.within("train")).startswith("`train.rate` is nan;")
     with pytest.raises(RangeError, match=r"^`betas\[1\]` is 2.0; allowed: a finite number from 0"):
         SHARE.check(Example(betas=(0.5, 2.0)), "betas")
+
+
+def test_the_error_passes_from_process_to_process():
+    error = pickle.loads(pickle.dumps(RangeError("beams", 0, "more")))
+    assert isinstance(error, UsageError)
+    assert str(error) == "`beams` is 0; allowed: more"
 
 
 def test_a_number_of_many_digits_is_told_in_short():

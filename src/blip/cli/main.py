@@ -7,9 +7,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
-from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError
+from blip.cli import streams
+from blip.crash import plain, tell_crash
+from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError, first_line
 
 GROUPS = {
     "the main job": {
@@ -88,23 +91,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ[TRACEBACK] = "1"
         del arguments[0]
     try:
+        streams.prepare()
         status = _run(arguments)
-        # Here and not at exit, where a reader that has left could no longer be caught.
+        # Here and not at exit, where an error could no longer be caught.
         sys.stdout.flush()
         return status
-    except BrokenPipeError:
-        # The reader of our output has left; nobody is there to be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except StoppedError as error:
-        print(f"blip: {error}", file=sys.stderr)
+        print(f"blip: {plain(str(error))}", file=sys.stderr)
         return error.status
     except BlipError as error:
         return _failed(str(error), USAGE if isinstance(error, UsageError) else 1)
     except OSError as error:
-        return _failed(str(error), 1)
+        # Where the reader of our output has left, nobody is there to be told.
+        return 1 if streams.reader_has_left(error) else _failed(_tell_os_error(error), 1)
     except KeyboardInterrupt:
         return _failed("stopped; the same command goes on where it can", INTERRUPTED)
+    except Exception as error:
+        return _failed(tell_crash(error, _name(arguments)), 1)
+    finally:
+        streams.leave()
 
 
 def actions_of(verb: str) -> dict[str, str]:
@@ -180,13 +185,13 @@ def _run(arguments: list[str]) -> int:
 def _command(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The words that name a command, "capfilt" or "capfilt recut", and what follows them.
 
-    Raises UsageError for a word that is none, or that is nearly an action and no file.
+    Raises UsageError for an unknown word, or one that is nearly an action and not a file.
     """
     verb, *rest = arguments
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"did you mean `blip {near[0]}`?" if near else f"allowed: {', '.join(VERBS)}"
-        raise UsageError(f"{verb!r} is no command; {hint}")
+        raise UsageError(f"unknown command {verb!r}; {hint}")
     if not rest:
         return verb, rest
     if rest[0] in actions_of(verb):
@@ -194,7 +199,7 @@ def _command(arguments: Sequence[str]) -> tuple[str, list[str]]:
     near = difflib.get_close_matches(rest[0], actions_of(verb), n=1)
     if near and rest[0].isalpha() and not os.path.exists(rest[0]):
         wrong = f"{verb} {rest[0]}"
-        raise UsageError(f"{wrong!r} is no command; did you mean `blip {verb} {near[0]}`?")
+        raise UsageError(f"unknown command {wrong!r}; did you mean `blip {verb} {near[0]}`?")
     return verb, rest
 
 
@@ -202,10 +207,23 @@ def _module(command: str) -> Any:
     return importlib.import_module(f"blip.cli.{command.replace(' ', '_')}")
 
 
+def _name(arguments: Sequence[str]) -> str:
+    """The words of a command line that name the command."""
+    verb = arguments[0] if arguments and arguments[0] in VERBS else ""
+    return f"blip {verb}".strip()
+
+
+def _tell_os_error(error: OSError) -> str:
+    if error.strerror and isinstance(error.filename, str | bytes):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return error.strerror or first_line(error)
+
+
 def _failed(message: str, status: int) -> int:
-    if os.environ.get(TRACEBACK):
-        traceback.print_exc()
-    print(f"blip: error: {message}", file=sys.stderr)
+    with suppress(OSError, ValueError):  # stderr may be closed, or its disk full
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        print(f"blip: error: {plain(message)}", file=sys.stderr, flush=True)
     return status
 
 

@@ -6,18 +6,22 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from blip.errors import UsageError
+from blip.errors import ArgumentError
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 DEVICES = "auto, cpu, cuda or cuda:N"
 
 
-class RangeError(UsageError, ValueError):
+class RangeError(ArgumentError):
     """A value lies outside of what its field allows; says which field, the value, and the range."""
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
         super().__init__(f"`{name}` is {_short(value)}; allowed: {allowed}")
         self.name, self.value, self.allowed = name, value, allowed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew of its parts where another process receives it."""
+        return RangeError, (self.name, self.value, self.allowed)
 
     def within(self, part: str) -> "RangeError":
         """The same, of a field of a part of a larger configuration."""

@@ -38,12 +38,7 @@ def start_of_text(
 
     Raises ArgumentError where they leave no room for a text, or the model has too few positions.
     """
-    positions = model.config.text.positions
-    if search.max_length > positions:
-        raise ArgumentError(
-            f"max_length must be at most {positions}, the positions of this model, "
-            f"got {search.max_length}"
-        )
+    check_length(model.config.text, "max_length", search.max_length)
     start = tokenizer.encode_prompt(search.prompt)
     if len(start) >= search.max_length:
         raise ArgumentError(
@@ -65,10 +60,8 @@ def search_texts(
 ) -> list[list[int]]:
     """The ids behind `start_ids` of `count` texts for each memory; of one alone by greedy search.
 
-    Nucleus sampling takes a seed for each text, memory by memory. Raises RangeError for
-    texts longer than the model has positions for, and what the search raises.
+    Nucleus sampling takes a seed for each text, memory by memory. Raises what the search raises.
     """
-    check_length(model.config.text, "max_length", search.max_length)
     prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(memory), -1)
     copies = rows_of_each(search, count)
     session = DecodingSession(model, memory, copies=copies)

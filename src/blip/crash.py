@@ -1,0 +1,75 @@
+"""What a user sees of an error that nobody expected: one line; its traceback goes into a file."""
+
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from blip.errors import first_line
+from blip.installed import version
+
+LONGEST = 300
+"""Characters of a foreign error's message that are shown."""
+
+
+def tell_crash(error: BaseException, doing: str) -> str:
+    """Save the traceback; returns the line that says what failed, where that is, what to do.
+
+    `doing` names the work, such as "blip caption". Never raises.
+    """
+    what = plain(first_line(error) if isinstance(error, Exception) else str(error))[:LONGEST]
+    name = type(error).__name__
+    saved = save_traceback(error)
+    where = (
+        f"the traceback is in {saved}"
+        if saved is not None
+        else "no folder could be written to for the traceback, BLIP_TRACEBACK=1 shows it"
+    )
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError":
+        return f"{doing} ran out of memory: smaller batches need less ({what or name}; {where})"
+    told = name if what == name else f"{name}: {what}"
+    return (
+        f"{doing} failed unexpectedly: {told} ({where}; please report it to whoever maintains "
+        "blip, with that file once you have looked through it)"
+    )
+
+
+def save_traceback(error: BaseException) -> Path | None:
+    """Write a traceback where its owner alone can read it; None where no folder takes it."""
+    try:
+        text = _describe(error)
+    except Exception:  # no memory, or an error that cannot even be shown
+        text = f"{type(error).__name__}, which could not be described\n"
+    for folder in (os.environ.get("BLIP_CACHE"), None):
+        try:
+            if folder:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+            # Readable by its owner alone: it may name files, and addresses with keys.
+            file, name = tempfile.mkstemp(".txt", "blip-error-", folder or None)
+            with open(file, "w", encoding="utf-8", errors="backslashreplace") as report:
+                report.write(text)
+            return Path(name).absolute()
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def plain(text: str) -> str:
+    """A text as one line that any terminal can show: control characters are escaped."""
+    joined = " ".join(text.split()) if "\n" in text or "\r" in text else text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+
+
+def _describe(error: BaseException) -> str:
+    torch = sys.modules.get("torch")
+    lines = [
+        f"blip {version()}, Python {platform.python_version()}, {platform.platform()}",
+        f"torch {getattr(torch, '__version__', 'not loaded')}",
+        f"command: {shlex.join(sys.argv)}",
+        f"folder: {os.getcwd()}",
+        "",
+    ]
+    return "\n".join(lines) + "".join(traceback.format_exception(error))
