@@ -66,7 +66,9 @@ CAPTIONER = Kind("captioner", "blip finetune captioner", TRAINING)
 FILTER = Kind("filter", "blip finetune filter", TRAINING)
 JOB = Kind("capfilt", "blip capfilt", CAPFILT)
 RECUT = Kind("recut", "blip capfilt recut", CAPFILT)
-PACK = Kind("pack", "blip data pack", ("*.tar",))
+PACK = Kind(
+    "pack", "blip data pack", ("[0-9]*.tar", ".[0-9]*.tar.part", "sizes.json", ".pack.json")
+)
 INDEX = Kind("index", "blip data index", ("index.json", "shards/*.tar"))
 CALIBRATION = Kind(
     "calibration",

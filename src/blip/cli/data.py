@@ -31,6 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("--per-shard", type=int, default=1000, metavar="N", help="(1000)")
     pack.add_argument("--images", type=Path, metavar="DIR", help="where JSON paths start")
     pack.add_argument("--split", metavar="NAME", help="of a Karpathy file")
+    pack.add_argument(
+        "--allow-missing-text",
+        action="store_true",
+        help="pack pictures without a text, too, with an empty one: CapFilt captions them",
+    )
+    pack.add_argument(
+        "--overwrite", action="store_true", help="replace what an earlier pack wrote to OUT"
+    )
     inspect = actions.add_parser("inspect", help="count samples, texts and faults of shards")
     inspect.add_argument("shards", nargs="+", metavar="SHARDS")
     inspect.add_argument("--json", action="store_true", help="as a JSON object")
@@ -57,40 +65,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pack(args: argparse.Namespace) -> int:
-    from blip.data.shards import pack
-    from blip.data.sources import read_samples
-    from blip.errors import UsageError
-    from blip.log import progress, say
-    from blip.outputs import PACK, refuse_inputs_as_output
+    from blip.data.pack import Collection, pack_collection
+    from blip.log import say
 
-    if args.per_shard < 1:
-        raise UsageError(f"--per-shard must be positive, got {args.per_shard}")
-    refuse_inputs_as_output([args.source, *_shards(args.source)], args.out, PACK)
-    if any(args.out.glob("*.tar")):
-        raise UsageError(f"{args.out} holds shards already; choose another folder")
-    with progress(None, "pack", "samples") as bar:
-
-        def counted():
-            for sample in read_samples(args.source, args.images, args.split):
-                bar.advance()
-                yield sample
-
-        counts = pack(counted(), args.out, args.per_shard)
-    print(f"{counts.pop('samples')} samples in {counts.pop('shards')} shards in {args.out}")
-    if counts:
-        say("left out: " + ", ".join(f"{reason} {n}" for reason, n in sorted(counts.items())))
+    collection = Collection(
+        source=args.source,
+        images=args.images,
+        split=args.split,
+        per_shard=args.per_shard,
+        allow_missing_text=args.allow_missing_text,
+    )
+    packed = pack_collection(collection, args.out, overwrite=args.overwrite)
+    print(f"{packed.samples} samples in {packed.shards} shards in {args.out}")
+    if packed.left_out:
+        say(f"left out: {packed.tell_left_out()}")
     return 0
-
-
-def _shards(source: str) -> list[Path]:
-    """The files that a source names by itself; none for a folder of pictures."""
-    from blip.data.shards import expand
-    from blip.errors import UsageError
-
-    try:
-        return expand([source])
-    except UsageError:
-        return []
 
 
 def _inspect(args: argparse.Namespace) -> int:

@@ -13,6 +13,8 @@ IMAGE_EXTENSIONS = (
     *("heic", "heif"),
 )
 """How the names of pictures end, everywhere: in folders, in shards, in tables."""
+ONE_EXTENSION = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tiff": "tif", "heif": "heic"}
+"""What is written in place of the second names of a format."""
 TEXT_EXTENSIONS = ("txt", "caption", "json")
 """How the names of texts end that lie beside a picture."""
 IMAGE_LIMIT = 256 << 20

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from blip.data.archive import Archive
+from blip.data.image_files import ONE_EXTENSION
 from blip.data.patterns import expand
 from blip.data.sample import Sample
 from blip.errors import BlipError, first_line
@@ -88,7 +89,13 @@ class ShardWriter:
     def write(
         self, key: str, image: bytes, extension: str, text: str, meta: dict[str, Any]
     ) -> None:
-        """Add a sample: KEY.extension, KEY.txt and KEY.json."""
+        """Add a sample: KEY.extension, KEY.txt and KEY.json.
+
+        A format has one extension, however the picture's file was called: readers of shards take
+        `jpg` and `jpeg` for two fields.
+        """
+        extension = extension.lower()
+        extension = ONE_EXTENSION.get(extension, extension)
         encoded = json.dumps(meta, sort_keys=True, ensure_ascii=False).encode()
         contents = {extension: image, "txt": text.encode(), "json": encoded}
         self.write_members([(f"{key}.{suffix}", data) for suffix, data in contents.items()])
@@ -103,7 +110,10 @@ class ShardWriter:
 
 
 def pack(samples: Iterable[Sample], folder: Path, per_shard: int = 1000) -> dict[str, int]:
-    """Write sound samples to `folder/00000.tar`, ...; returns counts of `samples` and of faults."""
+    """Write sound samples to `folder/00000.tar`, ...; returns counts of `samples` and of faults.
+
+    Pictures are not looked into.
+    """
     counts = {"samples": 0, "shards": 0}
     with ExitStack() as stack:
         writer: ShardWriter | None = None

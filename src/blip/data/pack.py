@@ -1,0 +1,156 @@
+"""A collection in any form, copied into shards: what is no picture, or has no text, is left out."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from blip.data.images import BadImageError, EncodedImage
+from blip.data.patterns import PACKED, SIZES, match_paths, read_packed
+from blip.data.sample import Sample
+from blip.data.shards import pack
+from blip.data.sources import read_samples
+from blip.errors import BlipError, UsageError
+from blip.files import write_json
+from blip.log import progress, say
+from blip.outputs import PACK, claim, refuse_inputs_as_output, remove_known
+from blip.stage import alone
+
+MISSING_TEXT = "missing_text"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collection:
+    """What is packed, and how; by this an unfinished pack is known again."""
+
+    source: str
+    """Shards, a table, an annotation file or a folder of pictures."""
+    images: Path | None = None
+    """Where paths in a table or an annotation file start."""
+    split: str | None = None
+    per_shard: int = 1000
+    allow_missing_text: bool = False
+    """Whether pictures without a text are packed, with an empty one: CapFilt captions them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the folder's marker."""
+        return {
+            "source": self.source,
+            "images": None if self.images is None else str(self.images),
+            "split": self.split,
+            "per_shard": self.per_shard,
+            "allow_missing_text": self.allow_missing_text,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What was written, and what was not."""
+
+    samples: int
+    shards: int
+    left_out: dict[str, int]
+    """Samples by the reason for which they were left out."""
+
+    def tell_left_out(self) -> str:
+        """The reasons and their numbers in words; empty where nothing was left out."""
+        return ", ".join(f"{reason} {count}" for reason, count in sorted(self.left_out.items()))
+
+
+def pack_collection(collection: Collection, out: Path, *, overwrite: bool = False) -> Packed:
+    """Write a collection to `out/00000.tar`, ... and `out/sizes.json`.
+
+    While it is written `out/.pack.json` says so, and nobody takes it for whole; a pack that was
+    stopped is written anew by the same call. Raises UsageError where the source cannot be read, or
+    shards lie in `out` already, and BlipError where nothing was left to write.
+    """
+    if collection.per_shard < 1:
+        raise UsageError(f"--per-shard must be positive, got {collection.per_shard}")
+    inputs = [collection.source, *match_paths(collection.source)]
+    refuse_inputs_as_output(inputs, out, PACK)
+    samples = read_samples(collection.source, collection.images, collection.split)
+    # Whatever is wrong with the source is said before anything is written.
+    first = next(samples, None)
+    if first is None:
+        raise BlipError(f"nothing was packed: {collection.source} holds no samples")
+    with alone(out):
+        _begin(collection, out, overwrite=overwrite)
+        sound = _sound(chain([first], samples), collection.allow_missing_text)
+        counts = pack(sound, out, collection.per_shard)
+        packed = Packed(counts.pop("samples"), counts.pop("shards"), counts)
+        if not packed.samples:
+            (out / PACKED).unlink()
+            raise BlipError(
+                f"nothing was packed of {collection.source}; left out: {packed.tell_left_out()}"
+                + _hint(packed)
+            )
+        write_json(out / SIZES, _sizes(packed, collection.per_shard))
+        done = {"state": "finished", "samples": packed.samples, "left_out": packed.left_out}
+        write_json(out / PACKED, {**collection.to_json(), **done})
+    return packed
+
+
+def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
+    """Take the folder; remove what an earlier pack left in it, where that may be removed."""
+    marker = read_packed(out)
+    if marker is None and any(out.glob("*.tar")):
+        raise UsageError(f"{out} holds shards already; choose another folder")
+    claim(out, PACK)
+    if marker is not None and not overwrite:
+        if marker.get("state") == "finished":
+            raise UsageError(
+                f"{out} holds shards already, packed from {marker.get('source')}; "
+                "choose another folder, or replace them with --overwrite"
+            )
+        asked = collection.to_json()
+        others = [name for name, value in asked.items() if marker.get(name) != value]
+        if others:
+            told = ", ".join(f"{name} {marker.get(name)} (now {asked[name]})" for name in others)
+            raise UsageError(
+                f"{out} holds a pack that was stopped, with {told}; choose another folder, or "
+                "replace it with --overwrite"
+            )
+        say(f"pack: {out} was not finished; it is written anew")
+    # First: who is killed while removing leaves no half that is called finished.
+    write_json(out / PACKED, {**collection.to_json(), "state": "begun"})
+    remove_known(out, [name for name in PACK.files if name != PACKED])
+
+
+def _sound(samples: Iterable[Sample], allow_missing_text: bool) -> Iterator[Sample]:
+    """The samples, with `error` where one is not to be packed; shows how far it is."""
+    with progress(None, "pack", "samples") as bar:
+        for sample in samples:
+            yield replace(sample, error=_fault(sample, allow_missing_text))
+            bar.advance()
+
+
+def _fault(sample: Sample, allow_missing_text: bool) -> str | None:
+    """Why a sample is left out; None where it is not."""
+    if sample.error not in (None, MISSING_TEXT):
+        return sample.error
+    if sample.image is None:
+        return "missing_image"
+    if not any(sample.texts) and not allow_missing_text:
+        return MISSING_TEXT
+    try:
+        image = EncodedImage(sample.image)
+        # To an eighth, a JPEG is read to its end all the same.
+        image.decode(8 if image.shrinks else 1)
+    except BadImageError as bad:
+        return str(bad)
+    return None
+
+
+def _sizes(packed: Packed, per_shard: int) -> dict[str, int]:
+    """Samples of each shard by its name: all but the last are full."""
+    return {
+        f"{shard:05d}.tar": min(per_shard, packed.samples - shard * per_shard)
+        for shard in range(packed.shards)
+    }
+
+
+def _hint(packed: Packed) -> str:
+    if packed.left_out.keys() == {MISSING_TEXT}:
+        return " (--allow-missing-text packs pictures that CapFilt is to caption)"
+    return ""

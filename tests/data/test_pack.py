@@ -1,0 +1,177 @@
+"""Packing: what is no picture is left out, and half a pack is never taken for a whole one."""
+
+import io
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from blip.cli.main import main
+from blip.data import pack as packing
+from blip.data.pack import Collection, Packed, pack_collection
+from blip.data.patterns import PACKED, expand
+from blip.data.sample import Sample
+from blip.data.shards import read_shard
+from blip.errors import BlipError, UsageError
+from tests.capfilt.fakes import exit_code_of
+from tests.data.pictures import photo
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.png").write_bytes(photo(number))
+        (folder / f"{number}.txt").write_text(f"text {number}")
+    return folder
+
+
+def pack(folder: Path, out: Path, *, overwrite: bool = False, **options: object) -> Packed:
+    return pack_collection(Collection(source=str(folder), **options), out, overwrite=overwrite)
+
+
+def read(out: Path) -> list[Sample]:
+    return [sample for shard in expand([str(out)]) for sample in read_shard(shard)]
+
+
+def tars(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.glob("*.tar")}
+
+
+def test_what_does_not_decode_is_left_out_and_counted(photos: Path, tmp_path: Path) -> None:
+    (photos / "secret.jpg").write_bytes(b"root:x:0:0:root:/root:/bin/bash\n")
+    (photos / "empty.jpg").write_bytes(b"")
+    buffer = io.BytesIO()
+    Image.effect_noise((600, 400), 90).save(buffer, "JPEG")
+    (photos / "cut.jpg").write_bytes(buffer.getvalue()[:-2000])
+    (photos / "whole.jpeg").write_bytes(buffer.getvalue())
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "circle.jpg").symlink_to(photos / "circle.jpg")
+    for name in ("secret", "empty", "cut", "pipe", "circle", "whole"):
+        (photos / f"{name}.txt").write_text("a text")
+    packed = pack(photos, tmp_path / "out")
+    assert packed == Packed(
+        7,
+        1,
+        {"not_an_image": 1, "empty_file": 1, "truncated_image": 1, "missing_image": 2},
+    )
+    assert {s.key: s.extension for s in read(tmp_path / "out")}["whole"] == "jpg"
+
+
+def test_a_table_that_names_any_file_of_the_disk_packs_pictures_alone(photos: Path) -> None:
+    table = photos / "t.csv"
+    table.write_text("path,caption\n0.png,one\n/etc/passwd,two\n/dev/zero,three\n0.txt,four\n")
+    packed = pack(table, photos / "out")
+    assert (packed.samples, packed.left_out) == (1, {"not_an_image": 2, "missing_image": 1})
+
+
+def test_sizes_lie_beside_the_shards(photos: Path, tmp_path: Path) -> None:
+    pack(photos, tmp_path / "out", per_shard=4)
+    sizes = json.loads((tmp_path / "out/sizes.json").read_text())
+    assert sizes == {"00000.tar": 4, "00001.tar": 2}
+
+
+def test_pictures_without_a_text_are_packed_where_it_is_asked_for(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "1.txt").unlink()
+    (photos / "2.txt").write_text(" \n")
+    (photos / "3.txt").write_bytes(b"\xff\xfe")
+    assert pack(photos, tmp_path / "out").left_out == {"missing_text": 2, "text_not_utf8": 1}
+    more = pack(photos, tmp_path / "all", allow_missing_text=True)
+    assert (more.samples, more.left_out) == (5, {"text_not_utf8": 1})
+    assert [s.texts for s in read(tmp_path / "all")][:3] == [("text 0",), ("",), ("",)]
+    # A tar that holds pictures alone obeys the same rule.
+    for path in photos.glob("*.txt"):
+        path.unlink()
+    command = ["data", "pack", str(photos), str(tmp_path / "bare")]
+    assert main([*command, "--allow-missing-text"]) == 0
+    command[2:] = [str(tmp_path / "bare"), str(tmp_path / "again")]
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "nothing was packed" in told
+    assert "missing_text 6 (--allow-missing-text packs pictures" in told
+    assert main([*command, "--allow-missing-text"]) == 0
+
+
+def test_what_packs_nothing_says_why(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in photos.glob("*.png"):
+        path.write_bytes(b"no picture")
+    assert main(["data", "pack", str(photos), str(tmp_path / "out")]) == 1
+    assert "left out: not_an_image 6" in capsys.readouterr().err
+    assert tars(tmp_path / "out") == {}
+    with pytest.raises(UsageError, match="no shards at"):
+        expand([str(tmp_path / "out")])
+    (photos / "empty.csv").write_text("path,caption\n")
+    assert main(["data", "pack", str(photos / "empty.csv"), str(tmp_path / "out")]) == 1
+    assert "holds no samples" in capsys.readouterr().err
+
+
+def pack_and_die(folder: Path, out: Path, samples: int) -> None:
+    whole = packing.read_samples
+
+    def die(*arguments: object) -> Iterator[Sample]:
+        for number, sample in enumerate(whole(*arguments)):
+            if number == samples:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield sample
+
+    packing.read_samples = die
+    pack(folder, out, per_shard=2)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+def test_a_killed_pack_is_no_whole_one_and_is_written_anew(
+    photos: Path, tmp_path: Path, samples: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack(photos, tmp_path / "whole", per_shard=2)
+    out = tmp_path / "out"
+    assert exit_code_of(pack_and_die, photos, out, samples) == -signal.SIGKILL
+    (out / "notes.tar").write_bytes(b"somebody else's")
+    for pattern in (str(out), str(out / "*.tar")):
+        with pytest.raises(UsageError, match="is not finished"):
+            expand([pattern])
+    with pytest.raises(UsageError, match=r"a pack that was stopped, with per_shard 2 \(now 3\)"):
+        pack(photos, out, per_shard=3)
+    pack(photos, out, per_shard=2)
+    assert "was not finished; it is written anew" in capsys.readouterr().err
+    assert (out / "notes.tar").read_bytes() == b"somebody else's"
+    (out / "notes.tar").unlink()
+    assert tars(out) == tars(tmp_path / "whole")
+    names = {path.name for path in out.iterdir()}
+    assert names == {path.name for path in (tmp_path / "whole").iterdir()}
+
+
+def test_what_is_finished_is_replaced_on_request_alone(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    pack(photos, out, per_shard=2)
+    before = tars(out)
+    with pytest.raises(UsageError, match=r"holds shards already, packed from .*photos"):
+        pack(photos, out)
+    assert tars(out) == before
+    pack(photos, out, per_shard=4, overwrite=True)
+    assert sorted(tars(out)) == ["00000.tar", "00001.tar"]
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/00000.tar").write_bytes(b"x")
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="holds shards already; choose another folder"):
+            pack(photos, tmp_path / "theirs", overwrite=overwrite)
+
+
+def test_a_source_that_cannot_be_read_leaves_nothing_behind(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        pack(photos / "none.csv", tmp_path / "out")
+    with pytest.raises(UsageError, match="would replace the input"):
+        pack(photos, photos)
+    (photos / "t.csv").write_text("path,caption\n")
+    with pytest.raises(BlipError):
+        pack(photos / "t.csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not (photos / PACKED).exists()
