@@ -9,7 +9,7 @@ import pytest
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
-from blip.data.shards import pack
+from blip.data.shards import ShardWriter, pack
 from blip.reports.bootstrap import write_report
 from blip.reports.tables import capfilt_rows, comparison_rows
 
@@ -80,3 +80,33 @@ def test_page_is_one_file_and_escapes_captions(tmp_path: Path, logged: bool) -> 
     assert "href" not in page
     assert "91.4 %" in page
     assert "<td>price</td><td>4</td><td>1</td>" in page
+
+
+def test_a_broken_picture_and_a_torn_log_cost_the_page_nothing_else(tmp_path: Path) -> None:
+    sample = draw_sample(ScenesConfig(), "test", 0)[1]
+    assert sample.image is not None
+    with ShardWriter(tmp_path / "test/0.tar") as writer:
+        writer.write("broken", sample.image[:200], "png", "text", {})
+        writer.write("mute", sample.image, "png", "", {})
+        writer.write("sound", sample.image, "png", "a true text", {})
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "baseline/metrics.jsonl").write_text(
+        '{"step": 1, "language": 2.0}\n{"step": 2, "language": null}\n{"step": 3, "langu'
+    )
+    results = {
+        name: {"captions": {"broken": "x", "mute": "x", "sound": "written"}}
+        for name in ("baseline", "bootstrapped")
+    }
+    page = write_report(
+        tmp_path, make_summary(), results, {"test": (str(tmp_path / "test"),)}
+    ).read_text()
+    assert "a true text" in page
+    assert page.count("written") == 2
+
+
+def test_a_part_that_was_not_measured_has_no_rows() -> None:
+    summary = make_summary()
+    summary["baseline"]["retrieval"] = None
+    names = [row[0] for row in comparison_rows(summary)]
+    assert names
+    assert not any("R@" in name for name in names)

@@ -1,5 +1,6 @@
 """CapFilt against planted labels, by a ledger that is counted by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,37 @@ def test_bad_samples_are_counted_and_none_kept_is_no_division_by_zero(
     assert (found["images"], found["bad"]) == (1, 1)
     assert found["filter_recall"] == 0.0
     assert found["synthetic_correct_after"] is None
+
+
+def test_images_of_two_shards_with_the_same_keys_are_told_apart(
+    tmp_path: Path, ledger: Path
+) -> None:
+    """The text of image `a` matches in one shard, and not in the other."""
+    for shard, matches in (("one", True), ("two", False)):
+        scene, sample = draw_sample(ScenesConfig(), "human", 0)
+        meta = {"scene": scene.to_json(), "truth": {"matches": matches, "noise": "price"}}
+        pack([Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / shard)
+        rows = [replace(record("a", "web", "text", kept=matches), shard=f"{shard}-00000")]
+        (ledger / f"{shard}-00000.parquet").write_bytes(encode_ledger(rows))
+    found = measure_capfilt(ledger, [str(tmp_path / "one"), str(tmp_path / "two")])
+    assert (found["filter_precision"], found["filter_recall"]) == (1.0, 1.0)
+    assert (found["images"], found["prevalence"]) == (2, 0.5)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"truth": "it is", "scene": "a beach"},
+        {"truth": {}, "scene": {"things": []}},
+        {"truth": None, "scene": {"background": 3, "things": [{"shape": "star"}]}},
+    ],
+)
+def test_labels_of_somebody_else_end_nothing(tmp_path: Path, ledger: Path, meta: dict) -> None:
+    """After the hours of a main job, its figures are still to be written."""
+    sample = draw_sample(ScenesConfig(), "human", 0)[1]
+    pack([Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / "web")
+    records = [record("a", "web", "text", kept=True), record("a", "synthetic", "x", kept=True)]
+    (ledger / "00000.parquet").write_bytes(encode_ledger(records))
+    found = measure_capfilt(ledger, [str(tmp_path / "web")])
+    assert found["filter_precision"] is None
+    assert found["synthetic_correct_before"] is None

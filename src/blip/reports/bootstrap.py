@@ -5,13 +5,14 @@ import html
 import io
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from blip.data.evaluation import EvaluationSet
 from blip.data.images import decode_image
-from blip.data.shards import expand, read_shard
 from blip.files import write_atomically
 from blip.reports.tables import capfilt_rows, comparison_rows, noise_rows
 
@@ -71,23 +72,19 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _samples(results: dict[str, dict[str, Any]], shards: Iterable[str]) -> str:
+    """The first test images, under the names that they have in the results."""
+    data = EvaluationSet(shards, THUMBNAIL, most=SHOWN)
     cards = []
-    for shard in expand(shards):
-        for sample in read_shard(shard):
-            if sample.image is None or sample.key not in results["baseline"]["captions"]:
-                continue
-            captions = "".join(
-                f"<div><span class=name>{name}</span> "
-                f"{html.escape(result['captions'][sample.key])}</div>"
-                for name, result in results.items()
-            )
-            truth = html.escape(sample.texts[0])
-            cards.append(
-                f"<div><img alt='' src='{_thumbnail(sample.image)}'>{captions}"
-                f"<div><span class=name>human</span> {truth}</div></div>"
-            )
-            if len(cards) == SHOWN:
-                return f"<div class=samples>{''.join(cards)}</div>"
+    for key, content, texts in zip(data.keys, data.contents, data.texts, strict=True):
+        captions = "".join(
+            f"<div><span class=name>{name}</span> "
+            f"{html.escape(result['captions'].get(key, ''))}</div>"
+            for name, result in results.items()
+        )
+        cards.append(
+            f"<div><img alt='' src='{_thumbnail(content)}'>{captions}"
+            f"<div><span class=name>human</span> {html.escape(texts[0])}</div></div>"
+        )
     return f"<div class=samples>{''.join(cards)}</div>"
 
 
@@ -109,9 +106,13 @@ def _loss_curves(out: Path) -> str:
     drawn = {}
     for number, log in enumerate(sorted(out.glob("**/metrics.jsonl"))):
         name = log.parent.relative_to(out).as_posix()
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        lines = _read_lines(log)
         for axis, loss in zip(axes, LOSSES, strict=True):
-            points = [(line["step"], line[loss]) for line in lines if loss in line]
+            points = [
+                (line["step"], line[loss])
+                for line in lines
+                if line.get(loss) is not None and "step" in line
+            ]
             if points:
                 (drawn[name],) = axis.plot(*zip(*points, strict=True), color=f"C{number}")
     for axis, loss in zip(axes, LOSSES, strict=True):
@@ -123,6 +124,15 @@ def _loss_curves(out: Path) -> str:
     figure.savefig(buffer, format="svg")
     pyplot.close(figure)
     return f"<img alt='losses' src='{_data_url('image/svg+xml', buffer.getvalue())}'>"
+
+
+def _read_lines(log: Path) -> list[dict[str, Any]]:
+    """The objects of a log; a line that a killed process left unfinished is passed over."""
+    found = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict)]
 
 
 def _data_url(kind: str, content: bytes) -> str:

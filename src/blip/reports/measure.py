@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.ledger import read_rows
+from blip.capfilt.pictures import printable
+from blip.capfilt.source import find_shards, read_samples
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
-from blip.data.shards import expand, read_shard
 from blip.metrics.classification import precision_recall
+
+_Metas = dict[tuple[str, str], dict[str, Any]]
+"""By the name of the shard and the key in it."""
 
 
 def measure_capfilt(ledger: Path, web: Iterable[str]) -> dict[str, Any]:
@@ -20,7 +25,7 @@ def measure_capfilt(ledger: Path, web: Iterable[str]) -> dict[str, Any]:
     Web texts are compared with `truth.matches` of their KEY.json, synthetic ones with its `scene`;
     what cannot be compared is None. `prevalence` is the precision that keeping everything has.
     """
-    metas = {s.key: s.meta for shard in expand(web) for s in read_shard(shard)}
+    metas = _read_metas(web)
     rows = list(read_rows(sorted(ledger.glob("*.parquet"))))
     of_web = [row for row in rows if row["source"] == "web"]
     synthetic = [row for row in rows if row["source"] == "synthetic"]
@@ -36,18 +41,34 @@ def measure_capfilt(ledger: Path, web: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _filter_quality(rows: list[dict[str, Any]], metas: dict[str, Any]) -> dict[str, Any]:
-    labelled = [row for row in rows if "truth" in metas.get(row["key"], {})]
+def _read_metas(web: Iterable[str]) -> _Metas:
+    """The KEY.json of every web image that tells what is true of it."""
+    return {
+        (task.name, printable(sample.key)): sample.meta
+        for task in find_shards(web, CapFiltConfig.rows)
+        for sample in read_samples(task)
+        if sample.meta.keys() & {"truth", "scene"}
+    }
+
+
+def _truth(metas: _Metas, row: dict[str, Any]) -> dict[str, Any] | None:
+    """What was planted in a row's text; None where KEY.json does not say, or says it otherwise."""
+    truth = metas.get((row["shard"], row["key"]), {}).get("truth")
+    return truth if isinstance(truth, dict) and "matches" in truth else None
+
+
+def _filter_quality(rows: list[dict[str, Any]], metas: _Metas) -> dict[str, Any]:
+    found = [(row, _truth(metas, row)) for row in rows]
+    labelled = [(row, truth) for row, truth in found if truth is not None]
     if not labelled:
         return {"filter_precision": None, "filter_recall": None, "prevalence": None}
-    kept = np.array([row["kept"] for row in labelled])
-    right = np.array([bool(metas[row["key"]]["truth"]["matches"]) for row in labelled])
+    kept = np.array([row["kept"] for row, _ in labelled])
+    right = np.array([bool(truth["matches"]) for _, truth in labelled])
     quality = precision_recall(kept, right)
     by_kind: dict[str, list[bool]] = defaultdict(list)
-    for row, is_right in zip(labelled, right, strict=True):
-        noise = metas[row["key"]]["truth"].get("noise")
-        if not is_right:
-            by_kind[noise or "untouched"].append(row["kept"])
+    for row, truth in labelled:
+        if not truth["matches"]:
+            by_kind[str(truth.get("noise") or "untouched")].append(row["kept"])
     return {
         "filter_precision": quality["precision"],
         "filter_recall": quality["recall"],
@@ -59,11 +80,12 @@ def _filter_quality(rows: list[dict[str, Any]], metas: dict[str, Any]) -> dict[s
     }
 
 
-def _caption_quality(rows: list[dict[str, Any]], metas: dict[str, Any]) -> dict[str, Any]:
+def _caption_quality(rows: list[dict[str, Any]], metas: _Metas) -> dict[str, Any]:
+    shown = [(row, Scene.of(metas.get((row["shard"], row["key"]), {}))) for row in rows]
     judged = [
-        (row["kept"], judge(row["text"], Scene.from_json(metas[row["key"]]["scene"])).correct)
-        for row in rows
-        if "scene" in metas.get(row["key"], {})
+        (row["kept"], judge(row["text"], scene).correct)
+        for row, scene in shown
+        if scene is not None
     ]
     if not judged:
         return {"synthetic_correct_before": None, "synthetic_correct_after": None}

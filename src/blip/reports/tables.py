@@ -20,8 +20,9 @@ def comparison_rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     rows = []
     for path, name in NAMES.items():
         part, key = path.split(".")
-        values = [summary[model][part][key] for model in ("baseline", "bootstrapped")]
-        if None in values:
+        parts = [summary[model][part] or {} for model in ("baseline", "bootstrapped")]
+        values = [figures[key] for figures in parts if figures.get(key) is not None]
+        if len(values) < len(parts):
             continue
         scale = 100.0 if key == "correct" else 1.0
         rows.append((name, f"{scale * values[0]:.1f}", f"{scale * values[1]:.1f}"))
