@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,23 @@ def say(text: str) -> None:
     if "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0":
         return
     print(text, file=sys.stderr, flush=True)
+
+
+def printable_path(path: str | os.PathLike[str]) -> str:
+    """A file's name for a line of ours: control characters, and bytes that are no text, escaped.
+
+    A line break in a name would make two lines of one; others may do worse to a terminal.
+    """
+    return "".join(_printable(letter) for letter in os.fspath(path))
+
+
+def _printable(letter: str) -> str:
+    kind = unicodedata.category(letter)
+    if kind == "Cs" and 0xDC80 <= ord(letter) <= 0xDCFF:
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    if kind in ("Cc", "Cs", "Zl", "Zp"):
+        return letter.encode("unicode_escape").decode()
+    return letter
 
 
 class Progress(Protocol):

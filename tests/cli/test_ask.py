@@ -67,6 +67,30 @@ def test_an_answer_among_candidates(
     assert lines == expected
 
 
+def test_the_best_answers_with_their_probabilities(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in ([], ["--candidates", str(folder / "answers.txt")]):
+        assert ask(folder, "--json", *more) == 0
+        alone = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert ask(folder, "--top", "3", "--json", *more) == 0
+        told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        for one, row in zip(alone, told, strict=True):
+            assert row["question"] == one["question"]
+            assert row["answer"] == row["top"][0]["answer"] == one["answer"]
+            assert row["probability"] == row["top"][0]["probability"]
+            assert 1 < len({best["answer"] for best in row["top"]}) == len(row["top"]) <= 3
+            assert all(0 < best["probability"] < 1 for best in row["top"])
+        assert ask(folder, "--top", "3", *more) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines == [
+            f"{row['question']}\t{best['probability']:.3f}\t{best['answer']}"
+            for row in told
+            for best in row["top"]
+        ]
+    assert ask(folder, "--top", "0") == 2
+
+
 def test_candidates_are_stripped_lines_or_a_list(folder: Path) -> None:
     assert read_candidates(folder / "answers.txt") == ["red", "a star", "blue"]
     assert read_candidates(folder / "answers.json") == ["red", "a star", "blue"]

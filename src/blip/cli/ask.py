@@ -1,17 +1,31 @@
 """`blip ask`: answers to questions about a picture."""
 
 import argparse
-import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blip.cli.inputs import find_pictures, open_picture
+from blip.cli.options import JSON_HELP, add_model_options, plain_text, positive_int
+from blip.cli.rows import print_json
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from blip.inference.answerer import Answerer, Ranked, Written
 
 EXAMPLES = """\
 examples:
   blip ask runs/vqa picture.png "what colour is the star?" "how many things are there?"
   blip ask original:model_base_vqa_capfilt_large photo.jpg "what is the dog doing?" --json
   blip ask hf:Salesforce/blip-vqa-base photo.jpg "is it raining?" --candidates answers.txt
+  blip ask hf:Salesforce/blip-vqa-base photo.jpg "what is it?" --top 5 --json
 
 Prints the question, a tab and the answer. With --candidates the answer is the likeliest of those
-in the file (one a line, or a list in a .json file), and its probability stands before it."""
+in the file (one a line, or a list in a .json file), and its probability stands before it. With
+--top there is a line for each of the best answers, or in JSON a list of them, each with its
+probability."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", metavar="CKPT", help="checkpoint or run folder of a model for questions"
     )
     parser.add_argument("picture", metavar="IMAGE", type=Path)
-    parser.add_argument("questions", nargs="+", metavar="QUESTION")
+    parser.add_argument("questions", nargs="+", type=plain_text, metavar="QUESTION")
     parser.add_argument(
         "--candidates", type=Path, metavar="FILE", help="choose answers among these, write none"
     )
@@ -31,19 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --candidates: how many the first token leaves over (128)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="number format (auto: bfloat16 on a GPU that has it, else float32)",
+        "--top", type=positive_int, metavar="N", help="the best N answers with their probabilities"
     )
-    parser.add_argument("--json", action="store_true", help="a JSON object a line")
+    add_model_options(parser)
+    parser.add_argument("--json", action="store_true", help=JSON_HELP)
 
 
 def run(args: argparse.Namespace) -> int:
     """Answer; 1 where the picture is broken."""
-    from blip.cli.caption import find_pictures, open_picture
     from blip.errors import UsageError
     from blip.inference.answerer import Answerer
     from blip.nn.device import choose_device, choose_dtype
@@ -57,19 +67,49 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     dtype = choose_dtype(args.precision, device)
     answerer = Answerer.load(args.checkpoint, device, dtype=dtype)
-    image = open_picture(path)
+    image = open_picture(path, args.max_pixels)
     if image is None:
         return 1
-    if candidates is None:
-        for question, answer in zip(
-            args.questions, answerer.answer([image], [args.questions])[0], strict=True
-        ):
+    if candidates is None and args.top is None:
+        (answers,) = answerer.answer([image], [args.questions])
+        for question, answer in zip(args.questions, answers, strict=True):
             _tell(args, {"question": question, "answer": answer})
         return 0
-    ranked = answerer.rank([image], [args.questions], candidates, top_k=args.top_k)[0]
-    for question, best in zip(args.questions, ranked, strict=True):
-        _tell(args, {"question": question, **best._asdict()})
+    for question, best in zip(
+        args.questions, _several(args, answerer, image, candidates), strict=True
+    ):
+        _tell_best(args, question, best)
     return 0
+
+
+def _several(
+    args: argparse.Namespace,
+    answerer: "Answerer",
+    image: "Image.Image",
+    candidates: list[str] | None,
+) -> "Sequence[Sequence[Ranked | Written]]":
+    """The best answers to each question."""
+    from blip.inference.answerer import PUBLISHED_SEARCH
+
+    count = args.top or 1
+    if candidates is not None:
+        ranked = answerer.rank_several(
+            [image], [args.questions], candidates, count, top_k=args.top_k
+        )
+        return ranked[0]
+    search = replace(PUBLISHED_SEARCH, beams=max(PUBLISHED_SEARCH.beams, count))
+    return answerer.answer_several([image], [args.questions], count, search)[0]
+
+
+def _tell_best(args: argparse.Namespace, question: str, best: "Sequence[Ranked | Written]") -> None:
+    if not args.json:
+        for one in best:
+            _tell(args, {"question": question, **one._asdict()})
+        return
+    told: dict[str, object] = {"question": question, **best[0]._asdict()}
+    if args.top is not None:
+        told["top"] = [one._asdict() for one in best]
+    _tell(args, told)
 
 
 def read_candidates(path: Path) -> list[str]:
@@ -84,7 +124,7 @@ def read_candidates(path: Path) -> list[str]:
         found = list(from_json(tuple[str, ...], load_json(path), where=str(path)))
     else:
         try:
-            found = path.read_text(encoding="utf-8").splitlines()
+            found = path.read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -97,7 +137,7 @@ def read_candidates(path: Path) -> list[str]:
 
 def _tell(args: argparse.Namespace, found: dict[str, object]) -> None:
     if args.json:
-        print(json.dumps(found, ensure_ascii=False))
+        print_json(found)
     elif "probability" in found:
         print(f"{found['question']}\t{found['probability']:.3f}\t{found['answer']}")
     else:

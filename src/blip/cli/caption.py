@@ -1,156 +1,245 @@
 """`blip caption`: captions for pictures and folders of pictures."""
 
 import argparse
-import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blip.cli.inputs import find_pictures, open_picture, tell_broken
+from blip.cli.options import (
+    add_model_options,
+    add_row_formats,
+    batch_size,
+    finite_float,
+    plain_text,
+    positive_int,
+    search_config,
+    seed,
+)
+from blip.cli.rows import RowPrinter
+
 if TYPE_CHECKING:
-    from PIL import Image
-
     from blip.generation.config import SearchConfig
+    from blip.inference.captioner import Caption
 
+BEAMS = 3
 EXAMPLES = """\
 examples:
   blip caption runs/demo/round-1/captioner picture.png
   blip caption runs/captioner photos/ --write txt
+  blip caption runs/captioner photos/ --captions 3 --csv
   blip caption runs/captioner photos/*.jpg --search nucleus --top-p 0.9 --seed 7 --json
-  blip caption runs/captioner photo.jpg --prompt "a picture of "
+  blip caption runs/captioner photo.jpg --prompt "a picture of " --keep-prompt
 
-Prints PATH, a tab and the caption. With --write txt the caption goes into a text file beside each
-picture (photo.jpg, photo.txt), as trainers of image generators read it."""
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+Prints PATH, a tab and the caption; with --captions a line for each. With --write the captions go
+into a text file beside each picture (photo.jpg, photo.txt), a line each, as trainers of image
+generators read them. --json and --csv add how likely the model finds a caption: the sum of the
+log-probabilities of its tokens, and their mean."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint or run folder")
     parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER", type=Path)
-    parser.add_argument("--write", choices=("txt",), help="a text file beside each picture")
     parser.add_argument(
-        "--overwrite", action="store_true", help="with --write: replace text files that are there"
+        "--captions", type=positive_int, default=1, metavar="N", help="for each picture (1)"
+    )
+    parser.add_argument(
+        "--write", choices=("txt", "caption"), help="a file with this extension beside each picture"
+    )
+    parser.add_argument(
+        "--write-name",
+        choices=("stem", "full"),
+        default="stem",
+        help="with --write: photo.txt, or photo.jpg.txt where two pictures would share it (stem)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="with --write: replace files that are there"
     )
     parser.add_argument("--search", choices=("beam", "greedy", "nucleus"), default="beam")
-    parser.add_argument("--beams", type=int, default=3, metavar="N", help="beam: hypotheses (3)")
-    parser.add_argument("--top-p", type=float, default=0.9, metavar="P", help="nucleus: mass (0.9)")
+    parser.add_argument(
+        "--beams",
+        type=positive_int,
+        metavar="N",
+        help="beam: hypotheses, as many as captions at least (3)",
+    )
+    parser.add_argument(
+        "--top-p", type=finite_float, default=0.9, metavar="P", help="nucleus: mass (0.9)"
+    )
     parser.add_argument(
         "--min-length", type=int, default=5, metavar="N", help="tokens, start and prompt too (5)"
     )
-    parser.add_argument("--max-length", type=int, default=30, metavar="N", help="likewise (30)")
-    parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="P", help="(1)")
-    parser.add_argument("--prompt", default="", metavar="TEXT", help="start of every caption")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="nucleus (0)")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="(16)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="number format (auto: bfloat16 on a GPU that has it, else float32)",
+        "--max-length", type=positive_int, default=30, metavar="N", help="likewise (30)"
     )
-    parser.add_argument("--json", action="store_true", help="a JSON object a line")
+    parser.add_argument(
+        "--repetition-penalty", type=finite_float, default=1.0, metavar="P", help="(1)"
+    )
+    parser.add_argument(
+        "--prompt",
+        type=plain_text,
+        default="",
+        metavar="TEXT",
+        help="start of every caption; it is not printed or written",
+    )
+    parser.add_argument(
+        "--keep-prompt", action="store_true", help="print and write captions with their prompt"
+    )
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="nucleus (0)")
+    parser.add_argument(
+        "--batch-size", type=batch_size, default=16, metavar="N", help="pictures at a time (16)"
+    )
+    add_model_options(parser)
+    add_row_formats(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Caption; 1 where a picture was broken."""
+    """Caption; 1 where a picture was broken or a caption could not be written."""
     from blip.inference.captioner import Captioner
-    from blip.log import progress, say
+    from blip.log import progress
     from blip.nn.device import choose_device, choose_dtype
 
     search = _search(args)
-    paths = list(find_pictures(args.pictures))
-    if args.write and not args.overwrite:
-        there = [path for path in paths if path.with_suffix(".txt").exists()]
-        if there:
-            say(f"{len(there)} pictures have a text file already, which is kept (--overwrite)")
-        paths = [path for path in paths if path not in set(there)]
+    paths = find_pictures(args.pictures)
+    texts = _TextFiles(args, paths) if args.write else None
+    if texts is not None:
+        paths = texts.missing()
     device = choose_device(args.device)
     dtype = choose_dtype(args.precision, device)
     captioner = Captioner.load(args.checkpoint, device, dtype=dtype)
+    rows = RowPrinter.of(json=args.json, csv=args.csv)
+    # Plain lines tell no likelihoods, which cost another pass over each text.
+    write = captioner.captions if rows.form == "text" else captioner.scored_captions
     broken = 0
     with progress(len(paths), "caption", "pictures") as bar:
         for start in range(0, len(paths), args.batch_size):
             batch = paths[start : start + args.batch_size]
-            opened = [(path, open_picture(path)) for path in batch]
+            opened = [(path, open_picture(path, args.max_pixels)) for path in batch]
             sound = [(path, image) for path, image in opened if image is not None]
             broken += len(opened) - len(sound)
-            # The seed follows the picture's name: neighbours do not change a caption.
-            seeds = [_seed(args.seed, path) for path, _ in sound]
-            texts = captioner.caption([image for _, image in sound], search, seeds=seeds)
-            for (path, _), text in zip(sound, texts, strict=True):
-                _tell(args, path, text)
+            found = write(
+                [image for _, image in sound],
+                args.captions,
+                search,
+                seeds=[_seeds(args.seed, path, args.captions) for path, _ in sound],
+                batch_size=args.batch_size,
+                keep_prompt=args.keep_prompt,
+            )
+            for (path, _), captions in zip(sound, found, strict=True):
+                if texts is not None:
+                    texts.write(path, captions)
+                _tell(rows, path, captions)
             bar.advance(len(batch))
-    if broken:
-        say(f"{broken} of {len(paths)} pictures could not be read")
-    return 1 if broken else 0
+    status = tell_broken(broken, len(paths))
+    return 1 if texts is not None and texts.failed else status
 
 
-def find_pictures(named: list[Path]) -> Iterator[Path]:
-    """The pictures that are named, and those below named folders, in sorted order.
+class _TextFiles:
+    """The file of captions beside each picture."""
 
-    Raises UsageError for what does not exist, and for a folder without pictures.
-    """
-    from blip.errors import UsageError
+    def __init__(self, args: argparse.Namespace, paths: Sequence[Path]) -> None:
+        """Raises UsageError, which names both, where two pictures would share a file."""
+        self.overwrite = args.overwrite
+        self.failed = 0
+        self.of: dict[Path, Path] = {}
+        for path in paths:
+            full = args.write_name == "full"
+            name = path.name if full else path.stem
+            self.of[path] = path.with_name(f"{name}.{args.write}")
+        if args.write_name == "stem":
+            self._refuse_shared()
 
-    for path in named:
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES)
-            if not found:
-                raise UsageError(f"{path} holds no pictures ({', '.join(PICTURES)})")
-            yield from found
-        elif path.exists():
-            yield path
-        else:
-            raise UsageError(f"no picture at {path}: no such file or folder")
+    def _refuse_shared(self) -> None:
+        import unicodedata
 
+        from blip.errors import UsageError
+        from blip.log import printable_path
 
-def open_picture(path: Path) -> "Image.Image | None":
-    """The picture, or None and a line on stderr."""
-    from blip.data.images import BadImageError, decode_image
-    from blip.log import say
+        first: dict[tuple[str, str], Path] = {}
+        for path, target in self.of.items():
+            # Some file systems hold names that differ in case, or in how an accent is coded, for
+            # the same.
+            name = unicodedata.normalize("NFC", target.name).casefold()
+            other = first.setdefault((os.path.realpath(target.parent), name), path)
+            if other is not path:
+                raise UsageError(
+                    f"{printable_path(other)} and {printable_path(path)} would share the file "
+                    f"{printable_path(target.name)}; --write-name full gives each its own "
+                    f"({printable_path(path.name)}{target.suffix})"
+                )
 
-    try:
-        return decode_image(path.read_bytes())
-    except BadImageError as error:
-        say(f"{path}: {error}")
-    except OSError as error:
-        say(f"{path}: {error.strerror}")
-    return None
+    def missing(self) -> list[Path]:
+        """The pictures whose file is to be written."""
+        from blip.log import say
+
+        if self.overwrite:
+            return list(self.of)
+        paths = [path for path, target in self.of.items() if not os.path.lexists(target)]
+        kept = len(self.of) - len(paths)
+        if kept:
+            say(f"{kept} pictures have a text file already, which is kept (--overwrite)")
+        return paths
+
+    def write(self, path: Path, captions: Iterable["Caption | str"]) -> None:
+        """Write the captions of a picture; a file that cannot be written is named and counted.
+
+        Raises OSError where the disk is full: there is no room for the others, either.
+        """
+        from blip.files import NO_ROOM, write_atomically
+        from blip.log import printable_path, say
+
+        try:
+            write_atomically(self.of[path], "".join(f"{_text(one)}\n" for one in captions))
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            self.failed += 1
+            say(f"cannot write {printable_path(self.of[path])}: {error.strerror}")
 
 
 def _search(args: argparse.Namespace) -> "SearchConfig":
     from blip.errors import UsageError
-    from blip.generation.config import SearchConfig
 
-    try:
-        return SearchConfig(
-            kind=args.search,
-            beams=args.beams,
-            top_p=args.top_p,
-            min_length=args.min_length,
-            max_length=args.max_length,
-            repetition_penalty=args.repetition_penalty,
-            prompt=args.prompt,
+    beams = max(BEAMS, args.captions) if args.beams is None else args.beams
+    if args.search == "greedy" and args.captions > 1:
+        raise UsageError(
+            f"--captions {args.captions} needs --search beam or nucleus; greedy search has one"
         )
-    except ValueError as error:
-        raise UsageError(f"--{str(error).replace('_', '-', 1)}") from error
+    if args.search == "beam" and args.captions > beams:
+        raise UsageError(f"--beams must be at least --captions ({args.captions}), got {beams}")
+    return search_config(
+        kind=args.search,
+        beams=beams,
+        top_p=args.top_p,
+        min_length=args.min_length,
+        max_length=args.max_length,
+        repetition_penalty=args.repetition_penalty,
+        prompt=args.prompt,
+    )
 
 
-def _seed(seed: int, path: Path) -> int:
+def _seeds(seed: int, path: Path, count: int) -> list[int]:
+    """They follow the picture's name: neighbours do not change a caption."""
     import hashlib
 
-    digest = hashlib.sha256(f"{seed}/{path.name}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
+    texts = [f"{seed}/{path.name}", *(f"{seed}/{path.name}/{n}" for n in range(1, count))]
+    digests = [hashlib.sha256(text.encode("utf-8", "surrogateescape")) for text in texts]
+    return [int.from_bytes(digest.digest()[:7], "big") for digest in digests]
 
 
-def _tell(args: argparse.Namespace, path: Path, text: str) -> None:
-    from blip.files import write_atomically
+def _text(caption: "Caption | str") -> str:
+    return caption if isinstance(caption, str) else caption.text
 
-    if args.write:
-        write_atomically(path.with_suffix(".txt"), text + "\n")
-    if args.json:
-        print(json.dumps({"path": str(path), "caption": text}, ensure_ascii=False), flush=True)
-    else:
-        print(f"{path}\t{text}", flush=True)
+
+def _tell(rows: RowPrinter, path: Path, captions: Iterable["Caption | str"]) -> None:
+    from blip.log import printable_path
+
+    for number, caption in enumerate(captions, 1):
+        row: dict[str, str | int | float] = {"path": str(path), "number": number}
+        row["caption"] = _text(caption)
+        if not isinstance(caption, str):
+            row["log_likelihood"] = caption.log_likelihood
+            row["log_likelihood_per_token"] = caption.log_likelihood_per_token
+            row["tokens"] = caption.tokens
+        rows.print(row, f"{printable_path(path)}\t{_text(caption)}")

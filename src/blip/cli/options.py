@@ -22,6 +22,8 @@ from blip.places import home_path
 if TYPE_CHECKING:
     from blip.generation.config import SearchConfig
 
+JSON_HELP = "a JSON object a line"
+
 
 def number(allowed: Range) -> Callable[[str], int | float]:
     """The type of an option that takes a number of this range."""
@@ -65,6 +67,41 @@ def device(text: str) -> str:
     if not DEVICE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"got {text!r}; allowed: {DEVICES}")
     return text
+
+
+def plain_text(text: str) -> str:
+    """The type of an option for a tokenizer to read; refuses bytes that are no text here."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: text in UTF-8") from None
+    return text
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Where a model computes, in which format, and how large a picture may be."""
+    parser.add_argument(
+        "--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (auto)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="number format (auto: bfloat16 on a GPU that has it, else float32)",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=positive_int,
+        metavar="N",
+        help="largest picture that is read: width times height (100000000)",
+    )
+
+
+def add_row_formats(parser: argparse.ArgumentParser) -> None:
+    """What a row of the result looks like."""
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--json", action="store_true", help=JSON_HELP)
+    formats.add_argument("--csv", action="store_true", help="a CSV table with a header")
 
 
 def search_config(**fields: Any) -> "SearchConfig":

@@ -123,10 +123,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def list_images(folder: Path) -> list[Path]:
     """The pictures below a folder, as `find_images` finds them; raises UsageError for none."""
     found = find_images(folder)
+    refuse_none(found, folder)
+    return found.paths
+
+
+def refuse_none(found: FoundImages, folder: Path) -> None:
+    """Raise UsageError where a folder holds no pictures; it says what is there instead."""
     if not found.paths:
         skipped = found.tell_skipped()
         raise UsageError(
             f"{folder} holds no pictures ({', '.join(IMAGE_EXTENSIONS)})"
             + (f"; skipped: {skipped}" if skipped else "")
         )
-    return found.paths

@@ -50,7 +50,16 @@ def check_texts(name: str, texts: Iterable[str]) -> list[str]:
     for text in found:
         if not isinstance(text, str):
             raise ArgumentError(f"{name} must be texts, got {text!r} ({type(text).__name__})")
+        check_text(name, text)
     return found
+
+
+def check_text(name: str, text: str) -> None:
+    """Raise ArgumentError for a text with lone surrogates, which no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"{name} must be valid text, got {text!r}: {error.reason}") from error
 
 
 def _check_texts(name: str, texts: Iterable[str]) -> list[str]:

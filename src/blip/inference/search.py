@@ -11,6 +11,7 @@ from blip.generation.beam import beam_search
 from blip.generation.config import SearchConfig
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
+from blip.inference.inputs import check_text
 from blip.model.blip import Blip
 from blip.model.config import check_length
 from blip.model.decoding import DecodingSession
@@ -39,6 +40,7 @@ def start_of_text(
     Raises ArgumentError where they leave no room for a text, or the model has too few positions.
     """
     check_length(model.config.text, "max_length", search.max_length)
+    check_text("prompt", search.prompt)
     start = tokenizer.encode_prompt(search.prompt)
     if len(start) >= search.max_length:
         raise ArgumentError(

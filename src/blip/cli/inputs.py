@@ -1,0 +1,66 @@
+"""The pictures that are named on a command line, found and opened."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+HINTS = {"heic_needs_extra_heif": "pip install 'blip-capfilt[heif]'"}
+"""What to do about a picture that cannot be used."""
+
+
+def find_pictures(named: Iterable[Path]) -> list[Path]:
+    """The pictures that are named, and those below named folders in sorted order; each once.
+
+    What a folder holds besides is counted on stderr. Raises UsageError for what does not exist, and
+    for a folder without pictures.
+    """
+    from blip.data.image_files import find_images, refuse_none
+    from blip.errors import UsageError
+    from blip.log import printable_path, say
+
+    found: dict[str, Path] = {}
+    for path in named:
+        if path.is_dir():
+            inside = find_images(path)
+            refuse_none(inside, path)
+            skipped = inside.tell_skipped()
+            if skipped:
+                say(f"{printable_path(path)}: skipped {skipped}")
+            pictures = inside.paths
+        elif os.path.lexists(path):
+            pictures = [path]
+        else:
+            raise UsageError(f"no picture at {printable_path(path)}: no such file or folder")
+        for picture in pictures:
+            found.setdefault(os.path.abspath(picture), picture)
+    return list(found.values())
+
+
+def open_picture(path: Path, max_pixels: int | None = None) -> "Image.Image | None":
+    """The picture, or None and a line on stderr that says why not."""
+    from blip.data.image_sources import read_image
+    from blip.data.images import MAX_PIXELS, BadImageError
+    from blip.log import printable_path, say
+
+    try:
+        return read_image(path, MAX_PIXELS if max_pixels is None else max_pixels)
+    except BadImageError as error:
+        reason = str(error)
+        hint = f" ({HINTS[reason]})" if reason in HINTS else ""
+        say(f"cannot read {printable_path(path)}: {reason.replace('_', ' ')}{hint}")
+    except OSError as error:
+        say(f"cannot read {printable_path(path)}: {error.strerror or error}")
+    return None
+
+
+def tell_broken(broken: int, pictures: int) -> int:
+    """Say how many pictures could not be read; the exit status."""
+    from blip.log import say
+
+    if broken:
+        say(f"{broken} of {pictures} pictures could not be read")
+    return 1 if broken else 0

@@ -1,0 +1,50 @@
+"""Results on stdout, a row at a time: as text, as JSON or as CSV; no name ends the job."""
+
+import csv
+import json
+import sys
+from collections.abc import Mapping
+from typing import Literal
+
+Value = str | int | float
+
+
+class RowPrinter:
+    """Prints rows of the same columns."""
+
+    def __init__(self, form: Literal["text", "json", "csv"]) -> None:
+        self.form = form
+        self.started = False
+
+    @classmethod
+    def of(cls, *, json: bool, csv: bool = False) -> "RowPrinter":
+        """As `--json` and `--csv` say."""
+        return cls("json" if json else "csv" if csv else "text")
+
+    def print(self, row: Mapping[str, Value], text: str) -> None:
+        """Print a row; `text` is what it looks like to people."""
+        if self.form == "json":
+            print_json(row)
+        elif self.form == "csv":
+            # The reader of a file ends a line by "\\n" alone, too.
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            if not self.started:
+                writer.writerow(row)
+            writer.writerow(row.values())
+            sys.stdout.flush()
+        else:
+            print(text, flush=True)
+        self.started = True
+
+
+def print_json(value: object) -> None:
+    """Print a JSON line; what the terminal's encoding lacks is escaped as JSON does it.
+
+    So are the bytes of file names that are no text: `os.fsencode` of the parsed name gives them.
+    """
+    line = json.dumps(value, ensure_ascii=False)
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(value)
+    print(line, flush=True)

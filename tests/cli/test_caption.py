@@ -1,0 +1,246 @@
+"""`blip caption`: a line a caption; no text is lost or replaced, no bad picture ends the rest."""
+
+import csv
+import io
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from blip.cli.main import main
+from tests.cli.support import save_picture, save_tiny
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny(tmp_path_factory.mktemp("captioner")))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for number, name in enumerate(("a.png", "b.jpg", "sub/c.png")):
+        save_picture(tmp_path / "photos" / name, number)
+    return tmp_path / "photos"
+
+
+def caption(checkpoint: str, *more: str | Path) -> int:
+    return main(["caption", checkpoint, *map(str, more), "--device", "cpu", "--max-length", "12"])
+
+
+def test_a_line_for_each_picture(
+    checkpoint: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert caption(checkpoint, photos, photos / "a.png") == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [Path(path).name for path, _ in lines] == ["a.png", "b.jpg", "c.png"]
+    assert caption(checkpoint, photos, "--json", "--batch-size", "2") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [[row["path"], row["caption"]] for row in told] == lines
+    for row in told:
+        assert row["log_likelihood"] < 0
+        assert row["log_likelihood_per_token"] == row["log_likelihood"] / row["tokens"]
+
+
+@pytest.mark.parametrize("search", ["beam", "nucleus"])
+def test_several_captions_as_text_json_and_csv(
+    checkpoint: str, photos: Path, search: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--captions", "4", "--search", search, "--seed", "3"]
+    assert caption(checkpoint, photos, *asked) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 12
+    assert len({text for _, text in lines[:4]}) > 1
+    assert caption(checkpoint, photos, *asked, "--json") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [[row["path"], row["caption"]] for row in told] == lines
+    assert [row["number"] for row in told] == [1, 2, 3, 4] * 3
+    assert caption(checkpoint, photos, *asked, "--csv") == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [{name: str(value) for name, value in row.items()} for row in told] == table
+    # The first of several is the one that is written alone.
+    if search == "nucleus":
+        assert caption(checkpoint, photos, *asked[2:]) == 0
+        assert capsys.readouterr().out.splitlines() == ["\t".join(line) for line in lines[::4]]
+
+
+def test_text_files_beside_pictures(
+    checkpoint: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "a.txt").write_text("mine\n")
+    (photos / "b.txt").symlink_to("nowhere")
+    assert caption(checkpoint, photos, "--write", "txt") == 0
+    out, err = capsys.readouterr()
+    assert (photos / "a.txt").read_text() == "mine\n"
+    assert (photos / "b.txt").is_symlink()
+    assert "2 pictures have a text file already, which is kept" in err
+    assert (photos / "sub/c.txt").read_text() == out.partition("\t")[2]
+    assert caption(checkpoint, photos, "--write", "caption", "--captions", "2") == 0
+    lines = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()]
+    assert (photos / "a.caption").read_text().splitlines() == lines[:2]
+    assert caption(checkpoint, photos / "a.png", "--write", "txt", "--overwrite") == 0
+    assert (photos / "a.txt").read_text() != "mine\n"
+
+
+@pytest.mark.parametrize("names", [("a.jpg", "a.png"), ("b.png", "B.jpg"), ("c.PNG", "c.png")])
+def test_pictures_that_would_share_a_text_file_are_both_named(
+    checkpoint: str, tmp_path: Path, names: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(names):
+        save_picture(tmp_path / name, number)
+    assert caption(checkpoint, tmp_path, "--write", "txt", "--overwrite") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert all(name in err for name in (*names, "--write-name full"))
+    assert not list(tmp_path.glob("*.txt"))
+    assert caption(checkpoint, tmp_path, "--write", "txt", "--write-name", "full") == 0
+    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    for name in names:
+        assert (tmp_path / f"{name}.txt").read_text() == told[str(tmp_path / name)] + "\n"
+    # Without files they are captioned as ever.
+    assert caption(checkpoint, tmp_path) == 0
+
+
+def test_one_picture_under_two_names_of_its_folder_shares_no_file(
+    checkpoint: str, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    assert caption(checkpoint, photos / "a.png", tmp_path / "link/b.jpg", "--write", "txt") == 0
+    save_picture(photos / "a.jpg")
+    assert caption(checkpoint, photos / "a.png", tmp_path / "link/a.jpg", "--write", "txt") == 2
+
+
+def test_bad_pictures_are_counted_and_the_rest_goes_on(
+    checkpoint: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "broken.png").write_bytes(b"\x89PNG")
+    (photos / "empty.jpg").touch()
+    (photos / "gone.jpg").symlink_to("nowhere.jpg")
+    (photos / "photo.heic").write_text("no picture")
+    (photos / "film.mp4").touch()
+    os.mkfifo(photos / "pipe.jpg")
+    assert caption(checkpoint, photos) == 1
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 3
+    assert "5 of 8 pictures could not be read" in err
+    assert "skipped 1 files that are no pictures (.mp4 1)" in err
+    for name, reason in (
+        ("broken.png", "not an image"),
+        ("empty.jpg", "empty file"),
+        ("gone.jpg", "No such file"),
+        ("photo.heic", "not an image"),
+        ("pipe.jpg", "not a regular file"),
+    ):
+        assert re.search(f"cannot read .*{name}: {reason}", err)
+    assert caption(checkpoint, photos / "a.png", "--max-pixels", "10") == 1
+    assert "a.png: too many pixels" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_ends_nothing(
+    checkpoint: str, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from blip import files
+
+    real = files.write_atomically
+
+    def write(path: Path, data: str) -> None:
+        if path.name == "a.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        real(path, data)
+
+    monkeypatch.setattr(files, "write_atomically", write)
+    assert caption(checkpoint, photos, "--write", "txt") == 1
+    assert "cannot write" in capsys.readouterr().err
+    assert (photos / "sub/c.txt").exists()
+
+
+def test_names_that_no_terminal_can_print(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    latin = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    for number, path in enumerate((latin, tmp_path / "d\te\nf.png", tmp_path / "été.png")):
+        save_picture(tmp_path / "p.png", number).rename(path)
+    assert caption(checkpoint, tmp_path, "--write", "txt") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [Path(line.split("\t")[0]).name for line in lines] == [
+        r"caf\xe9.png",
+        r"d\te\nf.png",
+        "été.png",
+    ]
+    assert latin.with_suffix(".txt").exists()
+    latin.write_bytes(b"broken")
+    assert caption(checkpoint, tmp_path, "--json") == 1
+    captured = capsys.readouterr()
+    assert r"cannot read " in captured.err
+    assert r"caf\xe9.png" in captured.err
+    told = [json.loads(line)["path"] for line in captured.out.splitlines()]
+    assert told == [str(tmp_path / "d\te\nf.png"), str(tmp_path / "été.png")]
+    # A terminal of ASCII alone.
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    save_picture(tmp_path / "p.png").rename(latin)
+    assert caption(checkpoint, tmp_path, "--json") == 0
+    assert caption(checkpoint, tmp_path, "--csv") == 0
+    assert caption(checkpoint, tmp_path) == 0
+    stream.flush()
+    written = stream.buffer.getvalue().decode("ascii").splitlines()
+    assert os.fsencode(json.loads(written[0])["path"]) == os.fsencode(latin)
+    assert json.loads(written[2])["path"] == str(tmp_path / "été.png")
+    assert written[-1].startswith(str(tmp_path / r"\xe9t\xe9.png"))
+
+
+def test_the_prompt_is_part_of_the_output_on_request(
+    checkpoint: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [photos / "a.png", "--prompt", "a red ", "--min-length", "5"]
+    assert caption(checkpoint, *asked) == 0
+    plain = capsys.readouterr().out.split("\t")[1]
+    assert not plain.startswith("a red")
+    assert caption(checkpoint, *asked, "--keep-prompt", "--write", "txt") == 0
+    kept = capsys.readouterr().out.split("\t")[1]
+    assert kept.startswith("a red")
+    assert kept.endswith(plain.removeprefix("##"))
+    assert (photos / "a.txt").read_text() == kept
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--prompt", "a red circle and blue square near one big green star on grey"], "prompt"),
+        (["--batch-size", "0"], "argument --batch-size: got '0'; allowed: a whole number"),
+        (["--batch-size", "-1"], "argument --batch-size: got '-1'"),
+        (["--captions", "0"], "argument --captions: got '0'"),
+        (["--captions", "2", "--search", "greedy"], "--captions 2 needs --search beam or nucleus"),
+        (["--captions", "4", "--beams", "3"], "--beams must be at least --captions (4), got 3"),
+        (["--max-pixels", "0"], "argument --max-pixels: got '0'"),
+        (["--prompt", "\udce9"], "argument --prompt: got '\\udce9'; allowed: text in UTF-8"),
+        (["--json", "--csv"], "argument --csv: not allowed with argument --json"),
+        (["--write", "pdf"], "invalid choice: 'pdf'"),
+        (["--max-length", "1000"], "max_length"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(
+    checkpoint: str,
+    photos: Path,
+    more: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["caption", checkpoint, str(photos), "--write", "txt", "--max-length", "12"]
+    assert main([*command, "--device", "cpu", *more]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err.splitlines()[-1]
+    assert not list(photos.rglob("*.txt"))
+
+
+def test_a_folder_without_pictures_says_what_it_holds(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "film.mp4").touch()
+    assert caption(checkpoint, tmp_path) == 2
+    assert "holds no pictures (jpg, " in capsys.readouterr().err
+    assert caption(checkpoint, tmp_path / "none") == 2
+    assert "no such file or folder" in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""`blip match`: one picture as ever, many pictures and folders in rows that name them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from blip.cli.main import main
+from tests.cli.support import save_picture, save_tiny
+
+TEXTS = ["a red circle", "blue square near one star"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = save_tiny(tmp_path_factory.mktemp("match"))
+    for number, name in enumerate(("a.png", "b.jpg", "sub/c.png")):
+        save_picture(folder / "photos" / name, number)
+    return folder
+
+
+def match(folder: Path, *more: str | Path) -> int:
+    return main(["match", str(folder), *map(str, more), "--device", "cpu"])
+
+
+def test_one_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = folder / "photos/a.png"
+    assert match(folder, picture, *TEXTS) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert match(folder, picture, *TEXTS, "--json") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in told] == TEXTS
+    for row, line in zip(told, lines, strict=True):
+        assert line == f"{row['probability']:.3f}  {row['cosine']:+.3f}  {row['text']}"
+
+
+def test_many_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = folder / "photos"
+    assert match(folder, photos, *TEXTS, "--json") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    paths = [str(photos / name) for name in ("a.png", "b.jpg", "sub/c.png")]
+    assert [(row["path"], row["text"]) for row in told] == [
+        (path, text) for path in paths for text in TEXTS
+    ]
+    assert match(folder, *paths, "--texts", *TEXTS, "--batch-size", "2") == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        [row["path"], f"{row['probability']:.3f}", f"{row['cosine']:+.3f}", row["text"]]
+        for row in told
+    ]
+    assert match(folder, photos, "--texts", TEXTS[0], "--texts", TEXTS[1], "--csv") == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [{**row, **given} for row, given in zip(told, table, strict=True)] == table
+    # In any company the scores are those of the picture alone.
+    assert match(folder, paths[2], *TEXTS, "--json") == 0
+    alone = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for row, one in zip(told[4:], alone, strict=True):
+        assert row["probability"] == pytest.approx(one["probability"], abs=1e-5)
+
+
+def test_broken_pictures_are_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = folder / "broken.png"
+    broken.write_bytes(b"\x89PNG")
+    assert match(folder, broken, *TEXTS) == 1
+    assert "broken.png: not an image" in capsys.readouterr().err
+    assert match(folder, broken, folder / "photos/a.png", "--texts", *TEXTS) == 1
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 2
+    assert "1 of 2 pictures could not be read" in err
+
+
+def test_what_cannot_be_asked_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert match(folder, folder / "photos") == 2
+    assert "are required: TEXT; see" in capsys.readouterr().err
+    assert match(folder, folder / "photos", "\udce9") == 2
+    assert "allowed: text in UTF-8" in capsys.readouterr().err
+    assert match(folder, folder / "none.jpg", "text") == 2
+    assert "no such file or folder" in capsys.readouterr().err
+    assert match(folder, folder / "photos", "text", "--batch-size", "0") == 2
