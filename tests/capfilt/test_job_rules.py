@@ -41,7 +41,10 @@ def data(tmp_path) -> Path:
         writer.write("bad", b"no picture", "jpg", "red", {})
         for key in ("two", "two", "k\u00e9y " + "x" * 200, "sub/two"):
             texts = {"captions": ["a blue", "red 1", "", "a blue"]}
-            writer.write(key, picture("blue"), "png", "x", {**texts, "url": ["u", {"n": 1.5}]})
+            meta = json.dumps({**texts, "url": ["u", {"n": 1.5}]}).encode()
+            # As others write it: our writer refuses such a key.
+            parts = (("png", picture("blue")), ("txt", b"x"), ("json", meta))
+            writer.write_members([(f"{key}.{suffix}", content) for suffix, content in parts])
         writer.write("mute", picture("red"), "png", "", {})
     return tmp_path
 

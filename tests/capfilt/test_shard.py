@@ -164,17 +164,20 @@ def test_a_file_that_is_no_shard_is_one_bad_sample_or_none(tmp_path, content):
 def test_odd_texts_and_keys_are_spelt_so_that_files_can_hold_them(tmp_path):
     members = [
         ("\udcff.png", picture("red")),
-        ("\udcff.json", b'{"captions": ["red \\ud800 \\u0000"]}'),
+        ("\udcff.json", b'{"captions": ["red \\u0000"]}'),
+        ("\udcfe.png", picture("red")),
+        ("\udcfe.json", b'{"captions": ["red \\ud800"]}'),
         ("\ud55c\uad6d\uc5b4/a.png", picture("red")),
         ("\ud55c\uad6d\uc5b4/a.txt", "\ube68\uac04 red".encode()),
     ]
     _, ledger = process(tar(tmp_path / "in.tar", members), tmp_path / "out", captions=0)
-    assert [(r.key, r.text) for r in ledger] == [
-        ("\\udcff", "red \\ud800"),
-        ("\ud55c\uad6d\uc5b4/a", "\ube68\uac04 red"),
+    assert [(r.key, r.text, r.reason) for r in ledger] == [
+        ("_", "red", "match"),
+        ("_-sample-000000001", "", "text_not_utf8"),
+        ("\ud55c\uad6d\uc5b4/a", "\ube68\uac04 red", "match"),
     ]
     keys = [s.key for s in read_shard(tmp_path / "out/shards/s.tar")]
-    assert keys == ["\\udcff-web", "\ud55c\uad6d\uc5b4/a-web"]
+    assert keys == ["_-web", "\ud55c\uad6d\uc5b4/a-web"]
 
 
 def test_a_missing_shard_is_an_error_and_not_bad_data(tmp_path):

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from blip.data.folders import read_folder
 from blip.data.shards import expand, pack, read_shard
 from blip.data.sources import read_samples
-from blip.data.tables import read_folder, read_parquet
+from blip.data.tables import read_table
 from blip.errors import UsageError
 from tests.data.pictures import photo
 
@@ -126,28 +127,30 @@ def test_a_row_for_every_caption_gives_each_a_key(images: Path) -> None:
     of_names = [[row[place] for row in columns] for place in range(3)]
     pq.write_table(pa.table(of_names, ["id", "path", "text"]), images / "t.parquet")
     assert keys(images / "t.parquet") == [(key, None) for key in told]
-    of_part = [sample.key for sample in read_parquet(images / "t.parquet", 1, 3)]
+    of_part = [sample.key for sample in read_table(images / "t.parquet", 1, 3)]
     assert of_part == ["42", "7"]
 
 
-def test_two_pictures_of_one_key_are_told(images: Path) -> None:
-    for name in ("a.png", "x.y.jpg", "x_y.jpg"):
+def test_two_pictures_of_one_key_are_told_apart(images: Path) -> None:
+    for name in ("a.png", "x.y.jpg", "x_y.jpg", "B.jpg"):
         (images / name).write_bytes(photo(3))
-    found = [key for key, error in keys(images) if error == "duplicate_key"]
-    assert found == ["a", "x_y"]
+    found = [key for key, _ in keys(images)]
+    assert found == ["B", "a", "a-picture-000000002", "b-picture-000000003", "sub/c", "x_y",
+                     "x_y-picture-000000006"]  # fmt: skip
     entries = [{"image": name, "caption": "c"} for name in ("a.jpg", "a.png", "/none/a.jpg")]
     (images / "t.json").write_text(json.dumps(entries))
-    assert keys(images / "t.json")[1:] == [("a", "duplicate_key"), ("none/a", "missing_image")]
-
-
-def test_keys_that_lead_elsewhere_are_unsafe(images: Path) -> None:
-    unsafe = ["../a", "a/../../b", "/../b", "a\0"]
-    table = pa.table({"key": [*unsafe, "a..b"], "image": [photo()] * 5, "text": ["x"] * 5})
-    pq.write_table(table, images / "t.parquet")
-    assert keys(images / "t.parquet") == [
-        *((key.lstrip("/"), "unsafe_name") for key in unsafe),
-        ("a..b", None),
+    assert keys(images / "t.json") == [
+        ("a", None),
+        ("a-entry-000000001", None),
+        ("none/a", "missing_image"),
     ]
+
+
+def test_keys_that_lead_elsewhere_lead_nowhere(images: Path) -> None:
+    given = ["../a", "a/../../b", "/../b", "a\0", "a..b"]
+    table = pa.table({"key": given, "image": [photo()] * 5, "text": ["x"] * 5})
+    pq.write_table(table, images / "t.parquet")
+    assert [key for key, _ in keys(images / "t.parquet")] == ["_/a", "a/_/_/b", "_/b", "a", "a__b"]
 
 
 def test_paths_that_are_no_files_hold_no_picture(images: Path, monkeypatch) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from blip.capfilt.filters.picture import image_hash
 from blip.capfilt.record import MISSING_TEXT, TEXT_FAULTS
 from blip.data.images import BadImageError, count_pixels, decode_image
+from blip.data.keys import KEY_LIMIT, printable
 from blip.data.sample import Sample
 from blip.data.transforms import eval_transform
 
@@ -22,8 +23,6 @@ MOST_DECODERS = 16
 """Where a GPU waits for them and there are cores."""
 LARGE = 16_000_000
 """Pixels of a picture that is decoded while no other such one is: memory stays that of one."""
-KEY_LIMIT = 200
-"""Bytes of a key: with what is put behind it, it stays a file name (255) on most systems."""
 
 _large = threading.Lock()
 
@@ -65,11 +64,6 @@ def open_batches(
         while batch := following.result():
             following = reader.submit(read)
             yield batch
-
-
-def printable(text: str) -> str:
-    """Without what no UTF-8 file can hold: lone surrogates are spelt out, NUL is left out."""
-    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
 
 
 def _open(sample: Sample, sides: frozenset[int]) -> Opened:

@@ -8,21 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from blip.data.annotations.captions import read_annotations, texts_of_images
-from blip.data.archive import count_samples
+from blip.data.archive import count_samples as count_in_tar
 from blip.data.cache import ShardCache, cache_folder
 from blip.data.identity import keep_identity, tell_apart
-from blip.data.image_files import list_images
-from blip.data.patterns import match_paths
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
-from blip.data.shards import expand, read_shard
-from blip.data.tables import count_rows, read_csv, read_folder, read_parquet
-from blip.errors import BlipError, UsageError, first_line
+from blip.data.sources import count_samples, read_place, stand_for
+from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file
-from blip.places import home_path
 
-TABLES = (".parquet", ".csv", ".tsv", ".json")
 COPIES = 50 * 10**9
 """Most bytes of copies of remote shards; those not used for longest go first."""
 
@@ -44,16 +38,14 @@ class ShardTask:
 def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     """The shards that some tars, folders, tables, globs and brace ranges name, in their order.
 
-    A folder stands for its tars, else its Parquet files, else the pictures below it. Tables and
+    They are what `data/sources.py` says that they stand for. Tables and
     pictures are cut into shards of `rows`, named by their first row. Tars may also be remote ones.
     Raises UsageError for what names nothing, cannot be read, or cannot be told apart by its name.
     """
     locations = [location for pattern in data for location in _expand(pattern)]
     tasks: list[ShardTask] = []
-    for location in locations:
-        _check_kind(location)
     for whole in name_shards(locations):
-        length = None if is_remote(whole.path) else _length(Path(whole.path))
+        length = None if is_remote(whole.path) else count_samples(Path(whole.path))
         if length is None:
             tasks.append(whole)
             continue
@@ -87,28 +79,15 @@ def read_samples(task: ShardTask) -> Iterator[Sample]:
     path = local_copy(task)
     path.stat()
     name = task.name if task.start is None else task.name.removesuffix(f"-{task.start:09d}")
-    return keep_identity(_read(task, path), name, _path(task.path))
-
-
-def _read(task: ShardTask, path: Path) -> Iterator[Sample]:
-    if task.start is None:
-        return read_shard(path)
-    match path.suffix.lower():
-        case _ if path.is_dir():
-            return read_folder(path, task.start, task.stop)
-        case ".parquet":
-            return read_parquet(path, task.start, task.stop)
-        case ".json":
-            return read_annotations(path, path.parent, None, task.start, task.stop)
-        case _:
-            return read_csv(path, task.start, task.stop)
+    stop = None if task.start is None else task.stop
+    return keep_identity(read_place(path, task.start or 0, stop), name, _path(task.path))
 
 
 def count_by_headers(task: ShardTask) -> tuple[int, bool]:
     """How many samples a tar holds, and whether it is sound, by its headers alone."""
     with local_copy(task).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        samples, faults = count_samples(
+        samples, faults = count_in_tar(
             task.name, file, lambda count: file.seek(count, os.SEEK_CUR), size
         )
     return samples, not faults
@@ -172,22 +151,13 @@ def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
 
 
 def _expand(pattern: str) -> list[str]:
-    if is_remote(pattern):
-        return expand_remote(pattern)
-    folder = home_path(pattern)
-    if folder.is_dir() and not any(folder.glob("*.tar")):
-        return [str(path) for path in sorted(folder.glob("*.parquet")) or [folder]]
-    found = match_paths(pattern)
-    return [str(path) for path in (found if found and not folder.is_dir() else expand([pattern]))]
-
-
-def _check_kind(location: str) -> None:
-    suffix = _path(location).suffix.lower()
-    if is_remote(location):
-        if suffix != ".tar":
+    if not is_remote(pattern):
+        return [str(path) for path in stand_for(pattern)]
+    found = expand_remote(pattern)
+    for location in found:
+        if _path(location).suffix.lower() != ".tar":
             raise UsageError(f"{location} is no .tar; of what lies elsewhere only tars are read")
-    elif suffix not in (".tar", *TABLES) and not Path(location).is_dir():
-        raise UsageError(f"{location} is neither a .tar nor a table ({', '.join(TABLES)})")
+    return found
 
 
 def _absolute(location: str) -> str:
@@ -201,22 +171,6 @@ def _path(location: str) -> PurePosixPath:
     if is_remote(location):
         return PurePosixPath("/" + location.partition("://")[2].partition("?")[0])
     return PurePosixPath(location)
-
-
-def _length(path: Path) -> int | None:
-    """Rows of a table, pictures of a folder; None for a tar."""
-    suffix = path.suffix.lower()
-    try:
-        if path.is_dir():
-            return len(list_images(path))
-        if suffix == ".json":
-            return len(texts_of_images(path))
-        return count_rows(path) if suffix in TABLES else None
-    except UsageError:
-        raise
-    # Each kind of table has errors of its own for a file that is none.
-    except Exception as error:
-        raise UsageError(f"{path} is no {suffix} table: {first_line(error)}") from error
 
 
 def _fingerprint(samples: Iterable[Sample]) -> str:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blip.data.sample import Sample
-
-TEXT_LIMIT = 1 << 20
-"""Longest text file that is read, in bytes."""
+from blip.data.texts import TEXT_LIMIT, TOO_LONG, sound_texts
 
 
 @dataclass(slots=True)
@@ -41,13 +39,13 @@ def _texts(parts: Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
         except (ValueError, RecursionError):
             faults.append("broken_json")
     captions = meta.get("captions")
-    if isinstance(captions, list) and captions and all(isinstance(c, str) for c in captions):
-        return meta, tuple(captions), faults
+    if isinstance(captions, list) and captions:
+        texts, fault = sound_texts(captions)
+        if texts or parts.text is None:
+            return meta, texts, [*faults, fault] if fault else faults
     if parts.text is None:
         return meta, (), faults
     if len(parts.text) > TEXT_LIMIT:
-        return meta, (), [*faults, "text_too_long"]
-    try:
-        return meta, (parts.text.decode("utf-8").strip(),), faults
-    except UnicodeDecodeError:
-        return meta, (), [*faults, "text_not_utf8"]
+        return meta, (), [*faults, TOO_LONG]
+    texts, fault = sound_texts([parts.text])
+    return meta, texts, [*faults, fault] if fault else faults

@@ -63,6 +63,11 @@ def match_paths(pattern: str) -> list[Path]:
     return sorted(dict.fromkeys(found))
 
 
+def tars_in(folder: Path) -> list[Path]:
+    """The tars of a folder, sorted, without hidden ones."""
+    return sorted(tar for tar in folder.glob("*.tar") if tar.name[0] != "." and tar.is_file())
+
+
 def is_compressed(path: Path) -> bool:
     """Whether a file is named as a compressed tar is."""
     return path.name.lower().endswith(COMPRESSED)
@@ -92,8 +97,7 @@ def _tars(path: Path) -> list[Path]:
     """The tars that a path stands for."""
     if not path.is_dir():
         return [] if path.name.endswith(STATISTICS) or path.name == SIZES else [path]
-    tars = [tar for tar in path.glob("*.tar") if tar.name[0] != "." and tar.is_file()]
-    return sorted(tars) or sorted(p for p in path.iterdir() if is_compressed(p))
+    return tars_in(path) or sorted(p for p in path.iterdir() if is_compressed(p))
 
 
 def _check_kind(path: Path) -> None:

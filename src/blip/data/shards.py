@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from blip.data.archive import Archive
 from blip.data.image_files import ONE_EXTENSION
+from blip.data.keys import check_key
 from blip.data.patterns import expand
 from blip.data.sample import Sample
 from blip.errors import BlipError, first_line
@@ -92,11 +93,13 @@ class ShardWriter:
         """Add a sample: KEY.extension, KEY.txt and KEY.json.
 
         A format has one extension, however the picture's file was called: readers of shards take
-        `jpg` and `jpeg` for two fields.
+        `jpg` and `jpeg` for two fields. Raises BlipError for a key that they would not find again.
         """
+        check_key(key)
         extension = extension.lower()
         extension = ONE_EXTENSION.get(extension, extension)
-        encoded = json.dumps(meta, sort_keys=True, ensure_ascii=False).encode()
+        # Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks.
+        encoded = json.dumps(meta, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
         contents = {extension: image, "txt": text.encode(), "json": encoded}
         self.write_members([(f"{key}.{suffix}", data) for suffix, data in contents.items()])
 

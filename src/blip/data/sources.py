@@ -1,42 +1,163 @@
-"""Any kind of collection, told apart by its name, as samples."""
+"""What a path stands for, and the samples of any kind of collection: the one door for all verbs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from blip.data.annotations.captions import read_annotations
+from blip.data.annotations.captions import list_annotated, read_annotations
+from blip.data.folders import read_folder
 from blip.data.identity import keep_identity, tell_apart
+from blip.data.image_files import list_images
+from blip.data.keys import check_lengths, with_safe_keys
+from blip.data.patterns import (
+    SIZES,
+    STATISTICS,
+    check_packed,
+    is_compressed,
+    match_paths,
+    tars_in,
+)
 from blip.data.sample import Sample
-from blip.data.shards import expand, read_shard
-from blip.data.tables import read_csv, read_folder, read_parquet
+from blip.data.shards import read_shard
+from blip.data.tables import TABLES, check_table, count_rows, has_pictures, is_table, read_table
 from blip.errors import UsageError
+from blip.places import home_path
+
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+"""Tables of a folder of pictures, as the library datasets reads it."""
+MAGIC = (257, b"ustar")
+"""Where a tar says what it is."""
+
+
+def stand_for(pattern: str) -> list[Path]:
+    """The tars, tables and folders of pictures that a path, folder, glob or brace range stands for.
+
+    A folder stands for its tars, else for its Parquet files that have pictures, else for its
+    `metadata.jsonl`, else for the pictures below it. What img2dataset leaves beside its data is
+    left out of folders and globs. Raises UsageError for what names nothing, or a file of no kind.
+    """
+    named = match_paths(pattern)
+    if named != [home_path(pattern)]:
+        named = _without_sidecars(named)
+    if not named:
+        raise UsageError(
+            f"no shards at {pattern}; allowed: tars, tables, folders of pictures, globs, ranges"
+        )
+    found: list[Path] = []
+    for path in named:
+        found += _in_folder(path) if path.is_dir() else [_known(path)]
+    check_packed(path for path in found if path.suffix.lower() == ".tar")
+    return list(dict.fromkeys(found))
+
+
+def count_samples(path: Path) -> int | None:
+    """Rows of a table, images of an annotation file, pictures of a folder; None for a tar.
+
+    Raises UsageError for a file that is not what its name says.
+    """
+    if path.is_dir():
+        return len(list_images(path))
+    if path.suffix.lower() == ".json":
+        return len(list_annotated(path))
+    if is_table(path):
+        check_table(path)
+        return count_rows(path)
+    return None
+
+
+def read_place(
+    path: Path,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    images: Path | None = None,
+    split: str | None = None,
+) -> Iterator[Sample]:
+    """Samples of one tar, table, annotation file or folder of pictures.
+
+    Of rows, images or pictures `start` to `stop` alone, where given; a tar is read whole. Paths in
+    tables and annotation files start from `images`, else from the file's own folder. Raises
+    UsageError where `images` or `split` have no meaning.
+    """
+    if path.suffix.lower() == ".json" and not path.is_dir():
+        return read_annotations(path, images or path.parent, split, start, stop)
+    if not path.is_dir() and is_table(path):
+        return read_table(path, start, stop, images=images, split=split)
+    for option, value in (("--images", images), ("--split", split)):
+        if value is not None:
+            kind = "a folder of pictures" if path.is_dir() else "a tar"
+            raise UsageError(
+                f"{option} {value}: {path} is {kind}; allowed with annotation files and tables"
+            )
+    if path.is_dir():
+        return read_folder(path, start, stop)
+    return with_safe_keys(check_lengths(read_shard(path)), "sample")
 
 
 def read_samples(
     source: str, images: Path | None = None, split: str | None = None
 ) -> Iterator[Sample]:
-    """Samples of shards, a .parquet, .csv, .tsv or .json file, or a folder of pictures.
+    """Samples of all that `source` stands for, under keys that differ.
 
-    `images` is the folder that a JSON file's paths start from (its own by default), `split` one of
-    Karpathy's. Raises UsageError for what is none of these.
+    `images` and `split` are as those of `read_place`.
     """
-    path = Path(source)
-    match path.suffix.lower():
-        case ".parquet":
-            yield from read_parquet(_existing(path))
-        case ".csv" | ".tsv":
-            yield from read_csv(_existing(path))
-        case ".json":
-            yield from read_annotations(_existing(path), images or path.parent, split)
-        case _ if path.is_dir() and not any(path.glob("*.tar")):
-            yield from read_folder(path)
-        case _:
-            shards = expand([source])
-            names = tell_apart(shards) or [shard.as_posix() for shard in shards]
-            for shard, name in zip(shards, names, strict=True):
-                yield from keep_identity(read_shard(shard), name, shard)
+    if images is not None and not images.is_dir():
+        raise UsageError(f"--images {images}: no such folder")
+    places = [path.absolute() for path in stand_for(source)]
+    names = tell_apart(places) or [path.as_posix() for path in places]
+
+    def read() -> Iterator[Sample]:
+        for path, name in zip(places, names, strict=True):
+            yield from keep_identity(read_place(path, images=images, split=split), name, path)
+
+    yield from read() if len(places) == 1 else with_safe_keys(read(), "sample")
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UsageError(f"no file at {path}")
-    return path
+def _in_folder(folder: Path) -> list[Path]:
+    if tars := tars_in(folder):
+        return tars
+    tables = sorted(folder.glob("*.parquet"))
+    if with_pictures := [path for path in tables if has_pictures(path)]:
+        return with_pictures
+    for name in METADATA:
+        if (folder / name).is_file():
+            return [folder / name]
+    try:
+        list_images(folder)
+    except UsageError:
+        # A table of URLs says what to do with it.
+        return tables or [folder]
+    return [folder]
+
+
+def _without_sidecars(paths: Iterable[Path]) -> list[Path]:
+    return [
+        path
+        for path in paths
+        if not path.name.startswith(".")
+        and not path.name.endswith((STATISTICS, SIZES))
+        and (path.suffix.lower() != ".parquet" or has_pictures(path) or not _has_data_beside(path))
+    ]
+
+
+def _has_data_beside(table: Path) -> bool:
+    """Whether a tar or a folder lies beside a table under the same name, as img2dataset has it."""
+    return table.with_suffix(".tar").is_file() or table.with_suffix("").is_dir()
+
+
+def _known(path: Path) -> Path:
+    kinds = (*TABLES, ".json")
+    if is_compressed(path):
+        raise UsageError(
+            f"{path} is compressed, and only plain tars are read here; unpack it first"
+        )
+    if path.suffix.lower() in (".tar", *kinds) or is_table(path) or _is_tar(path):
+        return path
+    raise UsageError(
+        f"{path} is neither a .tar nor a table ({', '.join(kinds)}, or a .txt file with a "
+        "header) nor a folder of pictures"
+    )
+
+
+def _is_tar(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(MAGIC[0] + len(MAGIC[1]))[MAGIC[0] :] == MAGIC[1]

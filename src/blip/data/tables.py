@@ -1,195 +1,312 @@
-"""Tables of images and captions: Parquet, CSV and TSV, with image bytes or paths; plain folders."""
+"""Tables of images and captions, Parquet, CSV, TSV and JSON lines, with image bytes or paths."""
 
-import csv
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from errno import EFBIG
+import math
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blip.data.image_files import IMAGE_EXTENSIONS, list_images, read_image_file
-from blip.data.parts import TEXT_LIMIT
+from blip.data.delimited import BROKEN_ROW, Row, read_delimited, read_json_lines
+from blip.data.folders import extension_of, read_file
+from blip.data.image_files import IMAGE_EXTENSIONS
+from blip.data.keys import key_text, printable, with_safe_keys
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.errors import UsageError
-from blip.files import read_regular
+from blip.data.texts import is_utf8, sound_texts
+from blip.errors import UsageError, first_line
 
 KEYS = ("key", "image_id", "id", "uid", "__key__")
 ROW_KEYS = ("id", "uid")
 """Those that tell rows apart in many tables, where several rows may show one image."""
-IMAGES = ("image", "jpg", "png", "image_path", "path", "file", "filename", "filepath")
-TEXTS = ("caption", "captions", "text", "texts", "sentence")
+IMAGES = (
+    "image",
+    *IMAGE_EXTENSIONS,
+    *("image_path", "path", "file", "filename", "filepath", "file_name", "image_name"),
+)
+TEXTS = ("caption", "captions", "text", "texts", "sentence", "sentences")
+URLS = ("url", "image_url", "img_url", "urls", "link")
+SPLIT = "split"
+TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 BATCH = 256
-csv.field_size_limit(1 << 30)
 
 
-def read_parquet(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
+class Columns(NamedTuple):
+    """The columns of a table that hold what a sample is made of, as the table spells them."""
+
+    key: str | None
+    image: str | None
+    text: str | None
+    url: str | None
+    split: str | None
+
+
+def find_columns(names: Sequence[str]) -> Columns:
+    """The first known name of each part among a table's columns, whatever their case."""
+    spelt = {name.strip().casefold(): name for name in reversed(names)}
+
+    def first(known: Sequence[str]) -> str | None:
+        return next((spelt[name] for name in known if name in spelt), None)
+
+    return Columns(first(KEYS), first(IMAGES), first(TEXTS), first(URLS), first((SPLIT,)))
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is read as a table: by its name, or a .txt file by its header."""
+    suffix = path.suffix.lower()
+    if suffix != ".txt":
+        return suffix in TABLES
+    try:
+        names, _ = read_delimited(path, _fit)
+    except (OSError, UsageError):
+        return False
+    return _fit(names)
+
+
+def read_table(
+    path: Path,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    images: Path | None = None,
+    split: str | None = None,
+) -> Iterator[Sample]:
     """Rows with a key, an image (bytes, a `{"bytes": ...}` record, a path) and caption or captions.
 
-    Other columns of plain values go into `meta`. Of rows `start` to `stop` alone, where given; what
-    lies before is not read. A key that came before has its row put behind it. Raises UsageError
-    where a column is missing.
+    Paths start from `images`, else from the table's folder. Other columns of plain values go into
+    `meta`. Of rows `start` to `stop` alone, where given; of a Parquet file what lies before is not
+    read. `split` chooses rows by the column of that name. A key that came before has its row put
+    behind it. A row that cannot be read is a sample with `error`. Raises UsageError for a file that
+    is no such table, that lacks a column, or whose pictures are URLs.
     """
-    with pq.ParquetFile(path) as file:
-        columns = _columns(list(file.schema_arrow.names), path)
-        groups, before = [], 0
-        for group in range(file.num_row_groups):
-            after = before + file.metadata.row_group(group).num_rows
-            if after > start and (stop is None or before < stop):
-                groups.append((group, before))
-            before = after
-        if not groups:
-            return
-        batches = file.iter_batches(BATCH, row_groups=[group for group, _ in groups])
-        rows = (row for batch in batches for row in batch.to_pylist())
-        first = groups[0][1]
-        last = None if stop is None else stop - first
-        chosen = islice(enumerate(rows, first), max(start - first, 0), last)
-        yield from check_keys((_row(row, columns, number, path) for number, row in chosen), start)
+    columns, rows = _open(path, start, stop)
+    if split is not None:
+        rows = _of_split(rows, columns, split, path)
+    maker = _Maker(columns, images or path.parent, path.stem)
+    samples = (maker.sample(row, number) for number, row in rows)
+    yield from with_safe_keys(samples, "row", start, keep_raw=True)
 
 
-def read_csv(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
-    """Rows of a CSV or TSV file with a header; images are paths relative to the file.
-
-    Of rows `start` to `stop` alone, where given. Keys are as those of `read_parquet`.
-    """
-    with path.open(encoding="utf-8", newline="", errors="replace") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-        columns = _columns(list(reader.fieldnames or ()), path)
-        chosen = islice(enumerate(reader), start, stop)
-        yield from check_keys((_row(row, columns, number, path) for number, row in chosen), start)
+def check_table(path: Path) -> None:
+    """Raises UsageError where `read_table` would before its first sample."""
+    _open(path, 0, 0)
 
 
-def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
-    """Pictures below a folder with a text file of the same name beside each; a line a caption.
-
-    Of the pictures `start` to `stop` in sorted order alone, where given. One without a text, or
-    with one that is no UTF-8, comes with its picture and with `error`.
-    """
-    yield from check_keys(_read_pictures(folder, start, stop))
-
-
-def check_keys(samples: Iterable[Sample], first_row: int | None = None) -> Iterator[Sample]:
-    """Samples whose keys can be written: what is unsafe or came before is an error.
-
-    Where rows are counted, from `first_row`, a key that came before has its row put behind it
-    instead: many tables have a row for every caption of an image, which stays the same image. A
-    key that is a path from the root loses its slash.
-    """
-    seen: set[str] = set()
-    for number, given in enumerate(samples, first_row or 0):
-        sample = replace(given, key=given.key.lstrip("/"))
-        if sample.key in seen and first_row is not None:
-            meta = {"key": sample.key, **sample.meta}
-            sample = replace(sample, key=f"{sample.key}-row-{number:09d}", meta=meta)
-        if ".." in sample.key.split("/") or "\0" in sample.key:
-            sample = replace(sample, error="unsafe_name")
-        elif sample.key in seen:
-            sample = replace(sample, error="duplicate_key")
-        seen.add(sample.key)
-        yield sample
-
-
-def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sample]:
-    for path in list_images(folder)[start:stop]:
-        key = path.relative_to(folder).with_suffix("").as_posix().replace(".", "_")
-        content, extension = read_file(path)
-        texts, error = _beside(path.with_suffix(".txt"))
-        if content is None:
-            error = "missing_image"
-        meta = {IMAGE_KEY: f"{folder.absolute().name}/{path.relative_to(folder).as_posix()}"}
-        yield Sample(key, content, texts, meta, error, extension)
+def has_pictures(path: Path) -> bool:
+    """Whether a Parquet file has a column for the image; so has one that cannot be read."""
+    try:
+        names = _open_parquet(path).schema_arrow.names
+    except UsageError:
+        # Whoever reads it says what is wrong.
+        return True
+    return find_columns(names).image is not None
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a Parquet, CSV or TSV file."""
+    """Rows of a table, those that cannot be read among them."""
     if path.suffix.lower() == ".parquet":
-        return pq.read_metadata(path).num_rows
-    with path.open(encoding="utf-8", newline="", errors="replace") as file:
-        rows = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-        # As the reader above, which skips empty lines, and the header.
-        return max(sum(bool(row) for row in rows) - 1, 0)
+        return _open_parquet(path).metadata.num_rows
+    return sum(1 for _ in _open(path, 0, None)[1])
 
 
-def read_file(path: Path) -> tuple[bytes | None, str]:
-    """The bytes of an image file and its extension; None where none of a fit size is there."""
-    extension = path.suffix.lower().lstrip(".")
-    try:
-        content = read_image_file(path)
-    # Not every text is a path: one with NUL is none.
-    except (OSError, ValueError):
-        return None, extension or "jpg"
-    return content, extension if extension in IMAGE_EXTENSIONS else "jpg"
+def _fit(names: Sequence[str]) -> bool:
+    columns = find_columns(names)
+    return columns.text is not None and (columns.image is not None or columns.url is not None)
 
 
-def _beside(path: Path) -> tuple[tuple[str, ...], str | None]:
-    """The captions in a text file, and what is wrong with it."""
-    try:
-        lines = read_regular(path, TEXT_LIMIT).decode("utf-8").splitlines()
-    except OSError as error:
-        return (), "text_too_long" if error.errno == EFBIG else "missing_text"
-    except UnicodeDecodeError:
-        return (), "text_not_utf8"
-    return tuple(line.strip() for line in lines if line.strip()), None
+def _open(path: Path, start: int, stop: int | None) -> tuple[Columns, Iterator[tuple[int, Row]]]:
+    """The columns, and rows `start` to `stop` with their numbers."""
+    if path.suffix.lower() == ".parquet":
+        names = _open_parquet(path).schema_arrow.names
+        columns = _check_columns(names, path)
+        _check_first_image(_first_parquet_image(path, columns), path)
+        return columns, _read_parquet(path, start, stop)
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        rows, names = read_json_lines(path), None
+    else:
+        names, rows = read_delimited(path, _fit)
+    first = next((row for row in rows if row.fault is None), None)
+    if names is None and first is None:
+        raise UsageError(f"{path} holds no line that is a JSON object")
+    columns = _check_columns(list(first.cells) if names is None and first else names or [], path)
+    _check_first_image(first.cells.get(str(columns.image)) if first else None, path)
+    again = read_json_lines(path) if names is None else read_delimited(path, _fit)[1]
+    return columns, islice(enumerate(again), start, stop)
 
 
-def _columns(names: list[str], path: Path) -> dict[str, str | None]:
-    found = {
-        part: next((name for name in known if name in names), None)
-        for part, known in (("key", KEYS), ("image", IMAGES), ("text", TEXTS))
-    }
-    for part, known in (("image", IMAGES), ("text", TEXTS)):
-        if found[part] is None:
+def _check_columns(names: Sequence[str], path: Path) -> Columns:
+    columns = find_columns(names)
+    if columns.image is None and columns.url is not None:
+        raise UsageError(_no_downloads(path, f"column {columns.url}"))
+    for part, column, known in (("image", columns.image, IMAGES), ("text", columns.text, TEXTS)):
+        if column is None:
             raise UsageError(
                 f"{path} has no column for the {part}; it has {', '.join(names)}, "
                 f"allowed: {', '.join(known)}"
             )
-    return found
+    return columns
 
 
-def _row(row: dict[str, Any], columns: dict[str, str | None], number: int, table: Path) -> Sample:
-    key = str(row[columns["key"]]) if columns["key"] else f"{number:09d}"
-    value, texts = row[str(columns["image"])], row[str(columns["text"])]
-    texts = [texts] if isinstance(texts, str) else list(texts or ())
-    content, extension = _image(value, table.parent)
-    meta = {
-        name: other
-        for name, other in row.items()
-        if name not in columns.values() and isinstance(other, str | int | float | bool)
-    }
-    meta[IMAGE_KEY] = f"{table.stem}/{_image_name(row, columns, number)}"
-    error = "missing_image" if content is None else None
-    return Sample(key, content, tuple(str(t).strip() for t in texts), meta, error, extension)
+def _check_first_image(value: Any, path: Path) -> None:
+    if isinstance(value, str) and value.strip().lower().startswith(("http://", "https://")):
+        raise UsageError(_no_downloads(path, value.strip()[:80]))
 
 
-def _image_name(row: dict[str, Any], columns: dict[str, str | None], number: int) -> str:
-    """What the rows of one image have in common: a key, a path or the same bytes; else its row.
-
-    A column of `ROW_KEYS` is asked after the picture.
-    """
-    image = row[str(columns["image"])]
-    if isinstance(image, dict):
-        image = image.get("bytes") or image.get("path")
-    if isinstance(image, bytes):
-        image = hashlib.blake2b(image, digest_size=16).hexdigest()
-    key = row[columns["key"]] if columns["key"] else None
-    if isinstance(key, float) and key.is_integer():
-        key = int(key)
-    names = (image, key) if columns["key"] in ROW_KEYS else (key, image)
-    for name in (row.get(IMAGE_KEY), *names):
-        if isinstance(name, str | int) and name != "":
-            return str(name)
-    return f"{number:09d}"
+def _no_downloads(path: Path, where: str) -> str:
+    return (
+        f"{path} names pictures by their URLs ({where}), and URLs are not fetched here: download "
+        "with img2dataset first, and give what it writes"
+    )
 
 
-def _image(value: Any, folder: Path) -> tuple[bytes | None, str]:
+def _of_split(
+    rows: Iterator[tuple[int, Row]], columns: Columns, split: str, path: Path
+) -> Iterator[tuple[int, Row]]:
+    """The rows of a split; raises UsageError where there are none, naming the splits there are."""
+    if columns.split is None:
+        raise UsageError(f"--split {split}: {path} has no column {SPLIT!r}")
+    seen: dict[str, None] = {}
+    for number, row in rows:
+        name = row.cells.get(columns.split)
+        seen.setdefault(str(name))
+        if name == split:
+            yield number, row
+    if split not in seen:
+        raise UsageError(f"--split {split}: {path} has the splits {', '.join(sorted(seen))}")
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    """The file with its metadata read, closed; raises UsageError where it is no Parquet file."""
+    try:
+        with pq.ParquetFile(path) as file:
+            _ = file.schema_arrow
+            return file
+    except FileNotFoundError as error:
+        raise UsageError(f"no file at {path}") from error
+    # A file of another kind, one cut off, one encrypted: each has an error of its own.
+    except Exception as error:
+        raise UsageError(f"{path} is no .parquet table: {first_line(error)}") from error
+
+
+def _first_parquet_image(path: Path, columns: Columns) -> Any:
+    """The first value of the image column, where that is one of texts."""
+    with pq.ParquetFile(path) as file:
+        kind = file.schema_arrow.field(str(columns.image)).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            return None
+        try:
+            batch = next(file.iter_batches(1, columns=[str(columns.image)]), None)
+            return batch.column(0)[0].as_py() if batch is not None and batch.num_rows else None
+        # Who reads the rows names what is broken.
+        except (OSError, ValueError):
+            return None
+
+
+def _read_parquet(path: Path, start: int, stop: int | None) -> Iterator[tuple[int, Row]]:
+    """Rows by group, so that a broken group costs its own rows alone."""
+    with pq.ParquetFile(path) as file:
+        before = 0
+        for group in range(file.num_row_groups):
+            first, before = before, before + file.metadata.row_group(group).num_rows
+            if before <= start or (stop is not None and first >= stop):
+                continue
+            rows = enumerate(_read_group(file, group, before - first), first)
+            last = None if stop is None else stop - first
+            yield from islice(rows, max(start - first, 0), last)
+
+
+def _read_group(file: pq.ParquetFile, group: int, length: int) -> Iterator[Row]:
+    """All rows of a group: those that cannot be read are broken."""
+    batches, done = file.iter_batches(BATCH, row_groups=[group]), 0
+    while done < length:
+        try:
+            batch = next(batches)
+        # Each codec and each encoding has errors of its own.
+        except Exception as error:
+            for _ in range(length - done):
+                yield Row({}, f"{BROKEN_ROW}: {first_line(error)}")
+            return
+        done += batch.num_rows
+        yield from map(Row, _to_rows(batch))
+
+
+def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    try:
+        return batch.to_pylist()
+    # A text that is not UTF-8, a time that Python cannot hold: one cell must not cost the others.
+    except (ValueError, OverflowError, pa.ArrowException):
+        names = batch.schema.names
+        columns = [[_cell(value) for value in column] for column in batch.columns]
+        return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _cell(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        # As bytes it is a text that is not UTF-8 to whoever reads it.
+        return value.as_buffer().to_pybytes() if hasattr(value, "as_buffer") else b"\xff"
+    except (ValueError, OverflowError, pa.ArrowException):
+        return None
+
+
+class _Maker(NamedTuple):
+    """Makes the samples of a table."""
+
+    columns: Columns
+    folder: Path
+    """Where paths start."""
+    place: str
+    """What the table's images are told apart by from those of others."""
+
+    def sample(self, row: Row, number: int) -> Sample:
+        cells, columns = row.cells, self.columns
+        key = key_text(cells.get(columns.key)) if columns.key else None
+        if row.fault is not None:
+            return Sample(key or f"{number:09d}", None, error=row.fault)
+        picture = _picture(cells.get(str(columns.image)))
+        content, extension = _image(picture, self.folder)
+        told = cells.get(str(columns.text))
+        texts, error = sound_texts(told if isinstance(told, list) else [told])
+        if content is None:
+            error = "missing_image"
+        meta = {n: v for n, v in cells.items() if n not in columns[:3] and _is_plain(v)}
+        name = cells.get(IMAGE_KEY) or self._image_name(key, picture) or f"{number:09d}"
+        meta[IMAGE_KEY] = printable(f"{self.place}/{name}")
+        return Sample(key or f"{number:09d}", content, texts, meta, error, extension)
+
+    def _image_name(self, key: str | None, picture: str | bytes | None) -> str | None:
+        """What the rows of one image have in common: a key, a path or the same bytes.
+
+        A column of `ROW_KEYS` is asked after the picture.
+        """
+        if isinstance(picture, bytes):
+            picture = hashlib.blake2b(picture, digest_size=16).hexdigest()
+        return (picture or key) if self.columns.key in ROW_KEYS else (key or picture)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON in UTF-8 can hold a value, and every reader of it."""
+    if isinstance(value, str):
+        return is_utf8(value)
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _picture(value: Any) -> str | bytes | None:
+    """The bytes or the path of a picture in a cell."""
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
-    if isinstance(value, bytes):
-        return value, "png" if value.startswith(b"\x89PNG") else "jpg"
-    if isinstance(value, str) and value:
-        return read_file(folder / value)
-    return None, "jpg"
+    return value if isinstance(value, str | bytes) and value.strip() else None
+
+
+def _image(picture: str | bytes | None, folder: Path) -> tuple[bytes | None, str]:
+    if picture is None:
+        return None, "jpg"
+    if isinstance(picture, bytes):
+        return picture, extension_of(picture)
+    content, extension = read_file(folder / picture)
+    if content is None and picture != picture.strip():
+        return read_file(folder / picture.strip())
+    return content, extension

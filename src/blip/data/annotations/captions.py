@@ -1,67 +1,174 @@
-"""Annotation files of captioning: BLIP's own JSON lists and Karpathy's splits."""
+"""Annotation files of captioning: BLIP's own JSON lists, COCO's own form and Karpathy's splits."""
 
-import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from blip.data.delimited import BROKEN_ROW
+from blip.data.folders import read_file
+from blip.data.keys import printable, with_safe_keys
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.tables import check_keys, read_file
+from blip.data.tables import find_columns
+from blip.data.texts import load_json, sound_texts
 from blip.errors import UsageError
+
+FORMS = (
+    'a list of {"image": ..., "caption": ...}, '
+    'COCO\'s {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}, '
+    'Karpathy\'s {"images": [{"filename", "sentences"}]}'
+)
+
+
+@dataclass(slots=True)
+class Annotated:
+    """An image of an annotation file with what is said of it; or an entry that names none."""
+
+    name: str | None
+    values: list[Any] = field(default_factory=list)
+    """Captions, and whatever stands where captions should."""
+    fault: str | None = None
 
 
 def read_annotations(
     path: Path, images: Path, split: str | None = None, start: int = 0, stop: int | None = None
 ) -> Iterator[Sample]:
-    """Samples of `[{"image": ..., "caption": ... or [...]}]` or of a Karpathy file.
+    """Samples of an annotation file in one of the `FORMS`.
 
     Image paths are relative to `images`; entries that name the same image are one sample. `split`
     chooses among Karpathy's train, restval, val and test. Of the images `start` to `stop` alone,
-    where given. Raises UsageError for another form.
+    where given. An entry that cannot be read is a sample with `error`. Raises UsageError for
+    another form, and for a split that the file does not have.
     """
-    chosen = islice(texts_of_images(path, split).items(), start, stop)
-    yield from check_keys(_samples(chosen, images, path.stem))
+    chosen = islice(list_annotated(path, split), start, stop)
+    yield from with_safe_keys(_samples(chosen, images, path.stem), "entry", start)
 
 
-def _samples(chosen: Iterable[tuple[str, list[str]]], images: Path, place: str) -> Iterator[Sample]:
-    for name, captions in chosen:
-        content, extension = read_file(images / name)
-        error = "missing_image" if content is None else None
-        key = Path(name).with_suffix("").as_posix().replace(".", "_")
+def _samples(chosen: Iterable[Annotated], images: Path, place: str) -> Iterator[Sample]:
+    for entry in chosen:
+        if entry.name is None:
+            yield Sample("", None, error=entry.fault)
+            continue
+        content, extension = read_file(images / entry.name)
+        texts, error = sound_texts(entry.values)
+        error = "missing_image" if content is None else error
+        name = printable(entry.name)
         meta = {"image": name, IMAGE_KEY: f"{place}/{name}"}
-        yield Sample(key, content, tuple(captions), meta, error, extension)
+        yield Sample(entry.name, content, texts, meta, error, extension)
 
 
-def texts_of_images(path: Path, split: str | None = None) -> dict[str, list[str]]:
+def list_annotated(path: Path, split: str | None = None) -> list[Annotated]:
     """What the file says of each image, in the file's order; raises UsageError for another form."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
+    data = load_json(path)
     if isinstance(data, dict) and isinstance(data.get("images"), list):
-        entries = _karpathy(data["images"], split)
+        images, annotations = data["images"], data.get("annotations")
+        if split is not None:
+            images = _of_split(images, split, path)
+        coco = isinstance(annotations, list)
+        entries = _coco(images, annotations, path) if coco else _karpathy(images, path)
     elif isinstance(data, list):
+        if split is not None:
+            data = _of_split(data, split, path)
         entries = _plain(data, path)
     else:
-        raise UsageError(f'{path} is neither a list of image and caption nor has it "images"')
-    texts: dict[str, list[str]] = {}
-    for name, captions in entries:
-        texts.setdefault(name, []).extend(captions)
-    return texts
+        raise UsageError(f"{path} has none of the forms that are read: {FORMS}")
+    found: list[Annotated] = []
+    of_name: dict[str, Annotated] = {}
+    for entry in entries:
+        first = entry if entry.name is None else of_name.setdefault(entry.name, entry)
+        if first is entry:
+            found.append(entry)
+        else:
+            first.values += entry.values
+    return found
 
 
-def _karpathy(images: list[dict[str, Any]], split: str | None) -> Iterator[tuple[str, list[str]]]:
-    for image in images:
-        if split is None or image.get("split") == split:
-            name = Path(image.get("filepath", "")) / image["filename"]
-            yield str(name), [sentence["raw"].strip() for sentence in image["sentences"]]
+def _of_split(entries: list[Any], split: str, path: Path) -> list[Any]:
+    names = [entry.get("split") if isinstance(entry, dict) else None for entry in entries]
+    there = sorted({name for name in names if isinstance(name, str)})
+    if not there:
+        raise UsageError(f'--split {split}: the entries of {path} have no "split"')
+    if split not in there:
+        raise UsageError(f"--split {split}: {path} has the splits {', '.join(there)}")
+    return [entry for entry, name in zip(entries, names, strict=True) if name == split]
 
 
-def _plain(entries: list[Any], path: Path) -> Iterator[tuple[str, list[str]]]:
+def _karpathy(images: list[Any], path: Path) -> Iterator[Annotated]:
+    for number, image in enumerate(images):
+        name = _name(image, ("filename", "file_name"))
+        sentences = image.get("sentences") if name is not None else None
+        if name is None or not isinstance(sentences, list):
+            yield _broken(path, number, 'image {} has no "filename" and "sentences"')
+            continue
+        folder = image.get("filepath")
+        if isinstance(folder, str) and folder:
+            name = str(PurePosixPath(folder) / name)
+        yield Annotated(name, [_sentence(sentence) for sentence in sentences])
+
+
+def _sentence(sentence: Any) -> Any:
+    if not isinstance(sentence, dict):
+        return sentence
+    tokens = sentence.get("tokens")
+    if "raw" in sentence or not isinstance(tokens, list):
+        return sentence.get("raw", sentence)
+    return " ".join(tokens) if all(isinstance(t, str) for t in tokens) else sentence
+
+
+def _coco(images: list[Any], annotations: list[Any], path: Path) -> Iterator[Annotated]:
+    if annotations and not any(isinstance(a, dict) and "caption" in a for a in annotations):
+        raise UsageError(
+            f'the "annotations" of {path} have no "caption"; COCO has its captions in files called '
+            "captions_*.json"
+        )
+    of_id: dict[Any, list[Any]] = {}
+    astray: list[int] = []
+    ids = {image["id"] for image in images if isinstance(image, dict) and _is_id(image.get("id"))}
+    for number, annotation in enumerate(annotations):
+        image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
+        if _is_id(image_id) and image_id in ids:
+            of_id.setdefault(image_id, []).append(annotation.get("caption"))
+        else:
+            astray.append(number)
+    for number, image in enumerate(images):
+        name = _name(image, ("file_name", "filename"))
+        if name is None or not _is_id(image.get("id")):
+            yield _broken(path, number, 'image {} has no "id" and "file_name"')
+        else:
+            yield Annotated(name, of_id.get(image["id"], []))
+    for number in astray:
+        yield Annotated(None, fault=f"{BROKEN_ROW}: annotation {number} has the id of no image")
+
+
+def _plain(entries: list[Any], path: Path) -> Iterator[Annotated]:
     for number, entry in enumerate(entries):
-        if not isinstance(entry, dict) or "image" not in entry or "caption" not in entry:
-            raise UsageError(f'{path}: entry {number} has no "image" and "caption"')
-        caption = entry["caption"]
-        captions = [caption] if isinstance(caption, str) else caption
-        yield str(entry["image"]), [str(text).strip() for text in captions]
+        columns = find_columns(list(entry)) if isinstance(entry, dict) else None
+        if columns is None or columns.image is None or columns.text is None:
+            yield _broken(path, number, 'entry {} has no "image" and "caption"')
+            continue
+        name, captions = entry[columns.image], entry[columns.text]
+        if not isinstance(name, str) or not name.strip():
+            yield Annotated(None, fault="missing_image")
+            continue
+        yield Annotated(name, list(captions) if isinstance(captions, list) else [captions])
+
+
+def _name(image: Any, known: tuple[str, ...]) -> str | None:
+    """The file of an image; None where it names none."""
+    if not isinstance(image, dict):
+        return None
+    names = (image.get(name) for name in known)
+    return next((name for name in names if isinstance(name, str) and name.strip()), None)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str)
+
+
+def _broken(path: Path, number: int, told: str) -> Annotated:
+    """An entry with a fault; raises UsageError for the first, as the file has another form then."""
+    told = told.format(number)
+    if number == 0:
+        raise UsageError(f"{path}: {told}; allowed: {FORMS}")
+    return Annotated(None, fault=f"{BROKEN_ROW}: {told}")

@@ -1,0 +1,181 @@
+"""Rows of CSV, TSV and JSON lines; a row that cannot be read is named and costs no other."""
+
+import csv
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from blip.data.image_files import IMAGE_EXTENSIONS
+from blip.data.texts import TEXT_LIMIT, open_text
+from blip.errors import UsageError
+
+DELIMITERS = (",", ";", "\t")
+"""Of a CSV file; Excel writes semicolons where the comma is the decimal point."""
+BROKEN_ROW = "broken_row"
+csv.field_size_limit(1 << 30)
+
+
+class Row(NamedTuple):
+    """A row of a table by its columns, or what is wrong with it."""
+
+    cells: dict[str, Any]
+    fault: str | None = None
+
+
+def read_json_lines(path: Path) -> Iterator[Row]:
+    """A row for every line that is not blank; one that holds no JSON object is broken."""
+    with open_text(path) as file:
+        for line in _decoded(file, path):
+            if not line.strip():
+                continue
+            try:
+                cells = json.loads(line)
+            except (ValueError, RecursionError):
+                yield Row({}, f"{BROKEN_ROW}: not JSON")
+                continue
+            yield Row(cells) if isinstance(cells, dict) else Row({}, f"{BROKEN_ROW}: not an object")
+
+
+def read_delimited(
+    path: Path, fits: Callable[[list[str]], bool]
+) -> tuple[list[str], Iterator[Row]]:
+    """The header and the rows of a CSV file, or of a TSV file, which has no quoting.
+
+    The delimiter of a file that is no .tsv is the first for which the columns of the header fit.
+    Raises UsageError for an empty file.
+    """
+    lines = _lines(path)
+    first = next((line for line in lines if line.strip()), "")
+    if "\0" in first:
+        raise UsageError(f"{path} has NUL characters in its header; save it as UTF-8")
+    delimiter, quoted = "\t", False
+    if path.suffix.lower() != ".tsv":
+        headers = {mark: _header(next(_csv_rows(iter([first]), mark), [])) for mark in DELIMITERS}
+        delimiter = next((mark for mark, names in headers.items() if fits(names)), ",")
+        quoted = path.suffix.lower() == ".csv" or delimiter != "\t"
+    names = _header(_split(first, delimiter, quoted))
+    if not any(names):
+        raise UsageError(f"{path} has no header; allowed: one line with the names of the columns")
+    return names, _rows(lines, names, delimiter, quoted)
+
+
+def _rows(lines: Iterator[str], names: list[str], delimiter: str, quoted: bool) -> Iterator[Row]:
+    records = (
+        _csv_rows(lines, delimiter, len(names))
+        if quoted
+        else (_split(line, delimiter, quoted) for line in lines if line.strip())
+    )
+    for cells in records:
+        if cells is None:
+            yield Row({}, f"{BROKEN_ROW}: a quote is not closed")
+        elif any(cell.strip() for cell in cells[len(names) :]):
+            told = f"{len(cells)} cells, and {len(names)} columns"
+            yield Row({}, f"{BROKEN_ROW}: {told}")
+        else:
+            # The first of two columns of one name counts.
+            yield Row(dict(reversed(list(zip(names, cells, strict=False)))))
+
+
+def _csv_rows(
+    lines: Iterator[str], delimiter: str, columns: int | None = None
+) -> Iterator[list[str] | None]:
+    """The cells of each row; None for a line with a quote that no other closes."""
+    source = _Lines(lines)
+    for line in source:
+        if not line.strip():
+            continue
+        if '"' not in line:
+            yield _bare(line).split(delimiter)
+            continue
+        # In Python's dialect a quote that is open takes in the line that follows.
+        found = list(csv.reader([f"{_bare(line)}\n", "."], delimiter=delimiter))
+        if len(found) == 2:
+            yield found[0]
+            continue
+        yield _across_lines(line, source, delimiter, columns)
+
+
+def _across_lines(
+    first: str, source: "_Lines", delimiter: str, columns: int | None
+) -> list[str] | None:
+    """The cells of a row whose quoted cell goes on in the next lines; None where it cannot be.
+
+    Then the next lines are rows of their own. So they are where one of them looks like a row: a
+    quote that somebody forgot may be closed by another far below.
+    """
+    taken: list[str] = []
+
+    def feed() -> Iterator[str]:
+        yield first
+        size = len(first)
+        for line in source:
+            taken.append(line)
+            yield line
+            size += len(line)
+            if size > TEXT_LIMIT:
+                return
+
+    try:
+        cells = next(csv.reader(feed(), delimiter=delimiter, strict=True))
+    except csv.Error:
+        cells = None
+    fits = cells is not None and columns in (None, len(cells))
+    if not fits or any(_is_row(line, delimiter, columns) for line in taken):
+        source.give_back(taken)
+        return None
+    return cells
+
+
+def _is_row(line: str, delimiter: str, columns: int | None) -> bool:
+    """Whether a line could be a row of its own: so many cells, the name of a picture among them."""
+    cells = next(csv.reader([line], delimiter=delimiter), [])
+    endings = tuple(f".{extension}" for extension in IMAGE_EXTENSIONS)
+    return len(cells) == columns and any(
+        cell.strip(' "').lower().endswith(endings) for cell in cells
+    )
+
+
+class _Lines:
+    """An iterator over lines that takes lines back."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.lines, self.back = lines, deque[str]()
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        return self.back.popleft() if self.back else next(self.lines)
+
+    def give_back(self, lines: Sequence[str]) -> None:
+        self.back.extendleft(reversed(lines))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with open_text(path) as file:
+        yield from _decoded(file, path)
+
+
+def _decoded(lines: Iterable[str], path: Path) -> Iterator[str]:
+    try:
+        yield from lines
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not {error.encoding.upper()}, as its byte order mark says; save it as UTF-8"
+        ) from error
+
+
+def _split(line: str, delimiter: str, quoted: bool) -> list[str]:
+    if quoted:
+        return next(_csv_rows(iter([line]), delimiter)) or []
+    return _bare(line).split(delimiter)
+
+
+def _header(cells: list[str] | None) -> list[str]:
+    return [cell.strip() for cell in cells or ()]
+
+
+def _bare(line: str) -> str:
+    return line.rstrip("\r\n")

@@ -1,0 +1,104 @@
+"""Texts as users have them: encodings, byte order marks, and cells that hold no text."""
+
+import codecs
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from blip.errors import UsageError
+
+TEXT_LIMIT = 1 << 20
+"""Longest text that is read, in bytes."""
+NOT_UTF8, NOT_A_STRING, TOO_LONG = "text_not_utf8", "text_not_a_string", "text_too_long"
+MISSING = "missing_text"
+BYTE_ORDER_MARK = "\ufeff"
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def decode_text(content: bytes) -> str:
+    """A text file's content: UTF-8, or what its byte order mark says. Raises UnicodeDecodeError."""
+    return content.decode(_encoding(content))
+
+
+def open_text(path: Path) -> TextIO:
+    """A text file, to be read line by line; bytes that are not UTF-8 become lone surrogates.
+
+    `is_utf8` tells a text that holds some. Line ends stay as they are.
+    """
+    with path.open("rb") as file:
+        encoding = _encoding(file.read(4))
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "surrogatepass"
+    return path.open(encoding=encoding, errors=errors, newline="")
+
+
+def load_json(path: Path) -> Any:
+    """The JSON value in a file of a user; raises UsageError where it holds none."""
+    try:
+        return json.loads(decode_text(path.read_bytes()))
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not {error.encoding.upper()} (byte {error.start}); save it as UTF-8"
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is not JSON that can be read: nested too deeply") from error
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold a text: it has no lone surrogates."""
+    return text.isascii() or _SURROGATES.search(text) is None
+
+
+def sound_texts(values: Iterable[Any]) -> tuple[tuple[str, ...], str | None]:
+    """The captions among some values, stripped, and the first fault of the others.
+
+    Null and NaN are no captions: where there is nothing else, `missing_text`. What is no string is
+    `text_not_a_string`, bytes that are not UTF-8 and lone surrogates are `text_not_utf8`.
+    """
+    texts: list[str] = []
+    fault: str | None = None
+    for value in values:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            continue
+        found = _sound_text(value)
+        if isinstance(found, str):
+            texts.append(found)
+        else:
+            fault = fault or found.fault
+    return tuple(texts), fault or (None if texts else MISSING)
+
+
+class _Bad:
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+
+def _sound_text(value: Any) -> str | _Bad:
+    if isinstance(value, bytes):
+        try:
+            value = decode_text(value)
+        except UnicodeDecodeError:
+            return _Bad(NOT_UTF8)
+    if not isinstance(value, str):
+        return _Bad(NOT_A_STRING)
+    if len(value) > TEXT_LIMIT:
+        return _Bad(TOO_LONG)
+    if not is_utf8(value):
+        return _Bad(NOT_UTF8)
+    return value.replace("\0", "").strip().removeprefix(BYTE_ORDER_MARK).strip()
+
+
+def _encoding(start: bytes) -> str:
+    return next((name for mark, name in MARKS if start.startswith(mark)), "utf-8-sig")
