@@ -192,6 +192,29 @@ def test_a_key_in_two_shards_needs_the_shard(tmp_path, capsys):
     assert len(found.texts) == 100
 
 
+def test_bad_rows_and_ledgers_cost_themselves_alone(tmp_path, capsys):
+    ledger(tmp_path, shards=("s", "t"))
+    (tmp_path / "job/ledger/t.parquet").write_bytes(b"PAR1 broken off")
+    rows = [
+        *labels(),
+        {"key": "000", "text": "text 0", "match": 1},
+        {"key": "001", "text": "text 1", "match": "perhaps"},
+    ]
+    path = write_csv(tmp_path / "labels.csv", rows)
+    asked = ["capfilt", "calibrate", "--ledger", str(tmp_path / "job"), "--labels", str(path)]
+    assert main([*asked, "--precision", "0.9"]) == 0
+    told = capsys.readouterr()
+    assert "99 labelled texts, 45 of them matches." in told.out
+    assert "left out: " in told.err
+    found = json.loads((tmp_path / "job/calibration/calibration.json").read_text())
+    assert found["threshold"] == 0.51
+    assert [fault.split(str(tmp_path))[-1].split(":")[0] for fault in found["left_out"]] == [
+        "/labels.csv, row 102",
+        "/job/ledger/t.parquet is no whole Parquet file",
+        "two labels of the text 'text 0' of 000 differ",
+    ]
+
+
 def test_a_source_and_words_fit_whatever_number(tmp_path):
     (tmp_path / "job/ledger").mkdir(parents=True)
     rows = [record("a", "synthetic", n, f"text {n}", n / 10) for n in range(3)]

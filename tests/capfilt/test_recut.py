@@ -185,7 +185,7 @@ def test_originals_that_are_not_those_of_the_job_are_refused(web, monkeypatch):
     shutil.rmtree(web / "job/done")
     with pytest.raises(BlipError, match=r"sample 9 ends where the ledger has '000008'"):
         cut(web, data=(str(other),))
-    assert not list((web / "cut").rglob("*.tar"))
+    assert [path.name for path in (web / "cut").rglob("*.tar")] == ["odd.tar"], "it is the job's"
     web_data(other, shards=1, samples=10)
     with pytest.raises(BlipError, match=r"sample 10 has a sample '000009' where the ledger ends"):
         cut(web, data=(str(other),))
@@ -215,8 +215,12 @@ def test_what_cannot_be_cut_is_told(web):
         recut(RecutConfig(ledger=str(web / "none"), out=str(web / "cut")))
     torn = web / "job/ledger/00000.parquet"
     torn.write_bytes(torn.read_bytes()[:-20])
-    with pytest.raises(BlipError, match=r"00000.parquet is no whole Parquet file"):
+    with pytest.raises(BlipError, match=r"1 of 3 shards could not be cut, first: .*no whole Parqu"):
         cut(web)
+    assert len(list((web / "cut/done").glob("*.json"))) == 2, "the others are done"
+    assert not (web / "cut/summary.json").exists()
+    with pytest.raises(BlipError, match=r"00000.parquet is no whole Parquet file"):
+        cut(web, "rules", job_rules=JobRules(max_repeats=1))
 
 
 def photos(folder: Path) -> Path:

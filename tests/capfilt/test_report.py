@@ -20,7 +20,7 @@ from blip.capfilt.redraw import redraw_report
 from blip.capfilt.report import PICTURE_BYTES
 from blip.capfilt.report_findings import Findings, changed_words
 from blip.data.shards import ShardWriter
-from blip.errors import UsageError
+from blip.errors import BlipError, UsageError
 
 from .fakes import FakeModels, picture, web_data
 from .filters.records import record
@@ -167,6 +167,19 @@ def test_it_is_drawn_again_without_the_originals_and_the_same_with_them(tmp_path
     assert "9 samples in 1 shards" in (tmp_path / "out/report.html").read_text()
     with pytest.raises(UsageError, match="no ledger in"):
         redraw_report(tmp_path / "moved")
+
+
+def test_a_torn_ledger_is_left_out_of_the_report_and_named(tmp_path, capsys):
+    web_data(tmp_path / "web", shards=2, samples=9)
+    report(tmp_path)
+    torn = tmp_path / "out/ledger/00000.parquet"
+    torn.write_bytes(torn.read_bytes()[:-20])
+    redraw_report(tmp_path / "out")
+    assert "9 samples in 1 shards" in (tmp_path / "out/report.html").read_text()
+    assert f"report: left out: {torn} is no whole Parquet file" in capsys.readouterr().err
+    torn.with_name("00001.parquet").write_bytes(b"")
+    with pytest.raises(BlipError, match=r"no ledger of .* can be read"):
+        redraw_report(tmp_path / "out")
 
 
 def rows(*texts: tuple[str, str, float]) -> list[TextRecord]:

@@ -120,6 +120,7 @@ class Calibration:
             "matches": self.matches,
             "missing": len(self.labelled.missing),
             "unscored": self.labelled.unscored,
+            "left_out": self.labelled.faults,
             "curves": {
                 name: [point.to_json() for point in _spread(curve.points, 500)]
                 for name, curve in self.curves.items()
@@ -133,7 +134,9 @@ def calibrate(
     """Choose a threshold by labels. Raises UsageError where they cannot be used."""
     if not 0.0 < precision <= 1.0:
         raise UsageError(f"--precision must lie in (0, 1], got {precision}")
-    labelled = find_scores(ledgers, read_labels(labels))
+    faults: list[str] = []
+    labelled = find_scores(ledgers, read_labels(labels, faults))
+    labelled.faults[:0] = faults
     kinds = {text.match for text in labelled.texts}
     if True not in kinds:
         if labelled.missing and not labelled.texts:
@@ -303,6 +306,8 @@ def _tell_labels(found: Calibration) -> str:
         told += f" These are few: below {FEW} labels a threshold is little more than a guess."
     if found.labelled.missing:
         told += f" {len(found.labelled.missing)} labels fit no text of the ledger."
+    if faults := found.labelled.faults:
+        told += f" {len(faults)} labels or ledgers were left out, the first: {faults[0]}."
     if found.labelled.unscored:
         told += f" {found.labelled.unscored} labelled texts were never scored, and left out."
     return told + " The intervals do not know that the threshold was chosen on the same labels."

@@ -63,70 +63,100 @@ class Labelled:
     """Labels of texts that the ledger does not have."""
     unscored: int = 0
     """Labelled texts that were never scored: no threshold keeps them."""
+    faults: list[str] = field(default_factory=list)
+    """Labels that say nothing clear, and ledgers that cannot be read, each with the reason."""
+    unclear: set[Label] = field(default_factory=set)
+    """Labels that fit a text, and are among the faults."""
 
 
-def read_labels(path: Path) -> list[Label]:
+def read_labels(path: Path, faults: list[str] | None = None) -> list[Label]:
     """Labels of a CSV, TSV, JSONL or Parquet file with the columns key, match, and text or source.
 
     Columns `number` (which text of its source; 0 unless given, any where `text` is) and `shard`
-    (where keys repeat) are optional. Raises UsageError naming the row that cannot be read.
+    (where keys repeat) are optional. A row that cannot be read is left out, and named in `faults`.
+    Raises UsageError where the file cannot be read, or no row of it.
     """
+    faults = [] if faults is None else faults
     if not path.is_file():
         raise UsageError(f"no labels at {path}")
     if path.suffix.lower() not in KINDS:
         raise UsageError(f"labels must be {', '.join(KINDS)}, got {path}")
+    labels: list[Label] = []
     try:
-        labels = [_label(row, f"{path}, row {n}") for n, row in enumerate(_rows(path), start=1)]
+        for number, row in enumerate(_rows(path), start=1):
+            try:
+                labels.append(_label(row, f"{path}, row {number}"))
+            except UsageError as error:
+                faults.append(str(error))
     except (OSError, UnicodeDecodeError, pa.ArrowInvalid, csv.Error) as error:
         raise UsageError(f"{path} cannot be read: {first_line(error)}") from error
     if not labels:
-        raise UsageError(f"{path} holds no labels")
+        raise UsageError(faults[0] if faults else f"{path} holds no labels")
     return labels
 
 
 def find_scores(ledgers: Iterable[Path], labels: Iterable[Label]) -> Labelled:
     """The scores of the labelled texts, a row group in memory at a time.
 
-    Where an image has several equal texts, the first is meant. Raises BlipError where a label
-    fits texts of two shards, or two labels of the same text differ.
+    Where an image has several equal texts, the first is meant. A label that fits texts of two
+    shards, labels of one text that differ, and a ledger that cannot be read are left out, and named
+    in `faults`. Raises BlipError where that leaves nothing.
     """
     of_key: dict[str, list[Label]] = defaultdict(list)
     for label in labels:
         of_key[label.key].append(label)
-    keys = pa.array(list(of_key), pa.string())
-    found, shards, said = Labelled(), dict[Label, str](), dict[tuple[Any, ...], bool]()
+    found, fitting = Labelled(), dict[Label, dict[str, dict[str, Any]]]()
     for path in ledgers:
-        for group in read_groups(path, COLUMNS):
-            wanted = group.filter(pc.field("key").isin(keys))
-            for row in wanted.to_pylist():
-                for label in of_key[row["key"]]:
-                    if not label.fits(row):
-                        continue
-                    if shards.get(label, row["shard"]) != row["shard"]:
-                        raise BlipError(
-                            f"key {label.key!r} is in the shards {shards[label]} and "
-                            f"{row['shard']}; add a column `shard` to the labels"
-                        )
-                    if label not in shards:
-                        _take(found, row, label, said)
-                    shards[label] = row["shard"]
-    found.missing = [label for of in of_key.values() for label in of if label not in shards]
+        try:
+            rows = _rows_of(path, of_key)
+        except BlipError as error:
+            found.faults.append(str(error))
+            continue
+        for row in rows:
+            for label in of_key[row["key"]]:
+                if label.fits(row):
+                    fitting.setdefault(label, {}).setdefault(row["shard"], row)
+    _take(found, fitting)
+    if found.faults and not fitting.keys() - found.unclear:
+        raise BlipError(found.faults[0])
+    found.missing = [label for of in of_key.values() for label in of if label not in fitting]
     return found
 
 
-def _take(
-    found: Labelled, row: dict[str, Any], label: Label, said: dict[tuple[Any, ...], bool]
-) -> None:
-    place = (row["shard"], row["key"], row["source"], row["number"])
-    if place in said:
-        if said[place] != label.match:
-            raise BlipError(f"two labels of the text {row['text'][:80]!r} of {row['key']} differ")
-        return
-    said[place] = label.match
-    if row["itm_score"] is None:
-        found.unscored += 1
-        return
-    found.texts.append(Scored(row["source"], label.match, row["itm_score"], row["itc_cosine"]))
+def _rows_of(ledger: Path, keys: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows of some keys; all are read before any is used, as the file may end too early."""
+    wanted = pc.field("key").isin(pa.array(list(keys), pa.string()))
+    groups = read_groups(ledger, COLUMNS)
+    return [row for group in groups for row in group.filter(wanted).to_pylist()]
+
+
+def _take(found: Labelled, fitting: Mapping[Label, Mapping[str, dict[str, Any]]]) -> None:
+    """Put the score of each text to what its labels say, where that is clear."""
+    said: dict[tuple[Any, ...], tuple[dict[str, Any], set[Label]]] = {}
+    for label, of_shard in fitting.items():
+        if len(of_shard) > 1:
+            first, second = list(of_shard)[:2]
+            found.unclear.add(label)
+            found.faults.append(
+                f"key {label.key!r} is in the shards {first} and {second}; add a column `shard` to "
+                "the labels"
+            )
+            continue
+        (row,) = of_shard.values()
+        place = (row["shard"], row["key"], row["source"], row["number"])
+        said.setdefault(place, (row, set()))[1].add(label)
+    for row, labels in said.values():
+        verdicts = {label.match for label in labels}
+        if len(verdicts) > 1:
+            found.unclear |= labels
+            text = row["text"][:80]
+            found.faults.append(f"two labels of the text {text!r} of {row['key']} differ")
+        elif row["itm_score"] is None:
+            found.unscored += 1
+        else:
+            (match,) = verdicts
+            scored = Scored(row["source"], match, row["itm_score"], row["itc_cosine"])
+            found.texts.append(scored)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

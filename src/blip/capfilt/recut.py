@@ -21,6 +21,7 @@ from blip.capfilt.record import Counts, TextRecord
 from blip.capfilt.report import write_report
 from blip.capfilt.shard import Layout, describe_output, open_parts
 from blip.capfilt.source import ShardTask, is_same_input, read_samples
+from blip.capfilt.tally import FAILURES
 from blip.capfilt.texts import TextsWriter
 from blip.config import strict
 from blip.data.sample import Sample
@@ -117,8 +118,16 @@ def _find_originals(config: RecutConfig, ledgers: Sequence[Path]) -> list[_Cut]:
     for ledger in ledgers:
         marker = read_marker(markers.marker(ledger.stem)) or {}
         task, known = tasks[ledger.stem], marker.get("input")
-        cuts.append(_Cut(task, ledger, count_rows(ledger), known))
+        cuts.append(_Cut(task, ledger, _rows_of(ledger), known))
     return cuts
+
+
+def _rows_of(ledger: Path) -> int:
+    """Rows, for the progress bar; a torn ledger fails when its turn comes, and costs itself."""
+    try:
+        return count_rows(ledger)
+    except BlipError:
+        return 0
 
 
 def _look_at_output(
@@ -164,11 +173,21 @@ def _do(
         ledgers = [cut.ledger for cut in cuts]
         verdicts = judge_ledgers(ledgers, config.threshold, config.rules, config.job_rules)
     together = _describe_all(config, cuts)
+    failed, in_a_row = list[Exception](), 0
     before = sum(cut.rows for cut in cuts) - sum(cut.rows for cut in waiting)
     with progress(sum(cut.rows for cut in cuts), "recut", "texts", before) as bar:
         for cut in waiting:
-            of_shard = verdicts.get(cut.ledger)
-            counts[cut.task.name] = _cut_shard(config, layout, cut, of_shard, bar)
+            try:
+                of_shard = _cut_shard(config, layout, cut, verdicts.get(cut.ledger), bar)
+            except (BlipError, FileNotFoundError) as error:
+                say(f"recut: shard {cut.task.name}: {error}")
+                failed.append(error)
+                in_a_row += 1
+                if in_a_row == FAILURES:
+                    break
+                continue
+            in_a_row = 0
+            counts[cut.task.name] = of_shard
             marker = {
                 "name": cut.task.name,
                 # Carried on, so that what was cut can be cut again.
@@ -180,6 +199,11 @@ def _do(
                 "counts": counts[cut.task.name].to_json(),
             }
             write_json(layout.marker(cut.task.name), marker)
+    if failed:
+        raise BlipError(
+            f"{len(failed)} of {len(cuts)} shards could not be cut, first: {failed[0]}; the same "
+            "command does what is left"
+        )
     return counts
 
 

@@ -11,7 +11,7 @@ from blip.capfilt.record import Counts
 from blip.capfilt.report import write_report
 from blip.capfilt.shard import Layout
 from blip.capfilt.source import ShardTask
-from blip.errors import UsageError
+from blip.errors import BlipError, UsageError
 from blip.log import progress, say
 from blip.outputs import refuse_inputs_as_output
 
@@ -19,8 +19,8 @@ from blip.outputs import refuse_inputs_as_output
 def redraw_report(job: Path, data: Sequence[str] = ()) -> Path:
     """Write `job/report.html` of the shards that are done; returns its path.
 
-    Where the originals cannot be found, it has no pictures. Raises UsageError where nothing is
-    done yet.
+    Where the originals cannot be found, it has no pictures; a ledger that cannot be read is left
+    out and named. Raises UsageError where nothing is done yet, BlipError where nothing can be read.
     """
     refuse_inputs_as_output(data, job / "report.html")
     layout = Layout(job)
@@ -37,11 +37,20 @@ def redraw_report(job: Path, data: Sequence[str] = ()) -> Path:
         originals = find_originals(job, data)
     except UsageError as error:
         say(f"report: no pictures: {error}")
-    counts = Counts()
+    counts, whole = Counts(), []
     with progress(len(done), "report", "shards") as bar:
         for name in done:
-            for group in read_groups(layout.ledger(name)):
-                counts.add(count_table(group))
+            of_shard = Counts()
+            try:
+                for group in read_groups(layout.ledger(name)):
+                    of_shard.add(count_table(group))
+            except BlipError as error:
+                say(f"report: left out: {error}")
+            else:
+                counts.add(of_shard)
+                whole.append(name)
             bar.advance()
-    tasks = [originals.get(name, ShardTask(name=name, path="")) for name in done]
+    if not whole:
+        raise BlipError(f"no ledger of {job} can be read")
+    tasks = [originals.get(name, ShardTask(name=name, path="")) for name in whole]
     return write_report(layout, tasks, counts, settings)

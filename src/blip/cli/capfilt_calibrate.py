@@ -14,6 +14,9 @@ Parquet; `number` says which text of a source (0), `shard` where it is, if keys 
 is printed, and written to calibration.md, .svg and .json beside the ledger. Exit status 1 where no
 threshold reaches the precision."""
 
+FAULTS_TOLD = 5
+"""Labels that cannot be used, and are named on stderr."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -54,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(told))
     else:
         print(tell(found).replace("![](calibration.svg)\n\n", ""), end="")
+    for fault in found.labelled.faults[:FAULTS_TOLD]:
+        say(f"left out: {fault}")
+    if len(found.labelled.faults) > FAULTS_TOLD:
+        say(f"left out: {len(found.labelled.faults)} in all, see calibration.json")
     say(f"curves: {folder}/calibration.md")
     check_reached(found)
     return 0
