@@ -194,7 +194,7 @@ def test_originals_that_are_not_those_of_the_job_are_refused(web, monkeypatch):
     shutil.move(web / "web", web / "moved")
     with pytest.raises(UsageError, match=r"no shards at .*name the originals with --data"):
         cut(web)
-    cut(web, data=(str(web / "moved"),), threshold=0.0)
+    cut(web, "moved-too", data=(str(web / "moved"),), threshold=0.0)
 
 
 def test_a_ledger_alone_is_enough_with_its_originals(web):
