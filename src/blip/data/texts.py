@@ -27,14 +27,15 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def decode_text(content: bytes) -> str:
-    """A text file's content: UTF-8, or what its byte order mark says. Raises UnicodeDecodeError."""
-    return content.decode(_encoding(content))
+    """A text in UTF-8, with or without a byte order mark; raises UnicodeDecodeError."""
+    return content.decode("utf-8-sig")
 
 
 def open_text(path: Path) -> TextIO:
-    """A text file, to be read line by line; bytes that are not UTF-8 become lone surrogates.
+    """A text file, to be read line by line: UTF-8, or what its byte order mark says.
 
-    `is_utf8` tells a text that holds some. Line ends stay as they are.
+    Bytes that are not UTF-8 become lone surrogates; `is_utf8` tells a text that holds some. Line
+    ends stay as they are.
     """
     with path.open("rb") as file:
         encoding = _encoding(file.read(4))
@@ -45,7 +46,8 @@ def open_text(path: Path) -> TextIO:
 def load_json(path: Path) -> Any:
     """The JSON value in a file of a user; raises UsageError where it holds none."""
     try:
-        return json.loads(decode_text(path.read_bytes()))
+        content = path.read_bytes()
+        return json.loads(content.decode(_encoding(content)))
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path} is not {error.encoding.upper()} (byte {error.start}); save it as UTF-8"
