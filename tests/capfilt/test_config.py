@@ -95,7 +95,18 @@ def test_a_job_on_cpus_is_one_whose_models_are_both_there(places, cpus):
 def test_a_batch_size_that_is_none_is_told(capsys):
     with pytest.raises(SystemExit):
         read("--batch-size", "many")
-    assert "--batch-size: takes a number or auto, got many" in capsys.readouterr().err
+    assert (
+        "--batch-size: got 'many'; allowed: auto, or a whole number from 1 to "
+        in capsys.readouterr().err
+    )
+
+
+def test_the_likeliest_tokens_may_be_bounded():
+    needed = ("--captioner", "c", "--filter", "f", "--data", "d", "--out", "o")
+    assert read(*needed).search.top_k is None
+    assert read(*needed, "--top-k", "50").search.top_k == 50
+    with pytest.raises(UsageError, match=r"`search\.top_k` is 0; allowed: a whole number from 1 "):
+        read(*needed, "--top-k", "0")
 
 
 def test_options_win_over_the_file(tmp_path):

@@ -101,7 +101,7 @@ def test_candidates_are_stripped_lines_or_a_list(folder: Path) -> None:
     [
         ("none.txt", r"none\.txt: No such file"),
         ("none.json", r"none\.json: No such file"),
-        ("numbers.json", r"numbers\.json\[0\] takes a text, got 1"),
+        ("numbers.json", r"numbers\.json\.0 takes a text, got 1"),
         ("empty.txt", r"empty\.txt holds no answers"),
         ("latin.txt", r"latin\.txt is not UTF-8"),
     ],

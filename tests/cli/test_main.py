@@ -107,7 +107,10 @@ def test_version(capsys):
         (["help", "capfilt", "callibrate"], "did you mean `blip capfilt calibrate`?"),
         (["capfilt", "recut.json"], "cannot read recut.json: No such file or directory"),
         (["match", "checkpoint"], "are required: IMAGE, TEXT; see `blip match --help`"),
-        (["demo", "--seed", "many"], "argument --seed: invalid int value: 'many'; see "),
+        (
+            ["demo", "--seed", "many"],
+            "argument --seed: got 'many'; allowed: a whole number from 0 ",
+        ),
         (["demo", "--sede", "1"], "unrecognized arguments: --sede 1; see `blip demo --help`"),
         (["--frobnicate"], "unknown command '--frobnicate'"),
     ],

@@ -22,7 +22,7 @@ __all__ = ["shards", "tokenizer"]
 FINETUNE = [
     *("--train.steps", "2", "--train.device", "cpu", "--train.precision", "float32"),
     *("--data.batch_size", "4", "--data.workers", "0", "--data.image.size", "48"),
-    *("--data.cache", "cache", "--data.lanes", "2"),
+    *("--data.cache", "cache", "--data.lanes", "2", "--data.max_tokens", "32"),
 ]
 
 

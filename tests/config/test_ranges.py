@@ -60,7 +60,7 @@ def test_the_message_names_field_value_and_range():
         Range(above=0).check(Example(rate=NAN), "rate")
     assert str(caught.value) == "`rate` is nan; allowed: a finite number above 0"
     assert str(caught.value.within("train")).startswith("`train.rate` is nan;")
-    with pytest.raises(RangeError, match=r"^`betas\[1\]` is 2.0; allowed: a finite number from 0"):
+    with pytest.raises(RangeError, match=r"^`betas\.1` is 2.0; allowed: a finite number from 0"):
         SHARE.check(Example(betas=(0.5, 2.0)), "betas")
 
 

@@ -85,7 +85,7 @@ def test_every_recipe_goes_through_a_file(config: object, tmp_path: Path) -> Non
         ({"steps": 1.5}, "steps takes an integer, got 1.5"),
         ({"steps": 1, "on": 1}, "on takes true or false, got 1"),
         ({"steps": 1, "name": 5}, "name takes a text or none, got 5"),
-        ({"steps": 1, "sizes": [1, "x"]}, 'sizes[1] takes an integer, got "x"'),
+        ({"steps": 1, "sizes": [1, "x"]}, 'sizes.1 takes an integer, got "x"'),
         ({"steps": 1, "pair": [1]}, "pair takes a list of 2 (a number, a number), got [1]"),
         ({"steps": 1, "part": {"kind": "green"}}, 'part.kind takes one of red, blue, got "green"'),
         ({"steps": 1, "part": {"rate": -1}}, "part: rate must not be negative, got -1.0"),
@@ -168,3 +168,54 @@ def test_a_part_that_was_none_is_made_of_its_keys() -> None:
     assert one.validation.shards == ("a",)
     gone = ["--validation", "none", "--train.evaluate_every", "none"]
     assert override(config, gone) == base()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sources"),
+    [
+        (["--data.sources", "shards/coco-train"], [("coco-train", ("shards/coco-train",), 1.0)]),
+        (["--data.sources", "web/*.tar"], [("web", ("web/*.tar",), 1.0)]),
+        (["--data.sources", "web/{00..99}.tar"], [("web", ("web/{00..99}.tar",), 1.0)]),
+        (["--data.sources", "s3://b/laion/*.tar"], [("laion", ("s3://b/laion/*.tar",), 1.0)]),
+        (["--data.sources", "2024"], [("2024", ("2024",), 1.0)]),
+        (
+            ["--data.sources", "a/{x,y}/*.tar,b.tar"],
+            [("a", ("a/{x,y}/*.tar",), 1.0), ("b", ("b.tar",), 1.0)],
+        ),
+        (
+            ["--data.sources", "a,b", "--data.sources.1.weight", "0.5"],
+            [("a", ("a",), 1.0), ("b", ("b",), 0.5)],
+        ),
+        (
+            ["--data.sources", '[{"name": "n", "shards": ["s"], "weight": 2}]'],
+            [("n", ("s",), 2.0)],
+        ),
+    ],
+)
+def test_a_plain_path_is_a_source(arguments, sources):
+    found = override(base(), arguments).data.sources
+    assert [(one.name, one.shards, one.weight) for one in found] == sources
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--data.sorces", "a"], "unknown key `data.sorces` (did you mean `data.sources`?)"),
+        (["--data.sources.9.weight", "1"], "unknown key `data.sources.9`; allowed there: 0, 1"),
+        (["--data.sources.0.weight", "0"], "`data.sources.0.weight` is 0.0; allowed: "),
+        (["--data.sources", ""], "data: sources must name at least one source"),
+    ],
+)
+def test_a_wrong_source_is_one_line(arguments, told):
+    with pytest.raises(UsageError) as caught:
+        override(base(), arguments)
+    assert str(caught.value).startswith(told)
+
+
+def test_json_that_is_nested_a_million_deep_is_one_line(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("[" * 1_000_000)
+    with pytest.raises(UsageError, match="is not JSON: its lists or objects are nested too deeply"):
+        load_json(path)
+    with pytest.raises(UsageError, match="takes a number"):
+        override(base(), ["--train.optimizer.lr", "[" * 1_000_000])

@@ -109,7 +109,7 @@ def test_augmentation_is_the_published_ten() -> None:
         ({"size": 0}, "`size` is 0; allowed"),
         (
             {"crop_scale": (0.5, 0.2)},
-            r"`crop_scale\[1\]` is 0.2; allowed: a finite number from 0.5 to 1",
+            r"`crop_scale\.1` is 0.2; allowed: a finite number from 0.5 to 1",
         ),
         (
             {"augment_magnitude": 11},

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blip.cli import options
+
 if TYPE_CHECKING:
     from blip.recipes.config import BootstrapConfig
 
@@ -27,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     names = ", ".join(recipe_names("bootstrap"))
     parser.add_argument("recipe", nargs="?", metavar="RECIPE|config.json", help=names)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--out", type=options.output_folder, metavar="DIR", help="folder of the run"
+    )
     parser.add_argument("--list", action="store_true", help="list the recipes and exit")
     parser.add_argument(
         "--keys", action="store_true", help="list all keys that --part.field VALUE may change"

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blip.cli import options
 from blip.cli.filter_rules import add_job_rules, add_rules, read_job_rules, read_rules
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _SEARCH = {
     "search": "kind",
     "beams": "beams",
     "top_p": "top_p",
+    "top_k": "top_k",
     "temperature": "temperature",
     "min_length": "min_length",
     "max_length": "max_length",
@@ -66,13 +68,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help=".tar shards, .parquet, .csv, .tsv, .json tables, folders, globs, brace ranges",
     )
-    job.add_argument("--out", metavar="DIR", help="folder for shards, ledger and report")
     job.add_argument(
-        "--threshold", type=float, metavar="T", help="least match probability kept (0.5)"
+        "--out", type=options.path_text, metavar="DIR", help="folder for shards, ledger and report"
     )
-    job.add_argument("--seed", type=int, metavar="S", help="of the sampled captions (0)")
     job.add_argument(
-        "--captions", type=int, metavar="N", help="synthetic texts an image (1); 0 only filters"
+        "--threshold",
+        type=options.finite_float,
+        metavar="T",
+        help="least match probability kept (0.5)",
+    )
+    job.add_argument(
+        "--seed", type=options.whole_number, metavar="S", help="of the sampled captions (0)"
+    )
+    job.add_argument(
+        "--captions",
+        type=options.whole_number,
+        metavar="N",
+        help="synthetic texts an image (1); 0 only filters",
     )
     job.add_argument(
         "--max-bad", metavar="SHARE", help="stop if more samples are bad, such as 5%% (never)"
@@ -81,7 +93,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--write", choices=("shards", "texts"), help="images and texts, or texts alone (shards)"
     )
     job.add_argument(
-        "--rows", type=int, metavar="N", help="rows of a table that make a shard (1000)"
+        "--rows",
+        type=options.whole_number,
+        metavar="N",
+        help="rows of a table that make a shard (1000)",
     )
     job.add_argument(
         "--dry-run",
@@ -99,44 +114,68 @@ def _add_place(place: argparse._ArgumentGroup) -> None:
         "--engine", choices=("local", "ray"), help="processes here, or actors on Ray (local)"
     )
     place.add_argument(
-        "--workers", type=int, metavar="N", help="processes or actors (one a CPU, or a GPU)"
+        "--workers",
+        type=options.whole_number,
+        metavar="N",
+        help="processes or actors (one a CPU, or a GPU)",
     )
-    place.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
-    place.add_argument("--captioner-device", metavar="D", help="(as --device)")
-    place.add_argument("--filter-device", metavar="D", help="(as --device)")
+    place.add_argument(
+        "--device", type=options.device, metavar="D", help="auto, cpu, cuda or cuda:N (auto)"
+    )
+    place.add_argument("--captioner-device", type=options.device, metavar="D", help="(as --device)")
+    place.add_argument("--filter-device", type=options.device, metavar="D", help="(as --device)")
     place.add_argument(
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         help="number format of both models (auto: bfloat16 on a GPU that has it, else float32)",
     )
     place.add_argument(
-        "--batch-size", type=_batch_size, metavar="N", help="images at a time, or auto (auto)"
+        "--batch-size",
+        type=options.batch_size_or_auto,
+        metavar="N",
+        help="images at a time, or auto (auto)",
     )
     place.add_argument(
         "--ray-address", metavar="A", help="HOST:PORT or auto (none: one is started here)"
     )
     place.add_argument(
-        "--gpus-per-worker", type=float, metavar="G", help="Ray: such as 0.5 (1, if there are any)"
+        "--gpus-per-worker",
+        type=options.finite_float,
+        metavar="G",
+        help="Ray: such as 0.5 (1, if there are any)",
     )
 
 
 def _add_search(search: argparse._ArgumentGroup) -> None:
     search.add_argument("--search", choices=("nucleus", "beam", "greedy"), help="(nucleus)")
-    search.add_argument("--top-p", type=float, metavar="P", help="nucleus: mass drawn from (0.9)")
-    search.add_argument("--temperature", type=float, metavar="T", help="nucleus (1.0)")
-    search.add_argument("--beams", type=int, metavar="N", help="beam: hypotheses (3)")
     search.add_argument(
-        "--min-length", type=int, metavar="N", help="in tokens, start and prompt included (5)"
+        "--top-p", type=options.finite_float, metavar="P", help="nucleus: mass drawn from (0.9)"
     )
-    search.add_argument("--max-length", type=int, metavar="N", help="likewise (20)")
-    search.add_argument("--repetition-penalty", type=float, metavar="P", help="(1.0, none)")
+    search.add_argument(
+        "--top-k",
+        type=options.whole_number,
+        metavar="K",
+        help="nucleus: so many of the likeliest tokens at most (no bound)",
+    )
+    search.add_argument(
+        "--temperature", type=options.finite_float, metavar="T", help="nucleus (1.0)"
+    )
+    search.add_argument(
+        "--beams", type=options.whole_number, metavar="N", help="beam: hypotheses (3)"
+    )
+    search.add_argument(
+        "--min-length",
+        type=options.whole_number,
+        metavar="N",
+        help="in tokens, start and prompt included (5)",
+    )
+    search.add_argument(
+        "--max-length", type=options.whole_number, metavar="N", help="likewise (20)"
+    )
+    search.add_argument(
+        "--repetition-penalty", type=options.finite_float, metavar="P", help="(1.0, none)"
+    )
     search.add_argument("--prompt", metavar="TEXT", help="start of every caption")
-
-
-def _batch_size(text: str) -> int | str:
-    if text == "auto" or text.isdigit():
-        return text if text == "auto" else int(text)
-    raise argparse.ArgumentTypeError(f"takes a number or auto, got {text}")
 
 
 def run(args: argparse.Namespace) -> int:

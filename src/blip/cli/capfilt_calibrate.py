@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from pathlib import Path
+
+from blip.cli import options
 
 EXAMPLES = """\
 examples:
@@ -21,11 +22,21 @@ FAULTS_TOLD = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--ledger", type=Path, required=True, metavar="DIR", help="folder of a job, or its ledger/"
+        "--ledger",
+        type=options.input_path,
+        required=True,
+        metavar="DIR",
+        help="folder of a job, or its ledger/",
     )
-    parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="labelled texts")
     parser.add_argument(
-        "--precision", type=float, default=0.95, metavar="P", help="share of matches wanted (0.95)"
+        "--labels", type=options.input_path, required=True, metavar="FILE", help="labelled texts"
+    )
+    parser.add_argument(
+        "--precision",
+        type=options.share,
+        default=0.95,
+        metavar="P",
+        help="share of matches wanted (0.95)",
     )
     parser.add_argument(
         "--score",
@@ -34,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the threshold is for (itm_score)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for what is written (DIR/calibration)"
+        "--out",
+        type=options.output_folder,
+        metavar="DIR",
+        help="folder for what is written (DIR/calibration)",
     )
     parser.add_argument("--json", action="store_true", help="print the choice as JSON")
 

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from blip.cli import options
 from blip.cli.filter_rules import add_job_rules, add_rules, read_job_rules, read_rules
 
 EXAMPLES = """\
@@ -23,11 +24,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     job = parser.add_argument_group("the job")
     job.add_argument(
-        "--ledger", required=True, metavar="DIR", help="folder of a job, or its ledger/"
+        "--ledger",
+        type=options.path_text,
+        required=True,
+        metavar="DIR",
+        help="folder of a job, or its ledger/",
     )
-    job.add_argument("--out", required=True, metavar="DIR", help="folder for what is made")
     job.add_argument(
-        "--threshold", type=float, metavar="T", help="least match probability kept (0.5)"
+        "--out",
+        type=options.path_text,
+        required=True,
+        metavar="DIR",
+        help="folder for what is made",
+    )
+    job.add_argument(
+        "--threshold",
+        type=options.finite_float,
+        metavar="T",
+        help="least match probability kept (0.5)",
     )
     job.add_argument(
         "--data", nargs="+", metavar="DATA", help="the originals (as the job's config.json says)"

@@ -1,7 +1,8 @@
 """`blip capfilt report`: draw report.html of a finished job."""
 
 import argparse
-from pathlib import Path
+
+from blip.cli import options
 
 EXAMPLES = """\
 examples:
@@ -15,7 +16,9 @@ first. A job draws it at its end; this draws it again, or for a job that was sto
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("job", type=Path, metavar="DIR", help="folder of a job, or of one cut anew")
+    parser.add_argument(
+        "job", type=options.input_path, metavar="DIR", help="folder of a job, or of one cut anew"
+    )
     parser.add_argument(
         "--data", nargs="+", metavar="DATA", help="the originals, for pictures (as DIR says)"
     )

@@ -1,7 +1,8 @@
 """`blip convert`: a checkpoint from one layout to another."""
 
 import argparse
-from pathlib import Path
+
+from blip.cli import options
 
 EXAMPLES = """\
 examples:
@@ -21,7 +22,9 @@ HF_HUB_OFFLINE=1 only the cache is used."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", nargs="?", metavar="SRC", help="checkpoint in any layout")
-    parser.add_argument("destination", nargs="?", metavar="DST", type=Path, help="folder, or .pth")
+    parser.add_argument(
+        "destination", nargs="?", metavar="DST", type=options.output_folder, help="folder, or .pth"
+    )
     parser.add_argument(
         "--to",
         choices=("blip", "hf", "original"),
@@ -34,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only the half of a pre-trained model that writes captions, or that matches",
     )
     parser.add_argument(
-        "--image-size", type=int, metavar="PIXELS", help="resize the position embeddings"
+        "--image-size",
+        type=options.positive_int,
+        metavar="PIXELS",
+        help="resize the position embeddings",
     )
     parser.add_argument(
         "--tokenizer",
@@ -44,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heads",
         nargs=2,
-        type=int,
+        type=options.positive_int,
         metavar=("VISION", "TEXT"),
         help="numbers of attention heads, where they are not 64 wide and SRC does not tell",
     )

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from blip.cli import options
+
 TAKES_OVERRIDES = True
 EXAMPLES = """\
 examples:
@@ -27,9 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pack = actions.add_parser("pack", help="write shards from another form")
     pack.add_argument("source", metavar="SRC")
-    pack.add_argument("out", metavar="OUT", type=Path)
-    pack.add_argument("--per-shard", type=int, default=1000, metavar="N", help="(1000)")
-    pack.add_argument("--images", type=Path, metavar="DIR", help="where JSON paths start")
+    pack.add_argument("out", metavar="OUT", type=options.output_folder)
+    pack.add_argument(
+        "--per-shard", type=options.positive_int, default=1000, metavar="N", help="(1000)"
+    )
+    pack.add_argument(
+        "--images", type=options.input_path, metavar="DIR", help="where JSON paths start"
+    )
     pack.add_argument("--split", metavar="NAME", help="of a Karpathy file")
     pack.add_argument(
         "--allow-missing-text",
@@ -49,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     index.add_argument("--json", action="store_true", help="as a JSON object")
     scenes = actions.add_parser("scenes", help="draw the built-in data set; --KEY VALUE changes it")
-    scenes.add_argument("out", metavar="OUT", type=Path)
+    scenes.add_argument("out", metavar="OUT", type=options.output_folder)
     scenes.add_argument("--keys", action="store_true", help="list all keys and exit")
 
 

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from blip.cli import options
+
 EXAMPLES = """\
 examples:
   blip demo
@@ -15,9 +17,13 @@ Draws its own data, needs no download, and takes about ten minutes on two cores.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="(runs/demo)"
+        "--out",
+        type=options.output_folder,
+        default=Path("runs/demo"),
+        metavar="DIR",
+        help="(runs/demo)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(0)")
+    parser.add_argument("--seed", type=options.seed, default=0, metavar="N", help="(0)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,6 +2,8 @@
 
 import argparse
 
+from blip.cli import options
+
 EXAMPLES = """\
 examples:
   blip evaluate runs/demo/round-2/pretrain --data runs/demo/data/test
@@ -17,9 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint or run folder")
     parser.add_argument("--data", nargs="+", required=True, metavar="SHARDS")
     parser.add_argument(
-        "--candidates", type=int, default=128, metavar="K", help="re-ranked by ITM (128)"
+        "--candidates",
+        type=options.whole_number,
+        default=128,
+        metavar="K",
+        help="re-ranked by ITM (128)",
     )
-    parser.add_argument("--max-length", type=int, default=30, metavar="N", help="captions (30)")
+    parser.add_argument(
+        "--max-length", type=options.whole_number, default=30, metavar="N", help="captions (30)"
+    )
     parser.add_argument("--prompt", default="", metavar="TEXT", help="start of every caption")
     parser.add_argument("--json", action="store_true", help="all figures and captions as JSON")
 

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from blip.cli import options
+
 JOB_NAMES = ("max_repeats", "unique_images", "unique_texts")
 NAMES = ("keep", "min_itc", "min_words", "max_words", "languages", "min_side", "max_aspect")
 
@@ -13,9 +15,13 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     rules.add_argument(
         "--keep", metavar="all|best-N", help="all texts that pass, or the N best of an image (all)"
     )
-    rules.add_argument("--min-itc", type=float, metavar="C", help="least ITC cosine")
-    rules.add_argument("--min-words", type=int, metavar="N", help="fewest words of a text")
-    rules.add_argument("--max-words", type=int, metavar="N", help="most words of a text")
+    rules.add_argument("--min-itc", type=options.finite_float, metavar="C", help="least ITC cosine")
+    rules.add_argument(
+        "--min-words", type=options.whole_number, metavar="N", help="fewest words of a text"
+    )
+    rules.add_argument(
+        "--max-words", type=options.whole_number, metavar="N", help="most words of a text"
+    )
     rules.add_argument(
         "--languages",
         nargs="+",
@@ -23,10 +29,16 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         help="allowed, such as en ko (needs blip-capfilt[language])",
     )
     rules.add_argument(
-        "--min-side", type=int, metavar="PX", help="least shorter side of an image, in pixels"
+        "--min-side",
+        type=options.whole_number,
+        metavar="PX",
+        help="least shorter side of an image, in pixels",
     )
     rules.add_argument(
-        "--max-aspect", type=float, metavar="R", help="most longer side over shorter side"
+        "--max-aspect",
+        type=options.finite_float,
+        metavar="R",
+        help="most longer side over shorter side",
     )
 
 
@@ -39,11 +51,14 @@ def add_job_rules(parser: argparse.ArgumentParser) -> None:
     """Declare the options of what is asked of a text beside all others, as a group of their own."""
     whole = parser.add_argument_group("what it has to obey beside all others of the job")
     whole.add_argument(
-        "--max-repeats", type=int, metavar="N", help="drop texts that stand in the job more often"
+        "--max-repeats",
+        type=options.whole_number,
+        metavar="N",
+        help="drop texts that stand in the job more often",
     )
     whole.add_argument(
         "--unique-images",
-        type=int,
+        type=options.whole_number,
         metavar="BITS",
         help="drop images whose hash is as near to an earlier one (0 to 8)",
     )

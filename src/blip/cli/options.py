@@ -25,24 +25,30 @@ if TYPE_CHECKING:
 JSON_HELP = "a JSON object a line"
 
 
-def number(allowed: Range) -> Callable[[str], int | float]:
-    """The type of an option that takes a number of this range."""
+def number(allowed: Range, word: str | None = None) -> Callable[[str], int | float | str]:
+    """The type of an option that takes a number of this range, or one word such as auto."""
 
-    def read(text: str) -> int | float:
+    def read(text: str) -> int | float | str:
+        if text == word:
+            return text
         try:
             value = int(text) if allowed.whole else float(text)
         except ValueError:
             value = None
         if value is None or not allowed.holds(value):
-            raise argparse.ArgumentTypeError(f"got {text[:80]!r}; allowed: {allowed}")
+            either = f"{word}, or " if word else ""
+            raise argparse.ArgumentTypeError(f"got {text[:80]!r}; allowed: {either}{allowed}")
         return value
 
     return read
 
 
+whole_number = number(Range(whole=True))
+"""For fields whose configuration knows the range."""
 positive_int = number(COUNT)
 int_or_zero = number(COUNT_OR_NONE)
 batch_size = number(BATCH_SIZE)
+batch_size_or_auto = number(BATCH_SIZE, "auto")
 seed = number(SEED)
 share = number(SHARE)
 finite_float = number(Range())
@@ -51,6 +57,11 @@ positive_float = number(Range(above=0))
 
 def output_folder(text: str) -> Path:
     """The type of an option that names a folder or a file to write; refuses an empty text."""
+    return Path(path_text(text))
+
+
+def input_path(text: str) -> Path:
+    """The type of an option that names a file or a folder to read; "" is not this folder."""
     return Path(path_text(text))
 
 

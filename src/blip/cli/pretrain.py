@@ -9,6 +9,7 @@ EXAMPLES = f"""\
 examples:
   blip pretrain base --out runs/base --data.batch_size 64 --train.precision bfloat16
   blip pretrain base --out runs/mine --vision_weights vit.safetensors --text_weights bert/
+  blip pretrain base --out runs/mine --data.sources shards/human,shards/web
   blip pretrain base --out runs/scratch --vision_weights none --text_weights none
   blip pretrain base --out runs/judged --train.evaluate_every 1000 --validation.shards shards/val
   blip pretrain base_129m --out runs/base_129m --train.wandb blip

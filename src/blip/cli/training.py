@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from blip.cli import options
+
 ABOUT_RESUMING = """\
 A run that was stopped, or killed, goes on with the same command, to the same weights. One that is
 finished is left alone. `--resume never` starts nothing in a folder that is not empty; `--resume
@@ -14,7 +16,9 @@ and then, when it is given again, from its own."""
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--out`, `--resume` and `--keys`."""
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--out", type=options.output_folder, metavar="DIR", help="folder of the run"
+    )
     parser.add_argument(
         "--resume",
         default="auto",

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import json
+import re
 import textwrap
 import typing
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,16 @@ from blip.errors import UsageError
 
 Config = TypeVar("Config")
 
+_BETWEEN = re.compile(r",(?![^{}]*\})")
+"""Commas that stand in no braces: those of `shards/{a,b}` belong to the path."""
+
 
 def override(config: Config, arguments: Sequence[str]) -> Config:
     """A copy of `config` with the values of `--key value` or `--key=value` put in.
 
     Values are JSON where they parse as it, comma-separated lists where a list is due, `none` for
-    nothing, and texts otherwise. Raises UsageError as `from_json` does.
+    nothing, and texts otherwise; an element of a list is named by its number. Raises UsageError as
+    `from_json` does.
     """
     data = to_json(config)
     for key, text in _pairs(arguments):
@@ -59,34 +64,54 @@ def _put(data: Any, key: str, text: str, cls: Any) -> None:
     for depth, name in enumerate(parents):
         if isinstance(place, dict) and name in place and place[name] is None:
             place[name] = _New()
-        if not isinstance(place, dict) or not isinstance(place.get(name), dict):
+        below = place.get(name) if isinstance(place, dict) else _element(place, name)
+        if not isinstance(below, dict | list):
             raise _unknown(".".join(parents[: depth + 1]), place)
-        place = place[name]
-    known = not place or last in place or isinstance(place, _New)
-    if not isinstance(place, dict) or not known:
+        place = below
+    if isinstance(place, list) and _element(place, last) is not None:
+        place[int(last)] = _value(text, place[int(last)])
+        return
+    if not isinstance(place, dict) or not (not place or last in place or isinstance(place, _New)):
         raise _unknown(key, place)
+    kinds = _kinds(cls, key.split("."))
     current = place.get(last)
-    if current is None and _takes_list(cls, key.split(".")):
+    if current is None and any(typing.get_origin(kind) is tuple for kind in kinds):
         current = []
-    place[last] = _value(text, current)
+    place[last] = _as_parts(_value(text, current), kinds)
 
 
-def _takes_list(cls: Any, names: list[str]) -> bool:
-    """Whether a key is a list where no value tells, within a part that was none until now."""
-    choices: tuple[Any, ...] = (cls,)
+def _element(place: Any, name: str) -> Any:
+    """The element of a list that a part of a key names by its number; None where there is none."""
+    fits = isinstance(place, list) and name.isdecimal() and len(name) < 9 and int(name) < len(place)
+    return place[int(name)] if fits else None
+
+
+def _kinds(cls: Any, names: list[str]) -> tuple[Any, ...]:
+    """What a key may hold, as far as the classes tell, and of a list what its elements may be."""
+    kinds: tuple[Any, ...] = (cls,)
     for name in names:
-        within = [choice for choice in choices if dataclasses.is_dataclass(choice)]
-        hints = [typing.get_type_hints(choice).get(name) for choice in within]
-        choices = tuple(part for hint in hints for part in (hint, *typing.get_args(hint)))
-    return any(typing.get_origin(choice) is tuple for choice in choices)
+        within = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+        hints = [typing.get_type_hints(kind).get(name) for kind in within]
+        kinds = tuple(part for hint in hints for part in (hint, *typing.get_args(hint)))
+    return kinds
+
+
+def _as_parts(value: Any, kinds: tuple[Any, ...]) -> Any:
+    """Texts that stand for parts as those parts, so that later options may change their fields."""
+    make = next((kind.from_text for kind in kinds if hasattr(kind, "from_text")), None)
+    if make is None or not isinstance(value, list):
+        return value
+    return [to_json(make(one)) if isinstance(one, str) else one for one in value]
 
 
 def _unknown(part: str, place: Any) -> UsageError:
-    return unknown_key(part, place if isinstance(place, dict) else ())
+    numbers = map(str, range(len(place))) if isinstance(place, list) else ()
+    return unknown_key(part, place if isinstance(place, dict) else numbers)
 
 
 def _value(text: str, current: Any) -> Any:
-    if isinstance(current, str):
+    # A part that is a text stands for the part that its class makes of it.
+    if isinstance(current, str) or (isinstance(current, dict) and not text.startswith("{")):
         return None if text.lower() == "none" else text
     if text.lower() in ("none", "null"):
         return None
@@ -95,7 +120,7 @@ def _value(text: str, current: Any) -> Any:
     except ValueError:
         value = text.lower() == "true" if text.lower() in ("true", "false") else text
     if isinstance(current, list) and not isinstance(value, list):
-        parts = [part for part in str(text).split(",") if part]
+        parts = [part for part in _BETWEEN.split(str(text)) if part]
         return [_value(part, current[0] if current else None) for part in parts]
     return value
 

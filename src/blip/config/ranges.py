@@ -78,7 +78,7 @@ class Range:
             elements = value if isinstance(value, tuple) else (value,)
             for place, element in enumerate(elements):
                 if element is not None and not self.holds(element):
-                    at = f"{name}[{place}]" if isinstance(value, tuple) else name
+                    at = f"{name}.{place}" if isinstance(value, tuple) else name
                     raise RangeError(at, element, str(self))
 
 

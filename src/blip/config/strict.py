@@ -33,8 +33,9 @@ def to_json(config: Any) -> Any:
 def from_json(cls: type[Config], data: Any, where: str = "") -> Config:
     """Build `cls` from what `to_json` made.
 
-    Keys with defaults may be missing. Raises UsageError, in one line, for an unknown or missing
-    key, a value of another type, or a value that the class refuses; `where` is put before the key.
+    Keys with defaults may be missing; a part whose class has `from_text` may be a text. Raises
+    UsageError, in one line, for an unknown or missing key, a value of another type, or a value that
+    the class refuses; `where` is put before the key.
     """
     return _read(cls, data, where)
 
@@ -89,6 +90,8 @@ def _read(expected: Any, value: Any, key: str) -> Any:
 
 
 def _read_dataclass(cls: Any, value: Any, key: str) -> Any:
+    if isinstance(value, str) and hasattr(cls, "from_text"):
+        return _make(cls.from_text, (value,), {}, key)
     if not isinstance(value, dict):
         raise _wrong(cls, value, key)
     hints = typing.get_type_hints(cls)
@@ -102,8 +105,13 @@ def _read_dataclass(cls: Any, value: Any, key: str) -> Any:
             values[name] = _read(hints[name], value[name], _join(key, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise UsageError(f"{_join(key, name)} is missing; it takes {type_name(hints[name])}")
+    return _make(cls, (), values, key)
+
+
+def _make(make: Any, texts: tuple[str, ...], values: dict[str, Any], key: str) -> Any:
+    """Call `make`; what it refuses is told with the key."""
     try:
-        return cls(**values)
+        return make(*texts, **values)
     except RangeError as error:
         raise UsageError(str(error.within(key))) from error
     except ValueError as error:
@@ -142,11 +150,11 @@ def _read_tuple(expected: Any, value: Any, key: str) -> tuple[Any, ...]:
         raise _wrong(expected, value, key)
     items = get_args(expected)
     if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(_read(items[0], entry, f"{key}[{i}]") for i, entry in enumerate(value))
+        return tuple(_read(items[0], entry, _join(key, i)) for i, entry in enumerate(value))
     if len(value) != len(items):
         raise _wrong(expected, value, key)
     return tuple(
-        _read(item, entry, f"{key}[{i}]")
+        _read(item, entry, _join(key, i))
         for i, (item, entry) in enumerate(zip(items, value, strict=True))
     )
 

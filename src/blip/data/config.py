@@ -1,5 +1,6 @@
 """What is read and how it becomes batches; loads no torch."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,7 +51,10 @@ class ImageConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceConfig:
-    """Shards that belong together, and how often their pairs come."""
+    """Shards that belong together, and how often their pairs come.
+
+    A path alone, as in `--data.sources shards/web`, stands for a source of that name and weight 1.
+    """
 
     name: str
     shards: tuple[str, ...]
@@ -58,6 +62,13 @@ class SourceConfig:
     weight: float = 1.0
     """How often each pair is seen in an epoch (each image with one of its texts, where shards are
     streamed); a fraction is drawn anew each epoch."""
+
+    @classmethod
+    def from_text(cls, place: str) -> "SourceConfig":
+        """The source that a path alone stands for; its name is the folder's."""
+        parts = [part for part in re.split(r"[/\\]", place.partition("?")[0]) if part]
+        plain = [part.removesuffix(".tar") for part in parts if not re.search(r"[*?\[{]", part)]
+        return cls(name=plain[-1] if plain else place, shards=(place,))
 
     def __post_init__(self) -> None:
         """Refuse an empty or a negative source."""
@@ -99,6 +110,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
+        if not self.sources:
+            raise ValueError("sources must name at least one source")
         BATCH_SIZE.check(self, "batch_size")
         Range(whole=True, least=3, most=2**16).check(self, "max_tokens")
         PROCESSES.check(self, "workers")
