@@ -186,3 +186,18 @@ def test_a_table_with_a_row_a_caption_can_be_cut_again(tables, tmp_path):
         [shard] = (tmp_path / folder / "shards").iterdir()
         written = [(sample.key, sample.error) for sample in read_shard(shard)]
         assert written == [("1-web", None), ("1-row-000000001-web", None), ("2-web", None)]
+
+
+def test_one_broken_table_of_several_is_one_bad_sample(tmp_path):
+    for number in range(2):
+        columns = {"image": [picture("red")] * 2, "text": ["a red", "a blue"]}
+        pq.write_table(pa.table(columns), tmp_path / f"{number}.parquet")
+    (tmp_path / "1.parquet").write_bytes(b"PAR1 broken off")
+    tasks = find_shards([str(tmp_path)], 1000)
+    assert [(task.name, task.stop) for task in tasks] == [("0-000000000", 2), ("1-000000000", 1)]
+    (bad,) = read_samples(tasks[1])
+    assert (bad.error or "").startswith("broken_table: ")
+    check_count(tasks[1], 1)
+    assert is_same_input(tasks[1], describe_input(tasks[1]))
+    with pytest.raises(UsageError, match=r"1.parquet is no .parquet table"):
+        find_shards([str(tmp_path / "1.parquet")], 1000)

@@ -166,3 +166,22 @@ def test_paths_that_are_no_files_hold_no_picture(images: Path, monkeypatch) -> N
     monkeypatch.undo()
     [beside] = [sample for sample in read_folder(images) if sample.key == "a"]
     assert (beside.image, beside.error) == (photo(0), "missing_text")
+
+
+def test_one_broken_table_of_several_is_one_bad_sample(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        table = pa.table({"image": [photo(2 * number), photo(2 * number + 1)], "text": ["a", "b"]})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    with (tmp_path / "1.parquet").open("r+b") as file:
+        file.truncate(200)
+    samples = list(read_samples(str(tmp_path)))
+    assert [(s.error or "sound").partition(":")[0] for s in samples] == [
+        *["sound"] * 2,
+        "broken_table",
+        *["sound"] * 2,
+    ]
+    assert f"left out: {tmp_path}/1.parquet is no .parquet table" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"1.parquet is no .parquet table"):
+        list(read_samples(str(tmp_path / "1.parquet")))

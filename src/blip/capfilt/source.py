@@ -13,9 +13,10 @@ from blip.data.cache import ShardCache, cache_folder
 from blip.data.identity import keep_identity, tell_apart
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
-from blip.data.sources import count_samples, read_place, stand_for
+from blip.data.sources import broken_table, count_samples, look_at_all, read_place, stand_for
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file
+from blip.log import say
 
 COPIES = 50 * 10**9
 """Most bytes of copies of remote shards; those not used for longest go first."""
@@ -40,15 +41,22 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
 
     They are what `data/sources.py` says that they stand for. Tables and
     pictures are cut into shards of `rows`, named by their first row. Tars may also be remote ones.
-    Raises UsageError for what names nothing, cannot be read, or cannot be told apart by its name.
+    A table that cannot be read is one bad sample, unless there is nothing else. Raises UsageError
+    for what names nothing, cannot be read, or cannot be told apart by its name.
     """
     locations = [location for pattern in data for location in _expand(pattern)]
     tasks: list[ShardTask] = []
-    for whole in name_shards(locations):
-        length = None if is_remote(whole.path) else count_samples(Path(whole.path))
+    named = name_shards(locations)
+    here = [Path(whole.path) for whole in named if not is_remote(whole.path)]
+    lengths = dict(zip(here, look_at_all(here, count_samples), strict=True))
+    for whole in named:
+        length = lengths.get(Path(whole.path))
         if length is None:
             tasks.append(whole)
             continue
+        if isinstance(length, UsageError):
+            say(f"capfilt: left out: {length}")
+            length = 1
         for start in range(0, length, rows):
             name, stop = f"{whole.name}-{start:09d}", min(start + rows, length)
             tasks.append(ShardTask(name=name, path=whole.path, start=start, stop=stop))
@@ -80,7 +88,18 @@ def read_samples(task: ShardTask) -> Iterator[Sample]:
     path.stat()
     name = task.name if task.start is None else task.name.removesuffix(f"-{task.start:09d}")
     stop = None if task.start is None else task.stop
-    return keep_identity(read_place(path, task.start or 0, stop), name, _path(task.path))
+    samples = read_place(path, task.start or 0, stop)
+    return keep_identity(_with_broken(samples, task), name, _path(task.path))
+
+
+def _with_broken(samples: Iterator[Sample], task: ShardTask) -> Iterator[Sample]:
+    """The samples; where a table cannot be read, one bad sample stands for it."""
+    try:
+        yield from samples
+    except UsageError as error:
+        if task.start is None:
+            raise
+        yield broken_table("", error)
 
 
 def count_by_headers(task: ShardTask) -> tuple[int, bool]:

@@ -1,7 +1,8 @@
 """What a path stands for, and the samples of any kind of collection: the one door for all verbs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from blip.data.annotations.captions import list_annotated, read_annotations
 from blip.data.folders import read_folder
@@ -20,10 +21,12 @@ from blip.data.sample import Sample
 from blip.data.shards import read_shard
 from blip.data.tables import TABLES, check_table, count_rows, has_pictures, is_table, read_table
 from blip.errors import UsageError
+from blip.log import say
 from blip.places import home_path
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 """Tables of a folder of pictures, as the library datasets reads it."""
+T = TypeVar("T")
 MAGIC = (257, b"ustar")
 """Where a tar says what it is."""
 
@@ -62,6 +65,36 @@ def count_samples(path: Path) -> int | None:
         check_table(path)
         return count_rows(path)
     return None
+
+
+def check_place(path: Path) -> None:
+    """Raises UsageError where `read_place` would before its first sample."""
+    if path.suffix.lower() == ".json" and not path.is_dir():
+        list_annotated(path)
+    elif not path.is_dir() and is_table(path):
+        check_table(path)
+
+
+def look_at_all(paths: Sequence[Path], look: Callable[[Path], T]) -> list[T | UsageError]:
+    """What `look` says of each place; of a file that is not what its name says, the reason.
+
+    One broken table must not cost the others. Raises the first reason where it costs them all.
+    """
+    found: list[T | UsageError] = []
+    for path in paths:
+        try:
+            found.append(look(path))
+        except UsageError as error:
+            found.append(error)
+    reasons = [count for count in found if isinstance(count, UsageError)]
+    if reasons and len(reasons) == len(found):
+        raise reasons[0]
+    return found
+
+
+def broken_table(name: str, reason: UsageError) -> Sample:
+    """What stands for all rows of a table that cannot be read."""
+    return Sample(name, None, error=f"broken_table: {reason}")
 
 
 def read_place(
@@ -106,7 +139,12 @@ def read_samples(
     names = tell_apart(places) or [path.as_posix() for path in places]
 
     def read() -> Iterator[Sample]:
-        for path, name in zip(places, names, strict=True):
+        faults = look_at_all(places, check_place) if len(places) > 1 else [None]
+        for path, name, fault in zip(places, names, faults, strict=True):
+            if fault is not None:
+                say(f"left out: {fault}")
+                yield broken_table(name, fault)
+                continue
             yield from keep_identity(read_place(path, images=images, split=split), name, path)
 
     yield from read() if len(places) == 1 else with_safe_keys(read(), "sample")
