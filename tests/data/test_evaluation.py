@@ -1,5 +1,8 @@
 """A set to judge by: the texts of an image together, what is bad left out and named."""
 
+import io
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -76,3 +79,17 @@ def test_nothing_to_judge_by_says_why(tmp_path: Path) -> None:
     pack([Sample("a", b"no picture", ("text",))], tmp_path)
     with pytest.raises(BlipError, match=r"no picture with a text to judge by: not_an_image 1"):
         EvaluationSet([str(tmp_path)], 16)
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in (("\udcff.png", photo(0)), ("\udcff.txt", b"a text")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        member = tarfile.TarInfo("\udcfe.png")
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"bad"))
+    data = EvaluationSet([str(tmp_path)], 16)
+    assert len(data.keys) == 1
+    json.dumps([data.keys, data.bad_samples], ensure_ascii=False).encode()

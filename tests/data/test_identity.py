@@ -1,7 +1,9 @@
 """Which image a text belongs to: one rule, from tables to batches, through rounds of CapFilt."""
 
 import csv
+import io
 import json
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -192,3 +194,17 @@ def test_folders_and_annotations_name_their_images(photos: Path) -> None:
     assert annotated.image_key == "merged/p1.png"
     named = [sample.image_key for sample in read_samples(str(photos))]
     assert named == [f"{photos.name}/p{n}.png" for n in range(6)]
+
+
+def test_a_name_of_lone_surrogates_tells_images_apart_in_a_stream(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for number, name in enumerate(("\ud800", "\ud801", "\ud800")):
+            parts = {
+                "png": photo(number),
+                "json": json.dumps({"captions": [f"text {number}"], "image_key": name}).encode(),
+            }
+            for suffix, content in parts.items():
+                member = tarfile.TarInfo(f"{number}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    assert images([tmp_path], 3) == [0, 1, 0]

@@ -13,6 +13,7 @@ from blip.data.captions import clean_caption
 from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.index import NAMED
+from blip.data.keys import printable
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
 from blip.data.transforms import eval_pixels, normalise
@@ -91,15 +92,17 @@ class EvaluationSet:
     def _leave_out(self, shard: Path, sample: Sample, reason: str) -> None:
         self.bad[reason.partition(":")[0]] += 1
         if len(self.bad_samples) < NAMED:
-            self.bad_samples.append((shard.name, sample.key, reason))
+            bad = (shard.name, sample.key, reason)
+            self.bad_samples.append((printable(bad[0]), printable(bad[1]), printable(bad[2])))
 
     def _unique(self, shard: Path, key: str) -> str:
         path = shard.absolute()
         parts = (*path.parent.parts, path.stem)
-        depth, name = 0, key
+        # It goes into files and to terminals, which take no lone surrogates.
+        depth, name = 0, printable(key)
         while name in self._taken and depth < len(parts):
             depth += 1
-            name = "/".join((*parts[-depth:], key))
+            name = printable("/".join((*parts[-depth:], key)))
         self._taken.add(name)
         return name
 

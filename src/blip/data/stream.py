@@ -198,5 +198,5 @@ class StreamRows:
 
 def _stable_id(text: str) -> int:
     """63 bits that are the same in every process, and differ for different texts."""
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
