@@ -41,7 +41,19 @@ def test_what_a_killed_run_left_beyond_its_checkpoint_is_dropped(
     log.write(3, {"loss": 9.0})
     log.close()
     assert [line["loss"] for line in lines(tmp_path)] == [1.0, 2.0, 9.0]
-    assert "dropped a torn line" in capsys.readouterr().err
+    assert "dropped a line that is not whole" in capsys.readouterr().err
+
+
+def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
+    """JSON knows no NaN: many readers would refuse the line; also one of an earlier version."""
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": NaN}\n')
+    log = MetricsLog(tmp_path, after=1)
+    log.write(2, {"loss": float("nan"), "gradient_norm": float("inf")})
+    log.close()
+    assert lines(tmp_path) == [
+        {"step": 1, "loss": None},
+        {"step": 2, "loss": None, "gradient_norm": None},
+    ]
 
 
 def test_another_process_than_the_main_one_writes_nothing(tmp_path: Path) -> None:

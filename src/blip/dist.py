@@ -5,17 +5,19 @@ that is made of it, is the same however many processes share it.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
-from blip.errors import StoppedError, UsageError
+from blip.errors import BlipError, StoppedError, UsageError
+
+T = TypeVar("T")
 
 PATIENCE = timedelta(minutes=10)
 """How long a collective waits for the others before the run ends with an error."""
@@ -135,6 +137,23 @@ def is_same(value: int) -> bool:
     parts = [torch.empty((), dtype=torch.int64) for _ in range(world_size())]
     distributed.all_gather(parts, torch.tensor(value))
     return all(int(part) == value for part in parts)
+
+
+def on_main(work: Callable[[], T]) -> T:
+    """Do `work` in the main process alone: its value, or its BlipError, is that of all of them."""
+    value, error = None, None
+    if is_main():
+        try:
+            value = work()
+        except BlipError as raised:
+            error = raised
+    if world_size() > 1:
+        outcome: list[Any] = [value, error]
+        distributed.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
+        value, error = outcome
+    if error is not None:
+        raise error
+    return cast("T", value)
 
 
 def gather_objects(value: Any) -> list[Any] | None:

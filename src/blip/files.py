@@ -19,6 +19,8 @@ from blip.errors import UsageError
 _CHUNK = 1 << 20
 _UNFINISHED = ".unfinished"
 """Lies in a folder while `atomic_folder` fills it: whoever finds it later may remove the folder."""
+CHECKSUMS = "checksums.json"
+"""Lies in a checkpoint, and says what its files must be."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the errors of a disk, or of a quota, that is full."""
 
@@ -84,6 +86,20 @@ def json_text(value: Any, **options: Any) -> str:
         return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
 
 
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether a full disk or quota is behind an error, which a library may have put in its words.
+
+    torch tells of a position in a file; what the system said to it stands behind that.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return True
+        if any(f"(os error {number})" in str(error) for number in NO_ROOM):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def give_usual_mode(path: Path) -> None:
     """Let a file that a library made for its owner alone be as readable as the umask says."""
     probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.mode")
@@ -110,8 +126,7 @@ def atomic_folder(path: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
     if old.exists() and not path.exists():
         old.replace(path)
     _check_replaceable(path, known)
-    for leftover in (part, old):
-        _remove_leftover(leftover, known)
+    remove_leftovers(path, known)
     part.mkdir()
     (part / _UNFINISHED).touch()
     try:
@@ -174,6 +189,38 @@ def _remove_leftover(folder: Path, known: tuple[str, ...]) -> None:
     folder.rmdir()
 
 
+def remove_leftovers(path: Path, known: Iterable[str]) -> None:
+    """Remove what a killed `atomic_folder(path)` left beside `path`; `known` as in `replaces`."""
+    for leftover in (path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")):
+        _remove_leftover(leftover, tuple(known))
+
+
+def write_checksums(folder: Path) -> None:
+    """Write checksums.json: name, size and SHA-256 of every other file in `folder`."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    write_json(
+        folder / CHECKSUMS,
+        {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
+    )
+
+
+def find_damage(folder: Path) -> str | None:
+    """What of a folder is not as checksums.json says: a file's name, and how; None if all is."""
+    try:
+        told = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        for name, known in told.items():
+            path = folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != known["bytes"]:
+                return f"{name} has {path.stat().st_size} bytes, and had {known['bytes']}"
+            if _sha256(path) != known["sha256"]:
+                return f"{name} does not match its checksum"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"{CHECKSUMS} cannot be read ({type(error).__name__})"
+    return None
+
+
 def fingerprint_json(value: Any) -> str:
     """A short hash of a JSON value; equal values have equal fingerprints, whatever their order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -182,11 +229,7 @@ def fingerprint_json(value: Any) -> str:
 
 def fingerprint_file(path: Path) -> str:
     """A short hash of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()[:16]
+    return _sha256(path)[:16]
 
 
 def fingerprint_files(paths: list[Path]) -> str:
@@ -200,6 +243,14 @@ def fingerprint_folder(folder: Path) -> str:
     return fingerprint_json(
         [[path.relative_to(folder).as_posix(), fingerprint_file(path)] for path in files]
     )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

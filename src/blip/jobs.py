@@ -19,7 +19,13 @@ from blip.errors import INTERRUPTED, BlipError, StoppedError
 from blip.log import LINES_ONLY, say
 from blip.reports.config import EvaluateConfig
 from blip.stage import Stage
-from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig, TokenizerConfig
+from blip.tasks.config import (
+    CaptionerConfig,
+    FilterConfig,
+    PretrainConfig,
+    RunOptions,
+    TokenizerConfig,
+)
 
 JobConfig = (
     ScenesConfig
@@ -38,10 +44,14 @@ class Job:
 
     config: JobConfig
     out: Path
+    # Whether it may go on with other inputs, or in another place, its stage has decided.
+    options: RunOptions = RunOptions(allow_change=True)
 
     def __call__(self) -> None:
         """Write config.json, then do it; heavy imports happen here."""
-        save(self.config, self.out / "config.json")
+        if not isinstance(self.config, PretrainConfig | CaptionerConfig | FilterConfig):
+            # A training writes its own: one that goes on may have been begun with another.
+            save(self.config, self.out / "config.json")
         match self.config:
             case ScenesConfig():
                 from blip.data.scenes.write import write_splits
@@ -54,15 +64,15 @@ class Job:
             case PretrainConfig():
                 from blip.tasks import pretrain
 
-                pretrain.train(self.config, self.out)
+                pretrain.train(self.config, self.out, self.options)
             case CaptionerConfig():
                 from blip.tasks import caption
 
-                caption.train(self.config, self.out)
+                caption.train(self.config, self.out, self.options)
             case FilterConfig():
                 from blip.tasks import retrieval
 
-                retrieval.train(self.config, self.out)
+                retrieval.train(self.config, self.out, self.options)
             case CapFiltConfig():
                 from blip.capfilt import pipeline
 

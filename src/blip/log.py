@@ -1,5 +1,6 @@
 """What a run tells: lines and a progress bar for people, metrics.jsonl for machines."""
 
+import io
 import json
 import os
 import secrets
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from blip.errors import BlipError, first_line
+from blip.files import json_text, write_atomically
 from blip.installed import need
 
 if TYPE_CHECKING:
@@ -194,10 +196,10 @@ class MetricsLog:
         self.file = self.path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append the values of a step."""
+        """Append the values of a step; those that are not finite are null."""
         if self.file is None:
             return
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.write(json_text({"step": step, **values}) + "\n")
         self.file.flush()
         for board in self.boards:
             board.show_values(step, values)
@@ -208,9 +210,9 @@ class MetricsLog:
             return
         path = self.folder / name / f"step-{step:08d}.png"
         path.parent.mkdir(exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        picture.save(part, "PNG")
-        part.replace(path)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        write_atomically(path, buffer.getvalue())
         for board in self.boards:
             board.show_picture(step, name, picture)
 
@@ -227,13 +229,12 @@ class MetricsLog:
         kept = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
-                if json.loads(line)["step"] <= after:
-                    kept.append(line)
-            except (ValueError, KeyError):
-                say(f"{self.path}: dropped a torn line")
-        part = self.path.with_name(f".{self.path.name}.part")
-        part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        part.replace(self.path)
+                values = json.loads(line)
+                if values["step"] <= after:
+                    kept.append(json_text(values))
+            except (ValueError, KeyError, TypeError):
+                say(f"{self.path}: dropped a line that is not whole")
+        write_atomically(self.path, "".join(line + "\n" for line in kept))
 
 
 class _TensorBoard:

@@ -105,10 +105,12 @@ def alone(out: Path) -> Iterator[None]:
     with (out / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise UsageError(
                 f"another run is writing to {out}; wait for it, or choose another --out"
             ) from error
+        except OSError as error:
+            say(f"{out} cannot be locked ({error.strerror}): start no second run there")
         yield
 
 

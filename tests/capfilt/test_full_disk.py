@@ -1,7 +1,6 @@
 """A disk that fills up: a clear end, nothing half-written taken for whole, and the job goes on."""
 
 import io
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image
 from blip.capfilt.pipeline import run
 from blip.data.shards import ShardWriter
 from blip.errors import BlipError
+from tests.small_disk import make_room, small_disk
 
 from .fakes import FakeModels, output_bytes
 from .test_pipeline import config
@@ -19,21 +19,8 @@ from .test_pipeline import config
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of half a megabyte; `mount` is for the superuser."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small disk to be had: {mounted.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "disk") as place:
         yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture
@@ -64,7 +51,7 @@ def test_a_full_disk_is_told_in_a_line_and_the_job_goes_on_with_more_room(disk, 
         path.name for path in out.rglob("*") if path.name.endswith(".part") or "part" in path.name
     ]
     assert left == [], "what was half-written is cleared away"
-    subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+    make_room(disk)
     summary = run(job, models=FakeModels())
     assert summary.counts.images == 16
     run(config(web, "whole", threshold=0.0), models=FakeModels())

@@ -111,14 +111,139 @@ def test_another_process_of_the_run_leaves_the_folder_to_the_first(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under torchrun the second process comes to a folder that the first has begun to fill."""
-    from blip.cli.training import is_to_run
+    from blip.cli.main import parse
+    from blip.cli.training import read_options
 
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.json").touch()
     monkeypatch.setenv("RANK", "1")
-    assert is_to_run(None, tmp_path / "run", "never")
-    assert is_to_run(None, tmp_path / "run", "nowhere")
-    assert not (tmp_path / "run/checkpoints").exists()
+    command = ["pretrain", "base", "--out", str(tmp_path / "run"), "--resume"]
+    assert read_options(parse([*command, "never"])).start is None
+    assert read_options(parse([*command, "nowhere"])).start == Path("nowhere")
+
+
+def cut(config: Path, out: Path, *more: str) -> None:
+    """A run that ends after its second step as one that is killed would."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def die(self: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("blip.train.loop._Run.finish", die)
+        assert main(["pretrain", str(config), "--out", str(out), *more]) == 130
+    assert (out / "checkpoints/step-00000002").is_dir()
+
+
+CHANGES = [
+    *("--train.optimizer.lr", "1e-05", "--train.seed", "7", "--train.steps", "5"),
+    *("--data.batch_size", "8"),
+]
+
+
+def test_a_run_goes_on_with_its_own_configuration_alone(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    cut(config, out)
+    before = (out / "config.json").read_bytes()
+    command = ["pretrain", str(config), "--out", str(out)]
+    assert main([*command, *CHANGES]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    for told in (
+        *("train.optimizer.lr 1e-05, was 0.0003", "train.seed 7, was 0", "train.steps 5, was 3"),
+        *("data.batch_size 8, was 4", "--allow-change", "--overwrite"),
+    ):
+        assert told in line
+    assert (out / "config.json").read_bytes() == before
+    for free in (
+        *(["--train.log_every", "2"], ["--train.keep_checkpoints", "9"], ["--data.workers", "1"]),
+        ["--train.checkpoint_every", "1", "--train.device", "auto"],
+    ):
+        cut(config, out, *free)
+    assert "history" not in json.loads((out / "config.json").read_text())
+    assert main(command) == 0
+
+
+def test_a_change_that_is_allowed_is_remembered(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    cut(config, out)
+    command = ["pretrain", str(config), "--out", str(out)]
+    change = ["--train.optimizer.lr", "1e-05"]
+    assert main([*command, *change, "--allow-change"]) == 0
+    assert "going on with train.optimizer.lr 1e-05, was 0.0003" in capsys.readouterr().err
+    told = json.loads((out / "config.json").read_text())
+    held = [(h["from_step"], h["config"]["train"]["optimizer"]["lr"]) for h in told["history"]]
+    assert held == [(0, 3e-4), (2, 1e-5)]
+    assert told["train"]["optimizer"]["lr"] == 1e-5
+    # The same command again, and the file as the recipe of another run.
+    assert main([*command, *change, "--allow-change"]) == 0
+    assert main([*command, *change]) == 0
+    assert main(["pretrain", str(out / "config.json"), "--out", str(tmp_path / "again")]) == 0
+    again = json.loads((tmp_path / "again/config.json").read_text())
+    assert again == {key: value for key, value in told.items() if key != "history"}
+
+
+def test_overwriting_begins_anew_and_leaves_what_is_not_ours(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    command = ["pretrain", str(config), "--out"]
+    assert main([*command, str(out)]) == 0
+    (out / "notes.txt").write_text("mine")
+    change = ["--train.seed", "7"]
+    assert main([*command, str(out), *change]) == 2
+    assert "finished run of another configuration (train.seed 7, was 0)" in capsys.readouterr().err
+    assert main([*command, str(out), *change, "--allow-change"]) == 2
+    assert main([*command, str(out), *change, "--overwrite"]) == 0
+    assert main([*command, str(whole), *change]) == 0
+    assert weights(out) == weights(whole)
+    assert (out / "config.json").read_bytes() == (whole / "config.json").read_bytes()
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_checkpoints_that_a_person_made_is_left_alone(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("checkpoints", "samples", "checkpoint"):
+        out = tmp_path / name
+        (out / name).mkdir(parents=True)
+        (out / name / "thesis.doc").touch()
+        assert main(["pretrain", str(config), "--out", str(out), "--overwrite"]) == 2
+        assert f"{out} holds {name}, which no run of `blip pretrain`" in capsys.readouterr().err
+        assert [path.name for path in out.rglob("*")] == [name, "thesis.doc"]
+
+
+def test_two_runs_do_not_share_a_folder(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from blip.stage import alone
+
+    out = tmp_path / "run"
+    with alone(out):
+        assert main(["pretrain", str(config), "--out", str(out)]) == 2
+    assert f"another run is writing to {out}" in capsys.readouterr().err
+    assert not (out / "config.json").exists()
+
+
+def test_a_run_of_an_earlier_version_goes_on(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    cut(config, out)
+    (out / ".blip.json").unlink()
+    assert main(["pretrain", str(config), "--out", str(out)]) == 0
+
+
+def test_a_run_does_not_write_over_the_model_that_it_begins_with(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    assert main(["pretrain", str(config), "--out", str(base)]) == 0
+    before = weights(base)
+    command = ["finetune", "filter", "coco", "--init", str(base), *FINETUNE]
+    assert main([*command, "--out", str(base)]) == 2
+    assert f"would replace the input {base}" in capsys.readouterr().err
+    assert weights(base) == before
 
 
 @pytest.mark.parametrize("kind", ["captioner", "filter"])

@@ -92,9 +92,15 @@ def test_stopped_and_killed(config: Path) -> None:
     assert run.returncode != 0
     assert "Signal 9 (SIGKILL)" in told
 
-    # Alone, it goes on from what two processes left.
+    # The main process decides, and none waits for another.
     last = stopped_after + 2
-    run = start(config, 1, "--train.steps", str(last))
+    run = start(config, 2, "--train.steps", str(last))
+    _, told = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert f"(train.steps {last}, was 100000); --allow-change goes on" in told
+
+    # Alone, it goes on from what two processes left.
+    run = start(config, 1, "--train.steps", str(last), "--allow-change")
     _, told = run.communicate(timeout=120)
     assert run.returncode == 0, told
     assert (config.parent / "run" / "checkpoint" / "model.safetensors").exists()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from blip.errors import BlipError, UsageError
-from blip.train.checkpoint import Checkpoints, SaveModel, adopt
+from blip.train.checkpoint import Checkpoints, Found, SaveModel, adopt
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +29,11 @@ def checkpoints(run: Path, keep: int = 2, save_model: SaveModel = save_nothing) 
 
 def state(**more: Any) -> dict[str, Any]:
     return {"weights": {}, **more}
+
+
+def newest_of(found: Checkpoints) -> Found | None:
+    step = found.newest()
+    return None if step is None else found.read(step)
 
 
 def names(run: Path) -> list[str]:
@@ -59,7 +64,7 @@ def test_what_is_written_is_the_state_at_the_call(tmp_path: Path) -> None:
     for _ in range(3):
         optimizer.step()
     go_on.set()
-    newest = found.newest()
+    newest = newest_of(found)
     assert newest is not None
     assert newest.step == 3
     assert all(torch.equal(newest.state["weights"][name], before[name]) for name in before)
@@ -105,7 +110,7 @@ def test_a_failure_is_raised_by_the_next_call_and_the_one_before_is_whole(tmp_pa
     found.begin(2, state(a=2))
     with pytest.raises(BlipError, match=r"of step 2 could not .* No space left"):
         found.begin(3, state(a=3))
-    newest = found.newest()
+    newest = newest_of(found)
     assert newest is not None
     assert newest.state["a"] == 1
     assert names(tmp_path) == ["step-00000001"]
@@ -149,7 +154,7 @@ def test_a_kill_during_the_write_leaves_the_one_before(tmp_path: Path) -> None:
         process.kill()
     assert len(names(tmp_path)) == 2
     found = checkpoints(tmp_path, keep=1)
-    newest = found.newest()
+    newest = newest_of(found)
     assert newest is not None
     assert newest.step == 1
     assert torch.equal(newest.state["weights"]["a"], torch.ones(3))
@@ -163,7 +168,7 @@ def test_going_on_from_another_run(tmp_path: Path) -> None:
     for step in (10, 20):
         checkpoints(first).write(step, state(at=step))
     adopt(first / "checkpoints/step-00000010", second)
-    newest = checkpoints(second).newest()
+    newest = newest_of(checkpoints(second))
     assert newest is not None
     assert (newest.step, newest.state["at"]) == (10, 10)
     # The same command again: its own checkpoints are newer.
@@ -191,6 +196,75 @@ def test_a_torn_later_one_costs_no_whole_one(tmp_path: Path) -> None:
     found.write(200, {"weights": {}, "a": 2})
     (tmp_path / "checkpoints/step-00000200/training.pt").write_bytes(b"torn")
     found.write(150, {"weights": {}, "a": 3})
-    newest = found.newest()
+    newest = newest_of(found)
     assert newest is not None
     assert newest.step == 150
+
+
+@pytest.mark.parametrize("name", ["training.pt", "model", "checksums.json"])
+def test_a_flipped_bit_is_named_and_the_checkpoint_passed_over(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = checkpoints(tmp_path)
+    for step in (1, 2):
+        found.write(step, state(a=torch.full((1000,), float(step))))
+    damaged = tmp_path / "checkpoints/step-00000002" / name
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    newest = newest_of(found)
+    assert newest is not None
+    assert newest.step == 1
+    told = capsys.readouterr().err
+    assert "step-00000002 is passed over: " in told
+    # Which file's checksum it was that changed cannot be known.
+    assert name == "checksums.json" or f"passed over: {name}" in told
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken_with_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = checkpoints(tmp_path)
+    found.write(1, state(a=1))
+    (tmp_path / "checkpoints/step-00000001/checksums.json").unlink()
+    assert newest_of(found) is not None
+    assert "step-00000001 has no checksums.json" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite_are_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = checkpoints(tmp_path, keep=1)
+    found.write(1, state())
+    found.write(2, {"weights": {"fine": torch.ones(2), "proj": torch.tensor([1.0, torch.nan])}})
+    assert names(tmp_path) == ["step-00000001"]
+    assert "step 2: no checkpoint is written, as proj is not finite" in capsys.readouterr().err
+
+
+def test_what_is_not_ours_stays_in_the_folder(tmp_path: Path) -> None:
+    for name in ("thesis/a.doc", "step-one/a.doc", ".step-mine/a.doc", "step-00000001/a.doc"):
+        (tmp_path / "checkpoints" / name).parent.mkdir(parents=True)
+        (tmp_path / "checkpoints" / name).touch()
+    found = checkpoints(tmp_path, keep=1)
+    found.write(2, state())
+    found.write(3, state())
+    found.remove()
+    assert names(tmp_path) == [".step-mine", "step-00000001", "step-one", "thesis"]
+    assert len(list(tmp_path.rglob("a.doc"))) == 4
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_are_as_readable_as_the_umask_says(tmp_path: Path, umask: int) -> None:
+    """Safetensors makes its files for their owner alone."""
+
+    def save_model(folder: Path, weights: Mapping[str, Tensor]) -> None:
+        save_file({"a": torch.ones(2)}, folder / "model.safetensors")
+
+    before = os.umask(umask)
+    try:
+        checkpoints(tmp_path, save_model=save_model).write(1, state())
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from blip.errors import BlipError
+from blip.errors import BlipError, UsageError
+from blip.train.config import OptimizerConfig
 from tests.train.toy import ToyLoader, ToyTask, toy_config, train_toy
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +105,45 @@ def test_many_in_a_row_stop_the_run_with_the_last_good_checkpoint(tmp_path: Path
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
 
 
+def test_the_last_good_checkpoint_is_from_before_the_bad_updates(tmp_path: Path) -> None:
+    """Two checkpoints are due while updates fail: neither of them is the last good one."""
+    config = toy_config(50, max_nonfinite=7, keep_checkpoints=1)
+    loader = ToyLoader(poison=frozenset(range(6, 100)))
+    with pytest.raises(BlipError, match=r"7 updates in a row .* is .*/step-00000004$"):
+        train_toy(tmp_path, config, ToyTask(), loader)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
+
+
+def test_a_checkpoint_that_is_due_amid_bad_updates_is_written_after_them(tmp_path: Path) -> None:
+    loader = ToyLoader(poison=frozenset({7, 8, *range(13, 100)}))
+    with pytest.raises(BlipError, match="step-00000012"):
+        train_toy(tmp_path, toy_config(50, max_nonfinite=3, keep_checkpoints=5), ToyTask(), loader)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000004", "step-00000010", "step-00000012"]
+
+
+def test_weights_that_are_not_finite_are_no_result(tmp_path: Path) -> None:
+    """The last update has a finite gradient and leads nowhere: no loss would ever tell."""
+    config = toy_config(6, optimizer=OptimizerConfig(lr=1e38, warmup_steps=0, schedule="constant"))
+    with pytest.raises(BlipError, match=r"net\..* is not finite, and no model is written"):
+        train_toy(tmp_path, config, ToyTask(), ToyLoader())
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_other_data_is_refused_unless_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loader = ToyLoader(poison=frozenset(range(5, 100)))
+    with pytest.raises(BlipError):
+        train_toy(tmp_path, toy_config(8, max_nonfinite=1), ToyTask(), loader)
+    other = ToyLoader()
+    other.order = "other"
+    with pytest.raises(UsageError, match=r"shards have changed .* 4 steps .* --allow-change"):
+        train_toy(tmp_path, toy_config(8), ToyTask(), other)
+    train_toy(tmp_path, toy_config(8), ToyTask(), other, allow_change=True)
+    assert "the data is not that of the first 4 steps" in capsys.readouterr().err
+
+
 def test_a_torn_checkpoint_is_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,7 +154,7 @@ def test_a_torn_checkpoint_is_passed_over(
     newest = tmp_path / "cut" / "checkpoints" / "step-00000008" / "training.pt"
     newest.write_bytes(newest.read_bytes()[:100])
     train_toy(tmp_path / "cut", toy_config(12), ToyTask(0.3), ToyLoader())
-    assert "step-00000008 cannot be read and is passed over" in capsys.readouterr().err
+    assert "step-00000008 is passed over: training.pt cannot be read" in capsys.readouterr().err
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 

@@ -110,7 +110,14 @@ def toy_config(steps: int, **changes: Any) -> TrainConfig:
     return TrainConfig(**values | changes)
 
 
-def train_toy(folder: Path, config: TrainConfig, task: ToyTask, loader: ToyLoader) -> bool:
+def train_toy(
+    folder: Path,
+    config: TrainConfig,
+    task: ToyTask,
+    loader: ToyLoader,
+    *,
+    allow_change: bool = False,
+) -> bool:
     """Run; returns whether it was stopped early."""
     folder.mkdir(parents=True, exist_ok=True)
     result = fit(
@@ -119,6 +126,7 @@ def train_toy(folder: Path, config: TrainConfig, task: ToyTask, loader: ToyLoade
         config,
         folder,
         save=lambda f, weights: save_file(weights, f / "model.safetensors"),
+        allow_change=allow_change,
     )
     return result.stopped_by is not None
 

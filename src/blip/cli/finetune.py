@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fine-tune."""
     from blip.cli.recipe import read_config
-    from blip.cli.training import is_to_run, tell_checkpoint
+    from blip.cli.training import is_finished, read_options, tell_checkpoint
     from blip.config.override import describe
     from blip.tasks.config import CaptionerConfig, FilterConfig
 
@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     if args.keys:
         print(describe(config))
         return 0
-    if is_to_run(config, args.out, args.resume):
+    options = read_options(args)
+    if not is_finished(config, args.out):
         from blip import dist
 
         with dist.processes(config.train.device):
@@ -50,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
                 case CaptionerConfig():
                     from blip.tasks import caption
 
-                    caption.train(config, args.out)
+                    caption.train(config, args.out, options)
                 case FilterConfig():
                     from blip.tasks import retrieval
 
-                    retrieval.train(config, args.out)
+                    retrieval.train(config, args.out, options)
     tell_checkpoint(args.out)
     return 0
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pre-train."""
     from blip.cli.recipe import read_config
-    from blip.cli.training import is_to_run, tell_checkpoint
+    from blip.cli.training import is_finished, read_options, tell_checkpoint
     from blip.config.override import describe
     from blip.tasks.config import PretrainConfig
 
@@ -41,11 +41,12 @@ def run(args: argparse.Namespace) -> int:
     if args.keys:
         print(describe(config))
         return 0
-    if is_to_run(config, args.out, args.resume):
+    options = read_options(args)
+    if not is_finished(config, args.out):
         from blip import dist
         from blip.tasks.pretrain import train
 
         with dist.processes(config.train.device):
-            train(config, args.out)
+            train(config, args.out, options)
     tell_checkpoint(args.out)
     return 0

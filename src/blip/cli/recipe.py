@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from blip.config.history import load_config
 from blip.config.override import override
-from blip.config.strict import from_json, load_json
 from blip.errors import UsageError
 
 Config = TypeVar("Config")
@@ -26,7 +26,7 @@ def recipe_names(module: str) -> dict[str, str]:
 def read_config(cls: type[Config], module: str, source: str, overrides: Sequence[str]) -> Config:
     """The configuration that `source` names, with the overrides put in; raises UsageError."""
     if source.endswith(".json"):
-        return override(from_json(cls, load_json(Path(source))), overrides)
+        return override(load_config(cls, Path(source)), overrides)
     names = recipe_names(module)
     if source not in names:
         raise UsageError(

@@ -3,19 +3,28 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blip.cli import options
+
+if TYPE_CHECKING:
+    from blip.tasks.config import RunOptions
 
 ABOUT_RESUMING = """\
 A run that was stopped, or killed, goes on with the same command, to the same weights. One that is
 finished is left alone. `--resume never` starts nothing in a folder that is not empty; `--resume
 DIR` goes on from a checkpoint of another run, a folder such as runs/one/checkpoints/step-00020000,
-and then, when it is given again, from its own."""
+and then, when it is given again, from its own.
+
+A command that would go on with another learning rate, seed, number of steps or other data than
+before says what differs and stops. `--allow-change` goes on with it, and config.json then holds all
+configurations of the run, each with the step from which it held; `--overwrite` begins anew. What
+changes no weight (how often a checkpoint is written or a line logged, the device, the number of
+workers, the validation) may always be changed."""
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--out`, `--resume` and `--keys`."""
+    """Declare `--out`, `--resume`, `--keys`, and what allows a changed configuration."""
     parser.add_argument(
         "--out", type=options.output_folder, metavar="DIR", help="folder of the run"
     )
@@ -25,42 +34,63 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="auto|never|DIR",
         help="go on from the run's own newest checkpoint (auto), never, or from that of another",
     )
+    add_change_arguments(parser)
     parser.add_argument(
         "--keys", action="store_true", help="list all keys that --part.field VALUE may change"
     )
 
 
-def is_to_run(config: Any, out: Path | None, resume: str) -> bool:
-    """Whether the run is to be started or gone on with; prepares the folder for `--resume DIR`.
+def add_change_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--allow-change` and `--overwrite`."""
+    parser.add_argument(
+        "--allow-change",
+        action="store_true",
+        help="go on with a configuration that differs; config.json keeps both",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what was made with a configuration that differs",
+    )
 
-    Raises UsageError where there is no folder, or where what lies in it forbids to.
+
+def read_options(args: argparse.Namespace) -> "RunOptions":
+    """What the run does with what it finds in its folder; raises UsageError where that forbids it.
+
+    Reads the folder alone. A run whose folder is fine may still be refused by its configuration.
     """
-    from blip.config.strict import load_json, to_json
     from blip.errors import UsageError
-    from blip.log import say
+    from blip.tasks.config import RunOptions
 
-    if out is None:
+    if args.out is None:
         raise UsageError("--out DIR is missing: the folder of the run")
-    # Under torchrun the first process alone looks and prepares; the others meet it afterwards.
+    # Under torchrun the first process alone looks: the others come to a folder that it fills.
     first = os.environ.get("RANK", "0") == "0"
-    if resume == "never":
-        if first and out.is_dir() and any(out.iterdir()):
-            raise UsageError(
-                f"{out} is not empty, and --resume never starts no run there; "
-                "choose another --out, or leave --resume away to go on"
-            )
-        return True
-    if (out / "checkpoint").is_dir():
-        if load_json(out / "config.json") != to_json(config):
-            raise UsageError(
-                f"{out} holds a finished run of another configuration; choose another --out"
-            )
-        say(f"{out} is finished already")
-        return False
-    if resume != "auto" and first:
-        from blip.train.checkpoint import adopt
+    if args.resume == "never" and first and args.out.is_dir() and any(args.out.iterdir()):
+        raise UsageError(
+            f"{args.out} is not empty, and --resume never starts no run there; "
+            "choose another --out, or leave --resume away to go on"
+        )
+    start = None if args.resume in ("auto", "never") else Path(args.resume)
+    if start is not None and first:
+        from blip.train.checkpoint import check_source
 
-        adopt(Path(resume), out)
+        check_source(start, args.out)
+    return RunOptions(allow_change=args.allow_change, overwrite=args.overwrite, start=start)
+
+
+def is_finished(config: Any, out: Path) -> bool:
+    """Whether the model of this configuration is there already; says so. Loads no torch."""
+    from blip.config.history import find_changes, holds_config, load_config
+    from blip.log import say
+    from blip.tasks.config import FREE_TO_CHANGE
+
+    path = out / "config.json"
+    if not (out / "checkpoint").is_dir() or not holds_config(type(config), path):
+        return False
+    if find_changes(load_config(type(config), path), config, FREE_TO_CHANGE):
+        return False
+    say(f"{out} is finished already")
     return True
 
 

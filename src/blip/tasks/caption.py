@@ -17,9 +17,9 @@ from blip.inference.pixels import NormalisedImage
 from blip.metrics.captions import caption_scores
 from blip.model.blip import Blip
 from blip.objectives.config import LanguageConfig
-from blip.tasks.config import CaptionerConfig
+from blip.tasks.config import CaptionerConfig, RunOptions
 from blip.tasks.operations import StepOperations
-from blip.tasks.run import prepare_folder, run
+from blip.tasks.run import open_run
 from blip.tasks.writing import write
 
 
@@ -103,12 +103,15 @@ class CaptionTask:
         """Undo `state_dict`."""
 
 
-def train(config: CaptionerConfig, out: Path) -> Path:
+def train(config: CaptionerConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Fine-tune a captioner into the run folder `out` (resumed where it was cut); returns `out`."""
     loaded = load_model(config.init, image_size=config.data.image.size)
-    prepare_folder(config, out, config.train.seed)
-    step = CaptionStep(loaded.model, loaded.tokenizer, config.language, prompt=config.data.prompt)
-    run(CaptionTask(step), loaded.model, loaded.tokenizer, config.data, config.train, out)
+    with open_run(config, out, options) as folder:
+        if folder.is_finished:
+            return out
+        prompt = config.data.prompt
+        step = CaptionStep(loaded.model, loaded.tokenizer, config.language, prompt=prompt)
+        folder.train(CaptionTask(step), loaded.model, loaded.tokenizer)
     return out
 
 

@@ -1,6 +1,7 @@
 """Complete configurations of training runs; loads no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from blip.config.ranges import BATCH_SIZE, COUNT, COUNT_OR_NONE, TOKENS, Range, check_text
 from blip.data.config import DataConfig
@@ -8,6 +9,38 @@ from blip.generation.config import SearchConfig
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.train.config import TrainConfig
+
+FREE_TO_CHANGE = {
+    "train.checkpoint_every": "when the state is written down changes no weight",
+    "train.keep_checkpoints": "how many are kept changes no weight",
+    "train.log_every": "what is logged changes no weight",
+    "train.tensorboard": "where it is shown changes no weight",
+    "train.wandb": "where it is shown changes no weight",
+    "train.evaluate_every": "an evaluation reads the weights alone",
+    "validation": "held-out pairs judge the weights and do not move them",
+    "train.max_nonfinite": "when a run gives up changes no update that it makes",
+    "train.device": "the same sums are computed elsewhere",
+    "train.parallel": "the same sums are computed by other processes",
+    "train.recompute": "the same values are computed twice instead of kept",
+    "train.compile": "the same operations are fused",
+    "data.workers": "batch `i` is the same whoever decodes it",
+    "data.cache": "copies of the same shards lie elsewhere",
+    "data.cache_gigabytes": "how many copies are kept changes no batch",
+    "data.max_bad": "when a run gives up changes no batch that it sees",
+}
+"""Keys that may differ when a run goes on, and why its result is still of one configuration."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What a training run does with what it finds in its folder."""
+
+    allow_change: bool = False
+    """Go on with another configuration than before; config.json then keeps all of them."""
+    overwrite: bool = False
+    """Replace what was made with another configuration, instead of refusing to."""
+    start: Path | None = None
+    """A checkpoint of another run, or its folder, to go on from where there is none yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

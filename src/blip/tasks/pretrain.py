@@ -18,8 +18,8 @@ from blip.nn.reading import Pass
 from blip.objectives.config import LanguageConfig
 from blip.objectives.matching import DrawNegatives, draw_negatives
 from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast, judge, pairs_to_judge
-from blip.tasks.config import PretrainConfig
-from blip.tasks.run import prepare_folder, run
+from blip.tasks.config import PretrainConfig, RunOptions
+from blip.tasks.run import open_run
 from blip.tasks.validation import Validation
 from blip.tasks.writing import texts_to_write, writing_loss
 
@@ -88,19 +88,21 @@ class PretrainStep(nn.Module):
         return *model.text.read(memory, pairs), *model.text.read(own, writing)
 
 
-def train(config: PretrainConfig, out: Path) -> Path:
+def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Pre-train into the run folder `out` (resumed where it was cut); returns `out`.
 
     Raises UsageError where tokenizer, model and initial weights do not fit together, and BlipError
     where those are torn or foreign.
     """
     tokenizer = Tokenizer.load(config.tokenizer)
-    prepare_folder(config, out, config.train.seed)
-    model = _start(config, tokenizer)
-    step = PretrainStep(model, tokenizer, config.language)
-    validation = config.validation and Validation(model, tokenizer, config.validation)
-    task = ContrastTask(step, Contrast(model, config.contrastive), validation, writes=True)
-    run(task, model, tokenizer, config.data, config.train, out)
+    with open_run(config, out, options) as folder:
+        if folder.is_finished:
+            return out
+        model = _start(config, tokenizer)
+        step = PretrainStep(model, tokenizer, config.language)
+        validation = config.validation and Validation(model, tokenizer, config.validation)
+        task = ContrastTask(step, Contrast(model, config.contrastive), validation, writes=True)
+        folder.train(task, model, tokenizer)
     return out
 
 

@@ -13,9 +13,9 @@ from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
 from blip.objectives.matching import DrawNegatives, draw_negatives
 from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast, judge, pairs_to_judge
-from blip.tasks.config import FilterConfig, RetrievalEvaluationConfig
+from blip.tasks.config import FilterConfig, RetrievalEvaluationConfig, RunOptions
 from blip.tasks.ranking import rank
-from blip.tasks.run import prepare_folder, run
+from blip.tasks.run import open_run
 
 
 class RetrievalOutput(NamedTuple):
@@ -60,13 +60,15 @@ class RetrievalStep(nn.Module):
         return RetrievalOutput(contrastive, matched.loss, matched.accuracy, temperature)
 
 
-def train(config: FilterConfig, out: Path) -> Path:
+def train(config: FilterConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Fine-tune a filter into the run folder `out` (resumed where it was cut); returns `out`."""
     loaded = load_model(config.init, image_size=config.data.image.size)
-    prepare_folder(config, out, config.train.seed)
-    step = RetrievalStep(loaded.model, loaded.tokenizer)
-    task = ContrastTask(step, Contrast(loaded.model, config.contrastive))
-    run(task, loaded.model, loaded.tokenizer, config.data, config.train, out)
+    with open_run(config, out, options) as folder:
+        if folder.is_finished:
+            return out
+        step = RetrievalStep(loaded.model, loaded.tokenizer)
+        task = ContrastTask(step, Contrast(loaded.model, config.contrastive))
+        folder.train(task, loaded.model, loaded.tokenizer)
     return out
 
 

@@ -1,68 +1,183 @@
-"""What every training run does around its task: folder, seed, device, data, loop, checkpoint."""
+"""What every training run does around its task: folder, lock, configuration, data, checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from blip import dist
+from blip.config.history import (
+    find_changes,
+    holds_config,
+    load_config,
+    save_with_history,
+    tell_changes,
+)
 from blip.config.strict import save
-from blip.data.config import DataConfig
 from blip.data.loader import PairLoader
 from blip.data.tokenizer import Tokenizer
-from blip.errors import INTERRUPTED, StoppedError
+from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError
+from blip.files import disk_is_full
 from blip.inference.checkpoint import save_model
+from blip.log import say
 from blip.model.blip import Blip
 from blip.model.config import check_length
-from blip.train.config import TrainConfig
+from blip.outputs import CAPTIONER, FILTER, PRETRAIN, Kind, claim, remove_known
+from blip.outputs import refuse_inputs_as_output as refuse_inputs
+from blip.stage import alone
+from blip.tasks.config import (
+    FREE_TO_CHANGE,
+    CaptionerConfig,
+    FilterConfig,
+    PretrainConfig,
+    RunOptions,
+)
+from blip.train.checkpoint import Checkpoints, adopt, has_checkpoints
 from blip.train.loop import fit
 from blip.train.task import Task
 
-
-def prepare_folder(config: Any, out: Path, seed: int) -> None:
-    """Make the run folder, write the configuration into it, seed torch for fresh weights."""
-    if dist.is_main():
-        out.mkdir(parents=True, exist_ok=True)
-        save(config, out / "config.json")
-    dist.barrier()
-    torch.manual_seed(seed)
+TrainingConfig = PretrainConfig | CaptionerConfig | FilterConfig
+KINDS: dict[type[TrainingConfig], Kind] = {
+    PretrainConfig: PRETRAIN,
+    CaptionerConfig: CAPTIONER,
+    FilterConfig: FILTER,
+}
 
 
-def run(
-    task: Task,
-    model: Blip,
-    tokenizer: Tokenizer,
-    data: DataConfig,
-    config: TrainConfig,
-    out: Path,
-) -> None:
-    """Train `task` and leave its `model` in `out/checkpoint`.
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of a training run that this process, and those that train with it, hold."""
 
-    Raises StoppedError where the run was asked to stop before its end; the same call goes on.
-    """
-    check_length(model.config.text, "data.max_tokens", data.max_tokens)
-    result = fit(
-        task,
-        PairLoader(
-            data,
+    out: Path
+    config: TrainingConfig
+    is_finished: bool
+    """Whether its model is there already."""
+    allow_change: bool
+
+    def train(self, task: Task, model: Blip, tokenizer: Tokenizer) -> None:
+        """Train `task` and leave its `model` in `out/checkpoint`.
+
+        Raises StoppedError where the run was asked to stop before its end; the same call goes on.
+        """
+        check_length(model.config.text, "data.max_tokens", self.config.data.max_tokens)
+        name = "bad_samples.jsonl" if dist.is_main() else f"bad_samples-{dist.rank()}.jsonl"
+        loader = PairLoader(
+            self.config.data,
             tokenizer,
             rank=dist.rank(),
             ranks=dist.world_size(),
-            bad_log=out
-            / ("bad_samples.jsonl" if dist.is_main() else f"bad_samples-{dist.rank()}.jsonl"),
-        ),
-        config,
-        out,
-        save=lambda folder, weights: save_model(model, tokenizer, folder, _of_model(weights)),
-    )
-    if result.stopped_by is not None:
-        raise StoppedError(
-            f"stopped after {result.steps} steps; the same command goes on from there",
-            status=INTERRUPTED if result.stopped_by == Signals.SIGINT else 0,
+            bad_log=self.out / name,
         )
+        result = fit(
+            task,
+            loader,
+            self.config.train,
+            self.out,
+            save=lambda folder, weights: save_model(model, tokenizer, folder, _of_model(weights)),
+            allow_change=self.allow_change,
+            resumed=self._note,
+        )
+        if result.stopped_by is not None:
+            raise StoppedError(
+                f"stopped after {result.steps} steps; the same command goes on from there",
+                status=INTERRUPTED if result.stopped_by == Signals.SIGINT else 0,
+            )
+
+    def _note(self, step: int) -> None:
+        """Write down which configuration holds from a step on."""
+        save_with_history(self.config, self.out / "config.json", step, FREE_TO_CHANGE)
+
+
+@contextmanager
+def open_run(
+    config: TrainingConfig, out: Path, options: RunOptions | None = None
+) -> Iterator[RunFolder]:
+    """Hold the folder of a run, with its configuration in it and torch seeded for fresh weights.
+
+    The main process looks and decides, the others follow. Raises UsageError where the folder is
+    not this run's, where another run holds it, or where its checkpoints or its model were made
+    with another configuration, unless `options` say what to do; nothing is changed then. A full
+    disk is told in one line.
+    """
+    chosen = options or RunOptions()
+    with ExitStack() as held:
+        is_finished = dist.on_main(lambda: _prepare(config, out, chosen, held))
+        torch.manual_seed(config.train.seed)
+        with _disk_told(out):
+            yield RunFolder(out, config, is_finished, chosen.allow_change)
+
+
+def _prepare(config: TrainingConfig, out: Path, options: RunOptions, held: ExitStack) -> bool:
+    """Claim and lock the folder and compare configurations; whether the run is finished."""
+    with _disk_told(out):
+        kind, path = KINDS[type(config)], out / "config.json"
+        refuse_inputs(_inputs(config), out, kind)
+        claim(out, kind, is_ours=lambda: holds_config(type(config), path))
+        held.enter_context(alone(out))
+        _compare(config, out, options, kind)
+        if (out / "checkpoint").is_dir():
+            # What a kill between the model and the end of the run left.
+            Checkpoints(out, keep=1, save_model=lambda *_: None).remove()
+            say(f"{out} is finished already")
+            return True
+        if options.start is not None:
+            adopt(options.start, out)
+        if not has_checkpoints(out):
+            save(config, path)
+        return False
+
+
+def _compare(config: TrainingConfig, out: Path, options: RunOptions, kind: Kind) -> None:
+    """Raise UsageError where the run would go on as another; begin anew where that is asked for."""
+    finished = (out / "checkpoint").is_dir()
+    path = out / "config.json"
+    if not (finished or has_checkpoints(out)) or not path.exists():
+        return
+    changes = find_changes(load_config(type(config), path), config, FREE_TO_CHANGE)
+    if not changes:
+        return
+    told = tell_changes(changes)
+    if options.overwrite:
+        say(f"{out}: beginning anew with {told}")
+        remove_known(out, kind.files)
+    elif finished:
+        raise UsageError(
+            f"{out} holds a finished run of another configuration ({told}); --overwrite replaces "
+            "it, another --out keeps both"
+        )
+    elif options.allow_change:
+        say(f"{out}: going on with {told}")
+    else:
+        raise UsageError(
+            f"{out} was begun with another configuration ({told}); --allow-change goes on with "
+            "the new one, --overwrite begins anew, another --out keeps both"
+        )
+
+
+def _inputs(config: TrainingConfig) -> list[str]:
+    """Places that a run reads."""
+    found = [shard for source in config.data.sources for shard in source.shards]
+    names = ("init", "tokenizer", "vision_weights", "text_weights")
+    return found + [getattr(config, name) for name in names if getattr(config, name, None)]
+
+
+@contextmanager
+def _disk_told(out: Path) -> Iterator[None]:
+    """A full disk, or a folder that cannot be written, is told in one line."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, BlipError) or not disk_is_full(error):
+            raise
+        kept = Checkpoints(out, keep=1, save_model=lambda *_: None).last_good()
+        from_there = "begins anew" if kept is None else f"goes on from {kept}"
+        raise BlipError(
+            f"{out}: No space left on device; make room, then the same command {from_there}"
+        ) from error
 
 
 def _of_model(step: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """Checkpoints of a run under way: whole or not there, the newest whole one is gone on from."""
 
+import glob
+import json
 import os
 import random
 import shutil
@@ -14,9 +16,17 @@ import torch
 from torch import Tensor
 
 from blip.errors import BlipError, UsageError, first_line
-from blip.files import atomic_folder
+from blip.files import (
+    CHECKSUMS,
+    atomic_folder,
+    disk_is_full,
+    find_damage,
+    remove_leftovers,
+    write_checksums,
+)
 from blip.log import say
 from blip.nn.snapshot import snapshot
+from blip.outputs import CHECKPOINT, remove_known
 
 STATE = "training.pt"
 
@@ -55,15 +65,16 @@ class Checkpoints:
         self.begin(step, state)
         self.wait()
 
-    def begin(self, step: int, state: dict[str, Any]) -> None:
+    def begin(self, step: int, state: dict[str, Any], *, drop: bool = True) -> None:
         """Copy the state of a step, and write it and the model while the caller goes on.
 
-        Waits for the checkpoint before, whose failure is raised as by `wait`.
+        Waits for the checkpoint before, whose failure is raised as by `wait`. Older ones stay
+        where not `drop`. Weights that are not finite are no good to anybody: they are not written.
         """
         self.wait()
         self._under_way = Thread(
             target=self._write,
-            args=(step, snapshot(state) | {"step": step}),
+            args=(step, snapshot(state) | {"step": step}, drop),
             name=f"checkpoint of step {step}",
         )
         self._under_way.start()
@@ -76,43 +87,92 @@ class Checkpoints:
         if self._failed is not None:
             step, error = self._failed
             self._failed = None
+            why = "No space left on device" if disk_is_full(error) else first_line(error)
             raise BlipError(
-                f"the checkpoint of step {step} could not be written to {self.folder}: "
-                f"{first_line(error)}; the one before it is whole"
+                f"the checkpoint of step {step} could not be written to {self.folder}: {why}; "
+                f"{self._kept()}; "
+                f"{'make room, then ' if disk_is_full(error) else ''}the same command goes on"
             ) from error
 
-    def newest(self) -> Found | None:
-        """The newest checkpoint that can be read; a torn one is named and passed over."""
+    def newest(self) -> int | None:
+        """The step of the newest checkpoint that is whole; a damaged one is named and passed over.
+
+        All its files are read, to compare their checksums.
+        """
         self.wait()
-        for step, folder in reversed(_steps(self.folder)):
-            state = _read(step, folder)
-            if state is not None:
-                return Found(step, state)
+        return next(
+            (step for step, folder in reversed(_steps(self.folder)) if _whole(folder)), None
+        )
+
+    def read(self, step: int) -> Found:
+        """A checkpoint that `newest` found."""
+        state = _load(self.folder / _name(step))
+        if state is None or state.get("step") != step:
+            raise BlipError(f"the checkpoint of step {step} in {self.folder} cannot be read")
+        return Found(step, state)
+
+    def last_good(self) -> Path | None:
+        """The newest checkpoint that was not written amid updates without a finite loss."""
+        for _, folder in reversed(_steps(self.folder)):
+            state = _load(folder)
+            if state is not None and not state.get("nonfinite_in_a_row"):
+                return folder
         return None
 
     def remove(self) -> None:
         """Drop all of them, once the run is complete."""
         self.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for _, folder in _steps(self.folder):
+            _remove(folder)
+        if self.folder.is_dir() and not self.folder.is_symlink() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
-    def _write(self, step: int, state: dict[str, Any]) -> None:
+    def _write(self, step: int, state: dict[str, Any], drop: bool) -> None:
         try:
-            with atomic_folder(self.folder / f"step-{step:08d}") as folder:
+            if name := find_not_finite(state["weights"]):
+                say(f"step {step}: no checkpoint is written, as {name} is not finite")
+                return
+            with atomic_folder(self.folder / _name(step), replaces=CHECKPOINT) as folder:
                 self.save_model(folder, state["weights"])
-                torch.save(state, folder / STATE)
-            # Later ones were torn, or passed over: they must not count as those that are kept.
-            later = [path for number, path in _steps(self.folder) if number > step]
-            for old in [*later, *(p for n, p in _steps(self.folder) if n <= step)][: -self.keep]:
-                shutil.rmtree(old)
-            for torn in self.folder.glob(".step-*"):
-                shutil.rmtree(torn)
+                # To a file of ours: of its own torch does not say why it cannot be written.
+                with (folder / STATE).open("wb") as file:
+                    torch.save(state, file)
+                write_checksums(folder)
+            if drop:
+                self._drop(step)
         except Exception as error:
             # Nobody is there to be told: the next call of the loop raises it.
             self._failed = step, error
 
+    def _drop(self, step: int) -> None:
+        # Later ones were damaged, or passed over: they must not count as those that are kept.
+        later = [path for number, path in _steps(self.folder) if number > step]
+        for old in [*later, *(p for n, p in _steps(self.folder) if n <= step)][: -self.keep]:
+            _remove(old)
+        for torn in self.folder.glob(".step-*.*"):
+            place = torn.with_name(torn.name[1:].rpartition(".")[0])
+            if _step_of(place) is not None:
+                remove_leftovers(place, CHECKPOINT)
 
-def adopt(source: Path, run: Path) -> None:
-    """Let the run folder `run` go on from a checkpoint of another run.
+    def _kept(self) -> str:
+        steps = [step for step, _ in _steps(self.folder)]
+        return f"the one of step {steps[-1]} is whole" if steps else "there is none before it"
+
+
+def find_not_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinity; None where all is finite."""
+    return next(
+        (
+            name
+            for name, tensor in weights.items()
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+        ),
+        None,
+    )
+
+
+def adopt(source: Path, run: Path) -> Path | None:
+    """Let the run folder `run` go on from a checkpoint of another run; returns that checkpoint.
 
     `source` is a folder `step-NNNNNNNN`, or a run that holds some: its newest whole one. Where
     `run` has a checkpoint of its own nothing is done, so that the same command can be given again.
@@ -120,15 +180,35 @@ def adopt(source: Path, run: Path) -> None:
     """
     checkpoints = run / "checkpoints"
     if _steps(checkpoints):
-        return
+        return None
+    for folder in (folder for _, folder in reversed(_candidates(source)) if _whole(folder)):
+        with atomic_folder(checkpoints / folder.name, replaces=CHECKPOINT) as own:
+            shutil.copytree(folder, own, dirs_exist_ok=True, copy_function=_link)
+        return folder
+    raise _not_one(source)
+
+
+def check_source(source: Path, run: Path) -> None:
+    """Raise UsageError where `adopt` would find nothing at `source`; reads no weights."""
+    if not _steps(run / "checkpoints") and not any(
+        (folder / STATE).is_file() for _, folder in _candidates(source)
+    ):
+        raise _not_one(source)
+
+
+def has_checkpoints(run: Path) -> bool:
+    """Whether a run folder holds checkpoints to go on from, whole or damaged."""
+    return bool(_steps(run / "checkpoints"))
+
+
+def _candidates(source: Path) -> list[tuple[int, Path]]:
+    """The checkpoints that a folder is, or that a run holds, oldest first."""
     named = _step_of(source)
-    given = [(named, source)] if named is not None else _steps(source / "checkpoints")
-    for step, folder in reversed(given):
-        if _read(step, folder) is not None:
-            with atomic_folder(checkpoints / folder.name) as own:
-                shutil.copytree(folder, own, dirs_exist_ok=True, copy_function=_link)
-            return
-    raise UsageError(
+    return [(named, source)] if named is not None else _steps(source / "checkpoints")
+
+
+def _not_one(source: Path) -> UsageError:
+    return UsageError(
         f"{source} is no checkpoint to go on from; give a folder step-NNNNNNNN that holds {STATE}, "
         "or a run with some in checkpoints/"
     )
@@ -142,8 +222,12 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
 def _steps(folder: Path) -> list[tuple[int, Path]]:
-    """The checkpoints in a folder, whole or torn, oldest first."""
+    """The checkpoints in a folder, whole or damaged, oldest first."""
     numbered = [(_step_of(path), path) for path in folder.glob("step-*")]
     return sorted((step, path) for step, path in numbered if step is not None)
 
@@ -153,17 +237,42 @@ def _step_of(folder: Path) -> int | None:
     return int(number) if folder.name != number and number.isdigit() else None
 
 
-def _read(step: int, folder: Path) -> dict[str, Any] | None:
-    """The state in a checkpoint; None where it is torn, or not of the step that it is named for."""
+def _whole(folder: Path) -> bool:
+    """Whether a checkpoint can be gone on from; says why where it cannot."""
+    state = _load(folder)
+    damage = None
+    if state is None:
+        damage = f"{STATE} cannot be read"
+    elif state.get("step") != _step_of(folder):
+        damage = "it is not of the step that its name says"
+    elif (folder / CHECKSUMS).exists():
+        damage = find_damage(folder)
+    else:
+        say(f"{folder} has no {CHECKSUMS}, as earlier versions wrote it: it is not verified")
+    if damage is not None:
+        say(f"{folder} is passed over: {damage}")
+    return damage is None
+
+
+def _load(folder: Path) -> dict[str, Any] | None:
+    """The state in a checkpoint; None where it cannot be read."""
     try:
-        state = torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        say(f"{folder} cannot be read and is passed over: {type(error).__name__}")
+        return torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=True)
+    # torch, pickle and the system each have their own errors for a file that is damaged.
+    except Exception:
         return None
-    if state.get("step") == step:
-        return state
-    say(f"{folder} is not of the step that its name says and is passed over")
-    return None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint: the files that its checksums name, and those that every one has."""
+    try:
+        listed = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        listed = []
+    names = [name for name in listed if name == Path(name).name]
+    remove_known(folder, [*CHECKPOINT, *map(glob.escape, names)])
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def random_state() -> dict[str, Any]:

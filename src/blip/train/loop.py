@@ -1,6 +1,6 @@
 """The training loop: it reads from top to bottom what happens to the weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,13 @@ from blip.log import MetricsLog, Progress, progress, say
 from blip.nn.device import choose_device
 from blip.outputs import CHECKPOINT
 from blip.train import parallel
-from blip.train.checkpoint import Checkpoints, SaveModel, random_state, restore_random_state
+from blip.train.checkpoint import (
+    Checkpoints,
+    SaveModel,
+    find_not_finite,
+    random_state,
+    restore_random_state,
+)
 from blip.train.compiling import compile_layers
 from blip.train.config import TrainConfig
 from blip.train.memory import checkpoint_layers
@@ -47,6 +53,8 @@ def fit(
     folder: Path,
     *,
     save: SaveModel,
+    allow_change: bool = False,
+    resumed: Callable[[int], object] = lambda step: None,
 ) -> FitResult:
     """Train `task` for `config.steps` updates in the run folder `folder`.
 
@@ -56,9 +64,12 @@ def fit(
     Goes on from the newest whole checkpoint there, to the same weights as a run never cut. SIGTERM
     or Ctrl-C ends after the step under way, with a checkpoint. At the end `save` writes the model
     to `folder/checkpoint`. Raises BlipError after `max_nonfinite` updates in a row without a finite
-    loss and gradient; the last good checkpoint stays.
+    loss and gradient; the last checkpoint from before them stays. Raises UsageError where the data
+    is not that of the checkpoint, unless `allow_change`. `resumed` is called in the main process
+    with the step from which the run goes on, 0 where it begins.
     """
     run = _Run(task, loader, config, folder, save)
+    run.resume(allow_change=allow_change, resumed=resumed)
     stopped_by: int | None = None
     with ExitStack() as open_until_the_end:
         stop = open_until_the_end.enter_context(stop_on_signals())
@@ -69,9 +80,8 @@ def fit(
             run.update(batches)
             stopped_by = dist.first_not_none(stop.signal)
             run.report(stops=stopped_by is not None)
-            due = run.step % config.checkpoint_every == 0 or stopped_by is not None
-            if due and run.step < config.steps:
-                run.checkpoint()
+            if run.step < config.steps:
+                run.checkpoint(stops=stopped_by is not None)
     if run.step < config.steps:
         return FitResult(run.step, stopped_by=None if stopped_by is None else Signals(stopped_by))
     run.finish()
@@ -104,16 +114,9 @@ class _Run:
         self.optimizer = make_optimizer(task.step, config.optimizer)
         self.checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, save_model=save)
         self.step = self.skipped = self.nonfinite_in_a_row = 0
+        self.checkpoint_is_due = False
         if dist.rank() > 0:
             self._reseed()
-        self._resume()
-        self.log = MetricsLog(
-            folder,
-            after=self.step,
-            tensorboard=config.tensorboard,
-            wandb=config.wandb,
-            writes=dist.is_main(),
-        )
         self.watch = StepWatch(
             peak=lambda: peak_rate(self.device, config.precision),
             memory=lambda: most_memory(self.device),
@@ -123,7 +126,14 @@ class _Run:
         self.last: tuple[list[Output], Tensor] | None = None
 
     def show(self, until: ExitStack) -> None:
-        """Show a bar, in the main process alone, and close the log at the end."""
+        """Open the log and, in the main process alone, show a bar; both are closed at the end."""
+        self.log = MetricsLog(
+            self.folder,
+            after=self.step,
+            tensorboard=self.config.tensorboard,
+            wandb=self.config.wandb,
+            writes=dist.is_main(),
+        )
         until.callback(self.log.close)
         if dist.is_main():
             bar = progress(self.config.steps, self.folder.name, "steps", self.step)
@@ -204,21 +214,40 @@ class _Run:
             for name in parts[0]
         } | {"gradient_norm": float(norm)}
 
-    def checkpoint(self) -> None:
-        """Write down all that the rest of the run depends on."""
+    def checkpoint(self, *, stops: bool) -> None:
+        """Write down all that the rest of the run depends on, where that is due or the run `stops`.
+
+        Not amid updates that fail: the last checkpoint is to be one from before them. A run that
+        stops there keeps it beside its own.
+        """
+        if self.step % self.config.checkpoint_every == 0:
+            self.checkpoint_is_due = True
+        is_good = self.nonfinite_in_a_row == 0
+        if not stops and not (self.checkpoint_is_due and is_good):
+            return
+        self.checkpoint_is_due = False
         with self.watch.apart():
             state = self._state()
             if dist.is_main():
-                self.checkpoints.begin(self.step, state)
+                self.checkpoints.begin(self.step, state, drop=is_good)
 
     def finish(self) -> None:
-        """Write the model that the run was for, and drop what it takes to go on."""
+        """Write the model that the run was for, and drop what it takes to go on.
+
+        Raises BlipError, and keeps the checkpoints, where its weights are not finite.
+        """
         weights = parallel.whole_weights(self.task.step)
-        if dist.is_main():
-            with atomic_folder(self.folder / "checkpoint", replaces=CHECKPOINT) as final:
-                self.save(final, weights)
-            self.checkpoints.remove()
-        dist.barrier()
+        dist.on_main(lambda: self._write_model(weights))
+
+    def _write_model(self, weights: Mapping[str, Tensor]) -> None:
+        if name := find_not_finite(weights):
+            raise BlipError(
+                f"after {self.step} steps {name} is not finite, and no model is written; "
+                f"{self._tell_last_good()}"
+            )
+        with atomic_folder(self.folder / "checkpoint", replaces=CHECKPOINT) as final:
+            self.save(final, weights)
+        self.checkpoints.remove()
 
     def _evaluate(self) -> Mapping[str, float]:
         """Processes share the evaluation; the samples are the main one's."""
@@ -250,28 +279,44 @@ class _Run:
         rows = self.loader.batch_size * self.config.accumulation
         return fingerprint_json([self.loader.order, rows])
 
-    def _resume(self) -> None:
-        found = self.checkpoints.newest()
-        if not dist.is_same(-1 if found is None else found.step):
+    def resume(self, *, allow_change: bool, resumed: Callable[[int], object]) -> None:
+        """Take the state of the newest whole checkpoint, if there is one."""
+        step = dist.on_main(self.checkpoints.newest)
+        if not dist.is_same(int(self._data()[:15], base=16)):
+            raise BlipError("the processes find different data; all must see the same shards")
+        if step is not None:
+            self.step = step
+            state = self._read(step)
+            try:
+                self._take(state, allow_change=allow_change)
+            except (KeyError, ValueError, RuntimeError) as error:
+                raise UsageError(
+                    f"the checkpoint of step {step} in {self.checkpoints.folder} is not of this "
+                    f"configuration: {first_line(error)}; choose another --out"
+                ) from error
+        if dist.is_main():
+            resumed(self.step)
+
+    def _read(self, step: int) -> dict[str, Any]:
+        """The state that the main process found, read by each."""
+        try:
+            state = self.checkpoints.read(step).state
+        except BlipError:
+            state = {}
+        if not dist.is_same(int(len(state) > 0)):
             raise BlipError(
                 f"the processes find different checkpoints in {self.checkpoints.folder}; "
                 "the folder of the run must be one that all of them see"
             )
-        if not dist.is_same(int(self._data()[:15], base=16)):
-            raise BlipError("the processes find different data; all must see the same shards")
-        if found is None:
-            return
-        self.step = found.step
-        try:
-            self._take(found.state)
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise UsageError(
-                f"the checkpoint of step {found.step} in {self.checkpoints.folder} is not of this "
-                f"configuration: {first_line(error)}; choose another --out"
-            ) from error
+        return state
 
-    def _take(self, state: dict[str, Any]) -> None:
+    def _take(self, state: dict[str, Any], *, allow_change: bool) -> None:
         if state["data"] != self._data():
+            if not allow_change:
+                raise UsageError(
+                    f"the shards have changed since the first {self.step} steps of "
+                    f"{self.folder}; --allow-change goes on with them, another --out begins anew"
+                )
             say(
                 f"the data is not that of the first {self.step} steps: from here on samples come "
                 "in another order, some of this epoch once more and some not at all"
@@ -301,5 +346,13 @@ class _Run:
         if self.nonfinite_in_a_row >= self.config.max_nonfinite:
             raise BlipError(
                 f"{self.nonfinite_in_a_row} updates in a row had no finite loss or gradient "
-                f"(step {self.step}); the last good checkpoint is in {self.checkpoints.folder}"
+                f"(up to step {self.step}); {self._tell_last_good()}"
             )
+
+    def _tell_last_good(self) -> str:
+        """Where the newest checkpoint is from before all that went wrong."""
+        self.checkpoints.wait()
+        found = self.checkpoints.last_good()
+        if found is None:
+            return f"there is no good checkpoint in {self.checkpoints.folder}"
+        return f"the last good checkpoint is {found}"

@@ -1,0 +1,126 @@
+"""The configuration of a run in its folder: what a later command changes, and since which step."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from blip.config.strict import from_json, load_json, to_json
+from blip.errors import UsageError
+from blip.files import write_json
+
+Config = TypeVar("Config")
+
+HISTORY = "history"
+"""Beside the keys of a configuration in config.json: all configurations of the run, oldest first,
+each with the step from which it held. It is there only where a run went on with another one."""
+SHOWN = 60
+"""Most characters of a value in a message."""
+NAMED = 4
+"""Changes that a message names."""
+
+
+def load_config(cls: type[Config], path: Path) -> Config:
+    """The (newest) configuration in a config.json; raises UsageError where it does not fit."""
+    data = load_json(path)
+    if isinstance(data, dict):
+        data.pop(HISTORY, None)
+    return from_json(cls, data)
+
+
+def holds_config(cls: type[Config], path: Path) -> bool:
+    """Whether a file holds a configuration of this class."""
+    try:
+        load_config(cls, path)
+    except UsageError:
+        return False
+    return True
+
+
+def find_changes(before: Any, now: Any, free: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:
+    """Where two configurations differ: dotted key to the value before, and the value now.
+
+    What is named in `free`, and what lies below it, may differ.
+    """
+    old, new = _flatten(to_json(before)), _flatten(to_json(now))
+    allowed = tuple(free)
+    return {
+        key: (old.get(key), new.get(key))
+        for key in dict.fromkeys([*new, *old])
+        if old.get(key) != new.get(key) and not _is_below(key, allowed)
+    }
+
+
+def tell_changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """Changes in words: "train.steps 9, was 3"."""
+    told = [f"{key} {_short(now)}, was {_short(old)}" for key, (old, now) in changes.items()]
+    more = [f"{len(told) - NAMED} more"] if len(told) > NAMED else []
+    return "; ".join([*told[:NAMED], *more])
+
+
+def without(config: Any, free: Iterable[str]) -> Any:
+    """A configuration as JSON, without the keys named in `free`."""
+    data = to_json(config)
+    for key in free:
+        *parents, last = key.split(".")
+        inner = data
+        for parent in parents:
+            inner = inner.get(parent) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.pop(last, None)
+    return data
+
+
+def save_with_history(config: Any, path: Path, step: int, free: Iterable[str] = ()) -> None:
+    """Write a configuration that holds from `step` on, and those that held before it.
+
+    Where only keys in `free` changed there is nothing to remember.
+    """
+    now = to_json(config)
+    kept = [entry for entry in load_history(path) if entry["from_step"] < step]
+    if kept and not find_changes(kept[-1]["config"], now, free):
+        entries = kept
+    else:
+        entries = [*kept, {"from_step": step if kept else 0, "config": now}]
+    write_json(path, now if len(entries) == 1 else {**now, HISTORY: entries})
+
+
+def load_history(path: Path) -> list[dict[str, Any]]:
+    """The configurations of a run, oldest first: `from_step` and `config`; none without a file."""
+    try:
+        data = load_json(path)
+    except UsageError:
+        return []
+    if not isinstance(data, dict):
+        return []
+    told = data.pop(HISTORY, None)
+    if isinstance(told, list) and all(_is_entry(entry) for entry in told):
+        return told
+    return [{"from_step": 0, "config": data}]
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("from_step"), int) and "config" in entry
+
+
+def _flatten(value: Any, key: str = "") -> dict[str, Any]:
+    """Leaves by dotted key; a list of plain values is one leaf."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        items = ((str(number), item) for number, item in enumerate(value))
+    else:
+        return {key: value}
+    found: dict[str, Any] = {}
+    for name, item in items:
+        found |= _flatten(item, f"{key}.{name}" if key else str(name))
+    return found
+
+
+def _is_below(key: str, allowed: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in allowed)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
