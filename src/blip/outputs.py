@@ -9,7 +9,6 @@ from typing import Any
 from blip.errors import UsageError
 from blip.files import write_json
 from blip.places import home_path
-from blip.places import home_path
 
 MARKER = ".blip.json"
 """Lies in every folder that a run of ours writes to, and says which kind of run made it."""
