@@ -64,7 +64,7 @@ def make_group(rng: np.random.Generator, shard: str, first: int, rows: int) -> p
         "seed": pa.array(np.zeros(rows, np.int64)),
         "width": pa.array(np.full(rows, 640, np.int32)),
         "height": pa.array(np.full(rows, 480, np.int32)),
-        "image_hash": pa.array(hashes),
+        "image_hash": pa.array([f"{number:016x}" for number in hashes.tolist()]),
         "language": pa.nulls(rows, pa.string()),
         "repeats": pa.nulls(rows, pa.int32()),
         "error": pa.nulls(rows, pa.string()),

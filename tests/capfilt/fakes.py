@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from blip.capfilt.models import Models, OutOfMemoryError, Score
-from blip.data.shards import ShardWriter
+from blip.data.sample import Sample
+from blip.data.shards import ShardWriter, read_shard
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 NAMES = tuple(COLOURS)
@@ -148,6 +149,11 @@ def web_data(folder: Path, shards: int = 3, samples: int = 7) -> Path:
         start = number * samples
         web_shard(folder / f"{number:05d}.tar", range(start, start + samples))
     return folder
+
+
+def read_kept(shard: Path) -> list[Sample]:
+    """What a job wrote of a shard; where nothing was kept it wrote no tar."""
+    return list(read_shard(shard)) if shard.exists() else []
 
 
 def output_bytes(out: Path) -> dict[str, bytes]:

@@ -183,7 +183,7 @@ def test_a_table_with_a_row_a_caption_can_be_cut_again(tables, tmp_path):
     run(config(tmp_path, data=(str(path),), threshold=0.0, captions=0), models=FakeModels())
     recut(RecutConfig(ledger=str(tmp_path / "out"), out=str(tmp_path / "cut"), threshold=0.0))
     for folder in ("out", "cut"):
-        [shard] = (tmp_path / folder / "shards").iterdir()
+        [shard] = (tmp_path / folder / "shards").glob("*.tar")
         written = [(sample.key, sample.error) for sample in read_shard(shard)]
         assert written == [("1-web", None), ("1-row-000000001-web", None), ("2-web", None)]
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import UInt
 
 from blip.capfilt.record import TextRecord
 from blip.capfilt.whole_parquet import open_writer, whole_parquet
@@ -31,13 +33,17 @@ SCHEMA = pa.schema(
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
-        pa.field("image_hash", pa.uint64()),
+        pa.field("image_hash", pa.string()),
         pa.field("language", pa.string()),
         pa.field("repeats", pa.int32()),
         pa.field("error", pa.string()),
     ]
 )
-"""Columns and their types; those of `TextRecord`, in its order."""
+"""Columns and their types; those of `TextRecord`, in its order.
+
+`image_hash` stands as 16 hexadecimal digits: pandas makes a column of whole numbers with gaps one
+of floats, which hold 53 bits.
+"""
 
 LATER = frozenset({"repeats"})
 """Columns that ledgers of earlier versions lack; they are read as null."""
@@ -114,6 +120,7 @@ def records_to_table(records: Sequence[TextRecord]) -> pa.Table:
         field.name: [getattr(record, field.name) for record in records]
         for field in fields(TextRecord)
     }
+    columns["image_hash"] = [_digits(number) for number in columns["image_hash"]]
     return pa.Table.from_pydict(columns, schema=SCHEMA)
 
 
@@ -159,7 +166,7 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa
                 group = file.read_row_group(number, columns=there, use_threads=False)
                 for name in absent:
                     group = group.append_column(name, pa.nulls(group.num_rows))
-                yield group.select(wanted).cast(of_these).combine_chunks()
+                yield _with_digits(group.select(wanted)).cast(of_these).combine_chunks()
             except (pa.ArrowInvalid, OSError) as error:
                 raise BlipError(f"{path} cannot be read: {first_line(error)}") from error
 
@@ -167,7 +174,41 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa
 def read_ledger(path: Path) -> Iterator[TextRecord]:
     """The records of a ledger file in their order."""
     for row in read_rows([path]):
-        yield TextRecord(**row)
+        yield to_record(row)
+
+
+def to_record(row: dict[str, Any]) -> TextRecord:
+    """The record of a row with all columns."""
+    digits = row["image_hash"]
+    return TextRecord(**{**row, "image_hash": None if digits is None else int(digits, 16)})
+
+
+def hash_numbers(digits: pa.ChunkedArray) -> UInt[np.ndarray, " rows"]:
+    """The column `image_hash` as numbers; 0 where there is none.
+
+    Raises BlipError where it holds something else than 16 hexadecimal digits.
+    """
+    texts = digits.fill_null("0" * 16).to_pylist()
+    try:
+        numbers = np.frombuffer(bytes.fromhex("".join(texts)), ">u8").astype(np.uint64)
+    except ValueError as error:
+        raise BlipError(f"an image_hash of the ledger is not hexadecimal: {error}") from error
+    if len(numbers) != len(texts):
+        raise BlipError("an image_hash of the ledger has not 16 digits")
+    return numbers
+
+
+def _digits(number: int | None) -> str | None:
+    return None if number is None else f"{number:016x}"
+
+
+def _with_digits(group: pa.Table) -> pa.Table:
+    """A row group with its hashes in digits: earlier versions wrote numbers."""
+    place = group.schema.get_field_index("image_hash")
+    if place < 0 or not pa.types.is_integer(group.schema.field(place).type):
+        return group
+    digits = pa.array([_digits(number) for number in group["image_hash"].to_pylist()], pa.string())
+    return group.set_column(place, "image_hash", digits)
 
 
 def read_rows(

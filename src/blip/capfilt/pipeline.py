@@ -27,7 +27,7 @@ from blip.capfilt.models import Precision
 from blip.capfilt.plan import Plan, as_begun, check_whole, estimate_samples, make_plan
 from blip.capfilt.record import Counts
 from blip.capfilt.report import write_report
-from blip.capfilt.shard import Layout, Settings
+from blip.capfilt.shard import Layout, Settings, write_sizes
 from blip.capfilt.source import ShardTask, find_shards
 from blip.capfilt.status import State, Status
 from blip.capfilt.tally import Tally, add_up, judge_bad, tell_failures
@@ -105,6 +105,7 @@ def run(
                 settings=settings,
                 seconds=time.monotonic() - started,
             )
+            write_sizes(layout, counts)
             write_json(layout.out / "summary.json", summary.to_json())
             write_report(layout, plan.tasks, total, settings.to_json())
             done_now = total.images - sum(of_shard.images for of_shard in plan.done.values())

@@ -9,7 +9,7 @@ from typing import Any
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.ledger import count_rows
 from blip.capfilt.record import Counts
-from blip.capfilt.shard import Layout, Settings, describe_output
+from blip.capfilt.shard import Layout, Settings, describe_output, holds_empty_tar
 from blip.capfilt.source import ShardTask, count_by_headers, is_same_input
 from blip.config import strict
 from blip.config.strict import parse_json
@@ -56,8 +56,9 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
         if marker is None:
             continue
         check_settings(layout, marker, settings.to_json())
-        if _is_current(marker, task, layout):
-            done[task.name] = Counts.from_json(marker["counts"])
+        counts = Counts.from_json(marker["counts"])
+        if _is_current(marker, task, layout) and not holds_empty_tar(layout, task.name, counts):
+            done[task.name] = counts
     return Plan(tasks, done)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.decide import count_table, sample_starts
 from blip.capfilt.filters.whole import JobVerdicts, decide_anew, judge_ledgers
-from blip.capfilt.ledger import count_rows, find_ledgers
+from blip.capfilt.ledger import count_rows, find_ledgers, to_record
 from blip.capfilt.merge import write_kept
 from blip.capfilt.originals import RECUT, find_originals
 from blip.capfilt.pictures import printable
@@ -19,7 +19,13 @@ from blip.capfilt.pipeline import clean, disk_told
 from blip.capfilt.plan import check_settings, check_whole, read_marker
 from blip.capfilt.record import Counts, TextRecord
 from blip.capfilt.report import write_report
-from blip.capfilt.shard import Layout, describe_output, open_parts
+from blip.capfilt.shard import (
+    Layout,
+    describe_output,
+    holds_empty_tar,
+    open_parts,
+    write_sizes,
+)
 from blip.capfilt.source import ShardTask, is_same_input, read_samples
 from blip.capfilt.tally import FAILURES
 from blip.capfilt.texts import TextsWriter
@@ -91,6 +97,7 @@ def recut(config: RecutConfig) -> RecutSummary:
             total.add(counts[task.name])
         settings = _settings(config)
         summary = RecutSummary(out=layout.out, shards=len(cuts), counts=total, settings=settings)
+        write_sizes(layout, counts)
         write_json(layout.out / "summary.json", summary.to_json())
         write_report(layout, tasks, total, settings)
     return summary
@@ -153,8 +160,9 @@ def _look_at_output(
             same = _is_same(cut.ledger, marker["ledger"]) and together == marker["together"]
         except (OSError, KeyError, TypeError):
             continue
-        if current and same:
-            done[cut.task.name] = Counts.from_json(marker["counts"])
+        counts = Counts.from_json(marker["counts"])
+        if current and same and not holds_empty_tar(layout, cut.task.name, counts):
+            done[cut.task.name] = counts
     return done, [cut for cut in cuts if cut.task.name not in done]
 
 
@@ -283,7 +291,7 @@ def _records(table: pa.Table) -> Iterator[TextRecord]:
     names = [field.name for field in fields(TextRecord)]
     for batch in table.select(names).to_batches(max_chunksize=BATCH_ROWS):
         for row in batch.to_pylist():
-            yield TextRecord(**row)
+            yield to_record(row)
 
 
 def _describe(ledger: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +29,7 @@ from blip.capfilt.record import (
 from blip.capfilt.source import ShardTask, check_count, describe_input, read_samples
 from blip.capfilt.texts import TextsWriter
 from blip.config import strict
+from blip.data.patterns import SIZES
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
 from blip.files import write_json
@@ -142,11 +143,29 @@ def process_shard(
 
 
 def describe_output(layout: Layout, name: str) -> dict[str, int]:
-    """Sizes of a shard's two files; raises OSError where one is missing."""
+    """Sizes of a shard's two files; raises OSError where one is missing.
+
+    A tar is not missing but empty: where nothing was kept, none is written.
+    """
+    shard = layout.shard(name)
+    empty = layout.write == "shards" and not shard.exists()
     return {
-        "shard_bytes": layout.shard(name).stat().st_size,
+        "shard_bytes": 0 if empty else shard.stat().st_size,
         "ledger_bytes": layout.ledger(name).stat().st_size,
     }
+
+
+def holds_empty_tar(layout: Layout, name: str, counts: Counts) -> bool:
+    """Whether a tar without samples lies there, as earlier versions wrote it."""
+    return layout.write == "shards" and not counts.texts_kept and layout.shard(name).exists()
+
+
+def write_sizes(layout: Layout, counts: Mapping[str, Counts]) -> None:
+    """Note beside the shards how many samples each holds, as WebDataset and open_clip read it."""
+    if layout.write == "shards":
+        kept = {layout.shard(name).name: of.texts_kept for name, of in counts.items()}
+        sizes = {name: samples for name, samples in kept.items() if samples}
+        write_json(layout.shard("x").with_name(SIZES), sizes)
 
 
 @contextmanager
@@ -155,7 +174,8 @@ def open_parts(
 ) -> Iterator[tuple[ShardWriter | TextsWriter, LedgerWriter]]:
     """Writers of a shard and its ledger.
 
-    Both come to their places, flushed to the disk, when the block ends without an error.
+    Both come to their places, flushed to the disk, when the block ends without an error. A tar
+    without samples does not: readers of shards stumble over it.
     """
     shard, ledger = layout.part(task.name), layout.ledger_part(task.name)
     texts = layout.write == "texts"
@@ -165,7 +185,11 @@ def open_parts(
             LedgerWriter(ledger) as of_ledger,
         ):
             yield writer, of_ledger
-        for part, place in ((shard, layout.shard(task.name)), (ledger, layout.ledger(task.name))):
+        places = [(shard, layout.shard(task.name)), (ledger, layout.ledger(task.name))]
+        if isinstance(writer, ShardWriter) and not writer.count:
+            layout.shard(task.name).unlink(missing_ok=True)
+            places = places[1:]
+        for part, place in places:
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             place.parent.mkdir(parents=True, exist_ok=True)

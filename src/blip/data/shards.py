@@ -45,8 +45,11 @@ def read_shard(path: str | Path) -> Iterator[Sample]:
 def read_written(path: Path) -> Generator[list[tuple[str, bytes]], None, None]:
     """The samples of a shard that a `ShardWriter` wrote, each as names and contents of its files.
 
-    They are its image, its text and its JSON. Raises BlipError where the shard is torn.
+    They are its image, its text and its JSON. Where there is no shard, there are no samples. Raises
+    BlipError where the shard is truncated.
     """
+    if not path.exists():
+        return
     try:
         with tarfile.open(path, "r:") as archive:
             members = iter(archive)

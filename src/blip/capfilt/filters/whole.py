@@ -12,7 +12,7 @@ from jaxtyping import Bool, UInt
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import NUMBERS, decide, overrule, sample_starts
 from blip.capfilt.filters.near import first_of_near
-from blip.capfilt.ledger import count_rows, read_groups
+from blip.capfilt.ledger import count_rows, hash_numbers, read_groups
 from blip.capfilt.record import DUPLICATE_IMAGE, DUPLICATE_TEXT, REPEATED_TEXT
 from blip.data.captions import clean_caption
 from blip.log import progress
@@ -123,7 +123,7 @@ class _Seen:
         if rules.unique_images is not None:
             starts = sample_starts(table)
             hashes = table["image_hash"].take(pa.array(starts))
-            self.images.append(_numpy(hashes.fill_null(0), np.uint64))
+            self.images.append(hash_numbers(hashes))
             self.hashed.append(_numpy(hashes.is_valid(), bool))
             self.sizes.append(np.diff(starts, append=table.num_rows).astype(np.uint32))
 
