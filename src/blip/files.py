@@ -27,7 +27,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write beside `path`, flush, rename into place: readers see the old or the new whole."""
-    content = data.encode() if isinstance(data, str) else data
+    content = to_utf8(data) if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -55,6 +55,24 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     return os.fdopen(handle, "rb")
+
+
+def to_utf8(text: str) -> bytes:
+    """A text as it is written to a file.
+
+    Lone surrogates, by which Python stands for the bytes of file names that are not UTF-8, are
+    escaped as JSON escapes them: `os.fsencode` of the name that is read back gives those bytes.
+    """
+    return text.encode("utf-8", "backslashreplace")
+
+
+def is_utf8_path(path: str | os.PathLike[str]) -> bool:
+    """Whether a path's bytes are UTF-8; libraries that are not written in Python open no others."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -224,7 +242,7 @@ def find_damage(folder: Path) -> str | None:
 def fingerprint_json(value: Any) -> str:
     """A short hash of a JSON value; equal values have equal fingerprints, whatever their order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(to_utf8(text)).hexdigest()[:16]
 
 
 def fingerprint_file(path: Path) -> str:

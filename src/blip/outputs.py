@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
-from blip.files import write_json
+from blip.files import to_utf8, write_json
 from blip.places import home_path
 
 MARKER = ".blip.json"
@@ -173,7 +173,7 @@ def remove_known(folder: Path, files: Iterable[str]) -> None:
 
 def check_unchanged(path: Path, content: bytes | str, *, overwrite: bool) -> None:
     """Raise UsageError where a finished result would be replaced by another, unless asked to."""
-    new = content.encode() if isinstance(content, str) else content
+    new = to_utf8(content) if isinstance(content, str) else content
     if overwrite or not path.exists() or (path.is_file() and path.read_bytes() == new):
         return
     raise UsageError(

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from blip.capfilt.ledger import read_groups
 from blip.config.strict import parse_json
+from blip.data.parquet import open_parquet
 from blip.errors import BlipError, UsageError, first_line
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -162,7 +162,7 @@ def _take(found: Labelled, fitting: Mapping[Label, Mapping[str, dict[str, Any]]]
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     match path.suffix.lower():
         case ".parquet":
-            with pq.ParquetFile(path) as file:
+            with open_parquet(path) as file:
                 for batch in file.iter_batches():
                     yield from batch.to_pylist()
         case ".jsonl":

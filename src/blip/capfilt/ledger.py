@@ -10,11 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import UInt
 
 from blip.capfilt.record import TextRecord
 from blip.capfilt.whole_parquet import open_writer, whole_parquet
+from blip.data.parquet import open_parquet
 from blip.errors import BlipError, UsageError, first_line
 
 SCHEMA = pa.schema(
@@ -140,7 +140,8 @@ def find_ledgers(folder: Path) -> list[Path]:
 def count_rows(path: Path) -> int:
     """Rows of a ledger file, from its footer; raises BlipError where it is torn."""
     try:
-        return pq.read_metadata(path).num_rows
+        with open_parquet(path) as file:
+            return file.metadata.num_rows
     except pa.ArrowInvalid as error:
         raise _torn(path, error) from error
 
@@ -151,7 +152,7 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa
     Raises BlipError where the file is no ledger, or one without some of the columns.
     """
     try:
-        file = pq.ParquetFile(path)
+        file = open_parquet(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise _torn(path, error) from error
     with file:

@@ -33,6 +33,7 @@ from blip.capfilt.status import State, Status
 from blip.capfilt.tally import Tally, add_up, judge_bad, tell_failures
 from blip.capfilt.worker import ShardWorkers
 from blip.config import strict
+from blip.data.image_files import say_skipped_below
 from blip.errors import BlipError, StoppedError
 from blip.files import write_json
 from blip.log import Progress, progress, say
@@ -76,6 +77,7 @@ def run(
     with ExitStack() as held:
         held.enter_context(disk_told(layout.out))
         tasks = find_shards(config.data, config.rows)
+        say_skipped_below(Path(task.path) for task in tasks if task.start is not None)
         read = [*config.data, *(task.path for task in tasks), config.captioner, config.filter]
         refuse_inputs_as_output(read, layout.out, JOB)
         held.enter_context(alone(layout.out))

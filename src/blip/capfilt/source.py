@@ -15,7 +15,7 @@ from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
 from blip.data.sources import broken_table, count_samples, look_at_all, read_place, stand_for
 from blip.errors import BlipError, UsageError
-from blip.files import fingerprint_file
+from blip.files import fingerprint_file, to_utf8
 from blip.log import say
 
 COPIES = 50 * 10**9
@@ -186,7 +186,7 @@ def _absolute(location: str) -> str:
 def _path(location: str) -> PurePosixPath:
     """What a shard is named by: of a URL what stands before its query; of a command a digest."""
     if location.startswith(COMMAND):
-        return PurePosixPath(f"pipe-{hashlib.sha256(location.encode()).hexdigest()[:12]}.tar")
+        return PurePosixPath(f"pipe-{hashlib.sha256(to_utf8(location)).hexdigest()[:12]}.tar")
     if is_remote(location):
         return PurePosixPath("/" + location.partition("://")[2].partition("?")[0])
     return PurePosixPath(location)

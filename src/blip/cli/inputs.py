@@ -18,18 +18,16 @@ def find_pictures(named: Iterable[Path]) -> list[Path]:
     What a folder holds besides is counted on stderr. Raises UsageError for what does not exist, and
     for a folder without pictures.
     """
-    from blip.data.image_files import find_images, refuse_none
+    from blip.data.image_files import find_images, refuse_none, say_skipped
     from blip.errors import UsageError
-    from blip.log import printable_path, say
+    from blip.log import printable_path
 
     found: dict[str, Path] = {}
     for path in named:
         if path.is_dir():
             inside = find_images(path)
             refuse_none(inside, path)
-            skipped = inside.tell_skipped()
-            if skipped:
-                say(f"{printable_path(path)}: skipped {skipped}")
+            say_skipped(inside, path)
             pictures = inside.paths
         elif os.path.lexists(path):
             pictures = [path]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, final
 
 from blip.data.remote import fetch, is_remote
+from blip.files import to_utf8
 from blip.places import home_path
 
 PART = ".part"
@@ -70,7 +71,7 @@ class ShardCache:
         return path
 
     def _path(self, location: str, tag: str) -> Path:
-        digest = hashlib.sha256(f"{location}\n{tag}".encode()).hexdigest()[:20]
+        digest = hashlib.sha256(to_utf8(f"{location}\n{tag}")).hexdigest()[:20]
         return self.folder / f"{digest}.tar"
 
     def _shrink(self, keep: Path) -> None:

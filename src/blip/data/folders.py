@@ -1,5 +1,6 @@
 """Pictures by their paths, and all below a folder with the texts beside them."""
 
+import os
 from collections.abc import Iterator
 from errno import EFBIG
 from pathlib import Path
@@ -10,6 +11,8 @@ from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import MISSING, NOT_UTF8, TEXT_LIMIT, TOO_LONG, decode_text
 from blip.files import read_regular
 
+TEXTS_BESIDE = (".txt", ".caption")
+"""How a picture's text file ends, behind its whole name or its stem; the first found is read."""
 SIGNATURES = (
     (b"\xff\xd8\xff", "jpg"),
     (b"\x89PNG", "png"),
@@ -21,7 +24,7 @@ SIGNATURES = (
 
 
 def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
-    """Pictures below a folder with a text file of the same name beside each; a line a caption.
+    """Pictures below a folder with a `.txt` or `.caption` file of the same name; a line a caption.
 
     Of the pictures `start` to `stop` in sorted order alone, where given. One without a text, or
     with one that is not UTF-8, comes with its picture and with `error`.
@@ -32,7 +35,7 @@ def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterat
 def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sample]:
     for path in list_images(folder)[start:stop]:
         content, extension = read_file(path)
-        texts, error = _beside(path.with_suffix(".txt"))
+        texts, error = _beside(path)
         if content is None:
             error = "missing_image"
         key = path.relative_to(folder).as_posix()
@@ -62,8 +65,13 @@ def extension_of(content: bytes) -> str:
     return next((name for start, name in SIGNATURES if content.startswith(start)), "jpg")
 
 
-def _beside(path: Path) -> tuple[tuple[str, ...], str | None]:
-    """The captions in a text file, and what is wrong with it."""
+def _beside(picture: Path) -> tuple[tuple[str, ...], str | None]:
+    """The captions in the text file of a picture, and what is wrong with it."""
+    stems = (picture.name, picture.stem)
+    names = (picture.with_name(stem + suffix) for stem in stems for suffix in TEXTS_BESIDE)
+    path = next(filter(os.path.lexists, names), None)
+    if path is None:
+        return (), MISSING
     try:
         lines = decode_text(read_regular(path, TEXT_LIMIT)).splitlines()
     except OSError as error:

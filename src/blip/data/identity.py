@@ -1,12 +1,16 @@
 """Which image a text belongs to: decided where a sample is made, and read by everybody alike."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
+from blip.data.keys import printable
 from blip.data.remote import is_remote
 from blip.data.sample import IMAGE_KEY, Sample
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Places:
@@ -38,7 +42,7 @@ def keep_identity(samples: Iterable[Sample], name: str, path: PurePath) -> Itera
     stems repeat (`tell_apart`). What a sample says of its image is kept, below those folders; a
     sample that says nothing is known by this name and its key.
     """
-    folder = name.removesuffix(path.stem).strip("-")
+    folder = name.removesuffix(_as_text(path.stem)).strip("-")
     for sample in samples:
         image_key = sample.image_key
         if image_key is None:
@@ -47,7 +51,7 @@ def keep_identity(samples: Iterable[Sample], name: str, path: PurePath) -> Itera
             if IMAGE_KEY not in sample.meta:
                 image_key = f"{path.parent.name}/{image_key}"
             image_key = f"{folder}/{image_key}" if folder else image_key
-        yield replace(sample, meta={**sample.meta, IMAGE_KEY: image_key})
+        yield replace(sample, meta={**sample.meta, IMAGE_KEY: printable(image_key)})
 
 
 def tell_apart(paths: Sequence[PurePath]) -> list[str] | None:
@@ -57,10 +61,15 @@ def tell_apart(paths: Sequence[PurePath]) -> list[str] | None:
     """
     longest = max((len(path.parts) for path in paths), default=0)
     for depth in range(1, longest + 1):
-        names = ["-".join((*path.parts[-depth:-1], path.stem)) for path in paths]
+        names = [_as_text("-".join((*path.parts[-depth:-1], path.stem))) for path in paths]
         if len(set(names)) == len(names):
             return [name.replace("/", "") for name in names]
     return [] if not paths else None
+
+
+def _as_text(name: str) -> str:
+    """A file's name that is not UTF-8 with its odd bytes spelt out: what we write is called so."""
+    return _SURROGATES.sub(lambda found: f"_x{ord(found[0]) & 0xFF:02x}", name)
 
 
 def _folder(shard: str) -> str:

@@ -2,11 +2,13 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from blip.errors import UsageError
 from blip.files import read_regular
+from blip.log import printable_path, say
 
 IMAGE_EXTENSIONS = (
     *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"),
@@ -56,9 +58,11 @@ class FoundImages:
             most = self.skipped.most_common(NAMED)
             told = ", ".join(f"{extension or 'no extension'} {count}" for extension, count in most)
             more = ", ..." if len(self.skipped) > NAMED else ""
-            parts.append(f"{self.skipped.total()} files that are no pictures ({told}{more})")
+            count = self.skipped.total()
+            kind = "file that is no picture" if count == 1 else "files that are no pictures"
+            parts.append(f"{count} {kind} ({told}{more})")
         if self.hidden:
-            parts.append(f"{self.hidden} hidden ones")
+            parts.append(f"{self.hidden} hidden")
         parts += [f"folder {folder}" for folder in self.unreadable]
         return ", ".join(parts)
 
@@ -125,6 +129,20 @@ def list_images(folder: Path) -> list[Path]:
     found = find_images(folder)
     refuse_none(found, folder)
     return found.paths
+
+
+def say_skipped(found: FoundImages, folder: Path) -> None:
+    """Say what a folder holds besides its pictures, if it holds anything else."""
+    skipped = found.tell_skipped()
+    if skipped:
+        say(f"{printable_path(folder)}: skipped {skipped}")
+
+
+def say_skipped_below(places: Iterable[Path]) -> None:
+    """Say what the folders of pictures among these hold besides."""
+    for place in dict.fromkeys(places):
+        if place.is_dir():
+            say_skipped(find_images(place), place)
 
 
 def refuse_none(found: FoundImages, folder: Path) -> None:

@@ -14,6 +14,7 @@ from blip.data.delimited import BROKEN_ROW, Row, read_delimited, read_json_lines
 from blip.data.folders import extension_of, read_file
 from blip.data.image_files import IMAGE_EXTENSIONS
 from blip.data.keys import key_text, printable, with_safe_keys
+from blip.data.parquet import open_parquet
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import is_utf8, sound_texts
 from blip.errors import UsageError, first_line
@@ -180,7 +181,7 @@ def _of_split(
 def _open_parquet(path: Path) -> pq.ParquetFile:
     """The file with its metadata read, closed; raises UsageError where it is no Parquet file."""
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             _ = file.schema_arrow
             return file
     except FileNotFoundError as error:
@@ -192,7 +193,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
 
 def _first_parquet_image(path: Path, columns: Columns) -> Any:
     """The first value of the image column, where that is one of texts."""
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         kind = file.schema_arrow.field(str(columns.image)).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             return None
@@ -206,7 +207,7 @@ def _first_parquet_image(path: Path, columns: Columns) -> Any:
 
 def _read_parquet(path: Path, start: int, stop: int | None) -> Iterator[tuple[int, Row]]:
     """Rows by group, so that a broken group costs its own rows alone."""
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         before = 0
         for group in range(file.num_row_groups):
             first, before = before, before + file.metadata.row_group(group).num_rows

@@ -98,7 +98,7 @@ class Tokenizer:
     @classmethod
     def _open(cls, path: Path) -> "Tokenizer":
         try:
-            backend = Backend.from_file(str(path)) if path.suffix == ".json" else _from_words(path)
+            backend = _from_json(path) if path.suffix == ".json" else _from_words(path)
             return cls(backend)
         # The library raises bare exceptions for a file that it cannot parse.
         except Exception as error:
@@ -133,7 +133,7 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json into an existing folder."""
-        self.backend.save(str(folder / FILE))
+        save_backend(self.backend, folder)
 
     def encode(
         self,
@@ -174,6 +174,16 @@ class Tokenizer:
 def find_tokenizer(folder: Path) -> Path | None:
     """The file of a tokenizer in a folder, if it holds one; the whole one before bare words."""
     return next((folder / name for name in (FILE, WORDS) if (folder / name).is_file()), None)
+
+
+def save_backend(backend: Backend, folder: Path) -> None:
+    """Write tokenizer.json into an existing folder, whatever bytes its name has."""
+    # The library itself opens no path that is not UTF-8.
+    (folder / FILE).write_text(backend.to_str(pretty=True), encoding="utf-8")
+
+
+def _from_json(path: Path) -> Backend:
+    return Backend.from_str(path.read_text(encoding="utf-8"))
 
 
 def _words(backend: Backend, text: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, assert_never
 
 from tokenizers.processors import TemplateProcessing
 
-from blip.data.tokenizer import CLS, DEC, ENC, MASK, PAD, SEP, UNK, Tokenizer
+from blip.data.tokenizer import CLS, DEC, ENC, MASK, PAD, SEP, UNK, Tokenizer, save_backend
 from blip.data.transforms import MEAN, STD
 from blip.errors import UsageError
 from blip.files import atomic_folder, write_json
@@ -88,7 +88,7 @@ def _write_processor(tokenizer: Tokenizer, image_size: int, folder: Path) -> Non
         pair=f"{CLS} $A {SEP} $B {SEP}",
         special_tokens=[(CLS, tokenizer.cls_id), (SEP, tokenizer.sep_id)],
     )
-    backend.save(str(folder / "tokenizer.json"))
+    save_backend(backend, folder)
     write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer))
     write_json(folder / "preprocessor_config.json", _picture_config(image_size))
 

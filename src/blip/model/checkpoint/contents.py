@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
 from safetensors.torch import load_file
 from torch import Tensor
 
 from blip.config.strict import from_json, parse_json
 from blip.errors import BlipError, UsageError
+from blip.files import is_utf8_path
 from blip.model.blip import FIRST_TEMPERATURE
 from blip.model.checkpoint.assemble import (
     Faults,
@@ -150,7 +152,8 @@ def _with_heads(contents: Contents, heads: Heads | None) -> Contents:
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; raises BlipError where it is torn or foreign."""
     try:
-        return load_file(path)
+        # The library opens no path that is not UTF-8.
+        return load_file(path) if is_utf8_path(path) else load_bytes(path.read_bytes())
     except SafetensorError as error:
         raise BlipError(f"{path} is torn or no safetensors file: {error}") from error
 
