@@ -31,3 +31,20 @@ def test_shards_are_counted_and_faults_named(
 def test_shards_that_are_not_there_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "index", "nowhere/{0..3}.tar"]) == 2
     assert "no shards at nowhere/{0..3}.tar" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["index", "inspect"])
+def test_a_shard_that_cannot_be_read_is_named_and_the_others_counted(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+) -> None:
+    monkeypatch.setattr("blip.data.remote.ATTEMPTS", 1)
+    monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "cache"))
+    pack([Sample("k", photo(0), ("t",))], tmp_path / "a")
+    assert main(["data", action, "pipe:exit 3", str(tmp_path / "a"), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["samples"] == 1
+    (fault,) = found["faults"]
+    assert fault.startswith("pipe:exit 3 unreadable: ")

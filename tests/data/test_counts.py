@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from blip.data import counts
+from blip.data.archive import Fault
 from blip.data.counts import index_shards, locate
 from blip.data.sample import Sample
 from blip.data.shards import pack, read_shard
@@ -53,6 +54,26 @@ def test_a_changed_shard_is_counted_again(shards: Path, tmp_path: Path) -> None:
     assert before[1] == after[1]
     with pytest.raises(UsageError, match=f"no shard at {places[2]}"):
         index_shards(places, tmp_path)
+
+
+@pytest.mark.parametrize("few", [0, 16])
+def test_a_shard_that_cannot_be_read_costs_itself_alone(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whether it is gone, or its bytes do not come; counted here or by helpers."""
+    monkeypatch.setattr(counts, "FEW", few)
+    monkeypatch.setattr("blip.data.remote.ATTEMPTS", 1)
+    places = [*locate([str(shards)]), str(shards / "gone.tar"), "pipe:exit 3"]
+    if few == 0:
+        # Helpers know nothing of the patch, and would try long.
+        places.pop()
+    lost: list[Fault] = []
+    found = index_shards(places, tmp_path / "cache", lost)
+    assert [shard.samples for shard in found] == [4, 4, 2]
+    assert [(fault.shard, fault.kind) for fault in lost] == [
+        (place, "unreadable") for place in places[3:]
+    ]
+    assert "gone.tar" not in (tmp_path / "cache/index.json").read_text()
 
 
 def test_statistics_of_img2dataset_are_believed(shards: Path, tmp_path: Path) -> None:

@@ -91,24 +91,30 @@ def _pack(args: argparse.Namespace) -> int:
 def _inspect(args: argparse.Namespace) -> int:
     from blip.data.counts import locate
     from blip.data.remote import is_remote, on_disk
+    from blip.errors import BlipError
     from blip.log import progress
 
     shards = locate(args.shards)
     found: dict[str, int] = {"shards": len(shards), "samples": 0, "texts": 0}
     faults: list[str] = []
+    unread = 0
     with progress(len(shards), "inspect", "shards") as bar:
         for shard in shards:
             name = shard if is_remote(shard) else Path(shard).name
-            with on_disk(shard) as path:
-                faults += (f"{name} {fault}" for fault in _look_through(path, found))
+            try:
+                with on_disk(shard) as path:
+                    faults += (f"{name} {fault}" for fault in _look_through(path, found))
+            except BlipError as error:
+                unread += 1
+                faults.append(f"{name} unreadable: {error}")
             bar.advance()
     found["bad"] = len(faults)
     if args.json:
         print(json.dumps({**found, "faults": faults}, ensure_ascii=False))
-        return 0
-    print("\n".join(f"{name:<9}{count:>9}" for name, count in found.items()))
-    print("\n".join(faults[:50]))
-    return 0
+    else:
+        print("\n".join(f"{name:<9}{count:>9}" for name, count in found.items()))
+        print("\n".join(faults[:50]))
+    return 1 if unread else 0
 
 
 def _look_through(shard: Path, found: dict[str, int]) -> Iterator[str]:
@@ -130,6 +136,7 @@ def _look_through(shard: Path, found: dict[str, int]) -> Iterator[str]:
 
 
 def _index(args: argparse.Namespace) -> int:
+    from blip.data.archive import Fault
     from blip.data.cache import cache_folder
     from blip.data.counts import INDEX, index_shards, locate
     from blip.outputs import INDEX as INDEX_KIND
@@ -138,8 +145,10 @@ def _index(args: argparse.Namespace) -> int:
     folder = cache_folder(args.cache)
     located = locate(args.shards)
     refuse_inputs_as_output([*args.shards, *located], folder, INDEX_KIND)
-    shards = index_shards(located, folder)
-    faults = [f"{' '.join(filter(None, fault))}" for shard in shards for fault in shard.faults]
+    lost: list[Fault] = []
+    shards = index_shards(located, folder, lost)
+    noted = [*lost, *(fault for shard in shards for fault in shard.faults)]
+    faults = [" ".join(filter(None, fault)) for fault in noted]
     found: dict[str, object] = {
         "shards": len(shards),
         "samples": sum(shard.samples for shard in shards),
@@ -148,10 +157,10 @@ def _index(args: argparse.Namespace) -> int:
     }
     if args.json:
         print(json.dumps({**found, "index": str(folder / INDEX)}, ensure_ascii=False))
-        return 0
-    print(f"{found['samples']} samples in {found['shards']} shards, noted in {folder / INDEX}")
-    print("\n".join(faults[:50]))
-    return 0
+    else:
+        print(f"{found['samples']} samples in {found['shards']} shards, noted in {folder / INDEX}")
+        print("\n".join(faults[:50]))
+    return 1 if lost else 0
 
 
 def _scenes(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple, TypeVar
@@ -21,7 +22,7 @@ from blip.data.remote import (
     with_retries,
 )
 from blip.data.shards import expand
-from blip.errors import UsageError
+from blip.errors import BlipError, UsageError
 from blip.files import write_json
 from blip.log import progress
 
@@ -37,6 +38,7 @@ SAVE_EVERY = 500
 CHUNK = 1 << 20
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 class Shard(NamedTuple):
@@ -63,15 +65,20 @@ def locate(patterns: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def index_shards(locations: Sequence[str], folder: Path) -> list[Shard]:
+def index_shards(
+    locations: Sequence[str], folder: Path, lost: list[Fault] | None = None
+) -> list[Shard]:
     """Count the samples of shards; what `folder/index.json` knows is not counted again.
 
     It is known by location, size and time of change or ETag. Processes that share the folder count
     one after the other. img2dataset's `NNNNN_stats.json` beside a shard is believed. Raises
-    BlipError where a remote shard cannot be read, UsageError where a local one is not there.
+    BlipError where a remote shard cannot be read, UsageError where a local one is not there; with
+    `lost` such a shard goes there, with the reason, and all others are counted.
     """
     with ThreadPoolExecutor(THREADS) as threads:
-        states = _in_turn(threads, _state, locations, "look at shards")
+        looked = _in_turn(threads, partial(_try, _state), locations, "look at shards")
+        found = _without_lost(zip(locations, looked, strict=True), lost)
+        locations, states = [location for location, _ in found], [state for _, state in found]
         with locked(folder / "index.lock"):
             known = _read(folder / INDEX)
             fresh = [
@@ -86,23 +93,53 @@ def index_shards(locations: Sequence[str], folder: Path) -> list[Shard]:
                     uncounted.append((locations[n], states[n]))
                 else:
                     known[locations[n]] = Shard(locations[n], states[n], successes)
-            _count_all(uncounted, known, folder / INDEX)
+            _count_all(uncounted, known, folder / INDEX, lost)
             if fresh:
                 _write(folder / INDEX, known)
-    return [known[location] for location in locations]
+    gone = {fault.shard for fault in lost or ()}
+    return [known[location] for location in locations if location not in gone]
 
 
-def _count_all(uncounted: list[tuple[str, Facts]], known: dict[str, Shard], index: Path) -> None:
+def _try(work: Callable[[A], T], argument: A) -> T | BlipError:
+    """The result, or the reason why there is none: one shard must not cost the others."""
+    try:
+        return work(argument)
+    except BlipError as error:
+        return error
+
+
+def _without_lost(
+    results: Iterable[tuple[str, T | BlipError]], lost: list[Fault] | None
+) -> list[tuple[str, T]]:
+    """The results of the shards that can be read; others go to `lost`, or raise their reason."""
+    found: list[tuple[str, T]] = []
+    for location, result in results:
+        if not isinstance(result, BlipError):
+            found.append((location, result))
+        elif lost is None:
+            raise result
+        else:
+            lost.append(Fault(location, "", f"unreadable: {result}"))
+    return found
+
+
+def _count_all(
+    uncounted: list[tuple[str, Facts]],
+    known: dict[str, Shard],
+    index: Path,
+    lost: list[Fault] | None,
+) -> None:
     """Read headers in processes of their own: it is work, and Python's threads take turns."""
 
-    def note(number: int, shard: Shard) -> None:
-        known[shard.location] = shard
+    def note(number: int, what: tuple[str, Facts], counted: Shard | BlipError) -> None:
+        for location, shard in _without_lost([(what[0], counted)], lost):
+            known[location] = shard
         if number % SAVE_EVERY == SAVE_EVERY - 1:
             _write(index, known)
 
     if len(uncounted) <= FEW:
         for number, what in enumerate(uncounted):
-            note(number, _count(what))
+            note(number, what, _try(_count, what))
         return
     helpers = min(THREADS, len(os.sched_getaffinity(0)))
     context = multiprocessing.get_context("forkserver")
@@ -110,8 +147,9 @@ def _count_all(uncounted: list[tuple[str, Facts]], known: dict[str, Shard], inde
         ProcessPoolExecutor(helpers, mp_context=context) as processes,
         progress(len(uncounted), "count samples", "shards") as bar,
     ):
-        for number, shard in enumerate(processes.map(_count, uncounted)):
-            note(number, shard)
+        counted = processes.map(partial(_try, _count), uncounted)
+        for number, (what, shard) in enumerate(zip(uncounted, counted, strict=True)):
+            note(number, what, shard)
             bar.advance()
 
 
@@ -160,10 +198,13 @@ def _successes(location: str) -> int | None:
 def _count(what: tuple[str, Facts]) -> Shard:
     location, state = what
     if not is_remote(location):
-        with open(location, "rb") as file:
-            samples, faults = count_samples(
-                location, file, lambda n: file.seek(n, os.SEEK_CUR), state.size
-            )
+        try:
+            with open(location, "rb") as file:
+                samples, faults = count_samples(
+                    location, file, lambda n: file.seek(n, os.SEEK_CUR), state.size
+                )
+        except OSError as error:
+            raise BlipError(f"cannot read {location}: {error.strerror}") from error
         return Shard(location, state, samples, tuple(faults))
 
     def read_through() -> tuple[int, list[Fault]]:
