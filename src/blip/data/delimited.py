@@ -52,7 +52,7 @@ def read_delimited(
         raise UsageError(f"{path} has NUL characters in its header; save it as UTF-8")
     delimiter, quoted = "\t", False
     if path.suffix.lower() != ".tsv":
-        headers = {mark: _header(next(_csv_rows(iter([first]), mark), [])) for mark in DELIMITERS}
+        headers = {mark: _header(_split(first, mark, True)) for mark in DELIMITERS}
         delimiter = next((mark for mark, names in headers.items() if fits(names)), ",")
         quoted = path.suffix.lower() == ".csv" or delimiter != "\t"
     names = _header(_split(first, delimiter, quoted))
@@ -169,12 +169,12 @@ def _decoded(lines: Iterable[str], path: Path) -> Iterator[str]:
 
 def _split(line: str, delimiter: str, quoted: bool) -> list[str]:
     if quoted:
-        return next(_csv_rows(iter([line]), delimiter)) or []
+        return next(_csv_rows(iter([line]), delimiter), None) or []
     return _bare(line).split(delimiter)
 
 
-def _header(cells: list[str] | None) -> list[str]:
-    return [cell.strip() for cell in cells or ()]
+def _header(cells: list[str]) -> list[str]:
+    return [cell.strip() for cell in cells]
 
 
 def _bare(line: str) -> str:
