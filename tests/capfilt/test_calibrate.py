@@ -131,7 +131,7 @@ def test_labels_of_every_kind_say_the_same(tmp_path, kind):
         full = [{name: row.get(name) for name in columns} for row in rows]
         pq.write_table(pa.Table.from_pylist(full), path)
     elif kind == "jsonl":
-        path.write_text("\n".join(json.dumps(row) for row in rows))
+        path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8-sig")
     else:
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, delimiter="\t" if kind == "tsv" else ",")

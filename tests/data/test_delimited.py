@@ -117,6 +117,17 @@ def test_many_unclosed_quotes_are_read_in_one_pass_each(tmp_path: Path) -> None:
     assert rows(tmp_path / "t.csv", content) == [UNCLOSED] * 2000
 
 
+def test_a_file_that_ends_within_a_character_is_read_up_to_there(tmp_path: Path) -> None:
+    content = "image,caption\na.jpg,one\n".encode("utf-16") + b"x"
+    assert rows(tmp_path / "t.csv", content) == [
+        ["a.jpg", "one"],
+        "broken_row: not UTF-16-LE from here on",
+    ]
+    (tmp_path / "t.jsonl").write_bytes('{"a": 1}\n'.encode("utf-16") + b"x")
+    found = [row.fault for row in read_json_lines(tmp_path / "t.jsonl")]
+    assert found == [None, "broken_row: not UTF-16-LE from here on"]
+
+
 def test_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     lines = ['{"a": 1}', "", "{", "[1]", "[" * 100_000, '{"b": "\\ud800"}']

@@ -166,7 +166,9 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                 for batch in file.iter_batches():
                     yield from batch.to_pylist()
         case ".jsonl":
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            for number, line in enumerate(
+                path.read_text(encoding="utf-8-sig").splitlines(), start=1
+            ):
                 if line.strip():
                     yield _object(line, f"{path}, line {number}")
         case suffix:

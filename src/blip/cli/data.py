@@ -17,8 +17,8 @@ examples:
   blip data index 'laion/{00000..12899}.tar' coco/ 's3://bucket/cc12m/*.tar'
   blip data scenes shards/scenes --web 10000 --noise 0.6 --seed 1
 
-`pack` takes WebDataset shards, .parquet (image bytes or paths), .csv and .tsv (paths), .json (BLIP
-or Karpathy annotations) and folders of pictures with text files beside them.
+`pack` takes WebDataset shards, .parquet (image bytes or paths), .csv, .tsv and .jsonl (paths),
+.json (annotations of BLIP, COCO or Karpathy) and folders of pictures with text files beside them.
 `index` counts the samples of shards, local or remote, before a training that streams them does."""
 
 
@@ -34,9 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--per-shard", type=options.positive_int, default=1000, metavar="N", help="(1000)"
     )
     pack.add_argument(
-        "--images", type=options.input_path, metavar="DIR", help="where JSON paths start"
+        "--images",
+        type=options.input_path,
+        metavar="DIR",
+        help="where paths in tables and annotation files start",
     )
-    pack.add_argument("--split", metavar="NAME", help="of a Karpathy file")
+    pack.add_argument(
+        "--split", metavar="NAME", help="of a Karpathy file, or of a table with a column `split`"
+    )
     pack.add_argument(
         "--allow-missing-text",
         action="store_true",

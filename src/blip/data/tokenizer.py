@@ -194,7 +194,7 @@ def _words(backend: Backend, text: str) -> list[str]:
 
 def _from_words(path: Path) -> Backend:
     """A vocab.txt: a token a line, numbered from 0. Only a line feed ends a line."""
-    words = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    words = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     model = models.WordPiece({word: i for i, word in enumerate(words)}, unk_token=UNK)
     return _bert(model, lowercase=True)
 
