@@ -132,7 +132,7 @@ def test_torn_and_foreign_checkpoints_are_refused(
     weights = tmp_path / "a" / "checkpoint" / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:1000])
-    with pytest.raises(BlipError, match="torn or no safetensors"):
+    with pytest.raises(BlipError, match="truncated or no safetensors"):
         load_model(tmp_path / "a")
     weights.write_bytes(whole)
     config = tmp_path / "a" / "checkpoint" / "config.json"

@@ -63,7 +63,7 @@ class TextRecord:
     reason: str
     """`match` where kept, otherwise one word that says why not."""
     captioner: str
-    """Fingerprint of the captioner's weights."""
+    """Fingerprint of the captioner: of weights, tokenizer and sizes."""
     filter: str
     seed: int
     width: int | None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from blip.capfilt.caption_stage import write_captions
 from blip.capfilt.engine.protocol import EveryItemError
-from blip.capfilt.filter_stage import Verdict, judge
+from blip.capfilt.filter_stage import Verdict, judge, refuse_broken_filter
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide_records
 from blip.capfilt.ledger import LedgerWriter
@@ -20,6 +20,7 @@ from blip.capfilt.models import Models, Precision
 from blip.capfilt.pictures import DECODERS, Opened, Seen, open_batches, printable
 from blip.capfilt.record import (
     MISSING_TEXT,
+    SCORE_NOT_FINITE,
     BatchDone,
     Counts,
     ShardOutcome,
@@ -43,7 +44,7 @@ class Settings:
     """All that a shard's output depends on beside the shard."""
 
     captioner: str
-    """Fingerprint of the weights."""
+    """Fingerprint of weights, tokenizer and sizes."""
     filter: str
     threshold: float
     seed: int
@@ -107,10 +108,10 @@ def process_shard(
 
     `batch_size` is that of the settings, or less where that found no room; `decoders` are threads,
     on which the output does not depend. Raises OSError where the shard cannot be read,
-    EveryItemError where the disk is full, and OutOfMemoryError.
+    EveryItemError where the disk is full or the filter broken, and OutOfMemoryError.
     """
     before = describe_input(task)
-    counts, samples = Counts(), 0
+    counts, samples, scored = Counts(), 0, 0
     layout.marker(task.name).unlink(missing_ok=True)
     sides = frozenset((models.captioner.image_size, models.filter.image_size))
     try:
@@ -122,7 +123,10 @@ def process_shard(
                     write_kept(writer, sample, rows)
                     news.add_sample(rows)
                     ledger.write(rows)
+                    scored += sum(row.itm_score is not None for row in rows)
                 counts.add(news)
+                if not scored and (lost := counts.reasons[SCORE_NOT_FINITE]):
+                    refuse_broken_filter(models.filter, lost)
                 yield BatchDone(counts=news)
             counts.check(samples)
             check_count(task, samples)

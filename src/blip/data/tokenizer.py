@@ -78,6 +78,11 @@ class Tokenizer:
         """Number of tokens, the added ones included."""
         return self.backend.get_vocab_size(with_added_tokens=True)
 
+    @property
+    def last_id(self) -> int:
+        """The greatest id; with no gaps, one less than there are tokens."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values())
+
     @classmethod
     def load(cls, source: str | Path) -> "Tokenizer":
         """Open a vocab.txt, a tokenizer.json, a folder that holds one, or a hub name.
