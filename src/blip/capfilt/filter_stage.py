@@ -16,7 +16,7 @@ DIGITS = 6
 """Digits of a score that are kept; the verdict is made from the rounded score."""
 
 MANY = 100
-"""Texts of a shard without a single finite score that are not the fault of their pictures."""
+"""So many texts of a shard without a finite score, and none with one, are the filter's fault."""
 
 
 class Verdict(NamedTuple):
@@ -52,7 +52,7 @@ def judge(
 
 
 def refuse_broken_filter(matcher: MatchModel, lost: int) -> None:
-    """Tell a filter that is broken from data that is, where `lost` texts have no finite score.
+    """Tell a broken filter from odd data, where none of a shard's `lost` texts has a finite score.
 
     Raises EveryItemError where they are many, or where the filter has no finite score for a plain
     grey picture either: it would drop every text of the job.
@@ -61,8 +61,9 @@ def refuse_broken_filter(matcher: MatchModel, lost: int) -> None:
     ((score,),) = matcher.score([grey], [["a picture"]])
     if lost >= MANY or not _is_finite(*score):
         raise EveryItemError(
-            f"the filter's scores are NaN or infinite for all {lost} texts so far: its weights are "
-            "broken, or its values overflow; choose another --filter, or --precision float32"
+            f"the filter's scores are NaN or infinite for all {lost} texts of the shard so far: "
+            "its weights are broken, or its values overflow; choose another --filter, or "
+            "--precision float32"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from blip.capfilt.caption_stage import write_captions
 from blip.capfilt.engine.protocol import EveryItemError
-from blip.capfilt.filter_stage import Verdict, judge, refuse_broken_filter
+from blip.capfilt.filter_stage import MANY, Verdict, judge, refuse_broken_filter
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide_records
 from blip.capfilt.ledger import LedgerWriter
@@ -125,9 +125,11 @@ def process_shard(
                     ledger.write(rows)
                     scored += sum(row.itm_score is not None for row in rows)
                 counts.add(news)
-                if not scored and (lost := counts.reasons[SCORE_NOT_FINITE]):
-                    refuse_broken_filter(models.filter, lost)
+                if not scored and counts.reasons[SCORE_NOT_FINITE] >= MANY:
+                    refuse_broken_filter(models.filter, counts.reasons[SCORE_NOT_FINITE])
                 yield BatchDone(counts=news)
+            if not scored and (lost := counts.reasons[SCORE_NOT_FINITE]):
+                refuse_broken_filter(models.filter, lost)
             counts.check(samples)
             check_count(task, samples)
         marker = {
