@@ -1,6 +1,7 @@
 """A stream shows every sample once an epoch, wherever it is cut and whoever reads it."""
 
 import json
+import shutil
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -279,3 +280,18 @@ def test_pixels_are_those_of_the_crop(tmp_path: Path, tokenizer: Tokenizer) -> N
     streamed = next(PairLoader(make(tmp_path, image=plain), tokenizer).batches(0))
     held = next(PairLoader(make(tmp_path, image=plain, stream="never"), tokenizer).batches(0))
     np.testing.assert_array_equal(streamed.images.numpy(), held.images.numpy())
+
+
+def test_a_shard_that_vanishes_on_the_way_costs_its_own_samples(
+    folder: Path, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    """Others stand in its rows, as in those of a shard that was cut off."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    loader = PairLoader(make(copy), tokenizer)
+    (copy / "00001.tar").unlink()
+    made = keys(list(islice(loader.batches(0), loader.steps_per_epoch)))
+    assert sum(made.values()) == 6 * loader.steps_per_epoch
+    assert not set(made) & {f"k{n}" for n in range(11, 22)}
+    assert loader.bad.keys() == {"unreadable"}
+    assert loader.bad_samples[0][0] == str(copy / "00001.tar")

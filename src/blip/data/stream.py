@@ -120,7 +120,11 @@ class StreamRows:
         )
 
     def _read(self, place: Place, position: int) -> Row | Fault:
-        name, archive = self.shards[place.shard].location, self._open(place.shard)
+        name = self.shards[place.shard].location
+        try:
+            archive = self._open(place.shard)
+        except OSError as error:
+            return Fault(name, "", f"unreadable: {error.strerror or error}")
         if place.sample >= len(archive):
             told = f"{place.sample} of {self.shards[place.shard].samples}, {len(archive)} are there"
             return Fault(name, "", f"missing_sample: {told}")
@@ -155,7 +159,10 @@ class StreamRows:
             try:
                 file = self.cache.open(shard.location, shard.facts.tag)
             except OSError as error:
-                raise BlipError(f"cannot open {shard.location}: {error.strerror}") from error
+                # Of one that is fetched this is the disk, which is full for all of them.
+                if is_remote(shard.location):
+                    raise BlipError(f"cannot open {shard.location}: {error.strerror}") from error
+                raise
             archive = self._archives[number] = Archive(shard.location, file)
             if len(archive) > shard.samples:
                 say(f"{shard.location} holds {len(archive)} samples, {shard.samples} are counted")
