@@ -213,7 +213,7 @@ def test_a_shard_broken_off_gives_what_is_whole(
 
 
 def test_counts_that_promise_too_much_are_met_and_named(
-    folder: Path, tmp_path: Path, tokenizer: Tokenizer
+    folder: Path, tmp_path: Path, tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("00000.tar", "00001.tar"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
@@ -224,6 +224,9 @@ def test_counts_that_promise_too_much_are_met_and_named(
     assert set(seen) == {f"k{i}" for i in range(22)}
     assert loader.bad == {"missing_sample": 4}
     assert "missing_sample: 11 of 15, 11 are there" in {r for _, _, r in loader.bad_samples}
+    told = capsys.readouterr().err
+    assert "00000.tar holds 11 samples, 15 are counted" in told
+    assert told.count("00000_stats.json says 15 and is out of date: remove it") == 1
 
 
 def test_too_many_bad_samples_stop_the_run(
