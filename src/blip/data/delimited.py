@@ -80,8 +80,11 @@ def _delimited_row(names: list[str], cells: list[str] | None) -> Row:
         return Row({}, f"{BROKEN_ROW}: a quote is not closed")
     if any(cell.strip() for cell in cells[len(names) :]):
         return Row({}, f"{BROKEN_ROW}: {len(cells)} cells, and {len(names)} columns")
-    # The first of two columns of one name counts.
-    return Row(dict(reversed(list(zip(names, cells, strict=False)))))
+    found: dict[str, Any] = {}
+    for name, cell in zip(names, cells, strict=False):
+        # The first of two columns of one name counts.
+        found.setdefault(name, cell)
+    return Row(found)
 
 
 def _json_row(line: str) -> Row:
