@@ -20,6 +20,7 @@ from blip.objectives.config import ContrastiveConfig
 from blip.recipes import pretrain as recipes
 from blip.tasks import pretrain
 from blip.tasks.config import PretrainConfig
+from blip.tasks.run import RunFolder
 from blip.train.config import OptimizerConfig, TrainConfig
 from tests.model.tiny import TINY
 
@@ -115,7 +116,7 @@ def test_momentum_encoders_start_from_the_same(
 ) -> None:
     vision, text = published(donor(config), tmp_path / "published")
     tasks = []
-    monkeypatch.setattr(pretrain, "run", lambda task, *_: tasks.append(task))
+    monkeypatch.setattr(RunFolder, "train", lambda _, task, *__: tasks.append(task))
     config = replace(config, vision_weights=str(vision), text_weights=str(text))
     pretrain.train(config, tmp_path / "run")
     followed = tasks[0].step.model.state_dict()
