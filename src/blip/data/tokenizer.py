@@ -79,6 +79,11 @@ class Tokenizer:
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     @property
+    def content(self) -> str:
+        """All that decides how it reads and writes a text, as JSON."""
+        return self.backend.to_str()
+
+    @property
     def last_id(self) -> int:
         """The greatest id; with no gaps, one less than there are tokens."""
         return max(self.backend.get_vocab(with_added_tokens=True).values())
