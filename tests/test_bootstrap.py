@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from blip.bootstrap import _Bootstrap, _fingerprint_named, bootstrap
+from blip.data.scenes.write import SPLITS
 from blip.data.shards import expand, read_shard
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import load_model
@@ -209,7 +210,7 @@ def test_the_content_of_a_tokenizer_is_an_input_of_every_stage(tmp_path: Path) -
         job = _Bootstrap(
             replace(scenes_test(), tokenizer=str(words.parent)), tmp_path / str(len(inputs))
         )
-        job.data_inputs, job.splits = "data", {"human": ("a.tar",), "web": ("b.tar",)}
+        job.data_inputs, job.splits = "data", {name: (f"{name}.tar",) for name in SPLITS}
         job._prepare_tokenizer()
         inputs.append([stage.fingerprint for stage in (job.stages[0], job.baseline(job.stages[0]))])
     assert inputs[0] == inputs[1]
