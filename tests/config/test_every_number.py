@@ -72,7 +72,7 @@ def with_number(value: Any, hint: Any, number: float) -> Any:
     return number
 
 
-def test_every_configuration_has_an_example():
+def test_every_configuration_with_a_number_has_an_example():
     found = set()
     for path in SOURCE.rglob("config.py"):
         name = ".".join(["blip", *path.relative_to(SOURCE).with_suffix("").parts])
@@ -83,8 +83,9 @@ def test_every_configuration_has_an_example():
             if isinstance(value, type)
             and dataclasses.is_dataclass(value)
             and value.__module__ == name
+            and any(map(numbers_of, typing.get_type_hints(value).values()))
         }
-    assert found == set(EXAMPLES)
+    assert found <= set(EXAMPLES)
 
 
 @pytest.mark.parametrize(("cls", "name"), numeric_fields(), ids=lambda part: str(part))

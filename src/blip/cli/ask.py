@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blip.cli.inputs import find_pictures, open_picture
-from blip.cli.options import JSON_HELP, add_model_options, plain_text, positive_int
+from blip.cli.options import (
+    JSON_HELP,
+    add_model_options,
+    input_path,
+    path_text,
+    plain_text,
+    positive_int,
+)
 from blip.cli.rows import print_json
 
 if TYPE_CHECKING:
@@ -31,16 +38,22 @@ probability."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "checkpoint", metavar="CKPT", help="checkpoint or run folder of a model for questions"
+        "checkpoint",
+        type=path_text,
+        metavar="CKPT",
+        help="checkpoint or run folder of a model for questions",
     )
-    parser.add_argument("picture", metavar="IMAGE", type=Path)
+    parser.add_argument("picture", metavar="IMAGE", type=input_path)
     parser.add_argument("questions", nargs="+", type=plain_text, metavar="QUESTION")
     parser.add_argument(
-        "--candidates", type=Path, metavar="FILE", help="choose answers among these, write none"
+        "--candidates",
+        type=input_path,
+        metavar="FILE",
+        help="choose answers among these, write none",
     )
     parser.add_argument(
         "--top-k",
-        type=int,
+        type=positive_int,
         default=128,
         metavar="N",
         help="with --candidates: how many the first token leaves over (128)",
@@ -60,8 +73,6 @@ def run(args: argparse.Namespace) -> int:
 
     if args.picture.is_dir():
         raise UsageError(f"{args.picture} is a folder; `blip ask` takes one picture")
-    if args.top_k < 1:
-        raise UsageError(f"--top-k must be positive, got {args.top_k}")
     (path,) = find_pictures([args.picture])
     candidates = None if args.candidates is None else read_candidates(args.candidates)
     device = choose_device(args.device)

@@ -59,9 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="config.json of a job")
     job = parser.add_argument_group("the job")
     job.add_argument(
-        "--captioner", metavar="CKPT", help="folder, file, hf:ORG/NAME or original:NAME"
+        "--captioner",
+        type=options.path_text,
+        metavar="CKPT",
+        help="folder, file, hf:ORG/NAME or original:NAME",
     )
-    job.add_argument("--filter", metavar="CKPT", help="likewise (ITC + ITM)")
+    job.add_argument(
+        "--filter", type=options.path_text, metavar="CKPT", help="likewise (ITC + ITM)"
+    )
     job.add_argument(
         "--data",
         nargs="+",
@@ -181,7 +186,9 @@ def _add_search(search: argparse._ArgumentGroup) -> None:
     search.add_argument(
         "--repetition-penalty", type=options.finite_float, metavar="P", help="(1.0, none)"
     )
-    search.add_argument("--prompt", metavar="TEXT", help="start of every caption")
+    search.add_argument(
+        "--prompt", type=options.plain_text, metavar="TEXT", help="start of every caption"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

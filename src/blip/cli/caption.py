@@ -12,6 +12,9 @@ from blip.cli.options import (
     add_row_formats,
     batch_size,
     finite_float,
+    input_path,
+    int_or_zero,
+    path_text,
     plain_text,
     positive_int,
     search_config,
@@ -40,8 +43,10 @@ log-probabilities of its tokens, and their mean."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint or run folder")
-    parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER", type=Path)
+    parser.add_argument(
+        "checkpoint", type=path_text, metavar="CKPT", help="checkpoint or run folder"
+    )
+    parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER", type=input_path)
     parser.add_argument(
         "--captions", type=positive_int, default=1, metavar="N", help="for each picture (1)"
     )
@@ -68,7 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top-p", type=finite_float, default=0.9, metavar="P", help="nucleus: mass (0.9)"
     )
     parser.add_argument(
-        "--min-length", type=int, default=5, metavar="N", help="tokens, start and prompt too (5)"
+        "--min-length",
+        type=int_or_zero,
+        default=5,
+        metavar="N",
+        help="tokens, start and prompt too (5)",
     )
     parser.add_argument(
         "--max-length", type=positive_int, default=30, metavar="N", help="likewise (30)"

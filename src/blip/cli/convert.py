@@ -21,7 +21,9 @@ HF_HUB_OFFLINE=1 only the cache is used."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("source", nargs="?", metavar="SRC", help="checkpoint in any layout")
+    parser.add_argument(
+        "source", type=options.path_text, nargs="?", metavar="SRC", help="checkpoint in any layout"
+    )
     parser.add_argument(
         "destination", nargs="?", metavar="DST", type=options.output_folder, help="folder, or .pth"
     )

@@ -16,7 +16,9 @@ and empty texts are left out, counted and named. Samples of the same image are j
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint or run folder")
+    parser.add_argument(
+        "checkpoint", type=options.path_text, metavar="CKPT", help="checkpoint or run folder"
+    )
     parser.add_argument("--data", nargs="+", required=True, metavar="SHARDS")
     parser.add_argument(
         "--candidates",
@@ -28,7 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-length", type=options.whole_number, default=30, metavar="N", help="captions (30)"
     )
-    parser.add_argument("--prompt", default="", metavar="TEXT", help="start of every caption")
+    parser.add_argument(
+        "--prompt",
+        type=options.plain_text,
+        default="",
+        metavar="TEXT",
+        help="start of every caption",
+    )
     parser.add_argument("--json", action="store_true", help="all figures and captions as JSON")
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blip.cli.inputs import find_pictures, open_picture, tell_broken
-from blip.cli.options import add_model_options, add_row_formats, batch_size, plain_text
+from blip.cli.options import (
+    add_model_options,
+    add_row_formats,
+    batch_size,
+    input_path,
+    path_text,
+    plain_text,
+)
 from blip.cli.rows import RowPrinter
 
 if TYPE_CHECKING:
@@ -25,8 +32,12 @@ pictures the path comes first, with tabs between."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint or run folder")
-    parser.add_argument("picture", metavar="IMAGE", type=Path, help="a picture or a folder of them")
+    parser.add_argument(
+        "checkpoint", type=path_text, metavar="CKPT", help="checkpoint or run folder"
+    )
+    parser.add_argument(
+        "picture", metavar="IMAGE", type=input_path, help="a picture or a folder of them"
+    )
     parser.add_argument(
         "more", nargs="*", metavar="TEXT", help="texts; with --texts these are pictures, too"
     )

@@ -105,6 +105,15 @@ def check_text(config: object, *names: str) -> None:
             raise RangeError(name, repr(value), "a text that is not empty")
 
 
+def check_plain(config: object, *names: str) -> None:
+    """Raise RangeError for a text with lone surrogates: no tokenizer and no file takes it."""
+    for name in names:
+        try:
+            getattr(config, name).encode()
+        except UnicodeEncodeError as error:
+            raise RangeError(name, ascii(getattr(config, name)), "text in UTF-8") from error
+
+
 def check_device(config: object, *names: str) -> None:
     """Raise RangeError for a name of no device; whether it is there, torch tells later."""
     for name in names:

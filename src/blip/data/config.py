@@ -13,6 +13,7 @@ from blip.config.ranges import (
     SHARE,
     SIDE,
     Range,
+    check_plain,
     check_text,
 )
 
@@ -121,6 +122,7 @@ class DataConfig:
         Range(whole=True, least=3, most=2**16).check(self, "max_tokens")
         PROCESSES.check(self, "workers")
         SEED.check(self, "seed")
+        check_plain(self, "prompt")
         Range(whole=True, least=1, most=2**16).check(self, "lanes")
         COUNT.check(self, "shuffle_buffer")
         SHARE.check(self, "max_bad")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from blip.config.ranges import COUNT, TOKENS, Range, RangeError
+from blip.config.ranges import COUNT, TOKENS, Range, RangeError, check_plain
 
 MOST_BEAMS = 1000
 MOST_CAPTIONS = 1000
@@ -52,6 +52,7 @@ class SearchConfig:
         Range(least=-10, most=10).check(self, "length_penalty")
         Range(whole=True, least=2, most=TOKENS.most).check(self, "max_length")
         Range(whole=True, least=0, most=self.max_length).check(self, "min_length")
+        check_plain(self, "prompt")
 
 
 def check_captions(captions: int, search: SearchConfig) -> None:
