@@ -201,7 +201,7 @@ class ReadyModels:
         """As many as are waited for."""
         return self.workers
 
-    def load(self, place: int) -> Models:
+    def load(self, place: int, expected: tuple[str, str]) -> Models:
         """Load, warm up, note the time, wait."""
         source = CheckpointModels(
             captioner=self.captioner,
@@ -211,7 +211,7 @@ class ReadyModels:
             captioner_device="cpu",
             filter_device="cpu",
         )
-        models, notes = source.load(place), Path(self.notes)
+        models, notes = source.load(place, expected), Path(self.notes)
         side = models.captioner.image_size
         models.captioner.caption([torch.zeros(3, side, side)] * BATCH, [[0]] * BATCH)
         models.filter.score([torch.zeros(3, side, side)] * BATCH, [["w300 w301"] * 2] * BATCH)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from blip.bootstrap import bootstrap
+from blip.bootstrap import _Bootstrap, _fingerprint_named, bootstrap
+from blip.data.scenes.write import SPLITS
 from blip.data.shards import expand, read_shard
+from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import load_model
 from blip.recipes.bootstrap import scenes_test
 from blip.recipes.config import BootstrapConfig, ShardsConfig
@@ -197,3 +199,20 @@ def test_pretraining_is_judged_on_the_way(run: Path) -> None:
         lines = [json.loads(line) for line in (run / name / "metrics.jsonl").open()]
         assert step in [line["step"] for line in lines if "validation_ir1" in line]
         assert (run / name / f"samples/step-{step:08d}.png").is_file()
+
+
+def test_the_content_of_a_tokenizer_is_an_input_of_every_stage(tmp_path: Path) -> None:
+    words = tmp_path / "words" / "tokenizer.json"
+    words.parent.mkdir()
+    inputs = []
+    for text in ("a red circle", "a red circle", "blue stars"):
+        Tokenizer.train([text], vocabulary_size=60).save(words.parent)
+        job = _Bootstrap(
+            replace(scenes_test(), tokenizer=str(words.parent)), tmp_path / str(len(inputs))
+        )
+        job.data_inputs, job.splits = "data", {name: (f"{name}.tar",) for name in SPLITS}
+        job._prepare_tokenizer()
+        inputs.append([stage.fingerprint for stage in (job.stages[0], job.baseline(job.stages[0]))])
+    assert inputs[0] == inputs[1]
+    assert not set(inputs[1]) & set(inputs[2])
+    assert _fingerprint_named("org/name") == "org/name"

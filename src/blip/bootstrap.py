@@ -10,7 +10,7 @@ from blip.data.config import DataConfig, SourceConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import SPLITS
 from blip.data.shards import expand
-from blip.files import fingerprint_json, write_json
+from blip.files import fingerprint_files, fingerprint_json, write_json
 from blip.jobs import Job, JobConfig, run_together
 from blip.outputs import BOOTSTRAP, refuse_inputs_as_output
 from blip.recipes.config import BootstrapConfig
@@ -206,6 +206,9 @@ class _Bootstrap:
         ]
 
     def _prepare_tokenizer(self) -> None:
+        if self.config.tokenizer is not None:
+            # Every later stage reads texts with it: its content is an input of them all.
+            self.data_inputs = [self.data_inputs, _fingerprint_named(self.config.tokenizer)]
         texts = () if self.config.tokenizer else (*self.splits["human"], *self.splits["web"])
         config = TokenizerConfig(
             source=self.config.tokenizer, texts=texts, vocabulary_size=self.config.vocabulary_size
@@ -277,6 +280,14 @@ class _Bootstrap:
     def _num_stages(self) -> int:
         """Data and tokenizer, the first pre-training, four a round, the baseline, two figures."""
         return int(isinstance(self.config.data, ScenesConfig)) + 5 + 4 * self.config.rounds
+
+
+def _fingerprint_named(tokenizer: str) -> str:
+    """Of the files of a tokenizer; a name of the hub stands for itself."""
+    path = Path(tokenizer)
+    inside = [path / name for name in ("tokenizer.json", "vocab.txt")]
+    files = [file for file in (path, *inside) if file.is_file()]
+    return fingerprint_files(files) if files else tokenizer
 
 
 def _without(out: Path, value: Any) -> Any:

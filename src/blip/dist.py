@@ -15,7 +15,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
-from blip.errors import BlipError, StoppedError, UsageError
+from blip.errors import BlipError, StoppedError, UsageError, first_line
 
 T = TypeVar("T")
 
@@ -33,6 +33,12 @@ def processes(device: str = "auto") -> Iterator[None]:
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or _grouped():
         yield
         return
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        number = os.environ.get(name, "0")
+        if not (number.isascii() and number.isdecimal()):
+            raise UsageError(
+                f"{name} is {number!r} in the environment; allowed: what torchrun sets"
+            )
     backend = "gloo"
     if torch.cuda.is_available() and device != "cpu":
         here = int(os.environ.get("LOCAL_RANK", "0"))
@@ -43,7 +49,12 @@ def processes(device: str = "auto") -> Iterator[None]:
             )
         torch.cuda.set_device(here)
         backend = "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    try:
+        distributed.init_process_group(backend, timeout=PATIENCE)
+    except (ValueError, RuntimeError) as error:
+        raise BlipError(
+            f"cannot join the processes that torchrun started: {first_line(error)}"
+        ) from (error)
     try:
         yield
     except StoppedError:

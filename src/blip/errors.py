@@ -16,6 +16,10 @@ class ArgumentError(UsageError, ValueError):
     """A value passed to a function is wrong. To Python callers it is a ValueError as well."""
 
 
+class NotFiniteError(BlipError, ValueError):
+    """A model gave NaN where a number is needed; its weights are broken, or its values overflow."""
+
+
 class StoppedError(BlipError):
     """The work was asked to stop, and did so in an orderly way; the same command goes on.
 

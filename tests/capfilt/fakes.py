@@ -88,7 +88,7 @@ class FakeModels:
     def batch_size(self) -> int:
         return self.auto
 
-    def load(self, place: int) -> Models:
+    def load(self, place: int, expected: tuple[str, str]) -> Models:
         assert torch.get_num_threads() == 1
         captioner = FakeCaptioner()
         if self.deadly is not None:
@@ -130,7 +130,7 @@ class BrokenModels:
     def batch_size(self) -> int:
         return 4
 
-    def load(self, place: int) -> Models:
+    def load(self, place: int, expected: tuple[str, str]) -> Models:
         raise RuntimeError("no such weights")
 
 

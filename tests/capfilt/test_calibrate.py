@@ -131,7 +131,7 @@ def test_labels_of_every_kind_say_the_same(tmp_path, kind):
         full = [{name: row.get(name) for name in columns} for row in rows]
         pq.write_table(pa.Table.from_pylist(full), path)
     elif kind == "jsonl":
-        path.write_text("\n".join(json.dumps(row) for row in rows))
+        path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8-sig")
     else:
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, delimiter="\t" if kind == "tsv" else ",")
@@ -158,6 +158,28 @@ def test_labels_that_cannot_be_read_are_named(tmp_path, text, told):
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(UsageError, match=told):
         read_labels(tmp_path / "labels.csv")
+
+
+def test_a_row_of_labels_that_cannot_be_read_costs_itself_alone(tmp_path):
+    faults: list[str] = []
+    (tmp_path / "l.csv").write_bytes(
+        b'\xef\xbb\xbfkey;text;match\n1.0;"a;1\n2.0;b;0\n3;caf\xe9;1\n4;c;1;5\n'
+    )
+    found = read_labels(tmp_path / "l.csv", faults)
+    assert [(label.key, label.text, label.match) for label in found] == [("2", "b", False)]
+    assert [fault.split("l.csv, ")[1] for fault in faults] == [
+        "row 1: broken_row: a quote is not closed",
+        "row 3: text is not UTF-8; save the file as UTF-8",
+        "row 4: broken_row: 4 cells, and 3 columns",
+    ]
+    faults.clear()
+    (tmp_path / "l.jsonl").write_text('{"key": "a\u2028", "text": "b", "match": 1}\n{\n[]\n')
+    found = read_labels(tmp_path / "l.jsonl", faults)
+    assert [(label.key, label.text) for label in found] == [("a", "b")]
+    assert [fault.split(": ", 1)[1] for fault in faults] == [
+        "broken_row: not JSON",
+        "broken_row: not an object",
+    ]
 
 
 def test_labels_are_brought_together_with_the_ledger(tmp_path, capsys):

@@ -10,7 +10,7 @@ from blip.capfilt import checkpoints, memory
 from blip.capfilt.checkpoints import CheckpointModels
 from blip.capfilt.config import NUCLEUS
 from blip.capfilt.memory import available_memory, bytes_of_image, telling_of_memory
-from blip.capfilt.models import OutOfMemoryError
+from blip.capfilt.models import Models, OutOfMemoryError
 from blip.capfilt.pipeline import run
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
@@ -76,6 +76,10 @@ def models(captioner: Path | str, matcher: Path | str, **more) -> CheckpointMode
     )
 
 
+def load(source: CheckpointModels) -> Models:
+    return source.load(0, source.fingerprints())
+
+
 def test_released_layouts_are_captioner_and_filter_as_they_are(tmp_path):
     web_data(tmp_path / "web", shards=1, samples=4)
     rows = []
@@ -112,9 +116,9 @@ def test_a_model_in_the_wrong_place_is_told(tmp_path):
     captioner = original(tmp_path / "c", "causal")
     matcher = original(tmp_path / "f", "bidirectional")
     with pytest.raises(UsageError, match="judges texts and writes none; it may be the filter"):
-        models(matcher, matcher).load(0)
+        load(models(matcher, matcher))
     with pytest.raises(UsageError, match="writes texts and judges none; it may be the captioner"):
-        models(captioner, captioner).load(0)
+        load(models(captioner, captioner))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the device is there")
@@ -125,7 +129,7 @@ def test_a_device_that_is_missing_is_told(tmp_path):
     with pytest.raises(UsageError, match=r"device cuda:1 is not there; .* has 0 CUDA devices"):
         there.default_workers(4)
     with pytest.raises(UsageError, match="device cuda:1 is not there"):
-        there.load(0)
+        load(there)
     assert there.batch_size() == 64, "the least of what either device is worth"
 
 
@@ -173,7 +177,7 @@ def test_both_models_are_loaded_in_the_precision(tmp_path):
     matcher = hugging_face(tmp_path / "f", "bidirectional")
     found = {}
     for precision in ("float32", "bfloat16"):
-        loaded = models(captioner, matcher, precision=precision).load(0)
+        loaded = load(models(captioner, matcher, precision=precision))
         dtypes = loaded.captioner.captioner.model.dtype, loaded.filter.matcher.model.dtype
         assert dtypes == (getattr(torch, precision),) * 2
         images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()

@@ -201,3 +201,12 @@ def test_one_broken_table_of_several_is_one_bad_sample(tmp_path):
     assert is_same_input(tasks[1], describe_input(tasks[1]))
     with pytest.raises(UsageError, match=r"1.parquet is no .parquet table"):
         find_shards([str(tmp_path / "1.parquet")], 1000)
+
+
+def test_shards_of_one_name_are_both_named(tmp_path):
+    web_shard(tmp_path / "00000.tar", range(2))
+    table = pa.table({"image": [picture("red")], "caption": ["red"]})
+    pq.write_table(table, tmp_path / "00000.parquet")
+    with pytest.raises(UsageError) as told:
+        find_shards([str(tmp_path / "00000.tar"), str(tmp_path / "00000.parquet")], 5)
+    assert f"{tmp_path}/00000.tar and {tmp_path}/00000.parquet would give" in str(told.value)

@@ -48,3 +48,42 @@ def test_a_shard_that_cannot_be_read_is_named_and_the_others_counted(
     assert found["samples"] == 1
     (fault,) = found["faults"]
     assert fault.startswith("pipe:exit 3 unreadable: ")
+
+
+def test_what_is_packed_can_be_inspected_and_indexed_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(photo(number))
+        (folder / f"{number}.txt").write_text(f"text {number}")
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    (folder / "t.csv").write_text("path,caption\n0.png,one\nnone.png,two\n")
+    pack([Sample("k", photo(), ("t",))], tmp_path / "shards")
+    names = [str(folder), str(folder / "t.csv"), str(tmp_path / "shards")]
+    assert main(["data", "inspect", *names, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {name: found[name] for name in ("shards", "samples", "texts", "bad")} == {
+        "shards": 3,
+        "samples": 7,
+        "texts": 6,
+        "bad": 2,
+    }
+    assert [fault.split()[0] for fault in found["faults"]] == ["photos", "t.csv"]
+    assert main(["data", "index", *names, "--cache", str(tmp_path / "cache"), "--json"]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert (found["shards"], found["samples"]) == (1, 1)
+    assert (found["others"], found["samples_of_others"]) == (2, 6)
+    assert "6 samples in 2 tables or folders, which need no index" in told.err
+
+
+def test_statistics_of_an_earlier_state_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack([Sample(f"k{i}", photo(i), ("t",)) for i in range(4)], tmp_path)
+    (tmp_path / "00000_stats.json").write_text('{"successes": 9}')
+    assert main(["data", "inspect", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    assert "00000_stats.json says 9 samples, 4 are there: it is of an earlier state" in told

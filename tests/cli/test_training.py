@@ -164,6 +164,27 @@ def test_a_run_goes_on_with_its_own_configuration_alone(
     assert main(command) == 0
 
 
+def test_a_run_goes_on_with_its_own_tokenizer_alone(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, words = tmp_path / "run", tmp_path / "tokenizer.json"
+    cut(config, out)
+    own, tokens = words.read_text(), json.loads(words.read_text())
+    # As many tokens, of which two have changed places: no size tells.
+    vocabulary = tokens["model"]["vocab"]
+    vocabulary["red"], vocabulary["blue"] = vocabulary["blue"], vocabulary["red"]
+    words.write_text(json.dumps(tokens))
+    command = ["pretrain", str(config), "--out", str(out)]
+    assert main(command) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "was begun with another tokenizer, that in" in told
+    assert "step-00000002" in told
+    words.write_text(own)
+    cut(config, out)
+    words.write_text(json.dumps(tokens))
+    assert main([*command, "--allow-change"]) == 0
+
+
 def test_a_change_that_is_allowed_is_remembered(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,6 +70,15 @@ def test_a_table_that_names_any_file_of_the_disk_packs_pictures_alone(photos: Pa
     assert (packed.samples, packed.left_out) == (1, {"not_an_image": 2, "missing_image": 1})
 
 
+def test_a_text_that_is_lost_costs_its_sample_no_other(photos: Path, tmp_path: Path) -> None:
+    captions = [["", "one", 5, "two"], ["\ud800"], [5, ""], ["three", None]]
+    entries = [{"image": f"{n}.png", "caption": texts} for n, texts in enumerate(captions)]
+    (photos / "t.json").write_text(json.dumps(entries))
+    packed = pack(photos / "t.json", tmp_path / "out")
+    assert packed.left_out == {"text_not_a_string": 2, "text_not_utf8": 1}
+    assert [sample.texts for sample in read(tmp_path / "out")] == [("one", "two"), ("three",)]
+
+
 def test_sizes_lie_beside_the_shards(photos: Path, tmp_path: Path) -> None:
     pack(photos, tmp_path / "out", per_shard=4)
     sizes = json.loads((tmp_path / "out/sizes.json").read_text())
@@ -175,12 +184,3 @@ def test_a_source_that_cannot_be_read_leaves_nothing_behind(photos: Path, tmp_pa
         pack(photos / "t.csv", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not (photos / PACKED).exists()
-
-
-def test_the_largest_picture_is_a_choice(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["data", "pack", str(photos), str(tmp_path / "out"), "--max-pixels"]
-    assert main([*command, "10"]) == 1
-    assert "too_many_pixels 6" in capsys.readouterr().err
-    assert main([*command, "10000"]) == 0

@@ -1,6 +1,7 @@
 """A stream shows every sample once an epoch, wherever it is cut and whoever reads it."""
 
 import json
+import shutil
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -212,7 +213,7 @@ def test_a_shard_broken_off_gives_what_is_whole(
 
 
 def test_counts_that_promise_too_much_are_met_and_named(
-    folder: Path, tmp_path: Path, tokenizer: Tokenizer
+    folder: Path, tmp_path: Path, tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("00000.tar", "00001.tar"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
@@ -223,6 +224,9 @@ def test_counts_that_promise_too_much_are_met_and_named(
     assert set(seen) == {f"k{i}" for i in range(22)}
     assert loader.bad == {"missing_sample": 4}
     assert "missing_sample: 11 of 15, 11 are there" in {r for _, _, r in loader.bad_samples}
+    told = capsys.readouterr().err
+    assert "00000.tar holds 11 samples, 15 are counted" in told
+    assert told.count("00000_stats.json says 15 and is out of date: remove it") == 1
 
 
 def test_too_many_bad_samples_stop_the_run(
@@ -279,3 +283,18 @@ def test_pixels_are_those_of_the_crop(tmp_path: Path, tokenizer: Tokenizer) -> N
     streamed = next(PairLoader(make(tmp_path, image=plain), tokenizer).batches(0))
     held = next(PairLoader(make(tmp_path, image=plain, stream="never"), tokenizer).batches(0))
     np.testing.assert_array_equal(streamed.images.numpy(), held.images.numpy())
+
+
+def test_a_shard_that_vanishes_on_the_way_costs_its_own_samples(
+    folder: Path, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    """Others stand in its rows, as in those of a shard that was cut off."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    loader = PairLoader(make(copy), tokenizer)
+    (copy / "00001.tar").unlink()
+    made = keys(list(islice(loader.batches(0), loader.steps_per_epoch)))
+    assert sum(made.values()) == 6 * loader.steps_per_epoch
+    assert not set(made) & {f"k{n}" for n in range(11, 22)}
+    assert loader.bad.keys() == {"unreadable"}
+    assert loader.bad_samples[0][0] == str(copy / "00001.tar")

@@ -99,10 +99,12 @@ def test_what_is_no_tokenizer_is_said(tmp_path: Path) -> None:
 def test_a_word_list_is_read_by_the_line(tmp_path: Path) -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "\x85", "\u2028", "two"]
     path = tmp_path / "vocab.txt"
-    path.write_text("\n".join(words) + "\n", encoding="utf-8")
-    tokenizer = Tokenizer.load(path)
-    assert tokenizer.encode(["one two"], 9).ids.tolist() == [[2, 5, 8, 3]]
-    assert (tokenizer.dec_id, tokenizer.enc_id) == (9, 10)
+    # Windows puts a byte order mark before it.
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_text("\n".join(words) + "\n", encoding=encoding)
+        tokenizer = Tokenizer.load(path)
+        assert tokenizer.encode(["one two"], 9).ids.tolist() == [[2, 5, 8, 3]]
+        assert (tokenizer.dec_id, tokenizer.enc_id) == (9, 10)
 
 
 def test_decoded_texts_are_put_together_and_hold_no_special_token() -> None:

@@ -115,7 +115,6 @@ def test_a_checkpoint_comes_back_the_same(
         assert loaded.tokenizer.vocabulary_size == tokenizer.vocabulary_size
         for name, value in model.state_dict().items():
             assert torch.equal(loaded.model.state_dict()[name], value)
-    assert len(loaded.fingerprint) == 16
 
 
 def test_torn_and_foreign_checkpoints_are_refused(
@@ -132,7 +131,7 @@ def test_torn_and_foreign_checkpoints_are_refused(
     weights = tmp_path / "a" / "checkpoint" / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:1000])
-    with pytest.raises(BlipError, match="torn or no safetensors"):
+    with pytest.raises(BlipError, match="truncated or no safetensors"):
         load_model(tmp_path / "a")
     weights.write_bytes(whole)
     config = tmp_path / "a" / "checkpoint" / "config.json"

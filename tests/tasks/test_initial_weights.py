@@ -20,6 +20,7 @@ from blip.objectives.config import ContrastiveConfig
 from blip.recipes import pretrain as recipes
 from blip.tasks import pretrain
 from blip.tasks.config import PretrainConfig
+from blip.tasks.run import RunFolder
 from blip.train.config import OptimizerConfig, TrainConfig
 from tests.model.tiny import TINY
 
@@ -115,7 +116,7 @@ def test_momentum_encoders_start_from_the_same(
 ) -> None:
     vision, text = published(donor(config), tmp_path / "published")
     tasks = []
-    monkeypatch.setattr(pretrain, "run", lambda task, *_: tasks.append(task))
+    monkeypatch.setattr(RunFolder, "train", lambda _, task, *__: tasks.append(task))
     config = replace(config, vision_weights=str(vision), text_weights=str(text))
     pretrain.train(config, tmp_path / "run")
     followed = tasks[0].step.model.state_dict()
@@ -158,7 +159,7 @@ def test_weights_that_are_none_end_the_run_before_it_begins(
     config: PretrainConfig, tmp_path: Path
 ) -> None:
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
-    with pytest.raises(BlipError, match="torn or no safetensors file"):
+    with pytest.raises(BlipError, match="truncated or no safetensors file"):
         pretrain.train(
             replace(config, text_weights=str(tmp_path / "torn.safetensors")), tmp_path / "run"
         )

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from blip.data.evaluation import EvaluationSet
 from blip.data.tokenizer import Tokenizer
+from blip.errors import NotFiniteError
 from blip.tasks.config import RetrievalEvaluationConfig
 from blip.tasks.ranking import NOT_RANKED, rank
 from tests.tasks.test_pretrain import make_model
@@ -64,3 +66,11 @@ def test_equal_texts_have_equal_scores_and_are_candidates_together(
     for scores in (ranking.image_to_text, ranking.text_to_image):
         circles = scores.reshape(12, 4, 3)[:, :, [0, 2]].reshape(12, 8)
         assert (circles == circles[:, :1]).all()
+
+
+def test_scores_that_are_all_nan_are_refused(tokenizer: Tokenizer, shards: Path) -> None:
+    model = make_model(tokenizer)
+    torch.nn.init.constant_(model.vision.norm.weight, 3e38)
+    data = EvaluationSet([str(shards)], 32)
+    with pytest.raises(NotFiniteError, match="NaN or infinite for every pair"):
+        rank(model, tokenizer, data, RetrievalEvaluationConfig(candidates=3))

@@ -167,3 +167,20 @@ def test_shards_that_are_none_are_told(
 ) -> None:
     with pytest.raises(UsageError, match="nowhere"):
         Validation(model, tokenizer, replace(config, shards=("nowhere",)))
+
+
+def test_a_model_that_gives_nan_is_told_and_ends_no_training(
+    model: Blip,
+    tokenizer: Tokenizer,
+    config: ValidationConfig,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    validation = Validation(model, tokenizer, config)
+    torch.nn.init.constant_(model.vision.norm.weight, 3e38)
+    assert validation.recalls() == {}
+    assert validation.captions() == []
+    assert validation.sheet() is None
+    assert model.training
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 3
+    assert all(line.startswith("validation: the model") for line in told)

@@ -16,13 +16,14 @@ from blip.capfilt.memory import (
 )
 from blip.capfilt.models import Models, Precision, Score
 from blip.capfilt.pictures import DECODERS, MOST_DECODERS
-from blip.errors import UsageError
+from blip.errors import BlipError, UsageError
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
-from blip.inference.checkpoint import fingerprint, open_contents
+from blip.inference.checkpoint import Loaded, fingerprint, open_checkpoint, read_sizes
 from blip.inference.matcher import Matcher
 from blip.inference.pixels import NormalisedImage
 from blip.inference.search import rows_of_each, start_of_text
+from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.nn.device import choose_dtype
 
@@ -51,8 +52,12 @@ class ModelSource(Protocol):
         """How many workers this machine has room for."""
         ...
 
-    def load(self, place: int) -> Models:
-        """The models of the worker at a place, from 0."""
+    def load(self, place: int, expected: tuple[str, str]) -> Models:
+        """The models of the worker at a place, from 0.
+
+        Raises BlipError where their fingerprints are not the expected ones, of captioner and
+        filter: what a worker writes belongs to the models that its job began with.
+        """
         ...
 
 
@@ -71,7 +76,7 @@ class CheckpointModels:
     precision: Precision = "float32"
 
     def fingerprints(self) -> tuple[str, str]:
-        """Of the weights, as the ledger names them."""
+        """Of weights, tokenizer and sizes, as the ledger names them."""
         return fingerprint(self.captioner), fingerprint(self.filter)
 
     def batch_size(self) -> int:
@@ -106,15 +111,18 @@ class CheckpointModels:
         free = available_memory()
         return _cpus() if free is None else max(1, min(_cpus(), int(SHARE * free / each)))
 
-    def load(self, place: int) -> Models:
+    def load(self, place: int, expected: tuple[str, str]) -> Models:
         """Load both models onto the devices of a worker.
 
-        Raises UsageError where a device is missing, or a model cannot do its part.
+        Raises UsageError where a device is missing, or a model cannot do its part, and BlipError
+        where a checkpoint is not, or no longer, the expected one.
         """
         of_captioner, of_filter = (_device(name, place) for name in self._names)
         dtype: torch.dtype = getattr(torch, self.precision)
-        captioner = Captioner.load(self.captioner, of_captioner, dtype=dtype)
-        matcher = Matcher.load(self.filter, of_filter, dtype=dtype)
+        loaded = _load_expected(self.captioner, expected[0], of_captioner, dtype)
+        captioner = Captioner(loaded.model, loaded.tokenizer)
+        loaded = _load_expected(self.filter, expected[1], of_filter, dtype)
+        matcher = Matcher(loaded.model, loaded.tokenizer)
         if "causal" not in captioner.model.config.modes:
             raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
         if "bidirectional" not in matcher.model.config.modes:
@@ -127,7 +135,7 @@ class CheckpointModels:
         return self.captioner_device, self.filter_device
 
     def _sizes(self) -> tuple[ModelConfig, ModelConfig]:
-        return open_contents(self.captioner)[0].config, open_contents(self.filter)[0].config
+        return read_sizes(self.captioner), read_sizes(self.filter)
 
     def _bytes_of_image(self, captioner: ModelConfig, matcher: ModelConfig) -> int:
         written = rows_of_each(self.search, max(self.captions, 1))
@@ -168,6 +176,19 @@ class _CheckpointFilter:
         with telling_of_memory():
             found = self.matcher.scores(ready, texts, batch_size=len(images))
         return [[Score(one.probability, one.cosine) for one in row] for row in found]
+
+
+def _load_expected(source: str, expected: str, device: str, dtype: torch.dtype) -> Loaded[Blip]:
+    """A model that has the expected fingerprint; raises BlipError for another."""
+    checkpoint = open_checkpoint(source)
+    found = checkpoint.fingerprint()
+    if found != expected:
+        raise BlipError(
+            f"{source} changed since the job began: its weights, tokenizer or sizes have the "
+            f"fingerprint {found}, the job has {expected}; put the former model back, or choose "
+            "another --out"
+        )
+    return checkpoint.load_as(Blip, device, dtype=dtype)
 
 
 def choose_precision(devices: tuple[str, str]) -> Precision:

@@ -4,14 +4,19 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from blip.capfilt.engine.protocol import EveryItemError
 from blip.capfilt.models import MatchModel
 from blip.capfilt.record import EMPTY_TEXT, MATCH, SCORE_NOT_FINITE
 from blip.data.captions import clean_caption
 
 DIGITS = 6
 """Digits of a score that are kept; the verdict is made from the rounded score."""
+
+MANY = 100
+"""So many texts of a shard without a finite score, and none with one, are the filter's fault."""
 
 
 class Verdict(NamedTuple):
@@ -46,7 +51,27 @@ def judge(
     return verdicts
 
 
+def refuse_broken_filter(matcher: MatchModel, lost: int) -> None:
+    """Tell a broken filter from odd data, where none of a shard's `lost` texts has a finite score.
+
+    Raises EveryItemError where they are many, or where the filter has no finite score for a plain
+    grey picture either: it would drop every text of the job.
+    """
+    grey = torch.zeros(3, matcher.image_size, matcher.image_size)
+    ((score,),) = matcher.score([grey], [["a picture"]])
+    if lost >= MANY or not _is_finite(*score):
+        raise EveryItemError(
+            f"the filter's scores are NaN or infinite for all {lost} texts of the shard so far: "
+            "its weights are broken, or its values overflow; choose another --filter, or "
+            "--precision float32"
+        )
+
+
 def _verdict(itm: float, itc: float) -> Verdict:
-    if not (math.isfinite(itm) and math.isfinite(itc)):
+    if not _is_finite(itm, itc):
         return Verdict(SCORE_NOT_FINITE)
     return Verdict(MATCH, round(itm, DIGITS), round(itc, DIGITS))
+
+
+def _is_finite(itm: float, itc: float) -> bool:
+    return math.isfinite(itm) and math.isfinite(itc)

@@ -33,10 +33,12 @@ def forecast(config: CapFiltConfig) -> str:
     in the job. Raises UsageError where the job could not be done as asked.
     """
     layout = Layout(Path(config.out), config.write)
+    # Before the models are loaded: whatever is wrong with the data is said at once.
+    tasks = find_shards(config.data, config.rows)
     config = settle(config, layout)
     models = checkpoint_models(config)
     settings = choose_settings(config, models)
-    plan = make_plan(find_shards(config.data, config.rows), layout, settings)
+    plan = make_plan(tasks, layout, settings)
     images = estimate_samples(plan.waiting)
     rows = [
         ("shards", f"{len(plan.tasks)}, {len(plan.done)} of them done already"),

@@ -1,6 +1,5 @@
 """Labelled pairs, and the ledger's scores of them."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blip.capfilt.ledger import read_groups
-from blip.config.strict import parse_json
+from blip.data.delimited import Row, read_delimited, read_json_lines
+from blip.data.keys import key_text
 from blip.data.parquet import open_parquet
+from blip.data.texts import is_utf8
 from blip.errors import BlipError, UsageError, first_line
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -84,11 +85,14 @@ def read_labels(path: Path, faults: list[str] | None = None) -> list[Label]:
     labels: list[Label] = []
     try:
         for number, row in enumerate(_rows(path), start=1):
+            if row.fault is not None:
+                faults.append(f"{path}, row {number}: {row.fault}")
+                continue
             try:
-                labels.append(_label(row, f"{path}, row {number}"))
+                labels.append(_label(row.cells, f"{path}, row {number}"))
             except UsageError as error:
                 faults.append(str(error))
-    except (OSError, UnicodeDecodeError, pa.ArrowInvalid, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowInvalid) as error:
         raise UsageError(f"{path} cannot be read: {first_line(error)}") from error
     if not labels:
         raise UsageError(faults[0] if faults else f"{path} holds no labels")
@@ -159,33 +163,26 @@ def _take(found: Labelled, fitting: Mapping[Label, Mapping[str, dict[str, Any]]]
             found.texts.append(scored)
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[Row]:
     match path.suffix.lower():
         case ".parquet":
             with open_parquet(path) as file:
                 for batch in file.iter_batches():
-                    yield from batch.to_pylist()
+                    yield from map(Row, batch.to_pylist())
         case ".jsonl":
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-                if line.strip():
-                    yield _object(line, f"{path}, line {number}")
-        case suffix:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                yield from csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        value = parse_json(line)
-    except ValueError as error:
-        raise UsageError(f"{where} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UsageError(f"{where} must be a JSON object, got {line[:80]}")
-    return value
+            yield from read_json_lines(path)
+        case _ if path.stat().st_size:
+            yield from read_delimited(path, lambda names: {"key", "match"} <= set(names))[1]
 
 
 def _label(row: dict[str, Any], where: str) -> Label:
     given = {name: value for name, value in row.items() if value not in (None, "")}
+    odd = next((name for name in ("key", "text") if not is_utf8(str(given.get(name)))), None)
+    if odd is not None:
+        raise UsageError(f"{where}: {odd} is not UTF-8; save the file as UTF-8")
+    given["key"] = key_text(given.get("key"))
+    if given["key"] is None:
+        del given["key"]
     if "key" not in given or "match" not in given or not given.keys() & {"text", "source"}:
         raise UsageError(
             f"{where} must have key, match, and text or source; it has {', '.join(map(str, given))}"

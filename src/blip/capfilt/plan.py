@@ -15,7 +15,12 @@ from blip.config import strict
 from blip.config.strict import parse_json
 from blip.data.remote import facts, is_remote
 from blip.errors import BlipError, UsageError
+from blip.inference.fingerprint import DIGITS
 
+MODELS = ("captioner", "filter")
+"""Settings that are fingerprints of models."""
+FORMER_DIGITS = 16
+"""Of a fingerprint that covered weights alone."""
 SHARDS_COUNTED = 16
 """Shards that are looked into for an estimate."""
 
@@ -152,10 +157,22 @@ def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) 
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]
+    if changed and all(_names_weights_alone(before.get(n), now.get(n)) for n in MODELS):
+        raise UsageError(
+            f"{layout.out} was begun by an earlier version, which told models apart by their "
+            "weights alone; finish it with that version, or choose another --out "
+            "(`blip capfilt recut` still reads its ledgers)"
+        )
     if changed:
         raise UsageError(
             f"{layout.out} was made with {', '.join(changed)}; choose another --out, or remove it"
         )
+
+
+def _names_weights_alone(before: Any, now: Any) -> bool:
+    """Whether a fingerprint is one of those that earlier versions made."""
+    told = isinstance(before, str) and isinstance(now, str)
+    return told and len(before) == FORMER_DIGITS and len(now) == DIGITS
 
 
 def _short(value: Any) -> str:

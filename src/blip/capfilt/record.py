@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-from blip.data.texts import MISSING, NOT_A_STRING, NOT_UTF8, TOO_LONG
+from blip.data import texts
 from blip.errors import BlipError
 
 Source = Literal["web", "synthetic", "bad"]
@@ -13,9 +13,9 @@ Source = Literal["web", "synthetic", "bad"]
 MATCH = "match"
 BELOW_THRESHOLD = "below_threshold"
 EMPTY_TEXT = "empty_text"
-MISSING_TEXT = MISSING
+MISSING_TEXT = texts.MISSING
 SCORE_NOT_FINITE = "score_not_finite"
-TEXT_FAULTS = frozenset({NOT_UTF8, NOT_A_STRING, TOO_LONG, "broken_json"})
+TEXT_FAULTS = texts.TEXT_FAULTS | {"broken_json"}
 """Faults of a sample that leave its image usable."""
 BELOW_ITC = "below_itc"
 TOO_FEW_WORDS = "too_few_words"
@@ -63,7 +63,7 @@ class TextRecord:
     reason: str
     """`match` where kept, otherwise one word that says why not."""
     captioner: str
-    """Fingerprint of the captioner's weights."""
+    """Fingerprint of the captioner: of weights, tokenizer and sizes."""
     filter: str
     seed: int
     width: int | None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from blip.capfilt.caption_stage import write_captions
 from blip.capfilt.engine.protocol import EveryItemError
-from blip.capfilt.filter_stage import Verdict, judge
+from blip.capfilt.filter_stage import MANY, Verdict, judge, refuse_broken_filter
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide_records
 from blip.capfilt.ledger import LedgerWriter
@@ -20,6 +20,7 @@ from blip.capfilt.models import Models, Precision
 from blip.capfilt.pictures import DECODERS, Opened, Seen, open_batches, printable
 from blip.capfilt.record import (
     MISSING_TEXT,
+    SCORE_NOT_FINITE,
     BatchDone,
     Counts,
     ShardOutcome,
@@ -29,7 +30,6 @@ from blip.capfilt.record import (
 from blip.capfilt.source import ShardTask, check_count, describe_input, read_samples
 from blip.capfilt.texts import TextsWriter
 from blip.config import strict
-from blip.data.config import MAX_PIXELS
 from blip.data.patterns import SIZES
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
@@ -44,7 +44,7 @@ class Settings:
     """All that a shard's output depends on beside the shard."""
 
     captioner: str
-    """Fingerprint of the weights."""
+    """Fingerprint of weights, tokenizer and sizes."""
     filter: str
     threshold: float
     seed: int
@@ -53,18 +53,13 @@ class Settings:
     batch_size: int
     precision: Precision = "float32"
     write: Write = "shards"
-    max_pixels: int = MAX_PIXELS
     rules: FilterRules = FilterRules()
     job_rules: JobRules = JobRules()
     """Not asked while a shard is done, but when all are."""
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a marker."""
-        settings = strict.to_json(self)
-        # So that what an earlier version wrote, which knew no other limit, goes on.
-        if self.max_pixels == MAX_PIXELS:
-            del settings["max_pixels"]
-        return settings
+        return strict.to_json(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +108,28 @@ def process_shard(
 
     `batch_size` is that of the settings, or less where that found no room; `decoders` are threads,
     on which the output does not depend. Raises OSError where the shard cannot be read,
-    EveryItemError where the disk is full, and OutOfMemoryError.
+    EveryItemError where the disk is full or the filter broken, and OutOfMemoryError.
     """
     before = describe_input(task)
-    counts, samples = Counts(), 0
+    counts, samples, scored = Counts(), 0, 0
     layout.marker(task.name).unlink(missing_ok=True)
     sides = frozenset((models.captioner.image_size, models.filter.image_size))
     try:
         with open_parts(task, layout) as (writer, ledger):
-            for batch in open_batches(
-                read_samples(task), batch_size, sides, decoders, settings.max_pixels
-            ):
+            for batch in open_batches(read_samples(task), batch_size, sides, decoders):
                 samples += len(batch)
                 news = Counts()
                 for sample, rows in _process_batch(batch, task.name, settings, models):
                     write_kept(writer, sample, rows)
                     news.add_sample(rows)
                     ledger.write(rows)
+                    scored += sum(row.itm_score is not None for row in rows)
                 counts.add(news)
+                if not scored and counts.reasons[SCORE_NOT_FINITE] >= MANY:
+                    refuse_broken_filter(models.filter, counts.reasons[SCORE_NOT_FINITE])
                 yield BatchDone(counts=news)
+            if not scored and (lost := counts.reasons[SCORE_NOT_FINITE]):
+                refuse_broken_filter(models.filter, lost)
             counts.check(samples)
             check_count(task, samples)
         marker = {

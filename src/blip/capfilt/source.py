@@ -73,10 +73,24 @@ def name_shards(locations: Sequence[str | Path]) -> list[ShardTask]:
     absolute = list(dict.fromkeys(_absolute(str(location)) for location in locations))
     names = tell_apart([_path(location) for location in absolute])
     if names is None:
-        raise UsageError("two shards of --data have names that cannot be told apart; rename one")
+        raise UsageError(_says_alike(absolute))
     return [
         ShardTask(name=name, path=location) for name, location in zip(names, absolute, strict=True)
     ]
+
+
+def _says_alike(locations: Sequence[str]) -> str:
+    """Which two of some locations differ in nothing that a shard's name is made of."""
+    first: dict[str, str] = {}
+    for location in locations:
+        path = _path(location)
+        other = first.setdefault("-".join((*path.parts[:-1], path.stem)), location)
+        if other != location:
+            return (
+                f"{other} and {location} would give shards of one name; rename one, or leave one "
+                "out of --data"
+            )
+    return f"shards of --data have names that cannot be told apart: {', '.join(locations[:3])}"
 
 
 def read_samples(task: ShardTask) -> Iterator[Sample]:

@@ -14,6 +14,7 @@ from blip.capfilt.pictures import DECODERS
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
 from blip.capfilt.shard import Layout, Settings, process_shard
 from blip.capfilt.source import ShardTask
+from blip.errors import BlipError, NotFiniteError
 from blip.log import say
 
 
@@ -35,7 +36,9 @@ class ShardWorkers:
         if self.settings.rules.languages:
             # Whoever lacks the library hears of it here, before a text is written.
             tell_languages(["a text"])
-        return ShardWorker(self.layout, self.settings, self.models.load(place), self.decoders)
+        expected = self.settings.captioner, self.settings.filter
+        models = self.models.load(place, expected)
+        return ShardWorker(self.layout, self.settings, models, self.decoders)
 
 
 @final
@@ -77,5 +80,19 @@ class ShardWorker:
                 news = next(steps)
             except StopIteration as end:
                 return end.value
+            except NotFiniteError as error:
+                self._refuse_broken_captioner()
+                raise BlipError(f"a picture that the captioner cannot read: {error}") from error
             told.add(news.counts)
             yield news
+
+    def _refuse_broken_captioner(self) -> None:
+        """Raise EveryItemError where the captioner has no words for a plain grey picture either."""
+        captioner = self.models.captioner
+        try:
+            captioner.caption([torch.zeros(3, captioner.image_size, captioner.image_size)], [[0]])
+        except NotFiniteError as error:
+            raise EveryItemError(
+                "the captioner gives NaN for every picture: its weights are broken, or its values "
+                "overflow; choose another --captioner, or --precision float32"
+            ) from error

@@ -2,11 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 from blip.cli import options
-from blip.data.config import MAX_PIXELS
 
 TAKES_OVERRIDES = True
 EXAMPLES = """\
@@ -18,8 +15,8 @@ examples:
   blip data index 'laion/{00000..12899}.tar' coco/ 's3://bucket/cc12m/*.tar'
   blip data scenes shards/scenes --web 10000 --noise 0.6 --seed 1
 
-`pack` takes WebDataset shards, .parquet (image bytes or paths), .csv and .tsv (paths), .json (BLIP
-or Karpathy annotations) and folders of pictures with text files beside them.
+`pack` takes WebDataset shards, .parquet (image bytes or paths), .csv, .tsv and .jsonl (paths),
+.json (annotations of BLIP, COCO or Karpathy) and folders of pictures with text files beside them.
 `index` counts the samples of shards, local or remote, before a training that streams them does."""
 
 
@@ -35,16 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--per-shard", type=options.positive_int, default=1000, metavar="N", help="(1000)"
     )
     pack.add_argument(
-        "--max-pixels",
-        type=options.positive_int,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="largest picture that is packed: width times height (100000000)",
+        "--images",
+        type=options.input_path,
+        metavar="DIR",
+        help="where paths in tables and annotation files start",
     )
     pack.add_argument(
-        "--images", type=options.input_path, metavar="DIR", help="where JSON paths start"
+        "--split", metavar="NAME", help="of a Karpathy file, or of a table with a column `split`"
     )
-    pack.add_argument("--split", metavar="NAME", help="of a Karpathy file")
     pack.add_argument(
         "--allow-missing-text",
         action="store_true",
@@ -87,7 +82,6 @@ def _pack(args: argparse.Namespace) -> int:
         images=args.images,
         split=args.split,
         per_shard=args.per_shard,
-        max_pixels=args.max_pixels,
         allow_missing_text=args.allow_missing_text,
     )
     packed = pack_collection(collection, args.out, overwrite=args.overwrite)
@@ -98,65 +92,31 @@ def _pack(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from blip.data.counts import locate
-    from blip.data.remote import is_remote, on_disk
-    from blip.errors import BlipError
-    from blip.log import progress
+    from blip.data.inspection import find_places, inspect_places
 
-    shards = locate(args.shards)
-    found: dict[str, int] = {"shards": len(shards), "samples": 0, "texts": 0}
-    faults: list[str] = []
-    unread = 0
-    with progress(len(shards), "inspect", "shards") as bar:
-        for shard in shards:
-            name = shard if is_remote(shard) else Path(shard).name
-            try:
-                with on_disk(shard) as path:
-                    faults += (f"{name} {fault}" for fault in _look_through(path, found))
-            except BlipError as error:
-                unread += 1
-                faults.append(f"{name} unreadable: {error}")
-            bar.advance()
-    found["bad"] = len(faults)
+    contents = inspect_places(find_places(args.shards))
     if args.json:
-        print(json.dumps({**found, "faults": faults}, ensure_ascii=False))
+        print(json.dumps({**contents.counts(), "faults": contents.faults}, ensure_ascii=False))
     else:
-        print("\n".join(f"{name:<9}{count:>9}" for name, count in found.items()))
-        print("\n".join(faults[:50]))
-    return 1 if unread else 0
-
-
-def _look_through(shard: Path, found: dict[str, int]) -> Iterator[str]:
-    """Count samples and texts of a shard; key and reason of each bad one."""
-    from blip.data.images import BadImageError, decode_image
-    from blip.data.shards import read_shard
-
-    for sample in read_shard(shard):
-        found["samples"] += 1
-        found["texts"] += len(sample.texts)
-        error = sample.error
-        try:
-            if error is None and sample.image is not None:
-                decode_image(sample.image)
-        except BadImageError as bad:
-            error = str(bad)
-        if error is not None:
-            yield f"{sample.key or '-'} {error}"
+        print("\n".join(f"{name:<9}{count:>9}" for name, count in contents.counts().items()))
+        print("\n".join(contents.faults[:50]))
+    return 1 if contents.unread else 0
 
 
 def _index(args: argparse.Namespace) -> int:
-    from blip.data.archive import Fault
     from blip.data.cache import cache_folder
-    from blip.data.counts import INDEX, index_shards, locate
+    from blip.data.counts import INDEX
+    from blip.data.inspection import count_places, find_places
+    from blip.log import say
     from blip.outputs import INDEX as INDEX_KIND
     from blip.outputs import refuse_inputs_as_output
 
     folder = cache_folder(args.cache)
-    located = locate(args.shards)
-    refuse_inputs_as_output([*args.shards, *located], folder, INDEX_KIND)
-    lost: list[Fault] = []
-    shards = index_shards(located, folder, lost)
-    noted = [*lost, *(fault for shard in shards for fault in shard.faults)]
+    places = find_places(args.shards)
+    refuse_inputs_as_output([*args.shards, *places], folder, INDEX_KIND)
+    counted = count_places(places, folder)
+    shards = counted.shards
+    noted = [*counted.lost, *(fault for shard in shards for fault in shard.faults)]
     faults = [" ".join(filter(None, fault)) for fault in noted]
     found: dict[str, object] = {
         "shards": len(shards),
@@ -164,12 +124,20 @@ def _index(args: argparse.Namespace) -> int:
         "bytes": sum(shard.facts.size for shard in shards),
         "faults": faults,
     }
+    if counted.others:
+        found |= {"others": counted.others, "samples_of_others": counted.samples_of_others}
+        say(
+            f"{counted.samples_of_others} samples in {counted.others} tables or folders, which "
+            "need no index: training reads shards, and `blip data pack` writes them"
+        )
     if args.json:
         print(json.dumps({**found, "index": str(folder / INDEX)}, ensure_ascii=False))
     else:
-        print(f"{found['samples']} samples in {found['shards']} shards, noted in {folder / INDEX}")
+        if shards:
+            noted_in = folder / INDEX
+            print(f"{found['samples']} samples in {found['shards']} shards, noted in {noted_in}")
         print("\n".join(faults[:50]))
-    return 1 if lost else 0
+    return 1 if counted.lost else 0
 
 
 def _scenes(args: argparse.Namespace) -> int:

@@ -77,11 +77,26 @@ def run(args: argparse.Namespace) -> int:
         found = matcher.scores(
             [image for _, image in sound], [texts] * len(sound), batch_size=args.batch_size
         )
+        _refuse_nan(found)
         for (path, _), scores in zip(sound, found, strict=True):
             _tell(rows, path, texts, scores, single=single)
     if single:
         return 1 if broken else 0
     return tell_broken(broken, len(paths))
+
+
+def _refuse_nan(found: Sequence[Sequence["Scores"]]) -> None:
+    """Raise NotFiniteError where not one of some scores is a number."""
+    import math
+
+    from blip.errors import NotFiniteError
+
+    scores = [score for row in found for score in row]
+    if scores and not any(math.isfinite(number) for score in scores for number in score):
+        raise NotFiniteError(
+            "the model's scores are NaN or infinite: its weights are broken, or its values "
+            "overflow (try --precision float32)"
+        )
 
 
 def _texts_and_pictures(args: argparse.Namespace) -> tuple[list[str], list[Path]]:

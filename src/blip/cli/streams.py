@@ -48,8 +48,8 @@ def leave() -> None:
             stream.flush()
         except (OSError, ValueError):
             # What could not be written stays in the buffer.
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            with suppress(OSError, ValueError), open(os.devnull, "w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _is_closed(stream: object) -> bool:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple, TypeVar
@@ -12,7 +12,9 @@ from typing import NamedTuple, TypeVar
 from blip.config.strict import parse_json
 from blip.data.archive import Fault, count_samples
 from blip.data.cache import locked
+from blip.data.patterns import STATISTICS
 from blip.data.remote import (
+    COMMAND,
     Facts,
     expand_remote,
     facts,
@@ -52,6 +54,13 @@ class Shard(NamedTuple):
     """Of the shard itself, as its headers tell; not known where img2dataset has counted."""
 
 
+class Statistics(NamedTuple):
+    """What img2dataset noted of a shard."""
+
+    location: str
+    samples: int
+
+
 def locate(patterns: Iterable[str]) -> list[str]:
     """Paths, folders, globs, brace ranges, URLs and commands to shards, each once; paths absolute.
 
@@ -86,13 +95,15 @@ def index_shards(
                 for n, (location, state) in enumerate(zip(locations, states, strict=True))
                 if location not in known or known[location].facts != state
             ]
-            told = _in_turn(threads, _successes, [locations[n] for n in fresh], "read statistics")
+            told = _in_turn(
+                threads, read_statistics, [locations[n] for n in fresh], "read statistics"
+            )
             uncounted = []
-            for n, successes in zip(fresh, told, strict=True):
-                if successes is None:
+            for n, statistics in zip(fresh, told, strict=True):
+                if statistics is None:
                     uncounted.append((locations[n], states[n]))
                 else:
-                    known[locations[n]] = Shard(locations[n], states[n], successes)
+                    known[locations[n]] = Shard(locations[n], states[n], statistics.samples)
             _count_all(uncounted, known, folder / INDEX, lost)
             if fresh:
                 _write(folder / INDEX, known)
@@ -179,11 +190,14 @@ def _state(location: str) -> Facts:
     return Facts(status.st_size, str(status.st_mtime_ns))
 
 
-def _successes(location: str) -> int | None:
-    """What img2dataset noted of a shard that it wrote, if it did."""
-    if location.startswith("pipe:") or not location.endswith(".tar"):
+def read_statistics(location: str) -> "Statistics | None":
+    """What img2dataset noted of a shard that it wrote, if it did.
+
+    Raises BlipError where the notes lie elsewhere and cannot be read.
+    """
+    if location.startswith(COMMAND) or not location.endswith(".tar"):
         return None
-    beside = f"{location.removesuffix('.tar')}_stats.json"
+    beside = f"{location.removesuffix('.tar')}{STATISTICS}"
     if is_remote(location):
         stats = read_json(beside)
     else:
@@ -192,7 +206,19 @@ def _successes(location: str) -> int | None:
         except (OSError, ValueError):
             return None
     successes = stats.get("successes") if isinstance(stats, dict) else None
-    return successes if isinstance(successes, int) and successes >= 0 else None
+    sound = isinstance(successes, int) and not isinstance(successes, bool) and successes >= 0
+    return Statistics(beside, int(successes)) if sound and successes is not None else None
+
+
+@lru_cache(1024)
+def blame(shard: Shard) -> str:
+    """What told the wrong number of samples of a shard, in words; empty where nobody knows."""
+    if is_remote(shard.location):
+        return "; a _stats.json beside it, or an index of an earlier state, may be out of date"
+    told = read_statistics(shard.location)
+    if told is None or told.samples != shard.samples:
+        return ""
+    return f"; {told.location} says {told.samples} and is out of date: remove it"
 
 
 def _count(what: tuple[str, Facts]) -> Shard:

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,16 +26,12 @@ class Row(NamedTuple):
 
 def read_json_lines(path: Path) -> Iterator[Row]:
     """A row for every line that is not blank; one that holds no JSON object is broken."""
-    with open_text(path) as file:
-        for line in _decoded(file, path):
-            if not line.strip():
-                continue
-            try:
-                cells = json.loads(line)
-            except (ValueError, RecursionError):
-                yield Row({}, f"{BROKEN_ROW}: not JSON")
-                continue
-            yield Row(cells) if isinstance(cells, dict) else Row({}, f"{BROKEN_ROW}: not an object")
+    try:
+        for line in _lines(path):
+            if line.strip():
+                yield _json_row(line)
+    except UnicodeDecodeError as error:
+        yield _undecoded(error)
 
 
 def read_delimited(
@@ -47,12 +43,17 @@ def read_delimited(
     Raises UsageError for an empty file.
     """
     lines = _lines(path)
-    first = next((line for line in lines if line.strip()), "")
+    try:
+        first = next((line for line in lines if line.strip()), "")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not {error.encoding.upper()}, as its byte order mark says; save it as UTF-8"
+        ) from error
     if "\0" in first:
         raise UsageError(f"{path} has NUL characters in its header; save it as UTF-8")
     delimiter, quoted = "\t", False
     if path.suffix.lower() != ".tsv":
-        headers = {mark: _header(next(_csv_rows(iter([first]), mark), [])) for mark in DELIMITERS}
+        headers = {mark: _header(_split(first, mark, True)) for mark in DELIMITERS}
         delimiter = next((mark for mark, names in headers.items() if fits(names)), ",")
         quoted = path.suffix.lower() == ".csv" or delimiter != "\t"
     names = _header(_split(first, delimiter, quoted))
@@ -67,15 +68,36 @@ def _rows(lines: Iterator[str], names: list[str], delimiter: str, quoted: bool) 
         if quoted
         else (_split(line, delimiter, quoted) for line in lines if line.strip())
     )
-    for cells in records:
-        if cells is None:
-            yield Row({}, f"{BROKEN_ROW}: a quote is not closed")
-        elif any(cell.strip() for cell in cells[len(names) :]):
-            told = f"{len(cells)} cells, and {len(names)} columns"
-            yield Row({}, f"{BROKEN_ROW}: {told}")
-        else:
-            # The first of two columns of one name counts.
-            yield Row(dict(reversed(list(zip(names, cells, strict=False)))))
+    try:
+        for cells in records:
+            yield _delimited_row(names, cells)
+    except UnicodeDecodeError as error:
+        yield _undecoded(error)
+
+
+def _delimited_row(names: list[str], cells: list[str] | None) -> Row:
+    if cells is None:
+        return Row({}, f"{BROKEN_ROW}: a quote is not closed")
+    if any(cell.strip() for cell in cells[len(names) :]):
+        return Row({}, f"{BROKEN_ROW}: {len(cells)} cells, and {len(names)} columns")
+    found: dict[str, Any] = {}
+    for name, cell in zip(names, cells, strict=False):
+        # The first of two columns of one name counts.
+        found.setdefault(name, cell)
+    return Row(found)
+
+
+def _json_row(line: str) -> Row:
+    try:
+        cells = json.loads(line)
+    except (ValueError, RecursionError):
+        return Row({}, f"{BROKEN_ROW}: not JSON")
+    return Row(cells) if isinstance(cells, dict) else Row({}, f"{BROKEN_ROW}: not an object")
+
+
+def _undecoded(error: UnicodeDecodeError) -> Row:
+    """What stands for the rest of a file that is not in the encoding of its byte order mark."""
+    return Row({}, f"{BROKEN_ROW}: not {error.encoding.upper()} from here on")
 
 
 def _csv_rows(
@@ -155,26 +177,17 @@ class _Lines:
 
 def _lines(path: Path) -> Iterator[str]:
     with open_text(path) as file:
-        yield from _decoded(file, path)
-
-
-def _decoded(lines: Iterable[str], path: Path) -> Iterator[str]:
-    try:
-        yield from lines
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{path} is not {error.encoding.upper()}, as its byte order mark says; save it as UTF-8"
-        ) from error
+        yield from file
 
 
 def _split(line: str, delimiter: str, quoted: bool) -> list[str]:
     if quoted:
-        return next(_csv_rows(iter([line]), delimiter)) or []
+        return next(_csv_rows(iter([line]), delimiter), None) or []
     return _bare(line).split(delimiter)
 
 
-def _header(cells: list[str] | None) -> list[str]:
-    return [cell.strip() for cell in cells or ()]
+def _header(cells: list[str]) -> list[str]:
+    return [cell.strip() for cell in cells]
 
 
 def _bare(line: str) -> str:

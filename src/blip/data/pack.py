@@ -1,25 +1,24 @@
 """A collection in any form, copied into shards: what is no picture, or has no text, is left out."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from blip.data.config import MAX_PIXELS
 from blip.data.image_files import say_skipped_below
 from blip.data.images import BadImageError, EncodedImage
 from blip.data.patterns import PACKED, SIZES, match_paths, read_packed
 from blip.data.sample import Sample
 from blip.data.shards import pack
 from blip.data.sources import read_samples, stand_for
+from blip.data.texts import MISSING, TEXT_FAULTS
 from blip.errors import BlipError, UsageError
 from blip.files import write_json
 from blip.log import progress, say
 from blip.outputs import PACK, claim, refuse_inputs_as_output, remove_known
 from blip.stage import alone
-
-MISSING_TEXT = "missing_text"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +31,6 @@ class Collection:
     """Where paths in a table or an annotation file start."""
     split: str | None = None
     per_shard: int = 1000
-    max_pixels: int = MAX_PIXELS
-    """Width times height of the largest picture that is packed."""
     allow_missing_text: bool = False
     """Whether pictures without a text are packed, with an empty one: CapFilt captions them."""
 
@@ -44,7 +41,6 @@ class Collection:
             "images": None if self.images is None else str(self.images),
             "split": self.split,
             "per_shard": self.per_shard,
-            "max_pixels": self.max_pixels,
             "allow_missing_text": self.allow_missing_text,
         }
 
@@ -56,7 +52,7 @@ class Packed:
     samples: int
     shards: int
     left_out: dict[str, int]
-    """Samples by the reason for which they were left out."""
+    """Samples, and texts of samples that have others, by the reason why they were left out."""
 
     def tell_left_out(self) -> str:
         """The reasons and their numbers in words; empty where nothing was left out."""
@@ -82,9 +78,10 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         raise BlipError(f"nothing was packed: {collection.source} holds no samples")
     with alone(out):
         _begin(collection, out, overwrite=overwrite)
-        sound = _sound(chain([first], samples), collection)
+        lost = Counter[str]()
+        sound = _sound(chain([first], samples), collection.allow_missing_text, lost)
         counts = pack(sound, out, collection.per_shard)
-        packed = Packed(counts.pop("samples"), counts.pop("shards"), counts)
+        packed = Packed(counts.pop("samples"), counts.pop("shards"), dict(lost + Counter(counts)))
         if not packed.samples:
             (out / PACKED).unlink()
             raise BlipError(
@@ -123,24 +120,34 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
     remove_known(out, [name for name in PACK.files if name != PACKED])
 
 
-def _sound(samples: Iterable[Sample], collection: Collection) -> Iterator[Sample]:
-    """The samples, with `error` where one is not to be packed; shows how far it is."""
+def _sound(
+    samples: Iterable[Sample], allow_missing_text: bool, lost: Counter[str]
+) -> Iterator[Sample]:
+    """The samples, with `error` where one is not to be packed; shows how far it is.
+
+    A text that is `lost`, while its sample has others, is counted and costs no more than itself.
+    """
     with progress(None, "pack", "samples") as bar:
-        for sample in samples:
-            yield replace(sample, error=_fault(sample, collection))
+        for given in samples:
+            reason = (given.error or "").partition(":")[0]
+            partly = reason in TEXT_FAULTS and any(given.texts)
+            texts = tuple(text for text in given.texts if text)
+            sample = replace(given, texts=texts, error=None if partly else given.error)
+            lost[reason] += partly
+            yield replace(sample, error=_fault(sample, allow_missing_text))
             bar.advance()
 
 
-def _fault(sample: Sample, collection: Collection) -> str | None:
+def _fault(sample: Sample, allow_missing_text: bool) -> str | None:
     """Why a sample is left out; None where it is not."""
-    if sample.error not in (None, MISSING_TEXT):
+    if sample.error not in (None, MISSING):
         return sample.error
     if sample.image is None:
         return "missing_image"
-    if not any(sample.texts) and not collection.allow_missing_text:
-        return MISSING_TEXT
+    if not any(sample.texts) and not allow_missing_text:
+        return MISSING
     try:
-        image = EncodedImage(sample.image, collection.max_pixels)
+        image = EncodedImage(sample.image)
         # To an eighth, a JPEG is read to its end all the same.
         image.decode(8 if image.shrinks else 1)
     except BadImageError as bad:
@@ -157,6 +164,6 @@ def _sizes(packed: Packed, per_shard: int) -> dict[str, int]:
 
 
 def _hint(packed: Packed) -> str:
-    if packed.left_out.keys() == {MISSING_TEXT}:
+    if packed.left_out.keys() == {MISSING}:
         return " (--allow-missing-text packs pictures that CapFilt is to caption)"
     return ""

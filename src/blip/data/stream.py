@@ -12,7 +12,7 @@ from blip.data.archive import Archive, Fault
 from blip.data.cache import ShardCache, cache_folder
 from blip.data.captions import clean_caption
 from blip.data.config import DataConfig
-from blip.data.counts import Shard, index_shards, locate
+from blip.data.counts import Shard, blame, index_shards, locate
 from blip.data.identity import Places
 from blip.data.images import BadImageError
 from blip.data.order import Place, StreamOrder
@@ -77,6 +77,8 @@ class StreamRows:
     def _start(self) -> None:
         """What each process has for itself."""
         self._archives: OrderedDict[int, Archive] = OrderedDict()
+        self._miscounted: set[int] = set()
+        """Shards of which was said that they hold another number of samples."""
         self._fetcher: Fetcher | None = None
         self._windows: OrderedDict[tuple[int, int, int], None] = OrderedDict()
 
@@ -120,7 +122,11 @@ class StreamRows:
         )
 
     def _read(self, place: Place, position: int) -> Row | Fault:
-        name, archive = self.shards[place.shard].location, self._open(place.shard)
+        name = self.shards[place.shard].location
+        try:
+            archive = self._open(place.shard)
+        except OSError as error:
+            return Fault(name, "", f"unreadable: {error.strerror or error}")
         if place.sample >= len(archive):
             told = f"{place.sample} of {self.shards[place.shard].samples}, {len(archive)} are there"
             return Fault(name, "", f"missing_sample: {told}")
@@ -155,10 +161,15 @@ class StreamRows:
             try:
                 file = self.cache.open(shard.location, shard.facts.tag)
             except OSError as error:
-                raise BlipError(f"cannot open {shard.location}: {error.strerror}") from error
+                # Of one that is fetched this is the disk, which is full for all of them.
+                if is_remote(shard.location):
+                    raise BlipError(f"cannot open {shard.location}: {error.strerror}") from error
+                raise
             archive = self._archives[number] = Archive(shard.location, file)
-            if len(archive) > shard.samples:
-                say(f"{shard.location} holds {len(archive)} samples, {shard.samples} are counted")
+            if len(archive) != shard.samples and number not in self._miscounted:
+                self._miscounted.add(number)
+                told = f"{shard.location} holds {len(archive)} samples, {shard.samples} are counted"
+                say(told + blame(shard))
             # Two windows of each lane, which may share a shard or lie across several.
             while len(self._archives) > 2 * self.config.lanes + 2:
                 self._archives.popitem(last=False)[1].close()
@@ -187,7 +198,7 @@ class StreamRows:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker needs; it opens files of its own."""
-        own = ("_archives", "_fetcher", "_windows")
+        own = ("_archives", "_miscounted", "_fetcher", "_windows")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

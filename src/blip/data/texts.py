@@ -14,6 +14,8 @@ TEXT_LIMIT = 1 << 20
 """Longest text that is read, in bytes."""
 NOT_UTF8, NOT_A_STRING, TOO_LONG = "text_not_utf8", "text_not_a_string", "text_too_long"
 MISSING = "missing_text"
+TEXT_FAULTS = frozenset({NOT_UTF8, NOT_A_STRING, TOO_LONG})
+"""What may be wrong with one text of a sample, while its picture and its other texts are sound."""
 BYTE_ORDER_MARK = "\ufeff"
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

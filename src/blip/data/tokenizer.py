@@ -78,6 +78,16 @@ class Tokenizer:
         """Number of tokens, the added ones included."""
         return self.backend.get_vocab_size(with_added_tokens=True)
 
+    @property
+    def content(self) -> str:
+        """All that decides how it reads and writes a text, as JSON."""
+        return self.backend.to_str()
+
+    @property
+    def last_id(self) -> int:
+        """The greatest id; with no gaps, one less than there are tokens."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values())
+
     @classmethod
     def load(cls, source: str | Path) -> "Tokenizer":
         """Open a vocab.txt, a tokenizer.json, a folder that holds one, or a hub name.
@@ -194,7 +204,7 @@ def _words(backend: Backend, text: str) -> list[str]:
 
 def _from_words(path: Path) -> Backend:
     """A vocab.txt: a token a line, numbered from 0. Only a line feed ends a line."""
-    words = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    words = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     model = models.WordPiece({word: i for i, word in enumerate(words)}, unk_token=UNK)
     return _bert(model, lowercase=True)
 

@@ -74,8 +74,8 @@ def beam_search(
     that do not end go on; at `max_length` these end, too. An image whose pool is closed
     (`SearchConfig.early_stopping`) leaves the batch.
 
-    Raises ValueError where the model gives logits that are not numbers, or `count` is more than
-    `config.beams`.
+    Raises NotFiniteError where the model gives logits that are not numbers, and ValueError where
+    `count` is more than `config.beams`.
     """
     if count > config.beams:
         raise ValueError(f"count must not be above beams ({config.beams}), got {count}")

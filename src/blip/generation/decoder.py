@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from blip.errors import NotFiniteError
+
 
 @runtime_checkable
 class Decoder(Protocol):
@@ -41,10 +43,10 @@ def adjusted(
 
 
 def refuse_nan(greatest: Tensor) -> None:
-    """Raise ValueError where one of the greatest values of some rows is not a number.
+    """Raise NotFiniteError where one of the greatest values of some rows is not a number.
 
     Maxima, sums and top values of a row with a NaN are NaN: to look at them costs next to nothing,
     to look through the whole vocabulary at each step does not.
     """
     if bool(greatest.isnan().any()):
-        raise ValueError("the model gave logits that are not numbers; its weights are broken")
+        raise NotFiniteError("the model gave logits that are not numbers; its weights are broken")

@@ -26,8 +26,8 @@ def nucleus(
 
     Repetition penalty, temperature, `top_k` and then the nucleus, as in the original release. Each
     row draws from a random stream of its own, made from its seed, so that a text does not depend on
-    its neighbours in the batch. Raises ValueError unless there is a seed for each row, and where
-    the model gives logits that are not numbers.
+    its neighbours in the batch. Raises ValueError unless there is a seed for each row, and
+    NotFiniteError where the model gives logits that are not numbers.
     """
     if len(seeds) != len(prompt):
         raise ValueError(f"{len(prompt)} rows need as many seeds, got {len(seeds)}")

@@ -12,6 +12,7 @@ from blip.data.questions import clean_question
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import ArgumentError
 from blip.generation.config import SearchConfig
+from blip.generation.decoder import refuse_nan
 from blip.inference.checkpoint import load_model
 from blip.inference.inputs import check_batch_size, check_lists, check_pictures, check_texts
 from blip.inference.likelihood import log_likelihoods
@@ -259,7 +260,8 @@ def best_candidates(
 ) -> BestCandidates:
     """Choose `count` candidates by their first token, and of those the `best` likeliest texts.
 
-    Candidates start with `[DEC]`. Of equally likely ones the earlier is taken.
+    Candidates start with `[DEC]`. Of equally likely ones the earlier is taken. Raises
+    NotFiniteError where the model gives NaN.
     """
     start = candidates.ids[:1, :1].expand(len(questions), 1)
     logits = model.answer_logits(start, torch.ones_like(start, dtype=torch.bool), questions)
@@ -282,6 +284,7 @@ def best_candidates(
 
     log_probabilities = of_texts(told)
     scores = (1 - RANKED_SMOOTHING) * log_probabilities + RANKED_SMOOTHING * of_texts(evenly)
+    refuse_nan(scores)
     order = scores.sort(dim=1, descending=True, stable=True).indices[:, :best]
     return BestCandidates(
         *(found.gather(1, order) for found in (chosen, log_probabilities, scores))

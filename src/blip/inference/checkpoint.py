@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import BlipError, UsageError
-from blip.files import fingerprint_file
+from blip.inference.fingerprint import fingerprint_model
 from blip.model.blip import Blip
 from blip.model.checkpoint.contents import Contents, read_contents
 from blip.model.checkpoint.locate import find_weights
@@ -46,10 +46,47 @@ class Loaded(Generic[AnyModel]):
         """Sizes of the model."""
         return self.model.config
 
-    @property
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a person named, read into memory: a file that changes later changes nothing here."""
+
+    source: str
+    contents: Contents
+    tokenizer: Tokenizer
+    path: Path
+    """The file of the weights, or the index of several."""
+
     def fingerprint(self) -> str:
-        """Of the weights; the ledger names captioner and filter by it."""
-        return fingerprint_file(self.path)
+        """Of weights, tokenizer and sizes; results name by it the model that they are from."""
+        return fingerprint_model(self.contents, self.tokenizer)
+
+    def load(
+        self,
+        device: torch.device | str = "cpu",
+        *,
+        dtype: torch.dtype = torch.float32,
+        image_size: int | None = None,
+    ) -> Loaded[Model]:
+        """The model, whatever its kind; raises BlipError with all that does not fit."""
+        model = self.contents.at_image_size(image_size).model()
+        return Loaded(model.to(device, dtype), self.tokenizer, self.path)
+
+    def load_as(
+        self,
+        of: type[AnyModel],
+        device: torch.device | str = "cpu",
+        *,
+        dtype: torch.dtype = torch.float32,
+        image_size: int | None = None,
+    ) -> Loaded[AnyModel]:
+        """The model, which must be `of` some kind; raises UsageError for others."""
+        loaded = self.load(device, dtype=dtype, image_size=image_size)
+        if not isinstance(loaded.model, of):
+            raise UsageError(
+                f"{self.source} holds {KINDS[type(loaded.model)]}; needed is {KINDS[of]}"
+            )
+        return Loaded(loaded.model, loaded.tokenizer, loaded.path)
 
 
 def load(
@@ -63,19 +100,20 @@ def load(
 ) -> Loaded[Model]:
     """Open a checkpoint in any layout: a `Blip`, a `QuestionModel` or a `PairModel`.
 
-    `source` is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights,
-    `hf:ORG/NAME` or `original:NAME`. The weights are brought to `dtype`, in which the model then
-    computes: bfloat16 is faster on a GPU. `image_size` (pixels) resizes the position embeddings.
+    `source` is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights or
+    the index of several, `hf:ORG/NAME` or `original:NAME`. The weights are brought to `dtype`, in
+    which the model then computes: bfloat16 is faster on a GPU; those that were stored in it come
+    back unchanged. `image_size` (pixels) resizes the position embeddings.
     `tokenizer` is as `Tokenizer.load` takes it; without it the one beside the weights is taken, or
     for released weights that of BERT-base (uncased). `heads`, of vision and text, are needed only
     for files of the original layout whose heads are not 64 wide.
 
-    Raises UsageError where there is no such checkpoint, and BlipError, with one list of all that
-    does not fit, for a torn or foreign one; nothing that a file contains is executed.
+    Raises UsageError where there is no such checkpoint, and BlipError for NaN or infinite weights,
+    for a truncated or foreign file, and with one list of all that does not fit; nothing that a file
+    contains is executed.
     """
-    contents, path = open_contents(source, image_size=image_size, heads=heads)
-    model = contents.model()
-    return Loaded(model.to(device, dtype), open_tokenizer(contents, path, tokenizer), path)
+    checkpoint = open_checkpoint(source, tokenizer=tokenizer, heads=heads)
+    return checkpoint.load(device, dtype=dtype, image_size=image_size)
 
 
 @overload
@@ -107,10 +145,24 @@ def load_model(
 
     `dtype` and `image_size` are as `load` takes them.
     """
-    loaded = load(source, device, dtype=dtype, image_size=image_size)
-    if not isinstance(loaded.model, of):
-        raise UsageError(f"{source} holds {KINDS[type(loaded.model)]}; needed is {KINDS[of]}")
-    return loaded
+    checkpoint = open_checkpoint(source)
+    return checkpoint.load_as(of, device, dtype=dtype, image_size=image_size)
+
+
+def open_checkpoint(
+    source: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    heads: tuple[int, int] | None = None,
+) -> Checkpoint:
+    """Read what `source` names into memory; takes and raises what `load` does."""
+    contents, path = open_contents(source, heads=heads)
+    return Checkpoint(str(source), contents, open_tokenizer(contents, path, tokenizer), path)
+
+
+def read_sizes(source: str | Path) -> ModelConfig:
+    """Sizes of the model that `source` names, as `load` takes it; its weights are not checked."""
+    return read_contents(find_weights(source), checked=False).config
 
 
 def open_contents(
@@ -129,7 +181,7 @@ def open_contents(
 def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) -> Tokenizer:
     """The tokenizer of a model: the given one, the one beside its weights, or that of BERT-base.
 
-    Raises UsageError where there is none, and BlipError where its size is not the model's.
+    Raises UsageError where there is none, and BlipError where its tokens are not the model's.
     """
     found = find_tokenizer(weights.parent) if given is None else given
     words = contents.config.text.vocabulary_size
@@ -141,9 +193,12 @@ def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) 
             "or name one to `blip convert --tokenizer`"
         )
     tokenizer = Tokenizer.load(found)
-    if tokenizer.vocabulary_size != words:
+    size, last = tokenizer.vocabulary_size, tokenizer.last_id
+    if size != words or last >= words:
+        gaps = f" with ids up to {last}" if last >= size else ""
         raise BlipError(
-            f"{found}: the tokenizer has {tokenizer.vocabulary_size} tokens, the model {words}"
+            f"{found}: the tokenizer has {size} tokens{gaps}, the model {words}; "
+            "give the tokenizer that the model was trained with"
         )
     return tokenizer
 
@@ -165,5 +220,5 @@ def save_model(
 
 
 def fingerprint(source: str | Path) -> str:
-    """A short hash of the weights that `source` names."""
-    return fingerprint_file(find_weights(source))
+    """A short hash of weights, tokenizer and sizes of what `source` names, as `load` takes it."""
+    return open_checkpoint(source).fingerprint()

@@ -5,22 +5,26 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from blip.config.ranges import DEVICE, DEVICES, RangeError
 from blip.errors import UsageError
 
 
 def choose_device(name: str) -> torch.device:
     """The device called `name`; `auto` is a GPU where there is one, else the CPU.
 
-    Raises UsageError for a name that is none, and for a GPU that is not there.
+    Raises RangeError for another name, UsageError for a GPU that is not there.
     """
+    if not DEVICE.fullmatch(name):
+        raise RangeError("device", repr(name), DEVICES)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device takes auto, cpu, cuda or cuda:N, got {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device is {name!r}, but torch finds no GPU here")
+    device = torch.device(name)
+    if device.type == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if found == 0:
+            raise UsageError(f"device is {name!r}, but torch finds no GPU here")
+        if (device.index or 0) >= found:
+            raise UsageError(f"device is {name!r}; allowed: cuda:0 to cuda:{found - 1}, cpu, auto")
     return device
 
 

@@ -10,7 +10,7 @@ from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
 from blip.files import write_json
-from blip.inference.checkpoint import load_model
+from blip.inference.checkpoint import open_checkpoint
 from blip.model.blip import Blip
 from blip.model.config import check_length
 from blip.reports.config import EvaluateConfig
@@ -25,14 +25,17 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     `correct` is the share of captions that state something of their scene and nothing wrong; it is
     None where the data is not of the built-in scenes. A model that has one half of a MED is
     measured by what that half does; the other part is None, and `not_measured` says why.
+    `model` is the fingerprint of the checkpoint, whatever becomes of its folder later.
     `left_out` counts what was bad in the data by its reason, `left_out_samples` names it.
     """
-    loaded = load_model(config.checkpoint)
+    checkpoint = open_checkpoint(config.checkpoint)
+    loaded = checkpoint.load_as(Blip)
     modes = loaded.config.modes
     if "causal" in modes:
         check_length(loaded.config.text, "captioning.max_length", config.captioning.max_length)
     data = EvaluationSet(config.data, loaded.config.vision.image_size)
     result: dict[str, Any] = {
+        "model": checkpoint.fingerprint(),
         "retrieval": None,
         "caption": None,
         "captions": {},

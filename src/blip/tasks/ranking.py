@@ -12,6 +12,7 @@ from blip import dist
 from blip.data.captions import clean_caption
 from blip.data.evaluation import EvaluationSet
 from blip.data.tokenizer import Texts, Tokenizer
+from blip.errors import NotFiniteError
 from blip.model.blip import Blip
 from blip.nn.memory import ImageMemory
 from blip.tasks.config import RetrievalEvaluationConfig
@@ -39,7 +40,7 @@ def rank(
     what is no candidate comes last. A pair that both directions want is scored once, and all texts
     of an image are scored against one projection of it. Texts are cleaned as in training, and equal
     ones are read once, so that they have equal scores. Processes that train together share the
-    images, and all of them return the whole.
+    images, and all of them return the whole. Raises NotFiniteError where no score is finite.
     """
     device = model.device
     texts = [clean_caption(text) for group in data.texts for text in group]
@@ -68,6 +69,11 @@ def rank(
         model, states, start, wanted[mine.start : mine.stop], config.batch_size
     )
     scores = cosine + dist.total(matching)[:, column]
+    if not bool(scores.isfinite().any()):
+        raise NotFiniteError(
+            "the model's scores are NaN or infinite for every pair; its weights are broken, or its "
+            "values overflow"
+        )
     ends = np.cumsum([len(group) for group in data.texts]).tolist()
     return Ranking(
         scores.masked_fill(~best_texts, NOT_RANKED).cpu().numpy(),

@@ -19,7 +19,7 @@ from blip.config.history import (
 )
 from blip.config.strict import save
 from blip.data.loader import PairLoader
-from blip.data.tokenizer import Tokenizer
+from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError
 from blip.files import disk_is_full
 from blip.inference.checkpoint import save_model
@@ -64,6 +64,7 @@ class RunFolder:
         Raises StoppedError where the run was asked to stop before its end; the same call goes on.
         """
         check_length(model.config.text, "data.max_tokens", self.config.data.max_tokens)
+        self._compare_tokenizers(tokenizer)
         name = "bad_samples.jsonl" if dist.is_main() else f"bad_samples-{dist.rank()}.jsonl"
         loader = PairLoader(
             self.config.data,
@@ -85,6 +86,17 @@ class RunFolder:
             raise StoppedError(
                 f"stopped after {result.steps} steps; the same command goes on from there",
                 status=INTERRUPTED if result.stopped_by == Signals.SIGINT else 0,
+            )
+
+    def _compare_tokenizers(self, tokenizer: Tokenizer) -> None:
+        """Raise UsageError where the run would go on with other tokens than it began with."""
+        begun = next(iter(sorted(self.out.glob("checkpoints/step-*"), reverse=True)), None)
+        if begun is None or self.allow_change or find_tokenizer(begun) is None:
+            return
+        if Tokenizer.load(begun).content != tokenizer.content:
+            raise UsageError(
+                f"{self.out} was begun with another tokenizer, that in {begun}; put it back, or "
+                "--allow-change goes on with the new one, --overwrite begins anew"
             )
 
     def _note(self, step: int) -> None:

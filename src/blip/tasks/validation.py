@@ -9,8 +9,10 @@ from torch import nn
 from blip.data.evaluation import EvaluationSet
 from blip.data.images import decode_image
 from blip.data.tokenizer import Tokenizer
+from blip.errors import NotFiniteError
 from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
+from blip.log import say
 from blip.model.blip import Blip
 from blip.nn.linear import unpack_weights
 from blip.tasks.config import ValidationConfig
@@ -38,7 +40,8 @@ class Validation:
         """
         if "bidirectional" not in self.model.config.modes:
             return {}
-        with _as_judged(self.model):
+        found = {}
+        with _as_judged(self.model), _nan_told():
             found = evaluate(self.model, self.tokenizer, self.data, self.config.retrieval)
         return {f"validation_{name}": value for name, value in found.items()}
 
@@ -47,13 +50,14 @@ class Validation:
         count = min(self.config.samples, len(self.data))
         if count == 0 or "causal" not in self.model.config.modes:
             return []
-        with _as_judged(self.model):
+        with _as_judged(self.model), _nan_told():
             captioner = Captioner(self.model, self.tokenizer)
             return captioner.caption(
                 [*map(NormalisedImage, self.data.images(0, count))],
                 self.config.search,
                 seeds=range(count),
             )
+        return []
 
     def sheet(self) -> Image | None:
         """These images with their captions, drawn; None where no samples are asked for."""
@@ -68,6 +72,15 @@ class Validation:
                 )
             ]
         )
+
+
+@contextmanager
+def _nan_told() -> Iterator[None]:
+    """A model that gives NaN is told in a line: its training goes on, and ends as it decides."""
+    try:
+        yield
+    except NotFiniteError as error:
+        say(f"validation: {error}")
 
 
 @contextmanager

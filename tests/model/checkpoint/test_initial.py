@@ -393,7 +393,7 @@ def test_foreign_and_torn_files(tmp_path: Path, start: Callable[[Blip, Path], st
         start(model, other)
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(other.read_bytes()[:-5])
-    with pytest.raises(BlipError, match="torn or no safetensors file"):
+    with pytest.raises(BlipError, match="truncated or no safetensors file"):
         start(model, torn)
     with pytest.raises(UsageError, match="no checkpoint at"):
         start(model, tmp_path / "absent.pth")

@@ -144,10 +144,12 @@ def _coco(images: list[Any], annotations: list[Any], path: Path) -> Iterator[Ann
 def _plain(entries: list[Any], path: Path) -> Iterator[Annotated]:
     for number, entry in enumerate(entries):
         columns = find_columns(list(entry)) if isinstance(entry, dict) else None
-        if columns is None or columns.image is None or columns.text is None:
+        # A later image may lack a caption, as it may have null for one.
+        has_text = columns is not None and (columns.text is not None or number > 0)
+        if columns is None or columns.image is None or not has_text:
             yield _broken(path, number, 'entry {} has no "image" and "caption"')
             continue
-        name, captions = entry[columns.image], entry[columns.text]
+        name, captions = entry[columns.image], entry.get(columns.text)
         if not isinstance(name, str) or not name.strip():
             yield Annotated(None, fault="missing_image")
             continue

@@ -1,19 +1,16 @@
 """What a checkpoint holds, under our names, whatever layout it was written in."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_bytes
-from safetensors.torch import load_file
 from torch import Tensor
 
 from blip.config.strict import from_json, parse_json
 from blip.errors import BlipError, UsageError
-from blip.files import is_utf8_path
 from blip.model.blip import FIRST_TEMPERATURE
 from blip.model.checkpoint.assemble import (
     Faults,
@@ -32,8 +29,8 @@ from blip.model.checkpoint.original import (
     names_of,
     to_original,
 )
-from blip.model.checkpoint.pickled import read_pickle, state_dict_in
 from blip.model.checkpoint.sizes import Heads, config_from_shapes, kind_of_config
+from blip.model.checkpoint.tensors import INDEX, PARTS, read_tensors
 from blip.model.config import ModelConfig
 from blip.model.make import Model, make_model
 from blip.nn.mode import Mode
@@ -42,6 +39,8 @@ from blip.nn.vision import resize_positions
 WEIGHTS, CONFIG, MOMENTUM = "model.safetensors", "config.json", "momentum.safetensors"
 OUR_KEY = "blip_config"
 """Beside "model" in a file of the original layout that we wrote: the sizes that no shape tells."""
+_OURS = "vision."
+"""Names of our layout begin so, and of no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,35 +105,35 @@ def _resized(tensors: Mapping[str, Tensor], tokens: int) -> dict[str, Tensor]:
     return {**tensors, **resized}
 
 
-def read_contents(weights: Path, heads: Heads | None = None, *, momentum: bool = False) -> Contents:
-    """Read a file of weights: ours, Hugging Face's or the original release's.
+def read_contents(
+    weights: Path, heads: Heads | None = None, *, momentum: bool = False, checked: bool = True
+) -> Contents:
+    """Read the weights of a file or an index: ours, Hugging Face's or the original release's.
 
-    Layout, kind and sizes are found from `config.json` beside a `.safetensors` or `.bin` file, and
-    from names and shapes; `heads` is needed only where heads are not 64 wide and nothing tells.
-    `momentum` reads the momentum encoders of our folders, too, which a model does not need.
+    Layout, kind and sizes are found from `config.json` beside the weights, and from names and
+    shapes; `heads` is needed only where heads are not 64 wide and nothing tells. `momentum` reads
+    the momentum encoders of our folders, too, which a model does not need. Tensors that are not
+    `checked` serve for sizes alone.
 
-    Raises BlipError for a torn file and for tensors that do not fit, all of them in one list, and
-    UsageError where sizes or layout cannot be told.
+    Raises BlipError for a truncated file, for NaN or infinite weights and for tensors that do not
+    fit, all of them in one list, and UsageError where sizes or layout cannot be told.
     """
     sizes = _sizes_beside(weights)
-    if sizes is not None and "model_type" not in sizes:
+    stored = read_tensors(weights, checked=checked)
+    if any(name.startswith(_OURS) for name in stored.tensors):
+        Faults(unreal=not_real(stored.tensors.items())).raise_any(str(weights))
         beside = weights.with_name(MOMENTUM)
-        tensors = {n: _full_precision(t) for n, t in read_safetensors(weights).items()}
         contents = Contents(
-            config=from_json(ModelConfig, sizes, where=str(weights.with_name(CONFIG))),
-            tensors=tensors,
-            momentum=read_safetensors(beside) if momentum and beside.is_file() else {},
+            config=_our_sizes(weights),
+            tensors=stored.tensors,
+            momentum=read_tensors(beside).tensors if momentum and beside.is_file() else {},
             where=str(weights),
         )
-        return _with_heads(contents, heads)
-    ours: Any = None
-    if weights.suffix == ".safetensors":
-        state = read_safetensors(weights)
     else:
-        content = read_pickle(weights)
-        state = state_dict_in(content, weights)
-        ours = content.get(OUR_KEY)
-    contents = published_contents(state, str(weights), sizes=sizes, ours=ours, heads=heads)
+        ours = stored.beside.get(OUR_KEY)
+        contents = published_contents(
+            stored.tensors, str(weights), sizes=sizes, ours=ours, heads=heads
+        )
     return _with_heads(contents, heads)
 
 
@@ -147,15 +146,6 @@ def _with_heads(contents: Contents, heads: Heads | None) -> Contents:
             f"got {heads.vision} and {heads.text}"
         )
     return contents
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; raises BlipError where it is torn or foreign."""
-    try:
-        # The library opens no path that is not UTF-8.
-        return load_file(path) if is_utf8_path(path) else load_bytes(path.read_bytes())
-    except SafetensorError as error:
-        raise BlipError(f"{path} is torn or no safetensors file: {error}") from error
 
 
 def published_contents(
@@ -184,7 +174,7 @@ def published_contents(
         else:
             config = config_from_shapes(kind, shapes_of(found), heads)
     except UsageError as error:
-        raise UsageError(f"{where}: {error}") from error
+        raise UsageError(f"{where}: {error}{_hint(found)}") from error
     _check(kind, config, found, where)
     tensors = from_original(names_of(kind, config).tensors, found)
     if kind == "itm":
@@ -218,11 +208,33 @@ def _check(kind: Kind, config: ModelConfig, found: Mapping[str, Tensor], where: 
     faults.raise_any(where)
 
 
-def _sizes_beside(weights: Path) -> Mapping[str, Any] | None:
-    """The config.json in the folder of a `.safetensors` or `.bin` file."""
+def _hint(found: Mapping[str, Tensor]) -> str:
+    """What to do where a model's weights lie beside others, such as those of a loss."""
+    for first in sorted({name.partition(".")[0] for name in found}):
+        start = f"{first}."
+        inner = {n.removeprefix(start): t for n, t in found.items() if n.startswith(start)}
+        with suppress(UsageError):
+            kind_of({original_name(name): tensor for name, tensor in inner.items()})
+            return f"; the names that begin with {first} are BLIP's: save these alone"
+    return ""
+
+
+def _our_sizes(weights: Path) -> ModelConfig:
     path = weights.with_name(CONFIG)
-    if weights.suffix not in (".safetensors", ".bin") or not path.is_file():
-        return None
+    if not path.is_file():
+        raise UsageError(f"{weights} needs its {CONFIG}, which tells its sizes, in {path.parent}")
+    return from_json(ModelConfig, _read_json(path), where=str(path))
+
+
+def _sizes_beside(weights: Path) -> Mapping[str, Any] | None:
+    """The config.json in the folder of weights in the formats that Hugging Face's layout has."""
+    path = weights.with_name(CONFIG)
+    if weights.name.endswith((*PARTS, INDEX)) and path.is_file():
+        return _read_json(path)
+    return None
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
     try:
         sizes = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:

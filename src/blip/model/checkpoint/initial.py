@@ -12,7 +12,7 @@ from blip.config.strict import load_json
 from blip.errors import UsageError
 from blip.model.blip import Blip
 from blip.model.checkpoint.assemble import Faults, not_real, shapes_of
-from blip.model.checkpoint.contents import CONFIG, read_safetensors
+from blip.model.checkpoint.contents import CONFIG
 from blip.model.checkpoint.locate import find_weights
 from blip.model.checkpoint.original import (
     Layout,
@@ -23,7 +23,7 @@ from blip.model.checkpoint.original import (
     unimodal_layout,
     vision_layout,
 )
-from blip.model.checkpoint.pickled import read_state_dict
+from blip.model.checkpoint.tensors import read_tensors
 from blip.nn.vision import resize_positions
 
 VISION_LEFT_OUT = ("head.", "pre_logits.")
@@ -73,7 +73,9 @@ def start_vision(model: Blip, source: str | Path) -> str:
     """
     path = find_weights(source)
     state = {
-        name: tensor for name, tensor in _read(path).items() if not name.startswith(VISION_LEFT_OUT)
+        name: tensor
+        for name, tensor in read_tensors(path).tensors.items()
+        if not name.startswith(VISION_LEFT_OUT)
     }
     vision = model.config.vision
     sizes = _sizes(state, _VISION_PLACES, r"blocks\.(\d+)\.")
@@ -114,7 +116,7 @@ def start_text(model: Blip, source: str | Path) -> str:
     was.
     """
     path = find_weights(source)
-    state = {_bert_name(name): tensor for name, tensor in _read(path).items()}
+    state = {_bert_name(name): tensor for name, tensor in read_tensors(path).tensors.items()}
     text = model.config.text
     sizes = _sizes(state, _TEXT_PLACES, r"bert\.encoder\.layer\.(\d+)\.") | _heads_beside(path)
     wanted = {
@@ -142,10 +144,6 @@ def start_text(model: Blip, source: str | Path) -> str:
     if writes and not head:
         stays.append("language head")
     return f"text transformer from {path}; fresh are {', '.join(stays)}"
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    return read_safetensors(path) if path.suffix == ".safetensors" else read_state_dict(path)
 
 
 def _bert_name(name: str) -> str:

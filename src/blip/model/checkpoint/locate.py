@@ -5,19 +5,22 @@ from pathlib import Path
 from blip.errors import UsageError
 from blip.model.checkpoint.contents import CONFIG, WEIGHTS
 from blip.model.checkpoint.released import fetch_huggingface, fetch_original
+from blip.model.checkpoint.tensors import INDEX
 
 HUB, ORIGINAL = "hf:", "original:"
 PICKLED = "pytorch_model.bin"
-FILES = (".safetensors", ".pth", ".pt", ".bin")
+FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+IN_FOLDERS = (WEIGHTS, f"{WEIGHTS}{INDEX}", PICKLED, f"{PICKLED}{INDEX}")
+"""What the weights in a folder may be called; several files have an index."""
 
 
 def find_weights(source: str | Path) -> Path:
     """The file of weights that `source` names.
 
-    That is a folder of a checkpoint (ours or Hugging Face's), a run's folder, a file of weights,
-    `hf:ORG/NAME` or `original:NAME`; the last two are downloaded where the cache does not have
-    them. Raises UsageError where there is none, naming checkpoints that lie below, and BlipError
-    where a download fails.
+    That is a folder of a checkpoint (ours or Hugging Face's), a run's folder, a file of weights or
+    the index of several, `hf:ORG/NAME` or `original:NAME`; the last two are downloaded where the
+    cache does not have them. Raises UsageError where there is none, naming checkpoints that lie
+    below, and BlipError where a download fails.
     """
     text = str(source)
     if text.startswith(HUB):
@@ -26,8 +29,8 @@ def find_weights(source: str | Path) -> Path:
         return fetch_original(text.removeprefix(ORIGINAL))
     path = Path(source)
     if path.is_file():
-        if path.suffix not in FILES:
-            raise UsageError(f"{path} is no file of weights; allowed: {', '.join(FILES)}")
+        if path.suffix not in FILES and not path.name.endswith(INDEX):
+            raise UsageError(f"{path} is no file of weights; allowed: {', '.join(FILES)}, {INDEX}")
         return path
     if not path.exists():
         raise UsageError(f"no checkpoint at {path}: no such folder or file")
@@ -36,12 +39,16 @@ def find_weights(source: str | Path) -> Path:
 
 def _in_folder(path: Path) -> Path:
     for folder in (path, path / "checkpoint"):
-        for name in (WEIGHTS, PICKLED):
+        for name in IN_FOLDERS:
             if (folder / name).is_file() and (folder / CONFIG).is_file():
                 return folder / name
     below = sorted(
         str(found.parent.parent if found.parent.name == "checkpoint" else found.parent)
         for found in path.glob(f"**/checkpoint/{WEIGHTS}")
     )
+    beside = sorted(str(found) for found in path.iterdir() if found.suffix in FILES)
     hint = f"; it holds {', '.join(below[:6])}" if below else f" (it has no {WEIGHTS})"
+    if not below and beside:
+        # A folder without config.json, or with weights of another name.
+        hint = f", which has {CONFIG} and {WEIGHTS}; name a file: {', '.join(beside[:6])}"
     raise UsageError(f"{path} is no checkpoint folder{hint}")

@@ -1,5 +1,6 @@
 """Reading PyTorch's own files without running what is in them."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,18 @@ from torch import Tensor
 
 from blip.errors import BlipError, first_line
 
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth` or `.bin` file; raises as `read_pickle` and `state_dict_in` do."""
-    return state_dict_in(read_pickle(path), path)
+CONTAINERS = ("model", "state_dict", "model_state_dict", "module")
+"""Keys below which trainers put the weights: the original release and DeiT, Lightning, tutorials of
+PyTorch, DeepSpeed."""
+LEVELS = 3
+"""How deep they are looked for: a hostile file may hold a dictionary that holds itself."""
 
 
 def read_pickle(path: Path) -> Mapping[str, Any]:
     """What a file of PyTorch's holds, its tensors on the CPU.
 
     Opened with `weights_only=True`: objects other than tensors and plain containers are refused
-    and nothing is executed. Raises BlipError, in one line, for a file that is torn or foreign.
+    and nothing is executed. Raises BlipError, in one line, for a file that is truncated or foreign.
     """
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
@@ -32,23 +34,25 @@ def read_pickle(path: Path) -> Mapping[str, Any]:
 
 
 def state_dict_in(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The named tensors, which may lie one level down, as training scripts write them.
+    """The named tensors, which may lie some levels down, as training scripts write them.
 
     Raises BlipError, in one line, where there are none, or other things among them.
     """
-    for key in ("model", "state_dict"):
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    for _ in range(LEVELS):
+        inner = [content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)]
+        content = inner[0] if inner else content
     if not content:
         raise BlipError(f"{path} holds no tensors")
-    strangers = [
+    others = [
         str(name)
         for name, value in content.items()
         if not isinstance(value, Tensor) or not isinstance(name, str)
     ]
-    if strangers:
-        raise BlipError(f"{path} holds other things than tensors: {', '.join(strangers[:5])}")
+    if others:
+        raise BlipError(
+            f"{path} holds other things than tensors: {', '.join(others[:5])}; weights must lie "
+            f"alone in it, or below one of {', '.join(CONTAINERS)}"
+        )
     return dict(content)
 
 
@@ -60,10 +64,11 @@ def _is_zip(path: Path) -> bool:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    if (
-        "Unsupported global" in text
-        or "Unsupported operand" in text
-        or "weights_only" in text.lower()
-    ):
+    if found := re.search(r"Unsupported global: GLOBAL (\S+)", text):
+        return (
+            f"beside tensors it holds an object of {found[1]}, and to load that can run code "
+            "(nothing was executed); save its state_dict alone with the program that wrote it"
+        )
+    if "Unsupported operand" in text or "weights_only" in text.lower():
         return "it would run code, or is no file of PyTorch (nothing was executed)"
-    return f"it is torn or no file of PyTorch ({first_line(error)[:120]})"
+    return f"it is truncated or no file of PyTorch ({first_line(error)[:120]})"

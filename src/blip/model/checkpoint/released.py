@@ -49,6 +49,15 @@ RELEASES = (
 )
 """Pixels are those of the published configuration; the file's own shapes decide."""
 
+_WEIGHTS = (
+    ("model.safetensors",),
+    ("model.safetensors.index.json", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin",),
+    ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
+)
+"""Files of weights in a repository of the hub, and patterns of what belongs to them; the first that
+is there is fetched."""
+
 NOTHING_LEFT = 416
 """HTTP status: the range that was asked for lies behind the file's end."""
 
@@ -110,17 +119,16 @@ def fetch_huggingface(name: str) -> Path:
     """
     from huggingface_hub import list_repo_files, snapshot_download
 
-    wanted = ["config.json", "tokenizer.json", "vocab.txt", "model.safetensors"]
+    beside = ["config.json", "tokenizer.json", "vocab.txt"]
     # The library hands on whatever its HTTP client raises.
     try:
         try:
-            pickled_alone = wanted[-1] not in list_repo_files(name)
+            there = set(list_repo_files(name))
+            weights = next((files for files in _WEIGHTS if files[0] in there), _WEIGHTS[0])
         except Exception:
             # What was fetched before lies in the cache; the next call finds it, or says no.
-            pickled_alone = True
-        if pickled_alone:
-            wanted.append("pytorch_model.bin")
-        return Path(snapshot_download(name, allow_patterns=wanted))
+            weights = tuple(file for files in _WEIGHTS for file in files)
+        return Path(snapshot_download(name, allow_patterns=[*beside, *weights]))
     except Exception as error:
         raise BlipError(
             f"hf:{name} can neither be downloaded nor found in the cache: {first_line(error)}"

@@ -1,0 +1,189 @@
+"""The tensors of a file, or of several by their index, under the names that the model gives them.
+
+A wrapped model is saved with the wrapper's name before all names: DistributedDataParallel adds
+`module.`, torch.compile `_orig_mod.`, a Lightning module the name of its attribute. They are taken
+off.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from safetensors.torch import load_file
+from torch import Tensor
+
+from blip.config.strict import parse_json
+from blip.errors import BlipError, UsageError
+from blip.files import is_utf8_path
+from blip.model.checkpoint.pickled import read_pickle, state_dict_in
+
+INDEX = ".index.json"
+"""End of the name of a file that says which of several files holds which tensor."""
+PARTS = (".safetensors", ".bin")
+PART = re.compile(r"-\d+-of-\d+\.(safetensors|bin)$")
+"""End of the name of one of several files."""
+SHOWN = 4
+"""Names that an error shows; all are counted."""
+
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Parts of names that PyTorch's wrappers add, wherever they stand."""
+_STACKS = frozenset(
+    ("visual_encoder", "vision_model", "text_encoder", "text_decoder", "vision", "text")
+) | {"blocks", "bert", "embeddings"}
+"""First parts of names that belong to a model that is read here."""
+
+
+class Stored(NamedTuple):
+    """What a file of weights holds."""
+
+    tensors: dict[str, Tensor]
+    beside: Mapping[str, Any]
+    """In a pickled file, all that it holds: the sizes that we write beside the weights, and others'
+    epochs and optimisers."""
+
+
+def read_tensors(path: Path, *, checked: bool = True) -> Stored:
+    """Read a file of weights, or all that an index names.
+
+    Checked tensors are float32, finite, and in memory of their own: a file that is overwritten
+    later changes nothing. Unchecked ones may be read from the file when they are used; their shapes
+    alone may be relied on.
+
+    Raises BlipError, in one line, for a file that is truncated or foreign, for one that an index
+    names and that is missing, and for NaN or infinite weights. Nothing is executed.
+    """
+    beside: Mapping[str, Any] = {}
+    if path.name.endswith(INDEX):
+        state = _read_indexed(path)
+    elif PART.search(path.name) and path.with_name(_index_name(path)).is_file():
+        raise UsageError(
+            f"{path} is one of several files; name their folder, or {_index_name(path)}"
+        )
+    elif path.suffix == ".safetensors":
+        state = read_safetensors(path)
+    else:
+        beside = read_pickle(path)
+        state = state_dict_in(beside, path)
+    if checked:
+        state = _in_float32(state)
+        refuse_not_finite(state, str(path))
+    return Stored(plain_names(state), beside)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; raises BlipError where it is truncated or foreign."""
+    try:
+        # The library opens no path that is not UTF-8.
+        return load_file(path) if is_utf8_path(path) else load_bytes(path.read_bytes())
+    except SafetensorError as error:
+        raise BlipError(f"{path} is truncated or no safetensors file: {error}") from error
+
+
+def refuse_not_finite(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise BlipError that names the tensors with values that are NaN or infinite."""
+    found = [
+        f"{name} ({int((~tensor.isfinite()).sum())} of {tensor.numel()} values)"
+        for name, tensor in tensors.items()
+        if _is_dense(tensor) and not _is_finite(tensor)
+    ]
+    if found:
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise BlipError(
+            f"{where} has NaN or infinite weights in {', '.join(found[:SHOWN])}{more}; "
+            "its training diverged, or the file is damaged: take an earlier checkpoint"
+        )
+
+
+def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under names without what wrappers put before all of them, or into them.
+
+    Names that belong to no model that is read here stay as they are.
+    """
+    plain = {_unwrapped(name): tensor for name, tensor in state.items()}
+    while not any(_first_part(name) in _STACKS for name in plain):
+        prefix = f"{_first_part(next(iter(plain), ''))}."
+        if not plain or not all(name.startswith(prefix) for name in plain):
+            return dict(state)
+        plain = {name.removeprefix(prefix): tensor for name, tensor in plain.items()}
+    # Where two names have become one, nothing tells which of them is meant.
+    return plain if len(plain) == len(state) else dict(state)
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def _first_part(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.layout == torch.strided
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # A sum is as fast as memory, and finite only where all values are; large ones may overflow it.
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+
+
+def _in_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies in float32; tensors that share their memory, as tied ones do, share it again."""
+    copies: dict[Any, Tensor] = {}
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if not _is_dense(tensor):
+            found[name] = tensor
+            continue
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if place not in copies:
+            copies[place] = tensor.to(torch.float32, copy=True)
+        found[name] = copies[place]
+    return found
+
+
+def _index_name(part: Path) -> str:
+    """The index beside x-00001-of-00002.safetensors: x.safetensors.index.json."""
+    return PART.sub(rf".\1{INDEX}", part.name)
+
+
+def _read_indexed(index: Path) -> dict[str, Tensor]:
+    """All tensors of the files that an index names; each file must hold what the index says."""
+    file_of = _read_index(index)
+    state: dict[str, Tensor] = {}
+    for name in sorted(set(file_of.values())):
+        part = index.with_name(name)
+        if not part.is_file():
+            raise BlipError(f"{index} names {name}, which is missing in {index.parent}")
+        if part.suffix == ".safetensors":
+            held = read_safetensors(part)
+        else:
+            held = state_dict_in(read_pickle(part), part)
+        lacking = sorted(n for n, file in file_of.items() if file == name and n not in held)
+        if lacking:
+            raise BlipError(
+                f"{part} lacks {', '.join(lacking[:SHOWN])} ({len(lacking)} tensors) which "
+                f"{index.name} says it holds; the files are not of one checkpoint"
+            )
+        state |= held
+    return state
+
+
+def _read_index(index: Path) -> dict[str, str]:
+    """From the name of a tensor to that of its file."""
+    try:
+        content: Any = parse_json(index.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BlipError(f"{index} is not JSON: {error}") from error
+    file_of = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(file_of, dict) or not file_of:
+        raise BlipError(f"{index} must hold an object weight_map, from tensors to their files")
+    for name in file_of.values():
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(PARTS):
+            raise BlipError(
+                f"{index}: weight_map must name {' or '.join(PARTS)} files beside it, got {name!r}"
+            )
+    return file_of
