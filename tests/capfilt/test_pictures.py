@@ -59,6 +59,12 @@ def test_what_the_reader_raises_comes_out_behind_what_it_gave():
         next(batches)
 
 
+def test_the_largest_picture_is_a_choice():
+    contents = [Sample("small", picture("red", size=8)), Sample("large", picture("red", size=9))]
+    ((small, large),) = open_batches(iter(contents), 2, SIDES, max_pixels=64)
+    assert (small.fault, large.fault) == (None, "too_many_pixels")
+
+
 def test_pixels_are_counted_by_the_header():
     assert count_pixels(picture("red", size=24)) == 24 * 24
     assert count_pixels(picture("red", size=24)[:60]) == 24 * 24 < LARGE

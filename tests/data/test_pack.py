@@ -184,3 +184,12 @@ def test_a_source_that_cannot_be_read_leaves_nothing_behind(photos: Path, tmp_pa
         pack(photos / "t.csv", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not (photos / PACKED).exists()
+
+
+def test_the_largest_picture_is_a_choice(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["data", "pack", str(photos), str(tmp_path / "out"), "--max-pixels"]
+    assert main([*command, "10"]) == 1
+    assert "too_many_pixels 6" in capsys.readouterr().err
+    assert main([*command, "10000"]) == 0

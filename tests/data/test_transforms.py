@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from blip.data.augment import OPERATIONS, _affine, rand_augment
 from blip.data.config import ImageConfig
-from blip.data.images import decode_image
+from blip.data.images import BadImageError, decode_image
 from blip.data.transforms import (
     _choose_crop,
     _shrink,
@@ -210,3 +210,11 @@ def test_real_photos_shrunk_differ_little_from_photos_resized() -> None:
     # Of 255: the cosine transform and the bicubic filter make a smaller picture in their own ways.
     assert np.mean(differences) < 3
     assert np.max(np.mean(differences, axis=(1, 2, 3))) < 6
+
+
+def test_the_largest_picture_of_a_training_is_a_choice() -> None:
+    content = encode(Image.fromarray(pixels(20, 30)), "JPEG")
+    rng = np.random.default_rng(0)
+    assert decode_train_pixels(content, ImageConfig(size=8, max_pixels=600), rng).shape == (8, 8, 3)
+    with pytest.raises(BadImageError, match="too_many_pixels"):
+        decode_train_pixels(content, ImageConfig(size=8, max_pixels=599), rng)

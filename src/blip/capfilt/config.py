@@ -15,6 +15,7 @@ from blip.config.ranges import (
     check_device,
     check_text,
 )
+from blip.data.config import MAX_PIXELS
 from blip.generation.config import SearchConfig, check_captions
 
 NUCLEUS = SearchConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
@@ -50,6 +51,8 @@ class CapFiltConfig:
     half."""
     rows: int = 1000
     """Rows of a table, or pictures of a folder, that make a shard."""
+    max_pixels: int = MAX_PIXELS
+    """Width times height of the largest picture that is read; others are bad samples."""
     write: Literal["shards", "texts"] = "shards"
     """Shards of images and kept texts, or tables of the kept texts alone."""
     engine: Literal["local", "ray"] = "local"
@@ -80,7 +83,7 @@ class CapFiltConfig:
         SEED.check(self, "seed")
         if self.batch_size != "auto":
             BATCH_SIZE.check(self, "batch_size")
-        COUNT.check(self, "rows")
+        COUNT.check(self, "rows", "max_pixels")
         Range(whole=True, least=1, most=PROCESSES.most).check(self, "workers")
         Range(least=0, most=1024).check(self, "gpus_per_worker")
         check_captions(self.captions, self.search)

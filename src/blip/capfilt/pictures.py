@@ -12,6 +12,7 @@ from torch import Tensor
 
 from blip.capfilt.filters.picture import image_hash
 from blip.capfilt.record import MISSING_TEXT, TEXT_FAULTS
+from blip.data.config import MAX_PIXELS
 from blip.data.images import BadImageError, count_pixels, decode_image
 from blip.data.keys import KEY_LIMIT, printable
 from blip.data.sample import Sample
@@ -49,16 +50,22 @@ class Seen:
 
 
 def open_batches(
-    samples: Iterator[Sample], size: int, sides: frozenset[int], decoders: int = DECODERS
+    samples: Iterator[Sample],
+    size: int,
+    sides: frozenset[int],
+    decoders: int = DECODERS,
+    max_pixels: int = MAX_PIXELS,
 ) -> Generator[list[Opened], None, None]:
     """Batches of `size` samples in their order, pictures squared to `sides` by `decoders` threads.
 
-    While the caller works on a batch, the next one is read and decoded.
+    While the caller works on a batch, the next one is read and decoded. A picture of more than
+    `max_pixels` is a bad one.
     """
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(decoders) as pool:
+        open_one = partial(_open, sides=sides, max_pixels=max_pixels)
 
         def read() -> list[Opened]:
-            return list(pool.map(partial(_open, sides=sides), islice(samples, size)))
+            return list(pool.map(open_one, islice(samples, size)))
 
         following = reader.submit(read)
         while batch := following.result():
@@ -66,14 +73,14 @@ def open_batches(
             yield batch
 
 
-def _open(sample: Sample, sides: frozenset[int]) -> Opened:
+def _open(sample: Sample, sides: frozenset[int], max_pixels: int) -> Opened:
     try:
-        return _decode(sample, sides)
+        return _decode(sample, sides, max_pixels)
     except BadImageError as bad:
         return Opened(sample, {}, str(bad))
 
 
-def _decode(sample: Sample, sides: frozenset[int]) -> Opened:
+def _decode(sample: Sample, sides: frozenset[int], max_pixels: int) -> Opened:
     """The picture in every size asked for; large ones are let go at once."""
     reason = (sample.error or "").partition(":")[0]
     if sample.error is not None and reason not in TEXT_FAULTS | {MISSING_TEXT}:
@@ -84,8 +91,9 @@ def _decode(sample: Sample, sides: frozenset[int]) -> Opened:
         raise BadImageError("empty_key")
     if len(printable(sample.key).encode()) > KEY_LIMIT:
         raise BadImageError("key_too_long")
-    with _large if count_pixels(sample.image) > LARGE else nullcontext():
-        image = decode_image(sample.image)
+    large = count_pixels(sample.image, max_pixels) > LARGE
+    with _large if large else nullcontext():
+        image = decode_image(sample.image, max_pixels)
         pictures = {side: eval_transform(image, side) for side in sides}
         seen = Seen(image.width, image.height, image_hash(image))
         return Opened(sample, pictures, seen=seen)

@@ -156,6 +156,7 @@ def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
         batch_size=models.batch_size() if config.batch_size == "auto" else config.batch_size,
         precision=_settled(config),
         write=config.write,
+        max_pixels=config.max_pixels,
         rules=config.rules,
         job_rules=config.job_rules,
     )

@@ -30,6 +30,7 @@ from blip.capfilt.record import (
 from blip.capfilt.source import ShardTask, check_count, describe_input, read_samples
 from blip.capfilt.texts import TextsWriter
 from blip.config import strict
+from blip.data.config import MAX_PIXELS
 from blip.data.patterns import SIZES
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
@@ -53,13 +54,18 @@ class Settings:
     batch_size: int
     precision: Precision = "float32"
     write: Write = "shards"
+    max_pixels: int = MAX_PIXELS
     rules: FilterRules = FilterRules()
     job_rules: JobRules = JobRules()
     """Not asked while a shard is done, but when all are."""
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a marker."""
-        return strict.to_json(self)
+        settings = strict.to_json(self)
+        # So that what an earlier version wrote, which knew no other limit, goes on.
+        if self.max_pixels == MAX_PIXELS:
+            del settings["max_pixels"]
+        return settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,9 @@ def process_shard(
     sides = frozenset((models.captioner.image_size, models.filter.image_size))
     try:
         with open_parts(task, layout) as (writer, ledger):
-            for batch in open_batches(read_samples(task), batch_size, sides, decoders):
+            for batch in open_batches(
+                read_samples(task), batch_size, sides, decoders, settings.max_pixels
+            ):
                 samples += len(batch)
                 news = Counts()
                 for sample, rows in _process_batch(batch, task.name, settings, models):

@@ -104,6 +104,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rows of a table that make a shard (1000)",
     )
     job.add_argument(
+        "--max-pixels",
+        type=options.whole_number,
+        metavar="N",
+        help="largest picture that is read: width times height (100000000)",
+    )
+    job.add_argument(
         "--dry-run",
         action="store_true",
         help="say how much work, disk and time it is, by a few images, and stop",

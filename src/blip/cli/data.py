@@ -4,6 +4,7 @@ import argparse
 import json
 
 from blip.cli import options
+from blip.data.config import MAX_PIXELS
 
 TAKES_OVERRIDES = True
 EXAMPLES = """\
@@ -30,6 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("out", metavar="OUT", type=options.output_folder)
     pack.add_argument(
         "--per-shard", type=options.positive_int, default=1000, metavar="N", help="(1000)"
+    )
+    pack.add_argument(
+        "--max-pixels",
+        type=options.positive_int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="largest picture that is packed: width times height (100000000)",
     )
     pack.add_argument(
         "--images",
@@ -82,6 +90,7 @@ def _pack(args: argparse.Namespace) -> int:
         images=args.images,
         split=args.split,
         per_shard=args.per_shard,
+        max_pixels=args.max_pixels,
         allow_missing_text=args.allow_missing_text,
     )
     packed = pack_collection(collection, args.out, overwrite=args.overwrite)

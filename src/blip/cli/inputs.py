@@ -40,8 +40,9 @@ def find_pictures(named: Iterable[Path]) -> list[Path]:
 
 def open_picture(path: Path, max_pixels: int | None = None) -> "Image.Image | None":
     """The picture, or None and a line on stderr that says why not."""
+    from blip.data.config import MAX_PIXELS
     from blip.data.image_sources import read_image
-    from blip.data.images import MAX_PIXELS, BadImageError
+    from blip.data.images import BadImageError
     from blip.log import printable_path, say
 
     try:

@@ -17,6 +17,8 @@ from blip.config.ranges import (
     check_text,
 )
 
+MAX_PIXELS = 100_000_000
+"""Width times height of the largest picture that is read, unless another limit is given."""
 WEIGHT = Range(least=1e-6, most=1000)
 """How often a pair comes in an epoch; a source that is not to be seen is left away."""
 
@@ -35,6 +37,8 @@ class ImageConfig:
     """Operations of RandAugment (N); 0 for none."""
     augment_magnitude: int = 5
     """Strength of RandAugment (M), of 10."""
+    max_pixels: int = MAX_PIXELS
+    """Width times height of the largest picture that is read."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
@@ -43,6 +47,7 @@ class ImageConfig:
         Range(least=self.crop_scale[0], most=1).check(self, "crop_scale")
         Range(whole=True, least=0, most=100).check(self, "augment_ops")
         Range(whole=True, least=0, most=10).check(self, "augment_magnitude")
+        COUNT.check(self, "max_pixels")
 
     @property
     def plain(self) -> bool:

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
 
+from blip.data.config import MAX_PIXELS
 from blip.errors import BlipError
 
 try:
@@ -19,7 +20,6 @@ try:
 except ImportError:  # the extra "fast"
     simplejpeg = None
 
-MAX_PIXELS = 100_000_000
 USUAL_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS = (*USUAL_FORMATS, "AVIF") if features.check("avif") else USUAL_FORMATS
 """No more of what Pillow reads: some call other programs, some tell their size too late."""
@@ -97,11 +97,11 @@ class EncodedImage:
 
         simplejpeg makes the same pixels in less time, as it makes an array at once.
         """
-        quick = self._quick_pixels(shrink)
-        if quick is None:
-            return np.array(self.decode(shrink).crop(box))
         left, top, right, bottom = box
-        return quick[top:bottom, left:right]
+        pixels = self._quick_pixels(shrink)
+        if pixels is None:
+            pixels = np.array(self.decode(shrink))
+        return pixels[top:bottom, left:right]
 
     def _quick_pixels(self, shrink: Shrink) -> np.ndarray | None:
         image = self._image
@@ -198,12 +198,12 @@ def _orientation(image: Image.Image) -> int:
     return found if found in range(1, 9) else 1
 
 
-def count_pixels(data: bytes) -> int:
+def count_pixels(data: bytes, max_pixels: int = MAX_PIXELS) -> int:
     """Pixels of a picture by its header, without decoding it; 0 where it is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            width, height = _open(data, MAX_PIXELS).size
+            width, height = _open(data, max_pixels).size
     # Whatever is wrong with it is said by who decodes it.
     except Exception:
         return 0

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from blip.data.captions import clean_caption
+from blip.data.config import MAX_PIXELS
 from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample
@@ -42,6 +43,8 @@ class PairIndex:
     bad_samples: list[tuple[str, str, str]] = field(default_factory=list)
     """(shard, key, reason) of the first bad ones."""
     first_id: int = 0
+    max_pixels: int = MAX_PIXELS
+    """Pixels of the largest picture that is sound."""
     _ids: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -54,12 +57,14 @@ class PairIndex:
         return self.first_id + len(self._ids)
 
     @classmethod
-    def open(cls, patterns: Iterable[str], first_id: int = 0) -> "PairIndex":
+    def open(
+        cls, patterns: Iterable[str], first_id: int = 0, max_pixels: int = MAX_PIXELS
+    ) -> "PairIndex":
         """Read shards through once; images are numbered from `first_id`.
 
         A picture is checked by decoding it here, so that training never meets a broken one.
         """
-        index = cls(first_id=first_id)
+        index = cls(first_id=first_id, max_pixels=max_pixels)
         shards = expand(patterns)
         places = Places(shards)
         for shard in shards:
@@ -72,7 +77,7 @@ class PairIndex:
         error = sample.error or (None if texts else "empty_caption")
         if error is None and sample.image is not None:
             try:
-                decode_image(sample.image)
+                decode_image(sample.image, self.max_pixels)
             except BadImageError as bad:
                 error = str(bad)
         if error is not None or sample.image is None:
@@ -88,9 +93,9 @@ class PairIndex:
         self.picture_of_text += [len(self.pictures) - 1] * len(texts)
 
 
-def decode_small(content: bytes, size: int) -> np.ndarray:
+def decode_small(content: bytes, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode and shrink to at most twice the wanted size, for a cache of pictures."""
-    image = decode_image(content)
+    image = decode_image(content, max_pixels)
     if min(image.size) > 2 * size:
         scale = 2 * size / min(image.size)
         target = (round(image.width * scale), round(image.height * scale))

@@ -32,7 +32,7 @@ class MemoryRows:
         self.indices: list[PairIndex] = []
         for source in config.sources:
             first_id = self.indices[-1].next_id if self.indices else 0
-            self.indices.append(PairIndex.open(source.shards, first_id))
+            self.indices.append(PairIndex.open(source.shards, first_id, config.image.max_pixels))
         for source, index in zip(config.sources, self.indices, strict=True):
             if not len(index):
                 say(f"source {source.name} has no sound pair: {dict(index.bad) or 'it is empty'}")
@@ -89,9 +89,9 @@ class MemoryRows:
             return known
         content, image = self.indices[source].pictures[picture].content, self.config.image
         pixels = (
-            eval_pixels(decode_image(content), image.size)
+            eval_pixels(decode_image(content, image.max_pixels), image.size)
             if image.plain
-            else decode_small(content, image.size)
+            else decode_small(content, image.size, image.max_pixels)
         )
         if self.cached_bytes + pixels.nbytes <= CACHE_BYTES:
             self.cache[source, picture] = pixels

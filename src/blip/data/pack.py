@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from blip.data.config import MAX_PIXELS
 from blip.data.image_files import say_skipped_below
 from blip.data.images import BadImageError, EncodedImage
 from blip.data.patterns import PACKED, SIZES, match_paths, read_packed
@@ -31,6 +32,8 @@ class Collection:
     """Where paths in a table or an annotation file start."""
     split: str | None = None
     per_shard: int = 1000
+    max_pixels: int = MAX_PIXELS
+    """Width times height of the largest picture that is packed."""
     allow_missing_text: bool = False
     """Whether pictures without a text are packed, with an empty one: CapFilt captions them."""
 
@@ -41,6 +44,7 @@ class Collection:
             "images": None if self.images is None else str(self.images),
             "split": self.split,
             "per_shard": self.per_shard,
+            "max_pixels": self.max_pixels,
             "allow_missing_text": self.allow_missing_text,
         }
 
@@ -79,7 +83,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
     with alone(out):
         _begin(collection, out, overwrite=overwrite)
         lost = Counter[str]()
-        sound = _sound(chain([first], samples), collection.allow_missing_text, lost)
+        sound = _sound(chain([first], samples), collection, lost)
         counts = pack(sound, out, collection.per_shard)
         packed = Packed(counts.pop("samples"), counts.pop("shards"), dict(lost + Counter(counts)))
         if not packed.samples:
@@ -121,7 +125,7 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
 
 
 def _sound(
-    samples: Iterable[Sample], allow_missing_text: bool, lost: Counter[str]
+    samples: Iterable[Sample], collection: Collection, lost: Counter[str]
 ) -> Iterator[Sample]:
     """The samples, with `error` where one is not to be packed; shows how far it is.
 
@@ -134,20 +138,20 @@ def _sound(
             texts = tuple(text for text in given.texts if text)
             sample = replace(given, texts=texts, error=None if partly else given.error)
             lost[reason] += partly
-            yield replace(sample, error=_fault(sample, allow_missing_text))
+            yield replace(sample, error=_fault(sample, collection))
             bar.advance()
 
 
-def _fault(sample: Sample, allow_missing_text: bool) -> str | None:
+def _fault(sample: Sample, collection: Collection) -> str | None:
     """Why a sample is left out; None where it is not."""
     if sample.error not in (None, MISSING):
         return sample.error
     if sample.image is None:
         return "missing_image"
-    if not any(sample.texts) and not allow_missing_text:
+    if not any(sample.texts) and not collection.allow_missing_text:
         return MISSING
     try:
-        image = EncodedImage(sample.image)
+        image = EncodedImage(sample.image, collection.max_pixels)
         # To an eighth, a JPEG is read to its end all the same.
         image.decode(8 if image.shrinks else 1)
     except BadImageError as bad:

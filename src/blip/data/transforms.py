@@ -45,7 +45,7 @@ def decode_train_pixels(
     of its full, half, quarter and eighth size at which nothing has to be enlarged that would not be
     at full size. Raises BadImageError.
     """
-    encoded = EncodedImage(content)
+    encoded = EncodedImage(content, config.max_pixels)
     if config.crop_scale[0] == 1.0:
         image = encoded.decode(_shrink(encoded.size, config.size))
         return _augment(eval_pixels(image, config.size), config, rng)
