@@ -12,6 +12,7 @@ from blip.bootstrap import _Bootstrap, _fingerprint_named, bootstrap
 from blip.data.scenes.write import SPLITS
 from blip.data.shards import expand, read_shard
 from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
 from blip.inference.checkpoint import load_model
 from blip.recipes.bootstrap import scenes_test
 from blip.recipes.config import BootstrapConfig, ShardsConfig
@@ -54,7 +55,7 @@ def redone(config: BootstrapConfig, out: Path) -> set[str]:
     """Which stages a further run does."""
     for marker in out.rglob("done.json"):
         marker.write_text(json.dumps(read(marker) | {"old": True}))
-    bootstrap(config, out)
+    bootstrap(config, out, overwrite=True)
     markers = {
         marker.parent.relative_to(out).as_posix(): read(marker) for marker in out.rglob("done.json")
     }
@@ -97,6 +98,72 @@ def test_again_it_does_nothing_and_says_the_same(copy: Path) -> None:
     before = (copy / "summary.json").read_bytes()
     assert redone(scenes_test(), copy) == set()
     assert (copy / "summary.json").read_bytes() == before
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+def test_another_seed_leaves_a_finished_run_alone(copy: Path) -> None:
+    before = files(copy)
+    config = replace(scenes_test(), seed=1)
+    with pytest.raises(UsageError, match=r"another configuration \(seed 1, was 0\); --overwrite"):
+        bootstrap(config, copy)
+    # No training is unfinished: there is nothing that could go on.
+    with pytest.raises(UsageError, match=r"data holds a result of other data.*--overwrite"):
+        bootstrap(config, copy, allow_change=True)
+    assert files(copy) == before
+
+
+def test_what_changes_no_weight_is_no_change(copy: Path) -> None:
+    config = scenes_test()
+    often = replace(config.pretrain, log_every=1, checkpoint_every=1)
+    bootstrap(replace(config, pretrain=often, parallel=2), copy)
+    assert read(copy / "config.json")["parallel"] == 2
+
+
+@pytest.mark.parametrize("name", ["data", "tokenizer", "round-1", "baseline"])
+def test_a_folder_that_was_there_is_not_wiped(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.doc").write_text("mine")
+    (tmp_path / "notes.txt").touch()
+    before = files(tmp_path)
+    with pytest.raises(UsageError, match=f"holds {name}, which no run of `blip bootstrap`"):
+        bootstrap(scenes_test(), tmp_path, overwrite=True)
+    assert files(tmp_path) == before
+
+
+def test_an_unfinished_training_goes_on_with_other_settings_where_that_is_allowed(
+    tmp_path: Path,
+) -> None:
+    config = scenes_test()
+    config = replace(config, pretrain=replace(config.pretrain, checkpoint_every=1))
+
+    def die(self: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blip.train.loop._Run.finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            bootstrap(config, tmp_path)
+    other = replace(config, pretrain=replace(config.pretrain, steps=config.pretrain.steps + 1))
+    with pytest.raises(UsageError, match=r"pretrain\.steps \d, was \d\); --overwrite .* --allow"):
+        bootstrap(other, tmp_path)
+    assert "history" not in read(tmp_path / "config.json")
+    bootstrap(other, tmp_path, allow_change=True)
+    told = read(tmp_path / "round-1/pretrain/config.json")
+    last = config.pretrain.steps - 1
+    assert [(h["from_step"], h["config"]["train"]["steps"]) for h in told["history"]] == [
+        (0, last + 1),
+        (last, last + 2),
+    ]
+    whole = read(tmp_path / "config.json")["history"]
+    assert [(h["from_stage"], h["config"]["pretrain"]["steps"]) for h in whole] == [
+        (None, last + 1),
+        ("round-1/pretrain", last + 2),
+    ]
+    bootstrap(other, tmp_path)
+    assert read(tmp_path / "config.json")["history"] == whole
 
 
 def test_another_seed_does_all_anew(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

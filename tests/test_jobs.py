@@ -13,9 +13,11 @@ import pytest
 
 from blip.errors import BlipError
 from blip.jobs import run_together
+from blip.outputs import Kind
 from blip.stage import Stage
 
 REPOSITORY = Path(__file__).parents[1]
+KIND = Kind("work", "blip work", ("threads",))
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,12 @@ def test_share_of_the_cores_does_not_depend_on_what_is_done_already(
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     for case, done in (("both", False), ("one", True)):
         stages = [
-            Stage(name, tmp_path / case / name, 1, CountThreads(tmp_path / case / name))
+            Stage(name, tmp_path / case / name, 1, CountThreads(tmp_path / case / name), KIND)
             for name in "ab"
         ]
         if done:
             stages[0].folder.mkdir(parents=True)
-            Stage("a", stages[0].folder, 1, lambda: None).run()
+            Stage("a", stages[0].folder, 1, lambda: None, KIND).run()
         run_together(stages, parallel=2)
         assert (stages[1].folder / "threads").read_text() == "3"
         assert all(stage.is_done() for stage in stages)
@@ -84,8 +86,8 @@ def test_a_failure_is_named_and_the_other_stage_is_done(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    bad = Stage("bad", tmp_path / "bad", 1, failing)
-    good = Stage("good", tmp_path / "good", 1, CountThreads(tmp_path / "good"))
+    bad = Stage("bad", tmp_path / "bad", 1, failing, KIND)
+    good = Stage("good", tmp_path / "good", 1, CountThreads(tmp_path / "good"), KIND)
     with pytest.raises(BlipError, match=r"^bad did not end well"):
         run_together([bad, good], parallel=2)
     assert good.is_done()
@@ -97,7 +99,7 @@ def test_a_failure_is_named_and_the_other_stage_is_done(
 
 def test_alone_it_runs_here(tmp_path: Path) -> None:
     called = []
-    stage = Stage("here", tmp_path / "here", 1, lambda: called.append(os.getpid()))
+    stage = Stage("here", tmp_path / "here", 1, lambda: called.append(os.getpid()), KIND)
     run_together([stage], parallel=2)
     assert called == [os.getpid()]
 
@@ -106,10 +108,10 @@ PARENT = """
 from pathlib import Path
 from blip.jobs import run_together
 from blip.stage import Stage
-from tests.test_jobs import Sleep
+from tests.test_jobs import KIND, Sleep
 if __name__ == "__main__":
     out = Path({out!r})
-    run_together([Stage(n, out / n, 1, Sleep(out / n)) for n in "ab"], parallel=2)
+    run_together([Stage(n, out / n, 1, Sleep(out / n), KIND) for n in "ab"], parallel=2)
 """
 
 

@@ -5,18 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from blip.capfilt.config import CapFiltConfig
-from blip.config.strict import load_json, save, to_json
+from blip.config.history import without
+from blip.config.strict import load_json, to_json
 from blip.data.config import DataConfig, SourceConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import SPLITS
 from blip.data.shards import expand
 from blip.files import fingerprint_files, fingerprint_json, write_json
-from blip.jobs import Job, JobConfig, run_together
+from blip.job_folder import JobFolder
+from blip.jobs import KINDS, Job, JobConfig, run_together
 from blip.outputs import BOOTSTRAP, refuse_inputs_as_output
 from blip.recipes.config import BootstrapConfig
 from blip.reports.config import EvaluateConfig
 from blip.stage import Stage, alone
 from blip.tasks.config import (
+    FREE_TO_CHANGE,
     CaptionerConfig,
     FilterConfig,
     PretrainConfig,
@@ -26,13 +29,17 @@ from blip.tasks.config import (
 from blip.train.config import TrainConfig
 
 
-def bootstrap(config: BootstrapConfig, out: Path) -> dict[str, Any]:
+def bootstrap(
+    config: BootstrapConfig, out: Path, *, overwrite: bool = False, allow_change: bool = False
+) -> dict[str, Any]:
     """Run the main job into `out`, or what is left of it; returns what `out/summary.json` holds.
 
     Every stage leaves its result in `out` and is passed over when it is there and was made from the
-    same inputs. Raises BlipError where a stage fails or was stopped; the same call goes on.
+    same inputs. Raises BlipError where a stage fails or was stopped; the same call goes on. Raises
+    UsageError where `out` was made with another configuration: `overwrite` makes again what that
+    changes, `allow_change` lets a training that is not finished go on with it.
     """
-    run = _Bootstrap(config, out)
+    run = _Bootstrap(config, out, overwrite=overwrite, allow_change=allow_change)
     run.check_places()
     with alone(out):
         run.prepare()
@@ -69,8 +76,16 @@ _DOING = {
 class _Bootstrap:
     """The stages of a run, each made of what those before it left."""
 
-    def __init__(self, config: BootstrapConfig, out: Path) -> None:
+    def __init__(
+        self,
+        config: BootstrapConfig,
+        out: Path,
+        *,
+        overwrite: bool = False,
+        allow_change: bool = False,
+    ) -> None:
         self.config, self.out = config, out
+        self.folder = JobFolder(out, overwrite=overwrite, allow_change=allow_change)
         self.stages: list[Stage] = []
         self.vocabulary_size = 0
         self.splits: dict[str, tuple[str, ...]] = {}
@@ -85,16 +100,21 @@ class _Bootstrap:
                 patterns = getattr(data, split)
                 read += [*patterns, *map(str, expand(patterns))]
         refuse_inputs_as_output(read, self.out, BOOTSTRAP)
+        self.folder.claim()
 
     def prepare(self) -> None:
         """The configuration, the data and the tokenizer: what every stage needs."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        save(self.config, self.out / "config.json")
+        self.folder.compare(self.config)
         self._prepare_data()
         self._prepare_tokenizer()
 
     def together(self, *stages: Stage) -> None:
         """Do stages that do not need one another."""
+        for stage in stages:
+            if not stage.is_done():
+                # Before any of them begins, and before the run is said to be of this configuration.
+                stage.check()
+                self.folder.note(self.config, stage)
         run_together(stages, self.config.parallel)
 
     def pretrain(self, number: int, *, cleaned: Stage | None, init: Stage | None) -> Stage:
@@ -185,6 +205,7 @@ class _Bootstrap:
             "seed": self.config.seed,
             "config": fingerprint_json(to_json(self.config)),
         }
+        self.folder.note(self.config, None)
         write_json(self.out / "summary.json", summary)
         write_report(self.out, summary, results, self.splits)
         return summary
@@ -193,7 +214,7 @@ class _Bootstrap:
         config = self.config
         if isinstance(config.data, ScenesConfig):
             stage = self._stage("data", replace(config.data, seed=config.seed))
-            stage.run()
+            self.together(stage)
             self.splits = {split: (str(stage.folder / split),) for split in SPLITS}
             self.data_inputs = stage.fingerprint
             return
@@ -214,7 +235,7 @@ class _Bootstrap:
             source=self.config.tokenizer, texts=texts, vocabulary_size=self.config.vocabulary_size
         )
         stage = self._stage("tokenizer", config)
-        stage.run()
+        self.together(stage)
         self.vocabulary_size = len(load_json(stage.folder / "vocabulary.json"))
 
     def _pretrain(
@@ -265,14 +286,26 @@ class _Bootstrap:
 
     def _stage(self, name: str, config: JobConfig, *after: Stage) -> Stage:
         folder = self.out / name
+        settings = to_json(config)
+        if isinstance(config, PretrainConfig | CaptionerConfig | FilterConfig):
+            settings = without(config, FREE_TO_CHANGE)
         inputs = [
-            _without(self.out, to_json(config)),
+            _without(self.out, settings),
             self.data_inputs,
             [stage.fingerprint for stage in after],
         ]
         number = len(self.stages) + 1
         title = f"[{number}/{self._num_stages}] {name}: {_DOING[name.rpartition('/')[2]]}"
-        stage = Stage(name, folder, inputs, Job(config, folder), title)
+        stage = Stage(
+            name,
+            folder,
+            inputs,
+            Job(config, folder),
+            KINDS[type(config)],
+            title,
+            overwrite=self.folder.overwrite,
+            allow_change=self.folder.allow_change,
+        )
         self.stages.append(stage)
         return stage
 

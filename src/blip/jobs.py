@@ -17,6 +17,16 @@ from blip.crash import plain, tell_crash
 from blip.data.scenes.config import ScenesConfig
 from blip.errors import INTERRUPTED, BlipError, StoppedError
 from blip.log import LINES_ONLY, say
+from blip.outputs import (
+    CAPTIONER,
+    EVALUATION,
+    FILTER,
+    JOB,
+    PRETRAIN,
+    SCENES,
+    TOKENIZER,
+    Kind,
+)
 from blip.reports.config import EvaluateConfig
 from blip.stage import Stage
 from blip.tasks.config import (
@@ -36,6 +46,18 @@ JobConfig = (
     | EvaluateConfig
     | TokenizerConfig
 )
+
+
+KINDS: dict[type[JobConfig], Kind] = {
+    ScenesConfig: SCENES,
+    TokenizerConfig: TOKENIZER,
+    PretrainConfig: PRETRAIN,
+    CaptionerConfig: CAPTIONER,
+    FilterConfig: FILTER,
+    CapFiltConfig: JOB,
+    EvaluateConfig: EVALUATION,
+}
+"""What a job makes, by its configuration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class Kind:
     name: str
     command: str
     files: tuple[str, ...]
+    can_change: bool = False
+    """Whether a run that is not finished may go on with another configuration."""
 
     @property
     def tops(self) -> tuple[str, ...]:
@@ -61,9 +63,9 @@ class Kind:
         return tuple(dict.fromkeys(pattern.partition("/")[0] for pattern in self.files))
 
 
-PRETRAIN = Kind("pretrain", "blip pretrain", TRAINING)
-CAPTIONER = Kind("captioner", "blip finetune captioner", TRAINING)
-FILTER = Kind("filter", "blip finetune filter", TRAINING)
+PRETRAIN = Kind("pretrain", "blip pretrain", TRAINING, can_change=True)
+CAPTIONER = Kind("captioner", "blip finetune captioner", TRAINING, can_change=True)
+FILTER = Kind("filter", "blip finetune filter", TRAINING, can_change=True)
 JOB = Kind("capfilt", "blip capfilt", CAPFILT)
 RECUT = Kind("recut", "blip capfilt recut", CAPFILT)
 PACK = Kind(

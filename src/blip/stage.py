@@ -1,11 +1,11 @@
 """A stage: work whose result is kept, and that is not done again from the same inputs."""
 
 import fcntl
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from blip.config.strict import parse_json
 from blip.errors import UsageError
 from blip.files import fingerprint_json, write_json
 from blip.log import say
+from blip.outputs import Kind, claim, remove_known
 
-MARKER = "done.json"
+MARKER, BEGUN = "done.json", ".begun.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +23,19 @@ class Stage:
     """A named piece of work that leaves its result in `folder`.
 
     `inputs` are JSON values that decide the result: a configuration, fingerprints of what is read.
-    `title` is told to people when the work begins.
+    `kind` names the files that it may remove; all else in the folder stays. `title` is told to
+    people when the work begins. `overwrite` replaces a result of other inputs, and `allow_change`
+    lets a training that is not finished go on with them; else such inputs are refused.
     """
 
     name: str
     folder: Path
     inputs: Any
     work: Callable[[], object]
+    kind: Kind
     title: str = ""
+    overwrite: bool = False
+    allow_change: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -47,6 +53,7 @@ class Stage:
         if self.is_done():
             say(f"{title}: done already")
             return
+        self.check()
         say(title)
         self._explain()
         before = self._begin()
@@ -56,7 +63,9 @@ class Stage:
         finally:
             seconds = round(before + time.monotonic() - started, 2)
             write_json(self._begun, {"inputs": self.fingerprint, "seconds": seconds})
-        holds = sorted(path.name for path in self.folder.iterdir() if path.name[0] != ".")
+        tops = self.kind.tops
+        names = sorted(path.name for path in self.folder.iterdir())
+        holds = [name for name in names if any(fnmatch(name, top) for top in tops)]
         done = {"inputs": self.fingerprint, "seconds": seconds, "holds": holds}
         write_json(self.folder / MARKER, done)
         self._begun.unlink()
@@ -65,6 +74,23 @@ class Stage:
     def seconds(self) -> float:
         """How long the work took, over all attempts that were stopped in an orderly way."""
         return float(self._marker().get("seconds", 0.0))
+
+    def check(self) -> None:
+        """Raise UsageError where the work would replace what was made from other inputs."""
+        finished, begun = self._marker(), _read(self._begun)
+        if self.overwrite or self.fingerprint in (begun.get("inputs"), finished.get("inputs")):
+            return
+        if finished:
+            raise UsageError(
+                f"{self.folder} holds a result of other data, settings or an earlier version; "
+                "--overwrite makes it again, another --out keeps it"
+            )
+        if begun and not (self.allow_change and self.kind.can_change):
+            change = "--allow-change goes on with the new ones, " if self.kind.can_change else ""
+            raise UsageError(
+                f"{self.folder} was begun with other data or settings; {change}--overwrite begins "
+                "anew, another --out keeps it"
+            )
 
     def _lost(self, marker: dict[str, Any]) -> list[str]:
         """Parts of the result that somebody took away."""
@@ -80,16 +106,23 @@ class Stage:
 
     @property
     def _begun(self) -> Path:
-        return self.folder / ".begun.json"
+        return self.folder / BEGUN
 
     def _begin(self) -> float:
-        """Keep what an attempt with the same inputs left; clear away what others left."""
+        """Keep what an attempt left that may be gone on with; clear away what others left."""
         begun = _read(self._begun)
-        if begun.get("inputs") == self.fingerprint:
-            return float(begun.get("seconds", 0.0))
-        _clear(self.folder)
-        write_json(self._begun, {"inputs": self.fingerprint, "seconds": 0.0})
-        return 0.0
+        seconds = float(begun.get("seconds", 0.0))
+        goes_on = begun.get("inputs") == self.fingerprint or (
+            bool(begun) and self.allow_change and self.kind.can_change and not self._marker()
+        )
+        # A folder with a marker of a stage is ours; in any other, nothing of that name may lie.
+        ours = bool(begun) or (self.folder / MARKER).exists()
+        claim(self.folder, self.kind, is_ours=lambda: ours)
+        if not goes_on:
+            remove_known(self.folder, (*self.kind.files, MARKER, self._begun.name))
+            seconds = 0.0
+        write_json(self._begun, {"inputs": self.fingerprint, "seconds": seconds})
+        return seconds
 
     def _marker(self) -> dict[str, Any]:
         return _read(self.folder / MARKER)
@@ -120,8 +153,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _clear(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)

@@ -149,8 +149,29 @@ def test_demo_is_the_recipe_with_its_seed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         blip.cli.bootstrap,
         "run_bootstrap",
-        lambda config, out: asked.update(config=config, out=out) or 0,
+        lambda config, out, args: asked.update(config=config, out=out) or 0,
     )
     assert main(["demo", "--out", str(tmp_path / "d"), "--seed", "3"]) == 0
     assert asked["out"] == tmp_path / "d"
     assert asked["config"].seed == 3
+
+
+def test_a_folder_called_data_that_was_there_is_not_wiped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/thesis.doc").touch()
+    assert main(["demo", "--out", "."]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("blip: error: . holds data, which no run of `blip bootstrap`")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["data", "thesis.doc"]
+
+
+def test_another_seed_is_refused_with_what_differs(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "summary.json").read_bytes()
+    assert main(["bootstrap", "scenes_test", "--out", str(run), *TINY, "--seed", "1"]) == 2
+    assert "another configuration (seed 1, was 0); --overwrite" in capsys.readouterr().err
+    assert (run / "summary.json").read_bytes() == before

@@ -20,12 +20,15 @@ examples:
   blip bootstrap --list
   blip bootstrap scenes_demo --keys
 
-A run that was stopped, or killed, goes on with the same command."""
+A run that was stopped, or killed, goes on with the same command. In the folder of a run of other
+settings a command says what differs and stops: `--overwrite` makes again what the change concerns,
+`--allow-change` lets a training that is not finished go on with it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; any other --part.field VALUE changes the configuration."""
     from blip.cli.recipe import recipe_names
+    from blip.cli.training import add_change_arguments
 
     names = ", ".join(recipe_names("bootstrap"))
     parser.add_argument("recipe", nargs="?", metavar="RECIPE|config.json", help=names)
@@ -33,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=options.output_folder, metavar="DIR", help="folder of the run"
     )
     parser.add_argument("--list", action="store_true", help="list the recipes and exit")
+    add_change_arguments(parser)
     parser.add_argument(
         "--keys", action="store_true", help="list all keys that --part.field VALUE may change"
     )
@@ -56,16 +60,17 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.out is None:
         raise UsageError("--out DIR is missing: the folder of the run")
-    return run_bootstrap(config, args.out)
+    return run_bootstrap(config, args.out, args)
 
 
-def run_bootstrap(config: "BootstrapConfig", out: Path) -> int:
-    """Run the main job and print its table."""
+def run_bootstrap(config: "BootstrapConfig", out: Path, args: argparse.Namespace) -> int:
+    """Run the main job and print its table; `args` say whether a changed one may go on."""
     from blip.bootstrap import bootstrap
     from blip.log import say
 
     say(f"blip bootstrap: writing to {out}; the same command goes on if this is stopped")
-    print_table(bootstrap(config, out), out)
+    allowed = {"overwrite": args.overwrite, "allow_change": args.allow_change}
+    print_table(bootstrap(config, out, **allowed), out)
     return 0
 
 

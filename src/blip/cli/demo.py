@@ -11,11 +11,14 @@ examples:
   blip demo --out runs/demo-1 --seed 1
 
 Draws its own data, needs no download, and takes about ten minutes on two cores. The same as
-`blip bootstrap scenes_demo`; a run that was stopped goes on with the same command."""
+`blip bootstrap scenes_demo`; a run that was stopped goes on with the same command, and one of
+another seed is replaced only with `--overwrite`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from blip.cli.training import add_change_arguments
+
     parser.add_argument(
         "--out",
         type=options.output_folder,
@@ -24,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="(runs/demo)",
     )
     parser.add_argument("--seed", type=options.seed, default=0, metavar="N", help="(0)")
+    add_change_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,4 +36,4 @@ def run(args: argparse.Namespace) -> int:
     from blip.config.override import override
     from blip.recipes.bootstrap import scenes_demo
 
-    return run_bootstrap(override(scenes_demo(), [f"--seed={args.seed}"]), args.out)
+    return run_bootstrap(override(scenes_demo(), [f"--seed={args.seed}"]), args.out, args)

@@ -77,12 +77,23 @@ def save_with_history(config: Any, path: Path, step: int, free: Iterable[str] = 
     Where only keys in `free` changed there is nothing to remember.
     """
     now = to_json(config)
-    kept = [entry for entry in load_history(path) if entry["from_step"] < step]
+    kept = [entry for entry in load_history(path) if entry.get("from_step", step) < step]
     if kept and not find_changes(kept[-1]["config"], now, free):
         entries = kept
     else:
         entries = [*kept, {"from_step": step if kept else 0, "config": now}]
     write_json(path, now if len(entries) == 1 else {**now, HISTORY: entries})
+
+
+def save_with_stage(config: Any, path: Path, stage: str, free: Iterable[str] = ()) -> None:
+    """The same for a run of stages, of which `stage` is the first that is not done."""
+    now = to_json(config)
+    kept = [{"from_stage": entry.get("from_stage"), **entry} for entry in load_history(path)]
+    if kept and find_changes(kept[-1]["config"], now, free):
+        kept = [*kept, {"from_stage": stage, "config": now}]
+    for entry in kept:
+        entry.pop("from_step", None)
+    write_json(path, now if len(kept) < 2 else {**now, HISTORY: kept})
 
 
 def load_history(path: Path) -> list[dict[str, Any]]:
@@ -100,7 +111,7 @@ def load_history(path: Path) -> list[dict[str, Any]]:
 
 
 def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("from_step"), int) and "config" in entry
+    return isinstance(entry, dict) and "config" in entry and len(entry) == 2
 
 
 def _flatten(value: Any, key: str = "") -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""The folder of a main job: whose it is, and of which configuration."""
+
+from pathlib import Path
+
+from blip.config.history import (
+    find_changes,
+    holds_config,
+    load_config,
+    save_with_stage,
+    tell_changes,
+)
+from blip.config.strict import save
+from blip.errors import UsageError
+from blip.log import say
+from blip.outputs import BOOTSTRAP, claim
+from blip.recipes.config import BootstrapConfig
+from blip.stage import BEGUN, MARKER, Stage
+from blip.tasks.config import FREE_TO_CHANGE
+
+BUDGETS = ("pretrain", "next_pretrain", "captioner", "filter")
+FREE = (
+    # Stages side by side have the same shares of the cores, whichever of them are done.
+    "parallel",
+    *(
+        f"{budget}.{key.removeprefix('train.')}"
+        for budget in BUDGETS
+        for key in FREE_TO_CHANGE
+        if key.startswith("train.")
+    ),
+)
+"""Keys of the run that may differ when it goes on, as `FREE_TO_CHANGE` says for one training."""
+FIRST = ("data", "tokenizer")
+"""The stages that come first; where neither has begun, nothing was made."""
+
+
+class JobFolder:
+    """The folder `out`, and what a run may do where another configuration made it."""
+
+    def __init__(self, out: Path, *, overwrite: bool, allow_change: bool) -> None:
+        self.out, self.path = out, out / "config.json"
+        self.overwrite, self.allow_change = overwrite, allow_change
+        self.is_noted = False
+
+    def claim(self) -> None:
+        """Take the folder; raises UsageError where something there is not of such a run."""
+        claim(self.out, BOOTSTRAP, is_ours=self._is_of_earlier_version)
+
+    def compare(self, config: BootstrapConfig) -> None:
+        """Raise UsageError where stages were made with another configuration, unless allowed."""
+        begun = [self.out.glob(f"{name}/{file}") for name in FIRST for file in (MARKER, BEGUN)]
+        if not self.path.exists() or not any(any(found) for found in begun):
+            return
+        changes = find_changes(load_config(BootstrapConfig, self.path), config, FREE)
+        if not changes:
+            return
+        told = tell_changes(changes)
+        if not self.overwrite and not self.allow_change:
+            raise UsageError(
+                f"{self.out} was made with another configuration ({told}); --overwrite makes again "
+                "what that changes, --allow-change lets an unfinished training go on with it, "
+                "another --out keeps both"
+            )
+        say(f"{self.out}: going on with {told}")
+
+    def note(self, config: BootstrapConfig, stage: Stage | None) -> None:
+        """Write config.json once: before the first stage that is not done, or at the end."""
+        if self.is_noted:
+            return
+        if stage is not None and self.overwrite:
+            save(config, self.path)
+        else:
+            save_with_stage(config, self.path, stage.name if stage else "summary", FREE)
+        self.is_noted = True
+
+    def _is_of_earlier_version(self) -> bool:
+        """Whether a folder without a marker is a run, or holds the configuration for one alone."""
+        if not holds_config(BootstrapConfig, self.path):
+            return False
+        names = {path.name for path in self.out.iterdir()}
+        return ".lock" in names or not names & {*FIRST, "baseline", "round-1"}
