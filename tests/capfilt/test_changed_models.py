@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from blip.capfilt import filter_stage
+from blip.capfilt.checkpoints import CheckpointModels
 from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.models import Models, Score
-from blip.capfilt.pipeline import run
+from blip.capfilt.pipeline import checkpoint_models, run
 from blip.errors import BlipError, NotFiniteError, UsageError
 from blip.inference.checkpoint import fingerprint
 
@@ -91,6 +92,38 @@ def test_a_worker_that_comes_to_a_changed_checkpoint_is_refused(job, model, chan
     assert len(markers) == 1, "what was done before stays"
     settings = markers[0]["settings"]
     assert (settings["captioner"], settings["filter"]) == before
+
+
+@dataclass(frozen=True)
+class ReplacedAfterLook:
+    """Models whose captioner is replaced when the driver has looked at it, before workers load."""
+
+    inner: CheckpointModels
+
+    def fingerprints(self) -> tuple[str, str]:
+        found = self.inner.fingerprints()
+        other_weights(self.inner.captioner)
+        return found
+
+    def batch_size(self) -> int:
+        return self.inner.batch_size()
+
+    def default_workers(self, batch_size: int) -> int:
+        return 2
+
+    def load(self, place: int, expected: tuple[str, str]) -> Models:
+        return self.inner.load(place, expected)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_workers_in_processes_of_their_own_check_what_they_load(job, engine):
+    if engine == "ray":
+        pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
+    job = replace(job, workers=2, engine=engine, precision="float32")
+    with pytest.raises(BlipError, match="captioner changed since the job began") as told:
+        run(job, models=ReplacedAfterLook(checkpoint_models(job)))
+    assert "\n" not in str(told.value)
+    assert not list(Path(job.out, "done").glob("*.json"))
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -13,10 +13,11 @@ examples:
   blip convert runs/base base.pth --to original
   blip convert --list
 
-SRC is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights (.pth, .bin,
-.safetensors), hf:ORG/NAME or original:NAME. Layout, kind and sizes are found from what it holds;
-nothing that it contains is executed. Downloads stay in the Hugging Face cache; with
-HF_HUB_OFFLINE=1 only the cache is used."""
+SRC is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights (.pth, .pt,
+.ckpt, .bin, .safetensors), the index of several (.index.json), hf:ORG/NAME or original:NAME.
+Layout, kind and sizes are found from what it holds; what wrappers put before all names, such as
+`module.`, is taken off; nothing that it contains is executed. Downloads stay in the Hugging Face
+cache; with HF_HUB_OFFLINE=1 only the cache is used."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

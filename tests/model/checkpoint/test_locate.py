@@ -187,6 +187,36 @@ def test_a_hub_that_does_not_answer_leaves_the_cache(
         fetch_huggingface("org/name")
 
 
+@pytest.mark.parametrize(
+    ("there", "fetched"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (
+            ["model.safetensors.index.json", "model-00001-of-00002.safetensors"],
+            ["model.safetensors.index.json", "model-*-of-*.safetensors"],
+        ),
+        (["pytorch_model.bin"], ["pytorch_model.bin"]),
+        (
+            ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"],
+            ["pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"],
+        ),
+    ],
+)
+def test_the_weights_that_the_hub_has_are_fetched_and_no_others(
+    there: list[str], fetched: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fetch(name: str, allow_patterns: list[str]) -> str:
+        asked.extend(allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: ["README.md", *there])
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert fetch_huggingface("org/name") == tmp_path
+    assert asked == ["config.json", "tokenizer.json", "vocab.txt", *fetched]
+
+
 def test_the_table_of_releases_is_sound() -> None:
     names = [release.name for release in RELEASES]
     assert len(set(names)) == len(names)
