@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from blip.data.captions import clean_caption
 from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.index import NAMED
@@ -17,6 +16,7 @@ from blip.data.keys import printable
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
 from blip.data.transforms import eval_pixels, normalise
+from blip.data.usable import find_usable
 from blip.errors import BlipError
 from blip.log import say
 
@@ -64,13 +64,14 @@ class EvaluationSet:
                 place = known.get(identity)
                 if place is None and len(self.keys) == most:
                     return
-                texts = [text for text in sample.texts if clean_caption(text)]
-                error = sample.error or (None if texts else "empty_caption")
-                if error is None and sample.image is not None:
-                    error = self._find_fault(sample.image, place)
-                if error is not None or sample.image is None:
-                    self._leave_out(shard, sample, error or "missing_image")
-                elif place is not None:
+                texts, reason, lost = find_usable(sample)
+                if reason is None and sample.image is not None:
+                    reason = self._find_fault(sample.image, place)
+                if reason or lost:
+                    self._note(shard, sample, reason or lost or "")
+                if reason is not None or sample.image is None:
+                    continue
+                if place is not None:
                     self.texts[place] += texts
                 else:
                     known[identity] = len(self.keys)
@@ -89,7 +90,7 @@ class EvaluationSet:
             return str(bad)
         return None
 
-    def _leave_out(self, shard: Path, sample: Sample, reason: str) -> None:
+    def _note(self, shard: Path, sample: Sample, reason: str) -> None:
         self.bad[reason.partition(":")[0]] += 1
         if len(self.bad_samples) < NAMED:
             bad = (shard.name, sample.key, reason)

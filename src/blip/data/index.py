@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from blip.data.captions import clean_caption
 from blip.data.config import MAX_PIXELS
 from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
+from blip.data.usable import find_usable
 
 NAMED = 1000
 """How many bad samples are kept by name; all are counted."""
@@ -73,18 +73,17 @@ class PairIndex:
         return index
 
     def _add(self, shard: Path, sample: Sample, identity: str) -> None:
-        texts = [text for text in sample.texts if clean_caption(text)]
-        error = sample.error or (None if texts else "empty_caption")
-        if error is None and sample.image is not None:
+        texts, reason, lost = find_usable(sample)
+        if reason is None and sample.image is not None:
             try:
                 decode_image(sample.image, self.max_pixels)
             except BadImageError as bad:
-                error = str(bad)
-        if error is not None or sample.image is None:
-            reason = error or "missing_image"
-            self.bad[reason.partition(":")[0]] += 1
+                reason = str(bad)
+        if fault := reason or lost:
+            self.bad[fault.partition(":")[0]] += 1
             if len(self.bad_samples) < NAMED:
-                self.bad_samples.append((shard.name, sample.key, reason))
+                self.bad_samples.append((shard.name, sample.key, fault))
+        if reason is not None or sample.image is None:
             return
         image_id = self._ids.setdefault(identity, self.next_id)
         self.pictures.append(Picture(sample.image, image_id))

@@ -20,6 +20,7 @@ from blip.data.remote import is_remote
 from blip.data.rows import Row
 from blip.data.sample import Sample
 from blip.data.transforms import decode_train_pixels
+from blip.data.usable import find_usable
 from blip.errors import BlipError
 from blip.files import fingerprint_json
 from blip.log import say
@@ -111,44 +112,46 @@ class StreamRows:
         own: Fault | None = None
         place = self.order.at(position)
         for attempt in range(SUBSTITUTES):
-            found = self._read(place, position)
-            if isinstance(found, Row):
-                return found, own
-            own = own or found
+            row, fault = self._read(place, position)
+            own = own or fault
+            if row is not None:
+                return row, own
             place = self.order.substitute(position, attempt)
         assert own is not None
         raise BlipError(
             f"{SUBSTITUTES} samples in a row are bad, the first: {own.shard} {own.key} {own.reason}"
         )
 
-    def _read(self, place: Place, position: int) -> Row | Fault:
+    def _read(self, place: Place, position: int) -> tuple[Row | None, Fault | None]:
+        """The row of a sample, unless it is bad; and what is wrong with it or some of its texts."""
         name = self.shards[place.shard].location
         try:
             archive = self._open(place.shard)
         except OSError as error:
-            return Fault(name, "", f"unreadable: {error.strerror or error}")
+            return None, Fault(name, "", f"unreadable: {error.strerror or error}")
         if place.sample >= len(archive):
             told = f"{place.sample} of {self.shards[place.shard].samples}, {len(archive)} are there"
-            return Fault(name, "", f"missing_sample: {told}")
+            return None, Fault(name, "", f"missing_sample: {told}")
         try:
             sample = archive.sample(place.sample)
         except OSError as error:
-            return Fault(name, archive.keys[place.sample], f"unreadable: {error}")
-        texts = [text for text in map(clean_caption, sample.texts) if text]
-        if sample.error is not None or sample.image is None or not texts:
-            return Fault(name, sample.key, sample.error or "empty_caption")
+            return None, Fault(name, archive.keys[place.sample], f"unreadable: {error}")
+        texts, reason, lost = find_usable(sample)
+        if reason is not None or sample.image is None:
+            return None, Fault(name, sample.key, reason or "missing_image")
         rng = np.random.Generator(np.random.PCG64([self.config.seed, position]))
         text = texts[int(rng.integers(len(texts)))]
         try:
             pixels = decode_train_pixels(sample.image, self.config.image, rng)
         except BadImageError as bad:
-            return Fault(name, sample.key, str(bad))
-        return Row(
+            return None, Fault(name, sample.key, str(bad))
+        row = Row(
             pixels=pixels,
-            text=self.config.prompt + text,
+            text=self.config.prompt + clean_caption(text),
             image_id=self._image_id(place.shard, sample),
             key=sample.key,
         )
+        return row, None if lost is None else Fault(name, sample.key, lost)
 
     def _image_id(self, shard: int, sample: Sample) -> int:
         source, places = self.places_of[shard]

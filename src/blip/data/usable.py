@@ -1,0 +1,30 @@
+"""What of a sample can be learnt from and judged by: its picture, and the texts that are sound."""
+
+from typing import NamedTuple
+
+from blip.data.captions import clean_caption
+from blip.data.sample import Sample
+from blip.data.texts import TEXT_FAULTS
+
+
+class Usable(NamedTuple):
+    """The texts of a sample that say something, and what is wrong with the rest."""
+
+    texts: list[str]
+    """As they were written; none of them is empty once it is cleaned."""
+    reason: str | None
+    """Why the whole sample is left out; None where it is not, as far as its picture is sound."""
+    lost: str | None
+    """Why some of its texts are left out, while others are sound."""
+
+
+def find_usable(sample: Sample) -> Usable:
+    """Sort a sample out without decoding its picture: one bad text must not cost the others."""
+    texts = [text for text in sample.texts if clean_caption(text)]
+    if sample.image is None:
+        return Usable(texts, sample.error or "missing_image", None)
+    if sample.error is None:
+        return Usable(texts, None if texts else "empty_caption", None)
+    if texts and sample.error.partition(":")[0] in TEXT_FAULTS:
+        return Usable(texts, None, sample.error)
+    return Usable(texts, sample.error, None)
