@@ -1,5 +1,6 @@
 """Figures and pictures of a run: in files always, on boards where asked for."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from blip.errors import BlipError
-from blip.log import MetricsLog
+from blip.log import MetricsLog, progress
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -54,6 +55,29 @@ def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
         {"step": 1, "loss": None},
         {"step": 2, "loss": None, "gradient_norm": None},
     ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("results_go_to_it_too", [True, False])
+def test_results_beside_a_bar_go_where_stdout_goes(
+    results_go_to_it_too: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar on stderr once took what was printed meanwhile, though stdout was a file."""
+    terminal, file = Terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdout", terminal if results_go_to_it_too else file)
+    monkeypatch.delenv("BLIP_LINES", raising=False)
+    line = "photo.jpg [red] " + 30 * "words "
+    with progress(2, "caption") as bar:
+        print(line)
+        bar.advance()
+    assert "caption" in terminal.getvalue()
+    assert (file.getvalue() == line + "\n") is not results_go_to_it_too
+    assert ("photo.jpg" in terminal.getvalue()) is results_go_to_it_too
 
 
 def test_another_process_than_the_main_one_writes_nothing(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from blip.data.image_sources import read_image
+    from blip.data.images import BadImageError
     from blip.data.tokenizer import Tokenizer
     from blip.generation.config import SearchConfig
     from blip.inference.answerer import Answerer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answerer",
+    "BadImageError",
     "Blip",
     "Captioner",
     "Matcher",
@@ -30,6 +32,7 @@ __all__ = [
 
 _HOMES = {
     "Answerer": "blip.inference.answerer",
+    "BadImageError": "blip.data.images",
     "Blip": "blip.model.blip",
     "Captioner": "blip.inference.captioner",
     "Matcher": "blip.inference.matcher",

@@ -112,6 +112,8 @@ class _Bar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[shown]}"),
             console=Console(stderr=True),
+            # Lines of results go above the bar on a terminal, and into a file as they are.
+            redirect_stdout=sys.stdout.isatty(),
         )
         self.task = self.bar.add_task(description, total=total, completed=done, shown="", rate="")
         self.done = self.first = done

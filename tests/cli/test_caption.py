@@ -103,6 +103,18 @@ def test_pictures_that_would_share_a_text_file_are_both_named(
     assert caption(checkpoint, tmp_path) == 0
 
 
+def test_a_picture_is_not_replaced_by_its_own_caption(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = save_picture(tmp_path / "p.png").rename(tmp_path / "p.txt")
+    content = odd.read_bytes()
+    assert caption(checkpoint, odd, "--write", "txt", "--overwrite") == 2
+    assert "would replace the picture" in capsys.readouterr().err
+    assert odd.read_bytes() == content
+    assert caption(checkpoint, odd, "--write", "txt", "--write-name", "full") == 0
+    assert (odd.read_bytes(), (tmp_path / "p.txt.txt").exists()) == (content, True)
+
+
 def test_one_picture_under_two_names_of_its_folder_shares_no_file(
     checkpoint: str, photos: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +226,7 @@ def test_the_prompt_is_part_of_the_output_on_request(
         (["--captions", "0"], "argument --captions: got '0'"),
         (["--captions", "2", "--search", "greedy"], "--captions 2 needs --search beam or nucleus"),
         (["--captions", "4", "--beams", "3"], "--beams must be at least --captions (4), got 3"),
+        (["--captions", "5000", "--search", "nucleus"], "captions"),
         (["--max-pixels", "0"], "argument --max-pixels: got '0'"),
         (["--prompt", "\udce9"], "argument --prompt: got '\\udce9'; allowed: text in UTF-8"),
         (["--json", "--csv"], "argument --csv: not allowed with argument --json"),

@@ -71,6 +71,16 @@ def test_broken_pictures_are_counted(folder: Path, capsys: pytest.CaptureFixture
     assert "1 of 2 pictures could not be read" in err
 
 
+def test_a_picture_that_is_taken_for_a_text_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = folder / "photos/a.png", folder / "photos/b.jpg"
+    assert match(folder, first, second, "a text") == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 2
+    assert "b.jpg is scored as a text; --texts lets all others be pictures" in err
+
+
 def test_what_cannot_be_asked_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert match(folder, folder / "photos") == 2
     assert "are required: TEXT; see" in capsys.readouterr().err

@@ -130,6 +130,13 @@ def test_batches_of_pictures_in_one_array(captioner: Captioner) -> None:
     assert captioner.caption(Image.fromarray(one) for one in array) == expected
 
 
+def test_nothing_gives_nothing(captioner: Captioner, matcher: Matcher) -> None:
+    assert captioner.caption([]) == []
+    assert captioner.scored_captions([]) == []
+    assert matcher.scores([], []) == []
+    assert matcher.scores([np.zeros((8, 8), np.uint8)], [[]]) == [[]]
+
+
 def test_numbers_that_cannot_work_are_value_errors(captioner: Captioner, matcher: Matcher) -> None:
     images = [Image.new("RGB", (8, 8))]
     long = SearchConfig(prompt=SENTENCE, max_length=12)
@@ -149,5 +156,5 @@ def test_numbers_that_cannot_work_are_value_errors(captioner: Captioner, matcher
             captioner.captions(images, count)
     with pytest.raises(ValueError, match="1 pictures need as many seeds, got 2"):
         captioner.caption(images, seeds=[1, 2])
-    with pytest.raises(ValueError, match="prompt must be valid text"):
+    with pytest.raises(ValueError, match="allowed: text in UTF-8"):
         captioner.caption(images, SearchConfig(prompt="\udce9"))

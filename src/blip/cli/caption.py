@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,21 +157,30 @@ class _TextFiles:
             full = args.write_name == "full"
             name = path.name if full else path.stem
             self.of[path] = path.with_name(f"{name}.{args.write}")
+        self._refuse_pictures()
         if args.write_name == "stem":
             self._refuse_shared()
 
-    def _refuse_shared(self) -> None:
-        import unicodedata
+    def _refuse_pictures(self) -> None:
+        """A picture may be called `photo.txt`: it is not to be replaced by its own caption."""
+        from blip.errors import UsageError
+        from blip.log import printable_path
 
+        pictures = {_place(path) for path in self.of}
+        for path, target in self.of.items():
+            if _place(target) in pictures:
+                raise UsageError(
+                    f"the captions of {printable_path(path)} would replace the picture "
+                    f"{printable_path(target)}; --write-name full gives them a file of their own"
+                )
+
+    def _refuse_shared(self) -> None:
         from blip.errors import UsageError
         from blip.log import printable_path
 
         first: dict[tuple[str, str], Path] = {}
         for path, target in self.of.items():
-            # Some file systems hold names that differ in case, or in how an accent is coded, for
-            # the same.
-            name = unicodedata.normalize("NFC", target.name).casefold()
-            other = first.setdefault((os.path.realpath(target.parent), name), path)
+            other = first.setdefault(_place(target), path)
             if other is not path:
                 raise UsageError(
                     f"{printable_path(other)} and {printable_path(path)} would share the file "
@@ -207,17 +217,25 @@ class _TextFiles:
             say(f"cannot write {printable_path(self.of[path])}: {error.strerror}")
 
 
+def _place(path: Path) -> tuple[str, str]:
+    """Folder and name; some file systems take names for one that differ in case or in accents."""
+    name = unicodedata.normalize("NFC", path.name).casefold()
+    return os.path.realpath(path.parent), name
+
+
 def _search(args: argparse.Namespace) -> "SearchConfig":
     from blip.errors import UsageError
+    from blip.generation.config import check_captions
 
-    beams = max(BEAMS, args.captions) if args.beams is None else args.beams
+    least = args.captions if args.search == "beam" else 1
+    beams = max(BEAMS, least) if args.beams is None else args.beams
     if args.search == "greedy" and args.captions > 1:
         raise UsageError(
             f"--captions {args.captions} needs --search beam or nucleus; greedy search has one"
         )
-    if args.search == "beam" and args.captions > beams:
+    if least > beams:
         raise UsageError(f"--beams must be at least --captions ({args.captions}), got {beams}")
-    return search_config(
+    search = search_config(
         kind=args.search,
         beams=beams,
         top_p=args.top_p,
@@ -226,6 +244,8 @@ def _search(args: argparse.Namespace) -> "SearchConfig":
         repetition_penalty=args.repetition_penalty,
         prompt=args.prompt,
     )
+    check_captions(args.captions, search)
+    return search
 
 
 def _seeds(seed: int, path: Path, count: int) -> list[int]:

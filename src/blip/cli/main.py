@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import importlib
-import io
 import os
 import sys
 import traceback
@@ -91,7 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["--traceback"]:
         os.environ[TRACEBACK] = "1"
         del arguments[0]
-    _print_any_name()
     try:
         streams.prepare()
         status = _run(arguments)
@@ -112,13 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(tell_crash(error, _name(arguments)), 1)
     finally:
         streams.leave()
-
-
-def _print_any_name() -> None:
-    """Let what a terminal cannot print, such as the name of a file, be escaped and end no job."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def actions_of(verb: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """`blip match`: how well texts match pictures."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,6 +108,12 @@ def _texts_and_pictures(args: argparse.Namespace) -> tuple[list[str], list[Path]
         return args.texts, [args.picture, *map(Path, args.more)]
     if not args.more:
         raise UsageError("the following arguments are required: TEXT; see `blip match --help`")
+    from blip.data.image_files import is_image_name
+    from blip.log import printable_path, say
+
+    for text in args.more:
+        if is_image_name(text) and os.path.isfile(text):
+            say(f"{printable_path(text)} is scored as a text; --texts lets all others be pictures")
     try:
         return [plain_text(text) for text in args.more], [args.picture]
     except argparse.ArgumentTypeError as error:
