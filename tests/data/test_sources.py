@@ -8,8 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from blip.capfilt.source import find_shards
+from blip.capfilt.source import read_samples as read_of_job
 from blip.data.folders import read_folder
+from blip.data.keys import check_key
 from blip.data.shards import expand, pack, read_shard
 from blip.data.sources import read_samples
 from blip.data.tables import read_table
@@ -185,3 +190,65 @@ def test_one_broken_table_of_several_is_one_bad_sample(
     assert f"left out: {tmp_path}/1.parquet is no .parquet table" in capsys.readouterr().err
     with pytest.raises(UsageError, match=r"1.parquet is no .parquet table"):
         list(read_samples(str(tmp_path / "1.parquet")))
+
+
+NAMES = st.sampled_from(
+    ["image", "caption", "text", "id", "key", "split", "sentences", "raw", "tokens", "filename"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(NAMES, values, max_size=4),
+    max_leaves=8,
+)
+ENTRIES = st.lists(VALUES, max_size=4)
+DOCUMENTS = st.one_of(
+    VALUES,
+    ENTRIES.map(lambda entries: [{"image": "a.jpg", "caption": "x"}, *entries]),
+    ENTRIES.map(lambda some: {"images": [{"filename": "a.jpg", "sentences": some}, *some]}),
+    ENTRIES.map(
+        lambda some: {
+            "images": [{"id": 1, "file_name": "a.jpg"}, *some],
+            "annotations": [{"image_id": 1, "caption": some}, *some],
+        }
+    ),
+)
+RAW = st.binary(max_size=40) | st.text(st.sampled_from('",;\t\n\r a.jpg\0{}[]:'), max_size=60).map(
+    str.encode
+)
+
+
+@given(
+    content=st.one_of(
+        RAW,
+        RAW.map(lambda raw: b"image,caption\n" + raw),
+        DOCUMENTS.map(lambda value: json.dumps(value).encode()),
+        ENTRIES.map(
+            lambda lines: "\n".join(map(json.dumps, [{"image": "a", "text": "b"}, *lines])).encode()
+        ),
+    ),
+    suffix=st.sampled_from([".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet"]),
+)
+@settings(max_examples=200)
+def test_any_file_is_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_bytes(content)
+    refusal = None
+    try:
+        samples = list(read_samples(str(path)))
+    except UsageError as error:
+        refusal, samples = str(error), []
+    if refusal is not None:
+        assert refusal.isprintable()
+        return
+    # CapFilt reads the same samples in parts.
+    tasks = find_shards([str(path)], 2)
+    parts = [list(read_of_job(task)) for task in tasks]
+    assert [len(part) for part in parts] == [task.stop - (task.start or 0) for task in tasks]
+    told = [(sample.texts, sample.error) for sample in samples]
+    assert [(s.texts, s.error) for part in parts for s in part] == told
+    assert len({sample.key.casefold() for sample in samples}) == len(samples)
+    for sample in samples:
+        check_key(sample.key)
+        json.dumps([sample.meta, sample.texts], allow_nan=False, ensure_ascii=False).encode()

@@ -78,12 +78,12 @@ def _rows(lines: Iterator[str], names: list[str], delimiter: str, quoted: bool) 
 def _delimited_row(names: list[str], cells: list[str] | None) -> Row:
     if cells is None:
         return Row({}, f"{BROKEN_ROW}: a quote is not closed")
-    if any(cell.strip() for cell in cells[len(names) :]):
+    if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
         return Row({}, f"{BROKEN_ROW}: {len(cells)} cells, and {len(names)} columns")
-    found: dict[str, Any] = {}
-    for name, cell in zip(names, cells, strict=False):
+    found = dict(zip(names, cells, strict=False))
+    if len(found) < min(len(names), len(cells)):
         # The first of two columns of one name counts.
-        found.setdefault(name, cell)
+        found |= dict(reversed(list(zip(names, cells, strict=False))))
     return Row(found)
 
 
@@ -111,12 +111,10 @@ def _csv_rows(
         if '"' not in line:
             yield _bare(line).split(delimiter)
             continue
-        # In Python's dialect a quote that is open takes in the line that follows.
-        found = list(csv.reader([f"{_bare(line)}\n", "."], delimiter=delimiter))
-        if len(found) == 2:
-            yield found[0]
-            continue
-        yield _across_lines(line, source, delimiter, columns)
+        cells = next(csv.reader((f"{_bare(line)}\n",), delimiter=delimiter))
+        # A quote that is open takes in the end of the line.
+        open_quote = cells[-1].endswith("\n")
+        yield _across_lines(line, source, delimiter, columns) if open_quote else cells
 
 
 def _across_lines(

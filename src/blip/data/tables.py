@@ -16,7 +16,7 @@ from blip.data.image_files import IMAGE_EXTENSIONS
 from blip.data.keys import key_text, printable, with_safe_keys
 from blip.data.parquet import open_parquet
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.texts import is_utf8, sound_texts
+from blip.data.texts import is_utf8, sound_texts, tell_names
 from blip.errors import UsageError, first_line
 
 KEYS = ("key", "image_id", "id", "uid", "__key__")
@@ -144,7 +144,7 @@ def _check_columns(names: Sequence[str], path: Path) -> Columns:
     for part, column, known in (("image", columns.image, IMAGES), ("text", columns.text, TEXTS)):
         if column is None:
             raise UsageError(
-                f"{path} has no column for the {part}; it has {', '.join(names)}, "
+                f"{path} has no column for the {part}; it has {tell_names(names)}, "
                 f"allowed: {', '.join(known)}"
             )
     return columns
@@ -152,7 +152,7 @@ def _check_columns(names: Sequence[str], path: Path) -> Columns:
 
 def _check_first_image(value: Any, path: Path) -> None:
     if isinstance(value, str) and value.strip().lower().startswith(("http://", "https://")):
-        raise UsageError(_no_downloads(path, value.strip()[:80]))
+        raise UsageError(_no_downloads(path, tell_names([value.strip()[:80]])))
 
 
 def _no_downloads(path: Path, where: str) -> str:
@@ -175,7 +175,7 @@ def _of_split(
         if name == split:
             yield number, row
     if split not in seen:
-        raise UsageError(f"--split {split}: {path} has the splits {', '.join(sorted(seen))}")
+        raise UsageError(f"--split {split}: {path} has the splits {tell_names(sorted(seen))}")
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

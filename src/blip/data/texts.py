@@ -16,6 +16,8 @@ NOT_UTF8, NOT_A_STRING, TOO_LONG = "text_not_utf8", "text_not_a_string", "text_t
 MISSING = "missing_text"
 TEXT_FAULTS = frozenset({NOT_UTF8, NOT_A_STRING, TOO_LONG})
 """What may be wrong with one text of a sample, while its picture and its other texts are sound."""
+MOST_NAMES = 30
+"""Names that a message lists."""
 BYTE_ORDER_MARK = "\ufeff"
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -63,6 +65,13 @@ def load_json(path: Path) -> Any:
 def is_utf8(text: str) -> bool:
     """Whether UTF-8 can hold a text: it has no lone surrogates."""
     return text.isascii() or _SURROGATES.search(text) is None
+
+
+def tell_names(names: Iterable[str]) -> str:
+    """Names out of a user's file for a message of one line."""
+    told = list(dict.fromkeys(names))
+    shown = [name if name.isprintable() else repr(name) for name in told[:MOST_NAMES]]
+    return ", ".join(shown) + (", ..." if len(told) > MOST_NAMES else "")
 
 
 def sound_texts(values: Iterable[Any]) -> tuple[tuple[str, ...], str | None]:
