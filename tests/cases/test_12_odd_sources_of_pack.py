@@ -22,6 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("metadata.jsonl", ["one", "two"]),
         ("captions.txt", ["one", "two"]),
         ("odd{.tar", ["one"]),
+        ("shard.tar.gz", ["one"]),
         ("img2dataset_webp.parquet", ["one"]),
         ("karpathy.json", ["one"]),
     ],

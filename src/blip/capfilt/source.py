@@ -11,6 +11,7 @@ from typing import Any
 from blip.data.archive import count_samples as count_in_tar
 from blip.data.cache import ShardCache, cache_folder
 from blip.data.identity import keep_identity, tell_apart
+from blip.data.patterns import refuse_compressed
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
 from blip.data.sources import broken_table, count_samples, look_at_all, read_place, stand_for
@@ -185,7 +186,10 @@ def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
 
 def _expand(pattern: str) -> list[str]:
     if not is_remote(pattern):
-        return [str(path) for path in stand_for(pattern)]
+        places = stand_for(pattern)
+        for place in places:
+            refuse_compressed(place)
+        return [str(place) for place in places]
     found = expand_remote(pattern)
     for location in found:
         if _path(location).suffix.lower() != ".tar":

@@ -16,9 +16,11 @@ examples:
   blip data index 'laion/{00000..12899}.tar' coco/ 's3://bucket/cc12m/*.tar'
   blip data scenes shards/scenes --web 10000 --noise 0.6 --seed 1
 
-`pack` takes WebDataset shards, .parquet (image bytes or paths), .csv, .tsv and .jsonl (paths),
-.json (annotations of BLIP, COCO or Karpathy) and folders of pictures with text files beside them.
-`index` counts the samples of shards, local or remote, before a training that streams them does."""
+`pack` takes WebDataset shards (.tar, and compressed ones), .parquet (image bytes or paths), .csv,
+.tsv and .jsonl (paths), .json (annotations of BLIP, COCO or Karpathy) and folders of pictures with
+text files beside them. It copies what decodes as a picture and has a text, and exits with 1 where
+nothing does. One that was stopped is written anew by the same command. `inspect` and `index` take
+what `pack` takes. `index` counts the samples of shards, local or remote, before a training that streams them does."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

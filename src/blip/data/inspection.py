@@ -7,6 +7,7 @@ from pathlib import Path
 from blip.data.archive import Fault
 from blip.data.counts import Shard, index_shards, locate, read_statistics
 from blip.data.images import BadImageError, decode_image
+from blip.data.patterns import is_compressed, refuse_compressed
 from blip.data.remote import is_remote, on_disk
 from blip.data.shards import read_shard
 from blip.data.sources import count_samples, read_place, stand_for
@@ -79,7 +80,12 @@ def inspect_places(places: Sequence[str]) -> Contents:
 
 
 def count_places(places: Sequence[str], cache: Path) -> Counted:
-    """Count tars by headers or by their index in `cache`, tables by rows, folders by pictures."""
+    """Count tars by headers or by their index in `cache`, tables by rows, folders by pictures.
+
+    Raises UsageError for a compressed tar.
+    """
+    for place in places:
+        refuse_compressed(Path(place))
     tars = [place for place in places if is_remote(place) or _is_tar(Path(place))]
     others, lost = list[int](), list[Fault]()
     for place in (place for place in places if place not in set(tars)):
@@ -92,7 +98,8 @@ def count_places(places: Sequence[str], cache: Path) -> Counted:
 
 
 def _is_tar(path: Path) -> bool:
-    return not path.is_dir() and path.suffix.lower() != ".json" and not is_table(path)
+    others = path.is_dir() or is_compressed(path) or path.suffix.lower() == ".json"
+    return not others and not is_table(path)
 
 
 def _faults(path: Path, contents: Contents) -> Iterator[str]:

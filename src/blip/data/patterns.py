@@ -39,7 +39,8 @@ def expand(patterns: Iterable[str]) -> list[Path]:
         found |= dict.fromkeys(tars or matches)
     shards = list(found)
     for shard in shards:
-        _check_kind(shard)
+        refuse_compressed(shard)
+        _refuse_table(shard)
     check_packed(shards)
     return shards
 
@@ -68,9 +69,23 @@ def tars_in(folder: Path) -> list[Path]:
     return sorted(tar for tar in folder.glob("*.tar") if tar.name[0] != "." and tar.is_file())
 
 
+def compressed_in(folder: Path) -> list[Path]:
+    """The compressed tars of a folder, sorted, without hidden ones."""
+    return sorted(path for path in folder.iterdir() if is_compressed(path) and path.is_file())
+
+
+def refuse_compressed(path: Path) -> None:
+    """Raises UsageError for a compressed tar, where shards are read in any order."""
+    if is_compressed(path):
+        raise UsageError(
+            f"{path} is compressed, and only plain tars are read here; unpack it, or let "
+            f"`blip data pack {path} OUT` write shards of it"
+        )
+
+
 def is_compressed(path: Path) -> bool:
     """Whether a file is named as a compressed tar is."""
-    return path.name.lower().endswith(COMPRESSED)
+    return path.name.lower().endswith(COMPRESSED) and path.name[0] != "."
 
 
 def check_packed(shards: Iterable[Path]) -> None:
@@ -97,15 +112,10 @@ def _tars(path: Path) -> list[Path]:
     """The tars that a path stands for."""
     if not path.is_dir():
         return [] if path.name.endswith(STATISTICS) or path.name == SIZES else [path]
-    return tars_in(path) or sorted(p for p in path.iterdir() if is_compressed(p))
+    return tars_in(path) or compressed_in(path)
 
 
-def _check_kind(path: Path) -> None:
-    if is_compressed(path):
-        raise UsageError(
-            f"{path} is compressed, and only plain tars are read here; unpack it, or let "
-            f"`blip data pack {path} OUT` write shards of it"
-        )
+def _refuse_table(path: Path) -> None:
     if path.suffix.lower() in TABLES:
         raise UsageError(
             f"{path} is a table, and only shards are read here; `blip data pack {path} OUT` writes "

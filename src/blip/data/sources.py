@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from blip.data.annotations.captions import list_annotated, read_annotations
+from blip.data.compressed import read_compressed
 from blip.data.folders import read_folder
 from blip.data.identity import keep_identity, tell_apart
 from blip.data.image_files import list_images
@@ -13,6 +14,7 @@ from blip.data.patterns import (
     SIZES,
     STATISTICS,
     check_packed,
+    compressed_in,
     is_compressed,
     match_paths,
     tars_in,
@@ -123,7 +125,8 @@ def read_place(
             )
     if path.is_dir():
         return read_folder(path, start, stop)
-    return with_safe_keys(check_lengths(read_shard(path)), "sample")
+    samples = read_compressed(path) if is_compressed(path) else read_shard(path)
+    return with_safe_keys(check_lengths(samples), "sample")
 
 
 def read_samples(
@@ -151,7 +154,7 @@ def read_samples(
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    if tars := tars_in(folder):
+    if tars := tars_in(folder) or compressed_in(folder):
         return tars
     tables = sorted(folder.glob("*.parquet"))
     if with_pictures := [path for path in tables if has_pictures(path)]:
@@ -184,11 +187,12 @@ def _has_data_beside(table: Path) -> bool:
 
 def _known(path: Path) -> Path:
     kinds = (*TABLES, ".json")
-    if is_compressed(path):
-        raise UsageError(
-            f"{path} is compressed, and only plain tars are read here; unpack it first"
-        )
-    if path.suffix.lower() in (".tar", *kinds) or is_table(path) or _is_tar(path):
+    if (
+        is_compressed(path)
+        or path.suffix.lower() in (".tar", *kinds)
+        or is_table(path)
+        or _is_tar(path)
+    ):
         return path
     raise UsageError(
         f"{path} is neither a .tar nor a table ({', '.join(kinds)}, or a .txt file with a "
