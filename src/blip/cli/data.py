@@ -20,7 +20,8 @@ examples:
 .tsv and .jsonl (paths), .json (annotations of BLIP, COCO or Karpathy) and folders of pictures with
 text files beside them. It copies what decodes as a picture and has a text, and exits with 1 where
 nothing does. One that was stopped is written anew by the same command. `inspect` and `index` take
-what `pack` takes. `index` counts the samples of shards, local or remote, before a training that streams them does."""
+what `pack` takes. `index` counts the samples of shards, local or remote, before a training that
+streams them does."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
