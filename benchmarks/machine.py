@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from blip.nn.linear import Linear, pack_weights
+from blip.nn.kernels.packed_weight import pack_weights
+from blip.nn.linear import Linear
 from blip.reports.origin import origin
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from blip.inference.answerer import Answerer
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.question import QuestionModel
-from blip.nn.memory import ImageMemory
+from blip.nn.kv import ImageKV
 from tests.model.tiny import TINY
 from tests.tasks.conftest import SENTENCE
 
@@ -94,7 +94,7 @@ def test_ranks_do_not_depend_on_their_neighbours(
 
 def asked(
     model: QuestionModel, tokenizer: Tokenizer, image: torch.Tensor, question: str
-) -> ImageMemory:
+) -> ImageKV:
     """What the decoder reads of one question, by the model's parts alone."""
     ids, visible = tokenizer.encode([question], 35).start_with(tokenizer.enc_id)
     return model.read_questions(ids, visible, model.encode_image(image[None]))

@@ -8,7 +8,7 @@ import torch
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
-from blip.nn.memory import ImageMemory
+from blip.nn.kv import ImageKV
 from tests.model.tiny import TINY, tiny_model, tiny_texts
 
 
@@ -18,19 +18,19 @@ def model() -> Blip:
 
 
 @pytest.fixture
-def memory(model: Blip) -> ImageMemory:
+def memory(model: Blip) -> ImageKV:
     with torch.no_grad():
         return model.project_image(model.encode_image(torch.randn(3, 3, 32, 32)), "causal")
 
 
 @torch.no_grad()
-def whole(model: Blip, memory: ImageMemory, ids: torch.Tensor, images: list[int]) -> torch.Tensor:
+def whole(model: Blip, memory: ImageKV, ids: torch.Tensor, images: list[int]) -> torch.Tensor:
     each = memory.select(torch.tensor(images))
     return model.language_logits(ids, torch.ones_like(ids).bool(), each)
 
 
 @pytest.mark.parametrize("prompt", [1, 3])
-def test_step_by_step_equals_the_whole(model: Blip, memory: ImageMemory, prompt: int) -> None:
+def test_step_by_step_equals_the_whole(model: Blip, memory: ImageKV, prompt: int) -> None:
     ids = torch.randint(1, 38, (6, 8))
     expected = whole(model, memory, ids, [0, 0, 1, 1, 2, 2])
     session = DecodingSession(model, memory, copies=2)
@@ -50,7 +50,7 @@ def test_step_by_step_equals_the_whole(model: Blip, memory: ImageMemory, prompt:
     ],
 )
 def test_rows_may_move_repeat_and_leave(
-    model: Blip, memory: ImageMemory, order: list[int], images: list[int], copies: int
+    model: Blip, memory: ImageKV, order: list[int], images: list[int], copies: int
 ) -> None:
     ids = torch.randint(1, 38, (6, 5))
     session = DecodingSession(model, memory, copies=2)
@@ -63,7 +63,7 @@ def test_rows_may_move_repeat_and_leave(
 
 
 def test_a_start_that_all_copies_share_is_read_once(
-    model: Blip, memory: ImageMemory, monkeypatch: pytest.MonkeyPatch
+    model: Blip, memory: ImageKV, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
     continue_text = model.text.continue_text
@@ -97,5 +97,5 @@ def test_a_session_answers_questions() -> None:
         logits = session(answers[:, position : position + 1])
         torch.testing.assert_close(logits, expected[:, position])
     session.reorder(torch.tensor([6, 7, 2, 3]))
-    assert session.memory.visible is not None
-    assert torch.equal(session.memory.visible, visible[[3, 1]])
+    assert session.image_kv.visible is not None
+    assert torch.equal(session.image_kv.visible, visible[[3, 1]])

@@ -64,7 +64,7 @@ def test_parts_are_counted_alike(tokenizer: Tokenizer) -> None:
         assert found == size * parts.text(length, grounded=False, first=False)
         found = counted(lambda: model.text.first_states(ids, visible))
         assert found == size * parts.text(length, grounded=False, first=True)
-        found = counted(lambda: model.text.first_states(ids, visible, memory=memory))
+        found = counted(lambda: model.text.first_states(ids, visible, image_kv=memory))
         assert found == size * parts.text(length, grounded=True, first=True)
         found = counted(lambda: model.language_logits(ids, visible, memory))
         assert found == size * (parts.text(length, grounded=True, first=False)) + parts.words(

@@ -11,8 +11,8 @@ from blip.data.loader import Batch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, Sharing
-from blip.nn import reading
-from blip.nn.end_to_end import EndToEnd, lay_end_to_end
+from blip.nn import packing
+from blip.nn.packing import PackedTexts, pack_texts
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.matching import Negatives
 from blip.objectives.momentum import Follower
@@ -135,9 +135,9 @@ def test_both_take_the_same_steps(
 def test_rows_as_a_gpu_has_them_change_nothing(
     tokenizer: Tokenizer, sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lay(lengths: torch.Tensor, *, tile: int) -> EndToEnd:
+    def pack(lengths: torch.Tensor, *, tile: int) -> PackedTexts:
         assert tile == 1
-        return lay_end_to_end(lengths, tile=reading.GPU_TILE)
+        return pack_texts(lengths, tile=packing.GPU_TILE)
 
-    monkeypatch.setattr(reading, "lay_end_to_end", lay)
+    monkeypatch.setattr(packing, "pack_texts", pack)
     test_both_take_the_same_steps(tokenizer, replace(TINY, sharing=sharing), torch.float64, 9)

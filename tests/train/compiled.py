@@ -7,7 +7,7 @@ import torch
 
 from blip.data.loader import Batch
 from blip.data.tokenizer import Tokenizer
-from blip.nn.linear import pack_weights, unpack_weights
+from blip.nn.kernels.packed_weight import pack_weights, unpack_weights
 from blip.train.compiling import compile_layers
 from blip.train.memory import checkpoint_layers
 from tests.tasks.conftest import WORDS

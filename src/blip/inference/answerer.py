@@ -19,8 +19,8 @@ from blip.inference.likelihood import log_likelihoods
 from blip.inference.pixels import Picture, to_pixels
 from blip.inference.search import search_texts, start_of_text
 from blip.model.question import QuestionModel
-from blip.nn.linear import pack_weights
-from blip.nn.memory import ImageMemory
+from blip.nn.kernels.packed_weight import pack_weights
+from blip.nn.kv import ImageKV
 from blip.nn.precision import at_least_float32
 
 PUBLISHED_SEARCH = SearchConfig(kind="beam", beams=3, min_length=1, max_length=10)
@@ -94,7 +94,7 @@ class Answerer:
         """
         start = self._start(search, 1)
 
-        def write(memory: ImageMemory) -> list[str]:
+        def write(memory: ImageKV) -> list[str]:
             found = search_texts(self.model, memory, start, self.tokenizer.sep_id, search)
             return [self.tokenizer.decode(ids).strip() for ids in found]
 
@@ -116,7 +116,7 @@ class Answerer:
         """
         start, eos_id = self._start(search, count), self.tokenizer.sep_id
 
-        def write(memory: ImageMemory) -> list[list[Written]]:
+        def write(memory: ImageKV) -> list[list[Written]]:
             found = search_texts(self.model, memory, start, eos_id, search, count=count)
             likely = log_likelihoods(self.model, memory, start, found, eos_id, search.max_length)
             # Where fewer are found the last one comes again.
@@ -173,7 +173,7 @@ class Answerer:
         texts = encoded.start_with(self.tokenizer.dec_id).to(self.model.device)
         chosen = min(top_k, len(answers))
 
-        def choose(memory: ImageMemory) -> list[list[Ranked]]:
+        def choose(memory: ImageKV) -> list[list[Ranked]]:
             found: list[list[Ranked]] = []
             step = max(1, ROWS // chosen)
             for rows in torch.arange(len(memory), device=self.model.device).split(step):
@@ -206,7 +206,7 @@ class Answerer:
         self,
         images: Iterable[Picture],
         questions: Iterable[Iterable[str]],
-        work: Callable[[ImageMemory], list[Found]],
+        work: Callable[[ImageKV], list[Found]],
         batch_size: int,
     ) -> list[list[Found]]:
         """`work(what the decoder reads of some questions) -> one result for each`, sorted back."""
@@ -231,7 +231,7 @@ class Answerer:
                     found[place] += [next(results) for _ in row]
         return found
 
-    def _read(self, questions: list[list[str]], memory: ImageMemory) -> ImageMemory:
+    def _read(self, questions: list[list[str]], memory: ImageKV) -> ImageKV:
         """What the decoder reads of the questions, row after row."""
         most = max(map(len, questions))
         # All pictures get as many questions; the fillers are the shortest there can be.
@@ -256,7 +256,7 @@ class BestCandidates(NamedTuple):
 
 
 def best_candidates(
-    model: QuestionModel, candidates: Texts, questions: ImageMemory, count: int, best: int = 1
+    model: QuestionModel, candidates: Texts, questions: ImageKV, count: int, best: int = 1
 ) -> BestCandidates:
     """Choose `count` candidates by their first token, and of those the `best` likeliest texts.
 

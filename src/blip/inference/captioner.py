@@ -16,8 +16,8 @@ from blip.inference.likelihood import Likelihood, log_likelihoods
 from blip.inference.pixels import Picture, to_pixels
 from blip.inference.search import rows_of_each, search_texts, start_of_text
 from blip.model.blip import Blip
-from blip.nn.linear import pack_weights
-from blip.nn.memory import ImageMemory, StateMemory
+from blip.nn.kernels.packed_weight import pack_weights
+from blip.nn.kv import ImageKV, ImageStates
 
 FEW_TOKENS = 40
 """Tokens of all texts of an image up to which its keys and values do not pay on a CPU."""
@@ -189,12 +189,10 @@ class Captioner:
             search.max_length,
         )
 
-    def _remember(
-        self, states: Tensor, search: SearchConfig, count: int
-    ) -> ImageMemory | StateMemory:
+    def _remember(self, states: Tensor, search: SearchConfig, count: int) -> ImageKV | ImageStates:
         rows = rows_of_each(search, count)
         if states.is_cpu and rows * search.max_length <= FEW_TOKENS:
-            return StateMemory(states)
+            return ImageStates(states)
         return self.model.project_image(states, "causal")
 
 

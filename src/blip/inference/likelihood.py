@@ -7,7 +7,7 @@ import torch
 
 from blip.model.blip import Blip
 from blip.model.question import QuestionModel
-from blip.nn.memory import ImageMemory
+from blip.nn.kv import ImageKV
 from blip.nn.precision import at_least_float32
 
 ROWS = 64
@@ -26,7 +26,7 @@ class Likelihood(NamedTuple):
 @torch.inference_mode()
 def log_likelihoods(
     model: Blip | QuestionModel,
-    memory: ImageMemory,
+    memory: ImageKV,
     start_ids: Sequence[int],
     texts: Sequence[Sequence[int]],
     eos_id: int,
@@ -51,7 +51,7 @@ def log_likelihoods(
 
 
 def _read(
-    model: Blip | QuestionModel, memory: ImageMemory, rows: Sequence[Sequence[int]], start: int
+    model: Blip | QuestionModel, memory: ImageKV, rows: Sequence[Sequence[int]], start: int
 ) -> list[Likelihood]:
     ids = torch.full((len(rows), max(map(len, rows))), rows[0][0])
     visible = torch.zeros_like(ids, dtype=torch.bool)

@@ -13,7 +13,7 @@ from blip.inference.checkpoint import load_model
 from blip.inference.inputs import check_batch_size, check_lists, check_pictures
 from blip.inference.pixels import Picture, to_pixels
 from blip.model.blip import Blip
-from blip.nn.linear import pack_weights
+from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.precision import at_least_float32
 
 MOST_TEXTS = 16

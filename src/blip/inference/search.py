@@ -16,7 +16,7 @@ from blip.model.blip import Blip
 from blip.model.config import check_length
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
-from blip.nn.memory import ImageMemory, StateMemory
+from blip.nn.kv import ImageKV, ImageStates
 
 
 def rows_of_each(search: SearchConfig, count: int) -> int:
@@ -52,7 +52,7 @@ def start_of_text(
 
 def search_texts(
     model: Blip | QuestionModel,
-    memory: ImageMemory | StateMemory,
+    memory: ImageKV | ImageStates,
     start_ids: Sequence[int],
     eos_id: int,
     search: SearchConfig,

@@ -1,4 +1,4 @@
-"""Step-by-step decoding with a cache: what search calls, and nothing that search decides."""
+"""Step-by-step decoding with a cache: what greedy, beam and nucleus decoding call."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,49 +6,48 @@ from torch import Tensor
 
 from blip.model.blip import Blip
 from blip.model.question import QuestionModel
-from blip.nn.memory import ImageMemory, StateMemory
+from blip.nn.kv import ImageKV, ImageStates
 from blip.nn.precision import at_least_float32
-from blip.nn.text import empty_past
 
 
 class DecodingSession:
     """Feeds tokens to the decoder and answers with the logits of what comes next.
 
-    Row `r` writes about memory `r // copies`: about an image (`Blip`), or in answer to a question
-    (`QuestionModel`). Keys and values of the memories are never copied for beams or samples; those
-    of the text are kept from call to call. A start that all copies have in common is read once.
+    Row `r` is about image `r // copies`, or answers that question (`QuestionModel`). Keys and
+    values of images and questions are never copied for beams or samples; those of the text are kept
+    from call to call. A start that all copies have in common is read once.
     """
 
     def __init__(
-        self, model: Blip | QuestionModel, memory: ImageMemory | StateMemory, copies: int = 1
+        self, model: Blip | QuestionModel, image_kv: ImageKV | ImageStates, copies: int = 1
     ) -> None:
         self.model = model
-        self.memory = memory
+        self.image_kv = image_kv
         self.copies = copies
-        self.past = empty_past(model.text)
+        self.cache = model.text.empty_cache()
 
     @torch.inference_mode()
     def __call__(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocabulary"]:
         """Read new tokens behind those fed before; logits after the last, in float32 at least."""
-        if self.past.length == 0 and self.copies > 1:
+        if self.cache.length == 0 and self.copies > 1:
             firsts = ids[:: self.copies]
             alike = firsts.repeat_interleave(self.copies, dim=0)
             if torch.equal(alike, ids):
                 logits = self._continue(firsts)
                 rows = torch.arange(len(firsts), device=ids.device)
                 rows = rows.repeat_interleave(self.copies)
-                self.past.reorder(rows)
+                self.cache.reorder(rows)
                 return logits[rows]
         return self._continue(ids)
 
     def _continue(self, ids: Tensor) -> Tensor:
-        states = self.model.text.continue_text(ids, self.past, self.memory)
+        states = self.model.text.continue_text(ids, self.cache, self.image_kv)
         return at_least_float32(self.model.next_token_logits(states[:, -1]))
 
     @torch.inference_mode()
     def reorder(self, index: Int[Tensor, " kept"]) -> None:
         """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
-        everything = torch.arange(len(self.memory) * self.copies, device=index.device)
+        everything = torch.arange(len(self.image_kv) * self.copies, device=index.device)
         if torch.equal(index, everything):
             return
         images = index // self.copies
@@ -57,7 +56,7 @@ class DecodingSession:
         )
         copies = self.copies if grouped else 1
         wanted = images[::copies]
-        if copies != self.copies or not torch.equal(wanted, everything[: len(self.memory)]):
-            self.memory = self.memory.select(wanted)
+        if copies != self.copies or not torch.equal(wanted, everything[: len(self.image_kv)]):
+            self.image_kv = self.image_kv.select(wanted)
         self.copies = copies
-        self.past.reorder(index)
+        self.cache.reorder(index)

@@ -3,9 +3,10 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from blip.nn.initialisation import draw_weights, initial_spread
-from blip.nn.linear import Linear, PackedWeight, tied_linear
-from blip.nn.text import NORM_EPS
+from blip.nn.bert import NORM_EPS
+from blip.nn.init import init_std, init_weights
+from blip.nn.kernels.packed_weight import PackedWeight, packed_linear
+from blip.nn.linear import Linear
 
 
 class LanguageHead(nn.Module):
@@ -17,7 +18,7 @@ class LanguageHead(nn.Module):
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.bias = nn.Parameter(Tensor(vocabulary_size).zero_())
         self.packed: PackedWeight | None = None
-        draw_weights(self, initial_spread(width))
+        init_weights(self, init_std(width))
 
     def pack(self) -> None:
         """Keep a packed copy of the words from the next inference on; see `pack_weights`."""
@@ -28,4 +29,4 @@ class LanguageHead(nn.Module):
     ) -> Float[Tensor, "*rows vocabulary"]:
         """Logits of the next token; `words` is the decoder's word embedding, which is tied."""
         states = self.norm(self.dense.then_gelu(states))
-        return tied_linear(states, words, self.bias, self.packed)
+        return packed_linear(states, words, self.bias, self.packed)

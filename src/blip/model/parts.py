@@ -1,11 +1,11 @@
 """Image encoder and text transformer, of the sizes that a configuration names."""
 
 from blip.model.config import ModelConfig
-from blip.nn.attention import AttentionSizes
-from blip.nn.cross import CrossAttention
+from blip.nn.attention import AttentionSizes, CrossAttention
+from blip.nn.bert import NORM_EPS, MakeCross, TextTransformer
 from blip.nn.mode import Mode
-from blip.nn.text import NORM_EPS, MakeCross, TextTransformer
-from blip.nn.vision import VisionTransformer
+from blip.nn.per_mode import Shared
+from blip.nn.vit import VisionTransformer
 
 
 def make_vision(config: ModelConfig) -> VisionTransformer:
@@ -27,7 +27,7 @@ def make_text(
     config: ModelConfig,
     make_cross: MakeCross | None,
     *,
-    shared: frozenset[str],
+    shared: Shared,
     modes: tuple[Mode, ...],
 ) -> TextTransformer:
     """The text transformer of a model; `make_cross` None builds a unimodal encoder."""
@@ -47,7 +47,7 @@ def make_text(
 def cross_to(config: ModelConfig, widths: dict[Mode, int]) -> MakeCross:
     """Cross-attention to states whose width depends on the mode."""
     sizes = text_sizes(config)
-    return lambda layer, mode: CrossAttention(sizes, memory_width=widths[mode])
+    return lambda layer, mode: CrossAttention(sizes, kv_width=widths[mode])
 
 
 def text_sizes(config: ModelConfig) -> AttentionSizes:

@@ -1,17 +1,20 @@
 """The model of VQA: an encoder reads image and question, a decoder answers."""
 
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from blip.model.config import ModelConfig
+from blip.model.grounded import GroundedModel
 from blip.model.heads import LanguageHead
-from blip.model.parts import cross_to, make_text, make_vision
-from blip.nn.memory import ImageMemory
+from blip.model.parts import cross_to
+from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
+from blip.nn.per_mode import Shared
+
+NOTHING_SHARED = Shared(embedding=False, self_attention=False, cross_attention=False, mlp=False)
 
 
-class QuestionModel(nn.Module):
+class QuestionModel(GroundedModel):
     """Image and question in, answer out (BLIP, section 5.3 and figure 5).
 
     Encoder and decoder share nothing: the encoder's cross-attention reads the image, the decoder's
@@ -19,41 +22,20 @@ class QuestionModel(nn.Module):
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.vision = make_vision(config)
         widths: dict[Mode, int] = {
             "bidirectional": config.vision.width,
             "causal": config.text.width,
         }
-        self.text = make_text(
-            config, cross_to(config, widths), shared=frozenset(), modes=config.modes
-        )
+        super().__init__(config, cross_to(config, widths), shared=NOTHING_SHARED)
         self.language_head = LanguageHead(config.text.width, config.text.vocabulary_size)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.vision.class_token.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The number format of the weights, in which pixels are to come."""
-        return self.vision.class_token.dtype
-
-    def encode_image(
-        self, images: Float[Tensor, "batch 3 height width_pixels"]
-    ) -> Float[Tensor, "batch tokens width"]:
-        """States of the class token and of every patch, of normalised pixels."""
-        return self.vision(images)
 
     def read_questions(
         self,
         ids: Int[Tensor, "questions length"],
         visible: Bool[Tensor, "questions length"],
         image_states: Float[Tensor, "images tokens width"],
-    ) -> ImageMemory:
-        """What the decoder reads of the questions, once for all answers to them.
+    ) -> ImageKV:
+        """The decoder's keys and values of the questions, once for all answers to them.
 
         Row `i` asks about image `i // (questions // images)`. The steps, for whoever asks about the
         same images again: `project_image`, `ground`, `project_questions`.
@@ -61,26 +43,28 @@ class QuestionModel(nn.Module):
         states = self.ground(ids, visible, self.project_image(image_states))
         return self.project_questions(states, visible)
 
-    def project_image(self, states: Float[Tensor, "images tokens width"]) -> ImageMemory:
+    def project_image(self, states: Float[Tensor, "images tokens width"]) -> ImageKV:
         """The encoder's cross-attention keys and values, once for all questions about an image."""
-        return self.text.remember(states, mode="bidirectional")
+        (image_kv,) = self.text.project_kv(states, mode="bidirectional")
+        return image_kv
 
     def ground(
         self,
         ids: Int[Tensor, "questions length"],
         visible: Bool[Tensor, "questions length"],
-        memory: ImageMemory,
+        image_kv: ImageKV,
     ) -> Float[Tensor, "questions length width"]:
         """States of questions that start with `[ENC]`; rows as in `read_questions`."""
-        return self.text(ids, visible, mode="bidirectional", memory=memory)
+        return self.text(ids, visible, mode="bidirectional", image_kv=image_kv)
 
     def project_questions(
         self,
         states: Float[Tensor, "questions length width"],
         visible: Bool[Tensor, "questions length"],
-    ) -> ImageMemory:
+    ) -> ImageKV:
         """The decoder's cross-attention keys and values; it does not see the padding."""
-        return self.text.remember(states, mode="causal", visible=visible)
+        (questions,) = self.text.project_kv(states, mode="causal", visible=visible)
+        return questions
 
     def next_token_logits(
         self, states: Float[Tensor, "*rows width"]
@@ -92,19 +76,19 @@ class QuestionModel(nn.Module):
         self,
         ids: Int[Tensor, "answers length"],
         visible: Bool[Tensor, "answers length"],
-        questions: ImageMemory,
+        questions: ImageKV,
     ) -> Float[Tensor, "answers length width"]:
         """Causal states of answers that start with `[DEC]`.
 
         Row `i` answers question `i // (answers // len(questions))`.
         """
-        return self.text(ids, visible, mode="causal", memory=questions)
+        return self.text(ids, visible, mode="causal", image_kv=questions)
 
     def answer_logits(
         self,
         ids: Int[Tensor, "answers length"],
         visible: Bool[Tensor, "answers length"],
-        questions: ImageMemory,
+        questions: ImageKV,
     ) -> Float[Tensor, "answers length vocabulary"]:
         """Logits of the token that follows each token of the answers. Rows as in `decode`."""
         return self.next_token_logits(self.decode(ids, visible, questions))

@@ -1,25 +1,17 @@
-"""Self-attention of the text transformer, with its residual and norm."""
+"""Attention of the text transformer (post-norm, as in BERT): to the text itself, and to images."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
-from blip.nn.end_to_end import EndToEnd, Rows
+from blip.nn.kernels.attention import attend_to_images, attend_within_texts
+from blip.nn.kernels.onednn import linear
+from blip.nn.kv import ImageStates, KVCache, LayerKV
 from blip.nn.linear import Linear
-from blip.nn.product import multiply
-
-SMALL_TILES_FIRST = [
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.MATH,
-]
-"""512 texts of 24 tokens: 0.4 ms forward and backward on an H200, where cuDNN takes 0.6."""
+from blip.nn.packing import PackedRows, PackedTexts, PaddedLayout
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,85 +40,8 @@ def join_heads(
     return states.transpose(1, 2).reshape(batch, length, heads * head_width)
 
 
-def attend_within_texts(
-    query: Float[Tensor, "texts heads queries head_width"],
-    key: Float[Tensor, "texts heads length head_width"],
-    value: Float[Tensor, "texts heads length head_width"],
-    *,
-    visible: Bool[Tensor, "texts 1 queries length"] | None,
-    dropout_now: float,
-    causal: bool = False,
-) -> Float[Tensor, "texts heads queries head_width"]:
-    """Attention over many short texts: on a GPU by the kernel that has the smallest tiles.
-
-    The compiler heeds that order from torch 2.8 on.
-    """
-    with sdpa_kernel(SMALL_TILES_FIRST, set_priority=True) if query.is_cuda else nullcontext():
-        return scaled_dot_product_attention(
-            query, key, value, attn_mask=visible, dropout_p=dropout_now, is_causal=causal
-        )
-
-
-class PastTexts:
-    """Self-attention keys and values of the tokens decoded so far, for every layer."""
-
-    ROOM = 16
-    """Tokens for which there is room beyond those that must be held."""
-
-    def __init__(self, layers: int) -> None:
-        self._lengths = [0] * layers
-        # (keys and values, layers, rows, heads, room for tokens, head width)
-        self._held: Tensor | None = None
-        # What was held before the last `reorder`, to be written over by the next.
-        self._spare: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        """Tokens held."""
-        return self._lengths[-1]
-
-    def extend(
-        self,
-        layer: int,
-        keys: Float[Tensor, "rows heads new head_width"],
-        values: Float[Tensor, "rows heads new head_width"],
-    ) -> tuple[
-        Float[Tensor, "rows heads tokens head_width"],
-        Float[Tensor, "rows heads tokens head_width"],
-    ]:
-        """Append new keys and values of one layer; returns all of them, valid until `reorder`."""
-        rows, heads, new, head_width = keys.shape
-        first, last = self._lengths[layer], self._lengths[layer] + new
-        held = self._held
-        if held is None or last > held.shape[4]:
-            room = (2, len(self._lengths), rows, heads, last + self.ROOM, head_width)
-            self._held = keys.new_empty(room)
-            if held is not None:
-                self._held[..., : held.shape[4], :] = held
-            held = self._held
-        held[0, layer, :, :, first:last] = keys
-        held[1, layer, :, :, first:last] = values
-        self._lengths[layer] = last
-        return held[0, layer, :, :, :last], held[1, layer, :, :, :last]
-
-    @torch.no_grad()
-    def reorder(self, index: Int[Tensor, " kept"]) -> None:
-        """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
-        if self._held is None:
-            return
-        both, layers, _, heads, room, head_width = self._held.shape
-        shape = (both, layers, len(index), heads, room, head_width)
-        # Fresh memory has to be mapped page by page, which takes longer than to move what is held.
-        moved = self._spare
-        if moved is None or moved.shape != shape:
-            moved = self._held.new_empty(shape)
-        tokens = slice(0, self.length)
-        torch.index_select(self._held[..., tokens, :], 2, index, out=moved[..., tokens, :])
-        self._held, self._spare = moved, self._held
-
-
 class SelfAttention(nn.Module):
-    """Multi-head self-attention, residual and norm (post-norm, as in BERT)."""
+    """Multi-head self-attention, residual and norm."""
 
     def __init__(self, sizes: AttentionSizes) -> None:
         super().__init__()
@@ -135,78 +50,52 @@ class SelfAttention(nn.Module):
         self.output = Linear(sizes.width, sizes.width)
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
-    def project(
-        self, hidden: Float[Tensor, "batch length width"]
-    ) -> tuple[
-        Float[Tensor, "batch heads length head_width"],
-        Float[Tensor, "batch heads length head_width"],
-        Float[Tensor, "batch heads length head_width"],
-    ]:
-        """Queries, keys and values."""
-        return self._heads(self.query_key_value(hidden))
-
-    def _heads(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = projected.chunk(3, dim=-1)
-        heads = self.sizes.heads
-        return split_heads(query, heads), split_heads(key, heads), split_heads(value, heads)
-
-    def finish(
-        self, hidden: Float[Tensor, "*rows width"], attended: Float[Tensor, "*rows width"]
-    ) -> Float[Tensor, "*rows width"]:
-        """Output projection, residual, norm."""
-        update = dropout(self.output(attended), self.sizes.dropout, self.training)
-        return self.norm(hidden + update)
-
     def forward(
         self,
         hidden: Float[Tensor, "tokens width"],
-        rows: Rows,
-        visible: Bool[Tensor, "rows 1 columns columns"] | None,
+        rows: PackedRows,
+        mask: Bool[Tensor, "rows 1 columns columns"] | None,
         *,
         causal: bool,
     ) -> Float[Tensor, "tokens width"]:
-        """Attend over each of the texts that lie end to end; `visible` is what `rows` see."""
-        query, key, value = self._heads(rows.tokens.pad(self.query_key_value(hidden)))
+        """Attend within each of the packed texts; `mask` is the document mask of `rows`."""
+        query, key, value = self._heads(rows.tokens.unpack(self.query_key_value(hidden)))
         attended = attend_within_texts(
             query,
             key,
             value,
-            visible=visible,
-            dropout_now=self._dropout_now,
-            causal=causal and visible is None,
+            mask=mask,
+            dropout_p=self._dropout_p,
+            is_causal=causal and mask is None,
         )
-        return self.finish(hidden, rows.tokens.lay(join_heads(attended)))
+        return self._add_and_norm(hidden, rows.tokens.pack(join_heads(attended)))
 
     def first_states(
-        self, hidden: Float[Tensor, "tokens width"], texts: EndToEnd
+        self, hidden: Float[Tensor, "tokens width"], texts: PackedTexts
     ) -> Float[Tensor, "texts width"]:
         """`forward` (not causal) for the first token alone: one query a text, all keys."""
         rows = texts.rows
         width, heads = self.sizes.width, self.sizes.heads
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        first = hidden.index_select(0, texts.first)
-        query = multiply(first, weight[:width], bias[:width])
-        both = rows.tokens.pad(multiply(hidden, weight[width:], bias[width:]))
+        first = hidden.index_select(0, texts.first_tokens)
+        query = linear(first, weight[:width], bias[:width])
+        both = rows.tokens.unpack(linear(hidden, weight[width:], bias[width:]))
         key, value = (split_heads(part, heads) for part in both.chunk(2, dim=-1))
         attended = attend_within_texts(
-            split_heads(rows.firsts.pad(query), heads),
+            split_heads(rows.first_tokens.unpack(query), heads),
             key,
             value,
-            visible=rows.firsts_see(),
-            dropout_now=self._dropout_now,
+            mask=rows.first_token_mask(),
+            dropout_p=self._dropout_p,
         )
-        return self.finish(first, rows.firsts.lay(join_heads(attended)))
-
-    @property
-    def _dropout_now(self) -> float:
-        return self.sizes.dropout if self.training else 0.0
+        return self._add_and_norm(first, rows.first_tokens.pack(join_heads(attended)))
 
     def continue_text(
-        self, hidden: Float[Tensor, "rows new width"], past: PastTexts, layer: int
+        self, hidden: Float[Tensor, "rows new width"], cache: KVCache, layer: int
     ) -> Float[Tensor, "rows new width"]:
         """Attend from new tokens to themselves and to what was decoded before (causal)."""
-        query, new_key, new_value = self.project(hidden)
-        key, value = past.extend(layer, new_key, new_value)
+        query, new_key, new_value = self._heads(self.query_key_value(hidden))
+        key, value = cache.extend(layer, new_key, new_value)
         new, total = query.shape[2], key.shape[2]
         if new in (1, total):
             attended = scaled_dot_product_attention(query, key, value, is_causal=new > 1)
@@ -215,4 +104,161 @@ class SelfAttention(nn.Module):
             attended = scaled_dot_product_attention(
                 query, key, value, attn_mask=ones.tril(total - new)
             )
-        return self.finish(hidden, join_heads(attended))
+        return self._add_and_norm(hidden, join_heads(attended))
+
+    def _heads(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = projected.chunk(3, dim=-1)
+        heads = self.sizes.heads
+        return split_heads(query, heads), split_heads(key, heads), split_heads(value, heads)
+
+    def _add_and_norm(
+        self, hidden: Float[Tensor, "*rows width"], attended: Float[Tensor, "*rows width"]
+    ) -> Float[Tensor, "*rows width"]:
+        update = dropout(self.output(attended), self.sizes.dropout, self.training)
+        return self.norm(hidden + update)
+
+    @property
+    def _dropout_p(self) -> float:
+        return self.sizes.dropout if self.training else 0.0
+
+
+class MultiHeadCrossAttention(nn.Module):
+    """Multi-head attention from text to images, without residual and norm.
+
+    Keys and values depend on the images alone: `project_kv` computes them once for all texts.
+    `kv_width` is the width of the states that they are made of.
+    """
+
+    def __init__(self, sizes: AttentionSizes, *, kv_width: int) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.query = Linear(sizes.width, sizes.width)
+        self.key_value = Linear(kv_width, 2 * sizes.width)
+        self.output = Linear(sizes.width, sizes.width)
+
+    def project_kv(
+        self, states: Float[Tensor, "images tokens kv_width"], *, contiguous: bool = False
+    ) -> tuple[
+        Float[Tensor, "images heads tokens head_width"],
+        Float[Tensor, "images heads tokens head_width"],
+    ]:
+        """Keys and values of image states; `contiguous` lays each head's in one piece."""
+        both = (split_heads(p, self.sizes.heads) for p in self.key_value(states).chunk(2, dim=-1))
+        key, value = (part.contiguous() if contiguous else part for part in both)
+        return key, value
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "*rows width"],
+        image_kv: LayerKV | ImageStates,
+        queries: PaddedLayout | None = None,
+    ) -> Float[Tensor, "*rows width"]:
+        """Attend to images: `queries` says which states attend to which of them.
+
+        Without it states are `(texts, length, width)`, and row `i` of the texts attends to image
+        `i // (texts // images)`. The texts of an image lie side by side along the query axis, so
+        that keys and values are read in place and never copied for each text.
+        """
+        projected = self.query(hidden)
+        if queries is None:
+            images = len(image_kv) if isinstance(image_kv, ImageStates) else len(image_kv.key)
+            query = projected.view(images, -1, projected.shape[-1])
+        else:
+            query = queries.unpack(projected)
+        if isinstance(image_kv, ImageStates):
+            attended = self._attend_to_states(query, image_kv.states)
+        else:
+            attended = join_heads(
+                attend_to_images(
+                    split_heads(query, self.sizes.heads),
+                    image_kv.key,
+                    image_kv.value,
+                    mask=image_kv.visible,
+                    dropout_p=self.sizes.dropout if self.training else 0.0,
+                )
+            )
+        if queries is not None:
+            attended = queries.pack(attended)
+        return self.output(attended).view(hidden.shape)
+
+    def _attend_to_states(
+        self,
+        query: Float[Tensor, "images queries width"],
+        states: Float[Tensor, "images tokens kv_width"],
+    ) -> Float[Tensor, "images queries width"]:
+        """Attention without keys and values: what would project the states goes to the queries.
+
+        `q (W s) = (q W) s`, and the mean of projected states is the projected mean. The bias of the
+        keys adds the same to all scores of a query and so changes nothing.
+        """
+        images, queries, width = query.shape
+        heads = self.sizes.heads
+        head_width, kv_width = width // heads, states.shape[2]
+        key, value = self.key_value.weight.view(2, heads, head_width, kv_width)
+        scaled = (query * head_width**-0.5).view(images * queries, heads, head_width)
+        moved = torch.bmm(scaled.transpose(0, 1), key).view(heads, images, queries, kv_width)
+        scores = torch.bmm(moved.transpose(0, 1).flatten(1, 2), states.mT)
+        means = torch.bmm(scores.softmax(dim=-1), states)
+        means = means.view(images, heads, queries, kv_width).transpose(0, 1).flatten(1, 2)
+        values = torch.bmm(means, value.mT).transpose(0, 1).reshape(images, queries, width)
+        return values + self.key_value.bias[width:]
+
+
+class CrossAttention(nn.Module):
+    """Attention to one image, residual and norm."""
+
+    def __init__(self, sizes: AttentionSizes, *, kv_width: int) -> None:
+        super().__init__()
+        self.dropout = sizes.dropout
+        self.read = MultiHeadCrossAttention(sizes, kv_width=kv_width)
+        self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
+
+    @property
+    def attentions(self) -> tuple[MultiHeadCrossAttention, ...]:
+        """One for each image that a text is about."""
+        return (self.read,)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "*rows width"],
+        image_kv: LayerKV | ImageStates,
+        queries: PaddedLayout | None = None,
+    ) -> Float[Tensor, "*rows width"]:
+        """Attend to the image; rows as in `MultiHeadCrossAttention`."""
+        update = self.read(hidden, image_kv, queries)
+        return self.norm(hidden + dropout(update, self.dropout, self.training))
+
+
+class PairCrossAttention(nn.Module):
+    """Attention to the two images of a pair, joined; residual and norm (BLIP, figure 5).
+
+    With `merge` a linear layer joins both results, else their mean is taken.
+    """
+
+    def __init__(self, sizes: AttentionSizes, *, kv_width: int, merge: bool) -> None:
+        super().__init__()
+        self.dropout = sizes.dropout
+        self.left = MultiHeadCrossAttention(sizes, kv_width=kv_width)
+        self.right = MultiHeadCrossAttention(sizes, kv_width=kv_width)
+        self.merge = Linear(2 * sizes.width, sizes.width) if merge else None
+        self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
+
+    @property
+    def attentions(self) -> tuple[MultiHeadCrossAttention, ...]:
+        """Those to the left and to the right image."""
+        return self.left, self.right
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "*rows width"],
+        image_kv: tuple[LayerKV, LayerKV],
+        queries: PaddedLayout | None = None,
+    ) -> Float[Tensor, "*rows width"]:
+        """Attend to the left and the right image; rows as in `MultiHeadCrossAttention`."""
+        left = self.left(hidden, image_kv[0], queries)
+        right = self.right(hidden, image_kv[1], queries)
+        if self.merge is None:
+            update = (left + right) / 2
+        else:
+            update = self.merge(torch.cat([left, right], dim=-1))
+        return self.norm(hidden + dropout(update, self.dropout, self.training))

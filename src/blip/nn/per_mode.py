@@ -1,6 +1,7 @@
 """A part of the text transformer that encoder and decoder share, or that each of them owns."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 from torch import nn
@@ -10,8 +11,18 @@ from blip.nn.mode import BOTH_MODES, Mode
 
 Part = TypeVar("Part", bound=nn.Module)
 
-READERS: dict[Mode, str] = {"bidirectional": "text encoder", "causal": "text decoder"}
-"""What reads in a mode, for messages."""
+TRANSFORMERS: dict[Mode, str] = {"bidirectional": "text encoder", "causal": "text decoder"}
+"""What a mode is called in messages."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """Which parts of the text transformer exist once for both modes."""
+
+    embedding: bool
+    self_attention: bool
+    cross_attention: bool
+    mlp: bool
 
 
 class PerMode(nn.Module, Generic[Part]):
@@ -39,8 +50,8 @@ class PerMode(nn.Module, Generic[Part]):
     def select(self, mode: Mode) -> Part:
         """The module that serves `mode`; raises UsageError where the model has no such mode."""
         if mode not in self.modes:
-            there = READERS[self.modes[0]]
-            raise UsageError(f"this model has no {READERS[mode]}, only a {there}")
+            there = TRANSFORMERS[self.modes[0]]
+            raise UsageError(f"this model has no {TRANSFORMERS[mode]}, only a {there}")
         return cast(Part, self.copies["both" if self.shared else mode])
 
     def each(self) -> Iterator[Part]:

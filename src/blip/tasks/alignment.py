@@ -14,8 +14,8 @@ from blip.model.blip import SHARED_PARTS, Blip
 from blip.model.config import ModelConfig
 from blip.model.parts import make_text, make_vision
 from blip.nn.device import send
+from blip.nn.packing import PackedPass, pack_pass
 from blip.nn.precision import at_least_float32
-from blip.nn.reading import Pass, make_pass
 from blip.objectives.config import ContrastiveConfig
 from blip.objectives.contrastive import (
     Candidates,
@@ -236,7 +236,7 @@ class Matched(NamedTuple):
     accuracy: Float[Tensor, ""]
 
 
-def pairs_to_judge(batch: Batch, negatives: Negatives, enc_id: int) -> Pass:
+def pairs_to_judge(batch: Batch, negatives: Negatives, enc_id: int) -> PackedPass:
     """Each pair, each text with a hard-negative image, each image with such a text, in one pass.
 
     Images are read in place for the negatives, too. A pair is judged by the process that holds its
@@ -245,13 +245,13 @@ def pairs_to_judge(batch: Batch, negatives: Negatives, enc_id: int) -> Pass:
     size = len(batch.images)
     texts = everyones(batch.texts).start_with(enc_id)
     image_of_pair, text_of_pair = pairs_here(size, negatives)
-    return make_pass(
+    return pack_pass(
         texts.ids[send(text_of_pair, texts.ids.device)],
         texts.visible[text_of_pair],
         "bidirectional",
-        memories=size,
-        memory_of_text=image_of_pair,
-        firsts=True,
+        images=size,
+        image_of_text=image_of_pair,
+        first_states_only=True,
     )
 
 

@@ -53,11 +53,11 @@ class CaptionStep(nn.Module):
 
     def forward(self, batch: Batch, context: None) -> CaptionOutput:
         """Loss of a batch; needs no context."""
-        memory = self.model.project_image(self.model.encode_image(batch.images), "causal")
+        image_kv = self.model.project_image(self.model.encode_image(batch.images), "causal")
         language = write(
             self.model,
             batch.texts.start_with(self.dec_id),
-            memory,
+            image_kv,
             label_smoothing=self.language.label_smoothing,
             prompt_tokens=self.prompt_tokens,
         )

@@ -14,7 +14,7 @@ from blip.log import say
 from blip.model.blip import Blip
 from blip.model.checkpoint.initial import start_text, start_vision
 from blip.model.checkpoint.locate import find_weights
-from blip.nn.reading import Pass
+from blip.nn.packing import PackedPass
 from blip.objectives.config import LanguageConfig
 from blip.objectives.matching import DrawNegatives, draw_negatives
 from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast, judge, pairs_to_judge
@@ -75,17 +75,20 @@ class PretrainStep(nn.Module):
         return PretrainOutput(contrastive, matched.loss, language, matched.accuracy, temperature)
 
     def _read(
-        self, image_states: Float[Tensor, "batch tokens width"], pairs: Pass, writing: Pass
+        self,
+        image_states: Float[Tensor, "batch tokens width"],
+        pairs: PackedPass,
+        writing: PackedPass,
     ) -> tuple[Tensor, ...]:
         """What encoder and decoder make of their texts: in one pass, where they share enough."""
         model = self.model
-        memory = model.project_image(image_states, "bidirectional")
+        image_kv = model.project_image(image_states, "bidirectional")
         if model.shares_all_but_self_attention:
-            return model.text.read(memory, pairs, writing)
-        own = memory
+            return model.text.forward_packed(image_kv, pairs, writing)
+        own = image_kv
         if not model.shares_cross_attention:
             own = model.project_image(image_states, "causal")
-        return *model.text.read(memory, pairs), *model.text.read(own, writing)
+        return *model.text.forward_packed(image_kv, pairs), *model.text.forward_packed(own, writing)
 
 
 def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) -> Path:

@@ -14,7 +14,7 @@ from blip.data.evaluation import EvaluationSet
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import NotFiniteError
 from blip.model.blip import Blip
-from blip.nn.memory import ImageMemory
+from blip.nn.kv import ImageKV
 from blip.tasks.config import RetrievalEvaluationConfig
 
 NOT_RANKED = -100.0
@@ -129,10 +129,10 @@ def _match(
     logits = torch.zeros(wanted.shape, device=wanted.device)
     image = 0
     for batch in states:
-        memory = model.project_image(batch, "bidirectional")
-        for row in range(len(memory)):
+        image_kv = model.project_image(batch, "bidirectional")
+        for row in range(len(image_kv)):
             index = wanted[image].nonzero().squeeze(1)
-            one = memory.select(torch.tensor([row], device=index.device))
+            one = image_kv.select(torch.tensor([row], device=index.device))
             logits[image, index] = _match_one(model, one, texts, index, batch_size)
             image += 1
     return logits
@@ -140,7 +140,7 @@ def _match(
 
 def _match_one(
     model: Blip,
-    memory: ImageMemory,
+    image_kv: ImageKV,
     texts: Texts,
     index: Int[Tensor, " wanted"],
     batch_size: int,
@@ -149,7 +149,7 @@ def _match_one(
     order = index[texts.visible[index].sum(dim=1).argsort()]
     chosen = Texts(texts.ids[order], texts.visible[order])
     parts = [
-        model.match_logits(part.ids, part.visible, memory)[:, 1]
+        model.match_logits(part.ids, part.visible, image_kv)[:, 1]
         for part in _batches(chosen, batch_size)
     ]
     scores = torch.zeros(texts.ids.shape[0], device=index.device)

@@ -52,9 +52,9 @@ class RetrievalStep(nn.Module):
         """Losses of a batch; changes nothing."""
         states = self.model.encode_image(batch.images)
         contrastive, negatives = contrast(self.model, batch, states, context, self.draw)
-        memory = self.model.project_image(states, "bidirectional")
+        image_kv = self.model.project_image(states, "bidirectional")
         pairs = pairs_to_judge(batch, negatives, self.enc_id)
-        (judged,) = self.model.text.read(memory, pairs)
+        (judged,) = self.model.text.forward_packed(image_kv, pairs)
         matched = judge(self.model, judged, len(states))
         temperature = self.model.temperature.detach().squeeze().clone()
         return RetrievalOutput(contrastive, matched.loss, matched.accuracy, temperature)

@@ -14,7 +14,7 @@ from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
 from blip.log import say
 from blip.model.blip import Blip
-from blip.nn.linear import unpack_weights
+from blip.nn.kernels.packed_weight import unpack_weights
 from blip.tasks.config import ValidationConfig
 from blip.tasks.retrieval import evaluate
 from blip.tasks.sheet import Written, draw_sheet

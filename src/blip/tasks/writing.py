@@ -7,16 +7,16 @@ from torch import Tensor
 
 from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
-from blip.nn.memory import ImageMemory
+from blip.nn.kv import ImageKV
+from blip.nn.packing import PackedPass, pack_pass
 from blip.nn.precision import at_least_float32
-from blip.nn.reading import Pass, make_pass
 from blip.objectives.language import choose, language_loss, next_tokens, scored_positions
 
 
 class Writing(NamedTuple):
     """What the decoder reads, and which tokens it is to predict from that."""
 
-    read: Pass
+    read: PackedPass
     scored: Bool[Tensor, " tokens"] | None
     """From which of the tokens that are read something is predicted; None: from all."""
     targets: Int[Tensor, " scored"]
@@ -30,7 +30,7 @@ def texts_to_write(texts: Texts, prompt_tokens: int = 0) -> Writing:
     ids, followed = texts.ids[:, :-1], texts.visible[:, 1:]
     scored = scored_positions(texts.visible, prompt_tokens)
     return Writing(
-        make_pass(ids, followed, "causal", memories=len(ids)),
+        pack_pass(ids, followed, "causal", images=len(ids)),
         scored[followed] if prompt_tokens > 0 else None,
         next_tokens(texts.ids, scored),
     )
@@ -52,12 +52,12 @@ def writing_loss(
 def write(
     model: Blip,
     texts: Texts,
-    memory: ImageMemory,
+    image_kv: ImageKV,
     *,
     label_smoothing: float,
     prompt_tokens: int = 0,
 ) -> Float[Tensor, ""]:
     """LM loss of `texts_to_write`."""
     writing = texts_to_write(texts, prompt_tokens)
-    (states,) = model.text.read(memory, writing.read)
+    (states,) = model.text.forward_packed(image_kv, writing.read)
     return writing_loss(model, writing, states, label_smoothing)

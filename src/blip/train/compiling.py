@@ -2,10 +2,9 @@
 
 from torch import nn
 
-from blip.nn.attention import SelfAttention
-from blip.nn.cross import CrossAttention, PairCrossAttention
-from blip.nn.text import FeedForward
-from blip.nn.vision import VisionLayer
+from blip.nn.attention import CrossAttention, PairCrossAttention, SelfAttention
+from blip.nn.bert import FeedForward
+from blip.nn.vit import VisionLayer
 
 
 def compile_layers(module: nn.Module) -> None:

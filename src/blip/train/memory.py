@@ -5,8 +5,8 @@ from functools import partial
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from blip.nn.text import TextLayer
-from blip.nn.vision import VisionLayer
+from blip.nn.bert import TextLayer
+from blip.nn.vit import VisionLayer
 
 
 def checkpoint_layers(step: nn.Module) -> None:

@@ -13,15 +13,14 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from blip import dist
-from blip.nn.attention import SelfAttention
-from blip.nn.cross import CrossRead
-from blip.nn.text import FeedForward
-from blip.nn.vision import VisionLayer
+from blip.nn.attention import MultiHeadCrossAttention, SelfAttention
+from blip.nn.bert import FeedForward
+from blip.nn.vit import VisionLayer
 
 UNITS: dict[type[nn.Module], tuple[str, ...]] = {
     VisionLayer: ("first_states",),
     SelfAttention: ("first_states", "continue_text"),
-    CrossRead: ("remember",),
+    MultiHeadCrossAttention: ("project_kv",),
     FeedForward: (),
 }
 """What is gathered as a whole when it computes, and by which methods beside `forward`."""

@@ -116,7 +116,7 @@ def test_one_half_of_a_med_gives_the_outputs_of_the_whole() -> None:
             matcher.match_logits(ids, visible, matcher.project_image(states, "bidirectional")),
             med.match_logits(ids, visible, memory),
         )
-    with pytest.raises(UsageError, match="no matching head, only a text decoder"):
+    with pytest.raises(UsageError, match="no text encoder, only a text decoder"):
         captioner.match_logits(ids, visible, memory)
     with pytest.raises(UsageError, match="no text decoder, only a text encoder"):
         matcher.project_image(states, "causal")

@@ -23,7 +23,7 @@ from blip.model.blip import Blip
 from blip.model.checkpoint.initial import start_text, start_vision
 from blip.model.config import Sharing
 from blip.model.make import make_model
-from blip.nn.vision import resize_positions
+from blip.nn.vit import resize_positions
 from tests.model.tiny import TINY, tiny_model, tiny_texts
 
 SHARING: list[Sharing] = ["all", "all_but_cross_attention", "all_but_self_attention", "nothing"]

@@ -34,7 +34,7 @@ from blip.model.checkpoint.tensors import INDEX, PARTS, read_tensors
 from blip.model.config import ModelConfig
 from blip.model.make import Model, make_model
 from blip.nn.mode import Mode
-from blip.nn.vision import resize_positions
+from blip.nn.vit import resize_positions
 
 WEIGHTS, CONFIG, MOMENTUM = "model.safetensors", "config.json", "momentum.safetensors"
 OUR_KEY = "blip_config"

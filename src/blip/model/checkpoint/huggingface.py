@@ -10,7 +10,7 @@ from blip.errors import UsageError
 from blip.model.checkpoint.original import Kind, Names, kind_of, to_original
 from blip.model.checkpoint.sizes import Heads, Shapes, config_from_shapes
 from blip.model.config import ModelConfig
-from blip.nn.text import NORM_EPS
+from blip.nn.bert import NORM_EPS
 
 ARCHITECTURES: dict[Kind, str] = {
     "caption": "BlipForConditionalGeneration",

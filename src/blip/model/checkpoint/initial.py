@@ -24,7 +24,7 @@ from blip.model.checkpoint.original import (
     vision_layout,
 )
 from blip.model.checkpoint.tensors import read_tensors
-from blip.nn.vision import resize_positions
+from blip.nn.vit import resize_positions
 
 VISION_LEFT_OUT = ("head.", "pre_logits.")
 """Beginnings of names that are not taken: ImageNet's classifier, behind the states that we read."""

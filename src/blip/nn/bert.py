@@ -1,23 +1,29 @@
-"""The text transformer: BERT layers with cross-attention, read as an encoder or as a decoder."""
+"""The text transformer: BERT layers with cross-attention, as an encoder or as a decoder."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, cast
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from blip.nn.attention import AttentionSizes, PastTexts, SelfAttention
-from blip.nn.cross import CrossAttention, CrossRead, PairCrossAttention
-from blip.nn.end_to_end import EndToEnd, Grid
-from blip.nn.initialisation import draw_weights, initial_spread
+from blip.nn.attention import AttentionSizes, CrossAttention, PairCrossAttention, SelfAttention
+from blip.nn.init import init_std, init_weights
+from blip.nn.kv import AnyImageKV, AnyLayerKV, ImageKV, KVCache
 from blip.nn.linear import Linear
-from blip.nn.memory import ImageMemory, PairMemory, StateMemory
 from blip.nn.mode import BOTH_MODES, Mode
-from blip.nn.per_mode import PerMode
-from blip.nn.reading import Pass, Reading, make_padded_pass, make_pass, read_together
+from blip.nn.packing import (
+    PackedBatch,
+    PackedPass,
+    PackedTexts,
+    PaddedLayout,
+    join_passes,
+    pack_pass,
+    pack_with_padding,
+)
+from blip.nn.per_mode import PerMode, Shared
 
 NORM_EPS = 1e-12
 
@@ -56,12 +62,12 @@ class TextEmbedding(nn.Module):
         self._check(last)
         return self._finish(self.words(ids) + self.positions.weight[first_position:last])
 
-    def read(
-        self, ids: Int[Tensor, "texts length"], texts: EndToEnd
+    def embed_packed(
+        self, ids: Int[Tensor, "texts length"], texts: PackedTexts
     ) -> Float[Tensor, "tokens width"]:
-        """Ids of texts to states of their tokens, laid end to end."""
-        self._check(texts.texts.columns)
-        return self._finish(self.words(texts.take(ids)) + self.positions(texts.position))
+        """Padded ids of texts to packed states of their tokens."""
+        self._check(texts.padded.columns)
+        return self._finish(self.words(texts.pack(ids)) + self.positions(texts.positions))
 
     def _check(self, length: int) -> None:
         if length > self.positions.num_embeddings:
@@ -75,7 +81,6 @@ class TextEmbedding(nn.Module):
 
 
 Cross = CrossAttention | PairCrossAttention
-Memory = ImageMemory | StateMemory | PairMemory
 MakeCross = Callable[[int, Mode], Cross]
 """`(number of the layer, mode) -> cross-attention`."""
 
@@ -89,21 +94,19 @@ class TextLayer(nn.Module):
         *,
         mlp_width: int,
         make_cross: Callable[[Mode], Cross] | None,
-        shared: frozenset[str],
+        shared: Shared,
         modes: tuple[Mode, ...],
     ) -> None:
         super().__init__()
         self.self_attention = PerMode(
-            lambda _: SelfAttention(sizes), shared="self_attention" in shared, modes=modes
+            lambda _: SelfAttention(sizes), shared=shared.self_attention, modes=modes
         )
         self.cross_attention = (
             None
             if make_cross is None
-            else PerMode(make_cross, shared="cross_attention" in shared, modes=modes)
+            else PerMode(make_cross, shared=shared.cross_attention, modes=modes)
         )
-        self.mlp = PerMode(
-            lambda _: FeedForward(sizes, mlp_width), shared="mlp" in shared, modes=modes
-        )
+        self.mlp = PerMode(lambda _: FeedForward(sizes, mlp_width), shared=shared.mlp, modes=modes)
 
     def cross(self, mode: Mode) -> Cross:
         """The cross-attention that serves `mode`."""
@@ -119,51 +122,52 @@ class TextLayer(nn.Module):
     def forward(
         self,
         hidden: Float[Tensor, "tokens width"],
-        reading: Reading,
-        memory: Any,
+        batch: PackedBatch,
+        image_kv: AnyLayerKV | None,
         *,
         last: bool = False,
-    ) -> Float[Tensor, "rows width"]:
-        """States of the tokens of all passes; the `last` layer gives those alone that are wanted.
+    ) -> Float[Tensor, "states width"]:
+        """States of the tokens of all passes; the `last` layer may give the first ones alone.
 
-        Passes of several modes are read together only where these share all but self-attention.
+        Passes of several modes run together only where these share all but self-attention.
         """
-        modes = {one.mode for one in reading.passes}
+        modes = {one.mode for one in batch.passes}
         assert len(modes) == 1 or self.shares_all_but_self_attention
         parts = [
-            self._attend(part, one, visible, firsts=last and one.firsts)
-            for part, one, visible in zip(
-                reading.split(hidden), reading.passes, reading.visible, strict=True
-            )
+            self._attend(part, one, mask, first_states_only=last and one.first_states_only)
+            for part, one, mask in zip(batch.split(hidden), batch.passes, batch.masks, strict=True)
         ]
-        hidden = _join(parts)
-        queries = reading.wanted_queries if last else reading.queries
-        return self.after_self_attention(hidden, reading.passes[0].mode, memory, queries)
+        queries = batch.last_queries if last else batch.queries
+        return self.after_self_attention(
+            _concatenate(parts), batch.passes[0].mode, image_kv, queries
+        )
 
-    def _attend(self, hidden: Tensor, one: Pass, visible: Tensor | None, *, firsts: bool) -> Tensor:
+    def _attend(
+        self, hidden: Tensor, one: PackedPass, mask: Tensor | None, *, first_states_only: bool
+    ) -> Tensor:
         attention = self.self_attention.select(one.mode)
-        if firsts:
+        if first_states_only:
             return attention.first_states(hidden, one.texts)
-        return attention(hidden, one.texts.rows, visible, causal=one.causal)
+        return attention(hidden, one.texts.rows, mask, causal=one.causal)
 
     def after_self_attention(
         self,
         hidden: Float[Tensor, "*rows width"],
         mode: Mode,
-        memory: Any,
-        queries: Grid | None = None,
+        image_kv: AnyLayerKV | None,
+        queries: PaddedLayout | None = None,
     ) -> Float[Tensor, "*rows width"]:
-        """Cross-attention, where there is something to be grounded in, and feed-forward."""
-        if memory is not None:
-            hidden = self.cross(mode)(hidden, memory, queries)
+        """Cross-attention, unless `image_kv` is None, and feed-forward."""
+        if image_kv is not None:
+            hidden = self.cross(mode)(hidden, image_kv, queries)
         return self.mlp.select(mode)(hidden)
 
 
 class TextTransformer(nn.Module):
     """Token ids in, one state a token out.
 
-    `shared` names the parts of a layer ("self_attention", "cross_attention", "mlp") and
-    "embedding" that exist once for both modes. `make_cross` None builds a text-only encoder.
+    `shared` says which parts exist once for both modes. `make_cross` None builds a text-only
+    encoder.
     """
 
     def __init__(  # noqa: PLR0913 (the published sizes, each its own number)
@@ -175,13 +179,13 @@ class TextTransformer(nn.Module):
         sizes: AttentionSizes,
         mlp_width: int,
         make_cross: MakeCross | None,
-        shared: frozenset[str],
+        shared: Shared,
         modes: tuple[Mode, ...] = BOTH_MODES,
     ) -> None:
         super().__init__()
         self.embedding = PerMode(
             lambda _: TextEmbedding(vocabulary_size, positions, sizes),
-            shared="embedding" in shared,
+            shared=shared.embedding,
             modes=modes,
         )
         self.layers = nn.ModuleList(
@@ -194,26 +198,30 @@ class TextTransformer(nn.Module):
             )
             for index in range(depth)
         )
-        draw_weights(self, initial_spread(sizes.width))
+        init_weights(self, init_std(sizes.width))
 
-    def remember(
+    def project_kv(
         self,
-        states: Float[Tensor, "memories tokens memory_width"],
-        *,
+        *states: Float[Tensor, "images tokens kv_width"],
         mode: Mode,
-        visible: Bool[Tensor, "memories tokens"] | None = None,
-        part: Literal["read", "left", "right"] = "read",
-    ) -> ImageMemory:
+        visible: Bool[Tensor, "images tokens"] | None = None,
+    ) -> tuple[ImageKV, ...]:
         """Cross-attention keys and values of all layers, for any number of later text passes.
 
-        `part` says which of a pair's two attentions is to read them. In inference mode, what a
-        decoder is to read at every step is laid out for that.
+        Takes the states of images, or of left and right images where a text is about a pair;
+        returns keys and values of each. In inference mode those of a decoder, which reads them at
+        every step, are contiguous.
         """
-        reads = [cast(CrossRead, getattr(layer.cross(mode), part)) for layer in self._layers()]
-        steps = mode == "causal" and torch.is_inference_mode_enabled()
-        pairs = [read.remember(states, for_steps=steps) for read in reads]
-        seen = None if visible is None else visible.to(states.device)
-        return ImageMemory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), seen)
+        contiguous = mode == "causal" and torch.is_inference_mode_enabled()
+        visible = None if visible is None else visible.to(states[0].device)
+        attentions = zip(*(layer.cross(mode).attentions for layer in self._layers()), strict=True)
+        projected: list[ImageKV] = []
+        for one, attention_of_layers in zip(states, attentions, strict=True):
+            pairs = [a.project_kv(one, contiguous=contiguous) for a in attention_of_layers]
+            projected.append(
+                ImageKV(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), visible)
+            )
+        return tuple(projected)
 
     def forward(
         self,
@@ -221,14 +229,15 @@ class TextTransformer(nn.Module):
         visible: Bool[Tensor, "texts length"],
         *,
         mode: Mode,
-        memory: Memory | None = None,
+        image_kv: AnyImageKV | None = None,
     ) -> Float[Tensor, "texts length width"]:
-        """Read whole texts; without `memory` cross-attention is skipped.
+        """States of whole texts; without `image_kv` cross-attention is skipped.
 
-        Texts are padded at the right. Row `i` reads memory `i // (texts // len(memory))`. States
-        of padding are meaningless in causal mode and must not be read in either.
+        Texts are padded at the right. Row `i` is about image `i // (texts // len(image_kv))`.
+        States of padding are meaningless in causal mode and must not be used in either.
         """
-        (states,) = self.read(memory, make_padded_pass(ids, visible, mode, _memories(memory)))
+        padded = pack_with_padding(ids, visible, mode, _num_images(image_kv))
+        (states,) = self.forward_packed(image_kv, padded)
         return states.view(*ids.shape, -1)
 
     def first_states(
@@ -236,58 +245,62 @@ class TextTransformer(nn.Module):
         ids: Int[Tensor, "texts length"],
         visible: Bool[Tensor, "texts length"],
         *,
-        memory: Memory | None = None,
+        image_kv: AnyImageKV | None = None,
     ) -> Float[Tensor, "texts width"]:
         """`forward` in bidirectional mode, the first state of each text alone.
 
-        The last layer computes nothing for the other tokens, whose states nobody would read.
+        The last layer computes nothing for the other tokens, whose states nobody would use.
         `visible` is best on the CPU: a GPU would have to be waited for.
         """
-        one = make_pass(ids, visible, "bidirectional", _memories(memory), firsts=True)
-        (states,) = self.read(memory, one)
+        images = _num_images(image_kv)
+        one = pack_pass(ids, visible, "bidirectional", images, first_states_only=True)
+        (states,) = self.forward_packed(image_kv, one)
         return states
 
-    def read(self, memory: Memory | None, *passes: Pass) -> tuple[Float[Tensor, "rows width"], ...]:
-        """What each pass wants; all read `memory`.
+    def forward_packed(
+        self, image_kv: AnyImageKV | None, *passes: PackedPass
+    ) -> tuple[Float[Tensor, "states width"], ...]:
+        """States of each pass: of its tokens, or of the first of each text where it says so.
 
-        Passes of both modes may be read together where these share all but self-attention.
+        All passes attend to the same images. Passes of both modes may run together where these
+        share all but self-attention.
         """
-        reading = read_together(*passes)
-        hidden = _join(
-            [self.embedding.select(one.mode).read(one.ids, one.texts) for one in reading.passes]
+        batch = join_passes(*passes)
+        hidden = _concatenate(
+            [
+                self.embedding.select(one.mode).embed_packed(one.ids, one.texts)
+                for one in batch.passes
+            ]
         )
         end = len(self.layers) - 1
         for index, layer in enumerate(self.layers):
-            hidden = layer(hidden, reading, _layer_memory(memory, index), last=index == end)
-        return reading.split(hidden, wanted=True)
+            layer_kv = None if image_kv is None else image_kv.layer(index)
+            hidden = layer(hidden, batch, layer_kv, last=index == end)
+        return batch.split(hidden, last=True)
 
     def continue_text(
-        self, ids: Int[Tensor, "rows new"], past: PastTexts, memory: Memory | None
+        self, ids: Int[Tensor, "rows new"], cache: KVCache, image_kv: AnyImageKV | None
     ) -> Float[Tensor, "rows new width"]:
-        """Read `ids` behind what `past` holds, causally, and add them to it."""
-        hidden = self.embedding.select("causal")(ids, past.length)
+        """States of new tokens behind those in `cache`, causally; they are added to it."""
+        hidden = self.embedding.select("causal")(ids, cache.length)
         for index, layer in enumerate(self._layers()):
             attention = layer.self_attention.select("causal")
-            hidden = attention.continue_text(hidden, past, index)
-            hidden = layer.after_self_attention(hidden, "causal", _layer_memory(memory, index))
+            hidden = attention.continue_text(hidden, cache, index)
+            layer_kv = None if image_kv is None else image_kv.layer(index)
+            hidden = layer.after_self_attention(hidden, "causal", layer_kv)
         return hidden
+
+    def empty_cache(self) -> KVCache:
+        """A cache for `continue_text` that holds nothing yet."""
+        return KVCache(len(self.layers))
 
     def _layers(self) -> list[TextLayer]:
         return cast(list[TextLayer], list(self.layers))
 
 
-def _layer_memory(memory: Memory | None, index: int) -> Any:
-    return None if memory is None else memory.layer(index)
-
-
-def _join(parts: list[Tensor]) -> Tensor:
+def _concatenate(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _memories(memory: Memory | None) -> int | None:
-    return None if memory is None else len(memory)
-
-
-def empty_past(transformer: TextTransformer) -> PastTexts:
-    """A cache for `TextTransformer.continue_text` that holds nothing yet."""
-    return PastTexts(len(transformer.layers))
+def _num_images(image_kv: AnyImageKV | None) -> int | None:
+    return None if image_kv is None else len(image_kv)

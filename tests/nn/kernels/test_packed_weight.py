@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, linear
 
-from blip.nn.linear import (
-    LEAST_WEIGHT,
+from blip.nn.kernels.onednn import LEAST_WEIGHT
+from blip.nn.kernels.packed_weight import (
     MANY_READS,
-    Linear,
     PackedWeight,
     pack_weights,
-    tied_linear,
+    packed_linear,
 )
+from blip.nn.linear import Linear
 
 WIDE = 512
 assert WIDE * WIDE >= LEAST_WEIGHT
@@ -148,8 +148,8 @@ def test_a_weight_of_another_module_may_be_packed() -> None:
         bias = nn.Parameter(torch.randn(700))
     rows = torch.randn(3, WIDE)
     expected = linear(rows, words.weight, bias)
-    torch.testing.assert_close(tied_linear(rows, words.weight, bias, PackedWeight()), expected)
-    torch.testing.assert_close(tied_linear(rows, words.weight, bias, None), expected)
+    torch.testing.assert_close(packed_linear(rows, words.weight, bias, PackedWeight()), expected)
+    torch.testing.assert_close(packed_linear(rows, words.weight, bias, None), expected)
 
 
 def test_all_layers_of_a_model_are_packed_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Texts laid end to end: each token once, none sees another text, the same states as alone."""
+"""Packed texts: each token once, none sees another text, the same states as alone."""
 
 import pytest
 import torch
@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip.model.blip import Blip
-from blip.nn.end_to_end import lay_end_to_end, lay_queries
 from blip.nn.mode import BOTH_MODES
-from blip.nn.reading import make_pass
+from blip.nn.packing import group_by_image, pack_pass, pack_texts
 from tests.model.tiny import TINY, tiny_model
 
 
@@ -21,29 +20,29 @@ def visible_of(lengths: list[int], longest: int | None = None) -> torch.Tensor:
     padding=st.integers(0, 2),
     tile=st.sampled_from([1, 8, 64]),
 )
-def test_each_token_has_one_place_among_texts_rows_and_memories(
+def test_each_token_has_one_place_among_texts_rows_and_images(
     pairs: list[tuple[int, int]], padding: int, tile: int
 ) -> None:
-    lengths, memory_of_text = map(list, zip(*pairs, strict=True))
+    lengths, image_of_text = map(list, zip(*pairs, strict=True))
     visible = visible_of(lengths, max(lengths) + padding)
-    laid = lay_end_to_end(torch.tensor(lengths), tile=tile)
-    queries = lay_queries(torch.tensor(lengths), 4, torch.tensor(memory_of_text))
+    packed = pack_texts(torch.tensor(lengths), tile=tile)
+    queries = group_by_image(torch.tensor(lengths), 4, torch.tensor(image_of_text))
     numbers = torch.arange(1, visible.numel() + 1).view_as(visible)
-    tokens = laid.take(numbers)
+    tokens = packed.pack(numbers)
     assert torch.equal(tokens, numbers[visible])
-    grids = [laid.texts, laid.rows.tokens, queries.tokens]
-    assert all(torch.equal(grid.lay(grid.pad(tokens)), tokens) for grid in grids)
-    texts = laid.texts.pad(tokens)
+    layouts = [packed.padded, packed.rows.tokens, queries.tokens]
+    assert all(torch.equal(layout.pack(layout.unpack(tokens)), tokens) for layout in layouts)
+    texts = packed.padded.unpack(tokens)
     assert torch.equal(texts, numbers[:, : max(lengths)] * visible[:, : max(lengths)])
-    assert torch.equal(tokens[laid.first], numbers[:, 0])
+    assert torch.equal(tokens[packed.first_tokens], numbers[:, 0])
     in_text = torch.arange(visible.shape[1]).expand_as(visible)
-    assert torch.equal(laid.position, laid.take(in_text))
-    for memory in range(4):
-        mine = [text for text, read in enumerate(memory_of_text) if read == memory]
+    assert torch.equal(packed.positions, packed.pack(in_text))
+    for image in range(4):
+        mine = [text for text, about in enumerate(image_of_text) if about == image]
         expected = [n for text in mine for n in numbers[text, : lengths[text]].tolist()]
-        row = queries.tokens.pad(tokens)[memory]
+        row = queries.tokens.unpack(tokens)[image]
         assert row[row > 0].tolist() == expected
-        firsts = queries.firsts.pad(tokens[laid.first])[memory]
+        firsts = queries.first_tokens.unpack(tokens[packed.first_tokens])[image]
         assert firsts[firsts > 0].tolist() == [int(numbers[text, 0]) for text in mine]
 
 
@@ -55,15 +54,15 @@ def test_each_token_has_one_place_among_texts_rows_and_memories(
 def test_rows_hold_whole_texts_that_see_themselves_alone(
     lengths: list[int], tile: int, causal: bool
 ) -> None:
-    rows = lay_end_to_end(torch.tensor(lengths), tile=tile).rows
+    rows = pack_texts(torch.tensor(lengths), tile=tile).rows
     text = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
-    place = rows.tokens.pad(torch.arange(1, len(text) + 1)).flatten()
+    place = rows.tokens.unpack(torch.arange(1, len(text) + 1)).flatten()
     assert rows.tokens.columns % tile == 0
     # A text more would not have gone into any row but the last.
     assert len(lengths) == 1 or rows.tokens.rows < 1 + 2 * sum(lengths) / rows.tokens.columns
-    visible = rows.see(causal=causal)
-    of_firsts = rows.firsts_see()
-    assert (visible is None) == (of_firsts is None) == rows.alone
+    visible = rows.document_mask(causal=causal)
+    of_firsts = rows.first_token_mask()
+    assert (visible is None) == (of_firsts is None) == rows.one_text_per_row
     for position, token in enumerate(place.tolist()):
         row, column = divmod(position, rows.tokens.columns)
         if token == 0:
@@ -80,16 +79,16 @@ def test_rows_hold_whole_texts_that_see_themselves_alone(
         assert found == [other for other in same.tolist() if not causal or other <= token]
 
 
-def test_side_by_side_rows_hold_one_behind_the_other() -> None:
+def test_appended_rows_hold_one_behind_the_other() -> None:
     lengths = torch.tensor([2, 1, 3])
-    one = lay_queries(lengths, 3, torch.tensor([2, 0, 2])).tokens
-    other = lay_queries(lengths, 3).tokens
-    both = one.beside(other)
+    one = group_by_image(lengths, 3, torch.tensor([2, 0, 2])).tokens
+    other = group_by_image(lengths, 3).tokens
+    both = one.append(other)
     tokens = torch.arange(1, 13)
     assert both.columns == 8
     rows = [[3, 7, 8], [9], [1, 2, 4, 5, 6, 10, 11, 12]]
-    assert both.pad(tokens).tolist() == [row + [0] * (8 - len(row)) for row in rows]
-    assert torch.equal(both.lay(both.pad(tokens)), tokens)
+    assert both.unpack(tokens).tolist() == [row + [0] * (8 - len(row)) for row in rows]
+    assert torch.equal(both.pack(both.unpack(tokens)), tokens)
 
 
 @pytest.fixture
@@ -103,41 +102,46 @@ def test_first_states_are_those_of_each_text_alone(model: Blip, images: int) -> 
     visible = visible_of(lengths, 10)
     ids = torch.randint(1, TINY.text.vocabulary_size, visible.shape)
     pixels = torch.randn(max(images, 1), 3, 32, 32)
-    memory = model.project_image(model.encode_image(pixels), "bidirectional")
-    given_memory = memory if images else None
-    laid = model.text.first_states(ids, visible, memory=given_memory)
-    whole = model.text(ids, visible, mode="bidirectional", memory=given_memory)
-    other = model.text.first_states(ids.where(visible, 5), visible, memory=given_memory)
-    torch.testing.assert_close(laid, whole[:, 0])
-    assert torch.equal(laid, other), "padding was read"
+    image_kv = model.project_image(model.encode_image(pixels), "bidirectional")
+    given_kv = image_kv if images else None
+    packed = model.text.first_states(ids, visible, image_kv=given_kv)
+    whole = model.text(ids, visible, mode="bidirectional", image_kv=given_kv)
+    other = model.text.first_states(ids.where(visible, 5), visible, image_kv=given_kv)
+    torch.testing.assert_close(packed, whole[:, 0])
+    assert torch.equal(packed, other), "padding was read"
     for row, length in enumerate(lengths):
-        one = memory.select(torch.tensor([row // (6 // images)])) if images else None
+        one = image_kv.select(torch.tensor([row // (6 // images)])) if images else None
         alone = model.text(
             ids[row : row + 1, :length],
             visible[row : row + 1, :length],
             mode="bidirectional",
-            memory=one,
+            image_kv=one,
         )
         torch.testing.assert_close(whole[row, :length], alone[0])
 
 
-def test_texts_may_read_memories_in_any_order_without_copies(model: Blip) -> None:
+def test_texts_may_attend_to_images_in_any_order_without_copies(model: Blip) -> None:
     image_of_text = torch.tensor([2, 0, 2, 2, 0, 4, 2])
     visible = visible_of([3, 9, 2, 2, 7, 5, 1])
     ids = torch.randint(1, TINY.text.vocabulary_size, visible.shape)
     states = torch.randn(5, 6, TINY.vision.width, requires_grad=True)
-    memory = model.project_image(states, "bidirectional")
+    image_kv = model.project_image(states, "bidirectional")
 
     def gradients(logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
         weighted = (logits * torch.arange(14.0).view(7, 2)).sum()
         inputs = [states, *model.text.parameters()]
         return torch.autograd.grad(weighted, inputs, retain_graph=True, allow_unused=True)
 
-    one = make_pass(
-        ids, visible, "bidirectional", len(memory), memory_of_text=image_of_text, firsts=True
+    one = pack_pass(
+        ids,
+        visible,
+        "bidirectional",
+        len(image_kv),
+        image_of_text=image_of_text,
+        first_states_only=True,
     )
-    found = model.matching_head(model.text.read(memory, one)[0])
-    copied = model.match_logits(ids, visible, memory.select(image_of_text))
+    found = model.matching_head(model.text.forward_packed(image_kv, one)[0])
+    copied = model.match_logits(ids, visible, image_kv.select(image_of_text))
     torch.testing.assert_close(found, copied)
     for one, other in zip(gradients(found), gradients(copied), strict=True):
         assert (one is None) == (other is None)
@@ -157,39 +161,41 @@ def test_a_text_does_not_see_its_neighbours(model: Blip) -> None:
 def test_tokens_are_those_of_the_texts(model: Blip) -> None:
     visible = visible_of([4, 0, 3], 5)
     ids = torch.randint(1, TINY.text.vocabulary_size, visible.shape)
-    memory = model.project_image(torch.randn(3, 6, TINY.vision.width), "causal")
-    whole = model.decode(ids, visible, memory)
-    (tokens,) = model.text.read(memory, make_pass(ids, visible, "causal", len(memory)))
+    image_kv = model.project_image(torch.randn(3, 6, TINY.vision.width), "causal")
+    whole = model.decode(ids, visible, image_kv)
+    (tokens,) = model.text.forward_packed(
+        image_kv, pack_pass(ids, visible, "causal", len(image_kv))
+    )
     torch.testing.assert_close(tokens, whole[visible])
-    none = make_pass(ids, torch.zeros_like(visible), "causal", len(memory))
-    assert model.text.read(memory, none)[0].shape == (0, TINY.text.width)
+    none = pack_pass(ids, torch.zeros_like(visible), "causal", len(image_kv))
+    assert model.text.forward_packed(image_kv, none)[0].shape == (0, TINY.text.width)
 
 
 @pytest.mark.parametrize("lengths", [[4, 1, 3], [5, 5, 5], [2, 0, 5]])
-def test_encoder_and_decoder_read_side_by_side_what_they_read_alone(
+def test_encoder_and_decoder_together_give_what_each_gives_alone(
     model: Blip, lengths: list[int]
 ) -> None:
     images = torch.tensor([0, 1, 2, 1, 1, 0])
     ids = torch.randint(1, TINY.text.vocabulary_size, (9, 5))
-    memory = model.project_image(torch.randn(3, 6, TINY.vision.width), "bidirectional")
-    pairs = make_pass(
+    image_kv = model.project_image(torch.randn(3, 6, TINY.vision.width), "bidirectional")
+    pairs = pack_pass(
         ids[:6],
         visible_of([3, 5, 1, 2, 2, 5]),
         "bidirectional",
-        len(memory),
-        memory_of_text=images,
-        firsts=True,
+        len(image_kv),
+        image_of_text=images,
+        first_states_only=True,
     )
-    writing = make_pass(ids[6:], visible_of(lengths, 5), "causal", len(memory))
-    first, tokens = model.text.read(memory, pairs, writing)
-    torch.testing.assert_close(first, model.text.read(memory, pairs)[0])
-    torch.testing.assert_close(tokens, model.text.read(memory, writing)[0])
+    writing = pack_pass(ids[6:], visible_of(lengths, 5), "causal", len(image_kv))
+    first, tokens = model.text.forward_packed(image_kv, pairs, writing)
+    torch.testing.assert_close(first, model.text.forward_packed(image_kv, pairs)[0])
+    torch.testing.assert_close(tokens, model.text.forward_packed(image_kv, writing)[0])
 
 
-def test_what_is_not_shared_is_not_read_side_by_side() -> None:
+def test_what_is_not_shared_does_not_run_together() -> None:
     model = tiny_model("all_but_cross_attention")
     ids, visible = torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)
-    memory = model.project_image(torch.randn(2, 6, TINY.vision.width), "bidirectional")
-    one, other = (make_pass(ids, visible, mode, len(memory)) for mode in BOTH_MODES)
+    image_kv = model.project_image(torch.randn(2, 6, TINY.vision.width), "bidirectional")
+    one, other = (pack_pass(ids, visible, mode, len(image_kv)) for mode in BOTH_MODES)
     with pytest.raises(AssertionError):
-        model.text.read(memory, one, other)
+        model.text.forward_packed(image_kv, one, other)

@@ -5,12 +5,13 @@ from typing import cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
+from torch.nn.functional import interpolate, scaled_dot_product_attention
+from torch.nn.functional import linear as plain_linear
 
 from blip.nn.attention import join_heads, split_heads
-from blip.nn.initialisation import draw_weights, initial_spread
+from blip.nn.init import init_std, init_weights
+from blip.nn.kernels.onednn import linear
 from blip.nn.linear import Linear
-from blip.nn.product import multiply
 
 
 class DropPath(nn.Module):
@@ -61,8 +62,8 @@ class VisionLayer(nn.Module):
         width = hidden.shape[2]
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         normed = self.attention_norm(hidden)
-        query = multiply(normed[:, :1], weight[:width], bias[:width])
-        both = multiply(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
+        query = linear(normed[:, :1], weight[:width], bias[:width])
+        both = linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
         query, key, value = (split_heads(part, self.heads) for part in (query, *both))
         return self._finish(hidden[:, :1], scaled_dot_product_attention(query, key, value))
 
@@ -100,10 +101,10 @@ class VisionTransformer(nn.Module):
             VisionLayer(width, heads, mlp_width, rate, norm_eps) for rate in rates
         )
         self.norm = nn.LayerNorm(width, eps=norm_eps)
-        spread = initial_spread(width)
-        draw_weights(self, spread)
-        nn.init.trunc_normal_(self.class_token, std=spread)
-        nn.init.trunc_normal_(self.positions, std=spread)
+        std = init_std(width)
+        init_weights(self, std)
+        nn.init.trunc_normal_(self.class_token, std=std)
+        nn.init.trunc_normal_(self.positions, std=std)
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width_pixels"]
@@ -135,7 +136,7 @@ class VisionTransformer(nn.Module):
         # The same as the convolution; a GPU's for such patches is many times slower.
         cut = images.unflatten(3, (side, size)).unflatten(2, (side, size))
         pixels = cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
-        patches = linear(pixels, self.patches.weight.flatten(1), self.patches.bias)
+        patches = plain_linear(pixels, self.patches.weight.flatten(1), self.patches.bias)
         first = self.class_token.expand(len(patches), -1, -1)
         return torch.cat([first, patches], dim=1) + self.positions
 

@@ -5,7 +5,7 @@ import sys
 
 from torch import Tensor
 
-from blip.nn.product import ONEDNN
+from blip.nn.kernels.onednn import ONEDNN
 
 _HUGE_PAGE = 2**21
 _COLLAPSE = 25
@@ -15,7 +15,7 @@ _COLLAPSE = 25
 def hold_in_huge_pages(packed: Tensor) -> None:
     """Let Linux put a tensor in oneDNN's layout into huge pages; its address stays.
 
-    A processor that reads it from end to end for a few rows, as decoding does, then waits less for
+    A processor that reads all of it for a few rows, as decoding does, then waits less for
     addresses to be translated. Where the system cannot or may not, nothing changes. To move a
     gigabyte takes about a second, so this is for what is read often.
     """

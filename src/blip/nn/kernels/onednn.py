@@ -1,4 +1,4 @@
-"""Matrix products with weights that change at every step: by oneDNN where it is faster on a CPU."""
+"""Linear layers whose weights change at every step: by oneDNN where it is faster on a CPU."""
 
 from typing import Any
 
@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
+from torch.nn.functional import linear as plain_linear
+
+from blip.nn.kernels.switch import kernels_enabled
 
 # torch has public names for these operators only under its compiler.
 ONEDNN: Any = torch.ops.mkldnn
@@ -15,24 +17,24 @@ LEAST_WEIGHT = 2**18
 """Elements of a weight below which a call of oneDNN costs more than its kernels gain."""
 
 
-def multiply(
+def linear(
     input: Float[Tensor, "*rows inputs"],
     weight: Float[Tensor, "outputs inputs"],
     bias: Float[Tensor, " outputs"] | None,
 ) -> Float[Tensor, "*rows outputs"]:
-    """`linear(input, weight, bias)`, differentiable once; results differ by rounding alone.
+    """`torch.nn.functional.linear`, differentiable once; results differ by rounding alone.
 
     On an x86 CPU in float32 the output and the gradient of the input are oneDNN's products, which
     take a weight as it lies; everything else is left to torch.
     """
     if not _is_for_onednn(input, weight):
-        return linear(input, weight, bias)
+        return plain_linear(input, weight, bias)
     if torch.is_grad_enabled():
-        return _Product.apply(input, weight, bias)
+        return _OneDNNLinear.apply(input, weight, bias)
     return _by_onednn(input, weight, bias)
 
 
-class _Product(torch.autograd.Function):
+class _OneDNNLinear(torch.autograd.Function):
     """A linear layer whose forward pass and input gradient are oneDNN's."""
 
     @staticmethod
@@ -63,6 +65,8 @@ def _by_onednn(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _is_for_onednn(input: Tensor, weight: Tensor) -> bool:
+    if not kernels_enabled():
+        return False
     # oneDNN is asked for float32 alone: halves of training come from autocast, which sees to it.
     if not (weight.is_cpu and weight.dtype == input.dtype == torch.float32):
         return False

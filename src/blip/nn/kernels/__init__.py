@@ -1,0 +1,1 @@
+"""What is fast and bound to hardware or to private operations; `switch.py` turns it off."""
