@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from blip.errors import first_line
+from blip.errors import first_line, plain
 from blip.installed import version
 
 LONGEST = 300
@@ -55,12 +55,6 @@ def save_traceback(error: BaseException) -> Path | None:
         except (OSError, ValueError):
             continue
     return None
-
-
-def plain(text: str) -> str:
-    """A text as one line that any terminal can show: control characters are escaped."""
-    joined = " ".join(text.split()) if "\n" in text or "\r" in text else text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
 
 
 def _describe(error: BaseException) -> str:

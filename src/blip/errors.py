@@ -34,3 +34,9 @@ class StoppedError(BlipError):
 def first_line(error: Exception) -> str:
     """What an error of others says, short enough for a line of ours; its name, if it is mute."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def plain(text: str) -> str:
+    """A text as one line that any terminal can show: control characters are escaped."""
+    joined = " ".join(text.split()) if "\n" in text or "\r" in text else text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)

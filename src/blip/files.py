@@ -57,6 +57,14 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; raises ValueError, too, for one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("its lists or objects are nested too deeply") from error
+
+
 def to_utf8(text: str) -> bytes:
     """A text as it is written to a file.
 
@@ -225,7 +233,7 @@ def write_checksums(folder: Path) -> None:
 def find_damage(folder: Path) -> str | None:
     """What of a folder is not as checksums.json says: a file's name, and how; None if all is."""
     try:
-        told = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        told = parse_json((folder / CHECKSUMS).read_text(encoding="utf-8"))
         for name, known in told.items():
             path = folder / name
             if not path.is_file():

@@ -13,9 +13,9 @@ from typing import assert_never
 
 from blip.capfilt.config import CapFiltConfig
 from blip.config.strict import save
-from blip.crash import plain, tell_crash
+from blip.crash import tell_crash
 from blip.data.scenes.config import ScenesConfig
-from blip.errors import INTERRUPTED, BlipError, StoppedError
+from blip.errors import INTERRUPTED, BlipError, StoppedError, plain
 from blip.log import LINES_ONLY, say
 from blip.outputs import (
     CAPTIONER,

@@ -1,13 +1,12 @@
 """What a run may write: never over an input, never over what another run or a person made."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
-from blip.files import to_utf8, write_json
+from blip.files import parse_json, to_utf8, write_json
 from blip.places import home_path
 
 MARKER = ".blip.json"
@@ -149,7 +148,7 @@ def claim(out: Path, kind: Kind, is_ours: Callable[[], bool] = lambda: False) ->
 def read_marker(folder: Path) -> dict[str, Any] | None:
     """What the marker of a folder says; None where there is none of ours."""
     try:
-        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        found = parse_json((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

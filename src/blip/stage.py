@@ -9,9 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from blip.config.strict import parse_json
 from blip.errors import UsageError
-from blip.files import fingerprint_json, write_json
+from blip.files import fingerprint_json, parse_json, write_json
 from blip.log import say
 from blip.outputs import Kind, claim, remove_known
 

@@ -12,9 +12,9 @@ from blip.capfilt.record import Counts
 from blip.capfilt.shard import Layout, Settings, describe_output, holds_empty_tar
 from blip.capfilt.source import ShardTask, count_by_headers, is_same_input
 from blip.config import strict
-from blip.config.strict import parse_json
 from blip.data.remote import facts, is_remote
 from blip.errors import BlipError, UsageError
+from blip.files import parse_json
 from blip.inference.fingerprint import DIGITS
 
 MODELS = ("captioner", "filter")

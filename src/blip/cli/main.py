@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from blip.cli import streams
-from blip.crash import plain, tell_crash
-from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError, first_line
+from blip.crash import tell_crash
+from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError, first_line, plain
 
 GROUPS = {
     "the main job": {

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from blip.config.strict import from_json, parse_json, to_json, type_name, unknown_key
+from blip.config.strict import from_json, to_json, type_name, unknown_key
 from blip.errors import UsageError
+from blip.files import parse_json
 
 Config = TypeVar("Config")
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from blip.errors import ArgumentError
+from blip.errors import ArgumentError, plain
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 DEVICES = "auto, cpu, cuda or cuda:N"
@@ -16,7 +16,7 @@ class RangeError(ArgumentError):
     """A value lies outside of what its field allows; says which field, the value, and the range."""
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"`{name}` is {_short(value)}; allowed: {allowed}")
+        super().__init__(f"`{plain(name)}` is {_short(value)}; allowed: {allowed}")
         self.name, self.value, self.allowed = name, value, allowed
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -124,7 +124,7 @@ def check_device(config: object, *names: str) -> None:
 
 def _short(value: object) -> str:
     try:
-        text = str(value)
+        text = plain(str(value))
     except ValueError:  # an integer of more digits than Python writes
         text = "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."

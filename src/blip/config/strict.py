@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from blip.config.ranges import RangeError
-from blip.errors import UsageError
-from blip.files import write_json
+from blip.errors import UsageError, plain
+from blip.files import open_regular, parse_json, write_json
 
 Config = TypeVar("Config")
 
@@ -43,21 +43,14 @@ def from_json(cls: type[Config], data: Any, where: str = "") -> Config:
 def load_json(path: Path) -> Any:
     """The content of a JSON file; raises UsageError where it cannot be read."""
     try:
-        return parse_json(path.read_text(encoding="utf-8-sig"))
+        with open_regular(path) as file:
+            return parse_json(file.read().decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
-
-
-def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text; raises ValueError, too, for one that is nested too deeply."""
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("its lists or objects are nested too deeply") from error
 
 
 def save(config: Any, path: Path) -> None:
@@ -165,9 +158,9 @@ def unknown_key(key: str, allowed: Iterable[str]) -> UsageError:
     allowed = sorted(allowed)
     near = difflib.get_close_matches(name, allowed, n=1)
     if near:
-        return UsageError(f"unknown key `{key}` (did you mean `{_join(part, near[0])}`?)")
+        return UsageError(f"unknown key `{plain(key)}` (did you mean `{_join(part, near[0])}`?)")
     hint = f"; allowed{' there' if part else ''}: {', '.join(allowed)}" if allowed else ""
-    return UsageError(f"unknown key `{key}`{hint}")
+    return UsageError(f"unknown key `{plain(key)}`{hint}")
 
 
 def _wrong(expected: Any, value: Any, key: str) -> UsageError:

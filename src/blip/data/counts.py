@@ -9,7 +9,6 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple, TypeVar
 
-from blip.config.strict import parse_json
 from blip.data.archive import Fault, count_samples
 from blip.data.cache import locked
 from blip.data.patterns import STATISTICS
@@ -25,7 +24,7 @@ from blip.data.remote import (
 )
 from blip.data.shards import expand
 from blip.errors import BlipError, UsageError
-from blip.files import write_json
+from blip.files import parse_json, write_json
 from blip.log import progress
 
 INDEX = "index.json"

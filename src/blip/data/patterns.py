@@ -1,6 +1,5 @@
 """Which files a path, a glob or a brace range names, and which tars it stands for."""
 
-import json
 import os
 from collections.abc import Iterable
 from glob import glob
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
+from blip.files import parse_json
 from blip.places import expand_braces, home_path
 
 STATISTICS = "_stats.json"
@@ -102,7 +102,7 @@ def check_packed(shards: Iterable[Path]) -> None:
 def read_packed(folder: Path) -> dict[str, Any] | None:
     """What `blip data pack` noted in a folder; None where it noted nothing."""
     try:
-        found = json.loads((folder / PACKED).read_text(encoding="utf-8"))
+        found = parse_json((folder / PACKED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from blip.data.headers import Reader
 from blip.errors import BlipError, UsageError, first_line
+from blip.files import parse_json
 from blip.installed import missing
 from blip.log import say
 from blip.places import expand_braces
@@ -132,7 +133,7 @@ def read_json(location: str) -> dict[str, Any] | None:
 
     def read() -> Any:
         try:
-            return json.loads(files.cat_file(path))
+            return parse_json(files.cat_file(path))
         except (FileNotFoundError, ValueError):
             return None
 

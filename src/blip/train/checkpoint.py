@@ -1,7 +1,6 @@
 """Checkpoints of a run under way: whole or not there, the newest whole one is gone on from."""
 
 import glob
-import json
 import os
 import random
 import shutil
@@ -21,6 +20,7 @@ from blip.files import (
     atomic_folder,
     disk_is_full,
     find_damage,
+    parse_json,
     remove_leftovers,
     write_checksums,
 )
@@ -266,7 +266,7 @@ def _load(folder: Path) -> dict[str, Any] | None:
 def _remove(folder: Path) -> None:
     """Remove a checkpoint: the files that its checksums name, and those that every one has."""
     try:
-        listed = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        listed = parse_json((folder / CHECKSUMS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         listed = []
     names = [name for name in listed if name == Path(name).name]

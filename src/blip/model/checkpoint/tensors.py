@@ -16,9 +16,8 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import load_file
 from torch import Tensor
 
-from blip.config.strict import parse_json
 from blip.errors import BlipError, UsageError
-from blip.files import is_utf8_path
+from blip.files import is_utf8_path, parse_json
 from blip.model.checkpoint.pickled import read_pickle, state_dict_in
 
 INDEX = ".index.json"
