@@ -192,6 +192,22 @@ def test_a_truncated_parquet_file_is_told_in_one_line(tmp_path: Path) -> None:
             list(read_table(tmp_path / "cut.parquet"))
 
 
+def test_a_table_of_urls_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("a dog\thttps://x/a.jpg\na cat\thttps://x/b.jpg\n")
+    with pytest.raises(UsageError, match=r"\(https://x/a.jpg\).*download with img2dataset first"):
+        list(read_table(tmp_path / "t.tsv"))
+
+
+def test_lines_of_json_need_not_have_the_same_fields(folder: Path) -> None:
+    lines = ['{"file_name": "a.png"}', '{"image": "b.png", "caption": "two"}', '{"text": "three"}']
+    (folder / "t.jsonl").write_text("\n".join(lines))
+    assert [(s.key, s.texts, s.error) for s in read_table(folder / "t.jsonl")] == [
+        ("000000000", (), "missing_text"),
+        ("000000001", ("two",), None),
+        ("000000002", ("three",), "missing_image"),
+    ]
+
+
 def test_metadata_of_datasets_and_captions_of_flickr8k(folder: Path) -> None:
     (folder / "metadata.jsonl").write_text(
         '{"file_name": "a.png", "text": "one"}\n{"file_name": "b.png", "text": null}\n{\n'

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,8 @@ URLS = ("url", "image_url", "img_url", "urls", "link")
 SPLIT = "split"
 TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 BATCH = 256
+FIRST = 100
+"""Lines of JSON that tell which fields there are."""
 
 
 class Columns(NamedTuple):
@@ -122,17 +124,19 @@ def _open(path: Path, start: int, stop: int | None) -> tuple[Columns, Iterator[t
     if path.suffix.lower() == ".parquet":
         names = _open_parquet(path).schema_arrow.names
         columns = _check_columns(names, path)
-        _check_first_image(_first_parquet_image(path, columns), path)
+        refuse_urls([_first_parquet_image(path, columns)], path)
         return columns, _read_parquet(path, start, stop)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         rows, names = read_json_lines(path), None
     else:
         names, rows = read_delimited(path, _fit)
-    first = next((row for row in rows if row.fault is None), None)
-    if names is None and first is None:
+    first = [row.cells for row in islice(rows, FIRST) if row.fault is None]
+    if names is None and not first:
         raise UsageError(f"{path} holds no line that is a JSON object")
-    columns = _check_columns(list(first.cells) if names is None and first else names or [], path)
-    _check_first_image(first.cells.get(str(columns.image)) if first else None, path)
+    # A line need not have all of the fields.
+    spelt = dict.fromkeys(name for cells in first for name in cells) if names is None else names
+    columns = _check_columns(list(spelt), path)
+    refuse_urls((cells.get(str(columns.image)) for cells in first[:1]), path)
     again = read_json_lines(path) if names is None else read_delimited(path, _fit)[1]
     return columns, islice(enumerate(again), start, stop)
 
@@ -141,6 +145,9 @@ def _check_columns(names: Sequence[str], path: Path) -> Columns:
     columns = find_columns(names)
     if columns.image is None and columns.url is not None:
         raise UsageError(_no_downloads(path, f"column {columns.url}"))
+    if columns.image is None:
+        # Tables without a header, as that of Conceptual Captions.
+        refuse_urls(names, path)
     for part, column, known in (("image", columns.image, IMAGES), ("text", columns.text, TEXTS)):
         if column is None:
             raise UsageError(
@@ -150,9 +157,11 @@ def _check_columns(names: Sequence[str], path: Path) -> Columns:
     return columns
 
 
-def _check_first_image(value: Any, path: Path) -> None:
-    if isinstance(value, str) and value.strip().lower().startswith(("http://", "https://")):
-        raise UsageError(_no_downloads(path, tell_names([value.strip()[:80]])))
+def refuse_urls(values: Iterable[Any], path: Path) -> None:
+    """Raises UsageError where one of some values of a file's pictures is a URL."""
+    for value in values:
+        if isinstance(value, str) and value.strip().lower().startswith(("http://", "https://")):
+            raise UsageError(_no_downloads(path, tell_names([value.strip()[:80]])))
 
 
 def _no_downloads(path: Path, where: str) -> str:
@@ -264,6 +273,8 @@ class _Maker(NamedTuple):
 
     def sample(self, row: Row, number: int) -> Sample:
         cells, columns = row.cells, self.columns
+        if columns.image not in cells or columns.text not in cells:
+            columns = find_columns(list(cells))
         key = key_text(cells.get(columns.key)) if columns.key else None
         if row.fault is not None:
             return Sample(key or f"{number:09d}", None, error=row.fault)
@@ -274,7 +285,7 @@ class _Maker(NamedTuple):
         if content is None:
             error = "missing_image"
         meta = {n: v for n, v in cells.items() if n not in columns[:3] and _is_plain(v)}
-        name = cells.get(IMAGE_KEY) or self._image_name(key, picture) or f"{number:09d}"
+        name = key_text(cells.get(IMAGE_KEY)) or self._image_name(key, picture) or f"{number:09d}"
         meta[IMAGE_KEY] = printable(f"{self.place}/{name}")
         return Sample(key or f"{number:09d}", content, texts, meta, error, extension)
 
@@ -285,7 +296,8 @@ class _Maker(NamedTuple):
         """
         if isinstance(picture, bytes):
             picture = hashlib.blake2b(picture, digest_size=16).hexdigest()
-        return (picture or key) if self.columns.key in ROW_KEYS else (key or picture)
+        counts_rows = (self.columns.key or "").strip().casefold() in ROW_KEYS
+        return (picture or key) if counts_rows else (key or picture)
 
 
 def _is_plain(value: Any) -> bool:

@@ -108,6 +108,12 @@ def test_images_that_are_no_paths_are_missing(folder: Path) -> None:
     assert found == [("a", None), *((f"{n:09d}", "missing_image") for n in (1, 2, 3, 4))]
 
 
+@pytest.mark.parametrize("name", ["url", "image", "URL"])
+def test_a_list_of_urls_is_to_be_downloaded_first(folder: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="download with img2dataset first"):
+        read(folder, [{"caption": "one", name: "http://x/a.jpg"}])
+
+
 def test_lists_by_other_names(folder: Path) -> None:
     entries = [{"file_name": "a.png", "text": "one"}, {"Image": "b.png", "captions": ["two"]}]
     assert read(folder, entries) == [("a", ("one",), None), ("b", ("two",), None)]

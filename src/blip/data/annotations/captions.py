@@ -10,7 +10,7 @@ from blip.data.delimited import BROKEN_ROW
 from blip.data.folders import read_file
 from blip.data.keys import printable, with_safe_keys
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.tables import find_columns
+from blip.data.tables import find_columns, refuse_urls
 from blip.data.texts import load_json, sound_texts, tell_names
 from blip.errors import UsageError
 
@@ -144,6 +144,8 @@ def _coco(images: list[Any], annotations: list[Any], path: Path) -> Iterator[Ann
 def _plain(entries: list[Any], path: Path) -> Iterator[Annotated]:
     for number, entry in enumerate(entries):
         columns = find_columns(list(entry)) if isinstance(entry, dict) else None
+        if columns is not None and number == 0:
+            refuse_urls((entry[name] for name in (columns.image or columns.url,) if name), path)
         # A later image may lack a caption, as it may have null for one.
         has_text = columns is not None and (columns.text is not None or number > 0)
         if columns is None or columns.image is None or not has_text:
