@@ -183,8 +183,8 @@ def test_the_real_tensorboard(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "asked", "words"),
     [
-        ("wandb", {"wandb": "things"}, r"Weights & Biases .* 'blip\[wandb\]'"),
-        ("torch.utils.tensorboard", {"tensorboard": True}, r"'blip\[tensorboard\]'"),
+        ("wandb", {"wandb": "things"}, r"Weights & Biases .* 'blip-capfilt\[wandb\]'"),
+        ("torch.utils.tensorboard", {"tensorboard": True}, r"'blip-capfilt\[tensorboard\]'"),
     ],
 )
 def test_a_missing_package_says_what_to_type(

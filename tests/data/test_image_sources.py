@@ -54,6 +54,16 @@ def test_a_file_is_the_same_in_every_form(make: Any, tmp_path: Path) -> None:
     assert (opened.mode, opened.size) == (mode, size)
 
 
+@pytest.mark.parametrize("mode", ["La", "RGBa", "LAB", "HSV", "YCbCr", "CMYK", "PA"])
+def test_every_mode_that_pillow_makes(mode: str) -> None:
+    grey = Image.new("LA", (4, 4), (100, 128)).convert("La") if mode == "La" else None
+    image = read_image(grey or Image.new(mode, (4, 4)))
+    assert (image.mode, image.size) == ("RGB", (4, 4))
+    if grey:
+        # Half of it is white.
+        assert image.getpixel((0, 0)) == pytest.approx((177, 177, 177), abs=2)
+
+
 def test_arrays_and_tensors() -> None:
     red = pixels(7, 9)
     for form in (

@@ -125,8 +125,7 @@ def convert_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Image.Ima
     _check_size(image.size, max_pixels)
     with _short_reasons():
         image.load()
-        upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
-        return _to_rgb(upright)
+        return _to_rgb(image if _orientation(image) == 1 else _upright(image.copy()))
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -222,7 +221,10 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _scale_deep(image).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode == "La":
+        # Pillow brings it to nothing else.
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         alpha = image.convert("RGBA")
         ground = Image.new("RGBA", alpha.size, (*WHITE, 255))
         return Image.alpha_composite(ground, alpha).convert("RGB")
