@@ -177,6 +177,7 @@ class _Bootstrap:
             data=self.splits["test"],
             retrieval=self.config.retrieval,
             captioning=self.config.captioning,
+            max_pixels=self.config.image.max_pixels,
         )
         return self._stage(f"{model.name}/evaluation", config, model)
 
@@ -279,7 +280,11 @@ class _Bootstrap:
         """The `val` split, for a pre-training that is to be judged on the way."""
         if budget.evaluate_every is None:
             return None
-        return ValidationConfig(shards=self.splits["val"], search=self.config.captioning)
+        return ValidationConfig(
+            shards=self.splits["val"],
+            search=self.config.captioning,
+            max_pixels=self.config.image.max_pixels,
+        )
 
     def _budget(self, budget: TrainConfig, number: int) -> TrainConfig:
         return replace(budget, seed=self.config.seed + number)

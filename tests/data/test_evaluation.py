@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from blip.data.evaluation import EvaluationSet
+from blip.data.images import decode_image
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter, pack
 from blip.errors import BlipError
@@ -93,3 +94,13 @@ def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
     data = EvaluationSet([str(tmp_path)], 16)
     assert len(data.keys) == 1
     json.dumps([data.keys, data.bad_samples], ensure_ascii=False).encode()
+
+
+def test_a_limit_on_pixels_holds_when_pictures_are_read_again(tmp_path: Path) -> None:
+    pack([Sample(f"k{n}", photo(n), (f"text {n}",)) for n in range(2)], tmp_path)
+    width, height = decode_image(photo(0)).size
+    with pytest.raises(BlipError, match="too_many_pixels 2"):
+        EvaluationSet([str(tmp_path)], 16, max_pixels=width * height - 1)
+    data = EvaluationSet([str(tmp_path)], 16, max_pixels=width * height)
+    assert data.images(0, 2).shape == (2, 3, 16, 16)
+    assert data.picture(1).size == (width, height)

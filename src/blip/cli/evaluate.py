@@ -3,6 +3,7 @@
 import argparse
 
 from blip.cli import options
+from blip.data.config import MAX_PIXELS
 
 EXAMPLES = """\
 examples:
@@ -37,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="start of every caption",
     )
+    parser.add_argument(
+        "--max-pixels",
+        type=options.positive_int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="largest picture that is read: width times height (100000000)",
+    )
     parser.add_argument("--json", action="store_true", help="all figures and captions as JSON")
 
 
@@ -52,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         "checkpoint": args.checkpoint,
         "data": args.data,
         "retrieval": {"candidates": args.candidates},
+        "max_pixels": args.max_pixels,
         "captioning": {"max_length": args.max_length, "prompt": args.prompt},
     }
     config = from_json(EvaluateConfig, given)

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from PIL.Image import Image
 from torch import Tensor
 
+from blip.data.config import MAX_PIXELS
 from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.index import NAMED
@@ -32,13 +34,20 @@ class EvaluationSet:
     picture. Compressed pictures are kept in memory.
     """
 
-    def __init__(self, shards: Iterable[str], image_size: int, *, most: int | None = None) -> None:
+    def __init__(
+        self,
+        shards: Iterable[str],
+        image_size: int,
+        *,
+        most: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         """Read the shards, up to the first sample of one image more than `most`.
 
         Every picture is decoded once here, so that no broken one is met later. Raises UsageError
         where there are no shards, and BlipError where no picture in them can be used.
         """
-        self.image_size = image_size
+        self.image_size, self.max_pixels = image_size, max_pixels
         self.keys: list[str] = []
         """One an image, no two alike: where a key repeats, its shard stands before it."""
         self.texts: list[list[str]] = []
@@ -85,7 +94,7 @@ class EvaluationSet:
         if place is not None and content == self.contents[place]:
             return None
         try:
-            decode_image(content)
+            decode_image(content, self.max_pixels)
         except BadImageError as bad:
             return str(bad)
         return None
@@ -119,8 +128,10 @@ class EvaluationSet:
 
     def images(self, start: int, stop: int) -> Float[Tensor, "images 3 size size"]:
         """Images `start` to `stop` (not included), ready for a model."""
-        pixels = [
-            eval_pixels(decode_image(content), self.image_size)
-            for content in self.contents[start:stop]
-        ]
+        places = range(len(self))[start:stop]
+        pixels = [eval_pixels(self.picture(place), self.image_size) for place in places]
         return normalise(np.stack(pixels))
+
+    def picture(self, place: int) -> Image:
+        """The picture of an image, as large as it is."""
+        return decode_image(self.contents[place], self.max_pixels)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from blip.config.ranges import BATCH_SIZE, check_text
+from blip.config.ranges import BATCH_SIZE, COUNT, check_text
+from blip.data.config import MAX_PIXELS
 from blip.generation.config import SearchConfig
 from blip.tasks.config import RetrievalEvaluationConfig
 
@@ -17,6 +18,8 @@ class EvaluateConfig:
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: SearchConfig = SearchConfig()
     batch_size: int = 64
+    max_pixels: int = MAX_PIXELS
+    """Width times height of the largest picture that is read."""
 
     def __post_init__(self) -> None:
         """Refuse a split without shards, and batches of none."""
@@ -24,3 +27,4 @@ class EvaluateConfig:
         if not self.data:
             raise ValueError("data must name at least one shard")
         BATCH_SIZE.check(self, "batch_size")
+        COUNT.check(self, "max_pixels")

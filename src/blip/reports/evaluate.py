@@ -33,7 +33,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     modes = loaded.config.modes
     if "causal" in modes:
         check_length(loaded.config.text, "captioning.max_length", config.captioning.max_length)
-    data = EvaluationSet(config.data, loaded.config.vision.image_size)
+    size = loaded.config.vision.image_size
+    data = EvaluationSet(config.data, size, max_pixels=config.max_pixels)
     result: dict[str, Any] = {
         "model": checkpoint.fingerprint(),
         "retrieval": None,

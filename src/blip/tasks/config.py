@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blip.config.ranges import BATCH_SIZE, COUNT, COUNT_OR_NONE, TOKENS, Range, check_text
-from blip.data.config import DataConfig
+from blip.data.config import MAX_PIXELS, DataConfig
 from blip.generation.config import SearchConfig
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
@@ -67,6 +67,8 @@ class ValidationConfig:
     """Paths, folders, globs or brace ranges; images with all their true captions."""
     images: int = 1000
     """Most images that are read, from the first on."""
+    max_pixels: int = MAX_PIXELS
+    """Width times height of the largest picture that is read."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig(candidates=16)
     """Few candidates: it is the course that counts, not the last figure."""
     samples: int = 8
@@ -79,6 +81,7 @@ class ValidationConfig:
         if not self.shards:
             raise ValueError("shards must name at least one shard")
         Range(whole=True, least=2, most=COUNT.most).check(self, "images")
+        COUNT.check(self, "max_pixels")
         COUNT_OR_NONE.check(self, "samples")
 
 

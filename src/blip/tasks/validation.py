@@ -7,7 +7,6 @@ from PIL.Image import Image
 from torch import nn
 
 from blip.data.evaluation import EvaluationSet
-from blip.data.images import decode_image
 from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
 from blip.inference.captioner import Captioner
@@ -31,7 +30,9 @@ class Validation:
     def __init__(self, model: Blip, tokenizer: Tokenizer, config: ValidationConfig) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
         size = model.config.vision.image_size
-        self.data = EvaluationSet(config.shards, size, most=config.images)
+        self.data = EvaluationSet(
+            config.shards, size, most=config.images, max_pixels=config.max_pixels
+        )
 
     def recalls(self) -> dict[str, float]:
         """`validation_tr1` ... `validation_ir10`, in per cent, as `retrieval.evaluate` has them.
@@ -66,10 +67,8 @@ class Validation:
             return None
         return draw_sheet(
             [
-                Written(decode_image(content), caption, texts[0])
-                for content, caption, texts in zip(
-                    self.data.contents, captions, self.data.texts, strict=False
-                )
+                Written(self.data.picture(place), caption, self.data.texts[place][0])
+                for place, caption in enumerate(captions)
             ]
         )
 
