@@ -157,3 +157,45 @@ def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
         pass
     with alone(tmp_path / "run"):
         pass
+
+
+class Model:
+    """Leaves a checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self) -> None:
+        for name, text in {"checkpoint/weights": "1", "tokenizer.json": "a b"}.items():
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            (self.folder / name).write_text(text)
+
+
+@pytest.mark.parametrize("name", ["checkpoint/weights", "tokenizer.json"])
+def test_a_model_that_was_replaced_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a"
+    kind = Kind("work", "blip work", ("checkpoint/*", "tokenizer.json"))
+
+    def trained(*, overwrite: bool = False) -> Stage:
+        return Stage("work", folder, 1, Model(folder), kind, "work", overwrite)
+
+    trained().run()
+    whole = (folder / name).read_text()
+    # A copy has other times, and is the same model.
+    (folder / name).unlink()
+    (folder / name).write_text(whole)
+    assert trained().is_done()
+    (folder / name).write_text("of another model")
+    assert not trained().is_done()
+    with pytest.raises(UsageError, match=rf"{name} was replaced or edited since work left it"):
+        trained().run()
+    assert (folder / name).read_text() == "of another model"
+    trained(overwrite=True).run()
+    assert "was replaced or edited; making it again" in capsys.readouterr().err
+    assert (folder / name).read_text() == whole
+    marker = json.loads((folder / MARKER).read_text())
+    (folder / MARKER).write_text(json.dumps({**marker, "model": None}))
+    (folder / name).write_text("in a folder of an earlier version")
+    assert trained().is_done()

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
-from blip.files import fingerprint_json, parse_json, write_json
+from blip.files import fingerprint_file, fingerprint_json, parse_json, write_json
 from blip.log import say
 from blip.outputs import Kind, claim, remove_known
 
 MARKER, BEGUN = "done.json", ".begun.json"
+MODEL_FILES = ("checkpoint/*", "tokenizer.json", "vocabulary.json")
+"""Patterns of the files of a stage by which later stages would become those of another model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Stage:
     def is_done(self) -> bool:
         """Whether the result is there and was made from these inputs."""
         marker = self._marker()
-        return marker.get("inputs") == self.fingerprint and not self._lost(marker)
+        whole = not self._lost(marker) and not self._replaced(marker)
+        return marker.get("inputs") == self.fingerprint and whole
 
     def run(self) -> None:
         """Do the work unless it is done; the marker is written last, so that half is not whole."""
@@ -65,7 +69,12 @@ class Stage:
         tops = self.kind.tops
         names = sorted(path.name for path in self.folder.iterdir())
         holds = [name for name in names if any(fnmatch(name, top) for top in tops)]
-        done = {"inputs": self.fingerprint, "seconds": seconds, "holds": holds}
+        done = {
+            "inputs": self.fingerprint,
+            "seconds": seconds,
+            "holds": holds,
+            "model": self._model_files(),
+        }
         write_json(self.folder / MARKER, done)
         self._begun.unlink()
 
@@ -75,8 +84,16 @@ class Stage:
         return float(self._marker().get("seconds", 0.0))
 
     def check(self) -> None:
-        """Raise UsageError where the work would replace what was made from other inputs."""
+        """Raise UsageError where the work would replace what was made from other inputs.
+
+        Likewise where somebody has changed what it left: later stages would read another model.
+        """
         finished, begun = self._marker(), _read(self._begun)
+        if not self.overwrite and (replaced := self._replaced(finished)):
+            raise UsageError(
+                f"{self.folder / replaced[0]} was replaced or edited since {self.name} left it; "
+                "put it back, or --overwrite makes it again"
+            )
         if self.overwrite or self.fingerprint in (begun.get("inputs"), finished.get("inputs")):
             return
         if finished:
@@ -95,11 +112,31 @@ class Stage:
         """Parts of the result that somebody took away."""
         return [name for name in marker.get("holds", []) if not (self.folder / name).exists()]
 
+    def _model_files(self) -> dict[str, str]:
+        """Fingerprints of the files of a model or tokenizer, which later stages read, by name."""
+        files = [path for pattern in MODEL_FILES for path in sorted(self.folder.glob(pattern))]
+        return {
+            path.relative_to(self.folder).as_posix(): _fingerprint(path)
+            for path in files
+            if path.is_file()
+        }
+
+    def _replaced(self, marker: dict[str, Any]) -> list[str]:
+        """Files of the model that are not those that the work left, where it is there at all."""
+        left, found = marker.get("model"), self._model_files()
+        if not isinstance(left, dict):
+            # Of a stage that an earlier version did.
+            return []
+        there = (name for name in left if (self.folder / Path(name).parts[0]).exists())
+        return sorted(name for name in there if found.get(name) != left[name])
+
     def _explain(self) -> None:
         """Say why a result that was there is made again."""
         marker = self._marker()
-        if marker.get("inputs") == self.fingerprint:
-            say(f"{self.name}: {', '.join(self._lost(marker))} is gone; making it again")
+        if marker.get("inputs") == self.fingerprint and (lost := self._lost(marker)):
+            say(f"{self.name}: {', '.join(lost)} is gone; making it again")
+        elif replaced := self._replaced(marker):
+            say(f"{self.name}: {', '.join(replaced)} was replaced or edited; making it again")
         elif marker:
             say(f"{self.name}: its inputs changed since {self.folder} was made; making it again")
 
@@ -144,6 +181,17 @@ def alone(out: Path) -> Iterator[None]:
         except OSError as error:
             say(f"{out} cannot be locked ({error.strerror}): start no second run there")
         yield
+
+
+def _fingerprint(path: Path) -> str:
+    """Of a file's content; read once in a process as long as its size and time stay."""
+    status = path.stat()
+    return _fingerprint_once(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _fingerprint_once(path: Path, size: int, modified_ns: int) -> str:
+    return fingerprint_file(path)
 
 
 def _read(path: Path) -> dict[str, Any]:
