@@ -220,6 +220,16 @@ def test_two_rounds_go_on_from_one(copy: Path) -> None:
     assert len(read(copy / "summary.json")["rounds"]) == 2
 
 
+def test_a_round_that_keeps_no_text_trains_on_human_pairs(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bootstrap(replace(scenes_test(), threshold=1.0), copy, overwrite=True)
+    assert read(copy / "round-1/capfilt/shards/sizes.json") == {}
+    assert "CapFilt kept no text; the human pairs are trained on alone" in capsys.readouterr().err
+    [source] = read(copy / "round-2/pretrain/config.json")["data"]["sources"]
+    assert source["name"] == "human"
+
+
 def test_fresh_rounds_start_anew_with_the_whole_budget(copy: Path) -> None:
     config = replace(scenes_test(), init="fresh")
     assert redone(config, copy) == {

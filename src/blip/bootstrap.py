@@ -14,6 +14,7 @@ from blip.data.shards import expand
 from blip.files import fingerprint_files, fingerprint_json, write_json
 from blip.job_folder import JobFolder
 from blip.jobs import KINDS, Job, JobConfig, run_together
+from blip.log import say
 from blip.outputs import BOOTSTRAP, refuse_inputs_as_output
 from blip.recipes.config import BootstrapConfig
 from blip.reports.config import EvaluateConfig
@@ -119,7 +120,7 @@ class _Bootstrap:
 
     def pretrain(self, number: int, *, cleaned: Stage | None, init: Stage | None) -> Stage:
         """Pre-training of a round: on all web text in the first, on what CapFilt left in later."""
-        web = self.splits["web"] if cleaned is None else (str(cleaned.folder / "shards"),)
+        web = self.splits["web"] if cleaned is None else _kept(cleaned.folder / "shards")
         going_on = init is not None and self.config.init == "previous"
         budget = self.config.next_pretrain if going_on else self.config.pretrain
         name = f"round-{number}/pretrain"
@@ -266,7 +267,7 @@ class _Bootstrap:
     ) -> DataConfig:
         weight = 1.0 if human_only else self.config.human_weight
         sources = [SourceConfig(name="human", shards=self.splits["human"], weight=weight)]
-        if not human_only:
+        if not human_only and web:
             sources.append(SourceConfig(name="web", shards=web))
         return DataConfig(
             sources=tuple(sources),
@@ -318,6 +319,14 @@ class _Bootstrap:
     def _num_stages(self) -> int:
         """Data and tokenizer, the first pre-training, four a round, the baseline, two figures."""
         return int(isinstance(self.config.data, ScenesConfig)) + 5 + 4 * self.config.rounds
+
+
+def _kept(shards: Path) -> tuple[str, ...]:
+    """Where CapFilt left its shards; nothing, and a word of it, where it dropped every text."""
+    if any(shards.glob("*.tar")):
+        return (str(shards),)
+    say(f"{shards}: CapFilt kept no text; the human pairs are trained on alone")
+    return ()
 
 
 def _fingerprint_named(tokenizer: str) -> str:
