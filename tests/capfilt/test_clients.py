@@ -11,9 +11,9 @@ import webdataset
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.config import JobRules
 from blip.capfilt.ledger import SCHEMA, hash_numbers, read_groups, read_ledger, read_rows
-from blip.capfilt.merge import encodable
 from blip.capfilt.pipeline import run
 from blip.capfilt.recut import recut
+from blip.cli.main import main
 from blip.data.shards import ShardWriter, read_shard
 
 from .fakes import NAMES, FakeModels, output_bytes, picture
@@ -94,15 +94,6 @@ def test_datasets_and_webdataset_read_every_row(web: Path, how: str) -> None:
     assert "00000.tar" not in sizes
 
 
-def test_fields_of_unknown_type_are_left_out_and_others_stay() -> None:
-    meta = {"a": None, "b": {"c": None}, "d": [None], "e": [], "f": float("nan"), "g": "\ud800"}
-    assert encodable(meta | {"h": {"i": [1, None], "j": False}, "k": ""}) == {
-        "g": "?",
-        "h": {"i": [1, None], "j": False},
-        "k": "",
-    }
-
-
 def test_fields_that_repeat_a_text_follow_the_text(tmp_path: Path) -> None:
     said = {"caption": "buy it", "TEXT": "buy it ", "alt": "of something else", "texts": ["buy it"]}
     with ShardWriter(tmp_path / "web/0.tar") as writer:
@@ -115,6 +106,15 @@ def test_fields_that_repeat_a_text_follow_the_text(tmp_path: Path) -> None:
     assert second.meta["alt"] == "of something else"
     assert second.meta["title"] == "buy it"
     assert "texts" not in second.meta
+
+
+def test_a_pack_of_what_others_wrote_is_read_alike(web: Path) -> None:
+    (web / "web/00000.tar").unlink()
+    assert main(["data", "pack", str(web / "web"), str(web / "packed")]) == 0
+    rows = list(load(web / "packed", web / "cache"))
+    assert len(rows) == 3 * SAMPLES
+    assert all(row["jpg"].size == (24, 24) for row in rows)
+    assert [row["json"]["caption"] for row in rows] == [row["txt"] for row in rows]
 
 
 def test_an_empty_tar_of_an_earlier_version_goes_when_the_job_goes_on(web: Path) -> None:

@@ -12,7 +12,6 @@ import torch
 
 from blip.capfilt.checkpoints import choose_decoders
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.merge import encodable
 from blip.capfilt.pictures import printable
 from blip.capfilt.pipeline import checkpoint_models, choose_settings, settle
 from blip.capfilt.plan import estimate_samples, make_plan
@@ -20,6 +19,7 @@ from blip.capfilt.record import BatchDone, Counts, ShardOutcome
 from blip.capfilt.shard import Layout
 from blip.capfilt.source import ShardTask, find_shards, read_samples
 from blip.capfilt.worker import ShardWorkers
+from blip.data.meta import encodable
 from blip.data.shards import ShardWriter
 
 IMAGES = 8

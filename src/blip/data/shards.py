@@ -13,6 +13,7 @@ from typing import Any, Self
 from blip.data.archive import Archive
 from blip.data.image_files import ONE_EXTENSION
 from blip.data.keys import check_key
+from blip.data.meta import encodable
 from blip.data.patterns import expand
 from blip.data.sample import Sample
 from blip.errors import BlipError, first_line
@@ -101,8 +102,7 @@ class ShardWriter:
         check_key(key)
         extension = extension.lower()
         extension = ONE_EXTENSION.get(extension, extension)
-        # Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks.
-        encoded = json.dumps(meta, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
+        encoded = json.dumps(encodable(meta), sort_keys=True, ensure_ascii=False).encode()
         contents = {extension: image, "txt": text.encode(), "json": encoded}
         self.write_members([(f"{key}.{suffix}", data) for suffix, data in contents.items()])
 
