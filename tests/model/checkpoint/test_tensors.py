@@ -344,6 +344,21 @@ def test_initial_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_momentum_encoders_are_checked_where_they_are_asked_for(tmp_path: Path) -> None:
+    sizes = replace(TINY, modes=("bidirectional",))
+    tensors = make_model(sizes).state_dict()
+    parts = ("vision.", "text.", "image_projection", "text_projection")
+    momentum = {n: t.clone() for n, t in tensors.items() if n.startswith(parts)}
+    momentum["vision.norm.bias"][3] = torch.nan
+    state = original_state(Contents(sizes, tensors, momentum=momentum))
+    path = tmp_path / "model.pth"
+    torch.save({"model": prefixed(state, "module.")}, path)
+    assert same(read_contents(path, HEADS), Contents(sizes, tensors))
+    named = r"module\.visual_encoder_m\.norm\.bias \(1 of 24 values\)"
+    with pytest.raises(BlipError, match=named):
+        read_contents(path, HEADS, momentum=True)
+
+
 def test_a_wrapped_vit_starts_an_image_encoder(tmp_path: Path) -> None:
     state = {
         name.removeprefix("visual_encoder."): tensor

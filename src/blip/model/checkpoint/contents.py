@@ -111,15 +111,15 @@ def read_contents(
     """Read the weights of a file or an index: ours, Hugging Face's or the original release's.
 
     Layout, kind and sizes are found from `config.json` beside the weights, and from names and
-    shapes; `heads` is needed only where heads are not 64 wide and nothing tells. `momentum` reads
-    the momentum encoders of our folders, too, which a model does not need. Tensors that are not
+    shapes; `heads` is needed only where heads are not 64 wide and nothing tells. `momentum` asks
+    for the momentum encoders, too, which a model does not need. Tensors that are not
     `checked` serve for sizes alone.
 
     Raises BlipError for a truncated file, for NaN or infinite weights and for tensors that do not
     fit, all of them in one list, and UsageError where sizes or layout cannot be told.
     """
     sizes = _sizes_beside(weights)
-    stored = read_tensors(weights, checked=checked)
+    stored = read_tensors(weights, checked=checked, momentum=momentum)
     if any(name.startswith(_OURS) for name in stored.tensors):
         Faults(unreal=not_real(stored.tensors.items())).raise_any(str(weights))
         beside = weights.with_name(MOMENTUM)

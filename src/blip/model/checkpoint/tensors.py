@@ -18,6 +18,7 @@ from torch import Tensor
 
 from blip.errors import BlipError, UsageError
 from blip.files import is_utf8_path, parse_json
+from blip.model.checkpoint.original import is_momentum
 from blip.model.checkpoint.pickled import read_pickle, state_dict_in
 
 INDEX = ".index.json"
@@ -45,12 +46,13 @@ class Stored(NamedTuple):
     epochs and optimisers."""
 
 
-def read_tensors(path: Path, *, checked: bool = True) -> Stored:
+def read_tensors(path: Path, *, checked: bool = True, momentum: bool = True) -> Stored:
     """Read a file of weights, or all that an index names.
 
     Checked tensors are float32, finite, and in memory of their own: a file that is overwritten
     later changes nothing. Unchecked ones may be read from the file when they are used; their shapes
-    alone may be relied on.
+    alone may be relied on. Momentum encoders and queues, as large as the model again, stay
+    unchecked where nobody asks for them by `momentum`.
 
     Raises BlipError, in one line, for a file that is truncated or foreign, for one that an index
     names and that is missing, and for NaN or infinite weights. Nothing is executed.
@@ -67,10 +69,14 @@ def read_tensors(path: Path, *, checked: bool = True) -> Stored:
     else:
         beside = read_pickle(path)
         state = state_dict_in(beside, path)
+    # Both have the same order; what is wrong is told under the names that the file has.
+    names = dict(zip(state, plain_names(state), strict=True))
     if checked:
-        state = _in_float32(state)
-        refuse_not_finite(state, str(path))
-    return Stored(plain_names(state), beside)
+        wanted = [theirs for theirs, name in names.items() if momentum or not is_momentum(name)]
+        copies = _in_float32({theirs: state[theirs] for theirs in wanted})
+        refuse_not_finite(copies, str(path))
+        state |= copies
+    return Stored({name: state[theirs] for theirs, name in names.items()}, beside)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
