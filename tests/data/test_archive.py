@@ -199,8 +199,22 @@ def test_what_an_operating_system_put_there_is_no_sample(tmp_path: Path) -> None
 
 def test_tars_that_were_joined_are_read_to_the_end(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
-    path.write_bytes(tar_bytes(["a.jpg"], [9]) + tar_bytes(["b.jpg"], [9]))
-    assert [(s.key, s.error) for s in read_shard(path)] == [("a", None), ("b", None)]
+    one, other = tar_bytes(["a.jpg"], [9]), tar_bytes(["b.jpg"], [9])
+    for first in (one, one[: 2 * 512 + 1024]):
+        path.write_bytes(first + other)
+        assert [(s.key, s.error) for s in read_shard(path)] == [("a", None), ("b", None)]
+
+
+def test_zeros_where_members_were_are_told(tmp_path: Path) -> None:
+    whole = tar_bytes([f"{key}.jpg" for key in "abcd"], [2000] * 4)
+    path = tmp_path / "x.tar"
+    # A member takes five blocks: b and c are gone.
+    path.write_bytes(whole[:2560] + bytes(5120) + whole[7680:])
+    assert [(s.key, s.error) for s in read_shard(path)] == [
+        ("a", None),
+        ("a", "torn_tar: nothing but zeros from byte 2560 on, 5120 bytes are passed over"),
+        ("d", None),
+    ]
 
 
 def test_a_compressed_tar_and_a_pipe_are_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Packing: what is no picture is left out, and half a pack is never taken for a whole one."""
 
+import errno
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from blip.data import pack as packing
 from blip.data.pack import Collection, Packed, pack_collection
 from blip.data.patterns import PACKED, expand
 from blip.data.sample import Sample
-from blip.data.shards import read_shard
+from blip.data.shards import ShardWriter, read_shard
 from blip.errors import BlipError, UsageError
 from tests.capfilt.fakes import exit_code_of
 from tests.data.pictures import photo
@@ -193,3 +194,23 @@ def test_the_largest_picture_is_a_choice(
     assert main([*command, "10"]) == 1
     assert "too_many_pixels 6" in capsys.readouterr().err
     assert main([*command, "10000"]) == 0
+
+
+def test_a_full_disk_is_told_in_a_line_and_the_same_command_goes_on(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fill(self: ShardWriter, members: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    command = ["data", "pack", str(photos), str(tmp_path / "out")]
+    with monkeypatch.context() as full:
+        full.setattr(ShardWriter, "write_members", fill)
+        assert main(command) == 1
+    assert "out: No space left on device; make room" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="is not finished"):
+        expand([str(tmp_path / "out")])
+    assert main(command) == 0
+    assert len(read(tmp_path / "out")) == 6

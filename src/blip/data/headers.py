@@ -7,6 +7,8 @@ from zlib import adler32
 BLOCK = 512
 ADLER = 65521
 ZEROS = bytes(BLOCK)
+END, RECORD = 2 * BLOCK, 20 * BLOCK
+"""Zeros at the end of a tar, in bytes: so many at least, up to a multiple of a record."""
 MAGIC = b"ustar"
 """In every header but those of the oldest tars, at byte 257."""
 GZIP = b"\x1f\x8b"
@@ -69,7 +71,7 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
     Where a header is damaged, the next sound one is searched for, block by block, and how much was
     passed over is told. What follows behind the end of a tar is read, too: tars may be joined.
     """
-    offset, about, damaged, ended = 0, _About(), None, False
+    offset, about, damaged, ended = 0, _About(), None, None
     while True:
         block, at = file.read(BLOCK), offset
         offset += len(block)
@@ -77,23 +79,22 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
             yield Damage("compressed with gzip")
             return
         if len(block) < BLOCK:
-            yield from _end(offset, damaged, ended=ended)
+            yield from _end(offset, damaged, ended)
             return
         if block == ZEROS:
-            ended = ended or damaged is None
+            ended = at if ended is None and damaged is None else ended
             continue
         try:
             # There anything may lie that looks like a header of the oldest kind.
-            member = _parse(block, with_magic=ended or damaged is not None)
+            member = _parse(block, with_magic=(ended, damaged) != (None, None))
         except TornTarError:
             damaged, about = at if damaged is None else damaged, _About()
             continue
         if about.broken and member.kind not in ABOUT_THE_NEXT:
             about = _About()
             continue
-        if damaged is not None:
-            yield Damage(f"no header at byte {damaged}, {at - damaged} bytes are passed over")
-        damaged, ended = None, False
+        yield from _gap(at, damaged, ended)
+        damaged, ended = None, None
         if member.kind in ABOUT_THE_NEXT:
             content = file.read(_padded(member.size)) if member.size <= LONGEST_EXTRA else None
             offset += len(content or b"")
@@ -108,12 +109,21 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
             offset += padded
 
 
-def _end(offset: int, damaged: int | None, *, ended: bool) -> Iterator[Damage]:
+def _gap(at: int, damaged: int | None, ended: int | None) -> Iterator[Damage]:
+    """What is wrong with what lies before the header at byte `at`."""
+    if damaged is not None:
+        yield Damage(f"no header at byte {damaged}, {at - damaged} bytes are passed over")
+    elif ended is not None and at - ended != END and at % RECORD:
+        # Neither the end of a tar as the format has it, nor one filled up as programs write it.
+        yield Damage(f"nothing but zeros from byte {ended} on, {at - ended} bytes are passed over")
+
+
+def _end(offset: int, damaged: int | None, ended: int | None) -> Iterator[Damage]:
     """What is wrong with a file that ends here."""
     if damaged is not None:
         lost = offset - damaged
         yield Damage(f"no header at byte {damaged}, the last {lost} bytes are lost")
-    elif not ended:
+    elif ended is None:
         # A tar ends with zeros: one that was cut between two members is known by their absence.
         yield Damage(f"broken off at byte {offset}")
 

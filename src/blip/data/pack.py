@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,7 +17,7 @@ from blip.data.shards import pack
 from blip.data.sources import read_samples, stand_for
 from blip.data.texts import MISSING, TEXT_FAULTS
 from blip.errors import BlipError, UsageError
-from blip.files import write_json
+from blip.files import NO_ROOM, write_json
 from blip.log import progress, say
 from blip.outputs import PACK, claim, refuse_inputs_as_output, remove_known
 from blip.stage import alone
@@ -80,7 +81,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
     first = next(samples, None)
     if first is None:
         raise BlipError(f"nothing was packed: {collection.source} holds no samples")
-    with alone(out):
+    with _writing(out), alone(out):
         _begin(collection, out, overwrite=overwrite)
         lost = Counter[str]()
         sound = _sound(chain([first], samples), collection, lost)
@@ -96,6 +97,16 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         done = {"state": "finished", "samples": packed.samples, "left_out": packed.left_out}
         write_json(out / PACKED, {**collection.to_json(), **done})
     return packed
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """A folder that cannot be written, or a full disk, ends the work in one line."""
+    try:
+        yield
+    except OSError as error:
+        hint = "; make room, and the same command goes on" if error.errno in NO_ROOM else ""
+        raise BlipError(f"{error.filename or out}: {error.strerror or error}{hint}") from error
 
 
 def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
