@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+from blip import children
 from blip.capfilt.config import CapFiltConfig
 from blip.config.strict import save
 from blip.crash import tell_crash
@@ -137,7 +138,7 @@ def _run_processes(stages: list[Stage], threads: int) -> None:
     with _terminable():
         try:
             for process in processes:
-                process.start()
+                children.start(process)
             for process in processes:
                 process.join()
         except BaseException:

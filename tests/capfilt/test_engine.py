@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 
 import pytest
 
@@ -100,3 +101,17 @@ def test_closing_stops_workers_that_are_at_work():
     assert isinstance(outcomes, Generator)
     outcomes.close()
     assert not multiprocessing.active_children()
+
+
+def test_ctrl_c_leaves_workers_alone_from_their_first_moment(capfd, monkeypatch):
+    start = BaseProcess.start
+
+    def start_and_interrupt(process):
+        start(process)
+        os.kill(process.pid, signal.SIGINT)
+
+    monkeypatch.setattr(BaseProcess, "start", start_and_interrupt)
+    outcomes = list(LocalEngine(2).run([1, 2, 3], make_worker))
+    assert results(outcomes) == {1: 1, 2: 4, 3: 9}
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert "Traceback" not in capfd.readouterr().err

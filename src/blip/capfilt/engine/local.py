@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, final
 
+from blip import children
 from blip.capfilt.engine.protocol import Failed, Item, MakeWorker, News, Outcome, Result
 from blip.capfilt.engine.work import refusal, work
 from blip.errors import BlipError
@@ -107,7 +108,7 @@ def _hire(crew: dict[Connection, _Member], place: int, make_worker: Any, item: A
     process = context.Process(
         target=_serve, args=(theirs, make_worker, place), name=f"capfilt-{place}", daemon=True
     )
-    process.start()
+    children.start(process)
     # Ours alone must stay open, so that the end of either side is heard by the other.
     theirs.close()
     member = _Member(place, process, ours, item)
@@ -136,8 +137,6 @@ def _ending(code: int | None) -> str:
 
 def _serve(connection: Connection, make_worker: MakeWorker[Any, Any], place: int) -> None:
     """Life of a worker process: make a worker, then do what comes until nothing comes."""
-    # Ctrl-C reaches the whole group; the driver alone answers it, and stops us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         try:
