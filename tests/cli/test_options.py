@@ -1,11 +1,13 @@
 """The types of options refuse what cannot work, in the words of the ranges."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from blip.cli import options
+from blip.cli.main import VERBS, actions_of, make_parser
 from blip.errors import UsageError
 
 
@@ -68,3 +70,25 @@ def test_a_home_is_found(monkeypatch, tmp_path):
 def test_a_wrong_number_of_decoding_names_its_option():
     with pytest.raises(UsageError, match=r"--repetition-penalty is 1e-308; allowed: a finite"):
         options.search_config(kind="beam", repetition_penalty=1e-308)
+
+
+def declared(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from declared(below)
+        else:
+            yield action
+
+
+@pytest.mark.parametrize(
+    "command", [*VERBS, *(f"{verb} {action}" for verb in VERBS for action in actions_of(verb))]
+)
+def test_every_number_and_every_place_has_a_shared_type(command):
+    plain = [
+        action.dest
+        for action in declared(make_parser(command))
+        if action.type in (int, float, Path, str)
+        or (action.type is None and action.dest in ("out", "device", "seed", "checkpoint"))
+    ]
+    assert not plain
