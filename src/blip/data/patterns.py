@@ -35,6 +35,8 @@ def expand(patterns: Iterable[str]) -> list[Path]:
         matches = [tar for path in match_paths(pattern) for tar in _tars(path)]
         tars = [path for path in matches if path.suffix.lower() == ".tar"]
         if not matches:
+            # A pack that was stopped before its first shard.
+            check_packed(path / "00000.tar" for path in match_paths(pattern) if path.is_dir())
             raise UsageError(f"no shards at {pattern}; allowed: .tar files, folders, globs, ranges")
         found |= dict.fromkeys(tars or matches)
     shards = list(found)
