@@ -71,9 +71,8 @@ def hugging_face(folder: Path, mode: str) -> Path:
 
 def models(captioner: Path | str, matcher: Path | str, **more) -> CheckpointModels:
     places = {"captioner_device": "cpu", "filter_device": "cpu", **more}
-    return CheckpointModels(
-        captioner=str(captioner), filter=str(matcher), search=NUCLEUS, captions=1, **places
-    )
+    places = {"search": NUCLEUS, "captions": 1, **places}
+    return CheckpointModels(captioner=str(captioner), filter=str(matcher), **places)
 
 
 def load(source: CheckpointModels) -> Models:
@@ -119,6 +118,14 @@ def test_a_model_in_the_wrong_place_is_told(tmp_path):
         load(models(matcher, matcher))
     with pytest.raises(UsageError, match="writes texts and judges none; it may be the captioner"):
         load(models(captioner, captioner))
+
+
+def test_a_prompt_that_leaves_no_room_for_a_text_is_told(tmp_path):
+    captioner = original(tmp_path / "c", "causal")
+    matcher = original(tmp_path / "f", "bidirectional")
+    search = replace(NUCLEUS, prompt="one two three four five six", max_length=6)
+    with pytest.raises(UsageError, match="max_length must be greater, got 6"):
+        load(models(captioner, matcher, search=search))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the device is there")

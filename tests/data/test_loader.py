@@ -112,6 +112,16 @@ def test_a_batch_that_ranks_cannot_share_is_refused(
         PairLoader(config(folders), tokenizer, 1, 2)
 
 
+def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(
+    folders: tuple[Path, Path], tokenizer: Tokenizer
+) -> None:
+    prompt = "a red circle "
+    most = len(tokenizer.encode_prompt(prompt)) + 1
+    with pytest.raises(UsageError, match=rf"`data.prompt` 'a red circle ' has {most} tokens"):
+        PairLoader(config(folders, prompt=prompt, max_tokens=most), tokenizer)
+    PairLoader(config(folders, prompt=prompt, max_tokens=most + 1), tokenizer)
+
+
 def test_texts_of_one_image_share_its_number(
     folders: tuple[Path, Path], tokenizer: Tokenizer
 ) -> None:

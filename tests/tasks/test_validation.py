@@ -44,6 +44,15 @@ def config(shards: Path) -> ValidationConfig:
     )
 
 
+def test_a_prompt_that_leaves_no_room_for_a_text_is_refused_before_the_training(
+    model: Blip, tokenizer: Tokenizer, config: ValidationConfig
+) -> None:
+    search = SearchConfig(max_length=8, prompt="a red circle and blue square near one")
+    with pytest.raises(UsageError, match="max_length must be greater, got 8"):
+        Validation(model, tokenizer, replace(config, search=search))
+    Validation(model, tokenizer, replace(config, search=search, samples=0))
+
+
 def test_figures_are_those_of_a_model_that_was_saved_and_opened(
     model: Blip, tokenizer: Tokenizer, config: ValidationConfig, tmp_path: Path
 ) -> None:

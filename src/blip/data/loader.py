@@ -69,7 +69,7 @@ class PairLoader:
 
     `config.batch_size` counts the rows of all `ranks` processes that train together; this loader
     makes those of `rank`, every `ranks`-th row from row `rank` on. Raises UsageError where the
-    ranks cannot share a batch evenly.
+    ranks cannot share a batch evenly, and where the prompt leaves no room for a text.
     """
 
     def __init__(
@@ -85,6 +85,13 @@ class PairLoader:
         if config.batch_size % ranks:
             raise UsageError(
                 f"batch_size must be a multiple of the {ranks} processes, got {config.batch_size}"
+            )
+        prompt = len(tokenizer.encode_prompt(config.prompt))
+        # Both ends of a text are counted.
+        if prompt + 1 >= config.max_tokens:
+            raise UsageError(
+                f"`data.prompt` {config.prompt!r} has {prompt + 1} tokens with both ends; "
+                f"`data.max_tokens` must be greater, got {config.max_tokens}"
             )
         self.config, self.bad_log = config, bad_log
         self.bad: Counter[str] = Counter()

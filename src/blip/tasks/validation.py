@@ -11,6 +11,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
 from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
+from blip.inference.search import start_of_text
 from blip.log import say
 from blip.model.blip import Blip
 from blip.nn.kernels.packed_weight import unpack_weights
@@ -30,6 +31,9 @@ class Validation:
     def __init__(self, model: Blip, tokenizer: Tokenizer, config: ValidationConfig) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
         size = model.config.vision.image_size
+        if config.samples and "causal" in model.config.modes:
+            # A prompt that leaves no room for a text is said now, not after hours.
+            start_of_text(model, tokenizer, config.search)
         self.data = EvaluationSet(
             config.shards, size, most=config.images, max_pixels=config.max_pixels
         )
