@@ -10,7 +10,7 @@ from blip.data import counts
 from blip.data.archive import Fault
 from blip.data.counts import index_shards, locate
 from blip.data.sample import Sample
-from blip.data.shards import pack, read_shard
+from blip.data.shards import expand, pack, read_shard
 from blip.errors import UsageError
 from tests.data.pictures import photo
 
@@ -29,8 +29,13 @@ def test_places_are_found_in_order_and_once(shards: Path, monkeypatch: pytest.Mo
         *(f"s3://b/{n:02d}.tar" for n in range(3)),
         "pipe:cat x.tar",
     ]
+    (shards.parent / "link").symlink_to(shards)
+    named = [str(shards), f"{shards}/*.tar", str(shards.parent / "link")]
+    assert locate(named) == whole
+    assert expand([*named, f"{shards}/../shards"]) == [Path(place) for place in whole]
     monkeypatch.chdir(shards)
     assert locate(["00001.tar"]) == whole[1:2]
+    assert len(expand([".", *named])) == 3
     with pytest.raises(UsageError, match="no shards at nowhere"):
         locate([str(shards), "nowhere"])
 

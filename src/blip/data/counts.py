@@ -65,12 +65,15 @@ def locate(patterns: Iterable[str]) -> list[str]:
 
     Raises UsageError naming the pattern that names none.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for pattern in patterns:
         plain = pattern.removeprefix("file://")
-        shards = expand_remote(plain) if is_remote(plain) else map(os.path.abspath, expand([plain]))
-        found |= dict.fromkeys(shards)
-    return list(found)
+        if is_remote(plain):
+            found |= {location: location for location in expand_remote(plain)}
+            continue
+        for path in expand([plain]):
+            found.setdefault(os.path.realpath(path), os.path.abspath(path))
+    return list(found.values())
 
 
 def index_shards(

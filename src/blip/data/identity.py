@@ -75,4 +75,4 @@ def _as_text(name: str) -> str:
 def _folder(shard: str) -> str:
     if is_remote(shard):
         return shard.partition("?")[0].rpartition("/")[0]
-    return os.path.dirname(os.path.abspath(shard))
+    return os.path.realpath(os.path.dirname(os.path.abspath(shard)))

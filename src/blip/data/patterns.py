@@ -26,11 +26,12 @@ TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt")
 def expand(patterns: Iterable[str]) -> list[Path]:
     """Paths, folders, globs and brace ranges to the tars that they name, sorted, each once.
 
+    One that is named in two ways, or through a link, is the same tar.
     Of a folder, and of what a glob finds beside tars, the tars are meant. Raises UsageError naming
     the pattern that names none, and for what is not read as a shard: tables, compressed tars,
     shards of a `blip data pack` that was stopped.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
     for pattern in patterns:
         matches = [tar for path in match_paths(pattern) for tar in _tars(path)]
         tars = [path for path in matches if path.suffix.lower() == ".tar"]
@@ -38,8 +39,9 @@ def expand(patterns: Iterable[str]) -> list[Path]:
             # A pack that was stopped before its first shard.
             check_packed(path / "00000.tar" for path in match_paths(pattern) if path.is_dir())
             raise UsageError(f"no shards at {pattern}; allowed: .tar files, folders, globs, ranges")
-        found |= dict.fromkeys(tars or matches)
-    shards = list(found)
+        for path in tars or matches:
+            found.setdefault(os.path.realpath(path), path)
+    shards = list(found.values())
     for shard in shards:
         refuse_compressed(shard)
         _refuse_table(shard)
