@@ -1,10 +1,11 @@
 """The folder of a main job: whose it is, and of which configuration."""
 
+from functools import partial
 from pathlib import Path
 
 from blip.config.history import (
     find_changes,
-    holds_config,
+    is_earlier_run,
     load_config,
     save_with_stage,
     tell_changes,
@@ -43,7 +44,8 @@ class JobFolder:
 
     def claim(self) -> None:
         """Take the folder; raises UsageError where something there is not of such a run."""
-        claim(self.out, BOOTSTRAP, is_ours=self._is_of_earlier_version)
+        ours = partial(is_earlier_run, BootstrapConfig, self.out, BOOTSTRAP)
+        claim(self.out, BOOTSTRAP, is_ours=ours)
 
     def compare(self, config: BootstrapConfig) -> None:
         """Raise UsageError where stages were made with another configuration, unless allowed."""
@@ -71,10 +73,3 @@ class JobFolder:
         else:
             save_with_stage(config, self.path, stage.name if stage else "summary", FREE)
         self.is_noted = True
-
-    def _is_of_earlier_version(self) -> bool:
-        """Whether a folder without a marker is a run, or holds the configuration for one alone."""
-        if not holds_config(BootstrapConfig, self.path):
-            return False
-        names = {path.name for path in self.out.iterdir()}
-        return ".lock" in names or not names & {*FIRST, "baseline", "round-1"}

@@ -97,6 +97,16 @@ BOOTSTRAP = Kind(
 )
 
 
+LEFTOVERS = tuple(
+    f".{name}.{'[0-9a-f]' * 8}.part"
+    for name in (
+        *(MARKER, "config.json", "metrics.jsonl", "recut.json", "summary.json", "status.json"),
+        *("timing.json", "report.html", "evaluation.json", "done.json", ".begun.json"),
+    )
+)
+"""What a killed process can leave of the files that lie in a run's folder itself."""
+
+
 def refuse_inputs_as_output(
     inputs: Iterable[str | Path], out: Path, kind: Kind | None = None
 ) -> None:

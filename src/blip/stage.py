@@ -13,7 +13,7 @@ from typing import Any
 from blip.errors import UsageError
 from blip.files import fingerprint_file, fingerprint_json, parse_json, write_json
 from blip.log import say
-from blip.outputs import Kind, claim, remove_known
+from blip.outputs import LEFTOVERS, Kind, claim, remove_known
 
 MARKER, BEGUN = "done.json", ".begun.json"
 MODEL_FILES = ("checkpoint/*", "tokenizer.json", "vocabulary.json")
@@ -180,6 +180,7 @@ def alone(out: Path) -> Iterator[None]:
             ) from error
         except OSError as error:
             say(f"{out} cannot be locked ({error.strerror}): start no second run there")
+        remove_known(out, LEFTOVERS)
         yield
 
 

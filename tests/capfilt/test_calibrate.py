@@ -103,9 +103,15 @@ def test_the_verb_chooses_writes_and_tells(tmp_path, capsys):
     assert (found["threshold"], found["chosen"]["recall"]["value"]) == (0.51, 1.0)
     svg = (tmp_path / "job/calibration/calibration.svg").read_bytes()
     assert b"<svg" in svg
-    assert main([*asked, "--precision", "0.9", "--json", "--score", "itc_cosine"]) == 0
+    assert main([*asked, "--precision", "0.9"]) == 0, "the same again replaces nothing"
+    other = [*asked, "--precision", "0.9", "--json", "--score", "itc_cosine"]
+    capsys.readouterr()
+    assert main(other) == 2
+    assert "calibration.json is there already" in capsys.readouterr().err
+    assert (tmp_path / "job/calibration/calibration.svg").read_bytes() == svg
+    assert main([*other, "--overwrite"]) == 0
     assert json.loads(capsys.readouterr().out)["threshold"] == 0.01
-    assert main([*asked, "--precision", "0.9"]) == 0
+    assert main([*asked, "--precision", "0.9", "--overwrite"]) == 0
     assert (tmp_path / "job/calibration/calibration.svg").read_bytes() == svg, "the same again"
 
 

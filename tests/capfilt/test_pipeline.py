@@ -20,6 +20,7 @@ from blip.capfilt.pipeline import run
 from blip.capfilt.source import ShardTask
 from blip.data.shards import ShardWriter
 from blip.errors import BlipError, StoppedError, UsageError
+from blip.outputs import JOB, claim
 
 from .fakes import BrokenModels, FakeModels, output_bytes, picture, web_data
 
@@ -247,12 +248,53 @@ def test_a_job_goes_on_where_it_was_interrupted(web):
 
 
 def test_leftovers_of_killed_runs_are_removed(web):
-    for name in (".parts/00000.1.tar", "ledger/.00000.parquet.x.part", "done/.y.json.z.part"):
+    claim(web / "out", JOB)
+    for name in (
+        *(".parts/00000.1.tar", "ledger/.00000.parquet.x.part", "done/.y.json.z.part"),
+        ".summary.json.0123abcd.part",
+    ):
         (web / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (web / "out" / name).write_bytes(b"half")
     run(config(web), models=FakeModels())
     run(config(web, "whole"), models=FakeModels())
     assert output_bytes(web / "out") == output_bytes(web / "whole")
+
+
+def test_what_lies_beside_a_job_stays(web):
+    (web / "out").mkdir()
+    for name in ("notes.txt", ".mine.part"):
+        (web / "out" / name).write_text("mine")
+    run(config(web), models=FakeModels())
+    run(config(web, threshold=0.9), models=FakeModels(), overwrite=True)
+    for name in ("notes.txt", ".mine.part"):
+        assert (web / "out" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["shards/00000.tar", "ledger/x.parquet", "summary.json"])
+def test_a_folder_that_no_job_made_is_refused(web, name):
+    (web / "out" / name).parent.mkdir(parents=True)
+    (web / "out" / name).write_text("mine")
+    with pytest.raises(UsageError, match="which no run of `blip capfilt` is known to have made"):
+        run(config(web), models=FakeModels(), overwrite=True)
+    assert [p.read_text() for p in (web / "out").rglob("*") if p.is_file()] == ["mine"]
+
+
+def test_a_job_of_an_earlier_version_goes_on(web):
+    run(config(web), models=FakeModels())
+    (web / "out/.blip.json").unlink()
+    run(config(web), models=FakeModels())
+
+
+def test_another_job_is_replaced_on_request_alone(web):
+    run(config(web), models=FakeModels())
+    before = output_bytes(web / "out")
+    other = config(web, threshold=0.9)
+    with pytest.raises(UsageError, match=r"threshold 0\.5 \(now 0\.9\); --overwrite replaces it"):
+        run(other, models=FakeModels())
+    assert output_bytes(web / "out") == before
+    run(other, models=FakeModels(), overwrite=True)
+    run(config(web, "whole", threshold=0.9), models=FakeModels())
+    assert output_bytes(web / "out") == output_bytes(web / "whole") != before
 
 
 def test_other_models_are_refused(web):

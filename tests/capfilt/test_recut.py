@@ -145,8 +145,9 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(web, monkeypatch):
     found = output_bytes(web / "cut")
     assert found.pop("recut.json") != expected.pop("recut.json")
     assert found == expected
-    with pytest.raises(UsageError, match=r"was made with threshold 0.0 \(now 0.7\)"):
+    with pytest.raises(UsageError, match=r"was made with threshold 0.0 \(now 0.7\); --overwrite"):
         cut(web, threshold=0.7)
+    assert output_bytes(web / "cut").keys() == found.keys() | {"recut.json"}
 
 
 @pytest.mark.parametrize("rules", [JobRules(), JobRules(max_repeats=3, unique_texts=True)])
@@ -159,12 +160,13 @@ def test_a_kill_at_any_moment_changes_no_byte(web, rules):
     job(web)
     cut(web, **more)
     whole = output_bytes(web / "cut")
-    # Of the configuration; of three shards: tar and ledger made, both in their places, the marker.
-    for step in range(1 + 3 * 5):
+    # Of the folder's owner and of the configuration; of three shards: tar and ledger made, both in
+    # their places, the marker.
+    for step in range(2 + 3 * 5):
         shutil.rmtree(web / "cut")
         assert exit_code_of(killed_at, step) == -signal.SIGKILL
         done = {path.stem for path in (web / "cut/done").glob("*.json")}
-        assert len(done) == max(step - 1, 0) // 5
+        assert len(done) == max(step - 2, 0) // 5
         assert not (web / "cut/summary.json").exists()
         cut(web, **more)
         assert output_bytes(web / "cut") == whole

@@ -201,12 +201,18 @@ def test_the_cache_keeps_its_bound_and_what_was_used_last(
 ) -> None:
     size = max(shard.stat().st_size for shard in shards.glob("*.tar"))
     cache = ShardCache(tmp_path / "cache", 2 * size)
-    left = cache.folder / "dead.tar.part"
+    left = cache.folder / f"{'0' * 20}.tar.part"
+    mine = cache.folder / "mine.tar"
+    cache.folder.mkdir(parents=True)
+    mine.write_bytes(b"somebody's own, and older than all copies" * size)
+    os.utime(mine, (0, 0))
     open_files = []
     for name in ("00000", "00001", "00000", "00002"):
         open_files.append(cache.open(f"{server.url}/{name}.tar"))
         left.write_bytes(b"left by a killed process")
         time.sleep(0.02)
+    assert mine.exists(), "only copies go"
+    mine.unlink()
     taken = sum(path.stat().st_size for path in cache.folder.glob("*.tar"))
     assert taken <= 2 * size
     assert not left.exists() or server.whole_gets("/00002.tar") == 1

@@ -1,6 +1,7 @@
 """What is measured of a whole model, of either half, and of data with something bad in it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
 from blip.data.shards import ShardWriter, pack
 from blip.errors import UsageError
+from blip.generation.config import SearchConfig
 from blip.nn.mode import BOTH_MODES, Mode
 from blip.reports.config import EvaluateConfig
 from blip.reports.evaluate import evaluate, evaluate_into, read_evaluation
@@ -76,3 +78,20 @@ def test_scenes_judge_captions(tmp_path: Path) -> None:
 def test_no_data_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
         measure(tmp_path, tmp_path / "nowhere")
+
+
+def test_another_evaluation_is_replaced_on_request_alone(tmp_path: Path, shards: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "model", WORDS)
+    config = EvaluateConfig(checkpoint=str(checkpoint), data=(str(shards),))
+    out = tmp_path / "out"
+    evaluate_into(config, out)
+    evaluate_into(config, out)
+    before = (out / "evaluation.json").read_bytes()
+    other = replace(config, captioning=SearchConfig(max_length=7))
+    with pytest.raises(UsageError, match=r"captioning\.max_length 7, was \d+\); --overwrite"):
+        evaluate_into(other, out)
+    assert (out / "evaluation.json").read_bytes() == before
+    evaluate_into(other, out, overwrite=True)
+    assert json.loads((out / "config.json").read_text())["captioning"]["max_length"] == 7
+    with pytest.raises(UsageError, match="would replace the input"):
+        evaluate_into(config, checkpoint)

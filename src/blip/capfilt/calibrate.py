@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 
 from blip.capfilt.labels import Labelled, find_scores, read_labels
 from blip.errors import BlipError, UsageError
-from blip.files import write_atomically, write_json
+from blip.files import json_text, write_atomically
+from blip.outputs import check_unchanged
 
 ScoreName = Literal["itm_score", "itc_cosine"]
 NAMES: dict[ScoreName, str] = {"itm_score": "ITM probability", "itc_cosine": "ITC cosine"}
@@ -175,11 +176,17 @@ def make_curve(
     return Curve(score=name, points=points)
 
 
-def write_calibration(found: Calibration, folder: Path) -> None:
-    """Write calibration.json, calibration.svg and calibration.md, which shows both."""
-    write_json(folder / "calibration.json", found.to_json())
-    write_atomically(folder / "calibration.svg", draw(found))
-    write_atomically(folder / "calibration.md", tell(found))
+def write_calibration(found: Calibration, folder: Path, *, overwrite: bool = False) -> None:
+    """Write calibration.json, calibration.svg and calibration.md, which shows both.
+
+    Raises UsageError where another result is there, unless asked to `overwrite` it.
+    """
+    content = json_text(found.to_json(), indent=2, sort_keys=True) + "\n"
+    files = {"json": content, "svg": draw(found), "md": tell(found)}
+    for end in ("json", "md"):
+        check_unchanged(folder / f"calibration.{end}", files[end], overwrite=overwrite)
+    for end, data in files.items():
+        write_atomically(folder / f"calibration.{end}", data)
 
 
 def tell(found: Calibration) -> str:

@@ -1,15 +1,15 @@
 """The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
 
 import errno
-import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import torch
 
@@ -33,13 +33,15 @@ from blip.capfilt.status import State, Status
 from blip.capfilt.tally import Tally, add_up, judge_bad, tell_failures
 from blip.capfilt.worker import ShardWorkers
 from blip.config import strict
+from blip.config.history import is_earlier_run
 from blip.data.image_files import say_skipped_below
-from blip.errors import BlipError, StoppedError
+from blip.errors import BlipError, StoppedError, UsageError
 from blip.files import write_json
 from blip.log import Progress, progress, say
-from blip.outputs import JOB, refuse_inputs_as_output
+from blip.outputs import JOB, LEFTOVERS, claim, refuse_inputs_as_output, remove_known
 from blip.stage import alone
 
+T = TypeVar("T")
 ATTEMPTS = 2
 """How often a shard is begun whose worker dies."""
 
@@ -65,12 +67,17 @@ class Summary:
 
 
 def run(
-    config: CapFiltConfig, *, models: ModelSource | None = None, engine: Engine | None = None
+    config: CapFiltConfig,
+    *,
+    models: ModelSource | None = None,
+    engine: Engine | None = None,
+    overwrite: bool = False,
 ) -> Summary:
     """Do a job, or what is left of it; write shards, ledger, summary.json and report.html.
 
     `models` and `engine` default to what the configuration says. Raises UsageError where it cannot
-    be done as asked, and BlipError where it stopped; after either the same call goes on.
+    be done as asked, and BlipError where it stopped; after either the same call goes on. What was
+    made with other settings is replaced where `overwrite` says so.
     """
     started = time.monotonic()
     layout = Layout(Path(config.out), config.write)
@@ -80,11 +87,13 @@ def run(
         say_skipped_below(Path(task.path) for task in tasks if task.start is not None)
         read = [*config.data, *(task.path for task in tasks), config.captioner, config.filter]
         refuse_inputs_as_output(read, layout.out, JOB)
+        earlier = partial(is_earlier_run, CapFiltConfig, layout.out, JOB)
+        claim(layout.out, JOB, is_ours=earlier)
         held.enter_context(alone(layout.out))
         config = settle(config, layout)
         models = models or checkpoint_models(config)
         settings = choose_settings(config, models)
-        plan = make_plan(tasks, layout, settings)
+        plan = plan_anew(lambda: make_plan(tasks, layout, settings), layout, overwrite=overwrite)
         clean(layout)
         # With what was chosen: a job that is killed before its first marker keeps it.
         begun = replace(config, batch_size=settings.batch_size)
@@ -116,6 +125,18 @@ def run(
                 {"images": done_now, "seconds": round(summary.seconds, 3)},
             )
     return summary
+
+
+def plan_anew(plan: Callable[[], T], layout: Layout, *, overwrite: bool) -> T:
+    """What `plan` finds in the output folder; where it refuses that, after clearing it if asked."""
+    try:
+        return plan()
+    except UsageError as error:
+        if not overwrite:
+            raise
+        say(f"beginning anew: {error}")
+        remove_known(layout.out, JOB.files)
+        return plan()
 
 
 def settle(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
@@ -334,7 +355,4 @@ def disk_told(out: Path) -> Iterator[None]:
 
 def clean(layout: Layout) -> None:
     """Remove what killed runs and dead workers left half-written."""
-    shutil.rmtree(layout.part("x").parent, ignore_errors=True)
-    for folder in ("ledger", "done", "."):
-        for leftover in (layout.out / folder).glob(".*.part"):
-            leftover.unlink(missing_ok=True)
+    remove_known(layout.out, (".parts/*", "ledger/.*.part", "done/.*.part", *LEFTOVERS))

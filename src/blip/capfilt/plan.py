@@ -53,7 +53,8 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
     if strange:
         raise UsageError(
             f"{layout.out} holds {len(strange)} shards that --data does not name, first "
-            f"{strange[0]!r}; name all shards of the first run, or choose another --out"
+            f"{strange[0]!r}; name all shards of the first run; --overwrite "
+            "replaces them, another --out keeps both"
         )
     done = {}
     for task in tasks:
@@ -165,7 +166,8 @@ def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) 
         )
     if changed:
         raise UsageError(
-            f"{layout.out} was made with {', '.join(changed)}; choose another --out, or remove it"
+            f"{layout.out} was made with {', '.join(changed)}; --overwrite replaces it, "
+            "another --out keeps both"
         )
 
 

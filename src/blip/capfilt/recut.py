@@ -1,7 +1,9 @@
 """Another data set of a finished job: its ledger is decided anew, and no model is asked."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from blip.capfilt.ledger import count_rows, find_ledgers, to_record
 from blip.capfilt.merge import write_kept
 from blip.capfilt.originals import RECUT, find_originals
 from blip.capfilt.pictures import printable
-from blip.capfilt.pipeline import clean, disk_told
+from blip.capfilt.pipeline import clean, disk_told, plan_anew
 from blip.capfilt.plan import check_settings, check_whole, read_marker
 from blip.capfilt.record import Counts, TextRecord
 from blip.capfilt.report import write_report
@@ -30,13 +32,14 @@ from blip.capfilt.source import ShardTask, is_same_input, read_samples
 from blip.capfilt.tally import FAILURES
 from blip.capfilt.texts import TextsWriter
 from blip.config import strict
+from blip.config.history import is_earlier_run
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file, fingerprint_json, write_json
 from blip.log import Progress, progress, say
 from blip.outputs import RECUT as RECUT_KIND
-from blip.outputs import refuse_inputs_as_output
+from blip.outputs import claim, refuse_inputs_as_output
 from blip.stage import alone
 
 BATCH_ROWS = 4096
@@ -67,12 +70,13 @@ class _Cut:
     """What the job noted of the original; None where only the ledger is there."""
 
 
-def recut(config: RecutConfig) -> RecutSummary:
+def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
     """Cut a job anew, or what is left to be done; write what the job itself would have written.
 
     Memory holds a row group of a ledger, and for `job_rules` some 25 bytes a row (while sorting,
     several times that). Raises UsageError where it cannot be done as asked, BlipError where it
-    stopped; after either the same call goes on.
+    stopped; after either the same call goes on. What was cut by other rules is replaced where
+    `overwrite` says so.
     """
     layout = Layout(Path(config.out), config.write)
     ledgers = find_ledgers(Path(config.ledger))
@@ -81,9 +85,15 @@ def recut(config: RecutConfig) -> RecutSummary:
     cuts = _find_originals(config, ledgers)
     read = [*ledgers, *config.data, *(cut.task.path for cut in cuts)]
     refuse_inputs_as_output(read, layout.out, RECUT_KIND)
-    with disk_told(layout.out), alone(layout.out):
+    with ExitStack() as held:
+        held.enter_context(disk_told(layout.out))
+        earlier = partial(is_earlier_run, RecutConfig, layout.out, RECUT_KIND, RECUT)
+        claim(layout.out, RECUT_KIND, is_ours=earlier)
+        held.enter_context(alone(layout.out))
         clean(layout)
-        done, waiting = _look_at_output(config, layout, cuts)
+        done, waiting = plan_anew(
+            lambda: _look_at_output(config, layout, cuts), layout, overwrite=overwrite
+        )
         strict.save(config, layout.out / RECUT)
         say(f"recut: {len(cuts)} shards, {len(done)} done already, to {layout.out}")
         try:
@@ -147,7 +157,7 @@ def _look_at_output(
     if strange:
         raise UsageError(
             f"{layout.out} holds {len(strange)} shards that the ledger does not have, first "
-            f"{strange[0]!r}; choose another --out"
+            f"{strange[0]!r}; --overwrite replaces them, another --out keeps both"
         )
     together = _describe_all(config, cuts)
     for cut in cuts:

@@ -110,6 +110,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest picture that is read: width times height (100000000)",
     )
     job.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what a job of other settings left in DIR (else it is refused)",
+    )
+    job.add_argument(
         "--dry-run",
         action="store_true",
         help="say how much work, disk and time it is, by a few images, and stop",
@@ -203,7 +208,7 @@ def run(args: argparse.Namespace) -> int:
     from blip.log import say
 
     try:
-        summary = run_job(config)
+        summary = run_job(config, overwrite=args.overwrite)
     except KeyboardInterrupt:
         say(f"\nstopped; finished shards are kept in {config.out}, the same command goes on")
         return 130

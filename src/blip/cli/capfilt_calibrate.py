@@ -1,7 +1,6 @@
 """`blip capfilt calibrate`: choose a threshold by labelled texts."""
 
 import argparse
-import json
 
 from blip.cli import options
 
@@ -50,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for what is written (DIR/calibration)",
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace another result in the folder"
+    )
     parser.add_argument("--json", action="store_true", help="print the choice as JSON")
 
 
@@ -57,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     """Choose, write, print."""
     from blip.capfilt.calibrate import calibrate, check_reached, tell, write_calibration
     from blip.capfilt.ledger import find_ledgers
+    from blip.files import json_text
     from blip.log import say
     from blip.outputs import CALIBRATION, refuse_inputs_as_output
 
@@ -65,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
     folder = args.out or of_job / "calibration"
     refuse_inputs_as_output([args.labels, *ledgers], folder, CALIBRATION)
     found = calibrate(ledgers, args.labels, args.precision, args.score)
-    write_calibration(found, folder)
+    write_calibration(found, folder, overwrite=args.overwrite)
     if args.json:
         told = {name: value for name, value in found.to_json().items() if name != "curves"}
-        print(json.dumps(told))
+        print(json_text(told))
     else:
         print(tell(found).replace("![](calibration.svg)\n\n", ""), end="")
     for fault in found.labelled.faults[:FAULTS_TOLD]:

@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     job.add_argument(
         "--write", choices=("shards", "texts"), help="images and texts, or texts alone (shards)"
     )
+    job.add_argument(
+        "--overwrite", action="store_true", help="replace what was cut by other rules into DIR"
+    )
     add_rules(parser)
     add_job_rules(parser)
 
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from blip.capfilt.recut import recut
 
     try:
-        summary = recut(config)
+        summary = recut(config, overwrite=args.overwrite)
     except KeyboardInterrupt:
         say(f"\nstopped; finished shards are kept in {config.out}, the same command goes on")
         return 130

@@ -1,7 +1,6 @@
 """`blip data`: pack any collection into shards, count and look into shards, draw the scenes."""
 
 import argparse
-import json
 
 from blip.cli import options
 from blip.data.config import MAX_PIXELS
@@ -70,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     index.add_argument("--json", action="store_true", help="as a JSON object")
     scenes = actions.add_parser("scenes", help="draw the built-in data set; --KEY VALUE changes it")
     scenes.add_argument("out", metavar="OUT", type=options.output_folder)
+    scenes.add_argument(
+        "--overwrite", action="store_true", help="replace scenes of other settings in OUT"
+    )
     scenes.add_argument("--keys", action="store_true", help="list all keys and exit")
 
 
@@ -104,11 +106,12 @@ def _pack(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
+    from blip.cli.rows import print_json
     from blip.data.inspection import find_places, inspect_places
 
     contents = inspect_places(find_places(args.shards))
     if args.json:
-        print(json.dumps({**contents.counts(), "faults": contents.faults}, ensure_ascii=False))
+        print_json({**contents.counts(), "faults": contents.faults})
     else:
         print("\n".join(f"{name:<9}{count:>9}" for name, count in contents.counts().items()))
         print("\n".join(contents.faults[:50]))
@@ -116,6 +119,7 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _index(args: argparse.Namespace) -> int:
+    from blip.cli.rows import print_json
     from blip.data.cache import cache_folder
     from blip.data.counts import INDEX
     from blip.data.inspection import count_places, find_places
@@ -143,7 +147,7 @@ def _index(args: argparse.Namespace) -> int:
             "need no index: training reads shards, and `blip data pack` writes them"
         )
     if args.json:
-        print(json.dumps({**found, "index": str(folder / INDEX)}, ensure_ascii=False))
+        print_json({**found, "index": str(folder / INDEX)})
     else:
         if shards:
             noted_in = folder / INDEX
@@ -161,6 +165,6 @@ def _scenes(args: argparse.Namespace) -> int:
     if args.keys:
         print(describe(config))
         return 0
-    for split, images in write_splits(config, args.out).items():
+    for split, images in write_splits(config, args.out, overwrite=args.overwrite).items():
         print(f"{args.out}/{split}  {images} images")
     return 0

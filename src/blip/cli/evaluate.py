@@ -9,7 +9,7 @@ EXAMPLES = """\
 examples:
   blip evaluate runs/demo/round-2/pretrain --data runs/demo/data/test
   blip evaluate runs/base --data 'coco/test/*.tar' --candidates 256 --max-length 20 --json
-  blip evaluate original:model_base_retrieval_coco --data 'coco/test/*.tar'
+  blip evaluate original:model_base_retrieval_coco --data 'coco/test/*.tar' --out results/coco
 
 A model for captions alone, or for retrieval alone, is measured by what it can do. Broken pictures
 and empty texts are left out, counted and named. Samples of the same image are judged as one."""
@@ -45,6 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="largest picture that is read: width times height (100000000)",
     )
+    parser.add_argument(
+        "--out",
+        type=options.output_folder,
+        metavar="DIR",
+        help="folder for config.json and evaluation.json (nothing is written)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace another evaluation in DIR"
+    )
     parser.add_argument("--json", action="store_true", help="all figures and captions as JSON")
 
 
@@ -54,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from blip.files import json_text
     from blip.log import say
     from blip.reports.config import EvaluateConfig
-    from blip.reports.evaluate import evaluate
+    from blip.reports.evaluate import evaluate, evaluate_into
 
     given = {
         "checkpoint": args.checkpoint,
@@ -64,7 +73,10 @@ def run(args: argparse.Namespace) -> int:
         "captioning": {"max_length": args.max_length, "prompt": args.prompt},
     }
     config = from_json(EvaluateConfig, given)
-    result = evaluate(config)
+    if args.out is None:
+        result = evaluate(config)
+    else:
+        result = evaluate_into(config, args.out, overwrite=args.overwrite)
     if args.json:
         print(json_text(result))
         return 0

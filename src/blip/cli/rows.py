@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Literal
 
+from blip.files import json_text
+
 Value = str | int | float
 
 
@@ -42,9 +44,9 @@ def print_json(value: object) -> None:
 
     So are the bytes of file names that are no text: `os.fsencode` of the parsed name gives them.
     """
-    line = json.dumps(value, ensure_ascii=False)
+    line = json_text(value)
     try:
         line.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        line = json.dumps(value)
+        line = json.dumps(json.loads(line))
     print(line, flush=True)

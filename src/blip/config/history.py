@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from blip.config.strict import from_json, load_json, to_json
 from blip.errors import UsageError
 from blip.files import write_json
+from blip.outputs import Kind
 
 Config = TypeVar("Config")
 
@@ -35,6 +36,18 @@ def holds_config(cls: type[Config], path: Path) -> bool:
     except UsageError:
         return False
     return True
+
+
+def is_earlier_run(cls: type[Any], out: Path, kind: Kind, name: str = "config.json") -> bool:
+    """Whether a folder without a marker is a run of an earlier version.
+
+    Those left their configuration and a lock. A configuration that lies there alone is one that a
+    person put there for the run.
+    """
+    if not holds_config(cls, out / name):
+        return False
+    others = [path for top in kind.tops for path in out.glob(top) if path.name != name]
+    return (out / ".lock").exists() or not others
 
 
 def find_changes(before: Any, now: Any, free: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:

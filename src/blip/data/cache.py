@@ -14,6 +14,9 @@ from blip.places import home_path
 
 PART = ".part"
 LOCK = ".lock"
+DIGITS = 20
+COPIES = "[0-9a-f]" * DIGITS + ".tar"
+"""Names of copies; another .tar in the folder is somebody else's, and stays."""
 TRIES = 5
 """How often a shard that others removed before it could be opened is fetched again."""
 
@@ -71,14 +74,14 @@ class ShardCache:
         return path
 
     def _path(self, location: str, tag: str) -> Path:
-        digest = hashlib.sha256(to_utf8(f"{location}\n{tag}")).hexdigest()[:20]
+        digest = hashlib.sha256(to_utf8(f"{location}\n{tag}")).hexdigest()[:DIGITS]
         return self.folder / f"{digest}.tar"
 
     def _shrink(self, keep: Path) -> None:
         """Remove the copies not used for longest until the rest is within the bound."""
         with locked(self.folder / "shrink"):
             copies = []
-            for path in self.folder.glob("*.tar"):
+            for path in self.folder.glob(COPIES):
                 status = path.stat()
                 copies.append((status.st_mtime_ns, status.st_size, path))
             taken = sum(size for _, size, _ in copies)
@@ -88,7 +91,7 @@ class ShardCache:
                 if path != keep:
                     path.unlink()
                     taken -= size
-            for part in self.folder.glob(f"*{PART}"):
+            for part in self.folder.glob(f"{COPIES}{PART}"):
                 _remove_if_left(part)
 
 

@@ -4,15 +4,18 @@ import math
 from pathlib import Path
 from typing import Any
 
+from blip.config.history import find_changes, holds_config, load_config, tell_changes
 from blip.config.strict import load_json, save
 from blip.data.evaluation import EvaluationSet
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
-from blip.files import write_json
+from blip.errors import UsageError
+from blip.files import json_text, write_atomically
 from blip.inference.checkpoint import open_checkpoint
 from blip.model.blip import Blip
 from blip.model.config import check_length
+from blip.outputs import EVALUATION, check_unchanged, claim, refuse_inputs_as_output
 from blip.reports.config import EvaluateConfig
 from blip.tasks import caption, retrieval
 
@@ -76,10 +79,27 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def evaluate_into(config: EvaluateConfig, out: Path) -> None:
-    """Write config.json and evaluation.json into `out`."""
-    save(config, out / "config.json")
-    write_json(out / RESULT, evaluate(config))
+def evaluate_into(config: EvaluateConfig, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
+    """Write config.json and evaluation.json into `out`; returns what the latter holds.
+
+    Raises UsageError where another evaluation lies there, unless asked to `overwrite` it.
+    """
+    path = out / "config.json"
+    refuse_inputs_as_output([config.checkpoint, *config.data], out, EVALUATION)
+    claim(out, EVALUATION, is_ours=lambda: holds_config(EvaluateConfig, path))
+    if (out / RESULT).exists() and path.exists() and not overwrite:
+        changes = find_changes(load_config(EvaluateConfig, path), config)
+        if changes:
+            raise UsageError(
+                f"{out} holds another evaluation ({tell_changes(changes)}); --overwrite replaces "
+                "it, another --out keeps both"
+            )
+    result = evaluate(config)
+    content = json_text(result, indent=2, sort_keys=True) + "\n"
+    check_unchanged(out / RESULT, content, overwrite=overwrite)
+    save(config, path)
+    write_atomically(out / RESULT, content)
+    return result
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:

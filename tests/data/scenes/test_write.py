@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from blip.data.scenes.check import judge
@@ -12,6 +13,7 @@ from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.write import write_splits
 from blip.data.shards import expand, read_shard
+from blip.errors import UsageError
 
 SMALL = ScenesConfig(human=6, web=12, val=3, test=4, captions=5)
 
@@ -29,6 +31,27 @@ def test_same_bytes_each_time_and_others_for_another_seed(tmp_path: Path) -> Non
     assert list(one) == [f"{split}/00000.tar" for split in ("human", "test", "val", "web")]
     assert one == two
     assert all(one[name] != three[name] for name in one)
+
+
+def test_scenes_of_other_settings_are_replaced_on_request_alone(tmp_path: Path) -> None:
+    write_splits(SMALL, tmp_path)
+    write_splits(SMALL, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.tar")}
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UsageError, match=r"other settings \(seed 1, was 0\); --overwrite"):
+        write_splits(replace(SMALL, seed=1), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.tar")} == before
+    write_splits(replace(SMALL, seed=1), tmp_path, overwrite=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.tar")} != before
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_shards_that_were_there_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "human").mkdir()
+    (tmp_path / "human/00000.tar").write_bytes(b"mine")
+    with pytest.raises(UsageError, match="holds human, which no run of `blip data scenes`"):
+        write_splits(SMALL, tmp_path, overwrite=True)
+    assert (tmp_path / "human/00000.tar").read_bytes() == b"mine"
 
 
 def test_what_is_written_can_be_read_and_judged(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from blip.config.history import find_changes, is_earlier_run, load_config, tell_changes
+from blip.config.strict import save
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.draw import paint
@@ -14,8 +16,10 @@ from blip.data.scenes.noise import web_text
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.split import SPLITS, Split, draw_scene_for, random_source
 from blip.data.shards import pack
+from blip.errors import UsageError
 from blip.files import atomic_folder
 from blip.log import progress
+from blip.outputs import SCENES, claim, remove_known
 
 PER_SHARD = 500
 TRIES = 20
@@ -60,11 +64,26 @@ def draw_split(config: ScenesConfig, split: Split) -> Iterator[tuple[Scene, Samp
         yield scene, sample
 
 
-def write_splits(config: ScenesConfig, folder: Path) -> dict[Split, int]:
+def write_splits(
+    config: ScenesConfig, folder: Path, *, overwrite: bool = False
+) -> dict[Split, int]:
     """Write `folder/{human,web,val,test}/*.tar`; returns the number of images of each.
 
-    Each split appears whole or not at all, and its bytes depend on the configuration alone.
+    Each split appears whole or not at all, and its bytes depend on the configuration alone, which
+    is kept in config.json. Raises UsageError where scenes of another one lie there, unless asked
+    to `overwrite` them.
     """
+    path = folder / "config.json"
+    claim(folder, SCENES, is_ours=lambda: is_earlier_run(ScenesConfig, folder, SCENES))
+    changes = find_changes(load_config(ScenesConfig, path), config) if path.exists() else {}
+    if changes and not overwrite:
+        raise UsageError(
+            f"{folder} holds scenes of other settings ({tell_changes(changes)}); --overwrite "
+            "replaces them, another folder keeps both"
+        )
+    if changes:
+        remove_known(folder, SCENES.files)
+    save(config, path)
     counts: dict[Split, int] = {split: getattr(config, split) for split in SPLITS}
     with progress(sum(counts.values()), "draw scenes", "images") as bar:
         for split in SPLITS:

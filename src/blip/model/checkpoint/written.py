@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from blip.config.strict import to_json
-from blip.files import write_json
+from blip.files import give_usual_mode, write_json
 from blip.model.checkpoint.contents import CONFIG, MOMENTUM, OUR_KEY, WEIGHTS, Contents
 from blip.model.checkpoint.huggingface import SpecialIds, to_huggingface, write_sizes
 from blip.model.checkpoint.momentum import momentum_to_original
@@ -18,9 +18,9 @@ from blip.model.checkpoint.original import Kind, names_of, to_original
 
 def write_ours(contents: Contents, folder: Path) -> None:
     """Write weights (float32, as they are named in the model) and sizes into an existing folder."""
-    save_file(_contiguous(contents.tensors), folder / WEIGHTS)
+    _save(contents.tensors, folder / WEIGHTS)
     if contents.momentum:
-        save_file(_contiguous(contents.momentum), folder / MOMENTUM)
+        _save(contents.momentum, folder / MOMENTUM)
     write_json(folder / CONFIG, to_json(contents.config))
 
 
@@ -44,8 +44,7 @@ def write_huggingface(contents: Contents, ids: SpecialIds, folder: Path) -> None
     transformers has no class for.
     """
     write_json(folder / CONFIG, write_sizes(_huggingface_kind(contents), contents.config, ids))
-    state = _contiguous(huggingface_state(contents))
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    _save(huggingface_state(contents), folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def original_state(contents: Contents) -> dict[str, Tensor]:
@@ -63,5 +62,10 @@ def _huggingface_kind(contents: Contents) -> Kind:
     return "itm" if contents.kind == "retrieval" else contents.kind
 
 
-def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+def _save(
+    tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file, which the library would let its owner alone read."""
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, path, metadata=metadata)
+    give_usual_mode(path)
