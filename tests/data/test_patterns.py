@@ -8,7 +8,9 @@ import pytest
 
 from blip.data.counts import locate
 from blip.data.patterns import PACKED, expand, match_paths
+from blip.data.sources import stand_for
 from blip.errors import UsageError
+from blip.outputs import JOB, RECUT, Kind, claim
 
 
 @pytest.fixture
@@ -62,3 +64,17 @@ def test_half_of_what_was_to_be_packed_is_not_read(folder: Path) -> None:
             locate([pattern])
     marker.write_text(json.dumps({"state": "finished"}))
     assert expand([str(folder / "00.tar")]) == [folder / "00.tar"]
+
+
+@pytest.mark.parametrize("kind", [JOB, RECUT])
+def test_half_of_what_capfilt_was_to_write_is_not_read(tmp_path: Path, kind: Kind) -> None:
+    claim(tmp_path / "out", kind)
+    shards = tmp_path / "out/shards"
+    shards.mkdir()
+    (shards / "00000.tar").write_bytes(b"")
+    for pattern in (str(shards), str(shards / "00000.tar")):
+        for find in (lambda pattern=pattern: expand([pattern]), lambda p=pattern: stand_for(p)):
+            with pytest.raises(UsageError, match=f"is not finished: `{kind.command} --out"):
+                find()
+    (tmp_path / "out/summary.json").write_text("{}")
+    assert expand([str(shards)]) == [shards / "00000.tar"]

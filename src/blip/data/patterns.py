@@ -8,6 +8,7 @@ from typing import Any
 
 from blip.errors import UsageError
 from blip.files import parse_json
+from blip.outputs import JOB, MARKER, RECUT, read_marker
 from blip.places import expand_braces, home_path
 
 STATISTICS = "_stats.json"
@@ -37,7 +38,7 @@ def expand(patterns: Iterable[str]) -> list[Path]:
         tars = [path for path in matches if path.suffix.lower() == ".tar"]
         if not matches:
             # A pack that was stopped before its first shard.
-            check_packed(path / "00000.tar" for path in match_paths(pattern) if path.is_dir())
+            check_finished(path / "00000.tar" for path in match_paths(pattern) if path.is_dir())
             raise UsageError(f"no shards at {pattern}; allowed: .tar files, folders, globs, ranges")
         for path in tars or matches:
             found.setdefault(os.path.realpath(path), path)
@@ -45,7 +46,7 @@ def expand(patterns: Iterable[str]) -> list[Path]:
     for shard in shards:
         refuse_compressed(shard)
         _refuse_table(shard)
-    check_packed(shards)
+    check_finished(shards)
     return shards
 
 
@@ -92,15 +93,25 @@ def is_compressed(path: Path) -> bool:
     return path.name.lower().endswith(COMPRESSED) and path.name[0] != "."
 
 
-def check_packed(shards: Iterable[Path]) -> None:
-    """Raises UsageError where some shards are half of what `blip data pack` was to write."""
+def check_finished(shards: Iterable[Path]) -> None:
+    """Raises UsageError where some shards are half of what was to be written.
+
+    They may be those of a `blip data pack`, or of a CapFilt job, that was stopped or still runs.
+    """
     for folder in dict.fromkeys(shard.parent for shard in shards):
-        marker = read_packed(folder)
-        if marker is not None and marker.get("state") != "finished":
+        packed, job = read_packed(folder), folder.absolute().parent
+        if packed is not None and packed.get("state") != "finished":
             raise UsageError(
-                f"{folder} is not finished: `blip data pack {marker.get('source', 'SRC')} {folder}`"
+                f"{folder} is not finished: `blip data pack {packed.get('source', 'SRC')} {folder}`"
                 " was stopped, or still runs; the same command writes it anew"
             )
+        if folder.name == "shards" and (job / MARKER).exists():
+            command = (read_marker(job) or {}).get("command")
+            if command in (JOB.command, RECUT.command) and not (job / "summary.json").exists():
+                raise UsageError(
+                    f"{folder} is not finished: `{command} --out {job}` was stopped, or still "
+                    "runs; the same command goes on"
+                )
 
 
 def read_packed(folder: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from blip.data.keys import check_lengths, with_safe_keys
 from blip.data.patterns import (
     SIZES,
     STATISTICS,
-    check_packed,
+    check_finished,
     compressed_in,
     is_compressed,
     match_paths,
@@ -50,7 +50,7 @@ def stand_for(pattern: str) -> list[Path]:
     found: list[Path] = []
     for path in named:
         found += _in_folder(path) if path.is_dir() else [_known(path)]
-    check_packed(path for path in found if path.suffix.lower() == ".tar")
+    check_finished(path for path in found if path.suffix.lower() == ".tar")
     return list(dict.fromkeys(found))
 
 
