@@ -33,7 +33,7 @@ from work import pretrain_step
 from blip.data.loader import Batch
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
-from blip.objectives.matching import Negatives
+from blip.objectives.itm import Negatives
 from blip.train.peak import peak_rate
 from blip.train.precision import autocast
 from inference import BASE, LENGTHS, RESULTS, SMALL, draw, make_text, make_tokenizer

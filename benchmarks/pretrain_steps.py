@@ -16,8 +16,9 @@ from blip.data.loader import Batch
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.objectives.matching import Negatives
-from blip.tasks.alignment import Contrast, ContrastTask
+from blip.objectives.itc import MomentumContrast
+from blip.objectives.itm import Negatives
+from blip.tasks.alignment import ContrastTask
 from blip.tasks.pretrain import PretrainStep
 from blip.train.compiling import compile_layers
 from blip.train.config import OptimizerConfig
@@ -78,7 +79,7 @@ class Ours(Contender):
         step = PretrainStep(
             model, given.tokenizer, LanguageConfig(), draw=lambda *_: given.negatives
         )
-        self.task = ContrastTask(step.train(), Contrast(model, ContrastiveConfig()))
+        self.task = ContrastTask(step.train(), MomentumContrast(model, ContrastiveConfig()))
         self.optimizer = make_optimizer(step, OPTIMIZER)
 
     def compile(self) -> None:

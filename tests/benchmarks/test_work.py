@@ -20,8 +20,8 @@ from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.objectives.matching import Negatives
-from blip.tasks.alignment import Contrast
+from blip.objectives.itc import MomentumContrast
+from blip.objectives.itm import Negatives
 from blip.tasks.pretrain import PretrainStep
 from tests.model.tiny import TINY, tiny_model
 from tests.tasks.conftest import WORDS, tokenizer
@@ -91,7 +91,7 @@ def test_pretraining(tokenizer: Tokenizer) -> None:
     model = Blip(config)
     negatives = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
     step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: negatives)
-    contrast = Contrast(model, ContrastiveConfig(queue_size=0))
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=0))
     batch = Batch(
         torch.randn(count, 3, 32, 32),
         tokenizer.encode([" ".join(WORDS[: length - 2])] * count, 30),

@@ -17,7 +17,8 @@ from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.tasks.alignment import Contrast, ContrastTask
+from blip.objectives.itc import MomentumContrast
+from blip.tasks.alignment import ContrastTask
 from blip.tasks.config import ValidationConfig
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.validation import Validation
@@ -78,7 +79,7 @@ def pretrain(
     model = Blip(replace(TINY, text=text, sharing=sharing)).to(dtype)
     held_out = ValidationConfig(shards=(str(shards),), images=7, samples=2)
     validation = Validation(model, words, held_out)
-    contrast = Contrast(model, ContrastiveConfig(queue_size=12, momentum=0.9, alpha_epochs=0.5))
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=12, momentum=0.9, alpha_epochs=0.5))
     task = ContrastTask(PretrainStep(model, words, LanguageConfig()), contrast, validation)
     loader = PairLoader(
         DataConfig(
@@ -99,7 +100,7 @@ def pretrain(
     }
     config = TrainConfig(**values | changes)
     fit(task, RecordingLoader(loader, record, pause, dtype), config, folder, save=lambda *_: None)
-    momentum = contrast.follower.module
+    momentum = contrast.momentum_encoder.module
     parameters = task.step.named_parameters()
     return {
         "weights": parallel.whole_weights(task.step),

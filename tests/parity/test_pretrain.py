@@ -11,8 +11,8 @@ from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
 from blip.model.checkpoint.original import from_original, momentum_layout, names_of
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.objectives.matching import Negatives
-from blip.tasks.alignment import Contrast
+from blip.objectives.itc import MomentumContrast
+from blip.objectives.itm import Negatives
 from blip.tasks.pretrain import PretrainStep
 from tests.parity.vectors import needs_vectors, tiny_config, vectors, weights
 
@@ -68,8 +68,10 @@ def test_three_steps_of_training(model: Blip, golden: dict[str, Tensor]) -> None
     state = weights("pretrain")
     layout = names_of("pretrain", model.config).tensors
     queue_size = state["image_queue"].shape[1]
-    contrast = Contrast(model, ContrastiveConfig(queue_size=queue_size))
-    contrast.follower.module.load_state_dict(from_original(momentum_layout(model.config), state))
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=queue_size))
+    contrast.momentum_encoder.module.load_state_dict(
+        from_original(momentum_layout(model.config), state)
+    )
     contrast.queue.load_state_dict(
         {
             "images": state["image_queue"].T,
@@ -109,7 +111,7 @@ def test_three_steps_of_training(model: Blip, golden: dict[str, Tensor]) -> None
         if number == 0:
             check_gradients(model, layout, golden)
         optimizer.step()
-        momentum = {k: v.clone() for k, v in contrast.follower.module.state_dict().items()}
+        momentum = {k: v.clone() for k, v in contrast.momentum_encoder.module.state_dict().items()}
         contrast.after_update(context)
     check_end(model, contrast, momentum, golden)
 
@@ -128,7 +130,7 @@ def check_gradients(model: Blip, layout: dict, golden: dict[str, Tensor]) -> Non
 
 
 def check_end(
-    model: Blip, contrast: Contrast, momentum: dict[str, Tensor], golden: dict[str, Tensor]
+    model: Blip, contrast: MomentumContrast, momentum: dict[str, Tensor], golden: dict[str, Tensor]
 ) -> None:
     prefix = "after."
     after = {k.removeprefix(prefix): v for k, v in golden.items() if k.startswith(prefix)}

@@ -6,8 +6,8 @@ from blip.data.loader import Batch
 from blip.model.blip import Blip
 from blip.model.checkpoint.original import from_original, momentum_layout
 from blip.objectives.config import ContrastiveConfig
-from blip.objectives.matching import Negatives
-from blip.tasks.alignment import Contrast
+from blip.objectives.itc import MomentumContrast
+from blip.objectives.itm import Negatives
 from blip.tasks.retrieval import RetrievalStep
 from tests.parity.vectors import (
     CLOSE,
@@ -31,8 +31,10 @@ def test_losses_with_image_identities_and_the_queue_of_identities() -> None:
     model = tiny_model("retrieval", Blip)
     size = state["image_queue"].shape[1]
     config = ContrastiveConfig(queue_size=size, positives="image")
-    contrast = Contrast(model, config)
-    contrast.follower.module.load_state_dict(from_original(momentum_layout(model.config), state))
+    contrast = MomentumContrast(model, config)
+    contrast.momentum_encoder.module.load_state_dict(
+        from_original(momentum_layout(model.config), state)
+    )
     contrast.queue.load_state_dict(
         {
             "images": state["image_queue"].T,

@@ -11,7 +11,7 @@ from blip.data.loader import Batch
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.tasks.alignment import Contrast
+from blip.objectives.itc import MomentumContrast
 from blip.tasks.caption import CaptionStep
 from blip.tasks.pretrain import PretrainStep
 from tests.model.tiny import TINY
@@ -42,13 +42,13 @@ def test_a_pretraining_step(
     # Autocast knows of devices that compute alone.
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     model = make_model(tokenizer)
-    contrast = Contrast(model, ContrastiveConfig(queue_size=8))
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=8))
     context = tree_map_only(torch.Tensor, lambda t: t.to(ELSEWHERE), contrast.context(batch, 1.0))
     step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: NEGATIVES)
     step.to(ELSEWHERE)
     contrast.to(ELSEWHERE)
     sent = send_away(batch)
-    features = contrast.follower.module(sent.images, sent.texts.ids, sent.texts.visible)
+    features = contrast.momentum_encoder.module(sent.images, sent.texts.ids, sent.texts.visible)
     assert {feature.device for feature in features} == {ELSEWHERE}
     step(sent, context).loss.backward()
     assert learns(step)

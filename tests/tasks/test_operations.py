@@ -12,7 +12,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, Sharing, TextConfig, VisionConfig
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.tasks.alignment import Contrast
+from blip.objectives.itc import MomentumContrast
 from blip.tasks.caption import CaptionStep
 from blip.tasks.operations import Operations, StepOperations
 from blip.tasks.pretrain import PretrainStep
@@ -78,7 +78,7 @@ def test_parts_are_counted_alike(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize("sharing", ["all_but_self_attention", "nothing"])
 def test_a_pretraining_step(tokenizer: Tokenizer, sharing: Sharing) -> None:
     model, batch = make(tokenizer, sharing), batch_of(tokenizer)
-    contrast = Contrast(model, ContrastiveConfig(queue_size=16))
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=16))
     for _ in range(4):
         contrast.queue.push(torch.randn(4, 8), torch.randn(4, 8), torch.arange(4))
     step = PretrainStep(model, tokenizer, LanguageConfig())
@@ -89,7 +89,7 @@ def test_a_pretraining_step(tokenizer: Tokenizer, sharing: Sharing) -> None:
 
 def test_a_retrieval_step(tokenizer: Tokenizer) -> None:
     model, batch = make(tokenizer), batch_of(tokenizer)
-    contrast = Contrast(model, ContrastiveConfig(queue_size=0))
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=0))
     step = RetrievalStep(model, tokenizer)
     formula = StepOperations(model.config, contrasts=True, writes=False)
     found = counted(lambda: step(batch, contrast.context(batch, 0.0)).loss.backward())

@@ -10,12 +10,13 @@ from blip.data.loader import Batch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.objectives.matching import Negatives
-from blip.tasks.alignment import Contrast, ContrastTask
+from blip.objectives.itc import MomentumContrast
+from blip.objectives.itm import Negatives
+from blip.objectives.lm import lm_inputs, lm_loss
+from blip.tasks.alignment import ContrastTask
 from blip.tasks.caption import CaptionStep
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
-from blip.tasks.writing import write
 from tests.model.tiny import TINY
 
 NEGATIVES = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
@@ -27,9 +28,9 @@ def make_model(tokenizer: Tokenizer) -> Blip:
     return Blip(replace(TINY, text=text)).eval()
 
 
-def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, Contrast]:
+def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, MomentumContrast]:
     step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: NEGATIVES)
-    return step, Contrast(model, ContrastiveConfig(queue_size=8, alpha=0.3))
+    return step, MomentumContrast(model, ContrastiveConfig(queue_size=8, alpha=0.3))
 
 
 def test_every_parameter_learns_and_the_followers_do_not(
@@ -40,8 +41,8 @@ def test_every_parameter_learns_and_the_followers_do_not(
     step(batch, contrast.context(batch, 0.0)).loss.backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None]
     assert not silent
-    assert all(p.grad is None for p in contrast.follower.module.parameters())
-    assert not any(p.requires_grad for p in contrast.follower.module.parameters())
+    assert all(p.grad is None for p in contrast.momentum_encoder.module.parameters())
+    assert not any(p.requires_grad for p in contrast.momentum_encoder.module.parameters())
 
 
 def test_forward_changes_nothing_and_the_verb_moves_everything(
@@ -50,11 +51,11 @@ def test_forward_changes_nothing_and_the_verb_moves_everything(
     model = make_model(tokenizer)
     step, contrast = make_step(tokenizer, model)
     task = ContrastTask(step, contrast)
-    before = {k: v.clone() for k, v in contrast.follower.module.state_dict().items()}
+    before = {k: v.clone() for k, v in contrast.momentum_encoder.module.state_dict().items()}
     context = task.context(batch, 0.0)
     step(batch, context)
     assert contrast.queue.held == 0
-    after = contrast.follower.module.state_dict()
+    after = contrast.momentum_encoder.module.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -63,7 +64,7 @@ def test_forward_changes_nothing_and_the_verb_moves_everything(
     assert contrast.queue.held == 4
     assert contrast.queue.contents().image_ids.tolist() == [5, 6, 7, 8]
     assert model.temperature.item() == 0.5
-    moved = contrast.follower.module.state_dict()
+    moved = contrast.momentum_encoder.module.state_dict()
     for name, value in before.items():
         torch.testing.assert_close(moved[name], value + 0.005, rtol=1e-4, atol=1e-6)
 
@@ -73,7 +74,7 @@ def test_state_round_trip(tokenizer: Tokenizer, batch: Batch) -> None:
     step, contrast = make_step(tokenizer, model)
     task = ContrastTask(step, contrast)
     task.after_update(task.context(batch, 0.0))
-    other = ContrastTask(step, Contrast(model, contrast.config))
+    other = ContrastTask(step, MomentumContrast(model, contrast.config))
     other.load_state_dict(task.state_dict())
     assert torch.equal(other.contrast.queue.images, contrast.queue.images)
     assert other.contrast.queue.next == 4
@@ -83,7 +84,7 @@ def test_state_round_trip(tokenizer: Tokenizer, batch: Batch) -> None:
     ("epoch", "alpha"), [(0.0, 0.0), (0.5, 0.1), (1.0, 0.2), (2.0, 0.4), (9.0, 0.4)]
 )
 def test_alpha_ramps_over_two_epochs(tokenizer: Tokenizer, epoch: float, alpha: float) -> None:
-    contrast = Contrast(make_model(tokenizer), ContrastiveConfig(queue_size=0))
+    contrast = MomentumContrast(make_model(tokenizer), ContrastiveConfig(queue_size=0))
     assert contrast.alpha(epoch) == pytest.approx(alpha)
 
 
@@ -116,7 +117,7 @@ def test_texts_of_one_image_are_no_negatives_in_retrieval(
         return NEGATIVES
 
     step = RetrievalStep(model, tokenizer, draw=draw)
-    contrast = Contrast(model, ContrastiveConfig(queue_size=8, positives="image"))
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=8, positives="image"))
     twins = batch._replace(image_ids=torch.tensor([5, 5, 7, 8]))
     step(twins, contrast.context(twins, 1.0)).loss.backward()
     expected = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
@@ -127,7 +128,9 @@ def test_texts_without_words_to_predict_cost_nothing(tokenizer: Tokenizer, batch
     model = make_model(tokenizer)
     alone = batch._replace(texts=tokenizer.encode(["", "", "", ""], 30))
     one = alone._replace(texts=Texts(alone.texts.ids[:, :1], alone.texts.visible[:, :1]))
-    memory = model.project_image(model.encode_image(batch.images), "causal")
-    loss = write(model, one.texts, memory, label_smoothing=0.1)
+    image_kv = model.project_image(model.encode_image(batch.images), "causal")
+    captions = lm_inputs(one.texts)
+    (states,) = model.text.forward_packed(image_kv, captions.inputs)
+    loss = lm_loss(model, captions, states, label_smoothing=0.1)
     loss.backward()
     assert loss.item() == 0.0

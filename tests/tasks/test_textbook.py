@@ -11,12 +11,12 @@ from blip.data.loader import Batch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, Sharing
+from blip.model.unimodal import UnimodalEncoders
 from blip.nn import packing
 from blip.nn.packing import PackedTexts, pack_texts
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.objectives.matching import Negatives
-from blip.objectives.momentum import Follower
-from blip.tasks.alignment import Contrast, UnimodalEncoders
+from blip.objectives.itc import MomentumContrast, MomentumEncoder
+from blip.objectives.itm import Negatives
 from blip.tasks.pretrain import PretrainStep
 from tests.model.tiny import TINY
 from tests.tasks.conftest import WORDS
@@ -89,8 +89,8 @@ def test_both_take_the_same_steps(
         model.state_dict(), sizes_of(config), enc_id=tokenizer.enc_id, dec_id=tokenizer.dec_id
     )
     textbook.QUEUE = textbook.memory.size = QUEUE
-    contrast = Contrast(model, ContrastiveConfig(queue_size=QUEUE))
-    contrast.follower = Follower(UnimodalEncoders(model.config).to(dtype), model)
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=QUEUE))
+    contrast.momentum_encoder = MomentumEncoder(UnimodalEncoders(model.config).to(dtype), model)
     queued = [normalize(torch.randn(7, config.projection), dim=1) for _ in range(2)]
     contrast.queue.push(*queued, torch.arange(7) + 1000)
     textbook.memory.push(*(part.to(dtype) for part in queued))
@@ -125,7 +125,7 @@ def test_both_take_the_same_steps(
             parameter.grad = theirs.grad = None
         contrast.after_update(context)
         textbook.after_update()
-    slow = contrast.follower.module.state_dict()
+    slow = contrast.momentum_encoder.module.state_dict()
     assert slow.keys() == textbook.memory.weights.keys()
     for name, theirs in textbook.memory.weights.items():
         torch.testing.assert_close(slow[name], theirs, **close)

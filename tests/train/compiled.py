@@ -33,7 +33,7 @@ def main(*options: str) -> None:
     if "checkpointed" in options:
         checkpoint_layers(step)
     compile_layers(step)
-    compile_layers(contrast.follower.module)
+    compile_layers(contrast.momentum_encoder.module)
     again, found, _ = run(step, contrast, batch)
     assert compiled
     assert list(step.state_dict()) == names

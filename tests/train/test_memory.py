@@ -14,8 +14,8 @@ from blip.data.loader import Batch
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.objectives.matching import Negatives
-from blip.tasks.alignment import Contrast
+from blip.objectives.itc import MomentumContrast
+from blip.objectives.itm import Negatives
 from blip.tasks.pretrain import PretrainStep
 from blip.train.memory import checkpoint_layers
 from tests.model.tiny import TINY
@@ -27,15 +27,17 @@ ROOT = Path(__file__).parents[2]
 NEGATIVES = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
 
 
-def make_step(tokenizer: Tokenizer) -> tuple[PretrainStep, Contrast]:
+def make_step(tokenizer: Tokenizer) -> tuple[PretrainStep, MomentumContrast]:
     torch.manual_seed(0)
     text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size, dropout=0.2)
     model = Blip(replace(TINY, text=text, vision=replace(TINY.vision, drop_path=0.5)))
     step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: NEGATIVES)
-    return step.train(), Contrast(model, ContrastiveConfig(queue_size=8))
+    return step.train(), MomentumContrast(model, ContrastiveConfig(queue_size=8))
 
 
-def run(step: nn.Module, contrast: Contrast, batch: Batch) -> tuple[Tensor, dict[str, Tensor], int]:
+def run(
+    step: nn.Module, contrast: MomentumContrast, batch: Batch
+) -> tuple[Tensor, dict[str, Tensor], int]:
     """Loss, gradients, and elements kept for the backward pass."""
     kept: dict[int, int] = {}
 

@@ -1,1 +1,1 @@
-"""The three losses and the state that they need: tensors in, named losses out."""
+"""The three losses, each whole in its file: inputs, loss and the state that it needs."""

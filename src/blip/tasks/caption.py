@@ -17,10 +17,10 @@ from blip.inference.pixels import NormalisedImage
 from blip.metrics.captions import caption_scores
 from blip.model.blip import Blip
 from blip.objectives.config import LanguageConfig
+from blip.objectives.lm import lm_inputs, lm_loss
 from blip.tasks.config import CaptionerConfig, RunOptions
 from blip.tasks.operations import StepOperations
 from blip.tasks.run import open_run
-from blip.tasks.writing import write
 
 
 class CaptionOutput(NamedTuple):
@@ -54,14 +54,10 @@ class CaptionStep(nn.Module):
     def forward(self, batch: Batch, context: None) -> CaptionOutput:
         """Loss of a batch; needs no context."""
         image_kv = self.model.project_image(self.model.encode_image(batch.images), "causal")
-        language = write(
-            self.model,
-            batch.texts.start_with(self.dec_id),
-            image_kv,
-            label_smoothing=self.language.label_smoothing,
-            prompt_tokens=self.prompt_tokens,
-        )
-        return CaptionOutput(language)
+        captions = lm_inputs(batch.texts.start_with(self.dec_id), self.prompt_tokens)
+        (decoded,) = self.model.text.forward_packed(image_kv, captions.inputs)
+        smoothing = self.language.label_smoothing
+        return CaptionOutput(lm_loss(self.model, captions, decoded, smoothing))
 
 
 class CaptionTask:

@@ -1,4 +1,4 @@
-"""Pre-training: contrast, matching and language modelling in one pass over the image (BLIP 3.2)."""
+"""Pre-training: ITC, ITM and LM in one pass over the image (BLIP, section 3.2)."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +16,19 @@ from blip.model.checkpoint.initial import start_text, start_vision
 from blip.model.checkpoint.locate import find_weights
 from blip.nn.packing import PackedPass
 from blip.objectives.config import LanguageConfig
-from blip.objectives.matching import DrawNegatives, draw_negatives
-from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast, judge, pairs_to_judge
+from blip.objectives.itc import ITCContext, MomentumContrast, itc_loss, itc_similarities
+from blip.objectives.itm import (
+    DrawNegatives,
+    draw_negatives,
+    hard_negatives,
+    itm_inputs,
+    itm_loss,
+)
+from blip.objectives.lm import lm_inputs, lm_loss
+from blip.tasks.alignment import ContrastTask
 from blip.tasks.config import PretrainConfig, RunOptions
 from blip.tasks.run import open_run
 from blip.tasks.validation import Validation
-from blip.tasks.writing import texts_to_write, writing_loss
 
 
 class PretrainOutput(NamedTuple):
@@ -60,35 +67,45 @@ class PretrainStep(nn.Module):
         self.language = language
         self.draw = draw
 
-    def forward(self, batch: Batch, context: Context) -> PretrainOutput:
+    def forward(self, batch: Batch, context: ITCContext) -> PretrainOutput:
         """Losses of a batch; changes nothing."""
-        model = self.model
-        states = model.encode_image(batch.images)
-        contrastive, negatives = contrast(model, batch, states, context, self.draw)
-        writing = texts_to_write(batch.texts.start_with(self.dec_id))
-        judged, written = self._read(
-            states, pairs_to_judge(batch, negatives, self.enc_id), writing.read
-        )
-        matched = judge(model, judged, len(states))
-        language = writing_loss(model, writing, written, self.language.label_smoothing)
+        model, texts = self.model, batch.texts
+        image_states = model.encode_image(batch.images)
+
+        # ITC aligns the unimodal encoders; its similarities say which negatives are hard.
+        online = itc_similarities(model, image_states, texts, context.candidates)
+        contrastive = itc_loss(online, context.targets)
+
+        # ITM and LM read texts about the same images: the image-grounded encoder classifies pairs,
+        # the image-grounded decoder predicts the next token.
+        # (Captions first: what is drawn as negatives has to be waited for on a GPU.)
+        captions = lm_inputs(texts.start_with(self.dec_id))
+        pairs = itm_inputs(texts, hard_negatives(online, context, self.draw), self.enc_id)
+        encoded, decoded = self._read(image_states, pairs, captions.inputs)
+        matching = itm_loss(model, encoded, len(image_states))
+        language = lm_loss(model, captions, decoded, self.language.label_smoothing)
+
         temperature = model.temperature.detach().squeeze().clone()
-        return PretrainOutput(contrastive, matched.loss, language, matched.accuracy, temperature)
+        return PretrainOutput(contrastive, matching.loss, language, matching.accuracy, temperature)
 
     def _read(
         self,
         image_states: Float[Tensor, "batch tokens width"],
         pairs: PackedPass,
-        writing: PackedPass,
+        texts: PackedPass,
     ) -> tuple[Tensor, ...]:
-        """What encoder and decoder make of their texts: in one pass, where they share enough."""
+        """States of encoder and decoder: in one pass, where they share enough."""
         model = self.model
         image_kv = model.project_image(image_states, "bidirectional")
         if model.shares_all_but_self_attention:
-            return model.text.forward_packed(image_kv, pairs, writing)
-        own = image_kv
+            return model.text.forward_packed(image_kv, pairs, texts)
+        decoder_kv = image_kv
         if not model.shares_cross_attention:
-            own = model.project_image(image_states, "causal")
-        return *model.text.forward_packed(image_kv, pairs), *model.text.forward_packed(own, writing)
+            decoder_kv = model.project_image(image_states, "causal")
+        return (
+            *model.text.forward_packed(image_kv, pairs),
+            *model.text.forward_packed(decoder_kv, texts),
+        )
 
 
 def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) -> Path:
@@ -104,7 +121,9 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
         model = _start(config, tokenizer)
         step = PretrainStep(model, tokenizer, config.language)
         validation = config.validation and Validation(model, tokenizer, config.validation)
-        task = ContrastTask(step, Contrast(model, config.contrastive), validation, writes=True)
+        task = ContrastTask(
+            step, MomentumContrast(model, config.contrastive), validation, writes=True
+        )
         folder.train(task, model, tokenizer)
     return out
 

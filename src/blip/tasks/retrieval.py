@@ -11,8 +11,15 @@ from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import load_model
 from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
-from blip.objectives.matching import DrawNegatives, draw_negatives
-from blip.tasks.alignment import Context, Contrast, ContrastTask, contrast, judge, pairs_to_judge
+from blip.objectives.itc import ITCContext, MomentumContrast, itc_loss, itc_similarities
+from blip.objectives.itm import (
+    DrawNegatives,
+    draw_negatives,
+    hard_negatives,
+    itm_inputs,
+    itm_loss,
+)
+from blip.tasks.alignment import ContrastTask
 from blip.tasks.config import FilterConfig, RetrievalEvaluationConfig, RunOptions
 from blip.tasks.ranking import rank
 from blip.tasks.run import open_run
@@ -48,16 +55,18 @@ class RetrievalStep(nn.Module):
         self.enc_id = tokenizer.enc_id
         self.draw = draw
 
-    def forward(self, batch: Batch, context: Context) -> RetrievalOutput:
+    def forward(self, batch: Batch, context: ITCContext) -> RetrievalOutput:
         """Losses of a batch; changes nothing."""
-        states = self.model.encode_image(batch.images)
-        contrastive, negatives = contrast(self.model, batch, states, context, self.draw)
-        image_kv = self.model.project_image(states, "bidirectional")
-        pairs = pairs_to_judge(batch, negatives, self.enc_id)
-        (judged,) = self.model.text.forward_packed(image_kv, pairs)
-        matched = judge(self.model, judged, len(states))
-        temperature = self.model.temperature.detach().squeeze().clone()
-        return RetrievalOutput(contrastive, matched.loss, matched.accuracy, temperature)
+        model = self.model
+        image_states = model.encode_image(batch.images)
+        online = itc_similarities(model, image_states, batch.texts, context.candidates)
+        contrastive = itc_loss(online, context.targets)
+        pairs = itm_inputs(batch.texts, hard_negatives(online, context, self.draw), self.enc_id)
+        image_kv = model.project_image(image_states, "bidirectional")
+        (encoded,) = model.text.forward_packed(image_kv, pairs)
+        matching = itm_loss(model, encoded, len(image_states))
+        temperature = model.temperature.detach().squeeze().clone()
+        return RetrievalOutput(contrastive, matching.loss, matching.accuracy, temperature)
 
 
 def train(config: FilterConfig, out: Path, options: RunOptions | None = None) -> Path:
@@ -67,7 +76,7 @@ def train(config: FilterConfig, out: Path, options: RunOptions | None = None) ->
         if folder.is_finished:
             return out
         step = RetrievalStep(loaded.model, loaded.tokenizer)
-        task = ContrastTask(step, Contrast(loaded.model, config.contrastive))
+        task = ContrastTask(step, MomentumContrast(loaded.model, config.contrastive))
         folder.train(task, loaded.model, loaded.tokenizer)
     return out
 

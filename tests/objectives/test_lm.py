@@ -2,7 +2,7 @@
 
 import torch
 
-from blip.objectives.language import language_loss, next_tokens, scored_positions
+from blip.objectives.lm import next_tokens, scored_positions, token_cross_entropy
 
 
 def test_prompt_and_padding_are_left_out() -> None:
@@ -32,11 +32,11 @@ def test_smoothed_loss_by_hand() -> None:
     right = -log_probabilities[torch.arange(5), targets]
     everything = -log_probabilities.mean(dim=1)
     expected = (0.9 * right + 0.1 * everything).mean()
-    torch.testing.assert_close(language_loss(logits, targets, 0.1), expected)
+    torch.testing.assert_close(token_cross_entropy(logits, targets, 0.1), expected)
 
 
 def test_a_batch_with_nothing_to_score_costs_nothing_and_still_has_a_gradient() -> None:
     logits = torch.empty(0, 7, requires_grad=True)
-    loss = language_loss(logits, torch.empty(0, dtype=torch.int64), 0.1)
+    loss = token_cross_entropy(logits, torch.empty(0, dtype=torch.int64), 0.1)
     loss.backward()
     assert loss.item() == 0.0

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.objectives.matching import draw_negatives, matching_loss
+from blip.objectives.itm import draw_negatives, match_cross_entropy
 
 
 def noise(rows: int) -> torch.Tensor:
@@ -50,5 +50,5 @@ def test_a_batch_of_one_image_alone_still_draws() -> None:
 
 def test_loss_by_hand() -> None:
     logits = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]])
-    loss = matching_loss(logits, torch.tensor([True, False]), count=2)
+    loss = match_cross_entropy(logits, torch.tensor([True, False]), count=2)
     torch.testing.assert_close(loss, torch.tensor((math.log(4 / 3) + math.log(2)) / 2))

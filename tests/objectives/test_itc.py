@@ -1,14 +1,19 @@
-"""ITC: equal to a direct computation over concatenated features; soft targets mix as written."""
+"""ITC: equal to a direct computation over concatenated features; its state moves as written."""
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from blip.objectives.contrastive import (
+from blip.objectives.itc import (
     Candidates,
+    FeatureQueue,
+    MomentumEncoder,
     Similarities,
-    contrastive_loss,
     image_matches,
+    itc_loss,
     pair_matches,
     similarities,
     soft_targets,
@@ -29,7 +34,7 @@ def test_loss_with_a_queue_equals_cross_entropy_over_batch_and_queue() -> None:
     )
     online = similarities(images, texts, candidates, temperature)
     hard = candidates.matches.float()
-    loss = contrastive_loss(online, Similarities(hard, hard))
+    loss = itc_loss(online, Similarities(hard, hard))
     to_text = images @ torch.cat([momentum_texts, queue_texts]).T / 0.2
     to_image = texts @ torch.cat([momentum_images, queue_images]).T / 0.2
     own = torch.arange(4)
@@ -66,3 +71,45 @@ def test_similarities_are_whole_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = similarities(images, texts, candidates, temperature)
     assert torch.equal(found.image_to_text, expected.image_to_text)
+
+
+def test_the_momentum_encoder_is_a_moving_average() -> None:
+    online, module = nn.Linear(3, 2), nn.Linear(3, 2)
+    encoder = MomentumEncoder(module, online)
+    start = online.weight.detach().clone()
+    assert torch.equal(module.weight, start)
+    with torch.no_grad():
+        online.weight += 1.0
+    encoder.update(0.9)
+    torch.testing.assert_close(module.weight, start + 0.1)
+    assert not any(p.requires_grad for p in module.parameters())
+
+
+def test_a_parameter_that_the_online_model_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the online model has no parameter 0\.bias"):
+        MomentumEncoder(nn.Sequential(nn.Linear(3, 2)), nn.Linear(3, 2))
+
+
+@given(size=st.integers(0, 9), batches=st.lists(st.integers(1, 12), max_size=6))
+def test_the_queue_holds_the_last_pairs(size: int, batches: list[int]) -> None:
+    queue = FeatureQueue(size, 2)
+    pushed: list[int] = []
+    for batch in batches:
+        ids = torch.arange(len(pushed), len(pushed) + batch)
+        features = ids[:, None].float().expand(-1, 2)
+        queue.push(features, -features, ids)
+        pushed += ids.tolist()
+    contents = queue.contents()
+    assert sorted(contents.image_ids.tolist()) == pushed[len(pushed) - min(size, len(pushed)) :]
+    assert torch.equal(contents.images[:, 0], contents.image_ids.float())
+    assert torch.equal(contents.texts[:, 1], -contents.image_ids.float())
+
+
+def test_queue_round_trip_and_wrong_size() -> None:
+    queue, other = FeatureQueue(4, 2), FeatureQueue(4, 2)
+    queue.push(torch.randn(3, 2), torch.randn(3, 2), torch.arange(3))
+    other.load_state_dict(queue.state_dict())
+    assert torch.equal(other.contents().images, queue.contents().images)
+    assert other.next == 3
+    with pytest.raises(ValueError, match=r"\(5, 2\), the checkpoint \(4, 2\)"):
+        FeatureQueue(5, 2).load_state_dict(queue.state_dict())
