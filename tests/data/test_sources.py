@@ -15,6 +15,7 @@ from blip.capfilt.source import find_shards
 from blip.capfilt.source import read_samples as read_of_job
 from blip.data.folders import read_folder
 from blip.data.keys import check_key
+from blip.data.sample import Sample
 from blip.data.shards import expand, pack, read_shard
 from blip.data.sources import read_samples
 from blip.data.tables import read_table
@@ -252,3 +253,29 @@ def test_any_file_is_read_or_refused_in_one_line(
     for sample in samples:
         check_key(sample.key)
         json.dumps([sample.meta, sample.texts], allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_a_folder_stands_for_its_metadata_where_that_has_captions(
+    images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "a.txt").write_text("beside")
+    metadata = images / "metadata.jsonl"
+    metadata.write_text('{"file_name": "a.jpg", "label": 3}\n')
+    assert [s.texts for s in read_samples(str(images))] == [("beside",), (), ()]
+    assert "left out: " in capsys.readouterr().err
+    metadata.write_text('{"file_name": "a.jpg", "text": "of the table"}\n')
+    assert [s.texts for s in read_samples(str(images))] == [("of the table",)]
+
+
+def test_a_broken_table_beside_pictures_and_tars_is_no_data(images: Path, tmp_path: Path) -> None:
+    pack(read_samples(str(images)), tmp_path / "tars")
+    (images / "00000.parquet").write_bytes(b"PAR1 broken off")
+    (images / "._a.parquet").write_bytes(b"macOS")
+    assert len(list(read_samples(str(images)))) == 3
+    pack([Sample("k", photo(), ("text",))], tmp_path / "tars")
+    (tmp_path / "tars/00000.parquet").write_bytes(b"PAR1 broken off")
+    assert [s.key for s in read_samples(f"{tmp_path}/tars/*")] == ["k"]
+    (tmp_path / "alone").mkdir()
+    (images / "00000.parquet").rename(tmp_path / "alone/00000.parquet")
+    with pytest.raises(UsageError, match=r"00000.parquet is no \.parquet table"):
+        list(read_samples(str(tmp_path / "alone")))

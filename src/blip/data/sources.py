@@ -156,18 +156,32 @@ def read_samples(
 def _in_folder(folder: Path) -> list[Path]:
     if tars := tars_in(folder) or compressed_in(folder):
         return tars
-    tables = sorted(folder.glob("*.parquet"))
-    if with_pictures := [path for path in tables if has_pictures(path)]:
-        return with_pictures
-    for name in METADATA:
-        if (folder / name).is_file():
-            return [folder / name]
+    tables = sorted(p for p in folder.glob("*.parquet") if p.is_file() and p.name[0] != ".")
+    pictures = {path: has_pictures(path) for path in tables}
+    if any(pictures.values()):
+        # With those that cannot be read: they are counted.
+        return [path for path in tables if pictures[path] is not False]
+    if metadata := _metadata(folder):
+        return [metadata]
     try:
         list_images(folder)
     except UsageError:
-        # A table of URLs says what to do with it.
+        # A table of URLs, or one that cannot be read, says what is wrong.
         return tables or [folder]
     return [folder]
+
+
+def _metadata(folder: Path) -> Path | None:
+    """The table of a folder of pictures; None where there is none with pictures and texts."""
+    for path in (folder / name for name in METADATA):
+        if path.is_file():
+            try:
+                check_table(path)
+            except UsageError as error:
+                say(f"left out: {error}")
+            else:
+                return path
+    return None
 
 
 def _without_sidecars(paths: Iterable[Path]) -> list[Path]:

@@ -97,13 +97,12 @@ def check_table(path: Path) -> None:
     _open(path, 0, 0)
 
 
-def has_pictures(path: Path) -> bool:
-    """Whether a Parquet file has a column for the image; so has one that cannot be read."""
+def has_pictures(path: Path) -> bool | None:
+    """Whether a Parquet file has a column for the image; None where it cannot be read."""
     try:
         names = _open_parquet(path).schema_arrow.names
     except UsageError:
-        # Whoever reads it says what is wrong.
-        return True
+        return None
     return find_columns(names).image is not None
 
 
@@ -284,7 +283,9 @@ class _Maker(NamedTuple):
         texts, error = sound_texts(told if isinstance(told, list) else [told])
         if content is None:
             error = "missing_image"
-        meta = {n: v for n, v in cells.items() if n not in columns[:3] and _is_plain(v)}
+        meta = {
+            n: v for n, v in cells.items() if n not in columns[:3] and is_utf8(n) and _is_plain(v)
+        }
         name = key_text(cells.get(IMAGE_KEY)) or self._image_name(key, picture) or f"{number:09d}"
         meta[IMAGE_KEY] = printable(f"{self.place}/{name}")
         return Sample(key or f"{number:09d}", content, texts, meta, error, extension)
