@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json_text(result))
         return 0
+    say(f"{result['images']} images with {result['texts']} texts")
     for part in ("retrieval", "caption"):
         for name, value in (result[part] or {}).items():
             if value is not None:
