@@ -58,11 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument(
         "--overwrite", action="store_true", help="replace what an earlier pack wrote to OUT"
     )
-    inspect = actions.add_parser("inspect", help="count samples, texts and faults of shards")
-    inspect.add_argument("shards", nargs="+", metavar="SHARDS")
+    inspect = actions.add_parser(
+        "inspect", help="count samples, texts and faults of shards, tables and folders"
+    )
+    inspect.add_argument("shards", nargs="+", metavar="DATA", help="all that pack takes, URLs")
     inspect.add_argument("--json", action="store_true", help="as a JSON object")
     index = actions.add_parser("index", help="count the samples of shards that will be streamed")
-    index.add_argument("shards", nargs="+", metavar="SHARDS", help="paths, globs, ranges, URLs")
+    index.add_argument("shards", nargs="+", metavar="DATA", help="paths, globs, ranges, URLs")
     index.add_argument(
         "--cache", default="", metavar="DIR", help="where counts lie (BLIP_CACHE or ~/.cache/blip)"
     )
