@@ -64,6 +64,26 @@ def test_every_fault_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     assert samples[-1].extension == "png"
 
 
+@pytest.mark.parametrize(
+    ("captions", "texts", "error"),
+    [
+        (["one", None, "two"], ("one", "two"), None),
+        ([None], ("beside",), None),
+        ([7], ("beside",), None),
+        (["one", 7], ("beside",), None),
+        (["one", "\ud800"], ("one",), "text_not_utf8"),
+        ("one", ("beside",), None),
+    ],
+)
+def test_captions_in_json_and_the_text_beside(
+    tmp_path: Path, captions: object, texts: tuple[str, ...], error: str | None
+) -> None:
+    meta = json.dumps({"captions": captions}).encode()
+    members = [("a.jpg", b"x"), ("a.json", meta), ("a.txt", b"\xef\xbb\xbfbeside\n")]
+    [sample] = read_shard(tar_of(tmp_path / "x.tar", members))
+    assert (sample.texts, sample.error) == (texts, error)
+
+
 @given(cut=st.integers(0, 20_000))
 def test_a_torn_archive_gives_what_came_before(
     tmp_path_factory: pytest.TempPathFactory, cut: int

@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         pa.field("seed", pa.int64(), nullable=False),
     ]
 )
-"""`path` is the tar, table or folder that the image lies in, `key` its key there."""
+"""`path` is the tar, table or folder that the image lies in, `key` its key there, made safe."""
 
 
 class SampleWriter(Protocol):

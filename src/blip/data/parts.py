@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blip.data.sample import Sample
-from blip.data.texts import TEXT_LIMIT, TOO_LONG, sound_texts
+from blip.data.texts import NOT_A_STRING, TEXT_LIMIT, TOO_LONG, sound_texts
 
 
 @dataclass(slots=True)
@@ -41,7 +41,9 @@ def _texts(parts: Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
     captions = meta.get("captions")
     if isinstance(captions, list) and captions:
         texts, fault = sound_texts(captions)
-        if texts or parts.text is None:
+        # A list of other things under this name is somebody else's: the text beside it counts.
+        others = fault == NOT_A_STRING and parts.text is not None
+        if not others and (texts or parts.text is None):
             return meta, texts, [*faults, fault] if fault else faults
     if parts.text is None:
         return meta, (), faults
