@@ -111,7 +111,7 @@ class ModelConfig:
     """How a MED's text transformer can read; released captioners and matchers have one mode."""
 
     def __post_init__(self) -> None:
-        """Refuse a projection that is no width, and modes that no model has."""
+        """Refuse numbers that cannot work, and modes that no model has."""
         WIDTH.check(self, "projection")
         encoder, decoder = BOTH_MODES
         choices: tuple[tuple[Mode, ...], ...] = {

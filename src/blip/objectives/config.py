@@ -36,5 +36,5 @@ class LanguageConfig:
     label_smoothing: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse a smoothing that is no share."""
+        """Refuse numbers that cannot work."""
         SHARE_BELOW_ONE.check(self, "label_smoothing")

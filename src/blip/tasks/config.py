@@ -53,7 +53,7 @@ class RetrievalEvaluationConfig:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        """Refuse counts that are none."""
+        """Refuse numbers that cannot work."""
         COUNT.check(self, "candidates")
         TOKENS.check(self, "max_tokens")
         BATCH_SIZE.check(self, "batch_size")
