@@ -18,12 +18,9 @@ from blip.data.keys import printable
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
 from blip.data.transforms import eval_pixels, normalise
-from blip.data.usable import find_usable
+from blip.data.usable import find_usable, tell_left_out
 from blip.errors import BlipError
 from blip.log import say
-
-TOLD = 5
-"""Bad samples that are named where people read along."""
 
 
 class EvaluationSet:
@@ -59,11 +56,10 @@ class EvaluationSet:
         """(shard, key, reason) of the first bad ones."""
         self._read(expand(shards), most)
         if self.bad:
-            say(f"left out: {self._tell_bad()}")
+            say(f"left out: {tell_left_out(self.bad, self.bad_samples)}")
         if not self.keys:
-            raise BlipError(
-                f"no picture with a text to judge by: {self._tell_bad() or 'no sample'}"
-            )
+            told = tell_left_out(self.bad, self.bad_samples) or "no sample"
+            raise BlipError(f"no picture with a text to judge by: {told}")
 
     def _read(self, shards: list[Path], most: int | None) -> None:
         places, known = Places(shards), dict[str, int]()
@@ -115,12 +111,6 @@ class EvaluationSet:
             name = printable("/".join((*parts[-depth:], key)))
         self._taken.add(name)
         return name
-
-    def _tell_bad(self) -> str:
-        counts = ", ".join(f"{reason} {count}" for reason, count in sorted(self.bad.items()))
-        named = [" ".join(filter(None, sample)) for sample in self.bad_samples[:TOLD]]
-        more = ", ..." if self.bad.total() > len(named) else ""
-        return f"{counts} ({', '.join(named)}{more})" if named else counts
 
     def __len__(self) -> int:
         """Number of images."""

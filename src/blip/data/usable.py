@@ -1,10 +1,16 @@
 """What of a sample can be learnt from and judged by: its picture, and the texts that are sound."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from blip.data.captions import clean_caption
+from blip.data.keys import printable
 from blip.data.sample import Sample
 from blip.data.texts import TEXT_FAULTS
+
+TOLD = 5
+"""Bad samples that are named where people read along."""
 
 
 class Usable(NamedTuple):
@@ -28,3 +34,11 @@ def find_usable(sample: Sample) -> Usable:
     if texts and sample.error.partition(":")[0] in TEXT_FAULTS:
         return Usable(texts, None, sample.error)
     return Usable(texts, sample.error, None)
+
+
+def tell_left_out(bad: Counter[str], samples: Sequence[tuple[str, str, str]]) -> str:
+    """How many of each reason, and the first (shard, key, reason); empty where there is nothing."""
+    counts = ", ".join(f"{reason} {count}" for reason, count in sorted(bad.items()))
+    named = [printable(" ".join(filter(None, sample))) for sample in samples[:TOLD]]
+    more = ", ..." if bad.total() > len(named) else ""
+    return f"{counts} ({', '.join(named)}{more})" if named else counts
