@@ -165,8 +165,10 @@ def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) 
             "(`blip capfilt recut` still reads its ledgers)"
         )
     if changed:
+        other = [name for name in MODELS if before.get(name) != now.get(name)]
+        why = f" (the weights, tokenizer or sizes of {' and '.join(other)} differ)" if other else ""
         raise UsageError(
-            f"{layout.out} was made with {', '.join(changed)}; --overwrite replaces it, "
+            f"{layout.out} was made with {', '.join(changed)}{why}; --overwrite replaces it, "
             "another --out keeps both"
         )
 
