@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from blip.data.config import MAX_PIXELS
-from blip.data.image_files import say_skipped_below
 from blip.data.images import BadImageError, EncodedImage
 from blip.data.patterns import PACKED, SIZES, match_paths, read_packed
 from blip.data.sample import Sample
 from blip.data.shards import pack
-from blip.data.sources import read_samples, stand_for
+from blip.data.sources import read_samples
 from blip.data.texts import MISSING, TEXT_FAULTS
 from blip.errors import BlipError, UsageError
 from blip.files import NO_ROOM, write_json
@@ -75,7 +74,6 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         raise UsageError(f"--per-shard must be positive, got {collection.per_shard}")
     inputs = [collection.source, *match_paths(collection.source)]
     refuse_inputs_as_output(inputs, out, PACK)
-    say_skipped_below(stand_for(collection.source))
     samples = read_samples(collection.source, collection.images, collection.split)
     # Whatever is wrong with the source is said before anything is written.
     first = next(samples, None)

@@ -8,7 +8,7 @@ from blip.data.annotations.captions import list_annotated, read_annotations
 from blip.data.compressed import read_compressed
 from blip.data.folders import read_folder
 from blip.data.identity import keep_identity, tell_apart
-from blip.data.image_files import list_images
+from blip.data.image_files import list_images, say_skipped_below
 from blip.data.keys import check_lengths, with_safe_keys
 from blip.data.patterns import (
     SIZES,
@@ -132,13 +132,14 @@ def read_place(
 def read_samples(
     source: str, images: Path | None = None, split: str | None = None
 ) -> Iterator[Sample]:
-    """Samples of all that `source` stands for, under keys that differ.
+    """Samples of all that `source` stands for, under keys that differ; says what folders skip.
 
     `images` and `split` are as those of `read_place`.
     """
     if images is not None and not images.is_dir():
         raise UsageError(f"--images {images}: no such folder")
     places = [path.absolute() for path in stand_for(source)]
+    say_skipped_below(places)
     names = tell_apart(places) or [path.as_posix() for path in places]
 
     def read() -> Iterator[Sample]:
