@@ -1,6 +1,8 @@
 """What CapFilt writes is read by `datasets`, `webdataset` and pandas as it is."""
 
 import json
+import shutil
+import signal
 import warnings
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from blip.capfilt.recut import recut
 from blip.cli.main import main
 from blip.data.shards import ShardWriter, read_shard
 
-from .fakes import NAMES, FakeModels, output_bytes, picture
+from .fakes import NAMES, FakeModels, die_at_file, exit_code_of, output_bytes, picture
 from .test_pipeline import config
 
 with warnings.catch_warnings():
@@ -129,6 +131,26 @@ def test_an_empty_tar_of_an_earlier_version_goes_when_the_job_goes_on(web: Path)
     marker.write_text(json.dumps(told))
     run(job, models=FakeModels())
     assert output_bytes(web / "out") == before
+
+
+@pytest.mark.parametrize("rules", [JobRules(), JobRules(unique_texts=True)])
+def test_a_kill_beside_an_empty_shard_changes_no_byte(web: Path, rules: JobRules) -> None:
+    job = config(web, data=(str(web / "web"),), job_rules=rules)
+
+    def killed_at(step: int) -> None:
+        die_at_file(step)
+        run(job, models=FakeModels())
+
+    run(job, models=FakeModels())
+    whole = output_bytes(web / "out")
+    assert "shards/00000.tar" not in whole
+    # Of each shard some five files come to their places: every third kill is enough for all kinds.
+    for step in range(1, 28, 3):
+        shutil.rmtree(web / "out")
+        killed = exit_code_of(killed_at, step)
+        assert killed == -signal.SIGKILL or step > 20
+        run(job, models=FakeModels())
+        assert output_bytes(web / "out") == whole, step
 
 
 def test_pandas_keeps_the_hashes_of_a_ledger(web: Path) -> None:
