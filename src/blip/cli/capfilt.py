@@ -58,6 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; a config.json may give any of them, and what is typed wins."""
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="config.json of a job")
     job = parser.add_argument_group("the job")
+    _add_job(job)
+    _add_limits(job)
+    _add_place(parser.add_argument_group("where"))
+    _add_search(parser.add_argument_group("how captions are written"))
+    add_rules(parser)
+    add_job_rules(parser)
+
+
+def _add_job(job: argparse._ArgumentGroup) -> None:
     job.add_argument(
         "--captioner",
         type=options.path_text,
@@ -97,6 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     job.add_argument(
         "--write", choices=("shards", "texts"), help="images and texts, or texts alone (shards)"
     )
+
+
+def _add_limits(job: argparse._ArgumentGroup) -> None:
     job.add_argument(
         "--rows",
         type=options.whole_number,
@@ -119,10 +131,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="say how much work, disk and time it is, by a few images, and stop",
     )
-    _add_place(parser.add_argument_group("where"))
-    _add_search(parser.add_argument_group("how captions are written"))
-    add_rules(parser)
-    add_job_rules(parser)
 
 
 def _add_place(place: argparse._ArgumentGroup) -> None:
