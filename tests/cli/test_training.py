@@ -105,6 +105,14 @@ def test_going_on_from_another_run_s_checkpoint(
     assert steps(out) == [3]
     assert weights(out) == weights(whole)
     assert main(command) == 0
+    assert "history" not in json.loads((out / "config.json").read_text())
+    # With another rate it says which steps were of which.
+    out = tmp_path / "third"
+    command = ["pretrain", str(config), "--out", str(out), "--resume", str(found)]
+    assert main([*command, "--train.optimizer.lr", "1e-05"]) == 0
+    told = json.loads((out / "config.json").read_text())["history"]
+    held = [(h["from_step"], h["config"]["train"]["optimizer"]["lr"]) for h in told]
+    assert held == [(0, 3e-4), (2, 1e-5)]
 
 
 def test_another_process_of_the_run_leaves_the_folder_to_the_first(

@@ -84,13 +84,16 @@ def without(config: Any, free: Iterable[str]) -> Any:
     return data
 
 
-def save_with_history(config: Any, path: Path, step: int, free: Iterable[str] = ()) -> None:
+def save_with_history(
+    config: Any, path: Path, step: int, free: Iterable[str] = (), earlier: Path | None = None
+) -> None:
     """Write a configuration that holds from `step` on, and those that held before it.
 
+    These stand in the file itself, or in `earlier`, that of another run whose steps they were.
     Where only keys in `free` changed there is nothing to remember.
     """
     now = to_json(config)
-    kept = [entry for entry in load_history(path) if entry.get("from_step", step) < step]
+    kept = [entry for entry in load_history(earlier or path) if entry.get("from_step", step) < step]
     if kept and not find_changes(kept[-1]["config"], now, free):
         entries = kept
     else:

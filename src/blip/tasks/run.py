@@ -96,7 +96,7 @@ class RunFolder:
         if Tokenizer.load(begun).content != tokenizer.content:
             raise UsageError(
                 f"{self.out} was begun with another tokenizer, that in {begun}; put it back, or "
-                "--allow-change goes on with the new one, --overwrite begins anew"
+                "--allow-change goes on with the new one, another --out begins anew"
             )
 
     def _note(self, step: int) -> None:
@@ -136,9 +136,14 @@ def _prepare(config: TrainingConfig, out: Path, options: RunOptions, held: ExitS
             Checkpoints(out, keep=1, save_model=lambda *_: None).remove()
             say(f"{out} is finished already")
             return True
-        if options.start is not None:
-            adopt(options.start, out)
-        if not has_checkpoints(out):
+        found = None if options.start is None else adopt(options.start, out)
+        if found is not None:
+            # The steps up to it were of that run's configuration.
+            of_other = found.parent.parent / "config.json"
+            step = int(found.name.removeprefix("step-"))
+            earlier = of_other if holds_config(type(config), of_other) else None
+            save_with_history(config, path, step, FREE_TO_CHANGE, earlier)
+        elif not has_checkpoints(out):
             save(config, path)
         return False
 
