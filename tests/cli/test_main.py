@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -232,6 +233,23 @@ def test_traceback_may_stand_before_the_verb(monkeypatch, capsys):
     monkeypatch.setenv("BLIP_TRACEBACK", "")
     assert main(["--traceback", "xyzzy"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_while_the_process_ends_shows_no_traceback():
+    code = """
+import atexit, os, signal, sys
+from types import SimpleNamespace
+from blip.cli import main as command
+def run(args): raise KeyboardInterrupt
+command._module = lambda verb: SimpleNamespace(
+    EXAMPLES="", add_arguments=lambda parser: None, run=run)
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.argv = ["blip", "demo"]
+sys.exit(command.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == "blip: error: stopped; the same command goes on where it can\n"
 
 
 def test_a_reader_that_leaves_is_no_error():

@@ -4,7 +4,9 @@ import argparse
 import difflib
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -86,6 +88,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped."""
+    is_program = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["--traceback"]:
         os.environ[TRACEBACK] = "1"
@@ -105,10 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Where the reader of our output has left, nobody is there to be told.
         return 1 if streams.reader_has_left(error) else _failed(_tell_os_error(error), 1)
     except KeyboardInterrupt:
+        _let_ctrl_c_end(is_program)
         return _failed("stopped; the same command goes on where it can", INTERRUPTED)
     except Exception as error:
         return _failed(tell_crash(error, _name(arguments)), 1)
     finally:
+        _let_ctrl_c_end(is_program)
         streams.leave()
 
 
@@ -205,6 +210,12 @@ def _command(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 def _module(command: str) -> Any:
     return importlib.import_module(f"blip.cli.{command.replace(' ', '_')}")
+
+
+def _let_ctrl_c_end(is_program: bool) -> None:
+    """Once the work is over, let another Ctrl-C end the process at once, without a traceback."""
+    if is_program and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _name(arguments: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from blip.config.ranges import RangeError
 from blip.errors import UsageError, plain
-from blip.files import open_regular, parse_json, write_json
+from blip.files import parse_json, write_json
 
 Config = TypeVar("Config")
 
@@ -43,8 +43,7 @@ def from_json(cls: type[Config], data: Any, where: str = "") -> Config:
 def load_json(path: Path) -> Any:
     """The content of a JSON file; raises UsageError where it cannot be read."""
     try:
-        with open_regular(path) as file:
-            return parse_json(file.read().decode("utf-8-sig"))
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
