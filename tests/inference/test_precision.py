@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from blip.data.tokenizer import Tokenizer
 from blip.generation.config import SearchConfig
@@ -36,6 +37,22 @@ def test_the_weights_come_in_the_format_that_is_asked_for(saved: Path) -> None:
         assert loaded.dtype == dtype
         assert {parameter.dtype for parameter in loaded.parameters()} == {dtype}
     assert load(saved).model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
+def test_weights_that_are_stored_in_half_precision_give_scores_near_those_of_float32(
+    saved: Path, stored: torch.dtype
+) -> None:
+    images, texts = pictures(2), [TEXTS] * 2
+    exact = torch.tensor(Matcher.load(saved).scores(images, texts))
+    path = saved / "model.safetensors"
+    half = {name: tensor.to(stored) for name, tensor in load_file(path).items()}
+    save_file(half, path)
+    found = torch.tensor(Matcher.load(saved).scores(images, texts))
+    torch.testing.assert_close(found, exact, atol=0.03, rtol=0)
+    assert not torch.equal(found, exact)
+    kept = load(saved, dtype=stored).model.state_dict()
+    assert all(torch.equal(kept[name], half[name]) for name in half), "kept where that is asked for"
 
 
 def test_scores_in_bfloat16_are_near_those_in_float32(saved: Path) -> None:
