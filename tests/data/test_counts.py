@@ -33,6 +33,9 @@ def test_places_are_found_in_order_and_once(shards: Path, monkeypatch: pytest.Mo
     named = [str(shards), f"{shards}/*.tar", str(shards.parent / "link")]
     assert locate(named) == whole
     assert expand([*named, f"{shards}/../shards"]) == [Path(place) for place in whole]
+    with pytest.raises(UsageError, match=r"x\.tar\.gz\?v=1 is compressed.*pipe:"):
+        locate(["https://example.org/x.tar.gz?v=1"])
+    assert locate(["pipe:gunzip -c x.tar.gz"]) == ["pipe:gunzip -c x.tar.gz"]
     monkeypatch.chdir(shards)
     assert locate(["00001.tar"]) == whole[1:2]
     assert len(expand([".", *named])) == 3

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from blip.data.archive import Fault, count_samples
 from blip.data.cache import locked
-from blip.data.patterns import STATISTICS
+from blip.data.patterns import STATISTICS, is_compressed
 from blip.data.remote import (
     COMMAND,
     Facts,
@@ -69,11 +69,21 @@ def locate(patterns: Iterable[str]) -> list[str]:
     for pattern in patterns:
         plain = pattern.removeprefix("file://")
         if is_remote(plain):
-            found |= {location: location for location in expand_remote(plain)}
+            for location in expand_remote(plain):
+                _refuse_compressed(location)
+                found[location] = location
             continue
         for path in expand([plain]):
             found.setdefault(os.path.realpath(path), os.path.abspath(path))
     return list(found.values())
+
+
+def _refuse_compressed(location: str) -> None:
+    if not location.startswith(COMMAND) and is_compressed(Path(location.partition("?")[0])):
+        raise UsageError(
+            f"{location} is compressed, and only plain tars are read here; unpack it, or read it "
+            "by a command, such as 'pipe:curl -sf URL | gunzip'"
+        )
 
 
 def index_shards(

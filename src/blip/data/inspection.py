@@ -1,5 +1,6 @@
 """What a collection in any form holds: counted sample by sample, or by its headers and rows."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,12 +56,16 @@ def find_places(patterns: Sequence[str]) -> list[str]:
 
     Raises UsageError as `stand_for` does.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for pattern in patterns:
         plain = pattern.removeprefix("file://")
-        here = [] if is_remote(plain) else [str(path.absolute()) for path in stand_for(plain)]
-        found |= dict.fromkeys(here or locate([plain]))
-    return list(found)
+        if is_remote(plain):
+            found |= {location: location for location in locate([plain])}
+            continue
+        for path in stand_for(plain):
+            # What has two names, by a link, is counted once.
+            found.setdefault(os.path.realpath(path), os.path.abspath(path))
+    return list(found.values())
 
 
 def inspect_places(places: Sequence[str]) -> Contents:
