@@ -16,7 +16,7 @@ from blip.capfilt.pictures import printable
 from blip.capfilt.pipeline import checkpoint_models, choose_settings, settle
 from blip.capfilt.plan import estimate_samples, make_plan
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
-from blip.capfilt.shard import Layout
+from blip.capfilt.shard import Layout, describe_output
 from blip.capfilt.source import ShardTask, find_shards, read_samples
 from blip.capfilt.worker import ShardWorkers
 from blip.data.meta import encodable
@@ -87,7 +87,7 @@ def _try(task: ShardTask, make_worker: ShardWorkers) -> tuple[Counts, float, int
         seconds = time.perf_counter() - started
     finally:
         torch.set_num_threads(threads)
-    written = layout.shard("trial").stat().st_size + layout.ledger("trial").stat().st_size
+    written = sum(describe_output(layout, "trial").values())
     return counts, seconds, written
 
 
