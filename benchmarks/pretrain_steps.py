@@ -85,8 +85,8 @@ class Ours(Contender):
     def compile(self) -> None:
         """What the training loop does with `train.compile`."""
         compile_layers(self.task.step)
-        for follower in self.task.followers.values():
-            compile_layers(follower)
+        for encoder in self.task.momentum_encoders.values():
+            compile_layers(encoder)
 
     def drop_nothing(self) -> None:
         """See `Contender`."""

@@ -120,9 +120,9 @@ def test_momentum_encoders_start_from_the_same(
     config = replace(config, vision_weights=str(vision), text_weights=str(text))
     pretrain.train(config, tmp_path / "run")
     followed = tasks[0].step.model.state_dict()
-    follower = tasks[0].contrast.momentum_encoder.module.state_dict()
-    assert follower
-    assert all(torch.equal(tensor, followed[name]) for name, tensor in follower.items())
+    averaged = tasks[0].contrast.momentum_encoder.module.state_dict()
+    assert averaged
+    assert all(torch.equal(tensor, followed[name]) for name, tensor in averaged.items())
 
 
 def test_a_whole_model_and_parts_of_one_exclude_each_other(

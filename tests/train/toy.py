@@ -52,7 +52,7 @@ class ToyTask:
         self.pause = pause
 
     @property
-    def followers(self) -> dict[str, nn.Module]:
+    def momentum_encoders(self) -> dict[str, nn.Module]:
         return {}
 
     def to(self, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts found by always keeping the best few beginnings."""
+"""Beam search: the likeliest texts found by always keeping the best few hypotheses."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from blip.generation.decoder import Decoder, adjusted, refuse_nan
 
 
 class _Candidate(NamedTuple):
-    """A beginning with one more token: of which row, how likely as a whole."""
+    """A hypothesis with one more token: of which row, how likely as a whole."""
 
     row: int
     token: int
@@ -20,8 +20,8 @@ class _Candidate(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Pool:
-    """The best finished texts of one image, behind a prompt of `start` tokens."""
+class _Finished:
+    """The best finished hypotheses of one image, behind a prompt of `start` tokens."""
 
     config: SearchConfig
     start: int
@@ -39,22 +39,22 @@ class _Pool:
         found = [ids for _, ids in self.texts[:count]]
         return found + found[-1:] * (count - len(found))
 
-    def counted(self, new: int, *, ended: bool) -> int:
-        """What counts of a text of `new` tokens behind the prompt, the end token among them."""
+    def scored_length(self, new: int, *, ended: bool) -> int:
+        """The length that scores `new` tokens behind the prompt, an end token included."""
         if self.config.scored_length == "new_tokens":
             return new
         return self.start + new - ended
 
-    def closed_to(self, going_on: _Candidate, best: _Candidate, new: int) -> bool:
-        """Whether it is full, and no text that goes on can get in; `best` may have ended."""
+    def is_done(self, running: _Candidate, best: _Candidate, new: int) -> bool:
+        """Whether it is full and no running hypothesis can get in; `best` may have ended."""
         if len(self.texts) < self.config.beams:
             return False
         if self.config.early_stopping is True:
             return True
-        length = self.counted(new, ended=True)
+        length = self.scored_length(new, ended=True)
         if self.config.early_stopping == "never" and self.config.length_penalty > 0:
-            length = self.counted(self.config.max_length - self.start, ended=False)
-        hope = best if self.config.scored_length == "whole_text" else going_on
+            length = self.scored_length(self.config.max_length - self.start, ended=False)
+        hope = best if self.config.scored_length == "whole_text" else running
         return self.texts[-1][0] >= hope.log_probability / length**self.config.length_penalty
 
 
@@ -70,9 +70,9 @@ def beam_search(
     Texts are given image by image, the best first, and differ as long as a prompt allows so many.
 
     The decoder must hold `config.beams` rows for each image, in the order of the images. At each
-    step the best `beams` candidates of an image end in its pool, if they end, and the best `beams`
-    that do not end go on; at `max_length` these end, too. An image whose pool is closed
-    (`SearchConfig.early_stopping`) leaves the batch.
+    step those of the best `beams` candidates that end are finished, and the best `beams` that do
+    not end go on; at `max_length` these end, too. An image that is done leaves the batch
+    (`SearchConfig.early_stopping`).
 
     Raises NotFiniteError where the model gives logits that are not numbers, and ValueError where
     `count` is more than `config.beams`.
@@ -82,8 +82,8 @@ def beam_search(
     images, start = prompt.shape
     if images == 0 or start >= config.max_length:
         return [[] for _ in range(images * count)]
-    pools = [_Pool(config, start) for _ in range(images)]
-    going = pools
+    every = [_Finished(config, start) for _ in range(images)]
+    going = every
     so_far = new = prompt.repeat_interleave(config.beams, dim=0)
     # At first all beams of an image are the same: only one of them may bear candidates.
     scores = torch.full((images, config.beams), -torch.inf, device=prompt.device)
@@ -91,16 +91,16 @@ def beam_search(
     while True:
         found = _candidates(_totals(decoder(new), so_far, scores, eos_id, config), config.beams)
         last = so_far.shape[1] + 1 == config.max_length
-        begun = so_far[:, start:].tolist()
-        still: list[_Pool] = []
+        new_tokens = so_far[:, start:].tolist()
+        still: list[_Finished] = []
         running: list[_Candidate] = []
-        for pool, candidates in zip(going, found, strict=True):
-            go_on = _settle(pool, candidates, begun, eos_id, last=last)
+        for finished, candidates in zip(going, found, strict=True):
+            go_on = _finish(finished, candidates, new_tokens, eos_id, last=last)
             if go_on:
-                still.append(pool)
+                still.append(finished)
                 running += go_on
         if not still:
-            return [ids for pool in pools for ids in pool.best(count)]
+            return [ids for finished in every for ids in finished.best(count)]
         going = still
         rows = torch.tensor([c.row for c in running], device=prompt.device)
         new = torch.tensor([[c.token] for c in running], device=prompt.device)
@@ -117,7 +117,7 @@ def _totals(
     eos_id: int,
     config: SearchConfig,
 ) -> Float[Tensor, "images beams vocabulary"]:
-    """Log-probability of every beginning with every token; penalties change it, as elsewhere."""
+    """Log-probability of every hypothesis with every token; penalties change it, as elsewhere."""
     log_probabilities = adjusted(
         logits.float().log_softmax(dim=1),
         so_far,
@@ -144,32 +144,32 @@ def _candidates(
     ]
 
 
-def _settle(
-    pool: _Pool,
+def _finish(
+    finished: _Finished,
     candidates: list[_Candidate],
-    begun: list[list[int]],
+    so_far: list[list[int]],
     eos_id: int,
     *,
     last: bool,
 ) -> list[_Candidate]:
-    """Put texts that end into the pool; those of the others that go on, none when it is closed.
+    """Add hypotheses that end to `finished`; return those that go on, none when it is done.
 
-    `begun` holds the new tokens of each row so far.
+    `so_far` holds the new tokens of each row.
     """
-    beams = pool.config.beams
-    new = len(begun[0]) + 1
+    beams = finished.config.beams
+    new = len(so_far[0]) + 1
     for row, token, log_probability in candidates[:beams]:
         if token == eos_id and log_probability > -torch.inf:
-            pool.add(begun[row], log_probability, pool.counted(new, ended=True))
-    going_on = [candidate for candidate in candidates if candidate.token != eos_id][:beams]
-    assert len(going_on) == beams, "a vocabulary has more than the end token"
-    closed = pool.closed_to(going_on[0], candidates[0], new)
+            finished.add(so_far[row], log_probability, finished.scored_length(new, ended=True))
+    running = [candidate for candidate in candidates if candidate.token != eos_id][:beams]
+    assert len(running) == beams, "a vocabulary has more than the end token"
+    done = finished.is_done(running[0], candidates[0], new)
     if not last:
-        return [] if closed else going_on
-    # Cut at the greatest length, beginnings count as texts; formerly not where enough had ended.
-    if not (closed and pool.config.scored_length == "whole_text"):
-        for row, token, log_probability in going_on:
+        return [] if done else running
+    # Cut at the greatest length, hypotheses count as texts; formerly not where enough had ended.
+    if not (done and finished.config.scored_length == "whole_text"):
+        for row, token, log_probability in running:
             if log_probability > -torch.inf:
-                ids = [*begun[row], token]
-                pool.add(ids, log_probability, pool.counted(new, ended=False))
+                ids = [*so_far[row], token]
+                finished.add(ids, log_probability, finished.scored_length(new, ended=False))
     return []

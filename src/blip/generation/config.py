@@ -1,4 +1,4 @@
-"""How texts are searched for; loads no torch."""
+"""How texts are decoded; loads no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -27,7 +27,7 @@ class SearchConfig:
     them, start token and prompt are not, as transformers does today. `whole_text`: all but the end
     token, as transformers 4.15 did, with which BLIP was released; many captions differ."""
     early_stopping: bool | Literal["never"] = False
-    """Beam search: an image is done once `beams` texts have ended (true), once no beginning, ended
+    """Beam search: an image is done once `beams` texts have ended (true), once no hypothesis, ended
     as it is, would beat the worst of them (false: as released), or once none can even if it grew to
     `max_length` at no cost (never)."""
     top_p: float = 0.9

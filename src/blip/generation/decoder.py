@@ -1,4 +1,4 @@
-"""What search calls, and the adjustments of logits that all kinds of search share."""
+"""What decoding calls, and the adjustments of logits that all ways of decoding share."""
 
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ from blip.errors import NotFiniteError
 
 @runtime_checkable
 class Decoder(Protocol):
-    """A language model that remembers what it was fed, row by row."""
+    """A language model with a cache of what it was fed, row by row."""
 
     def __call__(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocabulary"]:
         """Read new tokens behind those fed before; logits after the last of them."""

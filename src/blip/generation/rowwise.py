@@ -1,4 +1,4 @@
-"""Search that looks at each row alone: pick a token, append it, until the row ends."""
+"""Decoding that looks at each row alone: pick a token, append it, until the row ends."""
 
 from collections.abc import Callable
 

@@ -39,7 +39,7 @@ class ContrastTask:
         )
 
     @property
-    def followers(self) -> dict[str, nn.Module]:
+    def momentum_encoders(self) -> dict[str, nn.Module]:
         """The momentum encoder."""
         return {"momentum": self.contrast.momentum_encoder.module}
 

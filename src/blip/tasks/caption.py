@@ -70,7 +70,7 @@ class CaptionTask:
         )
 
     @property
-    def followers(self) -> Mapping[str, nn.Module]:
+    def momentum_encoders(self) -> Mapping[str, nn.Module]:
         """None."""
         return {}
 

@@ -33,7 +33,7 @@ class OptimizerConfig:
     final_lr: float = 1e-6
     """Where the cosine ends, and what the decay by epochs does not go below."""
     clip_norm: float | None = None
-    """Longest gradient; longer ones are scaled down to it."""
+    """Max gradient norm; larger gradients are scaled down to it."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""

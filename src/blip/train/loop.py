@@ -106,11 +106,11 @@ class _Run:
         task.step.train()
         if config.recompute:
             checkpoint_layers(task.step)
-        followers = task.followers.values()
+        momentum_encoders = task.momentum_encoders.values()
         if config.compile:
-            for module in (task.step, *followers):
+            for module in (task.step, *momentum_encoders):
                 compile_layers(module)
-        self.forward = parallel.share(task.step, followers, config.parallel, self.device)
+        self.forward = parallel.share(task.step, momentum_encoders, config.parallel, self.device)
         self.optimizer = make_optimizer(task.step, config.optimizer)
         self.checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, save_model=save)
         self.step = self.skipped = self.nonfinite_in_a_row = 0
@@ -262,10 +262,12 @@ class _Run:
         return values
 
     def _state(self) -> dict[str, Any]:
-        step, followers = self.task.step, self.task.followers
+        step, momentum_encoders = self.task.step, self.task.momentum_encoders
         return {
             "weights": parallel.whole_weights(step),
-            "followers": {name: parallel.whole_weights(one) for name, one in followers.items()},
+            "followers": {
+                name: parallel.whole_weights(one) for name, one in momentum_encoders.items()
+            },
             "optimizer": parallel.whole_optimizer(step, self.optimizer),
             "task": self.task.state_dict(),
             "random": dist.gather_objects(random_state()),
@@ -322,8 +324,8 @@ class _Run:
                 "in another order, some of this epoch once more and some not at all"
             )
         parallel.load_weights(self.task.step, state["weights"])
-        for name, follower in self.task.followers.items():
-            parallel.load_weights(follower, state["followers"][name])
+        for name, encoder in self.task.momentum_encoders.items():
+            parallel.load_weights(encoder, state["followers"][name])
         parallel.load_optimizer(self.task.step, self.optimizer, state["optimizer"])
         self.task.load_state_dict(state["task"])
         self.skipped = state["skipped"]

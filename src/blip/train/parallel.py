@@ -28,14 +28,14 @@ UNITS: dict[type[nn.Module], tuple[str, ...]] = {
 
 def share(
     step: nn.Module,
-    followers: Iterable[nn.Module],
+    momentum_encoders: Iterable[nn.Module],
     kind: Literal["ddp", "fsdp"],
     device: torch.device,
 ) -> nn.Module:
     """What to call instead of `step`, so that its gradients are means over all processes.
 
-    With "fsdp" the parameters of `step` and `followers` become shards in place: an optimiser must
-    be made afterwards. Alone, `step` itself is returned as it is.
+    With "fsdp" the parameters of `step` and `momentum_encoders` become shards in place: an
+    optimiser must be made afterwards. Alone, `step` itself is returned as it is.
     """
     if dist.world_size() == 1:
         return step
@@ -44,14 +44,14 @@ def share(
     # Views are returned by cross-attention, and nothing is written into them.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
     mesh = init_device_mesh(device.type, (dist.world_size(),))
-    for module in (step, *followers):
+    for module in (step, *momentum_encoders):
         for part in list(module.modules()):
             methods = UNITS.get(type(part))
             if methods is not None:
                 fully_shard(part, mesh=mesh)
                 for method in methods:
                     register_fsdp_forward_method(part, method)
-        # Followers have no backward pass after which they would become shards again.
+        # Momentum encoders have no backward pass after which they would become shards again.
         fully_shard(module, mesh=mesh, reshard_after_forward=module is not step)
     return step
 

@@ -15,7 +15,7 @@ class Output(Protocol):
 
     @property
     def loss(self) -> Tensor:
-        """The scalar to be made small."""
+        """Loss to minimise, a scalar."""
         ...
 
     def parts(self) -> dict[str, Tensor]:
@@ -32,7 +32,7 @@ class Task(Protocol):
         ...
 
     @property
-    def followers(self) -> Mapping[str, nn.Module]:
+    def momentum_encoders(self) -> Mapping[str, nn.Module]:
         """Modules beside the step, of the same parts; they are kept and sharded as it is."""
         ...
 

@@ -201,7 +201,7 @@ def test_everything_that_does_not_fit_is_in_one_list() -> None:
     assert told.startswith("model.pth does not fit:\n")
     for part in (
         "lacks text_decoder.cls.predictions.bias, visual_encoder.norm.bias",
-        "strangers: visual_encoder.head.weight",
+        "unexpected keys: visual_encoder.head.weight",
         "visual_encoder.norm.weight (3,) instead of (24,)",
         f"tied tensors that differ: text_decoder.bert.embeddings.position_ids, {tied}",
     ):

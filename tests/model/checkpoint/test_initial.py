@@ -196,7 +196,7 @@ def test_what_does_not_fit_is_one_list(tmp_path: Path) -> None:
     told = str(caught.value)
     assert told.splitlines()[0] == f"{path} does not fit:"
     assert "lacks blocks.1.attn.qkv.bias" in told
-    assert "has strangers: blocks.0.ls1.gamma, dist_token" in told
+    assert "has unexpected keys: blocks.0.ls1.gamma, dist_token" in told
     assert "norm.bias (23,) instead of (24,)" in told
     assert "pos_embed (1, 6, 24) instead of (1, 5, 24)" in told
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
@@ -354,7 +354,7 @@ def test_what_does_not_fit_a_text_transformer_is_one_list(tmp_path: Path) -> Non
         start_text(model, path)
     told = str(caught.value)
     assert "lacks bert.encoder.layer.1.attention.self.key.bias" in told
-    assert "has strangers: bert.encoder.layer.0.crossattention.self.query.bias" in told
+    assert "has unexpected keys: bert.encoder.layer.0.crossattention.self.query.bias" in told
     assert "bert.encoder.layer.0.output.dense.bias (17,) instead of (16,)" in told
     assert "has tied tensors that differ: cls.predictions.decoder.weight" in told
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
@@ -389,7 +389,7 @@ def test_sizes_of_the_text_transformer_must_agree(tmp_path: Path, change: dict, 
 def test_foreign_and_torn_files(tmp_path: Path, start: Callable[[Blip, Path], str]) -> None:
     model = tiny_model()
     other = saved({"some.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(BlipError, match=r"has strangers: .*some\.weight"):
+    with pytest.raises(BlipError, match=r"has unexpected keys: .*some\.weight"):
         start(model, other)
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(other.read_bytes()[:-5])

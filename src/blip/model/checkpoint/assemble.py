@@ -21,7 +21,7 @@ class Faults:
     """What is wrong with a checkpoint's tensors."""
 
     missing: list[str] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
     untied: list[str] = field(default_factory=list)
     unreal: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Faults:
     def compare(self, expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:
         """Note the names that only one side has, and different shapes under the same name."""
         self.missing += expected.keys() - found.keys()
-        self.strangers += found.keys() - expected.keys()
+        self.unexpected += found.keys() - expected.keys()
         self.misshapen += [
             f"{name} {found[name]} instead of {shape}"
             for name, shape in expected.items()
@@ -40,7 +40,7 @@ class Faults:
         """Raise BlipError with the whole list, if there is any fault."""
         lines = [
             *_line("lacks", self.missing),
-            *_line("has strangers:", self.strangers),
+            *_line("has unexpected keys:", self.unexpected),
             *_line("has other shapes:", self.misshapen),
             *_line("has tied tensors that differ:", self.untied),
             *_line("has tensors that are no dense real numbers:", self.unreal),
