@@ -211,7 +211,7 @@ class ReadyModels:
             captioner_device="cpu",
             filter_device="cpu",
         )
-        models, notes = source.load(place, expected), Path(self.notes)
+        models, notes = source.load(place, source.fingerprints()), Path(self.notes)
         side = models.captioner.image_size
         models.captioner.caption([torch.zeros(3, side, side)] * BATCH, [[0]] * BATCH)
         models.filter.score([torch.zeros(3, side, side)] * BATCH, [["w300 w301"] * 2] * BATCH)
