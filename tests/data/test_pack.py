@@ -62,6 +62,9 @@ def test_what_does_not_decode_is_left_out_and_counted(photos: Path, tmp_path: Pa
         {"not_an_image": 1, "empty_file": 1, "truncated_image": 1, "missing_image": 2},
     )
     assert {s.key: s.extension for s in read(tmp_path / "out")}["whole"] == "jpg"
+    named = json.loads((tmp_path / "out" / PACKED).read_text())["first_left_out"]
+    assert ["photos/secret.jpg", "not_an_image"] in named
+    assert len(named) == 5
 
 
 def test_a_table_that_names_any_file_of_the_disk_packs_pictures_alone(photos: Path) -> None:
@@ -105,7 +108,7 @@ def test_pictures_without_a_text_are_packed_where_it_is_asked_for(
     assert main(command) == 1
     told = capsys.readouterr().err
     assert "nothing was packed" in told
-    assert "missing_text 6 (--allow-missing-text packs pictures" in told
+    assert "missing_text 6, the first: photos/0.png missing_text (--allow-missing" in told
     assert main([*command, "--allow-missing-text"]) == 0
 
 
@@ -115,7 +118,8 @@ def test_what_packs_nothing_says_why(
     for path in photos.glob("*.png"):
         path.write_bytes(b"no picture")
     assert main(["data", "pack", str(photos), str(tmp_path / "out")]) == 1
-    assert "left out: not_an_image 6" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "left out: not_an_image 6, the first: photos/0.png not_an_image" in told
     assert tars(tmp_path / "out") == {}
     with pytest.raises(UsageError, match="no shards at"):
         expand([str(tmp_path / "out")])
@@ -178,6 +182,8 @@ def test_what_is_finished_is_replaced_on_request_alone(photos: Path, tmp_path: P
 def test_a_source_that_cannot_be_read_leaves_nothing_behind(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         pack(photos / "none.csv", tmp_path / "out")
+    with pytest.raises(UsageError, match="lies elsewhere, and only files here are packed"):
+        pack(Path("pipe:cat x.tar"), tmp_path / "out")
     with pytest.raises(UsageError, match="would replace the input"):
         pack(photos, photos)
     (photos / "t.csv").write_text("path,caption\n")

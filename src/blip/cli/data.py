@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _pack(args: argparse.Namespace) -> int:
     from blip.data.pack import Collection, pack_collection
+    from blip.data.patterns import PACKED
     from blip.log import say
 
     collection = Collection(
@@ -103,7 +104,7 @@ def _pack(args: argparse.Namespace) -> int:
     packed = pack_collection(collection, args.out, overwrite=args.overwrite)
     print(f"{packed.samples} samples in {packed.shards} shards in {args.out}")
     if packed.left_out:
-        say(f"left out: {packed.tell_left_out()}")
+        say(f"left out: {packed.tell_left_out()}; {args.out / PACKED} names the first")
     return 0
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from blip.data.config import MAX_PIXELS
 from blip.data.images import BadImageError, EncodedImage
 from blip.data.patterns import PACKED, SIZES, match_paths, read_packed
-from blip.data.sample import Sample
+from blip.data.remote import is_remote
+from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.shards import pack
 from blip.data.sources import read_samples
 from blip.data.texts import MISSING, TEXT_FAULTS
@@ -20,6 +21,9 @@ from blip.files import NO_ROOM, write_json
 from blip.log import progress, say
 from blip.outputs import PACK, claim, refuse_inputs_as_output, remove_known
 from blip.stage import alone
+
+NAMED = 1000
+"""How many samples that were left out are named; all are counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +76,11 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
     """
     if collection.per_shard < 1:
         raise UsageError(f"--per-shard must be positive, got {collection.per_shard}")
+    if is_remote(collection.source):
+        raise UsageError(
+            f"{collection.source} lies elsewhere, and only files here are packed; trainings, "
+            "`blip capfilt` and `blip data inspect` read it where it is"
+        )
     inputs = [collection.source, *match_paths(collection.source)]
     refuse_inputs_as_output(inputs, out, PACK)
     samples = read_samples(collection.source, collection.images, collection.split)
@@ -81,18 +90,23 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         raise BlipError(f"nothing was packed: {collection.source} holds no samples")
     with _writing(out), alone(out):
         _begin(collection, out, overwrite=overwrite)
-        lost = Counter[str]()
-        sound = _sound(chain([first], samples), collection, lost)
+        lost, named = Counter[str](), list[list[str]]()
+        sound = _sound(chain([first], samples), collection, lost, named)
         counts = pack(sound, out, collection.per_shard)
         packed = Packed(counts.pop("samples"), counts.pop("shards"), dict(lost + Counter(counts)))
         if not packed.samples:
             (out / PACKED).unlink()
             raise BlipError(
-                f"nothing was packed of {collection.source}; left out: {packed.tell_left_out()}"
-                + _hint(packed)
+                f"nothing was packed of {collection.source}; left out: {packed.tell_left_out()}, "
+                f"the first: {' '.join(named[0])}" + _hint(packed)
             )
         write_json(out / SIZES, _sizes(packed, collection.per_shard))
-        done = {"state": "finished", "samples": packed.samples, "left_out": packed.left_out}
+        done = {
+            "state": "finished",
+            "samples": packed.samples,
+            "left_out": packed.left_out,
+            "first_left_out": named,
+        }
         write_json(out / PACKED, {**collection.to_json(), **done})
     return packed
 
@@ -134,11 +148,15 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
 
 
 def _sound(
-    samples: Iterable[Sample], collection: Collection, lost: Counter[str]
+    samples: Iterable[Sample],
+    collection: Collection,
+    lost: Counter[str],
+    named: list[list[str]],
 ) -> Iterator[Sample]:
     """The samples, with `error` where one is not to be packed; shows how far it is.
 
     A text that is `lost`, while its sample has others, is counted and costs no more than itself.
+    The first of what is left out are `named`, with the reason in full.
     """
     with progress(None, "pack", "samples") as bar:
         for given in samples:
@@ -147,7 +165,11 @@ def _sound(
             texts = tuple(text for text in given.texts if text)
             sample = replace(given, texts=texts, error=None if partly else given.error)
             lost[reason] += partly
-            yield replace(sample, error=_fault(sample, collection))
+            fault = _fault(sample, collection)
+            if (partly or fault is not None) and len(named) < NAMED:
+                told = fault or given.error or ""
+                named.append([str(sample.meta.get(IMAGE_KEY, sample.key)), told])
+            yield replace(sample, error=fault)
             bar.advance()
 
 
