@@ -1,6 +1,7 @@
 """`blip convert` and `blip.load` as a person uses them."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from blip.model.blip import Blip
 from blip.model.make import make_model
 from blip.model.question import QuestionModel
 from tests.model.tiny import TINY
+from tests.small_disk import small_disk
 
 
 @pytest.fixture
@@ -172,3 +174,31 @@ def test_a_converted_folder_says_what_transformers_needs(folder: Path, tmp_path:
     }
     sizes = json.loads((tmp_path / "hf" / "preprocessor_config.json").read_text())["size"]
     assert sizes == {"height": 32, "width": 32}
+
+
+@pytest.mark.parametrize("to", ["blip", "original"])
+def test_a_full_disk_is_one_line(
+    to: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Libraries tell of it in words of their own, or by a position in a file."""
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        place = disk / ("model.pth" if to == "original" else "model")
+        assert main(["convert", str(folder), str(place), "--to", to]) == 1
+        assert list(disk.rglob("*.pth")) + list(disk.glob("model*")) == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in line
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+@pytest.mark.parametrize("to", ["blip", "hf", "original"])
+def test_files_are_as_readable_as_the_umask_says(
+    to: str, umask: int, folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / ("new.pth" if to == "original" else "new")
+    before = os.umask(umask)
+    try:
+        assert run("convert", folder, place, "--to", to, "--task", "caption") == 0
+    finally:
+        os.umask(before)
+    files = [place] if place.is_file() else list(place.iterdir())
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from blip.cli import streams
 from blip.crash import tell_crash
 from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError, first_line, plain
+from blip.files import disk_is_full
 
 GROUPS = {
     "the main job": {
@@ -111,6 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _let_ctrl_c_end(is_program)
         return _failed("stopped; the same command goes on where it can", INTERRUPTED)
     except Exception as error:
+        # Some libraries tell of a full disk in words of their own.
+        if disk_is_full(error):
+            full = "No space left on device; make room, and give the same command again"
+            return _failed(f"{_name(arguments)}: {full}", 1)
         return _failed(tell_crash(error, _name(arguments)), 1)
     finally:
         _let_ctrl_c_end(is_program)
