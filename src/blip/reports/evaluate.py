@@ -17,6 +17,7 @@ from blip.model.blip import Blip
 from blip.model.config import check_length
 from blip.outputs import EVALUATION, check_unchanged, claim, refuse_inputs_as_output
 from blip.reports.config import EvaluateConfig
+from blip.stage import alone
 from blip.tasks import caption, retrieval
 
 RESULT = "evaluation.json"
@@ -87,19 +88,20 @@ def evaluate_into(config: EvaluateConfig, out: Path, *, overwrite: bool = False)
     path = out / "config.json"
     refuse_inputs_as_output([config.checkpoint, *config.data], out, EVALUATION)
     claim(out, EVALUATION, is_ours=lambda: holds_config(EvaluateConfig, path))
-    if (out / RESULT).exists() and path.exists() and not overwrite:
-        changes = find_changes(load_config(EvaluateConfig, path), config)
-        if changes:
-            raise UsageError(
-                f"{out} holds another evaluation ({tell_changes(changes)}); --overwrite replaces "
-                "it, another --out keeps both"
-            )
-    result = evaluate(config)
-    content = json_text(result, indent=2, sort_keys=True) + "\n"
-    check_unchanged(out / RESULT, content, overwrite=overwrite)
-    save(config, path)
-    write_atomically(out / RESULT, content)
-    return result
+    with alone(out):
+        if (out / RESULT).exists() and path.exists() and not overwrite:
+            changes = find_changes(load_config(EvaluateConfig, path), config)
+            if changes:
+                raise UsageError(
+                    f"{out} holds another evaluation ({tell_changes(changes)}); --overwrite replaces "
+                    "it, another --out keeps both"
+                )
+        result = evaluate(config)
+        content = json_text(result, indent=2, sort_keys=True) + "\n"
+        check_unchanged(out / RESULT, content, overwrite=overwrite)
+        save(config, path)
+        write_atomically(out / RESULT, content)
+        return result
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:

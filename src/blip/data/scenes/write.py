@@ -20,6 +20,7 @@ from blip.errors import UsageError
 from blip.files import atomic_folder
 from blip.log import progress
 from blip.outputs import SCENES, claim, remove_known
+from blip.stage import alone
 
 PER_SHARD = 500
 TRIES = 20
@@ -75,27 +76,28 @@ def write_splits(
     """
     path = folder / "config.json"
     claim(folder, SCENES, is_ours=lambda: is_earlier_run(ScenesConfig, folder, SCENES))
-    changes = find_changes(load_config(ScenesConfig, path), config) if path.exists() else {}
-    if changes and not overwrite:
-        raise UsageError(
-            f"{folder} holds scenes of other settings ({tell_changes(changes)}); --overwrite "
-            "replaces them, another folder keeps both"
-        )
-    if changes:
-        remove_known(folder, SCENES.files)
-    save(config, path)
-    counts: dict[Split, int] = {split: getattr(config, split) for split in SPLITS}
-    with progress(sum(counts.values()), "draw scenes", "images") as bar:
-        for split in SPLITS:
+    with alone(folder):
+        changes = find_changes(load_config(ScenesConfig, path), config) if path.exists() else {}
+        if changes and not overwrite:
+            raise UsageError(
+                f"{folder} holds scenes of other settings ({tell_changes(changes)}); --overwrite "
+                "replaces them, another folder keeps both"
+            )
+        if changes:
+            remove_known(folder, SCENES.files)
+        save(config, path)
+        counts: dict[Split, int] = {split: getattr(config, split) for split in SPLITS}
+        with progress(sum(counts.values()), "draw scenes", "images") as bar:
+            for split in SPLITS:
 
-            def samples(split: Split = split) -> Iterator[Sample]:
-                for _, sample in draw_split(config, split):
-                    yield sample
-                    bar.advance()
+                def samples(split: Split = split) -> Iterator[Sample]:
+                    for _, sample in draw_split(config, split):
+                        yield sample
+                        bar.advance()
 
-            with atomic_folder(folder / split, replaces=("*.tar",)) as part:
-                pack(samples(), part, PER_SHARD)
-    return counts
+                with atomic_folder(folder / split, replaces=("*.tar",)) as part:
+                    pack(samples(), part, PER_SHARD)
+        return counts
 
 
 def _png(image: Image.Image) -> bytes:
