@@ -93,8 +93,8 @@ def evaluate_into(config: EvaluateConfig, out: Path, *, overwrite: bool = False)
             changes = find_changes(load_config(EvaluateConfig, path), config)
             if changes:
                 raise UsageError(
-                    f"{out} holds another evaluation ({tell_changes(changes)}); --overwrite replaces "
-                    "it, another --out keeps both"
+                    f"{out} holds another evaluation ({tell_changes(changes)}); --overwrite "
+                    "replaces it, another --out keeps both"
                 )
         result = evaluate(config)
         content = json_text(result, indent=2, sort_keys=True) + "\n"
