@@ -1,12 +1,8 @@
 """What a user sees of an error that nobody expected: one line; its traceback goes into a file."""
 
 import os
-import platform
-import shlex
 import sys
-import tempfile
 import traceback
-from pathlib import Path
 
 from blip.errors import first_line, plain
 from blip.installed import version
@@ -37,7 +33,7 @@ def tell_crash(error: BaseException, doing: str) -> str:
     )
 
 
-def save_traceback(error: BaseException) -> Path | None:
+def save_traceback(error: BaseException) -> str | None:
     """Write a traceback where its owner alone can read it; None where no folder takes it."""
     try:
         text = _describe(error)
@@ -45,19 +41,24 @@ def save_traceback(error: BaseException) -> Path | None:
         text = f"{type(error).__name__}, which could not be described\n"
     for folder in (os.environ.get("BLIP_CACHE"), None):
         try:
+            import tempfile  # here, for the bare command is to be fast
+
             if folder:
-                Path(folder).mkdir(parents=True, exist_ok=True)
+                os.makedirs(folder, exist_ok=True)
             # Readable by its owner alone: it may name files, and addresses with keys.
             file, name = tempfile.mkstemp(".txt", "blip-error-", folder or None)
             with open(file, "w", encoding="utf-8", errors="backslashreplace") as report:
                 report.write(text)
-            return Path(name).absolute()
-        except (OSError, ValueError):
+            return os.path.abspath(name)
+        except (OSError, ValueError, ImportError):
             continue
     return None
 
 
 def _describe(error: BaseException) -> str:
+    import platform
+    import shlex
+
     torch = sys.modules.get("torch")
     lines = [
         f"blip {version()}, Python {platform.python_version()}, {platform.platform()}",
