@@ -4,9 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import webdataset
 
+from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.pipeline import run
 from blip.cli.main import main
 from blip.data.shards import expand, read_shard
+from tests.capfilt.fakes import FakeModels
 
 from .support import run_generator
 
@@ -31,6 +35,26 @@ def test_what_is_read(folder: Path, tmp_path: Path, name: str, written: list[str
     assert main(["data", "pack", str(folder / name), str(tmp_path / "out")]) == 0
     [shard] = expand([str(tmp_path / "out")])
     assert [sample.texts[0] for sample in read_shard(shard)] == written
+
+
+def test_what_capfilt_makes_of_an_odd_name_is_opened_by_webdataset(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copy(folder / "odd{.tar", tmp_path / "odd{[*?.tar")
+    job = CapFiltConfig(
+        captioner="c",
+        filter="f",
+        data=(str(folder / "odd{.tar"), str(tmp_path / "odd{[*?.tar")),
+        out=str(tmp_path / "out"),
+        threshold=0.0,
+        workers=1,
+        batch_size=1,
+    )
+    run(job, models=FakeModels())
+    written = sorted((tmp_path / "out/shards").glob("*.tar"))
+    assert [path.name for path in written] == ["odd_.tar", "odd____.tar"]
+    rows = list(webdataset.WebDataset(list(map(str, written)), shardshuffle=False))
+    assert [row["__key__"] for row in rows] == ["a-web", "a-synthetic-0"] * 2
 
 
 @pytest.mark.parametrize(

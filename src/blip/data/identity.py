@@ -11,6 +11,7 @@ from blip.data.remote import is_remote
 from blip.data.sample import IMAGE_KEY, Sample
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_PATTERNS = re.compile(r"[{}\[\]*?\x00-\x1f\x7f]")
 
 
 class Places:
@@ -68,8 +69,13 @@ def tell_apart(paths: Sequence[PurePath]) -> list[str] | None:
 
 
 def _as_text(name: str) -> str:
-    """A file's name that is not UTF-8 with its odd bytes spelt out: what we write is called so."""
-    return _SURROGATES.sub(lambda found: f"_x{ord(found[0]) & 0xFF:02x}", name)
+    """A file's name as what we write is called: bytes that are not UTF-8 are spelt out.
+
+    What stands for other names in a pattern becomes `_`, and so do control characters: readers of
+    shards take every name for a pattern.
+    """
+    spelt = _SURROGATES.sub(lambda found: f"_x{ord(found[0]) & 0xFF:02x}", name)
+    return _PATTERNS.sub("_", spelt)
 
 
 def _folder(shard: str) -> str:
