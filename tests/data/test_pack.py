@@ -137,7 +137,7 @@ def pack_and_die(folder: Path, out: Path, samples: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield sample
 
-    packing.read_samples = die
+    packing.read_samples, packing.TOGETHER = die, 1
     pack(folder, out, per_shard=2)
 
 

@@ -1,15 +1,19 @@
 """A collection in any form, copied into shards: what is no picture, or has no text, is left out."""
 
+import os
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from blip.data.config import MAX_PIXELS
-from blip.data.images import BadImageError, EncodedImage
+from blip.data.images import BadImageError, EncodedImage, count_pixels
 from blip.data.patterns import PACKED, SIZES, match_paths, read_packed
 from blip.data.remote import is_remote
 from blip.data.sample import IMAGE_KEY, Sample
@@ -22,8 +26,15 @@ from blip.log import progress, say
 from blip.outputs import PACK, claim, refuse_inputs_as_output, remove_known
 from blip.stage import alone
 
+THREADS = 8
+TOGETHER, BYTES_TOGETHER = 32, 64 << 20
+"""Samples, and bytes of them, that are read before their pictures are decoded side by side."""
+LARGE = 16_000_000
+"""Pixels of a picture that is decoded while no other such one is: memory stays that of one."""
 NAMED = 1000
 """How many samples that were left out are named; all are counted."""
+
+_large = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,18 +170,45 @@ def _sound(
     The first of what is left out are `named`, with the reason in full.
     """
     with progress(None, "pack", "samples") as bar:
-        for given in samples:
-            reason = (given.error or "").partition(":")[0]
-            partly = reason in TEXT_FAULTS and any(given.texts)
-            texts = tuple(text for text in given.texts if text)
-            sample = replace(given, texts=texts, error=None if partly else given.error)
-            lost[reason] += partly
-            fault = _fault(sample, collection)
+        for given, sample, fault in _checked(samples, collection):
+            partly = given.error is not None and sample.error is None
+            lost[(given.error or "").partition(":")[0]] += partly
             if (partly or fault is not None) and len(named) < NAMED:
                 told = fault or given.error or ""
                 named.append([str(sample.meta.get(IMAGE_KEY, sample.key)), told])
             yield replace(sample, error=fault)
             bar.advance()
+
+
+def _checked(
+    samples: Iterable[Sample], collection: Collection
+) -> Iterator[tuple[Sample, Sample, str | None]]:
+    """Samples, what of each can be packed, and why it cannot; pictures are decoded by threads."""
+    remaining = iter(samples)
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        while given := _some(remaining):
+            usable = list(map(_without_bad_texts, given))
+            faults = pool.map(partial(_fault, collection=collection), usable)
+            yield from zip(given, usable, faults, strict=True)
+
+
+def _some(samples: Iterator[Sample]) -> list[Sample]:
+    """The next samples, as many as memory easily holds."""
+    taken, size = list[Sample](), 0
+    for sample in samples:
+        taken.append(sample)
+        size += len(sample.image or b"")
+        if len(taken) == TOGETHER or size >= BYTES_TOGETHER:
+            break
+    return taken
+
+
+def _without_bad_texts(sample: Sample) -> Sample:
+    """A sample of which one text is bad goes by its others."""
+    reason = (sample.error or "").partition(":")[0]
+    partly = reason in TEXT_FAULTS and any(sample.texts)
+    texts = tuple(text for text in sample.texts if text)
+    return replace(sample, texts=texts, error=None if partly else sample.error)
 
 
 def _fault(sample: Sample, collection: Collection) -> str | None:
@@ -182,9 +220,10 @@ def _fault(sample: Sample, collection: Collection) -> str | None:
     if not any(sample.texts) and not collection.allow_missing_text:
         return MISSING
     try:
-        image = EncodedImage(sample.image, collection.max_pixels)
-        # To an eighth, a JPEG is read to its end all the same.
-        image.decode(8 if image.shrinks else 1)
+        with _large if count_pixels(sample.image) > LARGE else nullcontext():
+            image = EncodedImage(sample.image, collection.max_pixels)
+            # To an eighth, a JPEG is read to its end all the same.
+            image.decode(8 if image.shrinks else 1)
     except BadImageError as bad:
         return str(bad)
     return None
