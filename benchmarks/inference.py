@@ -30,7 +30,7 @@ from work import (
     Step,
     encode_images,
     match_texts,
-    remember_images,
+    project_images,
     seconds_at_least,
     write_texts,
 )
@@ -191,7 +191,7 @@ class Bench:
     def cases(self) -> Iterator[Case]:
         """What is measured."""
         config, peer = self.config, self.peer_captioner
-        seen = [encode_images(config, IMAGES), remember_images(config, IMAGES)]
+        seen = [encode_images(config, IMAGES), project_images(config, IMAGES)]
         for name, search in SEARCHES.items():
             copies = BEAMS if search.kind == "beam" else 1
             yield Case(
@@ -209,7 +209,7 @@ class Bench:
         image, texts, peer = self.images[0], self.texts, self.peer_matcher
         states = self.matcher.model.encode_image(image[None]).detach()
         encode, judge = encode_images(self.config, 1), match_texts(self.config, LENGTHS)
-        text_steps = [remember_images(self.config, 1), judge]
+        text_steps = [project_images(self.config, 1), judge]
         pairs, tokens = len(texts), sum(LENGTHS)
         told = f"{pairs} texts, {tokens} tokens; peer {pairs * LONGEST_TEXT} tokens"
         yield Case(

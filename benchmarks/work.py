@@ -2,7 +2,7 @@
 
 Operations are those of matrix products, a multiplication and an addition counting two. Each result
 is computed once: nothing for padding, nothing twice for texts of one image, nothing that nobody
-reads. A decoding step must read every weight of the decoder and every remembered key and value.
+reads. A decoding step must read every weight of the decoder and every cached key and value.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def encode_images(config: ModelConfig, images: int) -> Step:
     return Step(2 * images * (_patches(config) + v.depth * layer))
 
 
-def remember_images(config: ModelConfig, images: int) -> Step:
+def project_images(config: ModelConfig, images: int) -> Step:
     """Cross-attention keys and values of all layers."""
     text, vision = config.text, config.vision
     each = vision.tokens * vision.width * 2 * text.width
@@ -55,8 +55,8 @@ def write_texts(config: ModelConfig, images: int, copies: int, tokens: int) -> l
         rows = images * (1 if step == 0 else copies)
         seen = step + 1 + memory
         attention = text.depth * 2 * width * seen
-        remembered = text.depth * 2 * width * (images * memory + rows * step)
-        steps.append(Step(2 * rows * (weights + attention), weights + remembered))
+        cached = text.depth * 2 * width * (images * memory + rows * step)
+        steps.append(Step(2 * rows * (weights + attention), weights + cached))
     return steps
 
 
@@ -81,7 +81,7 @@ def pretrain_step(config: ModelConfig, texts: Sequence[int], negatives: Sequence
     """
     images = len(texts)
     encode, pixels = encode_images(config, images).operations, 2 * images * _patches(config)
-    forward = encode + remember_images(config, images).operations
+    forward = encode + project_images(config, images).operations
     forward += match_texts(config, [*texts, *texts, *negatives]).operations
     forward += _embed_texts(config, texts) + _predict_texts(config, texts)
     momentum = encode - _unread_image_states(config, images) + _embed_texts(config, texts)

@@ -8,7 +8,7 @@ from benchmarks.work import (
     encode_images,
     match_texts,
     pretrain_step,
-    remember_images,
+    project_images,
     seconds_at_least,
     write_texts,
 )
@@ -43,14 +43,14 @@ def test_images() -> None:
     assert encode_images(TINY, 2).operations == operations(lambda: model.encode_image(pixels))
     states = model.encode_image(pixels)
     found = operations(lambda: model.project_image(states, "causal"))
-    assert remember_images(TINY, 2).operations == found
+    assert project_images(TINY, 2).operations == found
 
 
 @torch.no_grad()
 def test_decoding() -> None:
     model = tiny_model().requires_grad_(False)
-    memory = model.project_image(model.encode_image(torch.randn(2, 3, 32, 32)), "causal")
-    session = DecodingSession(model, memory, copies=3)
+    image_kv = model.project_image(model.encode_image(torch.randn(2, 3, 32, 32)), "causal")
+    session = DecodingSession(model, image_kv, copies=3)
     steps = write_texts(TINY, images=2, copies=3, tokens=4)
     assert len(steps) == 4
     session(torch.full((6, 1), 7))
@@ -77,9 +77,9 @@ def test_weights_that_a_step_reads() -> None:
 @torch.no_grad()
 def test_matching() -> None:
     model = tiny_model().requires_grad_(False)
-    memory = model.project_image(model.encode_image(torch.randn(1, 3, 32, 32)), "bidirectional")
+    image_kv = model.project_image(model.encode_image(torch.randn(1, 3, 32, 32)), "bidirectional")
     ids = torch.randint(1, 38, (3, 5))
-    found = operations(lambda: model.match_logits(ids, torch.ones_like(ids).bool(), memory))
+    found = operations(lambda: model.match_logits(ids, torch.ones_like(ids).bool(), image_kv))
     assert match_texts(TINY, [5, 5, 5]).operations == found
     assert match_texts(TINY, [5, 4, 3]).operations < found
 

@@ -60,7 +60,7 @@ def test_shared_parts_are_one_tensor_under_one_name() -> None:
     assert len(tensors) == len(set(tensors))
 
 
-def test_shared_cross_attention_gives_one_memory_for_both_modes() -> None:
+def test_shared_cross_attention_gives_one_projection_for_both_modes() -> None:
     model = tiny_model()
     assert model.shares_cross_attention
     states = model.encode_image(torch.randn(2, 3, 32, 32))
@@ -74,14 +74,14 @@ def test_shared_cross_attention_gives_one_memory_for_both_modes() -> None:
 def test_texts_of_one_image_are_judged_as_if_alone() -> None:
     model = tiny_model()
     ids, visible = tiny_texts(6)
-    memory = model.project_image(model.encode_image(torch.randn(2, 3, 32, 32)), "bidirectional")
-    grouped = model.match_logits(ids, visible, memory)
+    image_kv = model.project_image(model.encode_image(torch.randn(2, 3, 32, 32)), "bidirectional")
+    grouped = model.match_logits(ids, visible, image_kv)
     for row in range(6):
         length = int(visible[row].sum())
         alone = model.match_logits(
             ids[row : row + 1, :length],
             visible[row : row + 1, :length],
-            memory.select(torch.tensor([row // 3])),
+            image_kv.select(torch.tensor([row // 3])),
         )
         torch.testing.assert_close(grouped[row : row + 1], alone)
 
@@ -90,11 +90,11 @@ def test_texts_of_one_image_are_judged_as_if_alone() -> None:
 def test_padding_and_later_tokens_are_never_seen() -> None:
     model = tiny_model()
     ids, visible = tiny_texts(4)
-    memory = model.project_image(model.encode_image(torch.randn(4, 3, 32, 32)), "causal")
+    image_kv = model.project_image(model.encode_image(torch.randn(4, 3, 32, 32)), "causal")
     changed = ids.masked_fill(~visible, 9)
     torch.testing.assert_close(
-        model.language_logits(ids, visible, memory)[visible],
-        model.language_logits(changed, visible, memory)[visible],
+        model.language_logits(ids, visible, image_kv)[visible],
+        model.language_logits(changed, visible, image_kv)[visible],
     )
     torch.testing.assert_close(
         model.encode_text(ids, visible)[visible], model.encode_text(changed, visible)[visible]
@@ -102,8 +102,8 @@ def test_padding_and_later_tokens_are_never_seen() -> None:
     later = ids.clone()
     later[:, 4:] = 5
     torch.testing.assert_close(
-        model.language_logits(ids, visible, memory)[:, :4],
-        model.language_logits(later, visible, memory)[:, :4],
+        model.language_logits(ids, visible, image_kv)[:, :4],
+        model.language_logits(later, visible, image_kv)[:, :4],
     )
 
 

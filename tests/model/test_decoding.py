@@ -18,22 +18,22 @@ def model() -> Blip:
 
 
 @pytest.fixture
-def memory(model: Blip) -> ImageKV:
+def image_kv(model: Blip) -> ImageKV:
     with torch.no_grad():
         return model.project_image(model.encode_image(torch.randn(3, 3, 32, 32)), "causal")
 
 
 @torch.no_grad()
-def whole(model: Blip, memory: ImageKV, ids: torch.Tensor, images: list[int]) -> torch.Tensor:
-    each = memory.select(torch.tensor(images))
+def whole(model: Blip, image_kv: ImageKV, ids: torch.Tensor, images: list[int]) -> torch.Tensor:
+    each = image_kv.select(torch.tensor(images))
     return model.language_logits(ids, torch.ones_like(ids).bool(), each)
 
 
 @pytest.mark.parametrize("prompt", [1, 3])
-def test_step_by_step_equals_the_whole(model: Blip, memory: ImageKV, prompt: int) -> None:
+def test_step_by_step_equals_the_whole(model: Blip, image_kv: ImageKV, prompt: int) -> None:
     ids = torch.randint(1, 38, (6, 8))
-    expected = whole(model, memory, ids, [0, 0, 1, 1, 2, 2])
-    session = DecodingSession(model, memory, copies=2)
+    expected = whole(model, image_kv, ids, [0, 0, 1, 1, 2, 2])
+    session = DecodingSession(model, image_kv, copies=2)
     torch.testing.assert_close(session(ids[:, :prompt]), expected[:, prompt - 1])
     for position in range(prompt, 8):
         logits = session(ids[:, position : position + 1])
@@ -50,20 +50,20 @@ def test_step_by_step_equals_the_whole(model: Blip, memory: ImageKV, prompt: int
     ],
 )
 def test_rows_may_move_repeat_and_leave(
-    model: Blip, memory: ImageKV, order: list[int], images: list[int], copies: int
+    model: Blip, image_kv: ImageKV, order: list[int], images: list[int], copies: int
 ) -> None:
     ids = torch.randint(1, 38, (6, 5))
-    session = DecodingSession(model, memory, copies=2)
+    session = DecodingSession(model, image_kv, copies=2)
     session(ids[:, :4])
     session.reorder(torch.tensor(order))
     assert session.copies == copies
     moved = ids[order]
     logits = session(moved[:, 4:])
-    torch.testing.assert_close(logits, whole(model, memory, moved, images)[:, 4])
+    torch.testing.assert_close(logits, whole(model, image_kv, moved, images)[:, 4])
 
 
 def test_a_start_that_all_copies_share_is_read_once(
-    model: Blip, memory: ImageKV, monkeypatch: pytest.MonkeyPatch
+    model: Blip, image_kv: ImageKV, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
     continue_text = model.text.continue_text
@@ -75,8 +75,8 @@ def test_a_start_that_all_copies_share_is_read_once(
     monkeypatch.setattr(model.text, "continue_text", counting)
     ids = torch.randint(1, 38, (6, 6))
     ids[:, :3] = ids[0, :3]
-    expected = whole(model, memory, ids, [0, 0, 1, 1, 2, 2])
-    session = DecodingSession(model, memory, copies=2)
+    expected = whole(model, image_kv, ids, [0, 0, 1, 1, 2, 2])
+    session = DecodingSession(model, image_kv, copies=2)
     torch.testing.assert_close(session(ids[:, :3]), expected[:, 2])
     torch.testing.assert_close(session(ids[:, 3:4]), expected[:, 3])
     torch.testing.assert_close(session(ids[:, 4:]), expected[:, 5])

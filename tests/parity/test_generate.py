@@ -64,8 +64,8 @@ def written_by_peer(pair: Pair, prompt: tuple[int, ...], **options: Any) -> list
 def written_by_us(
     pair: Pair, prompt: tuple[int, ...], config: SearchConfig, search: Callable[..., Any]
 ) -> list[list[int]]:
-    memory = pair.ours.project_image(pair.ours.encode_image(pair.images), "causal")
-    session = DecodingSession(pair.ours, memory, config.beams if config.kind == "beam" else 1)
+    image_kv = pair.ours.project_image(pair.ours.encode_image(pair.images), "causal")
+    session = DecodingSession(pair.ours, image_kv, config.beams if config.kind == "beam" else 1)
     return search(session, torch.tensor([[DEC, *prompt]]).repeat(IMAGES, 1), SEP, config)
 
 

@@ -13,14 +13,14 @@ pytestmark = needs_vectors
 def test_logits_with_padding_to_35_tokens() -> None:
     golden, words, model = vectors("itm"), tokenizer(), tiny_model("itm", Blip)
     captions = words.encode(texts()["texts"], 35, padding="max")
-    memory = model.project_image(model.encode_image(golden["images"]), "bidirectional")
+    image_kv = model.project_image(model.encode_image(golden["images"]), "bidirectional")
     # The original's model for matching alone starts texts with [CLS], unlike its training and its
     # evaluation of retrieval, which start them with [ENC].
-    logits = model.match_logits(captions.ids, captions.visible, memory)
+    logits = model.match_logits(captions.ids, captions.visible, image_kv)
     torch.testing.assert_close(logits, golden["itm"], **CLOSE)
     started = captions.start_with(words.enc_id)
     assert not torch.allclose(
-        model.match_logits(started.ids, started.visible, memory), golden["itm"], atol=0.1
+        model.match_logits(started.ids, started.visible, image_kv), golden["itm"], atol=0.1
     )
 
 

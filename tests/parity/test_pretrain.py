@@ -50,9 +50,9 @@ def test_states_and_features(model: Blip, golden: dict[str, Tensor]) -> None:
     with torch.no_grad():
         image_states = model.encode_image(golden["images"])
         text_states = model.encode_text(texts.ids, texts.visible)
-        memory = model.project_image(image_states, "bidirectional")
-        grounded = model.ground(texts.start_with(tokens.enc_id).ids, texts.visible, memory)
-        logits = model.language_logits(texts.start_with(tokens.dec_id).ids, texts.visible, memory)
+        image_kv = model.project_image(image_states, "bidirectional")
+        grounded = model.ground(texts.start_with(tokens.enc_id).ids, texts.visible, image_kv)
+        logits = model.language_logits(texts.start_with(tokens.dec_id).ids, texts.visible, image_kv)
     torch.testing.assert_close(image_states, golden["image_embeds"], **CLOSE)
     seen = texts.visible
     torch.testing.assert_close(text_states[seen], golden["text_states"][seen], **CLOSE)

@@ -40,11 +40,11 @@ def test_answers_count_by_their_weights_in_training(model: QuestionModel, words:
     golden, strings = vectors("vqa"), texts()
     questions = encoded(strings["vqa.questions"], words.enc_id)
     answers = encoded(strings["vqa.train_answers"], words.dec_id)
-    memory = model.read_questions(
+    image_kv = model.read_questions(
         questions.ids, questions.visible, model.encode_image(golden["images"])
     )
     counts = torch.tensor(strings["vqa.train_counts"])
-    asked = memory.select(torch.arange(len(counts)).repeat_interleave(counts))
+    asked = image_kv.select(torch.arange(len(counts)).repeat_interleave(counts))
     logits = model.answer_logits(answers.ids, answers.visible, asked)[:, :-1]
     targets = answers.ids[:, 1:].masked_fill(~answers.visible[:, 1:], -100)
     losses = cross_entropy(
@@ -90,8 +90,8 @@ def test_written_answers_where_the_decoder_sees_the_padding(
 
 
 def write(model: QuestionModel, words: Tokenizer, states: Tensor, visible: Tensor) -> list[str]:
-    memory = model.project_questions(states, visible)
-    session = DecodingSession(model, memory, copies=PUBLISHED_SEARCH.beams)
+    image_kv = model.project_questions(states, visible)
+    session = DecodingSession(model, image_kv, copies=PUBLISHED_SEARCH.beams)
     prompt = torch.full((len(states), 1), words.dec_id)
     ids = beam_search(session, prompt, words.sep_id, PUBLISHED_SEARCH)
     return [words.decode(row) for row in ids]

@@ -56,17 +56,17 @@ def test_parts_are_counted_alike(tokenizer: Tokenizer) -> None:
     size, length = ids.shape
     with torch.no_grad():
         states = model.encode_image(batch.images)
-        memory = model.project_image(states, "bidirectional")
+        image_kv = model.project_image(states, "bidirectional")
         found = counted(lambda: model.encode_image(batch.images))
         assert found == size * (parts.patches + parts.image)
-        assert counted(lambda: model.project_image(states, "causal")) == size * parts.memory
+        assert counted(lambda: model.project_image(states, "causal")) == size * parts.image_kv
         found = counted(lambda: model.encode_text(ids, visible))
         assert found == size * parts.text(length, grounded=False, first=False)
         found = counted(lambda: model.text.first_states(ids, visible))
         assert found == size * parts.text(length, grounded=False, first=True)
-        found = counted(lambda: model.text.first_states(ids, visible, image_kv=memory))
+        found = counted(lambda: model.text.first_states(ids, visible, image_kv=image_kv))
         assert found == size * parts.text(length, grounded=True, first=True)
-        found = counted(lambda: model.language_logits(ids, visible, memory))
+        found = counted(lambda: model.language_logits(ids, visible, image_kv))
         assert found == size * (parts.text(length, grounded=True, first=False)) + parts.words(
             size * length
         )

@@ -95,9 +95,9 @@ def test_the_prompt_is_fed_and_not_scored(tokenizer: Tokenizer, batch: Batch) ->
     )
     step = CaptionStep(model, tokenizer, LanguageConfig(), prompt="a red ")
     loss = step(prompted, None).language
-    memory = model.project_image(model.encode_image(batch.images), "causal")
+    image_kv = model.project_image(model.encode_image(batch.images), "causal")
     texts = prompted.texts.start_with(tokenizer.dec_id)
-    logits = model.language_logits(texts.ids, texts.visible, memory)
+    logits = model.language_logits(texts.ids, texts.visible, image_kv)
     scored = torch.zeros_like(texts.visible)
     scored[:, 3:] = texts.visible[:, 3:]
     expected = cross_entropy(logits[:, :-1][scored[:, 1:]], texts.ids[scored], label_smoothing=0.1)

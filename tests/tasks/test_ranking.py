@@ -24,14 +24,14 @@ def test_all_candidates_equal_one_pair_at_a_time(tokenizer: Tokenizer, shards: P
     assert ranking.texts_of_image[:3] == [[0], [1, 2], [3]]
     for image in (0, 5, 11):
         states = model.encode_image(data.images(image, image + 1))
-        memory = model.project_image(states, "bidirectional")
+        image_kv = model.project_image(states, "bidirectional")
         for column in (0, 7, 17):
             encoded = tokenizer.encode([texts[column]], 35)
             cosine = (
                 model.image_features(states) @ model.text_features(encoded.ids, encoded.visible).T
             )
             start = encoded.start_with(tokenizer.enc_id)
-            logit = model.match_logits(start.ids, start.visible, memory)[0, 1]
+            logit = model.match_logits(start.ids, start.visible, image_kv)[0, 1]
             expected = float(cosine[0, 0] + logit)
             np.testing.assert_allclose(ranking.image_to_text[image, column], expected, rtol=1e-4)
     np.testing.assert_array_equal(ranking.image_to_text, ranking.text_to_image)

@@ -288,18 +288,12 @@ class FeatureQueue:
 
     def state_dict(self) -> dict[str, Tensor | int]:
         """Everything, for a checkpoint."""
-        return {
-            "images": self.images,
-            "texts": self.texts,
-            "image_ids": self.image_ids,
-            "next": self.next,
-            "held": self.held,
-        }
+        return {**self._tensors(), "next": self.next, "held": self.held}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """Undo `state_dict`; raises ValueError where the sizes differ."""
-        for name in ("images", "texts", "image_ids"):
-            mine, other = getattr(self, name), state[name]
+        for name, mine in self._tensors().items():
+            other = state[name]
             assert isinstance(other, Tensor)
             if mine.shape != other.shape:
                 raise ValueError(
@@ -307,3 +301,6 @@ class FeatureQueue:
                 )
             mine.copy_(other)
         self.next, self.held = int(state["next"]), int(state["held"])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"images": self.images, "texts": self.texts, "image_ids": self.image_ids}

@@ -27,7 +27,7 @@ class Operations:
         attention = 4 * vision.tokens**2 * vision.width
         self.image = float(vision.depth * (layer + attention))
         """The layers of the image encoder."""
-        self.memory = 4.0 * text.depth * vision.tokens * vision.width * text.width
+        self.image_kv = 4.0 * text.depth * vision.tokens * vision.width * text.width
         """Keys and values of an image for the cross-attention of all layers."""
 
     def text(self, length: int, *, grounded: bool, first: bool) -> float:
@@ -77,7 +77,7 @@ class StepOperations:
         self.contrasts, self.writes = contrasts, writes
         self.queue_size, self.prompt_tokens = queue_size, prompt_tokens
         shared = model.sharing in ("all", "all_but_self_attention")
-        self.memories = 1 if shared or not (contrasts and writes) else 2
+        self.projections = 1 if shared or not (contrasts and writes) else 2
 
     def __call__(self, batch: Batch) -> float:
         """Of one batch, on any device; on a GPU ask before it is moved there, to wait for none."""
@@ -89,7 +89,7 @@ class StepOperations:
         The texts that ITM draws as negatives are taken to be as long as all.
         """
         parts, images = self.parts, len(lengths)
-        encode = parts.image + self.memories * parts.memory
+        encode = parts.image + self.projections * parts.image_kv
         total = images * (WITH_GRADIENT * encode + (WITH_GRADIENT - 1) * parts.patches)
         for length in lengths:
             total += self._text(length)

@@ -107,17 +107,17 @@ def test_one_half_of_a_med_gives_the_outputs_of_the_whole() -> None:
     assert isinstance(matcher, Blip)
     with torch.inference_mode():
         states = med.encode_image(images)
-        memory = med.project_image(states, "causal")
+        image_kv = med.project_image(states, "causal")
         torch.testing.assert_close(
-            captioner.language_logits(ids, visible, memory),
-            med.language_logits(ids, visible, memory),
+            captioner.language_logits(ids, visible, image_kv),
+            med.language_logits(ids, visible, image_kv),
         )
         torch.testing.assert_close(
             matcher.match_logits(ids, visible, matcher.project_image(states, "bidirectional")),
-            med.match_logits(ids, visible, memory),
+            med.match_logits(ids, visible, image_kv),
         )
     with pytest.raises(UsageError, match="no text encoder, only a text decoder"):
-        captioner.match_logits(ids, visible, memory)
+        captioner.match_logits(ids, visible, image_kv)
     with pytest.raises(UsageError, match="no text decoder, only a text encoder"):
         matcher.project_image(states, "causal")
     with pytest.raises(UsageError, match="a model for vqa, not one for caption"):

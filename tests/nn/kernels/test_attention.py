@@ -1,0 +1,23 @@
+"""Kernels of attention give what torch's attention gives."""
+
+import pytest
+import torch
+
+from blip.nn.attention import AttentionSizes, MultiHeadCrossAttention
+from blip.nn.kernels.attention import FEW_QUERIES
+from blip.nn.kv import LayerKV
+
+SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 4])
+@pytest.mark.parametrize("masked", [False, True])
+def test_few_queries_attend_as_many_do(length: int, masked: bool) -> None:
+    attention = MultiHeadCrossAttention(SIZES, kv_width=10)
+    states, hidden = torch.randn(2, 5, 10), torch.randn(4, length, 24)
+    assert 2 * length <= FEW_QUERIES
+    visible = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()[:, None, None, :]
+    kv = LayerKV(*attention.project_kv(states), visible if masked else None)
+    expected = attention(hidden, kv).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(attention(hidden, kv), expected)
