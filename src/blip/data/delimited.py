@@ -39,7 +39,7 @@ def read_delimited(
 ) -> tuple[list[str], Iterator[Row]]:
     """The header and the rows of a CSV file, or of a TSV file, which has no quoting.
 
-    The delimiter of a file that is no .tsv is the first for which the columns of the header fit.
+    The delimiter of a .csv or .txt file is the first for which the columns of the header fit.
     Raises UsageError for an empty file.
     """
     lines = _lines(path)

@@ -47,7 +47,7 @@ def read_file(path: Path) -> tuple[bytes | None, str]:
     """The bytes of an image file and its extension; None where none of a fit size is there."""
     try:
         content = read_image_file(path)
-    # Not every text is a path: one with NUL is none.
+    # A text with NUL cannot be a path.
     except (OSError, ValueError):
         content = None
     extension = path.suffix.lower().lstrip(".")

@@ -21,7 +21,7 @@ MISSING = frozenset({"", "nan", "none", "null", "<na>", "nat"})
 NEVER_WRITTEN = frozenset(
     {"unsafe_name", "torn_tar", "duplicate_key", "scattered_key", "key_too_long"}
 )
-"""Faults of samples in tars that keep their key: it is only read by whoever looks for the fault."""
+"""Errors of samples in tars that keep their key, so that it can be found in the tar."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]*")
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
@@ -83,7 +83,7 @@ def check_key(key: str) -> None:
 
 
 def check_lengths(samples: Iterable[Sample]) -> Iterator[Sample]:
-    """Samples of a tar: a key that is too long to stand in a file's name is counted, and kept."""
+    """Samples of a tar; one whose key is too long for a file's name gets an error, and keeps it."""
     for sample in samples:
         long = len(sample.key) > KEY_LIMIT // 4 and len(printable(sample.key).encode()) > KEY_LIMIT
         yield replace(sample, error="key_too_long") if long and not sample.error else sample
@@ -92,12 +92,11 @@ def check_lengths(samples: Iterable[Sample]) -> Iterator[Sample]:
 def with_safe_keys(
     samples: Iterable[Sample], noun: str, first: int = 0, *, keep_raw: bool = False
 ) -> Iterator[Sample]:
-    """Samples under safe keys, each its own, whatever their case.
+    """Samples under safe keys, no two of which are equal, not even if their case is ignored.
 
-    A key that came before, or differs from such a one in case alone, has `-noun-NUMBER` put behind
-    it, by the sample's number, which counts from `first`; so has one of which nothing is left the
-    number alone. With `keep_raw`, `meta` holds as `key` what was changed: rows of one key show one
-    image.
+    Samples are numbered from `first`. A key that an earlier sample has gets `-noun-NUMBER` at its
+    end; a sample whose key `safe_key` leaves empty gets its number as key. With `keep_raw`, a
+    sample whose key was changed keeps the original one as `key` in `meta`.
     """
     seen: set[str] = set()
     for number, sample in enumerate(samples, first):

@@ -82,7 +82,7 @@ def read_table(
     `meta`. Of rows `start` to `stop` alone, where given; of a Parquet file what lies before is not
     read. `split` chooses rows by the column of that name. A key that came before has its row put
     behind it. A row that cannot be read is a sample with `error`. Raises UsageError for a file that
-    is no such table, that lacks a column, or whose pictures are URLs.
+    is not such a table, that lacks a column, or whose pictures are URLs.
     """
     columns, rows = _open(path, start, stop)
     if split is not None:
@@ -187,7 +187,7 @@ def _of_split(
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
-    """The file with its metadata read, closed; raises UsageError where it is no Parquet file."""
+    """The file with its metadata read, closed; raises UsageError where it is not a Parquet file."""
     try:
         with open_parquet(path) as file:
             _ = file.schema_arrow
@@ -302,7 +302,7 @@ class _Maker(NamedTuple):
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether JSON in UTF-8 can hold a value, and every reader of it."""
+    """Whether a value can be written as JSON in UTF-8 that every reader reads."""
     if isinstance(value, str):
         return is_utf8(value)
     return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))

@@ -77,8 +77,9 @@ def tell_names(names: Iterable[str]) -> str:
 def sound_texts(values: Iterable[Any]) -> tuple[tuple[str, ...], str | None]:
     """The captions among some values, stripped, and the first fault of the others.
 
-    Null and NaN are no captions: where there is nothing else, `missing_text`. What is no string is
-    `text_not_a_string`, bytes that are not UTF-8 and lone surrogates are `text_not_utf8`.
+    Null and NaN are skipped: where there is nothing else, the fault is `missing_text`. A number or
+    a record is `text_not_a_string`; bytes that are not UTF-8, and lone surrogates, are
+    `text_not_utf8`.
     """
     texts: list[str] = []
     fault: str | None = None

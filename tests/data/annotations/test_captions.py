@@ -134,5 +134,7 @@ def test_splits_are_named_where_a_wrong_one_is_asked_for(folder: Path) -> None:
 
 @pytest.mark.parametrize("data", [7, "x", None, {}, {"images": 7}, {"a.png": ["one"]}])
 def test_another_form_is_told_with_those_that_are_read(folder: Path, data: Any) -> None:
-    with pytest.raises(UsageError, match="has none of the forms that are read: a list of"):
+    with pytest.raises(
+        UsageError, match="is none of the annotation files that can be read; allowed: a list of"
+    ):
         read(folder, data)

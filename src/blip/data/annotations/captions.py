@@ -23,7 +23,7 @@ FORMS = (
 
 @dataclass(slots=True)
 class Annotated:
-    """An image of an annotation file with what is said of it; or an entry that names none."""
+    """An image of an annotation file with its captions, or an entry that cannot be read."""
 
     name: str | None
     values: list[Any] = field(default_factory=list)
@@ -72,7 +72,9 @@ def list_annotated(path: Path, split: str | None = None) -> list[Annotated]:
             data = _of_split(data, split, path)
         entries = _plain(data, path)
     else:
-        raise UsageError(f"{path} has none of the forms that are read: {FORMS}")
+        raise UsageError(
+            f"{path} is none of the annotation files that can be read; allowed: {FORMS}"
+        )
     found: list[Annotated] = []
     of_name: dict[str, Annotated] = {}
     for entry in entries:
