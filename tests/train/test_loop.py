@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from blip.errors import BlipError, UsageError
-from blip.train.config import OptimizerConfig
-from tests.train.toy import ToyLoader, ToyTask, toy_config, train_toy
+from tests.train.toy import ToyBatch, ToyLoader, ToyTask, toy_config, train_toy
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,6 +113,27 @@ def test_the_last_good_checkpoint_is_from_before_the_bad_updates(tmp_path: Path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
 
 
+def test_a_stop_amid_bad_updates_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopping(ToyTask):
+        def context(self, batch: ToyBatch, epoch: float) -> torch.Tensor:
+            if torch.isnan(batch.targets).any() and not list(tmp_path.glob("*/step-00000007")):
+                self.bad = getattr(self, "bad", 0) + 1
+                if self.bad == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+            return super().context(batch, epoch)
+
+    loader = ToyLoader(poison=frozenset(range(5, 100)))
+    config = toy_config(50, max_nonfinite=6, keep_checkpoints=1)
+    assert train_toy(tmp_path, config, Stopping(), loader)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000004", "step-00000007"]
+    # The same command goes on amid them, and counts on from there.
+    with pytest.raises(BlipError, match=r"6 updates in a row .*step 11.* is .*/step-00000004$"):
+        train_toy(tmp_path, config, ToyTask(), loader)
+
+
 def test_a_checkpoint_that_is_due_amid_bad_updates_is_written_after_them(tmp_path: Path) -> None:
     loader = ToyLoader(poison=frozenset({7, 8, *range(13, 100)}))
     with pytest.raises(BlipError, match="step-00000012"):
@@ -124,9 +144,20 @@ def test_a_checkpoint_that_is_due_amid_bad_updates_is_written_after_them(tmp_pat
 
 def test_weights_that_are_not_finite_are_no_result(tmp_path: Path) -> None:
     """The last update has a finite gradient and leads nowhere: no loss would ever tell."""
-    config = toy_config(6, optimizer=OptimizerConfig(lr=1e38, warmup_steps=0, schedule="constant"))
-    with pytest.raises(BlipError, match=r"net\..* is not finite, and no model is written"):
-        train_toy(tmp_path, config, ToyTask(), ToyLoader())
+
+    class Overflowing(ToyTask):
+        updates = 0
+
+        def after_update(self, context: torch.Tensor) -> None:
+            super().after_update(context)
+            self.updates += 1
+            if self.updates == 6:
+                self.step.net[0].weight.data.mul_(1e38).mul_(1e38)
+
+    with pytest.raises(
+        BlipError, match=r"net\..* not finite, and no model .* is .*/step-00000004$"
+    ):
+        train_toy(tmp_path, toy_config(6), Overflowing(), ToyLoader())
     assert not (tmp_path / "checkpoint").exists()
 
 
