@@ -3,7 +3,7 @@
 import pytest
 
 from blip.errors import UsageError
-from blip.places import expand_braces, home_path
+from blip.places import expand_braces, home_path, real_path
 
 
 def test_ranges_and_lists_are_expanded_in_order():
@@ -40,3 +40,10 @@ def test_a_file_that_begins_with_a_tilde_is_itself(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "~backup").touch()
     assert str(home_path("~backup")) == "~backup"
+
+
+def test_links_that_lead_in_a_circle_end_nothing(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert real_path(tmp_path / "loop").name == "loop"
+    assert real_path(tmp_path / "link") == real_path(tmp_path)

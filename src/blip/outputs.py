@@ -7,7 +7,7 @@ from typing import Any
 
 from blip.errors import UsageError
 from blip.files import parse_json, to_utf8, write_json
-from blip.places import home_path
+from blip.places import home_path, real_path
 
 MARKER = ".blip.json"
 """Lies in every folder that a run of ours writes to, and says which kind of run made it."""
@@ -117,7 +117,7 @@ def refuse_inputs_as_output(
     where one file has two names. URLs and commands are never outputs.
     """
     places = [place for given in inputs for place in _places(given)]
-    target = home_path(str(out)).resolve()
+    target = real_path(home_path(str(out)))
     tops = () if kind is None else kind.tops
     written = [path for top in tops for path in (target / top, *target.glob(top))]
     for given, place in places:
@@ -200,8 +200,8 @@ def _places(given: str | Path) -> Iterator[tuple[str, Path]]:
         return
     path = home_path(text)
     if path.exists():
-        yield text, path.resolve()
-        yield text, path.parent.resolve() / path.name
+        yield text, real_path(path)
+        yield text, real_path(path.parent) / path.name
 
 
 def _identity(path: Path) -> tuple[int, int]:

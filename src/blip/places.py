@@ -36,6 +36,11 @@ def expand_braces(pattern: str) -> list[str]:
         ) from error
 
 
+def real_path(path: Path) -> Path:
+    """The path behind all links; of links that lead in a circle, the path itself."""
+    return Path(os.path.realpath(path))
+
+
 def home_path(text: str) -> Path:
     """The path, with `~` or `~user` at its start replaced by the home folder.
 

@@ -180,16 +180,17 @@ WORKING = [
     "capfilt report job --data shards",
     "data pack photos new --per-shard 1",
     "data pack table.csv new --images .",
-    "data pack list.json new --images . --split val",
+    "data pack list.json new --images . --overwrite",
     "data inspect shards --json",
     "data index shards --cache cache --json",
     "data scenes new --web 10 --noise 0.5",
     "demo --out new --seed 1",
     "bootstrap scenes_test --out new --rounds 2",
+    "bootstrap scenes_test --out loop",
     "pretrain tiny.json --out new --train.steps 2",
     "pretrain base --out new --data.sources shards --vision_weights none --text_weights none",
     "finetune captioner coco --init model --out new --data.sources shards --data.max_tokens 20",
-    "finetune filter coco --init model --out new --data.sources shards --data.workers 0",
+    "finetune filter coco --init model --out new --data.sources shards --data.max_tokens 9",
     "evaluate model --data shards --json",
 ]
 """Command lines that do something in the workshop, each a start for mistakes."""
@@ -314,7 +315,7 @@ def carry_out(run: Run) -> tuple[int, str]:
         warnings.catch_warnings(),
         patch("blip.capfilt.pipeline.LocalEngine", lambda workers: InlineEngine()),
         patch("blip.data.scenes.write.write_splits", lambda *_, **__: {}),
-        patch("blip.bootstrap.bootstrap", stopped),
+        patch("blip.stage.Stage.run", stopped),
         patch("blip.tasks.run.fit", stopped),
     ):
         warnings.simplefilter("ignore")

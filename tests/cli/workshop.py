@@ -27,7 +27,7 @@ def furnish(folder: Path) -> None:
     (folder / "vqa").mkdir()
     save_question_model(folder / "vqa")
     (folder / "answers.txt").write_text("a red square\ntwo blue stars\n")
-    (folder / "tiny.json").write_text(json.dumps(tiny_pretraining()))
+    (folder / "tiny.json").write_text(json.dumps(tiny_pretraining(folder / "model")))
     (folder / "photos").mkdir()
     for name, colour in (("p.png", "red"), ("q.jpg", "blue")):
         Image.new("RGB", (40, 40), colour).save(folder / "photos" / name)
@@ -56,10 +56,14 @@ def save_question_model(folder: Path) -> None:
     save_model(QuestionModel(replace(TINY, text=text, architecture="vqa")), tokenizer, folder)
 
 
-def tiny_pretraining() -> dict[str, Any]:
+def tiny_pretraining(tokenizer: Path) -> dict[str, Any]:
     config = pretrain.base()
     data = {"sources": ["shards"], "batch_size": 2, "image": {"size": 32}, "cache": "cache"}
-    model = to_json(replace(TINY, text=replace(TINY.text, vocabulary_size=119)))
+    model = to_json(
+        replace(
+            TINY, text=replace(TINY.text, vocabulary_size=Tokenizer.load(tokenizer).vocabulary_size)
+        )
+    )
     kept = {"contrastive": {"queue_size": 4}, "train": {"steps": 1}, "tokenizer": "model"}
     return {**to_json(config), **kept, "model": model, "data": data} | WITHOUT_WEIGHTS
 

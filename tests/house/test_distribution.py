@@ -117,6 +117,12 @@ def test_a_plain_installation_has_what_the_code_imports():
     assert not lacking
 
 
+def test_every_folder_of_code_is_a_package():
+    """Others are not in the wheel."""
+    folders = {path.parent for path in (ROOT / "src/blip").rglob("*.py")}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+
+
 def test_the_figures_of_captions_need_no_extra():
     assert "pycocoevalcap" in imported(ROOT / "src/blip/metrics/captions.py")
     assert "pycocoevalcap" in distribution_names(PROJECT["dependencies"])

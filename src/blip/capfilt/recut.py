@@ -40,6 +40,7 @@ from blip.files import fingerprint_file, fingerprint_json, write_json
 from blip.log import Progress, progress, say
 from blip.outputs import RECUT as RECUT_KIND
 from blip.outputs import claim, refuse_inputs_as_output
+from blip.places import real_path
 from blip.stage import alone
 
 BATCH_ROWS = 4096
@@ -80,7 +81,7 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
     """
     layout = Layout(Path(config.out), config.write)
     ledgers = find_ledgers(Path(config.ledger))
-    if ledgers[0].parent.resolve() == (layout.out / "ledger").resolve():
+    if real_path(ledgers[0].parent) == real_path(layout.out / "ledger"):
         raise UsageError(f"{config.out} is the job itself; choose another --out")
     cuts = _find_originals(config, ledgers)
     read = [*ledgers, *config.data, *(cut.task.path for cut in cuts)]
