@@ -78,7 +78,10 @@ def test_training_starts_from_both(
     out = pretrain.train(config, tmp_path / "run")
     told = capsys.readouterr().err
     assert f"image encoder from {vision}" in told
-    assert f"text transformer from {text}/model.safetensors; fresh are cross-attention, 2 " in told
+    assert (
+        f"text transformer from {text}/model.safetensors; newly initialised: cross-attention, 2 "
+        in told
+    )
     trained, start = load_model(out).model.state_dict(), given.state_dict()
     alike = {name for name in trained if name != "temperature" and close(trained, start, name)}
     assert {name for name in trained if name.startswith("vision.")} <= alike

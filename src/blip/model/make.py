@@ -9,7 +9,7 @@ Model = Blip | QuestionModel | PairModel
 
 
 def make_model(config: ModelConfig) -> Model:
-    """Build it, with fresh weights."""
+    """Build it, with newly initialised weights."""
     match config.architecture:
         case "med":
             return Blip(config)

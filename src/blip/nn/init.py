@@ -1,4 +1,4 @@
-"""How fresh weights are initialised."""
+"""Initial weights of a new model."""
 
 import math
 

@@ -135,14 +135,14 @@ def _start(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
             f"but the tokenizer {config.tokenizer} has {tokenizer.vocabulary_size} tokens"
         )
     if config.init is None:
-        return _fresh(config, tokenizer)
+        return _new_model(config, tokenizer)
     loaded = load_model(config.init)
     if loaded.config != config.model:
         raise UsageError(f"init: {config.init} holds a model of another shape than model says")
     return loaded.model
 
 
-def _fresh(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
+def _new_model(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
     """A new model, with a ViT's and a BERT's weights where they are given (section 4.1)."""
     model = Blip(config.model)
     if config.vision_weights is not None:

@@ -257,7 +257,7 @@ def test_text_states_are_those_of_bert_without_token_types(
     told = start_text(model, path)
     has_head = rename is not _without_prefix
     assert told.endswith(
-        "fresh are cross-attention, 2 rows of the vocabulary"
+        "newly initialised: cross-attention, 2 rows of the vocabulary"
         + ("" if has_head else ", language head")
     )
     ids, visible = tiny_texts(4)
@@ -332,7 +332,7 @@ def test_a_model_that_only_encodes_takes_no_head(tmp_path: Path) -> None:
     model = make_model(replace(TINY, modes=("bidirectional",)))
     assert isinstance(model, Blip)
     told = start_text(model, saved(state_of(bert()), tmp_path / "bert.safetensors"))
-    assert told.endswith("fresh are cross-attention, 2 rows of the vocabulary")
+    assert told.endswith("newly initialised: cross-attention, 2 rows of the vocabulary")
 
 
 def test_a_vocabulary_of_the_same_size_has_no_fresh_row(tmp_path: Path) -> None:

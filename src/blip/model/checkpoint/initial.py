@@ -1,4 +1,4 @@
-"""Where a fresh MED starts from: a ViT in timm's key layout, a BERT (BLIP, section 4.1)."""
+"""Initial weights of a new MED: a ViT in timm's key layout, a BERT (BLIP, section 4.1)."""
 
 import re
 from collections.abc import Mapping
@@ -103,9 +103,10 @@ def start_text(model: Blip, source: str | Path) -> str:
     """Give the text transformer the weights of a BERT; returns a line that says what was done.
 
     Embedding, self-attention and feed-forward go to encoder and decoder alike, whichever of them
-    are shared. `[DEC]` and `[ENC]` stay as they were drawn, and so does cross-attention, which BERT
-    does not have. BERT's head for masked words, where the file has it, becomes the language head:
-    the original builds its decoder with that head under BERT's own names, so that loading fills it.
+    are shared. `[DEC]` and `[ENC]` keep their random weights, and so does cross-attention, which
+    BERT does not have. BERT's head for masked words, where the file has it, becomes the language
+    head: the original builds its decoder with that head under BERT's own names, so that loading
+    fills it.
     `TEXT_LEFT_OUT` is not taken.
 
     `source` is as for `start_vision`, in Hugging Face's key layout, with or without the prefix
@@ -138,12 +139,12 @@ def start_text(model: Blip, source: str | Path) -> str:
     state = {name: tensor for name, tensor in state.items() if not name.startswith(left_out)}
     head = any(name.startswith("cls.") for name in state)
     layout = _text_layout(model, head=head)
-    fresh = _add_rows(model, layout, state, f"text_weights {path}")
+    new_rows = _add_rows(model, layout, state, f"text_weights {path}")
     _put(model, layout, state, faults, str(path))
-    stays = ["cross-attention", f"{fresh} rows of the vocabulary"]
+    stays = ["cross-attention", f"{new_rows} rows of the vocabulary"]
     if writes and not head:
         stays.append("language head")
-    return f"text transformer from {path}; fresh are {', '.join(stays)}"
+    return f"text transformer from {path}; newly initialised: {', '.join(stays)}"
 
 
 def _bert_name(name: str) -> str:
@@ -172,9 +173,9 @@ def _text_layout(model: Blip, *, head: bool) -> Layout:
 
 
 def _add_rows(model: Blip, layout: Layout, state: dict[str, Tensor], where: str) -> int:
-    """Put freshly drawn rows behind those of BERT's vocabulary; returns how many.
+    """Put newly initialised rows behind those of BERT's vocabulary; returns how many.
 
-    The fresh biases of the language head are zeros, as in the original.
+    Their biases in the language head are zeros, as in the original.
     """
     words, bias = _TIES.values()
     size = model.config.text.vocabulary_size
@@ -187,10 +188,10 @@ def _add_rows(model: Blip, layout: Layout, state: dict[str, Tensor], where: str)
             f"allowed: as many, and up to {MOST_FRESH_ROWS} more for [DEC] and [ENC]"
         )
     weights = model.state_dict()
-    drawn = {names[0]: weights[ours][rows:] for ours, names in layout.items() if len(names) == 1}
+    initial = {names[0]: weights[ours][rows:] for ours, names in layout.items() if len(names) == 1}
     for name in (words, bias):
         if name in state and state[name].shape[0] == rows:
-            state[name] = torch.cat([state[name].float(), drawn[name]])
+            state[name] = torch.cat([state[name].float(), initial[name]])
     return size - rows
 
 

@@ -1,0 +1,39 @@
+"""Code and pages use the words of the paper, PyTorch and transformers, and no private ones."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    path
+    for folder in ("src", "tests", "benchmarks", "experiments", "docs")
+    for ending in ("py", "md")
+    for path in sorted((ROOT / folder).rglob(f"*.{ending}"))
+    if path != Path(__file__)
+] + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+PRIVATE = {
+    r"EndToEnd|lay_end_to_end|laid end to end": "PackedTexts, packed",
+    r"ImageMemory|LayerMemory|PairMemory|StateMemory": "ImageKV, LayerKV, PairKV, ImageStates",
+    r"PastTexts|empty_past": "KVCache",
+    r"\bfollowers?\b(?!\")|\bFollower\b": "momentum encoder",
+    r"draw_weights|initial_spread": "init_weights, init_std",
+    r"everyones|pairs_to_judge": "gather_texts, itm_inputs",
+    r"has strangers": "has unexpected keys",
+    r"[Ll]ongest gradient": "max gradient norm",
+    r"scalar to be made small": "loss to minimise",
+}
+"""Words that went, and what stands in their place."""
+
+
+@pytest.mark.parametrize("word", PRIVATE, ids=PRIVATE.values())
+def test_no_private_word_came_back(word: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in PAGES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(word, line)
+    ]
+    assert not found, f"say {PRIVATE[word]}: {', '.join(found)}"
