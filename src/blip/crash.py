@@ -64,7 +64,7 @@ def _describe(error: BaseException) -> str:
         f"blip {version()}, Python {platform.python_version()}, {platform.platform()}",
         f"torch {getattr(torch, '__version__', 'not loaded')}",
         f"command: {shlex.join(sys.argv)}",
-        f"folder: {os.getcwd()}",
+        f"folder: {os.environ.get('PWD', 'unknown')}",
         "",
     ]
     return "\n".join(lines) + "".join(traceback.format_exception(error))

@@ -235,6 +235,19 @@ def test_traceback_may_stand_before_the_verb(monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_current_folder_that_is_gone_is_one_line(monkeypatch, tmp_path, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main([]) == 0
+    capsys.readouterr()
+    assert run_fake(monkeypatch, None) == 2
+    told = "cannot work in the current folder (No such file or directory); change to another one"
+    assert capsys.readouterr().err == f"blip: error: {told}\n"
+    monkeypatch.chdir(tmp_path)
+
+
 def test_a_second_ctrl_c_while_the_process_ends_shows_no_traceback():
     code = """
 import atexit, os, signal, sys

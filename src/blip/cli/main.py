@@ -189,7 +189,18 @@ def _run(arguments: list[str]) -> int:
         args = parse(arguments)
     except SystemExit as stop:  # argparse has printed the help
         return int(stop.code or 0)
+    _check_folder()
     return _module(_command(arguments)[0]).run(args)
+
+
+def _check_folder() -> None:
+    """Raise UsageError where the current folder has been removed: no library could be loaded."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(
+            f"cannot work in the current folder ({error.strerror}); change to another one"
+        ) from error
 
 
 def _command(arguments: Sequence[str]) -> tuple[str, list[str]]:
