@@ -21,5 +21,5 @@ def test_positions_are_resized_and_states_follow() -> None:
 
 
 def test_a_size_that_the_patches_do_not_divide_is_refused() -> None:
-    with pytest.raises(UsageError, match="image_size must be a multiple of patch_size 16, got 81"):
+    with pytest.raises(UsageError, match="is 81; allowed: a multiple of patch_size 16"):
         tiny_model("pretrain", Blip, image_size=81)
