@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 
-from blip.errors import first_line, plain
+from blip.errors import first_line, is_out_of_memory, plain
 from blip.installed import version
 
 LONGEST = 300
@@ -24,7 +24,7 @@ def tell_crash(error: BaseException, doing: str) -> str:
         if saved is not None
         else "no folder could be written to for the traceback, BLIP_TRACEBACK=1 shows it"
     )
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return f"{doing} ran out of memory: smaller batches need less ({what or name}; {where})"
     told = name if what == name else f"{name}: {what}"
     return (

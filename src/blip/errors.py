@@ -2,6 +2,8 @@
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
+_REFUSALS = ("can't allocate memory", "not enough memory", "out of memory")
+"""How torch says it on a CPU, where it has no error of its own for it, and on a GPU."""
 
 
 class BlipError(Exception):
@@ -40,3 +42,9 @@ def plain(text: str) -> str:
     """A text as one line that any terminal can show: control characters are escaped."""
     joined = " ".join(text.split()) if "\n" in text or "\r" in text else text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, of Python or of torch, says that there is no memory."""
+    refused = any(words in str(error).lower() for words in _REFUSALS)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and refused)

@@ -153,6 +153,12 @@ def test_an_error_for_the_user_is_one_line(error, status, told, monkeypatch, cap
         (RecursionError("too deep"), "RecursionError: too deep (the traceback is in "),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "UnicodeDecodeError: 'utf-8' codec"),
         (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"
+            ),
+            "demo ran out of memory: smaller batches need less ([enforce fail",
+        ),
+        (
             MemoryError(),
             "demo ran out of memory: smaller batches need less (MemoryError; the trace",
         ),

@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 
 from blip.capfilt.models import OutOfMemoryError
+from blip.errors import is_out_of_memory
 from blip.model.config import ModelConfig
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 LONGEST_TEXT = 64
 """Tokens of a text that is read or written; few are longer."""
-_REFUSALS = ("can't allocate memory", "not enough memory", "out of memory")
-"""How torch says it on a CPU, where it has no error of its own for it."""
 
 
 def bytes_of_image(config: ModelConfig, rows: int) -> int:
@@ -60,8 +59,7 @@ def telling_of_memory() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        refused = any(words in str(error).lower() for words in _REFUSALS)
-        if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or refused):
+        if not (isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error)):
             raise
         told = str(error).partition("\n")[0]
     else:
