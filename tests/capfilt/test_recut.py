@@ -219,6 +219,9 @@ def test_what_cannot_be_cut_is_told(web):
     job(web)
     with pytest.raises(UsageError, match="is the job itself; choose another --out"):
         cut(web, "job")
+    with pytest.raises(UsageError, match=r"would replace the input .*ledger; choose another place"):
+        cut(web, "job/ledger")
+    assert not (web / "job/ledger/.blip.json").exists()
     with pytest.raises(UsageError, match="no ledger in"):
         recut(RecutConfig(ledger=str(web / "none"), out=str(web / "cut")))
     torn = web / "job/ledger/00000.parquet"

@@ -60,6 +60,26 @@ def test_a_quote_that_is_not_closed_costs_its_row_alone(tmp_path: Path) -> None:
     assert rows(path, 'image,caption\na.jpg,two\nb.jpg,"one') == [["a.jpg", "two"], UNCLOSED]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('caption,image\n"1\n2",a.jpg\n"x",b.jpg\n', [["1\n2", "a.jpg"], ["x", "b.jpg"]]),
+        ('caption,image\n"1, 2\n3 ""4""\n5",a.jpg\n', [['1, 2\n3 "4"\n5', "a.jpg"]]),
+        ('key,image,caption\n"k\nl",a.jpg,x\n', [["k\nl", "a.jpg", "x"]]),
+        ('w,caption,image\n"1\n2","3\n4",a.jpg\n', [["1\n2", "3\n4", "a.jpg"]]),
+    ],
+)
+def test_a_picture_may_stand_behind_a_cell_of_several_lines(
+    tmp_path: Path, content: str, expected: list[list[str]]
+) -> None:
+    assert rows(tmp_path / "t.csv", content) == expected
+
+
+def test_a_quote_that_is_not_closed_before_the_picture_costs_its_row_alone(tmp_path: Path) -> None:
+    told = rows(tmp_path / "t.csv", 'caption,image\n"one,a.jpg\n5",b.jpg\nx,c.jpg\n')
+    assert told == [UNCLOSED, ['5"', "b.jpg"], ["x", "c.jpg"]]
+
+
 def test_quoted_cells_hold_lines_quotes_and_blank_lines(tmp_path: Path) -> None:
     content = (
         'image,caption\na.jpg,"one\n\ntwo ""three"", four"\nb.jpg,5" nail\nc.jpg,"5"" nail" x\n'

@@ -84,7 +84,7 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
     if real_path(ledgers[0].parent) == real_path(layout.out / "ledger"):
         raise UsageError(f"{config.out} is the job itself; choose another --out")
     cuts = _find_originals(config, ledgers)
-    read = [*ledgers, *config.data, *(cut.task.path for cut in cuts)]
+    read = [ledgers[0].parent, *ledgers, *config.data, *(cut.task.path for cut in cuts)]
     refuse_inputs_as_output(read, layout.out, RECUT_KIND)
     with ExitStack() as held:
         held.enter_context(disk_told(layout.out))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -114,16 +115,16 @@ def _csv_rows(
         cells = next(csv.reader((f"{_bare(line)}\n",), delimiter=delimiter))
         # A quote that is open takes in the end of the line.
         open_quote = cells[-1].endswith("\n")
-        yield _across_lines(line, source, delimiter, columns) if open_quote else cells
+        yield _across_lines(line, cells, source, delimiter, columns) if open_quote else cells
 
 
 def _across_lines(
-    first: str, source: "_Lines", delimiter: str, columns: int | None
+    first: str, opened: list[str], source: "_Lines", delimiter: str, columns: int | None
 ) -> list[str] | None:
-    """The cells of a row whose quoted cell goes on in the next lines; None where it cannot be.
+    """The cells of a row whose quoted cell, the last of `opened`, goes on in the next lines.
 
-    Then the next lines are rows of their own. So they are where one of them looks like a row: a
-    quote that somebody forgot may be closed by another far below.
+    None where it cannot be; then the next lines are rows of their own. So they are where one of
+    them looks like a row: a quote that somebody forgot may be closed by another far below.
     """
     taken: list[str] = []
 
@@ -142,19 +143,29 @@ def _across_lines(
     except csv.Error:
         cells = None
     fits = cells is not None and columns in (None, len(cells))
-    if not fits or any(_is_row(line, delimiter, columns) for line in taken):
+    in_quotes = opened[-1].split(delimiter)
+    first_is_row = len(opened) - 1 + len(in_quotes) == columns and _name_picture(in_quotes)
+    if not fits or first_is_row or any(_is_row(line, delimiter, columns) for line in taken):
         source.give_back(taken)
         return None
     return cells
 
 
 def _is_row(line: str, delimiter: str, columns: int | None) -> bool:
-    """Whether a line could be a row of its own: so many cells, the name of a picture among them."""
+    """Whether a line that begins in a quoted cell could be a row of its own.
+
+    It has so many cells then, and the name of a picture before the quote that closes the cell:
+    behind that quote the row of the cell itself goes on.
+    """
     cells = next(csv.reader([line], delimiter=delimiter), [])
+    closing = re.search(r'(?<!")(?:"")*"(?!")', line)
+    in_quotes = line if closing is None else line[: closing.end() - 1]
+    return len(cells) == columns and _name_picture(in_quotes.split(delimiter))
+
+
+def _name_picture(cells: list[str]) -> bool:
     endings = tuple(f".{extension}" for extension in IMAGE_EXTENSIONS)
-    return len(cells) == columns and any(
-        cell.strip(' "').lower().endswith(endings) for cell in cells
-    )
+    return any(cell.strip(' "\r\n').lower().endswith(endings) for cell in cells)
 
 
 class _Lines:
