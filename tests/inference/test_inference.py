@@ -122,7 +122,7 @@ def test_torn_and_foreign_checkpoints_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         load_model(tmp_path / "none")
-    with pytest.raises(UsageError, match="is no checkpoint folder"):
+    with pytest.raises(UsageError, match="is not a checkpoint folder"):
         load_model(tmp_path)
     (tmp_path / "a" / "checkpoint").mkdir(parents=True)
     save_model(model, tokenizer, tmp_path / "a" / "checkpoint")
@@ -131,7 +131,7 @@ def test_torn_and_foreign_checkpoints_are_refused(
     weights = tmp_path / "a" / "checkpoint" / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:1000])
-    with pytest.raises(BlipError, match="truncated or no safetensors"):
+    with pytest.raises(BlipError, match="truncated or not a safetensors"):
         load_model(tmp_path / "a")
     weights.write_bytes(whole)
     config = tmp_path / "a" / "checkpoint" / "config.json"

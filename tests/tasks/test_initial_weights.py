@@ -162,7 +162,7 @@ def test_weights_that_are_none_end_the_run_before_it_begins(
     config: PretrainConfig, tmp_path: Path
 ) -> None:
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
-    with pytest.raises(BlipError, match="truncated or no safetensors file"):
+    with pytest.raises(BlipError, match="truncated or not a safetensors file"):
         pretrain.train(
             replace(config, text_weights=str(tmp_path / "torn.safetensors")), tmp_path / "run"
         )

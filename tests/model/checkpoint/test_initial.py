@@ -393,7 +393,7 @@ def test_foreign_and_torn_files(tmp_path: Path, start: Callable[[Blip, Path], st
         start(model, other)
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(other.read_bytes()[:-5])
-    with pytest.raises(BlipError, match="truncated or no safetensors file"):
+    with pytest.raises(BlipError, match="truncated or not a safetensors file"):
         start(model, torn)
     with pytest.raises(UsageError, match="no checkpoint at"):
         start(model, tmp_path / "absent.pth")
@@ -417,5 +417,5 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
     state = {name: tensor.to(torch.int8) for name, tensor in timm_layout(vit()).items()}
-    with pytest.raises(BlipError, match=r"no dense real numbers: blocks\.0\.\S+ \(int8\)"):
+    with pytest.raises(BlipError, match=r"not dense real numbers: blocks\.0\.\S+ \(int8\)"):
         start_vision(tiny_model(), saved(state, tmp_path / "vit.safetensors"))

@@ -50,13 +50,13 @@ def test_what_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no weights")
     for source, told in {
         "absent": "no checkpoint at .*absent: no such folder or file",
-        "notes.txt": r"notes\.txt is no file of weights; allowed: \.safetensors, \.pth",
+        "notes.txt": r"notes\.txt is not a file of weights; allowed: \.safetensors, \.pth",
         "cache": "no such folder",
-        ".": "is no checkpoint folder; it holds .*run",
+        ".": "is not a checkpoint folder; it holds .*run",
     }.items():
         with pytest.raises(UsageError, match=told):
             find_weights(tmp_path / source)
-    with pytest.raises(UsageError, match=r"original:model_bas is no released .* model_base_14M"):
+    with pytest.raises(UsageError, match=r"original:model_bas is not a released .* model_base_14M"):
         find_weights("original:model_bas")
 
 

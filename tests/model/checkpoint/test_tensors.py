@@ -134,7 +134,7 @@ def test_a_dictionary_that_holds_itself_is_refused(tmp_path: Path) -> None:
     content: dict[str, object] = {}
     content["model"] = content
     torch.save(content, tmp_path / "loop.pth")
-    with pytest.raises(BlipError, match="other things than tensors: model"):
+    with pytest.raises(BlipError, match="other objects than tensors: model"):
         read_contents(tmp_path / "loop.pth")
 
 
@@ -226,7 +226,9 @@ def test_a_broken_index_is_told_in_one_line(content: str, told: str, tmp_path: P
 
 def test_a_folder_without_config_names_the_files_in_it(tmp_path: Path) -> None:
     torch.save(original(), tmp_path / "epoch3.ckpt")
-    with pytest.raises(UsageError, match=r"is no checkpoint folder.*name a file: .*epoch3\.ckpt"):
+    with pytest.raises(
+        UsageError, match=r"is not a checkpoint folder.*name a file: .*epoch3\.ckpt"
+    ):
         find_weights(tmp_path)
 
 

@@ -43,7 +43,7 @@ class Faults:
             *_line("has unexpected keys:", self.unexpected),
             *_line("has other shapes:", self.misshapen),
             *_line("has tied tensors that differ:", self.untied),
-            *_line("has tensors that are no dense real numbers:", self.unreal),
+            *_line("has tensors that are not dense real numbers:", self.unreal),
         ]
         if lines:
             raise BlipError(f"{where} does not fit:\n" + "\n".join(lines))

@@ -58,7 +58,7 @@ _TEXT_PLACES = {
     "positions": ("bert.embeddings.position_embeddings.weight", 0),
     "mlp_width": ("bert.encoder.layer.0.intermediate.dense.weight", 0),
 }
-"""Where a size is told: the tensor and the axis."""
+"""The tensor and the axis that have each size."""
 
 
 def start_vision(model: Blip, source: str | Path) -> str:
@@ -198,7 +198,7 @@ def _add_rows(model: Blip, layout: Layout, state: dict[str, Tensor], where: str)
 def _sizes(
     state: Mapping[str, Tensor], places: Mapping[str, tuple[str, int]], layers: str
 ) -> dict[str, int]:
-    """The sizes that are told by the tensors that are there."""
+    """The sizes that the tensors show."""
     found = {
         size: state[name].shape[axis]
         for size, (name, axis) in places.items()

@@ -30,7 +30,9 @@ def find_weights(source: str | Path) -> Path:
     path = Path(source)
     if path.is_file():
         if path.suffix not in FILES and not path.name.endswith(INDEX):
-            raise UsageError(f"{path} is no file of weights; allowed: {', '.join(FILES)}, {INDEX}")
+            raise UsageError(
+                f"{path} is not a file of weights; allowed: {', '.join(FILES)}, {INDEX}"
+            )
         return path
     if not path.exists():
         raise UsageError(f"no checkpoint at {path}: no such folder or file")
@@ -51,4 +53,4 @@ def _in_folder(path: Path) -> Path:
     if not below and beside:
         # A folder without config.json, or with weights of another name.
         hint = f", which has {CONFIG} and {WEIGHTS}; name a file: {', '.join(beside[:6])}"
-    raise UsageError(f"{path} is no checkpoint folder{hint}")
+    raise UsageError(f"{path} is not a checkpoint folder{hint}")

@@ -196,7 +196,7 @@ def kind_of(found: Mapping[str, object]) -> Kind:
         if "itm_head" in stacks:
             return "retrieval" if "temp" in stacks else "itm"
     shown = ", ".join(sorted(stacks)[:6]) or "nothing"
-    raise UsageError(f"these are no weights of BLIP in a layout that is known here; found {shown}")
+    raise UsageError(f"unknown layout of weights, not one of BLIP's; found {shown}")
 
 
 _TEMPERATURE: Layout = {"temperature": ("temp",)}

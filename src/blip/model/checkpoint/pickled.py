@@ -50,7 +50,7 @@ def state_dict_in(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     ]
     if others:
         raise BlipError(
-            f"{path} holds other things than tensors: {', '.join(others[:5])}; weights must lie "
+            f"{path} holds other objects than tensors: {', '.join(others[:5])}; weights must lie "
             f"alone in it, or below one of {', '.join(CONTAINERS)}"
         )
     return dict(content)
@@ -70,5 +70,5 @@ def _reason(error: Exception) -> str:
             "(nothing was executed); save its state_dict alone with the program that wrote it"
         )
     if "Unsupported operand" in text or "weights_only" in text.lower():
-        return "it would run code, or is no file of PyTorch (nothing was executed)"
-    return f"it is truncated or no file of PyTorch ({first_line(error)[:120]})"
+        return "it would run code, or is not a file of PyTorch (nothing was executed)"
+    return f"it is truncated or not a file of PyTorch ({first_line(error)[:120]})"

@@ -71,7 +71,9 @@ def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
     known = [r.name.removeprefix("original:") for r in RELEASES if r.name.startswith("original:")]
     name = name.removesuffix(".pth")
     if name not in known:
-        raise UsageError(f"original:{name} is no released checkpoint; there are {', '.join(known)}")
+        raise UsageError(
+            f"original:{name} is not a released checkpoint; choose one of {', '.join(known)}"
+        )
     from huggingface_hub.constants import HF_HOME
     from huggingface_hub.utils import WeakFileLock
 

@@ -69,9 +69,9 @@ def config_from_shapes(kind: Kind, shapes: Shapes, heads: Heads | None = None) -
             modes=_MODES[kind],
         )
     except KeyError as error:
-        raise UsageError(f"the sizes cannot be told: there is no {error.args[0]}") from error
+        raise UsageError(f"cannot tell the sizes: {error.args[0]} is missing") from error
     except (ValueError, IndexError, TypeError) as error:
-        raise UsageError(f"the sizes cannot be told from the shapes: {error}") from error
+        raise UsageError(f"cannot tell the sizes from the shapes: {error}") from error
 
 
 def kind_of_config(config: ModelConfig, *, has_temperature: bool) -> Kind:
@@ -98,5 +98,5 @@ def _count(pattern: str, names: Iterable[str]) -> int:
 
 def _heads(width: int) -> int:
     if width % HEAD_WIDTH:
-        raise ValueError(f"a width of {width} is no multiple of {HEAD_WIDTH}; give the heads")
+        raise ValueError(f"a width of {width} is not a multiple of {HEAD_WIDTH}; give the heads")
     return width // HEAD_WIDTH

@@ -85,7 +85,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         # The library opens no path that is not UTF-8.
         return load_file(path) if is_utf8_path(path) else load_bytes(path.read_bytes())
     except SafetensorError as error:
-        raise BlipError(f"{path} is truncated or no safetensors file: {error}") from error
+        raise BlipError(f"{path} is truncated or not a safetensors file: {error}") from error
 
 
 def refuse_not_finite(tensors: Mapping[str, Tensor], where: str) -> None:
