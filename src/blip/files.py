@@ -65,6 +65,15 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("its lists or objects are nested too deeply") from error
 
 
+def read_json_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file of ours; None where there is none."""
+    try:
+        found = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def to_utf8(text: str) -> bytes:
     """A text as it is written to a file.
 

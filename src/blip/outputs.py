@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
-from blip.files import parse_json, to_utf8, write_json
+from blip.files import read_json_object, to_utf8, write_json
 from blip.places import home_path, real_path
 
 MARKER = ".blip.json"
@@ -157,11 +157,7 @@ def claim(out: Path, kind: Kind, is_ours: Callable[[], bool] = lambda: False) ->
 
 def read_marker(folder: Path) -> dict[str, Any] | None:
     """What the marker of a folder says; None where there is none of ours."""
-    try:
-        found = parse_json((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    return read_json_object(folder / MARKER)
 
 
 def remove_known(folder: Path, files: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
-from blip.files import fingerprint_file, fingerprint_json, parse_json, write_json
+from blip.files import fingerprint_file, fingerprint_json, read_json_object, write_json
 from blip.log import say
 from blip.outputs import LEFTOVERS, Kind, claim, remove_known
 
@@ -196,8 +196,4 @@ def _fingerprint_once(path: Path, size: int, modified_ns: int) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json_object(path) or {}

@@ -24,7 +24,7 @@ from blip.data.remote import (
 )
 from blip.data.shards import expand
 from blip.errors import BlipError, UsageError
-from blip.files import parse_json, write_json
+from blip.files import parse_json, read_json_object, write_json
 from blip.log import progress
 
 INDEX = "index.json"
@@ -210,13 +210,7 @@ def read_statistics(location: str) -> "Statistics | None":
     if location.startswith(COMMAND) or not location.endswith(".tar"):
         return None
     beside = f"{location.removesuffix('.tar')}{STATISTICS}"
-    if is_remote(location):
-        stats = read_json(beside)
-    else:
-        try:
-            stats = parse_json(Path(beside).read_bytes())
-        except (OSError, ValueError):
-            return None
+    stats = read_json(beside) if is_remote(location) else read_json_object(Path(beside))
     successes = stats.get("successes") if isinstance(stats, dict) else None
     sound = isinstance(successes, int) and not isinstance(successes, bool) and successes >= 0
     return Statistics(beside, int(successes)) if sound and successes is not None else None

@@ -1,7 +1,6 @@
 """Rows of CSV, TSV and JSON lines; a row that cannot be read is named and costs no other."""
 
 import csv
-import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from blip.data.image_files import IMAGE_EXTENSIONS
 from blip.data.texts import TEXT_LIMIT, open_text
 from blip.errors import UsageError
+from blip.files import parse_json
 
 DELIMITERS = (",", ";", "\t")
 """Of a CSV file; Excel writes semicolons where the comma is the decimal point."""
@@ -90,8 +90,8 @@ def _delimited_row(names: list[str], cells: list[str] | None) -> Row:
 
 def _json_row(line: str) -> Row:
     try:
-        cells = json.loads(line)
-    except (ValueError, RecursionError):
+        cells = parse_json(line)
+    except ValueError:
         return Row({}, f"{BROKEN_ROW}: not JSON")
     return Row(cells) if isinstance(cells, dict) else Row({}, f"{BROKEN_ROW}: not an object")
 

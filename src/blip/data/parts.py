@@ -1,11 +1,11 @@
 """The files of one key, and the sample that they make."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from blip.data.sample import Sample
 from blip.data.texts import NOT_A_STRING, TEXT_LIMIT, TOO_LONG, sound_texts
+from blip.files import parse_json
 
 
 @dataclass(slots=True)
@@ -34,9 +34,9 @@ def _texts(parts: Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
     meta: dict[str, Any] = {}
     if parts.meta is not None:
         try:
-            loaded = json.loads(parts.meta)
+            loaded = parse_json(parts.meta)
             meta = loaded if isinstance(loaded, dict) else {}
-        except (ValueError, RecursionError):
+        except ValueError:
             faults.append("broken_json")
     captions = meta.get("captions")
     if isinstance(captions, list) and captions:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
-from blip.files import parse_json
+from blip.files import read_json_object
 from blip.outputs import JOB, MARKER, RECUT, read_marker
 from blip.places import expand_braces, home_path
 
@@ -116,11 +116,7 @@ def check_finished(shards: Iterable[Path]) -> None:
 
 def read_packed(folder: Path) -> dict[str, Any] | None:
     """What `blip data pack` noted in a folder; None where it noted nothing."""
-    try:
-        found = parse_json((folder / PACKED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    return read_json_object(folder / PACKED)
 
 
 def _tars(path: Path) -> list[Path]:

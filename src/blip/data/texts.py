@@ -1,7 +1,6 @@
 """Texts as users have them: encodings, byte order marks, and cells that hold no text."""
 
 import codecs
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from blip.errors import UsageError
+from blip.files import parse_json
 
 TEXT_LIMIT = 1 << 20
 """Longest text that is read, in bytes."""
@@ -51,15 +51,13 @@ def load_json(path: Path) -> Any:
     """The JSON value in a file of a user; raises UsageError where it holds none."""
     try:
         content = path.read_bytes()
-        return json.loads(content.decode(_encoding(content)))
+        return parse_json(content.decode(_encoding(content)))
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path} is not {error.encoding.upper()} (byte {error.start}); save it as UTF-8"
         ) from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
-    except RecursionError as error:
-        raise UsageError(f"{path} is not JSON that can be read: nested too deeply") from error
 
 
 def is_utf8(text: str) -> bool:

@@ -20,7 +20,7 @@ from blip.files import (
     atomic_folder,
     disk_is_full,
     find_damage,
-    parse_json,
+    read_json_object,
     remove_leftovers,
     write_checksums,
 )
@@ -265,10 +265,7 @@ def _load(folder: Path) -> dict[str, Any] | None:
 
 def _remove(folder: Path) -> None:
     """Remove a checkpoint: the files that its checksums name, and those that every one has."""
-    try:
-        listed = parse_json((folder / CHECKSUMS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        listed = []
+    listed = read_json_object(folder / CHECKSUMS) or {}
     names = [name for name in listed if name == Path(name).name]
     remove_known(folder, [*CHECKPOINT, *map(glob.escape, names)])
     if not any(folder.iterdir()):
