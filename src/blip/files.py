@@ -14,7 +14,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any, BinaryIO
 
-from blip.errors import UsageError
+from blip.errors import BlipError, UsageError
 
 _CHUNK = 1 << 20
 _UNFINISHED = ".unfinished"
@@ -133,6 +133,16 @@ def disk_is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+@contextmanager
+def one_line_for_disk_errors(out: Path) -> Iterator[None]:
+    """Raise BlipError in place of OSError while `out` is written; it says what to do."""
+    try:
+        yield
+    except OSError as error:
+        hint = "; make room, and the same command goes on" if disk_is_full(error) else ""
+        raise BlipError(f"{error.filename or out}: {error.strerror or error}{hint}") from error
 
 
 def give_usual_mode(path: Path) -> None:

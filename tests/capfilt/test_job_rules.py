@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_while_shards_are_rewritten_is_told(data, monkeypatc
     more = {"threshold": 0.0, "job_rules": RULES["texts"]}
     with monkeypatch.context() as patch:
         patch.setattr("blip.capfilt.job_rules.write_json", full)
-        with pytest.raises(BlipError, match=r"No space left on device; make room$"):
+        with pytest.raises(BlipError, match=r"; make room, and the same command goes on$"):
             run(config(data, **more), models=FakeModels())
     assert json.loads((data / "out/status.json").read_text())["state"] == "failed"
     run(config(data, **more), models=FakeModels())

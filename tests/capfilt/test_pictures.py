@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from blip.capfilt.pictures import LARGE, open_batches
-from blip.data.images import count_pixels
+from blip.capfilt.pictures import open_batches
+from blip.data.images import LARGE, count_pixels
 from blip.data.sample import Sample
 
 from .fakes import picture

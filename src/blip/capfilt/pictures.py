@@ -1,9 +1,7 @@
 """Samples with their pictures decoded, a batch ahead of the models that read them."""
 
-import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -13,7 +11,7 @@ from torch import Tensor
 from blip.capfilt.filters.picture import image_hash
 from blip.capfilt.record import MISSING_TEXT, TEXT_FAULTS
 from blip.data.config import MAX_PIXELS
-from blip.data.images import BadImageError, count_pixels, decode_image
+from blip.data.images import BadImageError, decode_image, one_large_picture_at_a_time
 from blip.data.keys import KEY_LIMIT, printable
 from blip.data.sample import Sample
 from blip.data.transforms import eval_transform
@@ -22,10 +20,6 @@ DECODERS = 4
 """Threads that decode; Pillow lets go of the interpreter while it does."""
 MOST_DECODERS = 16
 """Where a GPU waits for them and there are cores."""
-LARGE = 16_000_000
-"""Pixels of a picture that is decoded while no other such one is: memory stays that of one."""
-
-_large = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +85,7 @@ def _decode(sample: Sample, sides: frozenset[int], max_pixels: int) -> Opened:
         raise BadImageError("empty_key")
     if len(printable(sample.key).encode()) > KEY_LIMIT:
         raise BadImageError("key_too_long")
-    large = count_pixels(sample.image, max_pixels) > LARGE
-    with _large if large else nullcontext():
+    with one_large_picture_at_a_time(sample.image, max_pixels):
         image = decode_image(sample.image, max_pixels)
         pictures = {side: eval_transform(image, side) for side in sides}
         seen = Seen(image.width, image.height, image_hash(image))

@@ -1,6 +1,5 @@
 """The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
 
-import errno
 import signal
 import threading
 import time
@@ -36,7 +35,7 @@ from blip.config import strict
 from blip.config.history import is_earlier_run
 from blip.data.image_files import say_skipped_below
 from blip.errors import BlipError, StoppedError, UsageError
-from blip.files import write_json
+from blip.files import one_line_for_disk_errors, write_json
 from blip.log import Progress, progress, say
 from blip.outputs import JOB, LEFTOVERS, claim, refuse_inputs_as_output, remove_known
 from blip.stage import alone
@@ -82,7 +81,7 @@ def run(
     started = time.monotonic()
     layout = Layout(Path(config.out), config.write)
     with ExitStack() as held:
-        held.enter_context(disk_told(layout.out))
+        held.enter_context(one_line_for_disk_errors(layout.out))
         tasks = find_shards(config.data, config.rows)
         say_skipped_below(Path(task.path) for task in tasks if task.start is not None)
         read = [*config.data, *(task.path for task in tasks), config.captioner, config.filter]
@@ -340,17 +339,6 @@ def _terminable(out: str) -> Iterator[None]:
         ) from stop
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def disk_told(out: Path) -> Iterator[None]:
-    """A folder that cannot be written, or a full disk, is told in one line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BlipError(f"{out}: {error.strerror}; make room") from error
-        raise BlipError(f"{error.filename or out}: {error.strerror or error}") from error
 
 
 def clean(layout: Layout) -> None:

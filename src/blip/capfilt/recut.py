@@ -17,7 +17,7 @@ from blip.capfilt.ledger import count_rows, find_ledgers, to_record
 from blip.capfilt.merge import write_kept
 from blip.capfilt.originals import RECUT, find_originals
 from blip.capfilt.pictures import printable
-from blip.capfilt.pipeline import clean, disk_told, plan_anew
+from blip.capfilt.pipeline import clean, plan_anew
 from blip.capfilt.plan import check_settings, check_whole, read_marker
 from blip.capfilt.record import Counts, TextRecord
 from blip.capfilt.report import write_report
@@ -36,7 +36,7 @@ from blip.config.history import is_earlier_run
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
 from blip.errors import BlipError, UsageError
-from blip.files import fingerprint_file, fingerprint_json, write_json
+from blip.files import fingerprint_file, fingerprint_json, one_line_for_disk_errors, write_json
 from blip.log import Progress, progress, say
 from blip.outputs import RECUT as RECUT_KIND
 from blip.outputs import claim, refuse_inputs_as_output
@@ -87,7 +87,7 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
     read = [ledgers[0].parent, *ledgers, *config.data, *(cut.task.path for cut in cuts)]
     refuse_inputs_as_output(read, layout.out, RECUT_KIND)
     with ExitStack() as held:
-        held.enter_context(disk_told(layout.out))
+        held.enter_context(one_line_for_disk_errors(layout.out))
         earlier = partial(is_earlier_run, RecutConfig, layout.out, RECUT_KIND, RECUT)
         claim(layout.out, RECUT_KIND, is_ours=earlier)
         held.enter_context(alone(layout.out))

@@ -1,6 +1,5 @@
 """What happens to one shard: read, caption, filter, write; its output depends on nothing else."""
 
-import errno
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,7 +33,7 @@ from blip.data.config import MAX_PIXELS
 from blip.data.patterns import SIZES
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
-from blip.files import write_json
+from blip.files import disk_is_full, write_json
 from blip.generation.config import SearchConfig
 
 Write = Literal["shards", "texts"]
@@ -150,7 +149,7 @@ def process_shard(
         }
         write_json(layout.marker(task.name), marker)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk_is_full(error):
             raise EveryItemError(f"{layout.out}: {error.strerror}; make room") from error
         raise
     return ShardOutcome(name=task.name, counts=counts)

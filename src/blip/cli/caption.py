@@ -205,13 +205,13 @@ class _TextFiles:
 
         Raises OSError where the disk is full: there is no room for the others, either.
         """
-        from blip.files import NO_ROOM, write_atomically
+        from blip.files import disk_is_full, write_atomically
         from blip.log import printable_path, say
 
         try:
             write_atomically(self.of[path], "".join(f"{_text(one)}\n" for one in captions))
         except OSError as error:
-            if error.errno in NO_ROOM:
+            if disk_is_full(error):
                 raise
             self.failed += 1
             say(f"cannot write {printable_path(self.of[path])}: {error.strerror}")

@@ -4,7 +4,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Literal, final
 
 import numpy as np
@@ -34,7 +34,11 @@ DEEP = 65535.0
 """The white of whole numbers of more than 8 bits."""
 
 
+LARGE = 16_000_000
+"""Pixels from which on a picture is decoded while no other such one is."""
+
 _pillow_limit = threading.Lock()
+_large = threading.Lock()
 
 
 class BadImageError(BlipError):
@@ -207,6 +211,13 @@ def count_pixels(data: bytes, max_pixels: int = MAX_PIXELS) -> int:
     except Exception:
         return 0
     return width * height
+
+
+@contextmanager
+def one_large_picture_at_a_time(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
+    """Decode a large picture within: threads that share the memory wait while another one does."""
+    with _large if count_pixels(data, max_pixels) > LARGE else nullcontext():
+        yield
 
 
 def _upright(image: Image.Image) -> Image.Image:

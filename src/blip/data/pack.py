@@ -1,11 +1,9 @@
 """A collection in any form, copied into shards: what is no picture, or has no text, is left out."""
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.data.config import MAX_PIXELS
-from blip.data.images import BadImageError, EncodedImage, count_pixels
+from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
 from blip.data.patterns import PACKED, SIZES, match_paths, read_packed
 from blip.data.remote import is_remote
 from blip.data.sample import IMAGE_KEY, Sample
@@ -21,7 +19,7 @@ from blip.data.shards import pack
 from blip.data.sources import read_samples
 from blip.data.texts import MISSING, TEXT_FAULTS
 from blip.errors import BlipError, UsageError
-from blip.files import NO_ROOM, write_json
+from blip.files import one_line_for_disk_errors, write_json
 from blip.log import progress, say
 from blip.outputs import PACK, claim, refuse_inputs_as_output, remove_known
 from blip.stage import alone
@@ -29,12 +27,8 @@ from blip.stage import alone
 THREADS = 8
 TOGETHER, BYTES_TOGETHER = 32, 64 << 20
 """Samples, and bytes of them, that are read before their pictures are decoded side by side."""
-LARGE = 16_000_000
-"""Pixels of a picture that is decoded while no other such one is: memory stays that of one."""
 NAMED = 1000
 """How many samples that were left out are named; all are counted."""
-
-_large = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +93,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
     first = next(samples, None)
     if first is None:
         raise BlipError(f"nothing was packed: {collection.source} holds no samples")
-    with _writing(out), alone(out):
+    with one_line_for_disk_errors(out), alone(out):
         _begin(collection, out, overwrite=overwrite)
         lost, named = Counter[str](), list[list[str]]()
         sound = _sound(chain([first], samples), collection, lost, named)
@@ -120,16 +114,6 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         }
         write_json(out / PACKED, {**collection.to_json(), **done})
     return packed
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """A folder that cannot be written, or a full disk, ends the work in one line."""
-    try:
-        yield
-    except OSError as error:
-        hint = "; make room, and the same command goes on" if error.errno in NO_ROOM else ""
-        raise BlipError(f"{error.filename or out}: {error.strerror or error}{hint}") from error
 
 
 def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
@@ -220,7 +204,7 @@ def _fault(sample: Sample, collection: Collection) -> str | None:
     if not any(sample.texts) and not collection.allow_missing_text:
         return MISSING
     try:
-        with _large if count_pixels(sample.image) > LARGE else nullcontext():
+        with one_large_picture_at_a_time(sample.image, collection.max_pixels):
             image = EncodedImage(sample.image, collection.max_pixels)
             # To an eighth, a JPEG is read to its end all the same.
             image.decode(8 if image.shrinks else 1)
