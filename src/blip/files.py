@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ _UNFINISHED = ".unfinished"
 """Lies in a folder while `atomic_folder` fills it: whoever finds it later may remove the folder."""
 CHECKSUMS = "checksums.json"
 """Lies in a checkpoint, and says what its files must be."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the errors of a disk, or of a quota, that is full."""
 
@@ -83,13 +85,13 @@ def to_utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def is_utf8_path(path: str | os.PathLike[str]) -> bool:
-    """Whether a path's bytes are UTF-8; libraries that are not written in Python open no others."""
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def is_utf8(text: str | os.PathLike[str]) -> bool:
+    """Whether UTF-8 can hold a text or a path: it has no lone surrogates.
+
+    Libraries that are not written in Python open no other paths, and tokenizers read no other text.
+    """
+    text = os.fspath(text)
+    return text.isascii() or _SURROGATES.search(text) is None
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.data.texts import is_utf8, load_json, open_text, sound_texts
+from blip.data.texts import load_json, open_text, sound_texts
 from blip.errors import UsageError
+from blip.files import is_utf8
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32"]
 

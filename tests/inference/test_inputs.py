@@ -85,7 +85,7 @@ def test_the_picture_that_is_wrong_is_named(tmp_path: Path) -> None:
         ("a text", "texts must hold a list for each picture, got a single text"),
         ([["a"], ["b"]], "1 pictures need as many lists, got 2"),
         ([[None]], r"texts of picture 1 must be texts, got None \(NoneType\)"),
-        ([["\udce9"]], "texts of picture 1 must be valid text"),
+        ([["\udce9"]], "texts of picture 1 must be text in UTF-8"),
         ([3], "texts of picture 1 must be a list, got int"),
         (None, "texts must be a list, got NoneType"),
     ],

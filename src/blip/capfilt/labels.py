@@ -13,8 +13,8 @@ from blip.capfilt.ledger import read_groups
 from blip.data.delimited import Row, read_delimited, read_json_lines
 from blip.data.keys import key_text
 from blip.data.parquet import open_parquet
-from blip.data.texts import is_utf8
 from blip.errors import BlipError, UsageError, first_line
+from blip.files import is_utf8
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 TRUE, FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")

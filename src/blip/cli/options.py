@@ -17,6 +17,7 @@ from blip.config.ranges import (
     RangeError,
 )
 from blip.errors import UsageError
+from blip.files import is_utf8
 from blip.places import home_path
 
 if TYPE_CHECKING:
@@ -82,10 +83,8 @@ def device(text: str) -> str:
 
 def plain_text(text: str) -> str:
     """The type of an option for a tokenizer to read; refuses bytes that are no text here."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: text in UTF-8") from None
+    if not is_utf8(text):
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: text in UTF-8")
     return text
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blip.errors import ArgumentError, plain
+from blip.files import is_utf8
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 DEVICES = "auto, cpu, cuda or cuda:N"
@@ -108,10 +109,9 @@ def check_text(config: object, *names: str) -> None:
 def check_plain(config: object, *names: str) -> None:
     """Raise RangeError for a text with lone surrogates: no tokenizer and no file takes it."""
     for name in names:
-        try:
-            getattr(config, name).encode()
-        except UnicodeEncodeError as error:
-            raise RangeError(name, ascii(getattr(config, name)), "text in UTF-8") from error
+        value: str = getattr(config, name)
+        if not is_utf8(value):
+            raise RangeError(name, ascii(value), "text in UTF-8")
 
 
 def check_device(config: object, *names: str) -> None:

@@ -18,6 +18,7 @@ from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.shards import pack
 from blip.data.sources import read_samples
 from blip.data.texts import MISSING, TEXT_FAULTS
+from blip.data.usable import tell_counts
 from blip.errors import BlipError, UsageError
 from blip.files import one_line_for_disk_errors, write_json
 from blip.log import progress, say
@@ -69,7 +70,7 @@ class Packed:
 
     def tell_left_out(self) -> str:
         """The reasons and their numbers in words; empty where nothing was left out."""
-        return ", ".join(f"{reason} {count}" for reason, count in sorted(self.left_out.items()))
+        return tell_counts(self.left_out)
 
 
 def pack_collection(collection: Collection, out: Path, *, overwrite: bool = False) -> Packed:

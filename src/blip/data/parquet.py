@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from blip.files import is_utf8_path
+from blip.files import is_utf8
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """A Parquet file, as pyarrow opens it; raises what pyarrow raises."""
     # pyarrow takes no path that is not UTF-8.
-    return pq.ParquetFile(path if is_utf8_path(path) else path.open("rb"))
+    return pq.ParquetFile(path if is_utf8(path) else path.open("rb"))

@@ -21,7 +21,8 @@ COMPRESSED = (
     *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz"),
     *(".tar.zst", ".tzst", ".tar.lz4"),
 )
-TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt")
+TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
+"""How the names of tables end; annotation files (.json) and .txt files with a header are others."""
 
 
 def expand(patterns: Iterable[str]) -> list[Path]:
@@ -127,7 +128,7 @@ def _tars(path: Path) -> list[Path]:
 
 
 def _refuse_table(path: Path) -> None:
-    if path.suffix.lower() in TABLES:
+    if path.suffix.lower() in (*TABLES, ".json", ".txt"):
         raise UsageError(
             f"{path} is a table, and only shards are read here; `blip data pack {path} OUT` writes "
             "shards of it"

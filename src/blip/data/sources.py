@@ -13,6 +13,7 @@ from blip.data.keys import check_lengths, with_safe_keys
 from blip.data.patterns import (
     SIZES,
     STATISTICS,
+    TABLES,
     check_finished,
     compressed_in,
     is_compressed,
@@ -21,7 +22,7 @@ from blip.data.patterns import (
 )
 from blip.data.sample import Sample
 from blip.data.shards import read_shard
-from blip.data.tables import TABLES, check_table, count_rows, has_pictures, is_table, read_table
+from blip.data.tables import check_table, count_rows, has_pictures, is_table, read_table
 from blip.errors import UsageError
 from blip.log import say
 from blip.places import home_path

@@ -15,9 +15,11 @@ from blip.data.folders import extension_of, read_file
 from blip.data.image_files import IMAGE_EXTENSIONS
 from blip.data.keys import key_text, printable, with_safe_keys
 from blip.data.parquet import open_parquet
+from blip.data.patterns import TABLES
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.texts import is_utf8, sound_texts, tell_names
+from blip.data.texts import sound_texts, tell_names
 from blip.errors import UsageError, first_line
+from blip.files import is_utf8
 
 KEYS = ("key", "image_id", "id", "uid", "__key__")
 ROW_KEYS = ("id", "uid")
@@ -30,7 +32,6 @@ IMAGES = (
 TEXTS = ("caption", "captions", "text", "texts", "sentence", "sentences")
 URLS = ("url", "image_url", "img_url", "urls", "link")
 SPLIT = "split"
-TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 BATCH = 256
 FIRST = 100
 """Lines of JSON that tell which fields there are."""

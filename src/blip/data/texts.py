@@ -2,13 +2,12 @@
 
 import codecs
 import math
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
 from blip.errors import UsageError
-from blip.files import parse_json
+from blip.files import is_utf8, parse_json
 
 TEXT_LIMIT = 1 << 20
 """Longest text that is read, in bytes."""
@@ -26,8 +25,6 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def decode_text(content: bytes) -> str:
@@ -58,11 +55,6 @@ def load_json(path: Path) -> Any:
         ) from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
-
-
-def is_utf8(text: str) -> bool:
-    """Whether UTF-8 can hold a text: it has no lone surrogates."""
-    return text.isascii() or _SURROGATES.search(text) is None
 
 
 def tell_names(names: Iterable[str]) -> str:

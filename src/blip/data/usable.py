@@ -1,7 +1,7 @@
 """What of a sample can be learnt from and judged by: its picture, and the texts that are sound."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from blip.data.captions import clean_caption
@@ -36,9 +36,14 @@ def find_usable(sample: Sample) -> Usable:
     return Usable(texts, sample.error, None)
 
 
+def tell_counts(counts: Mapping[str, int]) -> str:
+    """Each reason and its number, sorted: "broken_image 2, missing_text 1"."""
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+
+
 def tell_left_out(bad: Counter[str], samples: Sequence[tuple[str, str, str]]) -> str:
     """How many of each reason, and the first (shard, key, reason); empty where there is nothing."""
-    counts = ", ".join(f"{reason} {count}" for reason, count in sorted(bad.items()))
+    counts = tell_counts(bad)
     named = [printable(" ".join(filter(None, sample))) for sample in samples[:TOLD]]
     more = ", ..." if bad.total() > len(named) else ""
     return f"{counts} ({', '.join(named)}{more})" if named else counts

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from blip.errors import ArgumentError
+from blip.files import is_utf8
 from blip.inference.pixels import NormalisedImage, Picture
 
 One = TypeVar("One")
@@ -56,10 +57,8 @@ def check_texts(name: str, texts: Iterable[str]) -> list[str]:
 
 def check_text(name: str, text: str) -> None:
     """Raise ArgumentError for a text with lone surrogates, which no tokenizer reads."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ArgumentError(f"{name} must be valid text, got {text!r}: {error.reason}") from error
+    if not is_utf8(text):
+        raise ArgumentError(f"{name} must be text in UTF-8, got {text!r}")
 
 
 def _check_texts(name: str, texts: Iterable[str]) -> list[str]:

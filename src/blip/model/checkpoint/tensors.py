@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from blip.errors import BlipError, UsageError
-from blip.files import is_utf8_path, parse_json
+from blip.files import is_utf8, parse_json
 from blip.model.checkpoint.original import is_momentum
 from blip.model.checkpoint.pickled import read_pickle, state_dict_in
 
@@ -83,7 +83,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; raises BlipError where it is truncated or foreign."""
     try:
         # The library opens no path that is not UTF-8.
-        return load_file(path) if is_utf8_path(path) else load_bytes(path.read_bytes())
+        return load_file(path) if is_utf8(path) else load_bytes(path.read_bytes())
     except SafetensorError as error:
         raise BlipError(f"{path} is truncated or not a safetensors file: {error}") from error
 
