@@ -11,7 +11,7 @@ LONGEST = 300
 """Characters of a foreign error's message that are shown."""
 
 
-def tell_crash(error: BaseException, doing: str) -> str:
+def report_crash(error: BaseException, doing: str) -> str:
     """Save the traceback; returns the line that says what failed, where that is, what to do.
 
     `doing` names the work, such as "blip caption". Never raises.

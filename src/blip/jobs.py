@@ -14,7 +14,7 @@ from typing import assert_never
 from blip import children
 from blip.capfilt.config import CapFiltConfig
 from blip.config.strict import save
-from blip.crash import tell_crash
+from blip.crash import report_crash
 from blip.data.scenes.config import ScenesConfig
 from blip.errors import INTERRUPTED, BlipError, StoppedError, plain
 from blip.log import LINES_ONLY, say
@@ -185,7 +185,7 @@ def _in_child(stage: Stage, threads: int) -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        say(tell_crash(error, stage.name))
+        say(report_crash(error, stage.name))
         sys.exit(1)
 
 

@@ -34,12 +34,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def printable_path(path: str | os.PathLike[str]) -> str:
-    """A file's name for a line of ours: control characters, and bytes that are no text, escaped.
+def printable(text: str | os.PathLike[str]) -> str:
+    """A path or a text within a line: control characters, and bytes that are not UTF-8, escaped.
 
-    A line break in a name would make two lines of one; others may do worse to a terminal.
+    A line break in a name would make two lines of one; other characters may upset a terminal.
     """
-    return "".join(_printable(letter) for letter in os.fspath(path))
+    return "".join(_printable(letter) for letter in os.fspath(text))
 
 
 def _printable(letter: str) -> str:

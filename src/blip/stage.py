@@ -25,8 +25,8 @@ class Stage:
     """A named piece of work that leaves its result in `folder`.
 
     `inputs` are JSON values that decide the result: a configuration, fingerprints of what is read.
-    `kind` names the files that it may remove; all else in the folder stays. `title` is told to
-    people when the work begins. `overwrite` replaces a result of other inputs, and `allow_change`
+    `kind` names the files that it may remove; all else in the folder stays. `title` is
+    printed when the work begins. `overwrite` replaces a result of other inputs, and `allow_change`
     lets a training that is not finished go on with them; else such inputs are refused.
     """
 
@@ -86,7 +86,7 @@ class Stage:
     def check(self) -> None:
         """Raise UsageError where the work would replace what was made from other inputs.
 
-        Likewise where somebody has changed what it left: later stages would read another model.
+        Likewise where somebody has changed its result: later stages would read another model.
         """
         finished, begun = self._marker(), _read(self._begun)
         if not self.overwrite and (replaced := self._replaced(finished)):
@@ -145,7 +145,7 @@ class Stage:
         return self.folder / BEGUN
 
     def _begin(self) -> float:
-        """Keep what an attempt left that may be gone on with; clear away what others left."""
+        """Keep what an earlier attempt left, if it can resume there; remove what others left."""
         begun = _read(self._begun)
         seconds = float(begun.get("seconds", 0.0))
         goes_on = begun.get("inputs") == self.fingerprint or (

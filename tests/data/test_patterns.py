@@ -8,7 +8,7 @@ import pytest
 
 from blip.data.counts import locate
 from blip.data.patterns import PACKED, expand, match_paths
-from blip.data.sources import stand_for
+from blip.data.sources import resolve_source
 from blip.errors import UsageError
 from blip.outputs import JOB, RECUT, Kind, claim
 
@@ -73,7 +73,10 @@ def test_half_of_what_capfilt_was_to_write_is_not_read(tmp_path: Path, kind: Kin
     shards.mkdir()
     (shards / "00000.tar").write_bytes(b"")
     for pattern in (str(shards), str(shards / "00000.tar")):
-        for find in (lambda pattern=pattern: expand([pattern]), lambda p=pattern: stand_for(p)):
+        for find in (
+            lambda pattern=pattern: expand([pattern]),
+            lambda p=pattern: resolve_source(p),
+        ):
             with pytest.raises(UsageError, match=f"is not finished: `{kind.command} --out"):
                 find()
     (tmp_path / "out/summary.json").write_text("{}")

@@ -12,13 +12,13 @@ import torch
 
 from blip.capfilt.checkpoints import choose_decoders
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.pictures import printable
 from blip.capfilt.pipeline import checkpoint_models, choose_settings, settle
 from blip.capfilt.plan import estimate_samples, make_plan
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
 from blip.capfilt.shard import Layout, describe_output
 from blip.capfilt.source import ShardTask, find_shards, read_samples
 from blip.capfilt.worker import ShardWorkers
+from blip.data.keys import storable
 from blip.data.meta import encodable
 from blip.data.shards import ShardWriter
 
@@ -75,7 +75,7 @@ def _try(task: ShardTask, make_worker: ShardWorkers) -> tuple[Counts, float, int
         for number, found in enumerate(islice(read_samples(task), IMAGES)):
             meta = encodable(found.meta)
             if found.texts:
-                meta = {**meta, "captions": [printable(text) for text in found.texts]}
+                meta = {**meta, "captions": [storable(text) for text in found.texts]}
             writer.write(f"{number}", found.image or b"", found.extension, "", meta)
     trial = ShardTask(name="trial", path=str(sample))
     try:

@@ -12,7 +12,7 @@ from blip.capfilt.filters.picture import image_hash
 from blip.capfilt.record import MISSING_TEXT, TEXT_FAULTS
 from blip.data.config import MAX_PIXELS
 from blip.data.images import BadImageError, decode_image, one_large_picture_at_a_time
-from blip.data.keys import KEY_LIMIT, printable
+from blip.data.keys import KEY_LIMIT, storable
 from blip.data.sample import Sample
 from blip.data.transforms import eval_transform
 
@@ -83,7 +83,7 @@ def _decode(sample: Sample, sides: frozenset[int], max_pixels: int) -> Opened:
         raise BadImageError("missing_image")
     if sample.key.rpartition("/")[2] in ("", "."):
         raise BadImageError("empty_key")
-    if len(printable(sample.key).encode()) > KEY_LIMIT:
+    if len(storable(sample.key).encode()) > KEY_LIMIT:
         raise BadImageError("key_too_long")
     with one_large_picture_at_a_time(sample.image, max_pixels):
         image = decode_image(sample.image, max_pixels)

@@ -16,7 +16,6 @@ from blip.capfilt.filters.whole import JobVerdicts, decide_anew, judge_ledgers
 from blip.capfilt.ledger import count_rows, find_ledgers, to_record
 from blip.capfilt.merge import write_kept
 from blip.capfilt.originals import RECUT, find_originals
-from blip.capfilt.pictures import printable
 from blip.capfilt.pipeline import clean, plan_anew
 from blip.capfilt.plan import check_settings, check_whole, read_marker
 from blip.capfilt.record import Counts, TextRecord
@@ -33,6 +32,7 @@ from blip.capfilt.tally import FAILURES
 from blip.capfilt.texts import TextsWriter
 from blip.config import strict
 from blip.config.history import is_earlier_run
+from blip.data.keys import storable
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
 from blip.errors import BlipError, UsageError
@@ -286,7 +286,7 @@ class _Images:
         sample = next(self.samples, None)
         if sample is None:
             raise self._other("ends", f"has {key!r}")
-        if printable(sample.key) != key:
+        if storable(sample.key) != key:
             raise self._other(f"is {sample.key!r}", f"has {key!r}")
         return sample
 

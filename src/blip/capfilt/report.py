@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from blip.capfilt.ledger import read_groups
-from blip.capfilt.pictures import printable
 from blip.capfilt.record import Counts, TextRecord
 from blip.capfilt.report_findings import KINDS, Findings
 from blip.capfilt.report_page import Card, Page, render
 from blip.capfilt.shard import Layout
 from blip.capfilt.source import ShardTask, read_samples
 from blip.data.images import BadImageError, decode_image
+from blip.data.keys import storable
 from blip.errors import UsageError
 from blip.files import write_atomically
 
@@ -84,7 +84,7 @@ def _read_thumbnails(task: ShardTask, keys: set[str], found: dict[tuple[str, str
     try:
         samples = read_samples(task)
         for sample in samples:
-            key = printable(sample.key)
+            key = storable(sample.key)
             if key not in keys or sample.image is None:
                 continue
             keys.discard(key)

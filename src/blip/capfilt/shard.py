@@ -16,7 +16,7 @@ from blip.capfilt.filters.decide import decide_records
 from blip.capfilt.ledger import LedgerWriter
 from blip.capfilt.merge import write_kept
 from blip.capfilt.models import Models, Precision
-from blip.capfilt.pictures import DECODERS, Opened, Seen, open_batches, printable
+from blip.capfilt.pictures import DECODERS, Opened, Seen, open_batches
 from blip.capfilt.record import (
     MISSING_TEXT,
     SCORE_NOT_FINITE,
@@ -30,6 +30,7 @@ from blip.capfilt.source import ShardTask, check_count, describe_input, read_sam
 from blip.capfilt.texts import TextsWriter
 from blip.config import strict
 from blip.data.config import MAX_PIXELS
+from blip.data.keys import storable
 from blip.data.patterns import SIZES
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
@@ -220,7 +221,7 @@ def _process_batch(
     sound = [opened for opened in batch if opened.fault is None]
     written = write_captions(
         models.captioner,
-        [printable(opened.sample.key) for opened in sound],
+        [storable(opened.sample.key) for opened in sound],
         [opened.pictures[of_captioner] for opened in sound],
         captions=settings.captions,
         seed=settings.seed,
@@ -236,7 +237,7 @@ def _process_batch(
     results = zip(written, judged, strict=True)
     records = []
     for opened in batch:
-        notes = _Notes(shard, printable(opened.sample.key), settings, opened.seen)
+        notes = _Notes(shard, storable(opened.sample.key), settings, opened.seen)
         if opened.fault is not None:
             records.append([notes.bad(opened.sample, opened.fault)])
         else:
@@ -248,7 +249,7 @@ def _process_batch(
 
 
 def _web_texts(sample: Sample) -> list[str]:
-    return [printable(text).strip() for text in sample.texts]
+    return [storable(text).strip() for text in sample.texts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 from blip.data.archive import count_samples as count_in_tar
 from blip.data.cache import ShardCache, cache_folder
-from blip.data.identity import keep_identity, tell_apart
+from blip.data.identity import distinct_names, keep_identity
 from blip.data.patterns import refuse_compressed
 from blip.data.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.sample import Sample
-from blip.data.sources import broken_table, count_samples, look_at_all, read_place, stand_for
+from blip.data.sources import broken_table, count_samples, read_place, resolve_source, try_each
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file, to_utf8
 from blip.log import say
@@ -49,7 +49,7 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     tasks: list[ShardTask] = []
     named = name_shards(locations)
     here = [Path(whole.path) for whole in named if not is_remote(whole.path)]
-    lengths = dict(zip(here, look_at_all(here, count_samples), strict=True))
+    lengths = dict(zip(here, try_each(here, count_samples), strict=True))
     for whole in named:
         length = lengths.get(Path(whole.path))
         if length is None:
@@ -72,7 +72,7 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
 def name_shards(locations: Sequence[str | Path]) -> list[ShardTask]:
     """A name for each shard: its file's, with as many folders before it as tell all apart."""
     absolute = list(dict.fromkeys(_absolute(str(location)) for location in locations))
-    names = tell_apart([_path(location) for location in absolute])
+    names = distinct_names([_path(location) for location in absolute])
     if names is None:
         raise UsageError(_says_alike(absolute))
     return [
@@ -186,7 +186,7 @@ def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
 
 def _expand(pattern: str) -> list[str]:
     if not is_remote(pattern):
-        places = stand_for(pattern)
+        places = resolve_source(pattern)
         for place in places:
             refuse_compressed(place)
         return [str(place) for place in places]

@@ -164,28 +164,28 @@ class _TextFiles:
     def _refuse_pictures(self) -> None:
         """A picture may be called `photo.txt`: it is not to be replaced by its own caption."""
         from blip.errors import UsageError
-        from blip.log import printable_path
+        from blip.log import printable
 
         pictures = {_place(path) for path in self.of}
         for path, target in self.of.items():
             if _place(target) in pictures:
                 raise UsageError(
-                    f"the captions of {printable_path(path)} would replace the picture "
-                    f"{printable_path(target)}; --write-name full gives them a file of their own"
+                    f"the captions of {printable(path)} would replace the picture "
+                    f"{printable(target)}; --write-name full gives them a file of their own"
                 )
 
     def _refuse_shared(self) -> None:
         from blip.errors import UsageError
-        from blip.log import printable_path
+        from blip.log import printable
 
         first: dict[tuple[str, str], Path] = {}
         for path, target in self.of.items():
             other = first.setdefault(_place(target), path)
             if other is not path:
                 raise UsageError(
-                    f"{printable_path(other)} and {printable_path(path)} would share the file "
-                    f"{printable_path(target.name)}; --write-name full gives each its own "
-                    f"({printable_path(path.name)}{target.suffix})"
+                    f"{printable(other)} and {printable(path)} would share the file "
+                    f"{printable(target.name)}; --write-name full gives each its own "
+                    f"({printable(path.name)}{target.suffix})"
                 )
 
     def missing(self) -> list[Path]:
@@ -206,7 +206,7 @@ class _TextFiles:
         Raises OSError where the disk is full: there is no room for the others, either.
         """
         from blip.files import disk_is_full, write_atomically
-        from blip.log import printable_path, say
+        from blip.log import printable, say
 
         try:
             write_atomically(self.of[path], "".join(f"{_text(one)}\n" for one in captions))
@@ -214,7 +214,7 @@ class _TextFiles:
             if disk_is_full(error):
                 raise
             self.failed += 1
-            say(f"cannot write {printable_path(self.of[path])}: {error.strerror}")
+            say(f"cannot write {printable(self.of[path])}: {error.strerror}")
 
 
 def _place(path: Path) -> tuple[str, str]:
@@ -262,7 +262,7 @@ def _text(caption: "Caption | str") -> str:
 
 
 def _tell(rows: RowPrinter, path: Path, captions: Iterable["Caption | str"]) -> None:
-    from blip.log import printable_path
+    from blip.log import printable
 
     for number, caption in enumerate(captions, 1):
         row: dict[str, str | int | float] = {"path": str(path), "number": number}
@@ -271,4 +271,4 @@ def _tell(rows: RowPrinter, path: Path, captions: Iterable["Caption | str"]) -> 
             row["log_likelihood"] = caption.log_likelihood
             row["log_likelihood_per_token"] = caption.log_likelihood_per_token
             row["tokens"] = caption.tokens
-        rows.print(row, f"{printable_path(path)}\t{_text(caption)}")
+        rows.print(row, f"{printable(path)}\t{_text(caption)}")

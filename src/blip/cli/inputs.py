@@ -20,7 +20,7 @@ def find_pictures(named: Iterable[Path]) -> list[Path]:
     """
     from blip.data.image_files import find_images, refuse_none, say_skipped
     from blip.errors import UsageError
-    from blip.log import printable_path
+    from blip.log import printable
 
     found: dict[str, Path] = {}
     for path in named:
@@ -32,7 +32,7 @@ def find_pictures(named: Iterable[Path]) -> list[Path]:
         elif os.path.lexists(path):
             pictures = [path]
         else:
-            raise UsageError(f"no picture at {printable_path(path)}: no such file or folder")
+            raise UsageError(f"no picture at {printable(path)}: no such file or folder")
         for picture in pictures:
             found.setdefault(os.path.abspath(picture), picture)
     return list(found.values())
@@ -43,16 +43,16 @@ def open_picture(path: Path, max_pixels: int | None = None) -> "Image.Image | No
     from blip.data.config import MAX_PIXELS
     from blip.data.image_sources import read_image
     from blip.data.images import BadImageError
-    from blip.log import printable_path, say
+    from blip.log import printable, say
 
     try:
         return read_image(path, MAX_PIXELS if max_pixels is None else max_pixels)
     except BadImageError as error:
         reason = str(error)
         hint = f" ({HINTS[reason]})" if reason in HINTS else ""
-        say(f"cannot read {printable_path(path)}: {reason.replace('_', ' ')}{hint}")
+        say(f"cannot read {printable(path)}: {reason.replace('_', ' ')}{hint}")
     except OSError as error:
-        say(f"cannot read {printable_path(path)}: {error.strerror or error}")
+        say(f"cannot read {printable(path)}: {error.strerror or error}")
     return None
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from blip.cli import streams
-from blip.crash import tell_crash
+from blip.crash import report_crash
 from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError, first_line, plain
 from blip.files import disk_is_full
 
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if disk_is_full(error):
             full = "No space left on device; make room, and give the same command again"
             return _failed(f"{_name(arguments)}: {full}", 1)
-        return _failed(tell_crash(error, _name(arguments)), 1)
+        return _failed(report_crash(error, _name(arguments)), 1)
     finally:
         _let_ctrl_c_end(is_program)
         streams.leave()

@@ -109,11 +109,11 @@ def _texts_and_pictures(args: argparse.Namespace) -> tuple[list[str], list[Path]
     if not args.more:
         raise UsageError("the following arguments are required: TEXT; see `blip match --help`")
     from blip.data.image_files import is_image_name
-    from blip.log import printable_path, say
+    from blip.log import printable, say
 
     for text in args.more:
         if is_image_name(text) and os.path.isfile(text):
-            say(f"{printable_path(text)} is scored as a text; --texts lets all others be pictures")
+            say(f"{printable(text)} is scored as a text; --texts lets all others be pictures")
     try:
         return [plain_text(text) for text in args.more], [args.picture]
     except argparse.ArgumentTypeError as error:
@@ -123,12 +123,12 @@ def _texts_and_pictures(args: argparse.Namespace) -> tuple[list[str], list[Path]
 def _tell(
     rows: RowPrinter, path: Path, texts: Sequence[str], scores: Sequence["Scores"], *, single: bool
 ) -> None:
-    from blip.log import printable_path
+    from blip.log import printable
 
     for text, score in zip(texts, scores, strict=True):
         row = {"path": str(path), "text": text, **score._asdict()}
         if single:
             line = f"{score.probability:.3f}  {score.cosine:+.3f}  {text}"
         else:
-            line = f"{printable_path(path)}\t{score.probability:.3f}\t{score.cosine:+.3f}\t{text}"
+            line = f"{printable(path)}\t{score.probability:.3f}\t{score.cosine:+.3f}\t{text}"
         rows.print(row, line)

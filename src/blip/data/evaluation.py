@@ -14,7 +14,7 @@ from blip.data.config import MAX_PIXELS
 from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.index import NAMED
-from blip.data.keys import printable
+from blip.data.keys import storable
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
 from blip.data.transforms import eval_pixels, normalise
@@ -99,16 +99,16 @@ class EvaluationSet:
         self.bad[reason.partition(":")[0]] += 1
         if len(self.bad_samples) < NAMED:
             bad = (shard.name, sample.key, reason)
-            self.bad_samples.append((printable(bad[0]), printable(bad[1]), printable(bad[2])))
+            self.bad_samples.append((storable(bad[0]), storable(bad[1]), storable(bad[2])))
 
     def _unique(self, shard: Path, key: str) -> str:
         path = shard.absolute()
         parts = (*path.parent.parts, path.stem)
         # It goes into files and to terminals, which take no lone surrogates.
-        depth, name = 0, printable(key)
+        depth, name = 0, storable(key)
         while name in self._taken and depth < len(parts):
             depth += 1
-            name = printable("/".join((*parts[-depth:], key)))
+            name = storable("/".join((*parts[-depth:], key)))
         self._taken.add(name)
         return name
 

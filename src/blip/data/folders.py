@@ -6,7 +6,7 @@ from errno import EFBIG
 from pathlib import Path
 
 from blip.data.image_files import IMAGE_EXTENSIONS, list_images, read_image_file
-from blip.data.keys import printable, with_safe_keys
+from blip.data.keys import storable, with_safe_keys
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import MISSING, NOT_UTF8, TEXT_LIMIT, TOO_LONG, decode_text
 from blip.files import read_regular
@@ -39,7 +39,7 @@ def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sampl
         if content is None:
             error = "missing_image"
         key = path.relative_to(folder).as_posix()
-        meta = {IMAGE_KEY: printable(f"{folder.absolute().name}/{key}")}
+        meta = {IMAGE_KEY: storable(f"{folder.absolute().name}/{key}")}
         yield Sample(key, content, texts, meta, error, extension)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from blip.data.keys import printable
+from blip.data.keys import storable
 from blip.data.remote import is_remote
 from blip.data.sample import IMAGE_KEY, Sample
 
@@ -40,7 +40,7 @@ def keep_identity(samples: Iterable[Sample], name: str, path: PurePath) -> Itera
     """Samples of a shard with their identity in `meta`, unique among shards that are read together.
 
     `name` is the shard's name among these: the stem of its `path`, with folders before it where
-    stems repeat (`tell_apart`). What a sample says of its image is kept, below those folders; a
+    stems repeat (`distinct_names`). What a sample says of its image is kept, below those folders; a
     sample that says nothing is known by this name and its key.
     """
     folder = name.removesuffix(_as_text(path.stem)).strip("-")
@@ -52,10 +52,10 @@ def keep_identity(samples: Iterable[Sample], name: str, path: PurePath) -> Itera
             if IMAGE_KEY not in sample.meta:
                 image_key = f"{path.parent.name}/{image_key}"
             image_key = f"{folder}/{image_key}" if folder else image_key
-        yield replace(sample, meta={**sample.meta, IMAGE_KEY: printable(image_key)})
+        yield replace(sample, meta={**sample.meta, IMAGE_KEY: storable(image_key)})
 
 
-def tell_apart(paths: Sequence[PurePath]) -> list[str] | None:
+def distinct_names(paths: Sequence[PurePath]) -> list[str] | None:
     """A name for each path: its stem, with as many folders before it as make all names differ.
 
     None where no number of folders does.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blip.errors import UsageError
 from blip.files import read_regular
-from blip.log import printable_path, say
+from blip.log import printable, say
 
 IMAGE_EXTENSIONS = (
     *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"),
@@ -135,7 +135,7 @@ def say_skipped(found: FoundImages, folder: Path) -> None:
     """Say what a folder holds besides its pictures, if it holds anything else."""
     skipped = found.tell_skipped()
     if skipped:
-        say(f"{printable_path(folder)}: skipped {skipped}")
+        say(f"{printable(folder)}: skipped {skipped}")
 
 
 def say_skipped_below(places: Iterable[Path]) -> None:

@@ -11,7 +11,7 @@ from blip.data.images import BadImageError, decode_image
 from blip.data.patterns import is_compressed, refuse_compressed
 from blip.data.remote import is_remote, on_disk
 from blip.data.shards import read_shard
-from blip.data.sources import count_samples, read_place, stand_for
+from blip.data.sources import count_samples, read_place, resolve_source
 from blip.data.tables import is_table
 from blip.errors import BlipError
 from blip.log import progress, say
@@ -54,7 +54,7 @@ class Counted:
 def find_places(patterns: Sequence[str]) -> list[str]:
     """All that `blip data pack` would read for some patterns, and tars that lie elsewhere.
 
-    Raises UsageError as `stand_for` does.
+    Raises UsageError as `resolve_source` does.
     """
     found: dict[str, str] = {}
     for pattern in patterns:
@@ -62,7 +62,7 @@ def find_places(patterns: Sequence[str]) -> list[str]:
         if is_remote(plain):
             found |= {location: location for location in locate([plain])}
             continue
-        for path in stand_for(plain):
+        for path in resolve_source(plain):
             # What has two names, by a link, is counted once.
             found.setdefault(os.path.realpath(path), os.path.abspath(path))
     return list(found.values())

@@ -29,8 +29,8 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 """Unicode's categories of control and format characters, surrogates, blanks and line ends."""
 
 
-def printable(text: str) -> str:
-    """Without what no UTF-8 file can hold: lone surrogates are spelt out, NUL is left out."""
+def storable(text: str) -> str:
+    """The text as files in UTF-8 keep it: lone surrogates spelt out, NUL removed."""
     return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
 
 
@@ -47,7 +47,7 @@ def key_text(value: Any) -> str | None:
         return str(int(value))
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
-    text = printable(str(value)).strip()
+    text = storable(str(value)).strip()
     whole = _WHOLE_NUMBER.fullmatch(text)
     text = whole[1] if whole else text
     return None if text.casefold() in MISSING else text
@@ -85,7 +85,7 @@ def check_key(key: str) -> None:
 def check_lengths(samples: Iterable[Sample]) -> Iterator[Sample]:
     """Samples of a tar; one whose key is too long for a file's name gets an error, and keeps it."""
     for sample in samples:
-        long = len(sample.key) > KEY_LIMIT // 4 and len(printable(sample.key).encode()) > KEY_LIMIT
+        long = len(sample.key) > KEY_LIMIT // 4 and len(storable(sample.key).encode()) > KEY_LIMIT
         yield replace(sample, error="key_too_long") if long and not sample.error else sample
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from blip.data.annotations.captions import list_annotated, read_annotations
 from blip.data.compressed import read_compressed
 from blip.data.folders import read_folder
-from blip.data.identity import keep_identity, tell_apart
+from blip.data.identity import distinct_names, keep_identity
 from blip.data.image_files import list_images, say_skipped_below
 from blip.data.keys import check_lengths, with_safe_keys
 from blip.data.patterns import (
@@ -34,7 +34,7 @@ MAGIC = (257, b"ustar")
 """Where a tar says what it is."""
 
 
-def stand_for(pattern: str) -> list[Path]:
+def resolve_source(pattern: str) -> list[Path]:
     """The tars, tables and folders of pictures that a path, folder, glob or brace range stands for.
 
     A folder stands for its tars, else for its Parquet files that have pictures, else for its
@@ -78,7 +78,7 @@ def check_place(path: Path) -> None:
         check_table(path)
 
 
-def look_at_all(paths: Sequence[Path], look: Callable[[Path], T]) -> list[T | UsageError]:
+def try_each(paths: Sequence[Path], look: Callable[[Path], T]) -> list[T | UsageError]:
     """What `look` says of each place; of a file that is not what its name says, the reason.
 
     One broken table must not cost the others. Raises the first reason where it costs them all.
@@ -139,12 +139,12 @@ def read_samples(
     """
     if images is not None and not images.is_dir():
         raise UsageError(f"--images {images}: no such folder")
-    places = [path.absolute() for path in stand_for(source)]
+    places = [path.absolute() for path in resolve_source(source)]
     say_skipped_below(places)
-    names = tell_apart(places) or [path.as_posix() for path in places]
+    names = distinct_names(places) or [path.as_posix() for path in places]
 
     def read() -> Iterator[Sample]:
-        faults = look_at_all(places, check_place) if len(places) > 1 else [None]
+        faults = try_each(places, check_place) if len(places) > 1 else [None]
         for path, name, fault in zip(places, names, faults, strict=True):
             if fault is not None:
                 say(f"left out: {fault}")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from blip.data.delimited import BROKEN_ROW, Row, read_delimited, read_json_lines
 from blip.data.folders import extension_of, read_file
 from blip.data.image_files import IMAGE_EXTENSIONS
-from blip.data.keys import key_text, printable, with_safe_keys
+from blip.data.keys import key_text, storable, with_safe_keys
 from blip.data.parquet import open_parquet
 from blip.data.patterns import TABLES
 from blip.data.sample import IMAGE_KEY, Sample
@@ -288,7 +288,7 @@ class _Maker(NamedTuple):
             n: v for n, v in cells.items() if n not in columns[:3] and is_utf8(n) and _is_plain(v)
         }
         name = key_text(cells.get(IMAGE_KEY)) or self._image_name(key, picture) or f"{number:09d}"
-        meta[IMAGE_KEY] = printable(f"{self.place}/{name}")
+        meta[IMAGE_KEY] = storable(f"{self.place}/{name}")
         return Sample(key or f"{number:09d}", content, texts, meta, error, extension)
 
     def _image_name(self, key: str | None, picture: str | bytes | None) -> str | None:

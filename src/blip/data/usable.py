@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from blip.data.captions import clean_caption
-from blip.data.keys import printable
 from blip.data.sample import Sample
 from blip.data.texts import TEXT_FAULTS
+from blip.log import printable
 
 TOLD = 5
 """Bad samples that are named where people read along."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.ledger import read_rows
-from blip.capfilt.pictures import printable
 from blip.capfilt.source import find_shards, read_samples
+from blip.data.keys import storable
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
 from blip.metrics.classification import precision_recall
@@ -44,7 +44,7 @@ def measure_capfilt(ledger: Path, web: Iterable[str]) -> dict[str, Any]:
 def _read_metas(web: Iterable[str]) -> _Metas:
     """The KEY.json of every web image that tells what is true of it."""
     return {
-        (task.name, printable(sample.key)): sample.meta
+        (task.name, storable(sample.key)): sample.meta
         for task in find_shards(web, CapFiltConfig.rows)
         for sample in read_samples(task)
         if sample.meta.keys() & {"truth", "scene"}

@@ -119,13 +119,13 @@ def open_run(
     with ExitStack() as held:
         is_finished = dist.on_main(lambda: _prepare(config, out, chosen, held))
         torch.manual_seed(config.train.seed)
-        with _disk_told(out):
+        with _full_disk_in_one_line(out):
             yield RunFolder(out, config, is_finished, chosen.allow_change)
 
 
 def _prepare(config: TrainingConfig, out: Path, options: RunOptions, held: ExitStack) -> bool:
     """Claim and lock the folder and compare configurations; whether the run is finished."""
-    with _disk_told(out):
+    with _full_disk_in_one_line(out):
         kind, path = KINDS[type(config)], out / "config.json"
         refuse_inputs(_inputs(config), out, kind)
         claim(out, kind, is_ours=lambda: holds_config(type(config), path))
@@ -183,7 +183,7 @@ def _inputs(config: TrainingConfig) -> list[str]:
 
 
 @contextmanager
-def _disk_told(out: Path) -> Iterator[None]:
+def _full_disk_in_one_line(out: Path) -> Iterator[None]:
     """A full disk, or a folder that cannot be written, is told in one line."""
     try:
         yield

@@ -46,7 +46,7 @@ class Validation:
         if "bidirectional" not in self.model.config.modes:
             return {}
         found = {}
-        with _as_judged(self.model), _nan_told():
+        with _as_judged(self.model), _nan_in_one_line():
             found = evaluate(self.model, self.tokenizer, self.data, self.config.retrieval)
         return {f"validation_{name}": value for name, value in found.items()}
 
@@ -55,7 +55,7 @@ class Validation:
         count = min(self.config.samples, len(self.data))
         if count == 0 or "causal" not in self.model.config.modes:
             return []
-        with _as_judged(self.model), _nan_told():
+        with _as_judged(self.model), _nan_in_one_line():
             captioner = Captioner(self.model, self.tokenizer)
             return captioner.caption(
                 [*map(NormalisedImage, self.data.images(0, count))],
@@ -78,7 +78,7 @@ class Validation:
 
 
 @contextmanager
-def _nan_told() -> Iterator[None]:
+def _nan_in_one_line() -> Iterator[None]:
     """A model that gives NaN is told in a line: its training goes on, and ends as it decides."""
     try:
         yield

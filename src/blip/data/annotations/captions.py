@@ -8,7 +8,7 @@ from typing import Any
 
 from blip.data.delimited import BROKEN_ROW
 from blip.data.folders import read_file
-from blip.data.keys import printable, with_safe_keys
+from blip.data.keys import storable, with_safe_keys
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.tables import find_columns, refuse_urls
 from blip.data.texts import load_json, sound_texts, tell_names
@@ -53,7 +53,7 @@ def _samples(chosen: Iterable[Annotated], images: Path, place: str) -> Iterator[
         content, extension = read_file(images / entry.name)
         texts, error = sound_texts(entry.values)
         error = "missing_image" if content is None else error
-        name = printable(entry.name)
+        name = storable(entry.name)
         meta = {"image": name, IMAGE_KEY: f"{place}/{name}"}
         yield Sample(entry.name, content, texts, meta, error, extension)
 
