@@ -205,8 +205,8 @@ def test_a_broken_data_set_finishes_and_the_ledger_names_each(models, tmp_path):
 def test_bad_arguments_end_in_one_line(models, tmp_path, capsys):
     data = web(tmp_path / "web", shards=1, samples=2)
     for more, named in {
-        ("--threshold", "2"): "`threshold` is 2.0; allowed: a finite number from 0 to 1",
-        ("--max-bad", "many"): "`max_bad` is many; allowed: a share",
+        ("--threshold", "2"): "--threshold is 2.0; allowed: a finite number from 0 to 1",
+        ("--max-bad", "many"): "--max-bad is many; allowed: a share",
         ("--captioner", str(tmp_path)): str(tmp_path),
         ("--data", str(tmp_path / "none*.tar")): "none*.tar",
         ("--device", "gpu"): "argument --device: got 'gpu'; allowed: auto, cpu",

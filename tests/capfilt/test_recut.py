@@ -316,9 +316,9 @@ def test_the_verb(web, capsys):
     assert settings["rules"]["keep"] == "best-1"
     assert settings["job_rules"]["unique_texts"] is True
     assert main([*asked, "--threshold", "2"]) == 2
-    assert "`threshold` is 2.0; allowed: a finite number from 0 to 1" in capsys.readouterr().err
+    assert "--threshold is 2.0; allowed: a finite number from 0 to 1" in capsys.readouterr().err
     assert main([*asked, "--keep", "some"]) == 2
-    assert "`rules.keep` is some; allowed: all, or best-N such as best-1" in capsys.readouterr().err
+    assert "--keep is some; allowed: all, or best-N such as best-1" in capsys.readouterr().err
     (web / "cut/report.html").unlink()
     assert main(["capfilt", "report", str(web / "cut")]) == 0
     assert "Synthetic text refused" in (web / "cut/report.html").read_text()

@@ -1,13 +1,14 @@
 """The types of options refuse what cannot work, in the words of the ranges."""
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from blip.cli import options
-from blip.cli.main import VERBS, actions_of, make_parser
+from blip.cli.main import VERBS, actions_of, main, make_parser
 from blip.errors import UsageError
 
 
@@ -92,3 +93,27 @@ def test_every_number_and_every_place_has_a_shared_type(command):
         or (action.type is None and action.dest in ("out", "device", "seed", "checkpoint"))
     ]
     assert not plain
+
+
+CAPFILT = ["capfilt", "--captioner", "c", "--filter", "f", "--data", "d", "--out", "o"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            [*CAPFILT, "--beams", "100000"],
+            "--beams is 100000; allowed: a whole number from 1 to 1000",
+        ),
+        ([*CAPFILT, "--min-words", "0"], "--min-words is 0; allowed: a whole number from 1 "),
+        (["evaluate", "c", "--data", "d", "--candidates", "0"], "--candidates is 0; allowed: "),
+        (["evaluate", "c", "--data", "d", "--max-length", "1"], "--max-length is 1; allowed: "),
+        (["capfilt", "wrong.json"], "`search.beams` is 0; allowed: a whole number from 1 to 1000"),
+    ],
+)
+def test_a_number_is_named_as_it_was_given(words, told, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    needed = {"captioner": "c", "filter": "f", "data": ["d"], "out": "o"}
+    (tmp_path / "wrong.json").write_text(json.dumps({**needed, "search": {"beams": 0}}))
+    assert main(words) == 2
+    assert f"blip: error: {told}" in capsys.readouterr().err

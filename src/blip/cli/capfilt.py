@@ -206,6 +206,11 @@ def _add_search(search: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do the job; 130 where it was interrupted."""
+    with options.naming_options(options.given_options(args)):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     config = read_config(args)
     if args.dry_run:
         from blip.capfilt.forecast import forecast
@@ -250,8 +255,8 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
         data["search"] = {**strict.to_json(NUCLEUS), **base, **search}
     missing = [name for name in ("captioner", "filter", "data", "out") if name not in data]
     if missing:
-        options = ", ".join(f"--{name}" for name in missing)
-        raise UsageError(f"{options} missing: give it, or a config.json that has it")
+        listed = ", ".join(f"--{name}" for name in missing)
+        raise UsageError(f"{listed} missing: give it, or a config.json that has it")
     return strict.from_json(CapFiltConfig, data)
 
 

@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("threshold", "data", "write"):
         if getattr(args, name) is not None:
             given[name] = getattr(args, name)
-    config = strict.from_json(RecutConfig, given)
+    with options.naming_options(options.given_options(args)):
+        config = strict.from_json(RecutConfig, given)
     from blip.capfilt.recut import recut
 
     try:

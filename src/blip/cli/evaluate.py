@@ -72,11 +72,12 @@ def run(args: argparse.Namespace) -> int:
         "max_pixels": args.max_pixels,
         "captioning": {"max_length": args.max_length, "prompt": args.prompt},
     }
-    config = from_json(EvaluateConfig, given)
-    if args.out is None:
-        result = evaluate(config)
-    else:
-        result = evaluate_into(config, args.out, overwrite=args.overwrite)
+    with options.naming_options(options.given_options(args)):
+        config = from_json(EvaluateConfig, given)
+        if args.out is None:
+            result = evaluate(config)
+        else:
+            result = evaluate_into(config, args.out, overwrite=args.overwrite)
     if args.json:
         print(json_text(result))
         return 0

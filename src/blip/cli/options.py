@@ -1,7 +1,8 @@
 """Types of options that verbs share: what cannot work ends in one line before any work begins."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,8 +119,23 @@ def search_config(**fields: Any) -> "SearchConfig":
     """How texts are decoded; raises UsageError that names the option of the wrong field."""
     from blip.generation.config import SearchConfig
 
-    try:
+    with naming_options(fields):
         return SearchConfig(**fields)
+
+
+@contextmanager
+def naming_options(given: Collection[str]) -> Iterator[None]:
+    """Let errors of fields of a configuration that were given as options name the option."""
+    try:
+        yield
     except RangeError as error:
-        option = "--" + error.name.replace("_", "-")
+        field = error.name.rpartition(".")[2]
+        if field not in given:
+            raise
+        option = f"--{field.replace('_', '-')}"
         raise UsageError(f"{option} is {error.value}; allowed: {error.allowed}") from error
+
+
+def given_options(args: argparse.Namespace) -> set[str]:
+    """The names of all options that have a value."""
+    return {name for name, value in vars(args).items() if value is not None}

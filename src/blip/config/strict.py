@@ -105,7 +105,7 @@ def _make(make: Any, texts: tuple[str, ...], values: dict[str, Any], key: str) -
     try:
         return make(*texts, **values)
     except RangeError as error:
-        raise UsageError(str(error.within(key))) from error
+        raise error.within(key) from error
     except ValueError as error:
         raise UsageError(f"{key + ': ' if key else ''}{error}") from error
 
