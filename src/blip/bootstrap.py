@@ -35,7 +35,7 @@ def bootstrap(
 ) -> dict[str, Any]:
     """Run the main job into `out`, or what is left of it; returns what `out/summary.json` holds.
 
-    Every stage leaves its result in `out` and is passed over when it is there and was made from the
+    Every stage leaves its result in `out` and is skipped when it is there and was made from the
     same inputs. Raises BlipError where a stage fails or was stopped; the same call goes on. Raises
     UsageError where `out` was made with another configuration: `overwrite` makes again what that
     changes, `allow_change` lets a training that is not finished go on with it.
@@ -322,7 +322,7 @@ class _Bootstrap:
 
 
 def _kept(shards: Path) -> tuple[str, ...]:
-    """Where CapFilt left its shards; nothing, and a word of it, where it dropped every text."""
+    """Where CapFilt wrote its shards; nothing, and a message, where it dropped every text."""
     if any(shards.glob("*.tar")):
         return (str(shards),)
     say(f"{shards}: CapFilt kept no text; the human pairs are trained on alone")
@@ -330,7 +330,7 @@ def _kept(shards: Path) -> tuple[str, ...]:
 
 
 def _fingerprint_named(tokenizer: str) -> str:
-    """Of the files of a tokenizer; a name of the hub stands for itself."""
+    """Of the files of a tokenizer; of one on the hub, its name."""
     path = Path(tokenizer)
     inside = [path / name for name in ("tokenizer.json", "vocab.txt")]
     files = [file for file in (path, *inside) if file.is_file()]

@@ -1,4 +1,4 @@
-"""What a user sees of an error that nobody expected: one line; its traceback goes into a file."""
+"""What a user sees of an unexpected error: one line; its traceback goes into a file."""
 
 import os
 import sys
@@ -28,8 +28,8 @@ def report_crash(error: BaseException, doing: str) -> str:
         return f"{doing} ran out of memory: smaller batches need less ({what or name}; {where})"
     told = name if what == name else f"{name}: {what}"
     return (
-        f"{doing} failed unexpectedly: {told} ({where}; please report it to whoever maintains "
-        "blip, with that file once you have looked through it)"
+        f"{doing} failed unexpectedly: {told} ({where}; please report it to the maintainers "
+        "of blip, with that file once you have looked through it)"
     )
 
 
@@ -41,7 +41,7 @@ def save_traceback(error: BaseException) -> str | None:
         text = f"{type(error).__name__}, which could not be described\n"
     for folder in (os.environ.get("BLIP_CACHE"), None):
         try:
-            import tempfile  # here, for the bare command is to be fast
+            import tempfile  # here, so that the bare command stays fast
 
             if folder:
                 os.makedirs(folder, exist_ok=True)

@@ -19,7 +19,7 @@ from blip.errors import BlipError, UsageError
 
 _CHUNK = 1 << 20
 _UNFINISHED = ".unfinished"
-"""Lies in a folder while `atomic_folder` fills it: whoever finds it later may remove the folder."""
+"""Marks a folder that `atomic_folder` is filling: a later run that finds it removes the folder."""
 CHECKSUMS = "checksums.json"
 """Lies in a checkpoint, and says what its files must be."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -33,7 +33,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        # As `open` does it, and not `tempfile`: who may read the file is for the umask to say.
+        # With `open`, unlike `tempfile`, the umask decides who may read the file.
         with part.open("xb") as file:
             file.write(content)
             file.flush()
@@ -126,7 +126,7 @@ def json_text(value: Any, **options: Any) -> str:
 def disk_is_full(error: BaseException | None) -> bool:
     """Whether a full disk or quota is behind an error, which a library may have put in its words.
 
-    torch tells of a position in a file; what the system said to it stands behind that.
+    torch reports a position in the file, with the error of the system as its cause.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -206,7 +206,7 @@ def _finite(value: Any) -> Any:
 
 
 def _check_replaceable(path: Path, known: tuple[str, ...]) -> None:
-    """Raise UsageError where something is at `path` that nobody knows how to make again."""
+    """Raise UsageError where `path` holds something that no run could write again."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise UsageError(f"{path} is there already and is not a folder of ours; move it away")
     if not path.exists():
@@ -252,10 +252,10 @@ def write_checksums(folder: Path) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """What of a folder is not as checksums.json says: a file's name, and how; None if all is."""
+    """The first file that does not match checksums.json, and how it differs; None if all match."""
     try:
-        told = parse_json((folder / CHECKSUMS).read_text(encoding="utf-8"))
-        for name, known in told.items():
+        expected = parse_json((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        for name, known in expected.items():
             path = folder / name
             if not path.is_file():
                 return f"{name} is missing"

@@ -1,4 +1,4 @@
-"""The folder of a main job: whose it is, and of which configuration."""
+"""The folder of a main job: which run it belongs to, and with which configuration."""
 
 from functools import partial
 from pathlib import Path

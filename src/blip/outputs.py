@@ -122,16 +122,16 @@ def refuse_inputs_as_output(
     written = [path for top in tops for path in (target / top, *target.glob(top))]
     for given, place in places:
         if place == target or any(place.is_relative_to(path) for path in written):
-            raise UsageError(_says(given, out))
+            raise UsageError(_refusal(given, out))
     names = {_identity(place): given for given, place in places if place.is_file()}
     for path in (file for one in [target, *written] for file in _files(one, inside=one != target)):
         given = names.get(_identity(path))
         if given is not None:
-            raise UsageError(_says(given, path))
+            raise UsageError(_refusal(given, path))
 
 
 def claim(out: Path, kind: Kind, is_ours: Callable[[], bool] = lambda: False) -> None:
-    """Take a folder for a run: what of its names lies there from now on is this run's.
+    """Take a folder for a run: from now on files under its names there belong to the run.
 
     A folder of this kind of run is taken again. Raises UsageError where another kind of run made
     it, or where something is there under a name that this run would write, unless `is_ours` knows
@@ -213,14 +213,14 @@ def _files(path: Path, *, inside: bool) -> Iterator[Path]:
         yield from (file for file in path.iterdir() if file.is_file())
 
 
-def _says(given: str, place: Path) -> str:
+def _refusal(given: str, place: Path) -> str:
     return (
         f"the output {place} would replace the input {given}; choose another place for the output"
     )
 
 
 def _existing(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    """What is there under some names; an empty folder is nothing that could be lost."""
+    """What exists under some names; empty folders do not count."""
     for name in names:
         for path in folder.glob(name):
             if not path.is_dir() or any(path.iterdir()):

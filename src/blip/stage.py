@@ -51,7 +51,7 @@ class Stage:
         return marker.get("inputs") == self.fingerprint and whole
 
     def run(self) -> None:
-        """Do the work unless it is done; the marker is written last, so that half is not whole."""
+        """Do the work unless it is done; the marker comes last, so that half a result has none."""
         title = self.title or self.name
         if self.is_done():
             say(f"{title}: done already")
@@ -109,7 +109,7 @@ class Stage:
             )
 
     def _lost(self, marker: dict[str, Any]) -> list[str]:
-        """Parts of the result that somebody took away."""
+        """Parts of the result that were removed since."""
         return [name for name in marker.get("holds", []) if not (self.folder / name).exists()]
 
     def _model_files(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ class Stage:
         }
 
     def _replaced(self, marker: dict[str, Any]) -> list[str]:
-        """Files of the model that are not those that the work left, where it is there at all."""
+        """Files of the model that changed since the work wrote them; none where all are gone."""
         left, found = marker.get("model"), self._model_files()
         if not isinstance(left, dict):
             # Of a stage that an earlier version did.

@@ -238,7 +238,7 @@ def test_bad_rows_and_ledgers_cost_themselves_alone(tmp_path, capsys):
     assert found["threshold"] == 0.51
     assert [fault.split(str(tmp_path))[-1].split(":")[0] for fault in found["left_out"]] == [
         "/labels.csv, row 102",
-        "/job/ledger/t.parquet is no whole Parquet file",
+        "/job/ledger/t.parquet is not a whole Parquet file",
         "two labels of the text 'text 0' of 000 differ",
     ]
 

@@ -206,7 +206,7 @@ def test_a_torn_shard_of_ours_is_told(data):
     run(config(data, "plain", threshold=0.0), models=FakeModels())
     path = data / "plain/shards/0.tar"
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(BlipError, match=r"0.tar is no whole shard: "):
+    with pytest.raises(BlipError, match=r"0.tar is not a whole shard: "):
         list(read_written(path))
 
 

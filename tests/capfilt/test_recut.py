@@ -226,11 +226,13 @@ def test_what_cannot_be_cut_is_told(web):
         recut(RecutConfig(ledger=str(web / "none"), out=str(web / "cut")))
     torn = web / "job/ledger/00000.parquet"
     torn.write_bytes(torn.read_bytes()[:-20])
-    with pytest.raises(BlipError, match=r"1 of 3 shards could not be cut, first: .*no whole Parqu"):
+    with pytest.raises(
+        BlipError, match=r"1 of 3 shards could not be cut, first: .*not a whole Parqu"
+    ):
         cut(web)
     assert len(list((web / "cut/done").glob("*.json"))) == 2, "the others are done"
     assert not (web / "cut/summary.json").exists()
-    with pytest.raises(BlipError, match=r"00000.parquet is no whole Parquet file"):
+    with pytest.raises(BlipError, match=r"00000.parquet is not a whole Parquet file"):
         cut(web, "rules", job_rules=JobRules(max_repeats=1))
 
 

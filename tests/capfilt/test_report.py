@@ -176,7 +176,7 @@ def test_a_torn_ledger_is_left_out_of_the_report_and_named(tmp_path, capsys):
     torn.write_bytes(torn.read_bytes()[:-20])
     redraw_report(tmp_path / "out")
     assert "9 samples in 1 shards" in (tmp_path / "out/report.html").read_text()
-    assert f"report: left out: {torn} is no whole Parquet file" in capsys.readouterr().err
+    assert f"report: left out: {torn} is not a whole Parquet file" in capsys.readouterr().err
     torn.with_name("00001.parquet").write_bytes(b"")
     with pytest.raises(BlipError, match=r"no ledger of .* can be read"):
         redraw_report(tmp_path / "out")

@@ -199,7 +199,7 @@ def test_one_broken_table_of_several_is_one_bad_sample(tmp_path):
     assert (bad.error or "").startswith("broken_table: ")
     check_count(tasks[1], 1)
     assert is_same_input(tasks[1], describe_input(tasks[1]))
-    with pytest.raises(UsageError, match=r"1.parquet is no .parquet table"):
+    with pytest.raises(UsageError, match=r"1.parquet is not a Parquet file"):
         find_shards([str(tmp_path / "1.parquet")], 1000)
 
 

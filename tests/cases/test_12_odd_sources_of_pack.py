@@ -60,7 +60,7 @@ def test_what_capfilt_makes_of_an_odd_name_is_opened_by_webdataset(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["torn.parquet"], "torn.parquet is no .parquet table"),
+        (["torn.parquet"], "torn.parquet is not a Parquet file"),
         (["karpathy.json", "--split", "vall"], "has the splits train"),
         (["captions.txt", "--split", "train"], "has no column 'split'"),
         (["odd{.tar", "--split", "train"], "is a tar; allowed with annotation files and tables"),

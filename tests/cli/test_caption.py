@@ -137,7 +137,7 @@ def test_bad_pictures_are_counted_and_the_rest_goes_on(
     out, err = capsys.readouterr()
     assert out.count("\n") == 3
     assert "5 of 8 pictures could not be read" in err
-    assert "skipped 1 file that is no picture (.mp4 1)" in err
+    assert "skipped 1 file that is not a picture (.mp4 1)" in err
     for name, reason in (
         ("broken.png", "not an image"),
         ("empty.jpg", "empty file"),

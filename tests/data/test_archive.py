@@ -136,7 +136,7 @@ def test_a_damaged_block_costs_what_lies_in_it_and_no_more(tmp_path: Path) -> No
         path.write_bytes(whole[:3584] + damage + whole[4096:])
         found = [(s.key, s.error) for s in read_shard(path)]
         begin, lost = (3584, 2560) if damage[0] else (4096, 2048)
-        told = f"torn_tar: no header at byte {begin}, {lost} bytes are passed over"
+        told = f"torn_tar: no header at byte {begin}, {lost} bytes are skipped"
         assert found == [
             ("a", None),
             ("a", told),
@@ -146,7 +146,7 @@ def test_a_damaged_block_costs_what_lies_in_it_and_no_more(tmp_path: Path) -> No
         ]
     (tmp_path / "first.tar").write_bytes(b"\1" * 512 + whole[512:])
     first, *rest = read_shard(tmp_path / "first.tar")
-    assert first.error == "torn_tar: no header at byte 0, 2560 bytes are passed over"
+    assert first.error == "torn_tar: no header at byte 0, 2560 bytes are skipped"
     assert [s.key for s in rest] == list("abcd")
     assert [s.error for s in rest] == ["missing_image", None, None, None]
     (tmp_path / "tail.tar").write_bytes(whole[: 3 * 3584] + b"\1" * 5000)
@@ -212,7 +212,7 @@ def test_zeros_where_members_were_are_told(tmp_path: Path) -> None:
     path.write_bytes(whole[:2560] + bytes(5120) + whole[7680:])
     assert [(s.key, s.error) for s in read_shard(path)] == [
         ("a", None),
-        ("a", "torn_tar: nothing but zeros from byte 2560 on, 5120 bytes are passed over"),
+        ("a", "torn_tar: nothing but zeros from byte 2560 on, 5120 bytes are skipped"),
         ("d", None),
     ]
 

@@ -39,4 +39,4 @@ def test_what_a_folder_holds_besides_is_said(
     assert main(["data", "pack", str(photos), str(tmp_path / "shards")]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("1 samples in 1 shards")
-    assert "photos: skipped 1 file that is no picture (.mp4 1), 1 hidden" in err
+    assert "photos: skipped 1 file that is not a picture (.mp4 1), 1 hidden" in err

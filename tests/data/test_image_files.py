@@ -36,7 +36,7 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
     assert [path.name for path in found.paths] == ["a.jpg"]
     assert found.skipped == {".txt": 1, ".mp4": 2, "": 1}
     assert found.tell_skipped() == (
-        "4 files that are no pictures (.mp4 2, no extension 1, .txt 1), 2 hidden"
+        "4 files that are not pictures (.mp4 2, no extension 1, .txt 1), 2 hidden"
     )
     make(tmp_path / "none", "b.psd")
     with pytest.raises(UsageError, match=r"none holds no pictures .*; skipped: 1 file .*psd 1"):

@@ -158,6 +158,6 @@ def test_a_broken_header_is_not_the_end_of_a_tar(tmp_path: Path) -> None:
     path.write_bytes(content)
     assert [(s.key, s.error) for s in read_shard(path)] == [
         ("a", None),
-        ("a", "torn_tar: no header at byte 1024, 1024 bytes are passed over"),
+        ("a", "torn_tar: no header at byte 1024, 1024 bytes are skipped"),
         ("c", None),
     ]

@@ -188,8 +188,8 @@ def test_one_broken_table_of_several_is_one_bad_sample(
         "broken_table",
         *["sound"] * 2,
     ]
-    assert f"left out: {tmp_path}/1.parquet is no .parquet table" in capsys.readouterr().err
-    with pytest.raises(UsageError, match=r"1.parquet is no .parquet table"):
+    assert f"left out: {tmp_path}/1.parquet is not a Parquet file" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"1.parquet is not a Parquet file"):
         list(read_samples(str(tmp_path / "1.parquet")))
 
 

@@ -185,7 +185,7 @@ def test_a_torn_checkpoint_is_passed_over(
     newest = tmp_path / "cut" / "checkpoints" / "step-00000008" / "training.pt"
     newest.write_bytes(newest.read_bytes()[:100])
     train_toy(tmp_path / "cut", toy_config(12), ToyTask(0.3), ToyLoader())
-    assert "step-00000008 is passed over: training.pt cannot be read" in capsys.readouterr().err
+    assert "step-00000008: training.pt cannot be read" in capsys.readouterr().err
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 

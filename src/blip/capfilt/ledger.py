@@ -138,12 +138,12 @@ def find_ledgers(folder: Path) -> list[Path]:
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a ledger file, from its footer; raises BlipError where it is torn."""
+    """Rows of a ledger file, from its footer; raises BlipError where it is truncated."""
     try:
         with open_parquet(path) as file:
             return file.metadata.num_rows
     except pa.ArrowInvalid as error:
-        raise _torn(path, error) from error
+        raise _truncated(path, error) from error
 
 
 def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -154,13 +154,15 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa
     try:
         file = open_parquet(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise _torn(path, error) from error
+        raise _truncated(path, error) from error
     with file:
         wanted = list(columns or SCHEMA.names)
         there = [name for name in wanted if name in file.schema_arrow.names]
         absent = [name for name in wanted if name not in there]
         if missing := [name for name in absent if name not in LATER]:
-            raise BlipError(f"{path} is no ledger of this version: it lacks {', '.join(missing)}")
+            raise BlipError(
+                f"{path} is not a ledger of this version: it lacks {', '.join(missing)}"
+            )
         of_these = pa.schema([SCHEMA.field(name) for name in wanted])
         for number in range(file.num_row_groups):
             try:
@@ -195,7 +197,7 @@ def hash_numbers(digits: pa.ChunkedArray) -> UInt[np.ndarray, " rows"]:
     except ValueError as error:
         raise BlipError(f"an image_hash of the ledger is not hexadecimal: {error}") from error
     if len(numbers) != len(texts):
-        raise BlipError("an image_hash of the ledger has not 16 digits")
+        raise BlipError("an image_hash of the ledger does not have 16 digits")
     return numbers
 
 
@@ -222,5 +224,5 @@ def read_rows(
                 yield from batch.to_pylist()
 
 
-def _torn(path: Path, error: Exception) -> BlipError:
-    return BlipError(f"{path} is no whole Parquet file: {first_line(error)}")
+def _truncated(path: Path, error: Exception) -> BlipError:
+    return BlipError(f"{path} is not a whole Parquet file: {first_line(error)}")

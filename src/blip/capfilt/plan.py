@@ -83,7 +83,7 @@ def as_begun(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
     try:
         return strict.from_json(CapFiltConfig, {**strict.to_json(config), **chosen})
     except UsageError:
-        # What stands there is none of ours.
+        # It was not written by a CapFilt job.
         return config
 
 
@@ -140,7 +140,7 @@ def _is_gone(task: ShardTask) -> bool:
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:
-    """What a marker says; None where there is none of ours: its shard is then done again."""
+    """What a marker says; None where it is not a marker of ours: the shard is then done again."""
     try:
         marker = parse_json(path.read_text(encoding="utf-8"))
         Counts.from_json(marker["counts"])
@@ -160,7 +160,7 @@ def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) 
     ]
     if changed and all(_names_weights_alone(before.get(n), now.get(n)) for n in MODELS):
         raise UsageError(
-            f"{layout.out} was begun by an earlier version, which told models apart by their "
+            f"{layout.out} was begun by an earlier version, which identified models by their "
             "weights alone; finish it with that version, or choose another --out "
             "(`blip capfilt recut` still reads its ledgers)"
         )

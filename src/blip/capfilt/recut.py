@@ -141,7 +141,7 @@ def _find_originals(config: RecutConfig, ledgers: Sequence[Path]) -> list[_Cut]:
 
 
 def _rows_of(ledger: Path) -> int:
-    """Rows, for the progress bar; a torn ledger fails when its turn comes, and costs itself."""
+    """Rows, for the progress bar; 0 of a truncated ledger, which fails when its shard is cut."""
     try:
         return count_rows(ledger)
     except BlipError:

@@ -43,7 +43,7 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     They are what `data/sources.py` says that they stand for. Tables and
     pictures are cut into shards of `rows`, named by their first row. Tars may also be remote ones.
     A table that cannot be read is one bad sample, unless there is nothing else. Raises UsageError
-    for what names nothing, cannot be read, or cannot be told apart by its name.
+    for what names nothing or cannot be read, and for shards that would have the same name.
     """
     locations = [location for pattern in data for location in _expand(pattern)]
     tasks: list[ShardTask] = []
@@ -70,18 +70,18 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
 
 
 def name_shards(locations: Sequence[str | Path]) -> list[ShardTask]:
-    """A name for each shard: its file's, with as many folders before it as tell all apart."""
+    """A name for each shard: its file's, with as many folders before it as make all differ."""
     absolute = list(dict.fromkeys(_absolute(str(location)) for location in locations))
     names = distinct_names([_path(location) for location in absolute])
     if names is None:
-        raise UsageError(_says_alike(absolute))
+        raise UsageError(_tell_equal_names(absolute))
     return [
         ShardTask(name=name, path=location) for name, location in zip(names, absolute, strict=True)
     ]
 
 
-def _says_alike(locations: Sequence[str]) -> str:
-    """Which two of some locations differ in nothing that a shard's name is made of."""
+def _tell_equal_names(locations: Sequence[str]) -> str:
+    """A message that names two of the locations whose shards would have the same name."""
     first: dict[str, str] = {}
     for location in locations:
         path = _path(location)
@@ -91,7 +91,7 @@ def _says_alike(locations: Sequence[str]) -> str:
                 f"{other} and {location} would give shards of one name; rename one, or leave one "
                 "out of --data"
             )
-    return f"shards of --data have names that cannot be told apart: {', '.join(locations[:3])}"
+    return f"shards of --data would have the same name: {', '.join(locations[:3])}"
 
 
 def read_samples(task: ShardTask) -> Iterator[Sample]:
@@ -108,7 +108,7 @@ def read_samples(task: ShardTask) -> Iterator[Sample]:
 
 
 def _with_broken(samples: Iterator[Sample], task: ShardTask) -> Iterator[Sample]:
-    """The samples; where a table cannot be read, one bad sample stands for it."""
+    """The samples; in place of a table that cannot be read, one bad sample."""
     try:
         yield from samples
     except UsageError as error:
@@ -193,7 +193,7 @@ def _expand(pattern: str) -> list[str]:
     found = expand_remote(pattern)
     for location in found:
         if _path(location).suffix.lower() != ".tar":
-            raise UsageError(f"{location} is no .tar; of what lies elsewhere only tars are read")
+            raise UsageError(f"{location} is not a .tar; of remote places only tars are read")
     return found
 
 

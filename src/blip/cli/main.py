@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BlipError as error:
         return _failed(str(error), USAGE if isinstance(error, UsageError) else 1)
     except OSError as error:
-        # Where the reader of our output has left, nobody is there to be told.
+        # Nobody reads the output any more, as in `blip ... | head`.
         return 1 if streams.reader_has_left(error) else _failed(_tell_os_error(error), 1)
     except KeyboardInterrupt:
         _let_ctrl_c_end(is_program)

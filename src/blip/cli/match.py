@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_nan(found: Sequence[Sequence["Scores"]]) -> None:
-    """Raise NotFiniteError where not one of some scores is a number."""
+    """Raise NotFiniteError where all scores are NaN or infinite."""
     import math
 
     from blip.errors import NotFiniteError

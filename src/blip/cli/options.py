@@ -76,14 +76,14 @@ def path_text(text: str) -> str:
 
 
 def device(text: str) -> str:
-    """The type of an option that names a device; whether it is there, torch tells later."""
+    """The type of an option that names a device; whether it is there, torch finds out later."""
     if not DEVICE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"got {text!r}; allowed: {DEVICES}")
     return text
 
 
 def plain_text(text: str) -> str:
-    """The type of an option for a tokenizer to read; refuses bytes that are no text here."""
+    """The type of an option for a tokenizer to read; refuses what is not UTF-8."""
     if not is_utf8(text):
         raise argparse.ArgumentTypeError(f"got {text!r}; allowed: text in UTF-8")
     return text

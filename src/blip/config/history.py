@@ -89,7 +89,7 @@ def save_with_history(
 ) -> None:
     """Write a configuration that holds from `step` on, and those that held before it.
 
-    These stand in the file itself, or in `earlier`, that of another run whose steps they were.
+    The file itself has those, or `earlier`, the config.json of the run that made those steps.
     Where only keys in `free` changed there is nothing to remember.
     """
     now = to_json(config)

@@ -72,7 +72,7 @@ class Range:
     def check(self, config: object, *names: str) -> None:
         """Raise RangeError for the first field whose value, or an element of it, does not fit.
 
-        None, where a field allows it, is no number and passes.
+        None passes, where a field allows it.
         """
         for name in names:
             value: Any = getattr(config, name)
@@ -85,7 +85,7 @@ class Range:
 
 COUNT = Range(whole=True, least=1, most=2**31 - 1)
 COUNT_OR_NONE = Range(whole=True, least=0, most=2**31 - 1)
-"""0 leaves the thing away."""
+"""0 turns it off."""
 BATCH_SIZE = Range(whole=True, least=1, most=2**20)
 SEED = Range(whole=True, least=0, most=2**63 - 1)
 PROCESSES = Range(whole=True, least=0, most=4096)
@@ -115,7 +115,7 @@ def check_plain(config: object, *names: str) -> None:
 
 
 def check_device(config: object, *names: str) -> None:
-    """Raise RangeError for a name of no device; whether it is there, torch tells later."""
+    """Raise RangeError for what does not name a device; torch finds out whether it is there."""
     for name in names:
         value: Any = getattr(config, name)
         if value is not None and not DEVICE.fullmatch(value):

@@ -101,7 +101,7 @@ def _read_dataclass(cls: Any, value: Any, key: str) -> Any:
 
 
 def _make(make: Any, texts: tuple[str, ...], values: dict[str, Any], key: str) -> Any:
-    """Call `make`; what it refuses is told with the key."""
+    """Call `make`; its errors then name the key."""
     try:
         return make(*texts, **values)
     except RangeError as error:

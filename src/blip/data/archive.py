@@ -18,7 +18,7 @@ ABSENT = -1
 MACOS = "__MACOSX"
 """The folder in which macOS's archives keep what it knows of their files."""
 LARGEST_GAP = 1 << 16
-"""Bytes between a sample's members that are rather read than passed over."""
+"""Gaps of so many bytes between a sample's members are read rather than skipped."""
 
 
 class Fault(NamedTuple):
@@ -30,7 +30,7 @@ class Fault(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The reason without what is special to this case."""
+        """The reason without its details."""
         return self.reason.partition(":")[0]
 
 
@@ -56,7 +56,7 @@ class Archive:
     """A shard in an open file: `len` samples, in the order of their first members.
 
     Members of one key make a sample, wherever they lie; a part that is there already begins
-    another one of the same key, a duplicate. Hidden members are no part of any.
+    another one of the same key, a duplicate. Hidden members belong to no sample.
     """
 
     def __init__(self, name: str, file: BinaryIO) -> None:
@@ -159,7 +159,7 @@ def _is_unsafe(member: Member) -> bool:
 def _is_hidden(name: str) -> bool:
     """Whether an operating system put it there: `._a.jpg`, `.DS_Store`, `__MACOSX/a.jpg`.
 
-    What has no name but for its suffix is none of these: it is a sample with an empty key.
+    A name that is only a suffix is not hidden: it is a sample with an empty key.
     """
     if "." not in name[:1] and "/." not in name and MACOS not in name:
         return False

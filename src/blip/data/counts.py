@@ -218,7 +218,7 @@ def read_statistics(location: str) -> "Statistics | None":
 
 @lru_cache(1024)
 def blame(shard: Shard) -> str:
-    """What told the wrong number of samples of a shard, in words; empty where nobody knows."""
+    """Where the wrong number of samples of a shard came from, in words; empty if unknown."""
     if is_remote(shard.location):
         return "; a _stats.json beside it, or an index of an earlier state, may be out of date"
     told = read_statistics(shard.location)

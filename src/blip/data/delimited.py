@@ -97,7 +97,7 @@ def _json_row(line: str) -> Row:
 
 
 def _undecoded(error: UnicodeDecodeError) -> Row:
-    """What stands for the rest of a file that is not in the encoding of its byte order mark."""
+    """A broken row for the rest of a file that is not in the encoding of its byte order mark."""
     return Row({}, f"{BROKEN_ROW}: not {error.encoding.upper()} from here on")
 
 

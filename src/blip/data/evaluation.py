@@ -26,8 +26,8 @@ from blip.log import say
 class EvaluationSet:
     """Images in the order of their shards, each with the texts of all samples that show it.
 
-    Which samples show the same image is told by their identity, as in training: rows of a table and
-    CapFilt's outputs may have a sample for every text. An image is judged by its first sound
+    Samples with the same identity show the same image, as in training: tables and CapFilt's
+    outputs may have a sample for every text. An image is judged by its first sound
     picture. Compressed pictures are kept in memory.
     """
 

@@ -44,7 +44,7 @@ def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sampl
 
 
 def read_file(path: Path) -> tuple[bytes | None, str]:
-    """The bytes of an image file and its extension; None where none of a fit size is there."""
+    """The bytes of an image file and its extension; None where it is missing or too large."""
     try:
         content = read_image_file(path)
     # A text with NUL cannot be a path.
@@ -57,7 +57,7 @@ def read_file(path: Path) -> tuple[bytes | None, str]:
 
 
 def extension_of(content: bytes) -> str:
-    """The extension of a picture by its first bytes; `jpg` where they are of no known kind."""
+    """The extension of a picture by its first bytes; `jpg` where the kind is unknown."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     if content[4:8] == b"ftyp":

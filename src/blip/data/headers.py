@@ -16,18 +16,18 @@ PLAIN = (b"0", b"\0", b"7")
 """Kinds of a plain file."""
 FOLDER = b"5"
 NO_CONTENT = (b"1", b"2", b"3", b"4", FOLDER, b"6")
-"""Links, devices, folders and pipes: nothing follows their header, whatever size it tells."""
+"""Links, devices, folders and pipes: nothing follows their header, whatever size it gives."""
 SPARSE = b"S"
 ABOUT_THE_NEXT = (b"L", b"K", b"x", b"X", b"g")
 """Kinds whose content is about the member behind them: long names, PAX records."""
 LONGEST_EXTRA = 1 << 20
 """Most bytes of a long name or of PAX records."""
 LARGEST = 1 << 62
-"""Bytes that no file can be skipped by."""
+"""More bytes than any file has."""
 
 
 class TornTarError(Exception):
-    """The bytes are no part of a tar; the message says why."""
+    """The bytes are not part of a tar; the message says why."""
 
 
 class Reader(Protocol):
@@ -48,28 +48,28 @@ class Member(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What lies between two members, or behind the last, and is no tar."""
+    """Bytes between two members, or behind the last, that are not part of a tar."""
 
     reason: str
 
 
 class _About(NamedTuple):
-    """What was told beforehand of the next member."""
+    """What earlier members say about the next one: long names, PAX records."""
 
     name: str | None = None
     size: int | None = None
     sparse: bool = False
     """Whether it has holes."""
     broken: bool = False
-    """Whether what was told cannot be right: then nobody knows what the member is."""
+    """Whether that is impossible: nothing is known of the next member then."""
 
 
 def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member | Damage]:
-    """Members of a tar in their order, ustar, GNU and PAX; content is passed over by `skip(bytes)`.
+    """Members of a tar in their order, ustar, GNU and PAX; `skip(bytes)` skips their content.
 
-    `skip` may be called before a member's content is wanted: a file is to be read at the offsets.
-    Where a header is damaged, the next sound one is searched for, block by block, and how much was
-    passed over is told. What follows behind the end of a tar is read, too: tars may be joined.
+    `skip` is called before the caller reads a member's content: read the file at the offsets.
+    Behind a damaged header the next sound one is searched for, block by block, and a `Damage` says
+    how much was skipped. What follows the end of a tar is read, too: tars may be concatenated.
     """
     offset, about, damaged, ended = 0, _About(), None, None
     while True:
@@ -98,11 +98,11 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
         if member.kind in ABOUT_THE_NEXT:
             content = file.read(_padded(member.size)) if member.size <= LONGEST_EXTRA else None
             offset += len(content or b"")
-            about = _tell(about, member, content)
+            about = _read_about(about, member, content)
             damaged = at if about.broken else None
         else:
             offset += _skip_map(file, block) if member.kind == SPARSE else 0
-            member, about = _as_told(member, about)._replace(offset=offset), _About()
+            member, about = _with_about(member, about)._replace(offset=offset), _About()
             yield member
             padded = 0 if member.kind in NO_CONTENT else _padded(member.size)
             skip(padded)
@@ -112,10 +112,10 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
 def _gap(at: int, damaged: int | None, ended: int | None) -> Iterator[Damage]:
     """What is wrong with what lies before the header at byte `at`."""
     if damaged is not None:
-        yield Damage(f"no header at byte {damaged}, {at - damaged} bytes are passed over")
+        yield Damage(f"no header at byte {damaged}, {at - damaged} bytes are skipped")
     elif ended is not None and at - ended != END and at % RECORD:
         # Neither the end of a tar as the format has it, nor one filled up as programs write it.
-        yield Damage(f"nothing but zeros from byte {ended} on, {at - ended} bytes are passed over")
+        yield Damage(f"nothing but zeros from byte {ended} on, {at - ended} bytes are skipped")
 
 
 def _end(offset: int, damaged: int | None, ended: int | None) -> Iterator[Damage]:
@@ -132,8 +132,8 @@ def _padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def _tell(about: _About, member: Member, content: bytes | None) -> _About:
-    """What is known of the next member, with what a member about it holds."""
+def _read_about(about: _About, member: Member, content: bytes | None) -> _About:
+    """What is known of the next member, with what this member says about it."""
     if content is None:
         return about._replace(broken=True)
     content = content[: member.size]
@@ -149,7 +149,7 @@ def _tell(about: _About, member: Member, content: bytes | None) -> _About:
             return _pax(content, about)
 
 
-def _as_told(member: Member, about: _About) -> Member:
+def _with_about(member: Member, about: _About) -> Member:
     return Member(
         about.name or member.name,
         0,
@@ -159,7 +159,7 @@ def _as_told(member: Member, about: _About) -> Member:
 
 
 def _skip_map(file: Reader, block: bytes) -> int:
-    """Pass over the blocks that say where a file of GNU's old format has holes."""
+    """Skip the blocks that say where a file of GNU's old format has holes."""
     read, more = 0, block[482]
     while more:
         block = file.read(BLOCK)
@@ -172,7 +172,7 @@ def _parse(block: bytes, *, with_magic: bool) -> Member:
     if with_magic and block[257:262] != MAGIC:
         raise TornTarError("no header")
     try:
-        told = _octal(block[148:156])
+        checksum = _octal(block[148:156])
         size = (
             int.from_bytes(block[125:136], "big") if block[124] & 0x80 else _octal(block[124:136])
         )
@@ -180,10 +180,10 @@ def _parse(block: bytes, *, with_magic: bool) -> Member:
             raise ValueError(f"a size of {size} bytes")
     except ValueError as error:
         raise TornTarError("no header") from error
-    # A header tells the sum of its bytes, with blanks where it tells it. Adler's checksum has one
+    # A header holds the sum of its bytes, with blanks in place of the sum. Adler's checksum has one
     # more than the sum in its low half, and comes from C.
     found = adler32(block[156:], adler32(block[:148])) & 0xFFFF
-    if found != (told - 8 * 32 + 1) % ADLER:
+    if found != (checksum - 8 * 32 + 1) % ADLER:
         raise TornTarError("no header")
     name = block[:100].partition(b"\0")[0]
     # GNU's old format has other things where ustar has the first part of a long name.
@@ -199,7 +199,7 @@ def _octal(field: bytes) -> int:
 
 
 def _pax(records: bytes, about: _About) -> _About:
-    """What is known of the next member, with what PAX records tell."""
+    """What is known of the next member, with what PAX records say."""
     while records:
         length, _, _ = records.partition(b" ")
         if not (length.isdigit() and len(length) < 20 and 0 < int(length) <= len(records)):

@@ -15,7 +15,7 @@ _PATTERNS = re.compile(r"[{}\[\]*?\x00-\x1f\x7f]")
 
 
 class Places:
-    """Tells the images of one source apart, wherever its shards lie.
+    """Identifies the images of one source, wherever its shards lie.
 
     A sample with an `image_key` shows the same image as every other sample with that `image_key` in
     the same folder; one without is an image of its own, known by its shard and key. Shards and
@@ -40,8 +40,8 @@ def keep_identity(samples: Iterable[Sample], name: str, path: PurePath) -> Itera
     """Samples of a shard with their identity in `meta`, unique among shards that are read together.
 
     `name` is the shard's name among these: the stem of its `path`, with folders before it where
-    stems repeat (`distinct_names`). What a sample says of its image is kept, below those folders; a
-    sample that says nothing is known by this name and its key.
+    stems repeat (`distinct_names`). The `image_key` that a sample has is kept, below those folders;
+    for a sample without one it is made of this name and the sample's key.
     """
     folder = name.removesuffix(_as_text(path.stem)).strip("-")
     for sample in samples:

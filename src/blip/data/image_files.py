@@ -33,8 +33,8 @@ def is_image_name(name: str) -> bool:
 def read_image_file(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a regular file.
 
-    A pipe, a socket or a device is not opened: it may never end. Raises OSError where there is no
-    file, where it is none of these, and where it has more than `IMAGE_LIMIT` bytes.
+    Pipes, sockets and devices may never end and are not opened. Raises OSError for them, where
+    there is no file, and where it has more than `IMAGE_LIMIT` bytes.
     """
     return read_regular(path, IMAGE_LIMIT)
 
@@ -45,9 +45,9 @@ class FoundImages:
 
     paths: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-    """Files that are no pictures, by extension; texts that belong to a picture do not count."""
+    """Files that are not pictures, by extension; texts that belong to a picture do not count."""
     hidden: int = 0
-    """Files and folders whose names start with a dot; nothing in such a folder is looked at."""
+    """Files and folders whose names start with a dot; such folders are not opened."""
     unreadable: list[str] = field(default_factory=list)
     """Folders that could not be read, each with the reason."""
 
@@ -59,7 +59,7 @@ class FoundImages:
             told = ", ".join(f"{extension or 'no extension'} {count}" for extension, count in most)
             more = ", ..." if len(self.skipped) > NAMED else ""
             count = self.skipped.total()
-            kind = "file that is no picture" if count == 1 else "files that are no pictures"
+            kind = "file that is not a picture" if count == 1 else "files that are not pictures"
             parts.append(f"{count} {kind} ({told}{more})")
         if self.hidden:
             parts.append(f"{self.hidden} hidden")
@@ -72,7 +72,7 @@ def find_images(folder: Path) -> FoundImages:
 
     Linked folders are followed; a folder that can be reached in several ways is read once, under
     its own name rather than a link's. A link that leads nowhere and a pipe called `x.jpg` are
-    listed: whoever opens them says what is wrong.
+    listed: opening them reports what is wrong.
     """
     found = FoundImages()
     seen: set[str] = set()

@@ -42,7 +42,7 @@ _large = threading.Lock()
 
 
 class BadImageError(BlipError):
-    """The bytes are no picture that can be used; the message is a short reason."""
+    """The bytes are not a usable picture; the message is a short reason."""
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -202,12 +202,12 @@ def _orientation(image: Image.Image) -> int:
 
 
 def count_pixels(data: bytes, max_pixels: int = MAX_PIXELS) -> int:
-    """Pixels of a picture by its header, without decoding it; 0 where it is none."""
+    """Pixels of a picture by its header, without decoding it; 0 where it is not a picture."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             width, height = _open(data, max_pixels).size
-    # Whatever is wrong with it is said by who decodes it.
+    # Decoding it reports what is wrong.
     except Exception:
         return 0
     return width * height

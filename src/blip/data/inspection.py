@@ -126,7 +126,7 @@ def _faults(path: Path, contents: Contents) -> Iterator[str]:
 
 
 def _compare(place: str, samples: int) -> None:
-    """Say where the statistics beside a shard tell of another number of samples."""
+    """Say where the statistics beside a shard give another number of samples."""
     told = read_statistics(place)
     if told is not None and told.samples != samples:
         say(

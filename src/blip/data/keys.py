@@ -17,7 +17,7 @@ KEY_LIMIT = 200
 WRITTEN_LIMIT = 240
 """Bytes of a key with what CapFilt puts behind it."""
 MISSING = frozenset({"", "nan", "none", "null", "<na>", "nat"})
-"""What tables write where there is no key, in lower case."""
+"""What tables write for a missing key, in lower case."""
 NEVER_WRITTEN = frozenset(
     {"unsafe_name", "torn_tar", "duplicate_key", "scattered_key", "key_too_long"}
 )

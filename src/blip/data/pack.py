@@ -1,4 +1,4 @@
-"""A collection in any form, copied into shards: what is no picture, or has no text, is left out."""
+"""A collection in any form, copied into shards; samples without picture or text are left out."""
 
 import os
 from collections import Counter
@@ -34,7 +34,7 @@ NAMED = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collection:
-    """What is packed, and how; by this an unfinished pack is known again."""
+    """What is packed, and how; a pack that was stopped is begun anew only with the same."""
 
     source: str
     """Shards, a table, an annotation file or a folder of pictures."""
@@ -76,8 +76,8 @@ class Packed:
 def pack_collection(collection: Collection, out: Path, *, overwrite: bool = False) -> Packed:
     """Write a collection to `out/00000.tar`, ... and `out/sizes.json`.
 
-    While it is written `out/.pack.json` says so, and nobody takes it for whole; a pack that was
-    stopped is written anew by the same call. Raises UsageError where the source cannot be read, or
+    Until it is finished, `out/.pack.json` says so, and readers refuse the folder; the same call
+    writes a pack that was stopped anew. Raises UsageError where the source cannot be read, or
     shards lie in `out` already, and BlipError where nothing was left to write.
     """
     if collection.per_shard < 1:
@@ -138,7 +138,7 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
                 "replace it with --overwrite"
             )
         say(f"pack: {out} was not finished; it is written anew")
-    # First: who is killed while removing leaves no half that is called finished.
+    # First: a process that is killed while it removes files must not leave "finished" behind.
     write_json(out / PACKED, {**collection.to_json(), "state": "begun"})
     remove_known(out, [name for name in PACK.files if name != PACKED])
 
@@ -189,7 +189,7 @@ def _some(samples: Iterator[Sample]) -> list[Sample]:
 
 
 def _without_bad_texts(sample: Sample) -> Sample:
-    """A sample of which one text is bad goes by its others."""
+    """The sample with its sound texts alone, where others are bad."""
     reason = (sample.error or "").partition(":")[0]
     partly = reason in TEXT_FAULTS and any(sample.texts)
     texts = tuple(text for text in sample.texts if text)

@@ -138,7 +138,7 @@ def _refuse_table(path: Path) -> None:
 def _exists(path: Path) -> bool:
     try:
         return os.path.lexists(path)
-    # Not every text is a path: one with NUL is none.
+    # A text with NUL is not a path.
     except ValueError:
         return False
 

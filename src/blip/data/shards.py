@@ -58,7 +58,7 @@ def read_written(path: Path) -> Generator[list[tuple[str, bytes]], None, None]:
                 opened = [(member.name, archive.extractfile(member)) for member in files]
                 yield [(name, file.read()) for name, file in opened if file is not None]
     except tarfile.TarError as error:
-        raise BlipError(f"{path} is no whole shard: {first_line(error)}") from error
+        raise BlipError(f"{path} is not a whole shard: {first_line(error)}") from error
 
 
 class ShardWriter:

@@ -1,4 +1,4 @@
-"""What a path stands for, and the samples of any kind of collection: the one door for all verbs."""
+"""What a path stands for, and the samples of any kind of collection; every verb reads by this."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -96,7 +96,7 @@ def try_each(paths: Sequence[Path], look: Callable[[Path], T]) -> list[T | Usage
 
 
 def broken_table(name: str, reason: UsageError) -> Sample:
-    """What stands for all rows of a table that cannot be read."""
+    """The one bad sample in place of a table that cannot be read."""
     return Sample(name, None, error=f"broken_table: {reason}")
 
 

@@ -23,7 +23,7 @@ from blip.files import is_utf8
 
 KEYS = ("key", "image_id", "id", "uid", "__key__")
 ROW_KEYS = ("id", "uid")
-"""Those that tell rows apart in many tables, where several rows may show one image."""
+"""Those that number the rows in many tables, where several rows may show one image."""
 IMAGES = (
     "image",
     *IMAGE_EXTENSIONS,
@@ -34,7 +34,7 @@ URLS = ("url", "image_url", "img_url", "urls", "link")
 SPLIT = "split"
 BATCH = 256
 FIRST = 100
-"""Lines of JSON that tell which fields there are."""
+"""Lines of JSON that are read to find the names of the fields."""
 
 
 class Columns(NamedTuple):
@@ -197,7 +197,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         raise UsageError(f"no file at {path}") from error
     # A file of another kind, one cut off, one encrypted: each has an error of its own.
     except Exception as error:
-        raise UsageError(f"{path} is no .parquet table: {first_line(error)}") from error
+        raise UsageError(f"{path} is not a Parquet file: {first_line(error)}") from error
 
 
 def _first_parquet_image(path: Path, columns: Columns) -> Any:
@@ -209,7 +209,7 @@ def _first_parquet_image(path: Path, columns: Columns) -> Any:
         try:
             batch = next(file.iter_batches(1, columns=[str(columns.image)]), None)
             return batch.column(0)[0].as_py() if batch is not None and batch.num_rows else None
-        # Who reads the rows names what is broken.
+        # Reading the rows reports what is broken.
         except (OSError, ValueError):
             return None
 
@@ -256,7 +256,7 @@ def _cell(value: pa.Scalar) -> Any:
     try:
         return value.as_py()
     except UnicodeDecodeError:
-        # As bytes it is a text that is not UTF-8 to whoever reads it.
+        # As bytes it is read as a text that is not UTF-8.
         return value.as_buffer().to_pybytes() if hasattr(value, "as_buffer") else b"\xff"
     except (ValueError, OverflowError, pa.ArrowException):
         return None
@@ -269,7 +269,7 @@ class _Maker(NamedTuple):
     folder: Path
     """Where paths start."""
     place: str
-    """What the table's images are told apart by from those of others."""
+    """The table's name, in front of the names of its images."""
 
     def sample(self, row: Row, number: int) -> Sample:
         cells, columns = row.cells, self.columns
@@ -294,7 +294,7 @@ class _Maker(NamedTuple):
     def _image_name(self, key: str | None, picture: str | bytes | None) -> str | None:
         """What the rows of one image have in common: a key, a path or the same bytes.
 
-        A column of `ROW_KEYS` is asked after the picture.
+        A key from a column of `ROW_KEYS` counts only where there is no picture.
         """
         if isinstance(picture, bytes):
             picture = hashlib.blake2b(picture, digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""What of a sample can be learnt from and judged by: its picture, and the texts that are sound."""
+"""The part of a sample that training and evaluation use: its picture and its sound texts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -34,7 +34,7 @@ class Caption(NamedTuple):
 
     @property
     def log_likelihood_per_token(self) -> float:
-        """The mean: longer texts are not less likely by it."""
+        """The mean, which makes texts of different lengths comparable."""
         return self.log_likelihood / self.tokens
 
 

@@ -84,7 +84,7 @@ class Checkpoint:
         loaded = self.load(device, dtype=dtype, image_size=image_size)
         if not isinstance(loaded.model, of):
             raise UsageError(
-                f"{self.source} holds {KINDS[type(loaded.model)]}; needed is {KINDS[of]}"
+                f"{self.source} holds {KINDS[type(loaded.model)]}; this needs {KINDS[of]}"
             )
         return Loaded(loaded.model, loaded.tokenizer, loaded.path)
 

@@ -44,7 +44,7 @@ def check_lists(name: str, texts: Iterable[Iterable[str]], pictures: int) -> lis
 
 
 def check_texts(name: str, texts: Iterable[str]) -> list[str]:
-    """Some texts as a list; raises ArgumentError for a single one, and for what is no text."""
+    """Some texts as a list; raises ArgumentError for a single one, and for other types."""
     if isinstance(texts, str | bytes):
         raise ArgumentError(f"{name} must be a list of texts, got the single text {texts!r}")
     found = list(_listed(name, texts))

@@ -59,7 +59,7 @@ def _read(
         ids[number, : len(row)] = torch.tensor(row)
         visible[number, : len(row)] = True
     ids, visible = ids.to(model.device), visible.to(model.device)
-    # The last token of all is read by nobody; what texts start with is given, not written.
+    # Nothing follows the last token, so it is not read; start tokens are given, so not scored.
     states = model.decode(ids[:, :-1], visible[:, :-1], memory)
     scored = visible[:, 1:].clone()
     scored[:, : start - 1] = False

@@ -127,7 +127,7 @@ def _loss_curves(out: Path) -> str:
 
 
 def _read_lines(log: Path) -> list[dict[str, Any]]:
-    """The objects of a log; a line that a killed process left unfinished is passed over."""
+    """The objects of a log; a line that a killed process left unfinished is skipped."""
     found = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError):

@@ -113,7 +113,7 @@ def open_run(
     The main process looks and decides, the others follow. Raises UsageError where the folder is
     not this run's, where another run holds it, or where its checkpoints or its model were made
     with another configuration, unless `options` say what to do; nothing is changed then. A full
-    disk is told in one line.
+    disk raises BlipError in one line.
     """
     chosen = options or RunOptions()
     with ExitStack() as held:
@@ -184,7 +184,7 @@ def _inputs(config: TrainingConfig) -> list[str]:
 
 @contextmanager
 def _full_disk_in_one_line(out: Path) -> Iterator[None]:
-    """A full disk, or a folder that cannot be written, is told in one line."""
+    """Raise BlipError for a full disk; it says from where the same command then goes on."""
     try:
         yield
     except Exception as error:

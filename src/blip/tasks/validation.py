@@ -79,7 +79,7 @@ class Validation:
 
 @contextmanager
 def _nan_in_one_line() -> Iterator[None]:
-    """A model that gives NaN is told in a line: its training goes on, and ends as it decides."""
+    """Print a line where the model gives NaN; its training alone decides whether to stop."""
     try:
         yield
     except NotFiniteError as error:

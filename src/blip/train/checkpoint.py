@@ -1,4 +1,4 @@
-"""Checkpoints of a run under way: whole or not there, the newest whole one is gone on from."""
+"""Checkpoints of a run under way: whole or not there; the run resumes from the newest one."""
 
 import glob
 import os
@@ -69,7 +69,7 @@ class Checkpoints:
         """Copy the state of a step, and write it and the model while the caller goes on.
 
         Waits for the checkpoint before, whose failure is raised as by `wait`. Older ones stay
-        where not `drop`. Weights that are not finite are no good to anybody: they are not written.
+        where not `drop`. Weights that are not finite are not written.
         """
         self.wait()
         self._under_way = Thread(
@@ -95,7 +95,7 @@ class Checkpoints:
             ) from error
 
     def newest(self) -> int | None:
-        """The step of the newest checkpoint that is whole; a damaged one is named and passed over.
+        """The step of the newest checkpoint that is whole; damaged ones are named and skipped.
 
         All its files are read, to compare their checksums.
         """
@@ -141,16 +141,16 @@ class Checkpoints:
             if drop:
                 self._drop(step)
         except Exception as error:
-            # Nobody is there to be told: the next call of the loop raises it.
+            # This is a thread: the next call of the loop raises it.
             self._failed = step, error
 
     def _drop(self, step: int) -> None:
-        # Later ones were damaged, or passed over: they must not count as those that are kept.
+        # Later ones are damaged: they must not count among those that are kept.
         later = [path for number, path in _steps(self.folder) if number > step]
         for old in [*later, *(p for n, p in _steps(self.folder) if n <= step)][: -self.keep]:
             _remove(old)
-        for torn in self.folder.glob(".step-*.*"):
-            place = torn.with_name(torn.name[1:].rpartition(".")[0])
+        for leftover in self.folder.glob(".step-*.*"):
+            place = leftover.with_name(leftover.name[1:].rpartition(".")[0])
             if _step_of(place) is not None:
                 remove_leftovers(place, CHECKPOINT)
 
@@ -209,8 +209,8 @@ def _candidates(source: Path) -> list[tuple[int, Path]]:
 
 def _not_one(source: Path) -> UsageError:
     return UsageError(
-        f"{source} is no checkpoint to go on from; give a folder step-NNNNNNNN that holds {STATE}, "
-        "or a run with some in checkpoints/"
+        f"{source} is not a checkpoint to resume from; give a folder step-NNNNNNNN that holds "
+        f"{STATE}, or a run with some in checkpoints/"
     )
 
 
@@ -238,19 +238,19 @@ def _step_of(folder: Path) -> int | None:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether a checkpoint can be gone on from; says why where it cannot."""
+    """Whether a run can resume from a checkpoint; says why where it cannot."""
     state = _load(folder)
     damage = None
     if state is None:
         damage = f"{STATE} cannot be read"
     elif state.get("step") != _step_of(folder):
-        damage = "it is not of the step that its name says"
+        damage = "it holds another step than its name says"
     elif (folder / CHECKSUMS).exists():
         damage = find_damage(folder)
     else:
         say(f"{folder} has no {CHECKSUMS}, as earlier versions wrote it: it is not verified")
     if damage is not None:
-        say(f"{folder} is passed over: {damage}")
+        say(f"skipping the checkpoint {folder}: {damage}")
     return damage is None
 
 

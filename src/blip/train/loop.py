@@ -217,8 +217,8 @@ class _Run:
     def checkpoint(self, *, stops: bool) -> None:
         """Write down all that the rest of the run depends on, where that is due or the run `stops`.
 
-        Not amid updates that fail: the last checkpoint is to be one from before them. A run that
-        stops there keeps it beside its own.
+        Not while updates fail: the newest checkpoint must be from before them. A run that stops
+        then writes one all the same, and keeps that older one beside it.
         """
         if self.step % self.config.checkpoint_every == 0:
             self.checkpoint_is_due = True
@@ -352,7 +352,7 @@ class _Run:
             )
 
     def _tell_last_good(self) -> str:
-        """Where the newest checkpoint is from before all that went wrong."""
+        """Where the newest checkpoint from before the failures is."""
         self.checkpoints.wait()
         found = self.checkpoints.last_good()
         if found is None:

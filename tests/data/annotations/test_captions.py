@@ -58,7 +58,7 @@ def test_coco_as_it_is_published(folder: Path) -> None:
         ("a", ("seven",), None),
         ("b", ("nine", "again"), None),
         ("000000002", (), 'broken_row: image 2 has no "id" and "file_name"'),
-        ("000000003", (), "broken_row: annotation 3 has the id of no image"),
+        ("000000003", (), "broken_row: annotation 3 has an image_id that no image has"),
     ]
 
 
@@ -135,6 +135,6 @@ def test_splits_are_named_where_a_wrong_one_is_asked_for(folder: Path) -> None:
 @pytest.mark.parametrize("data", [7, "x", None, {}, {"images": 7}, {"a.png": ["one"]}])
 def test_another_form_is_told_with_those_that_are_read(folder: Path, data: Any) -> None:
     with pytest.raises(
-        UsageError, match="is none of the annotation files that can be read; allowed: a list of"
+        UsageError, match="is not an annotation file that can be read; allowed: a list of"
     ):
         read(folder, data)

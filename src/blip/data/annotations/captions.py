@@ -72,9 +72,7 @@ def list_annotated(path: Path, split: str | None = None) -> list[Annotated]:
             data = _of_split(data, split, path)
         entries = _plain(data, path)
     else:
-        raise UsageError(
-            f"{path} is none of the annotation files that can be read; allowed: {FORMS}"
-        )
+        raise UsageError(f"{path} is not an annotation file that can be read; allowed: {FORMS}")
     found: list[Annotated] = []
     of_name: dict[str, Annotated] = {}
     for entry in entries:
@@ -125,22 +123,24 @@ def _coco(images: list[Any], annotations: list[Any], path: Path) -> Iterator[Ann
             "captions_*.json"
         )
     of_id: dict[Any, list[Any]] = {}
-    astray: list[int] = []
+    orphans: list[int] = []
     ids = {image["id"] for image in images if isinstance(image, dict) and _is_id(image.get("id"))}
     for number, annotation in enumerate(annotations):
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
         if _is_id(image_id) and image_id in ids:
             of_id.setdefault(image_id, []).append(annotation.get("caption"))
         else:
-            astray.append(number)
+            orphans.append(number)
     for number, image in enumerate(images):
         name = _name(image, ("file_name", "filename"))
         if name is None or not _is_id(image.get("id")):
             yield _broken(path, number, 'image {} has no "id" and "file_name"')
         else:
             yield Annotated(name, of_id.get(image["id"], []))
-    for number in astray:
-        yield Annotated(None, fault=f"{BROKEN_ROW}: annotation {number} has the id of no image")
+    for number in orphans:
+        yield Annotated(
+            None, fault=f"{BROKEN_ROW}: annotation {number} has an image_id that no image has"
+        )
 
 
 def _plain(entries: list[Any], path: Path) -> Iterator[Annotated]:

@@ -60,7 +60,7 @@ class Scene:
 
     @classmethod
     def of(cls, meta: dict[str, Any]) -> "Scene | None":
-        """The scene that a KEY.json tells of; None where it tells of none."""
+        """The scene that a KEY.json describes; None where it describes none."""
         try:
             return cls.from_json(meta["scene"]) if "scene" in meta else None
         # Other collections may use the word for something else.

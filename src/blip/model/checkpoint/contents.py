@@ -116,7 +116,7 @@ def read_contents(
     `checked` serve for sizes alone.
 
     Raises BlipError for a truncated file, for NaN or infinite weights and for tensors that do not
-    fit, all of them in one list, and UsageError where sizes or layout cannot be told.
+    fit, all of them in one list, and UsageError where sizes or layout cannot be determined.
     """
     sizes = _sizes_beside(weights)
     stored = read_tensors(weights, checked=checked, momentum=momentum)

@@ -69,7 +69,7 @@ def read_tensors(path: Path, *, checked: bool = True, momentum: bool = True) -> 
     else:
         beside = read_pickle(path)
         state = state_dict_in(beside, path)
-    # Both have the same order; what is wrong is told under the names that the file has.
+    # Both have the same order; errors use the names that the file has.
     names = dict(zip(state, plain_names(state), strict=True))
     if checked:
         wanted = [theirs for theirs, name in names.items() if momentum or not is_momentum(name)]
