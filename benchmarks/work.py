@@ -47,27 +47,27 @@ def project_images(config: ModelConfig, images: int) -> Step:
 
 def write_texts(config: ModelConfig, images: int, copies: int, tokens: int) -> list[Step]:
     """Decoding steps; `copies` texts of an image have their first step in common."""
-    text, memory = config.text, config.vision.tokens
+    text, image_tokens = config.text, config.vision.tokens
     width = text.width
     weights = text.depth * _layer_weights(config) + _head_weights(config)
     steps = []
     for step in range(tokens):
         rows = images * (1 if step == 0 else copies)
-        seen = step + 1 + memory
+        seen = step + 1 + image_tokens
         attention = text.depth * 2 * width * seen
-        cached = text.depth * 2 * width * (images * memory + rows * step)
+        cached = text.depth * 2 * width * (images * image_tokens + rows * step)
         steps.append(Step(2 * rows * (weights + attention), weights + cached))
     return steps
 
 
 def match_texts(config: ModelConfig, lengths: Sequence[int]) -> Step:
     """The grounded encoder for texts of one image, and the matching head on their first states."""
-    text, memory = config.text, config.vision.tokens
+    text, image_tokens = config.text, config.vision.tokens
     width, depth = text.width, text.depth
-    inner = sum(n * (_layer_weights(config) + 2 * width * (n + memory)) for n in lengths)
+    inner = sum(n * (_layer_weights(config) + 2 * width * (n + image_tokens)) for n in lengths)
     # In the last layer all tokens are keys and values, and the first alone goes on.
     last = sum(
-        n * 2 * width**2 + (_layer_weights(config) - 2 * width**2) + 2 * width * (n + memory)
+        n * 2 * width**2 + (_layer_weights(config) - 2 * width**2) + 2 * width * (n + image_tokens)
         for n in lengths
     )
     return Step(2 * ((depth - 1) * inner + last + len(lengths) * 2 * width))
@@ -112,8 +112,10 @@ def _embed_texts(config: ModelConfig, lengths: Sequence[int]) -> int:
 
 def _predict_texts(config: ModelConfig, lengths: Sequence[int]) -> int:
     """Logits of all tokens but the first of each text."""
-    width, memory = config.text.width, config.vision.tokens
-    layer = sum((n - 1) * (_layer_weights(config) + 2 * width * (n - 1 + memory)) for n in lengths)
+    width, image_tokens = config.text.width, config.vision.tokens
+    layer = sum(
+        (n - 1) * (_layer_weights(config) + 2 * width * (n - 1 + image_tokens)) for n in lengths
+    )
     heads = sum(n - 1 for n in lengths) * _head_weights(config)
     return 2 * (config.text.depth * layer + heads)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blip.train.peak import gpu_rate, measured_rate, peak_rate
-from blip.train.watch import GIB, StepWatch, most_memory
+from blip.train.watch import GIB, StepWatch, peak_memory
 
 
 class Clock:
@@ -147,4 +147,4 @@ def test_a_cpu_is_measured_and_no_number_is_drawn() -> None:
 
 
 def test_memory_of_this_process() -> None:
-    assert 2**24 < most_memory(torch.device("cpu")) < 2**40
+    assert 2**24 < peak_memory(torch.device("cpu")) < 2**40

@@ -32,7 +32,7 @@ from blip.train.peak import peak_rate
 from blip.train.precision import autocast
 from blip.train.signals import stop_on_signals
 from blip.train.task import Batch, Loader, Output, Task
-from blip.train.watch import StepWatch, most_memory
+from blip.train.watch import StepWatch, peak_memory
 
 NO_CLIPPING = float("inf")
 
@@ -119,7 +119,7 @@ class _Run:
             self._reseed()
         self.watch = StepWatch(
             peak=lambda: peak_rate(self.device, config.precision),
-            memory=lambda: most_memory(self.device),
+            memory=lambda: peak_memory(self.device),
             processes=dist.world_size(),
         )
         self.bar: Progress | None = None

@@ -96,7 +96,7 @@ class StepWatch:
         self._known = True
 
 
-def most_memory(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
     """Most bytes held so far: of the GPU's memory, else of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
