@@ -144,7 +144,7 @@ def test_our_names_in_a_wrapped_pickle_need_the_config_beside_them(tmp_path: Pat
     torch.save({"state_dict": prefixed(dict(contents().tensors), "net.")}, tmp_path / "a.ckpt")
     assert same(read_contents(tmp_path / "a.ckpt"), contents())
     (tmp_path / "config.json").unlink()
-    with pytest.raises(UsageError, match=r"a\.ckpt needs its config\.json, which tells its sizes"):
+    with pytest.raises(UsageError, match=r"a\.ckpt needs its config\.json, which holds its sizes"):
         read_contents(tmp_path / "a.ckpt")
 
 

@@ -38,7 +38,7 @@ from blip.nn.vit import resize_positions
 
 WEIGHTS, CONFIG, MOMENTUM = "model.safetensors", "config.json", "momentum.safetensors"
 OUR_KEY = "blip_config"
-"""Beside "model" in a file of the original layout that we wrote: the sizes that no shape tells."""
+"""Beside "model" in a file of the original layout that we wrote: sizes that no shape shows."""
 _OURS = "vision."
 """Names of our layout begin so, and of no other."""
 
@@ -111,7 +111,7 @@ def read_contents(
     """Read the weights of a file or an index: ours, Hugging Face's or the original release's.
 
     Layout, kind and sizes are found from `config.json` beside the weights, and from names and
-    shapes; `heads` is needed only where heads are not 64 wide and nothing tells. `momentum` asks
+    shapes; `heads` is needed only where heads are not 64 wide and no file says so. `momentum` asks
     for the momentum encoders, too, which a model does not need. Tensors that are not
     `checked` serve for sizes alone.
 
@@ -138,11 +138,11 @@ def read_contents(
 
 
 def _with_heads(contents: Contents, heads: Heads | None) -> Contents:
-    """The contents; raises UsageError where other heads were named than the file tells."""
-    told = Heads(contents.config.vision.heads, contents.config.text.heads)
-    if heads not in (None, told):
+    """The contents; raises UsageError where `heads` are not those of the file."""
+    actual = Heads(contents.config.vision.heads, contents.config.text.heads)
+    if heads not in (None, actual):
         raise UsageError(
-            f"heads of {contents.where} are {told.vision} and {told.text}, "
+            f"heads of {contents.where} are {actual.vision} and {actual.text}, "
             f"got {heads.vision} and {heads.text}"
         )
     return contents
@@ -222,7 +222,7 @@ def _hint(found: Mapping[str, Tensor]) -> str:
 def _our_sizes(weights: Path) -> ModelConfig:
     path = weights.with_name(CONFIG)
     if not path.is_file():
-        raise UsageError(f"{weights} needs its {CONFIG}, which tells its sizes, in {path.parent}")
+        raise UsageError(f"{weights} needs its {CONFIG}, which holds its sizes, in {path.parent}")
     return from_json(ModelConfig, _read_json(path), where=str(path))
 
 

@@ -10,7 +10,7 @@ from blip.model.config import Architecture, ModelConfig, TextConfig, VisionConfi
 from blip.nn.mode import BOTH_MODES, Mode
 
 HEAD_WIDTH = 64
-"""Of every released model; no tensor's shape tells the number of heads."""
+"""Of every released model; no tensor's shape shows the number of heads."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -37,7 +37,7 @@ def config_from_shapes(kind: Kind, shapes: Shapes, heads: Heads | None = None) -
     """What to build for a checkpoint in the original layout.
 
     `heads` are to be given where they are not 64 wide. Raises UsageError where the tensors that
-    tell sizes are absent.
+    show sizes are missing.
     """
     stack = DECODER if kind == "caption" else ENCODER
     try:
