@@ -76,7 +76,7 @@ def test_a_folder_stands_for_what_lies_in_it(tables, tmp_path):
 
 def test_what_is_no_table_is_told(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"no table")
-    with pytest.raises(UsageError, match=r"t\.parquet is no \.parquet table"):
+    with pytest.raises(UsageError, match=r"t\.parquet is not a Parquet file"):
         find_shards([str(tmp_path / "t.parquet")], 5)
     (tmp_path / "t.json").write_text("{")
     with pytest.raises(UsageError, match="is not JSON"):
@@ -157,7 +157,7 @@ def test_shards_of_one_name_and_files_of_no_kind_are_refused(tables):
     (tables / "notes.txt").write_text("no shard")
     with pytest.raises(UsageError, match=r"notes\.txt is neither a \.tar nor a table"):
         find_shards([str(tables / "notes.txt")], 5)
-    with pytest.raises(UsageError, match=r"is no \.tar"):
+    with pytest.raises(UsageError, match=r"is not a \.tar"):
         find_shards(["https://example.org/t.parquet"], 5)
     assert find_shards(["https://example.org/t.tar?token=1", "pipe:cat t"], 5)
 

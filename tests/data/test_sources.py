@@ -277,5 +277,5 @@ def test_a_broken_table_beside_pictures_and_tars_is_no_data(images: Path, tmp_pa
     assert [s.key for s in read_samples(f"{tmp_path}/tars/*")] == ["k"]
     (tmp_path / "alone").mkdir()
     (images / "00000.parquet").rename(tmp_path / "alone/00000.parquet")
-    with pytest.raises(UsageError, match=r"00000.parquet is no \.parquet table"):
+    with pytest.raises(UsageError, match=r"00000.parquet is not a Parquet file"):
         list(read_samples(str(tmp_path / "alone")))

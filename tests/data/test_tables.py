@@ -162,8 +162,8 @@ def test_urls_are_to_be_downloaded_first(
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("t.parquet", b"PAR1 no table", r"is no \.parquet table"),
-        ("t.parquet", b"", r"is no \.parquet table"),
+        ("t.parquet", b"PAR1 no table", r"is not a Parquet file"),
+        ("t.parquet", b"", r"is not a Parquet file"),
         ("t.csv", b"", "has no header"),
         ("t.csv", b"a,b\n1,2\n", "no column for the image; it has a, b, allowed: image, "),
         (
@@ -188,7 +188,7 @@ def test_a_truncated_parquet_file_is_told_in_one_line(tmp_path: Path) -> None:
     path = table(tmp_path / "t.parquet", image=[photo()], caption=["one"])
     for size in (4, 300, len(path.read_bytes()) - 1):
         (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:size])
-        with pytest.raises(UsageError, match=r"cut\.parquet is no \.parquet table"):
+        with pytest.raises(UsageError, match=r"cut\.parquet is not a Parquet file"):
             list(read_table(tmp_path / "cut.parquet"))
 
 
