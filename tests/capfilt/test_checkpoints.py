@@ -120,12 +120,15 @@ def test_a_model_in_the_wrong_place_is_told(tmp_path):
         load(models(captioner, captioner))
 
 
-def test_a_prompt_that_leaves_no_room_for_a_text_is_told(tmp_path):
+def test_a_search_that_the_captioner_cannot_do_is_told_before_it_is_loaded(tmp_path):
     captioner = original(tmp_path / "c", "causal")
     matcher = original(tmp_path / "f", "bidirectional")
     search = replace(NUCLEUS, prompt="one two three four five six", max_length=6)
     with pytest.raises(UsageError, match="max_length must be greater, got 6"):
-        load(models(captioner, matcher, search=search))
+        models(captioner, matcher, search=search).fingerprints()
+    search = replace(NUCLEUS, max_length=1000)
+    with pytest.raises(UsageError, match=r"max_length.* is 1000; allowed: at most"):
+        models(captioner, matcher, search=search).fingerprints()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the device is there")

@@ -22,7 +22,7 @@ from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import Loaded, fingerprint, open_checkpoint, read_sizes
 from blip.inference.matcher import Matcher
 from blip.inference.pixels import NormalisedImage
-from blip.inference.search import rows_of_each, start_of_text
+from blip.inference.search import rows_of_each, start_within
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.nn.device import choose_dtype
@@ -76,8 +76,13 @@ class CheckpointModels:
     precision: Precision = "float32"
 
     def fingerprints(self) -> tuple[str, str]:
-        """Of weights, tokenizer and sizes, as the ledger names them."""
-        return fingerprint(self.captioner), fingerprint(self.filter)
+        """Of weights, tokenizer and sizes, as the ledger names them.
+
+        Raises ArgumentError where the captioner has too few positions for the search.
+        """
+        captioner = open_checkpoint(self.captioner)
+        start_within(captioner.contents.config.text, captioner.tokenizer, self.search)
+        return captioner.fingerprint(), fingerprint(self.filter)
 
     def batch_size(self) -> int:
         """A power of two: what is worth it on the device, halved until it fits into one worker.
@@ -127,7 +132,6 @@ class CheckpointModels:
             raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
         if "bidirectional" not in matcher.model.config.modes:
             raise UsageError(f"{self.filter} writes texts and judges none; it may be the captioner")
-        start_of_text(captioner.model, captioner.tokenizer, self.search)
         return Models(_CheckpointCaptioner(captioner, self.search), _CheckpointFilter(matcher))
 
     @property

@@ -121,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
     rows = RowPrinter.of(json=args.json, csv=args.csv)
     # Plain lines tell no likelihoods, which cost another pass over each text.
     write = captioner.captions if rows.form == "text" else captioner.scored_captions
+    # A search that the model cannot do is refused before the bar is drawn.
+    write([], args.captions, search)
     broken = 0
     with progress(len(paths), "caption", "pictures") as bar:
         for start in range(0, len(paths), args.batch_size):

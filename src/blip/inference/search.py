@@ -13,7 +13,7 @@ from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
 from blip.inference.inputs import check_text
 from blip.model.blip import Blip
-from blip.model.config import check_length
+from blip.model.config import TextConfig, check_length
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
 from blip.nn.kv import ImageKV, ImageStates
@@ -39,7 +39,12 @@ def start_of_text(
 
     Raises ArgumentError where they leave no room for a text, or the model has too few positions.
     """
-    check_length(model.config.text, "max_length", search.max_length)
+    return start_within(model.config.text, tokenizer, search)
+
+
+def start_within(sizes: TextConfig, tokenizer: Tokenizer, search: SearchConfig) -> list[int]:
+    """The same for a model of such sizes, before it is built."""
+    check_length(sizes, "max_length", search.max_length)
     check_text("prompt", search.prompt)
     start = tokenizer.encode_prompt(search.prompt)
     if len(start) >= search.max_length:
