@@ -69,7 +69,7 @@ def test_an_input_is_no_output(shards: Path, tmp_path: Path, given: str, out: st
         ("d/none.tar", "d"),
     ],
 )
-def test_what_is_not_replaced_may_lie_where_it_will(shards: Path, given: str, out: str) -> None:
+def test_an_input_that_no_output_replaces_is_accepted(shards: Path, given: str, out: str) -> None:
     (shards.parent / "other.csv").touch()
     refuse_inputs_as_output([given], Path(out), JOB)
 

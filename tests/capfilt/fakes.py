@@ -14,12 +14,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.models import Models, OutOfMemoryError, Score
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter, read_shard
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 NAMES = tuple(COLOURS)
+
+
+def config(tmp_path: Path, out: str = "out", **more) -> CapFiltConfig:
+    data = (str(tmp_path / "web"),)
+    return CapFiltConfig(
+        **{
+            "captioner": "c",
+            "filter": "f",
+            "data": data,
+            "out": str(tmp_path / out),
+            "batch_size": 3,
+            "workers": 1,
+            **more,
+        }
+    )
 
 
 def picture(colour: str, kind: str = "PNG", size: int = 24) -> bytes:

@@ -19,9 +19,8 @@ from blip.capfilt.pipeline import checkpoint_models, run
 from blip.errors import BlipError, NotFiniteError, UsageError
 from blip.inference.checkpoint import fingerprint
 
-from .fakes import FakeCaptioner, FakeFilter, FakeModels, output_bytes, web_data
+from .fakes import FakeCaptioner, FakeFilter, FakeModels, config, output_bytes, web_data
 from .test_checkpoints import hugging_face
-from .test_pipeline import config
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ from blip.model.checkpoint.written import original_state, write_huggingface
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
 from blip.model.make import make_model
 
-from .fakes import web_data
-from .test_pipeline import config
+from .fakes import config, web_data
 
 WORDS = ["a red square", "a green circle", "two blue stars", "buy a square"]
 TOKENIZER = Tokenizer.train(WORDS, vocabulary_size=80)

@@ -18,8 +18,7 @@ from blip.capfilt.recut import recut
 from blip.cli.main import main
 from blip.data.shards import ShardWriter, read_shard
 
-from .fakes import NAMES, FakeModels, die_at_file, exit_code_of, output_bytes, picture
-from .test_pipeline import config
+from .fakes import NAMES, FakeModels, config, die_at_file, exit_code_of, output_bytes, picture
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

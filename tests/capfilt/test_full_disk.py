@@ -13,8 +13,7 @@ from blip.data.shards import ShardWriter
 from blip.errors import BlipError
 from tests.small_disk import make_room, small_disk
 
-from .fakes import FakeModels, output_bytes
-from .test_pipeline import config
+from .fakes import FakeModels, config, output_bytes
 
 
 @pytest.fixture

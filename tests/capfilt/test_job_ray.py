@@ -9,9 +9,8 @@ from blip.capfilt.filters.config import JobRules
 from blip.capfilt.pipeline import run
 from blip.cli.main import main
 
-from .fakes import BrokenModels, FakeModels, output_bytes, web_data
+from .fakes import BrokenModels, FakeModels, config, output_bytes, web_data
 from .test_job import models, options, start, wait_for, web
-from .test_pipeline import config
 
 ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
 

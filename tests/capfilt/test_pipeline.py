@@ -11,7 +11,6 @@ from typing import Literal
 
 import pytest
 
-from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.engine.protocol import Failed
 from blip.capfilt.ledger import read_rows
@@ -22,22 +21,7 @@ from blip.data.shards import ShardWriter
 from blip.errors import BlipError, StoppedError, UsageError
 from blip.outputs import JOB, claim
 
-from .fakes import BrokenModels, FakeModels, output_bytes, picture, web_data
-
-
-def config(tmp_path: Path, out: str = "out", **more) -> CapFiltConfig:
-    data = (str(tmp_path / "web"),)
-    return CapFiltConfig(
-        **{
-            "captioner": "c",
-            "filter": "f",
-            "data": data,
-            "out": str(tmp_path / out),
-            "batch_size": 3,
-            "workers": 1,
-            **more,
-        }
-    )
+from .fakes import BrokenModels, FakeModels, config, output_bytes, picture, web_data
 
 
 class Flaky:
@@ -281,8 +265,11 @@ def test_a_folder_that_no_job_made_is_refused(web, name):
 
 def test_a_job_of_an_earlier_version_goes_on(web):
     run(config(web), models=FakeModels())
+    written = {path: path.stat().st_mtime_ns for path in web.glob("out/done/*.json")}
     (web / "out/.blip.json").unlink()
     run(config(web), models=FakeModels())
+    assert written
+    assert written == {path: path.stat().st_mtime_ns for path in web.glob("out/done/*.json")}
 
 
 def test_another_job_is_replaced_on_request_alone(web):

@@ -11,8 +11,7 @@ from blip.data import remote
 from blip.errors import BlipError
 
 from ..data.test_remote import Server
-from .fakes import FakeModels, output_bytes, web_data
-from .test_pipeline import config
+from .fakes import FakeModels, config, output_bytes, web_data
 
 pytest.importorskip("aiohttp")
 

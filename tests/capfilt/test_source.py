@@ -23,8 +23,7 @@ from blip.capfilt.source import (
 from blip.data.shards import read_shard
 from blip.errors import BlipError, UsageError
 
-from .fakes import NAMES, FakeModels, picture, web_data, web_shard
-from .test_pipeline import config
+from .fakes import NAMES, FakeModels, config, picture, web_data, web_shard
 
 ROWS = 11
 

@@ -18,8 +18,8 @@ from blip.inference.captioner import Captioner
 from blip.inference.matcher import Matcher
 from blip.inference.pixels import NormalisedImage, to_pixels
 from tests.data.pictures import encode, pixels
+from tests.model.tiny import make_model
 from tests.tasks.conftest import SENTENCE
-from tests.tasks.test_pretrain import make_model
 
 CPU = torch.device("cpu")
 SIZE = 32

@@ -14,8 +14,8 @@ from blip.inference.captioner import Captioner
 from blip.inference.pixels import to_pixels
 from blip.inference.search import search_texts
 from blip.model.blip import Blip
+from tests.model.tiny import make_model
 from tests.tasks.conftest import SENTENCE
-from tests.tasks.test_pretrain import make_model
 
 SEARCHES = [
     SearchConfig(min_length=3, max_length=12),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, Sharing, TextConfig, VisionConfig
 
@@ -20,6 +21,13 @@ def tiny_model(sharing: Sharing = "all_but_self_attention", seed: int = 0) -> Bl
     """A tiny model with random weights, in evaluation mode."""
     torch.manual_seed(seed)
     return Blip(replace(TINY, sharing=sharing)).eval()
+
+
+def make_model(tokenizer: Tokenizer) -> Blip:
+    """A tiny model with the vocabulary of a tokenizer, in evaluation mode."""
+    torch.manual_seed(0)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
+    return Blip(replace(TINY, text=text)).eval()
 
 
 def tiny_texts(texts: int, length: int = 7) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,7 +1,5 @@
 """The pre-training step: it learns everywhere and moves nothing itself."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -17,15 +15,9 @@ from blip.tasks.alignment import ContrastTask
 from blip.tasks.caption import CaptionStep
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
-from tests.model.tiny import TINY
+from tests.model.tiny import make_model
 
 NEGATIVES = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
-
-
-def make_model(tokenizer: Tokenizer) -> Blip:
-    torch.manual_seed(0)
-    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
-    return Blip(replace(TINY, text=text)).eval()
 
 
 def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, MomentumContrast]:

@@ -11,7 +11,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
 from blip.tasks.config import RetrievalEvaluationConfig
 from blip.tasks.ranking import NOT_RANKED, rank
-from tests.tasks.test_pretrain import make_model
+from tests.model.tiny import make_model
 
 
 @torch.no_grad()
