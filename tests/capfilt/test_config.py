@@ -161,13 +161,13 @@ def test_output_elsewhere_is_refused(kind):
 @pytest.mark.parametrize(
     ("search", "captions", "told"),
     [
-        ("greedy", "2", "`captions` is 2; allowed: a whole number from 0 to 1, as search greedy"),
-        ("beam", "4", "`captions` is 4; allowed: a whole number from 0 to 3, as search beam"),
+        ("greedy", "2", "`captions` is 2; allowed: a whole number from 0 to 1, as greedy decoding"),
+        ("beam", "4", "`captions` is 4; allowed: a whole number from 0 to 3, as beam search"),
     ],
 )
 def test_more_captions_than_a_search_has_are_refused(search, captions, told):
     needed = ("--captioner", "c", "--filter", "f", "--data", "d", "--out", "o")
     with pytest.raises(UsageError, match=told):
-        read(*needed, "--search", search, "--captions", captions)
-    assert read(*needed, "--search", "beam", "--captions", "4", "--beams", "4").captions == 4
-    assert read(*needed, "--search", "greedy", "--captions", "0").captions == 0
+        read(*needed, "--decode", search, "--captions", captions)
+    assert read(*needed, "--decode", "beam", "--captions", "4", "--beams", "4").captions == 4
+    assert read(*needed, "--decode", "greedy", "--captions", "0").captions == 0

@@ -219,7 +219,7 @@ def test_bad_arguments_end_in_one_line(models, tmp_path, capsys):
 
 def test_the_config_in_the_output_does_the_job_again(models, tmp_path, capsys):
     data = web(tmp_path / "web", shards=1, samples=6)
-    assert main(options(models, data, tmp_path / "out", "--search", "beam", "--captions", "2")) == 0
+    assert main(options(models, data, tmp_path / "out", "--decode", "beam", "--captions", "2")) == 0
     again = ["capfilt", str(tmp_path / "out/config.json"), "--out", str(tmp_path / "again")]
     assert main(again) == 0
     assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "again")

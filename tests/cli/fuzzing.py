@@ -160,7 +160,7 @@ TYPED = st.text(max_size=8).filter(lambda text: text[:1] not in "/~" and "pipe" 
 WORKING = [
     "caption model photos/p.png --device cpu",
     "caption model photos --write txt --json --device cpu --batch-size 1",
-    "caption model photos --search nucleus --top-p 0.9 --seed 1 --device cpu",
+    "caption model photos --decode nucleus --top-p 0.9 --seed 1 --device cpu",
     "match model photos/p.png red --device cpu",
     "match model photos red --json --device cpu",
     "ask vqa photos/p.png what? --device cpu",

@@ -47,7 +47,7 @@ def test_a_line_for_each_picture(
 def test_several_captions_as_text_json_and_csv(
     checkpoint: str, photos: Path, search: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--captions", "4", "--search", search, "--seed", "3"]
+    asked = ["--captions", "4", "--decode", search, "--seed", "3"]
     assert caption(checkpoint, photos, *asked) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 12
@@ -224,9 +224,9 @@ def test_the_prompt_is_part_of_the_output_on_request(
         (["--batch-size", "0"], "argument --batch-size: got '0'; allowed: a whole number"),
         (["--batch-size", "-1"], "argument --batch-size: got '-1'"),
         (["--captions", "0"], "argument --captions: got '0'"),
-        (["--captions", "2", "--search", "greedy"], "--captions 2 needs --search beam or nucleus"),
+        (["--captions", "2", "--decode", "greedy"], "--captions 2 needs --decode beam or nucleus"),
         (["--captions", "4", "--beams", "3"], "--beams must be at least --captions (4), got 3"),
-        (["--captions", "5000", "--search", "nucleus"], "captions"),
+        (["--captions", "5000", "--decode", "nucleus"], "captions"),
         (["--max-pixels", "0"], "argument --max-pixels: got '0'"),
         (["--prompt", "\udce9"], "argument --prompt: got '\\udce9'; allowed: text in UTF-8"),
         (["--json", "--csv"], "argument --csv: not allowed with argument --json"),

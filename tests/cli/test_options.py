@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blip.cli import options
-from blip.cli.main import VERBS, actions_of, main, make_parser
+from blip.cli.main import VERBS, actions_of, main, make_parser, parse
 from blip.errors import UsageError
 
 
@@ -117,3 +117,32 @@ def test_a_number_is_named_as_it_was_given(words, told, monkeypatch, tmp_path, c
     (tmp_path / "wrong.json").write_text(json.dumps({**needed, "search": {"beams": 0}}))
     assert main(words) == 2
     assert f"blip: error: {told}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "hint"),
+    [
+        ("caption c p --search beam", "caption c p --decode beam", "--search is now --decode"),
+        ("caption c p --search=beam", "caption c p --decode=beam", "--search is now --decode"),
+        (
+            "capfilt c.json --search greedy",
+            "capfilt c.json --decode greedy",
+            "--search is now --decode",
+        ),
+    ],
+)
+def test_an_option_of_earlier_releases_works_and_prints_a_hint(before, now, hint, capsys):
+    read = parse(before.split())
+    assert capsys.readouterr().err == f"{hint}\n"
+    assert read == parse(now.split())
+    assert capsys.readouterr().err == ""
+
+
+def test_a_wrong_value_of_an_old_option_is_refused_under_the_new_name(capsys):
+    assert main(["caption", "c", "p", "--search", "beams"]) == 2
+    assert "error: argument --decode: invalid choice: 'beams'" in capsys.readouterr().err
+
+
+def test_a_text_behind_the_options_is_never_an_old_option(capsys):
+    assert parse(["caption", "c", "--", "--search"]).pictures == [Path("--search")]
+    assert capsys.readouterr().err == ""

@@ -21,7 +21,7 @@ examples:
     --data web.parquet --out clean --dry-run
   blip capfilt --captioner C --filter F --data 'web/{00000..00099}.tar' --out clean --workers 8
   blip capfilt --captioner C --filter F --data web --out texts --write texts --captions 3
-  blip capfilt --captioner C --filter F --data web --out clean --search beam --max-bad 5%
+  blip capfilt --captioner C --filter F --data web --out clean --decode beam --max-bad 5%
   blip capfilt --captioner C --filter F --data web --out clean --engine ray --ray-address auto
   blip capfilt --captioner C --filter F --data web --out clean --unique-images 3 --max-repeats 100
   blip capfilt clean/config.json --out clean-strict --threshold 0.8
@@ -40,8 +40,8 @@ ACTIONS = {
 }
 """What else is done with the output of a job: `blip capfilt ACTION` is in capfilt_ACTION.py."""
 
-_SEARCH = {
-    "search": "kind",
+_DECODING = {
+    "decode": "kind",
     "beams": "beams",
     "top_p": "top_p",
     "top_k": "top_k",
@@ -51,7 +51,9 @@ _SEARCH = {
     "repetition_penalty": "repetition_penalty",
     "prompt": "prompt",
 }
-"""Options that belong to the search, and the field of each."""
+"""Options of decoding, and the field of each."""
+
+RENAMED = (options.Renamed("--search", "--decode"),)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_job(job)
     _add_limits(job)
     _add_place(parser.add_argument_group("where"))
-    _add_search(parser.add_argument_group("how captions are written"))
+    _add_decoding(parser.add_argument_group("how captions are written"))
     add_rules(parser)
     add_job_rules(parser)
 
@@ -170,36 +172,40 @@ def _add_place(place: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_search(search: argparse._ArgumentGroup) -> None:
-    search.add_argument("--search", choices=("nucleus", "beam", "greedy"), help="(nucleus)")
-    search.add_argument(
+def _add_decoding(decoding: argparse._ArgumentGroup) -> None:
+    decoding.add_argument(
+        "--decode",
+        choices=("nucleus", "beam", "greedy"),
+        help="how a caption is chosen, token by token (nucleus)",
+    )
+    decoding.add_argument(
         "--top-p", type=options.finite_float, metavar="P", help="nucleus: mass drawn from (0.9)"
     )
-    search.add_argument(
+    decoding.add_argument(
         "--top-k",
         type=options.whole_number,
         metavar="K",
         help="nucleus: so many of the likeliest tokens at most (no bound)",
     )
-    search.add_argument(
+    decoding.add_argument(
         "--temperature", type=options.finite_float, metavar="T", help="nucleus (1.0)"
     )
-    search.add_argument(
+    decoding.add_argument(
         "--beams", type=options.whole_number, metavar="N", help="beam: hypotheses (3)"
     )
-    search.add_argument(
+    decoding.add_argument(
         "--min-length",
         type=options.whole_number,
         metavar="N",
         help="in tokens, start and prompt included (5)",
     )
-    search.add_argument(
+    decoding.add_argument(
         "--max-length", type=options.whole_number, metavar="N", help="likewise (20)"
     )
-    search.add_argument(
+    decoding.add_argument(
         "--repetition-penalty", type=options.finite_float, metavar="P", help="(1.0, none)"
     )
-    search.add_argument(
+    decoding.add_argument(
         "--prompt", type=options.plain_text, metavar="TEXT", help="start of every caption"
     )
 
@@ -243,16 +249,16 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
     typed = {name: value for name, value in vars(args).items() if value is not None}
     for field in fields(CapFiltConfig):
         name = field.name
-        if name in typed and name not in ("search", "rules"):
+        if name in typed and name != "rules":
             data[name] = typed[name]
     for name, given in (("rules", read_rules(args)), ("job_rules", read_job_rules(args))):
         rules = data.get(name) or {}
         if isinstance(rules, dict):
             data[name] = {**rules, **given}
-    search = {of_search: typed[name] for name, of_search in _SEARCH.items() if name in typed}
+    decoding = {field: typed[name] for name, field in _DECODING.items() if name in typed}
     base = data.get("search", {})
     if isinstance(base, dict):
-        data["search"] = {**strict.to_json(NUCLEUS), **base, **search}
+        data["search"] = {**strict.to_json(NUCLEUS), **base, **decoding}
     missing = [name for name in ("captioner", "filter", "data", "out") if name not in data]
     if missing:
         listed = ", ".join(f"--{name}" for name in missing)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from blip.cli.inputs import find_pictures, open_picture, tell_broken
 from blip.cli.options import (
+    Renamed,
     add_model_options,
     add_row_formats,
     batch_size,
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
     from blip.inference.captioner import Caption
 
 BEAMS = 3
+RENAMED = (Renamed("--search", "--decode"),)
 EXAMPLES = """\
 examples:
   blip caption runs/demo/round-1/captioner picture.png
   blip caption runs/captioner photos/ --write txt
   blip caption runs/captioner photos/ --captions 3 --csv
-  blip caption runs/captioner photos/*.jpg --search nucleus --top-p 0.9 --seed 7 --json
+  blip caption runs/captioner photos/*.jpg --decode nucleus --top-p 0.9 --seed 7 --json
   blip caption runs/captioner photo.jpg --prompt "a picture of " --keep-prompt
 
 Prints PATH, a tab and the caption; with --captions a line for each. With --write the captions go
@@ -63,7 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="with --write: replace files that are there"
     )
-    parser.add_argument("--search", choices=("beam", "greedy", "nucleus"), default="beam")
+    parser.add_argument(
+        "--decode",
+        choices=("beam", "greedy", "nucleus"),
+        default="beam",
+        help="how a caption is chosen, token by token (beam)",
+    )
     parser.add_argument(
         "--beams",
         type=positive_int,
@@ -229,16 +236,16 @@ def _search(args: argparse.Namespace) -> "SearchConfig":
     from blip.errors import UsageError
     from blip.generation.config import check_captions
 
-    least = args.captions if args.search == "beam" else 1
+    least = args.captions if args.decode == "beam" else 1
     beams = max(BEAMS, least) if args.beams is None else args.beams
-    if args.search == "greedy" and args.captions > 1:
+    if args.decode == "greedy" and args.captions > 1:
         raise UsageError(
-            f"--captions {args.captions} needs --search beam or nucleus; greedy search has one"
+            f"--captions {args.captions} needs --decode beam or nucleus; greedy decoding writes one"
         )
     if least > beams:
         raise UsageError(f"--beams must be at least --captions ({args.captions}), got {beams}")
     search = search_config(
-        kind=args.search,
+        kind=args.decode,
         beams=beams,
         top_p=args.top_p,
         min_length=args.min_length,

@@ -152,9 +152,12 @@ def _tell_actions(verb: str) -> str:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line of a verb, without doing its work; raises UsageError."""
+    from blip.cli.options import read_old_names
+
     command, rest = _command(arguments)
-    parser = make_parser(command)
-    if getattr(_module(command), "TAKES_OVERRIDES", False):
+    parser, module = make_parser(command), _module(command)
+    rest = read_old_names(rest, getattr(module, "RENAMED", ()))
+    if getattr(module, "TAKES_OVERRIDES", False):
         return parser.parse_with_overrides(rest)
     return parser.parse_args(rest)
 

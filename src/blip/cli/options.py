@@ -1,8 +1,10 @@
 """Types of options that verbs share: what cannot work ends in one line before any work begins."""
 
 import argparse
-from collections.abc import Callable, Collection, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +89,40 @@ def plain_text(text: str) -> str:
     if not is_utf8(text):
         raise argparse.ArgumentTypeError(f"got {text!r}; allowed: text in UTF-8")
     return text
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """An option of earlier releases, which works for one more release and prints a hint."""
+
+    old: str
+    new: str
+    """Its name now: an option, or the name that `--help` gives an argument, such as DIR."""
+    when: Callable[[str], bool] | None = None
+    """Which values were meant for the new option, where the old one lives on for others."""
+
+
+def read_old_names(arguments: Sequence[str], renamed: Sequence[Renamed]) -> list[str]:
+    """The command line with the new name of every renamed option; prints a hint for each."""
+    read, rest = list[str](), list(arguments)
+    while rest and rest[0] != "--":
+        name, equals, value = rest[0].partition("=")
+        value = value if equals else (rest[1] if len(rest) > 1 else "")
+        found = [one for one in renamed if one.old == name and (not one.when or one.when(value))]
+        given = rest[: 1 if equals else 2]
+        rest = rest[len(given) :]
+        if not found:
+            read += given[:1]
+            rest = given[1:] + rest
+            continue
+        new = found[0].new
+        print(f"{name} is now {new}", file=sys.stderr)
+        if new.startswith("--"):
+            read += [f"{new}={value}"] if equals else [new, *given[1:]]
+        else:
+            # First, for an option that takes several values would take this one, too.
+            read[:0] = [value]
+    return read + rest
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

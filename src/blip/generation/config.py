@@ -56,9 +56,12 @@ class SearchConfig:
 
 
 def check_captions(captions: int, search: SearchConfig) -> None:
-    """Raise RangeError where a search cannot write so many captions of an image."""
+    """Raise RangeError where decoding so cannot write that many captions of an image."""
     most = {"greedy": 1, "beam": search.beams}.get(search.kind, MOST_CAPTIONS)
     if not Range(whole=True, least=0, most=most).holds(captions):
-        why = {"greedy": ", as search greedy writes one", "beam": ", as search beam has the beams"}
+        why = {
+            "greedy": ", as greedy decoding writes one",
+            "beam": f", as beam search keeps {most}",
+        }
         allowed = f"a whole number from 0 to {most}{why.get(search.kind, '')}"
         raise RangeError("captions", captions, allowed)

@@ -91,7 +91,7 @@ class Captioner:
 
         A picture is whatever `blip.read_image` takes. `seeds` holds `count` numbers for each
         picture, by which nucleus sampling draws. Beam search gives its best texts, the best first;
-        greedy search has one, and repeats it. The prompt is not part of a caption, unless
+        greedy decoding has one, and repeats it. The prompt is not part of a caption, unless
         `keep_prompt` says so.
 
         Raises ArgumentError (a ValueError) where `count` is more than there are beams, where the

@@ -65,7 +65,7 @@ def search_texts(
     count: int = 1,
     seeds: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The ids behind `start_ids` of `count` texts for each memory; of one alone by greedy search.
+    """The ids behind `start_ids` of `count` texts for each memory; of one alone by greedy decoding.
 
     Nucleus sampling takes a seed for each text, memory by memory. Raises what the search raises.
     """
