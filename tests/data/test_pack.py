@@ -112,6 +112,26 @@ def test_pictures_without_a_text_are_packed_where_it_is_asked_for(
     assert main([*command, "--allow-missing-text"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", "image\n0.png\n1.png\n"),
+        ("t.csv", "id;image\n7;0.png\n8;1.png\n"),
+        ("t.tsv", "image\n0.png\n1.png\n"),
+        ("t.jsonl", '{"image": "0.png"}\n{"image": "1.png"}\n'),
+        ("t.json", '[{"image": "0.png"}, {"image": "1.png"}]'),
+    ],
+)
+def test_a_table_of_pictures_alone_is_packed_where_it_is_asked_for(
+    photos: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    (photos / name).write_text(content)
+    with pytest.raises(UsageError, match=r'no column for the|has no "image" and "caption"'):
+        pack(photos / name, tmp_path / "out")
+    assert pack(photos / name, tmp_path / "out", allow_missing_text=True).samples == 2
+    assert [sample.texts for sample in read(tmp_path / "out")] == [("",), ("",)]
+
+
 def test_what_packs_nothing_says_why(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,8 +151,8 @@ def test_what_packs_nothing_says_why(
 def pack_and_die(folder: Path, out: Path, samples: int) -> None:
     whole = packing.read_samples
 
-    def die(*arguments: object) -> Iterator[Sample]:
-        for number, sample in enumerate(whole(*arguments)):
+    def die(*arguments: object, **more: object) -> Iterator[Sample]:
+        for number, sample in enumerate(whole(*arguments, **more)):
             if number == samples:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield sample

@@ -89,7 +89,12 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         )
     inputs = [collection.source, *match_paths(collection.source)]
     refuse_inputs_as_output(inputs, out, PACK)
-    samples = read_samples(collection.source, collection.images, collection.split)
+    samples = read_samples(
+        collection.source,
+        collection.images,
+        collection.split,
+        need_text=not collection.allow_missing_text,
+    )
     # Whatever is wrong with the source is said before anything is written.
     first = next(samples, None)
     if first is None:

@@ -1,6 +1,7 @@
 """What a path stands for, and the samples of any kind of collection; every verb reads by this."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,12 +71,12 @@ def count_samples(path: Path) -> int | None:
     return None
 
 
-def check_place(path: Path) -> None:
+def check_place(path: Path, *, need_text: bool = True) -> None:
     """Raises UsageError where `read_place` would before its first sample."""
     if path.suffix.lower() == ".json" and not path.is_dir():
-        list_annotated(path)
+        list_annotated(path, need_text=need_text)
     elif not path.is_dir() and is_table(path):
-        check_table(path)
+        check_table(path, need_text=need_text)
 
 
 def try_each(paths: Sequence[Path], look: Callable[[Path], T]) -> list[T | UsageError]:
@@ -107,17 +108,20 @@ def read_place(
     *,
     images: Path | None = None,
     split: str | None = None,
+    need_text: bool = True,
 ) -> Iterator[Sample]:
     """Samples of one tar, table, annotation file or folder of pictures.
 
     Of rows, images or pictures `start` to `stop` alone, where given; a tar is read whole. Paths in
-    tables and annotation files start from `images`, else from the file's own folder. Raises
+    tables and annotation files start from `images`, else from the file's own folder. A table may
+    have no column for the text, and a list no captions, where `need_text` is false. Raises
     UsageError where `images` or `split` have no meaning.
     """
     if path.suffix.lower() == ".json" and not path.is_dir():
-        return read_annotations(path, images or path.parent, split, start, stop)
+        folder = images or path.parent
+        return read_annotations(path, folder, split, start, stop, need_text=need_text)
     if not path.is_dir() and is_table(path):
-        return read_table(path, start, stop, images=images, split=split)
+        return read_table(path, start, stop, images=images, split=split, need_text=need_text)
     for option, value in (("--images", images), ("--split", split)):
         if value is not None:
             kind = "a folder of pictures" if path.is_dir() else "a tar"
@@ -131,11 +135,15 @@ def read_place(
 
 
 def read_samples(
-    source: str, images: Path | None = None, split: str | None = None
+    source: str,
+    images: Path | None = None,
+    split: str | None = None,
+    *,
+    need_text: bool = True,
 ) -> Iterator[Sample]:
     """Samples of all that `source` stands for, under keys that differ; says what folders skip.
 
-    `images` and `split` are as those of `read_place`.
+    `images`, `split` and `need_text` are as those of `read_place`.
     """
     if images is not None and not images.is_dir():
         raise UsageError(f"--images {images}: no such folder")
@@ -144,13 +152,15 @@ def read_samples(
     names = distinct_names(places) or [path.as_posix() for path in places]
 
     def read() -> Iterator[Sample]:
-        faults = try_each(places, check_place) if len(places) > 1 else [None]
+        check = partial(check_place, need_text=need_text)
+        faults = try_each(places, check) if len(places) > 1 else [None]
         for path, name, fault in zip(places, names, faults, strict=True):
             if fault is not None:
                 say(f"left out: {fault}")
                 yield broken_table(name, fault)
                 continue
-            yield from keep_identity(read_place(path, images=images, split=split), name, path)
+            samples = read_place(path, images=images, split=split, need_text=need_text)
+            yield from keep_identity(samples, name, path)
 
     yield from read() if len(places) == 1 else with_safe_keys(read(), "sample")
 

@@ -76,6 +76,7 @@ def read_table(
     *,
     images: Path | None = None,
     split: str | None = None,
+    need_text: bool = True,
 ) -> Iterator[Sample]:
     """Rows with a key, an image (bytes, a `{"bytes": ...}` record, a path) and caption or captions.
 
@@ -83,9 +84,10 @@ def read_table(
     `meta`. Of rows `start` to `stop` alone, where given; of a Parquet file what lies before is not
     read. `split` chooses rows by the column of that name. A key that came before has its row put
     behind it. A row that cannot be read is a sample with `error`. Raises UsageError for a file that
-    is not such a table, that lacks a column, or whose pictures are URLs.
+    is not such a table, that lacks a column (that of the text where `need_text` says so), or whose
+    pictures are URLs.
     """
-    columns, rows = _open(path, start, stop)
+    columns, rows = _open(path, start, stop, need_text=need_text)
     if split is not None:
         rows = _of_split(rows, columns, split, path)
     maker = _Maker(columns, images or path.parent, path.stem)
@@ -93,9 +95,9 @@ def read_table(
     yield from with_safe_keys(samples, "row", start, keep_raw=True)
 
 
-def check_table(path: Path) -> None:
+def check_table(path: Path, *, need_text: bool = True) -> None:
     """Raises UsageError where `read_table` would before its first sample."""
-    _open(path, 0, 0)
+    _open(path, 0, 0, need_text=need_text)
 
 
 def has_pictures(path: Path) -> bool | None:
@@ -115,40 +117,48 @@ def count_rows(path: Path) -> int:
 
 
 def _fit(names: Sequence[str]) -> bool:
+    return find_columns(names).text is not None and _show_pictures(names)
+
+
+def _show_pictures(names: Sequence[str]) -> bool:
     columns = find_columns(names)
-    return columns.text is not None and (columns.image is not None or columns.url is not None)
+    return columns.image is not None or columns.url is not None
 
 
-def _open(path: Path, start: int, stop: int | None) -> tuple[Columns, Iterator[tuple[int, Row]]]:
+def _open(
+    path: Path, start: int, stop: int | None, *, need_text: bool = True
+) -> tuple[Columns, Iterator[tuple[int, Row]]]:
     """The columns, and rows `start` to `stop` with their numbers."""
     if path.suffix.lower() == ".parquet":
         names = _open_parquet(path).schema_arrow.names
-        columns = _check_columns(names, path)
+        columns = _check_columns(names, path, need_text=need_text)
         refuse_urls([_first_parquet_image(path, columns)], path)
         return columns, _read_parquet(path, start, stop)
+    fits = _fit if need_text else _show_pictures
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         rows, names = read_json_lines(path), None
     else:
-        names, rows = read_delimited(path, _fit)
+        names, rows = read_delimited(path, fits)
     first = [row.cells for row in islice(rows, FIRST) if row.fault is None]
     if names is None and not first:
         raise UsageError(f"{path} holds no line that is a JSON object")
     # A line need not have all of the fields.
     spelt = dict.fromkeys(name for cells in first for name in cells) if names is None else names
-    columns = _check_columns(list(spelt), path)
+    columns = _check_columns(list(spelt), path, need_text=need_text)
     refuse_urls((cells.get(str(columns.image)) for cells in first[:1]), path)
-    again = read_json_lines(path) if names is None else read_delimited(path, _fit)[1]
+    again = read_json_lines(path) if names is None else read_delimited(path, fits)[1]
     return columns, islice(enumerate(again), start, stop)
 
 
-def _check_columns(names: Sequence[str], path: Path) -> Columns:
+def _check_columns(names: Sequence[str], path: Path, *, need_text: bool) -> Columns:
     columns = find_columns(names)
     if columns.image is None and columns.url is not None:
         raise UsageError(_no_downloads(path, f"column {columns.url}"))
     if columns.image is None:
         # Tables without a header, as that of Conceptual Captions.
         refuse_urls(names, path)
-    for part, column, known in (("image", columns.image, IMAGES), ("text", columns.text, TEXTS)):
+    image, text = ("image", columns.image, IMAGES), ("text", columns.text, TEXTS)
+    for part, column, known in (image, text) if need_text else (image,):
         if column is None:
             raise UsageError(
                 f"{path} has no column for the {part}; it has {tell_names(names)}, "

@@ -32,16 +32,23 @@ class Annotated:
 
 
 def read_annotations(
-    path: Path, images: Path, split: str | None = None, start: int = 0, stop: int | None = None
+    path: Path,
+    images: Path,
+    split: str | None = None,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    need_text: bool = True,
 ) -> Iterator[Sample]:
     """Samples of an annotation file in one of the `FORMS`.
 
     Image paths are relative to `images`; entries that name the same image are one sample. `split`
     chooses among Karpathy's train, restval, val and test. Of the images `start` to `stop` alone,
-    where given. An entry that cannot be read is a sample with `error`. Raises UsageError for
-    another form, and for a split that the file does not have.
+    where given. An entry that cannot be read is a sample with `error`; of a list the first must
+    have a caption where `need_text` says so. Raises UsageError for another form, and for a split
+    that the file does not have.
     """
-    chosen = islice(list_annotated(path, split), start, stop)
+    chosen = islice(list_annotated(path, split, need_text=need_text), start, stop)
     yield from with_safe_keys(_samples(chosen, images, path.stem), "entry", start)
 
 
@@ -58,7 +65,9 @@ def _samples(chosen: Iterable[Annotated], images: Path, place: str) -> Iterator[
         yield Sample(entry.name, content, texts, meta, error, extension)
 
 
-def list_annotated(path: Path, split: str | None = None) -> list[Annotated]:
+def list_annotated(
+    path: Path, split: str | None = None, *, need_text: bool = True
+) -> list[Annotated]:
     """What the file says of each image, in the file's order; raises UsageError for another form."""
     data = load_json(path)
     if isinstance(data, dict) and isinstance(data.get("images"), list):
@@ -70,7 +79,7 @@ def list_annotated(path: Path, split: str | None = None) -> list[Annotated]:
     elif isinstance(data, list):
         if split is not None:
             data = _of_split(data, split, path)
-        entries = _plain(data, path)
+        entries = _plain(data, path, need_text=need_text)
     else:
         raise UsageError(f"{path} is not an annotation file that can be read; allowed: {FORMS}")
     found: list[Annotated] = []
@@ -143,14 +152,14 @@ def _coco(images: list[Any], annotations: list[Any], path: Path) -> Iterator[Ann
         )
 
 
-def _plain(entries: list[Any], path: Path) -> Iterator[Annotated]:
+def _plain(entries: list[Any], path: Path, *, need_text: bool) -> Iterator[Annotated]:
     for number, entry in enumerate(entries):
         columns = find_columns(list(entry)) if isinstance(entry, dict) else None
         if columns is not None and number == 0:
             refuse_urls((entry[name] for name in (columns.image or columns.url,) if name), path)
         # A later image may lack a caption, as it may have null for one.
-        has_text = columns is not None and (columns.text is not None or number > 0)
-        if columns is None or columns.image is None or not has_text:
+        first = need_text and number == 0
+        if columns is None or columns.image is None or (first and columns.text is None):
             yield _broken(path, number, 'entry {} has no "image" and "caption"')
             continue
         name, captions = entry[columns.image], entry.get(columns.text)
