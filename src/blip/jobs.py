@@ -19,17 +19,15 @@ from blip.data.scenes.config import ScenesConfig
 from blip.errors import INTERRUPTED, BlipError, StoppedError, plain
 from blip.log import LINES_ONLY, say
 from blip.outputs import (
-    CAPTIONER,
     EVALUATION,
-    FILTER,
     JOB,
-    PRETRAIN,
     SCENES,
     TOKENIZER,
     Kind,
 )
 from blip.reports.config import EvaluateConfig
 from blip.stage import Stage
+from blip.tasks import config as tasks
 from blip.tasks.config import (
     CaptionerConfig,
     FilterConfig,
@@ -52,9 +50,7 @@ JobConfig = (
 KINDS: dict[type[JobConfig], Kind] = {
     ScenesConfig: SCENES,
     TokenizerConfig: TOKENIZER,
-    PretrainConfig: PRETRAIN,
-    CaptionerConfig: CAPTIONER,
-    FilterConfig: FILTER,
+    **tasks.KINDS,
     CapFiltConfig: JOB,
     EvaluateConfig: EVALUATION,
 }

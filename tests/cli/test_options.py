@@ -43,7 +43,6 @@ def test_what_can_work_passes(read, text, value):
         (options.share, "nan"),
         (options.finite_float, "inf"),
         (options.finite_float, "1e999"),
-        (options.positive_float, "0"),
         (options.output_folder, ""),
         (options.output_folder, " "),
         (options.output_folder, "a\0b"),

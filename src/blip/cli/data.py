@@ -34,13 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument(
         "--per-shard", type=options.positive_int, default=1000, metavar="N", help="(1000)"
     )
-    pack.add_argument(
-        "--max-pixels",
-        type=options.positive_int,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="largest picture that is packed: width times height (100000000)",
-    )
+    options.add_max_pixels(pack, MAX_PIXELS)
     pack.add_argument(
         "--images",
         type=options.input_path,
@@ -61,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inspect = actions.add_parser(
         "inspect", help="count samples, texts and faults of shards, tables and folders"
     )
-    inspect.add_argument("shards", nargs="+", metavar="DATA", help="all that pack takes, URLs")
+    inspect.add_argument("shards", nargs="+", metavar="DATA", help="whatever pack takes, and URLs")
     inspect.add_argument("--json", action="store_true", help="as a JSON object")
     index = actions.add_parser("index", help="count the samples of shards that will be streamed")
     index.add_argument("shards", nargs="+", metavar="DATA", help="paths, globs, ranges, URLs")

@@ -38,13 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="start of every caption",
     )
-    parser.add_argument(
-        "--max-pixels",
-        type=options.positive_int,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="largest picture that is read: width times height (100000000)",
-    )
+    options.add_max_pixels(parser, MAX_PIXELS)
     parser.add_argument(
         "--out",
         type=options.output_folder,

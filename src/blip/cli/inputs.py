@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blip.installed import install
+
 if TYPE_CHECKING:
     from PIL import Image
 
-HINTS = {"heic_needs_extra_heif": "pip install 'blip-capfilt[heif]'"}
+HINTS = {"heic_needs_extra_heif": install("heif")}
 """What to do about a picture that cannot be used."""
 
 

@@ -56,7 +56,6 @@ batch_size_or_auto = number(BATCH_SIZE, "auto")
 seed = number(SEED)
 share = number(SHARE)
 finite_float = number(Range())
-positive_float = number(Range(above=0))
 
 
 def output_folder(text: str) -> Path:
@@ -136,9 +135,15 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="number format (auto: bfloat16 on a GPU that has it, else float32)",
     )
+    add_max_pixels(parser)
+
+
+def add_max_pixels(parser: argparse.ArgumentParser, default: int | None = None) -> None:
+    """How large a picture may be; `default` None leaves that to whoever reads the picture."""
     parser.add_argument(
         "--max-pixels",
         type=positive_int,
+        default=default,
         metavar="N",
         help="largest picture that is read: width times height (100000000)",
     )

@@ -8,6 +8,7 @@ from blip.data.config import MAX_PIXELS, DataConfig
 from blip.generation.config import SearchConfig
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.outputs import CAPTIONER, FILTER, PRETRAIN, Kind
 from blip.train.config import TrainConfig
 
 FREE_TO_CHANGE = {
@@ -167,6 +168,14 @@ def _no_evaluation(train: TrainConfig) -> None:
 def _check_image_size(data: int, model: int) -> None:
     if data != model:
         raise ValueError(f"data.image.size must be model.vision.image_size {model}, got {data}")
+
+
+KINDS: dict[type[PretrainConfig | CaptionerConfig | FilterConfig], Kind] = {
+    PretrainConfig: PRETRAIN,
+    CaptionerConfig: CAPTIONER,
+    FilterConfig: FILTER,
+}
+"""What a training makes, by its configuration."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,11 +26,12 @@ from blip.inference.checkpoint import save_model
 from blip.log import say
 from blip.model.blip import Blip
 from blip.model.config import check_length
-from blip.outputs import CAPTIONER, FILTER, PRETRAIN, Kind, claim, remove_known
+from blip.outputs import Kind, claim, remove_known
 from blip.outputs import refuse_inputs_as_output as refuse_inputs
 from blip.stage import alone
 from blip.tasks.config import (
     FREE_TO_CHANGE,
+    KINDS,
     CaptionerConfig,
     FilterConfig,
     PretrainConfig,
@@ -41,11 +42,6 @@ from blip.train.loop import fit
 from blip.train.task import Task
 
 TrainingConfig = PretrainConfig | CaptionerConfig | FilterConfig
-KINDS: dict[type[TrainingConfig], Kind] = {
-    PretrainConfig: PRETRAIN,
-    CaptionerConfig: CAPTIONER,
-    FilterConfig: FILTER,
-}
 
 
 @dataclass(frozen=True, slots=True)
