@@ -1,5 +1,6 @@
 """The command itself: its table of verbs, and how errors end."""
 
+import errno
 import os
 import re
 import shlex
@@ -138,6 +139,11 @@ def test_a_file_that_is_named_like_an_action_is_read(tmp_path, monkeypatch, caps
         (BlipError("the disk is full"), 1, "the disk is full"),
         (UsageError("seed must not be negative, got -1"), 2, "seed must not be negative, got -1"),
         (PermissionError(13, "Permission denied", "out"), 1, "out: Permission denied"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out"),
+            1,
+            "out: No space left on device; make room, and give the same command again",
+        ),
         (KeyboardInterrupt(), 130, "stopped; the same command goes on where it can"),
     ],
 )

@@ -47,6 +47,8 @@ A verb that does its own work and has others below it, as `capfilt` has, names t
 VERBS = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
 
 USAGE = 2
+MAKE_ROOM = "; make room, and give the same command again"
+"""What to do where a disk is full."""
 TRACEBACK = "BLIP_TRACEBACK"
 """Set in the environment, or `blip --traceback VERB`: errors show where they come from."""
 
@@ -114,8 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         # Some libraries tell of a full disk in words of their own.
         if disk_is_full(error):
-            full = "No space left on device; make room, and give the same command again"
-            return _failed(f"{_name(arguments)}: {full}", 1)
+            return _failed(f"{_name(arguments)}: No space left on device{MAKE_ROOM}", 1)
         return _failed(report_crash(error, _name(arguments)), 1)
     finally:
         _let_ctrl_c_end(is_program)
@@ -244,9 +245,10 @@ def _name(arguments: Sequence[str]) -> str:
 
 
 def _tell_os_error(error: OSError) -> str:
+    hint = MAKE_ROOM if disk_is_full(error) else ""
     if error.strerror and isinstance(error.filename, str | bytes):
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return error.strerror or first_line(error)
+        return f"{os.fsdecode(error.filename)}: {error.strerror}{hint}"
+    return (error.strerror or first_line(error)) + hint
 
 
 def _failed(message: str, status: int) -> int:
