@@ -7,7 +7,7 @@ import pytest
 
 from blip.errors import UsageError
 from blip.outputs import Kind
-from blip.stage import MARKER, Stage, alone
+from blip.stage import MARKER, Stage, exclusive_lock
 
 
 class Work:
@@ -153,9 +153,9 @@ def test_seconds_add_up_over_orderly_stops(tmp_path: Path) -> None:
 
 def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with alone(run), pytest.raises(UsageError, match="another run"), alone(run):
+    with exclusive_lock(run), pytest.raises(UsageError, match="another run"), exclusive_lock(run):
         pass
-    with alone(tmp_path / "run"):
+    with exclusive_lock(tmp_path / "run"):
         pass
 
 

@@ -82,7 +82,7 @@ def main() -> int:
         }
         for demo in args.demos
     ]
-    tables = "\n".join(tell(found))
+    tables = "\n".join(describe(found))
     print(tables)
     write_json(HERE / "results.json", {"demos": found, **origin(HERE)})
     readme = HERE / "README.md"
@@ -217,7 +217,7 @@ def quality(scores: np.ndarray, right: np.ndarray, threshold: float) -> dict[str
     }
 
 
-def tell(found: list[dict[str, Any]]) -> Iterator[str]:
+def describe(found: list[dict[str, Any]]) -> Iterator[str]:
     """The tables as Markdown; means over the demos, and least and greatest where there are some."""
     measured = [variant for variant in VARIANTS if variant.name in found[0]]
     images = statistics.mean(run[measured[0].name]["images"] for run in found)

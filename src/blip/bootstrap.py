@@ -18,7 +18,7 @@ from blip.log import say
 from blip.outputs import BOOTSTRAP, refuse_inputs_as_output
 from blip.recipes.config import BootstrapConfig
 from blip.reports.config import EvaluateConfig
-from blip.stage import Stage, alone
+from blip.stage import Stage, exclusive_lock
 from blip.tasks.config import (
     FREE_TO_CHANGE,
     CaptionerConfig,
@@ -42,22 +42,22 @@ def bootstrap(
     """
     run = _Bootstrap(config, out, overwrite=overwrite, allow_change=allow_change)
     run.check_places()
-    with alone(out):
+    with exclusive_lock(out):
         run.prepare()
         first = model = run.pretrain(1, cleaned=None, init=None)
-        run.together(model)
+        run.run_stages(model)
         for number in range(1, config.rounds + 1):
             captioner = run.captioner(number, model)
             matcher = run.filter(number, model)
-            run.together(captioner, matcher)
+            run.run_stages(captioner, matcher)
             cleaned = run.capfilt(number, captioner, matcher)
-            run.together(cleaned)
+            run.run_stages(cleaned)
             model = run.pretrain(number + 1, cleaned=cleaned, init=model)
             if number < config.rounds:
-                run.together(model)
+                run.run_stages(model)
         baseline = run.baseline(first)
-        run.together(model, baseline)
-        run.together(run.evaluation(baseline), run.evaluation(model))
+        run.run_stages(model, baseline)
+        run.run_stages(run.evaluation(baseline), run.evaluation(model))
         return run.summary(baseline, model)
 
 
@@ -109,8 +109,8 @@ class _Bootstrap:
         self._prepare_data()
         self._prepare_tokenizer()
 
-    def together(self, *stages: Stage) -> None:
-        """Do stages that do not need one another."""
+    def run_stages(self, *stages: Stage) -> None:
+        """Run stages that do not need one another, those that are done aside."""
         for stage in stages:
             if not stage.is_done():
                 # Before any of them begins, and before the run is said to be of this configuration.
@@ -216,7 +216,7 @@ class _Bootstrap:
         config = self.config
         if isinstance(config.data, ScenesConfig):
             stage = self._stage("data", replace(config.data, seed=config.seed))
-            self.together(stage)
+            self.run_stages(stage)
             self.splits = {split: (str(stage.folder / split),) for split in SPLITS}
             self.data_inputs = stage.fingerprint
             return
@@ -237,7 +237,7 @@ class _Bootstrap:
             source=self.config.tokenizer, texts=texts, vocabulary_size=self.config.vocabulary_size
         )
         stage = self._stage("tokenizer", config)
-        self.together(stage)
+        self.run_stages(stage)
         self.vocabulary_size = len(load_json(stage.folder / "vocabulary.json"))
 
     def _pretrain(

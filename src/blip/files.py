@@ -138,8 +138,8 @@ def disk_is_full(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def one_line_for_disk_errors(out: Path) -> Iterator[None]:
-    """Raise BlipError in place of OSError while `out` is written; it says what to do."""
+def report_disk_errors(out: Path) -> Iterator[None]:
+    """Raise BlipError, which says what to do, in place of OSError while `out` is written."""
     try:
         yield
     except OSError as error:

@@ -4,11 +4,11 @@ from functools import partial
 from pathlib import Path
 
 from blip.config.history import (
+    describe_changes,
     find_changes,
     is_earlier_run,
     load_config,
     save_with_stage,
-    tell_changes,
 )
 from blip.config.strict import save
 from blip.errors import UsageError
@@ -55,7 +55,7 @@ class JobFolder:
         changes = find_changes(load_config(BootstrapConfig, self.path), config, FREE)
         if not changes:
             return
-        told = tell_changes(changes)
+        told = describe_changes(changes)
         if not self.overwrite and not self.allow_change:
             raise UsageError(
                 f"{self.out} was made with another configuration ({told}); --overwrite makes again "

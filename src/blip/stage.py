@@ -165,7 +165,7 @@ class Stage:
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
+def exclusive_lock(out: Path) -> Iterator[None]:
     """Hold a folder while a run writes to it; ends with the process, however that ends.
 
     Raises UsageError where another run holds it.

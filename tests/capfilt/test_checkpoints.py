@@ -9,7 +9,7 @@ import torch
 from blip.capfilt import checkpoints, memory
 from blip.capfilt.checkpoints import CheckpointModels
 from blip.capfilt.config import NUCLEUS
-from blip.capfilt.memory import available_memory, bytes_of_image, telling_of_memory
+from blip.capfilt.memory import available_memory, bytes_of_image, unify_out_of_memory
 from blip.capfilt.models import Models, OutOfMemoryError
 from blip.capfilt.pipeline import run
 from blip.data.tokenizer import Tokenizer
@@ -254,15 +254,15 @@ def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
     ],
 )
 def test_every_way_of_having_no_memory_is_one(error):
-    with pytest.raises(OutOfMemoryError), telling_of_memory():
+    with pytest.raises(OutOfMemoryError), unify_out_of_memory():
         raise error
 
 
 def test_other_errors_are_left_as_they_are():
-    with pytest.raises(RuntimeError, match="shapes"), telling_of_memory():
+    with pytest.raises(RuntimeError, match="shapes"), unify_out_of_memory():
         raise RuntimeError("shapes do not fit")
 
 
 def test_torch_says_it_in_these_words():
-    with pytest.raises(OutOfMemoryError), telling_of_memory():
+    with pytest.raises(OutOfMemoryError), unify_out_of_memory():
         torch.empty(1 << 60, dtype=torch.uint8)

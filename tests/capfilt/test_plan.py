@@ -9,7 +9,7 @@ import pytest
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.models import Models
-from blip.capfilt.plan import Plan, as_begun, estimate_samples, make_plan
+from blip.capfilt.plan import Plan, estimate_samples, make_plan, resume_settings
 from blip.capfilt.shard import Layout, process_shard
 from blip.capfilt.source import find_shards, name_shards
 from blip.errors import UsageError
@@ -111,17 +111,17 @@ def test_a_marker_that_is_none_is_no_marker(job):
 def test_what_a_job_noted_before_its_first_marker_is_kept_if_it_makes_sense(tmp_path, noted, kept):
     (tmp_path / "config.json").write_text(noted)
     asked = CapFiltConfig(captioner="c", filter="f", data=("d",), out=str(tmp_path))
-    begun = as_begun(asked, Layout(tmp_path))
+    begun = resume_settings(asked, Layout(tmp_path))
     assert (begun.batch_size, begun.precision) == kept
     assert replace(begun, batch_size="auto", precision="auto") == asked
     chosen = replace(asked, batch_size=3, precision="float32")
-    assert as_begun(chosen, Layout(tmp_path)) == chosen, "who asks for something gets it"
+    assert resume_settings(chosen, Layout(tmp_path)) == chosen, "who asks for something gets it"
 
 
 def test_markers_say_what_a_job_began_with(job):
     (job / "out/config.json").write_text('{"batch_size": 7, "precision": "bfloat16"}')
     asked = CapFiltConfig(captioner="c", filter="f", data=("d",), out=str(job / "out"))
-    begun = as_begun(asked, Layout(job / "out"))
+    begun = resume_settings(asked, Layout(job / "out"))
     assert (begun.batch_size, begun.precision) == (SETTINGS.batch_size, "float32")
 
 

@@ -247,10 +247,10 @@ def test_a_folder_of_checkpoints_that_a_person_made_is_left_alone(
 def test_two_runs_do_not_share_a_folder(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from blip.stage import alone
+    from blip.stage import exclusive_lock
 
     out = tmp_path / "run"
-    with alone(out):
+    with exclusive_lock(out):
         assert main(["pretrain", str(config), "--out", str(out)]) == 2
     assert f"another run is writing to {out}" in capsys.readouterr().err
     assert not (out / "config.json").exists()

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from blip.config.history import (
+    describe_changes,
     find_changes,
     is_earlier_run,
     load_config,
     load_history,
     save_with_history,
-    tell_changes,
     without,
 )
 from blip.config.strict import save, to_json
@@ -58,12 +58,12 @@ def test_changes_are_named_by_their_keys() -> None:
 
 
 def test_they_are_told_in_a_line() -> None:
-    told = tell_changes(find_changes(Run(), with_lr(1e-5)))
+    told = describe_changes(find_changes(Run(), with_lr(1e-5)))
     assert told == "one.lr 1e-05, was 0.1"
     many = {f"key{n}": (None, "a\nb" * 100) for n in range(9)}
-    assert "5 more" in tell_changes(many)
-    assert "\n" not in tell_changes(many)
-    assert len(tell_changes(many)) < 400
+    assert "5 more" in describe_changes(many)
+    assert "\n" not in describe_changes(many)
+    assert len(describe_changes(many)) < 400
 
 
 def test_every_configuration_keeps_the_step_from_which_it_held(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
     found = find_images(tmp_path)
     assert [path.name for path in found.paths] == ["a.jpg"]
     assert found.skipped == {".txt": 1, ".mp4": 2, "": 1}
-    assert found.tell_skipped() == (
+    assert found.describe_skipped() == (
         "4 files that are not pictures (.mp4 2, no extension 1, .txt 1), 2 hidden"
     )
     make(tmp_path / "none", "b.psd")
@@ -73,7 +73,7 @@ def test_a_folder_that_cannot_be_read_is_named(
     monkeypatch.setattr(os, "scandir", scandir)
     found = find_images(tmp_path)
     assert [path.name for path in found.paths] == ["a.jpg"]
-    assert "closed: Permission denied" in found.tell_skipped()
+    assert "closed: Permission denied" in found.describe_skipped()
 
 
 def test_pipes_and_devices_are_never_opened(tmp_path: Path) -> None:

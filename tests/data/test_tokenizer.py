@@ -87,10 +87,10 @@ def test_what_is_no_tokenizer_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds neither"):
         Tokenizer.load(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(UsageError, match="is no tokenizer"):
+    with pytest.raises(UsageError, match="is not a tokenizer"):
         Tokenizer.load(tmp_path)
     (tmp_path / "vocab.txt").write_text("a\nb\n")
-    with pytest.raises(UsageError, match=r"vocab\.txt is no .* the vocabulary has no \[PAD\]"):
+    with pytest.raises(UsageError, match=r"vocab\.txt is not a .* the vocabulary has no \[PAD\]"):
         Tokenizer.load(tmp_path / "vocab.txt")
     with pytest.raises(UsageError, match="no tokenizer at a/b/c: no such file or folder"):
         Tokenizer.load("hf:a/b/c")

@@ -54,5 +54,5 @@ def test_texts_are_judged_by_their_scenes_and_the_best_of_an_image_is_found(comp
     assert (synthetic["precision"], synthetic["recall"]) == (0.5, 0.5)
     assert (found["synthetic_best"]["texts"], found["synthetic_best"]["precision"]) == (1, 1.0)
     assert found["web"][at]["texts"] == 2
-    tables = "\n".join(compare.tell([{v.name: found for v in compare.VARIANTS}] * 2))
+    tables = "\n".join(compare.describe([{v.name: found for v in compare.VARIANTS}] * 2))
     assert "| nucleus, coupled | 2 | 66.7 (66.7..66.7) |" in tables

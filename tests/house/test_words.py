@@ -24,6 +24,13 @@ PRIVATE = {
     r"has strangers": "has unexpected keys",
     r"[Ll]ongest gradient": "max gradient norm",
     r"scalar to be made small": "loss to minimise",
+    r"disk_told|one_line_for_disk_errors": "report_disk_errors",
+    r"\bsettle\(|`settle`|as_begun": "resolve_auto, resume_settings",
+    r"\bdef (alone|together)\b|\bimport .*\balone\b|\.together\(": "exclusive_lock, run_stages",
+    r"def _?tell(_|\()|\btelling_of_memory": "describe_, format_, list_, print_, report_",
+    r"search_texts|blip\.inference\.search\b": "decode_texts, blip.inference.decoding",
+    r"\bis no (key|command|recipe|tokenizer|checkpoint|model)\b": "unknown, is not a",
+    r"\b(is|are|be) torn\b|\btorn (tars?|or|for)\b": "is truncated",
 }
 """Words that went, and what stands in their place."""
 

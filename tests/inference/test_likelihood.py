@@ -11,8 +11,8 @@ from blip.data.tokenizer import Tokenizer
 from blip.generation.config import SearchConfig
 from blip.inference import likelihood
 from blip.inference.captioner import Captioner
+from blip.inference.decoding import decode_texts
 from blip.inference.pixels import to_pixels
-from blip.inference.search import search_texts
 from blip.model.blip import Blip
 from tests.model.tiny import make_model
 from tests.tasks.conftest import SENTENCE
@@ -77,7 +77,7 @@ def test_it_is_the_sum_over_the_tokens_that_were_written(
     for image, row, own in zip(images, rows, seeds, strict=True):
         states = model.encode_image(to_pixels([image], 32, model.device))
         memory = model.project_image(states, "causal")
-        found = search_texts(model, memory, start, tokenizer.sep_id, search, count=count, seeds=own)
+        found = decode_texts(model, memory, start, tokenizer.sep_id, search, count=count, seeds=own)
         for ids, caption in zip(found, row, strict=True):
             ends = len(start) + len(ids) < search.max_length
             told = step_by_step(model, states, start, [*ids, *[tokenizer.sep_id] * ends])

@@ -247,7 +247,7 @@ def test_torn_and_foreign_files_end_in_one_line(
 def test_what_is_no_vocabulary_ends_in_one_line(tmp_path, content) -> None:
     path = tmp_path / "vocab.txt"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"vocab\.txt is no tokenizer") as caught:
+    with pytest.raises(UsageError, match=r"vocab\.txt is not a tokenizer") as caught:
         Tokenizer.load(path)
     assert len(str(caught.value).splitlines()) == 1
 

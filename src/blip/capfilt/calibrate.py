@@ -182,18 +182,18 @@ def write_calibration(found: Calibration, folder: Path, *, overwrite: bool = Fal
     Raises UsageError where another result is there, unless asked to `overwrite` it.
     """
     content = json_text(found.to_json(), indent=2, sort_keys=True) + "\n"
-    files = {"json": content, "svg": draw(found), "md": tell(found)}
+    files = {"json": content, "svg": draw(found), "md": describe(found)}
     for end in ("json", "md"):
         check_unchanged(folder / f"calibration.{end}", files[end], overwrite=overwrite)
     for end, data in files.items():
         write_atomically(folder / f"calibration.{end}", data)
 
 
-def tell(found: Calibration) -> str:
+def describe(found: Calibration) -> str:
     """The result in words, as Markdown."""
     name, curve, chosen = NAMES[found.score], found.curves[found.score], found.chosen
     lines = [f"# The threshold for a precision of {found.precision:g}", ""]
-    lines += [f"{_tell_labels(found)} The score is the {name}.", ""]
+    lines += [f"{_describe_labels(found)} The score is the {name}.", ""]
     if chosen is None:
         best = curve.most_precise
         lines += [
@@ -206,7 +206,7 @@ def tell(found: Calibration) -> str:
             f"{_share(chosen.recall)}."
         ]
     sure = curve.surely_reaching(found.precision)
-    lines += ["", _tell_sure(sure, found.precision), "", "![](calibration.svg)", ""]
+    lines += ["", _describe_sure(sure, found.precision), "", "![](calibration.svg)", ""]
     lines += [
         "| threshold | kept | precision | 95 % interval | recall |",
         "| --- | --- | --- | --- | --- |",
@@ -295,7 +295,7 @@ def _share(share: Share) -> str:
     )
 
 
-def _tell_sure(sure: Point | None, precision: float) -> str:
+def _describe_sure(sure: Point | None, precision: float) -> str:
     if sure is None:
         return (
             f"To be sure of {precision:g} (the lower end of the interval) takes more labels, or a "
@@ -307,7 +307,7 @@ def _tell_sure(sure: Point | None, precision: float) -> str:
     )
 
 
-def _tell_labels(found: Calibration) -> str:
+def _describe_labels(found: Calibration) -> str:
     told = f"{len(found.labelled.texts)} labelled texts, {found.matches} of them matches."
     if len(found.labelled.texts) < FEW:
         told += f" These are few: below {FEW} labels a threshold is little more than a guess."

@@ -12,7 +12,7 @@ from blip.capfilt.memory import (
     available_memory,
     bytes_of_image,
     bytes_of_weights,
-    telling_of_memory,
+    unify_out_of_memory,
 )
 from blip.capfilt.models import Models, Precision, Score
 from blip.capfilt.pictures import DECODERS, MOST_DECODERS
@@ -20,9 +20,9 @@ from blip.errors import BlipError, UsageError
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import Loaded, fingerprint, open_checkpoint, read_sizes
+from blip.inference.decoding import rows_of_each, start_within
 from blip.inference.matcher import Matcher
 from blip.inference.pixels import NormalisedImage
-from blip.inference.search import rows_of_each, start_within
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.nn.device import choose_dtype
@@ -160,7 +160,7 @@ class _CheckpointCaptioner:
     def caption(self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]) -> list[list[str]]:
         count, together = len(seeds[0]), len(images)
         ready = [*map(NormalisedImage, images)]
-        with telling_of_memory():
+        with unify_out_of_memory():
             return self.captioner.captions(
                 ready, count, self.search, seeds=seeds, batch_size=together
             )
@@ -177,7 +177,7 @@ class _CheckpointFilter:
 
     def score(self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]) -> list[list[Score]]:
         ready = [*map(NormalisedImage, images)]
-        with telling_of_memory():
+        with unify_out_of_memory():
             found = self.matcher.scores(ready, texts, batch_size=len(images))
         return [[Score(one.probability, one.cosine) for one in row] for row in found]
 

@@ -12,7 +12,7 @@ import torch
 
 from blip.capfilt.checkpoints import choose_decoders
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.pipeline import checkpoint_models, choose_settings, settle
+from blip.capfilt.pipeline import checkpoint_models, choose_settings, resolve_auto
 from blip.capfilt.plan import estimate_samples, make_plan
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
 from blip.capfilt.shard import Layout, describe_output
@@ -35,7 +35,7 @@ def forecast(config: CapFiltConfig) -> str:
     layout = Layout(Path(config.out), config.write)
     # Before the models are loaded: whatever is wrong with the data is said at once.
     tasks = find_shards(config.data, config.rows)
-    config = settle(config, layout)
+    config = resolve_auto(config, layout)
     models = checkpoint_models(config)
     settings = choose_settings(config, models)
     plan = make_plan(tasks, layout, settings)
@@ -60,8 +60,8 @@ def forecast(config: CapFiltConfig) -> str:
             counts, seconds, size = _try(plan.waiting[0], make_worker)
         tried = max(counts.images, 1)
         rows += [
-            ("time", f"{_tell_seconds(images * seconds / tried / workers)} with {spread}"),
-            ("disk", f"{_tell_bytes(images * size / tried)}; {_free(config.out)} are free"),
+            ("time", f"{_format_seconds(images * seconds / tried / workers)} with {spread}"),
+            ("disk", f"{_format_bytes(images * size / tried)}; {_free(config.out)} are free"),
             ("by", f"{counts.images} images in {seconds:.1f} s, {counts.texts_kept} texts kept"),
         ]
     return "".join(f"{name:<11}{told}\n" for name, told in rows)
@@ -104,10 +104,10 @@ def _free(out: str) -> str:
     """Of the disk that the output will lie on."""
     folder = Path(out).absolute()
     there = next(path for path in (folder, *folder.parents) if path.is_dir())
-    return _tell_bytes(shutil.disk_usage(there).free)
+    return _format_bytes(shutil.disk_usage(there).free)
 
 
-def _tell_bytes(number: float) -> str:
+def _format_bytes(number: float) -> str:
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.3g} {unit}"
@@ -115,7 +115,7 @@ def _tell_bytes(number: float) -> str:
     return f"{number:,.1f} TB"
 
 
-def _tell_seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

@@ -64,7 +64,7 @@ def apply_job_rules(
             write_json(layout.marker(task.name), marker)
             counts[task.name] = after
             bar.advance()
-            status.tell(status.counts, status.shards_done)
+            status.update(status.counts, status.shards_done)
     return counts
 
 

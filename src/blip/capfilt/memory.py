@@ -54,7 +54,7 @@ def available_memory() -> int | None:
 
 
 @contextmanager
-def telling_of_memory() -> Iterator[None]:
+def unify_out_of_memory() -> Iterator[None]:
     """Whatever way a device says that it has no more memory, OutOfMemoryError comes out."""
     try:
         yield

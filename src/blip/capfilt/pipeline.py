@@ -23,22 +23,22 @@ from blip.capfilt.engine.local import InlineEngine, LocalEngine
 from blip.capfilt.engine.protocol import Engine, Failed
 from blip.capfilt.job_rules import apply_job_rules
 from blip.capfilt.models import Precision
-from blip.capfilt.plan import Plan, as_begun, check_whole, estimate_samples, make_plan
+from blip.capfilt.plan import Plan, check_whole, estimate_samples, make_plan, resume_settings
 from blip.capfilt.record import Counts
 from blip.capfilt.report import write_report
 from blip.capfilt.shard import Layout, Settings, write_sizes
 from blip.capfilt.source import ShardTask, find_shards
 from blip.capfilt.status import State, Status
-from blip.capfilt.tally import Tally, add_up, judge_bad, tell_failures
+from blip.capfilt.tally import Tally, add_up, describe_failures, judge_bad
 from blip.capfilt.worker import ShardWorkers
 from blip.config import strict
 from blip.config.history import is_earlier_run
 from blip.data.image_files import say_skipped_below
 from blip.errors import BlipError, StoppedError, UsageError
-from blip.files import one_line_for_disk_errors, write_json
+from blip.files import report_disk_errors, write_json
 from blip.log import Progress, progress, say
 from blip.outputs import JOB, LEFTOVERS, claim, refuse_inputs_as_output, remove_known
-from blip.stage import alone
+from blip.stage import exclusive_lock
 
 T = TypeVar("T")
 ATTEMPTS = 2
@@ -81,15 +81,15 @@ def run(
     started = time.monotonic()
     layout = Layout(Path(config.out), config.write)
     with ExitStack() as held:
-        held.enter_context(one_line_for_disk_errors(layout.out))
+        held.enter_context(report_disk_errors(layout.out))
         tasks = find_shards(config.data, config.rows)
         say_skipped_below(Path(task.path) for task in tasks if task.start is not None)
         read = [*config.data, *(task.path for task in tasks), config.captioner, config.filter]
         refuse_inputs_as_output(read, layout.out, JOB)
         earlier = partial(is_earlier_run, CapFiltConfig, layout.out, JOB)
         claim(layout.out, JOB, is_ours=earlier)
-        held.enter_context(alone(layout.out))
-        config = settle(config, layout)
+        held.enter_context(exclusive_lock(layout.out))
+        config = resolve_auto(config, layout)
         models = models or checkpoint_models(config)
         settings = choose_settings(config, models)
         plan = plan_anew(lambda: make_plan(tasks, layout, settings), layout, overwrite=overwrite)
@@ -106,7 +106,7 @@ def run(
                 clean(layout)
             check_whole(plan.tasks, layout, counts)
             total = add_up(counts)
-            status.tell(total, len(counts))
+            status.update(total, len(counts))
             judge_bad(total, config, at_end=True)
             summary = Summary(
                 out=layout.out,
@@ -138,19 +138,19 @@ def plan_anew(plan: Callable[[], T], layout: Layout, *, overwrite: bool) -> T:
         return plan()
 
 
-def settle(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
-    """With a number format in place of auto: the one that the job in the folder began with, if any.
+def resolve_auto(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
+    """Replace auto by the number format of the job in the folder, else by that of the devices.
 
     Likewise the batch size of a job that has begun; before that the models choose it.
     """
-    config = as_begun(config, layout)
+    config = resume_settings(config, layout)
     if config.precision == "auto":
         return replace(config, precision=choose_precision(config.devices))
     return config
 
 
 def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
-    """The models that a settled configuration names."""
+    """The models that a configuration without auto names."""
     captioner_device, filter_device = config.devices
     return CheckpointModels(
         captioner=config.captioner,
@@ -159,12 +159,12 @@ def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
         captions=config.captions,
         captioner_device=captioner_device,
         filter_device=filter_device,
-        precision=_settled(config),
+        precision=_resolved_precision(config),
     )
 
 
 def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
-    """All that the output of a settled configuration depends on."""
+    """All that the output of a configuration without auto depends on."""
     captioner, matcher = models.fingerprints()
     return Settings(
         captioner=captioner,
@@ -174,7 +174,7 @@ def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
         captions=config.captions,
         search=config.search,
         batch_size=models.batch_size() if config.batch_size == "auto" else config.batch_size,
-        precision=_settled(config),
+        precision=_resolved_precision(config),
         write=config.write,
         max_pixels=config.max_pixels,
         rules=config.rules,
@@ -182,8 +182,8 @@ def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
     )
 
 
-def _settled(config: CapFiltConfig) -> Precision:
-    assert config.precision != "auto", "the job's beginning decides, by `settle`"
+def _resolved_precision(config: CapFiltConfig) -> Precision:
+    assert config.precision != "auto", "the job's beginning decides, by `resolve_auto`"
     return config.precision
 
 
@@ -204,7 +204,7 @@ def _do_job(
     if again.waiting:
         # Data changed since the rules were applied, and texts come back.
         say(f"capfilt: {len(again.waiting)} shards have lost texts that stay now: done anew")
-        status.tell(add_up(counts), len(counts))
+        status.update(add_up(counts), len(counts))
         _do_shards(config, again, make_worker, engine, status)
         counts = apply_job_rules(plan.tasks, layout, settings, status)
     return counts
@@ -271,7 +271,7 @@ def _listen(
             break
     failed = {name: failure for name, failure in failed.items() if name not in counts}
     if failed:
-        raise BlipError(tell_failures(list(failed.values())))
+        raise BlipError(describe_failures(list(failed.values())))
     return counts
 
 
@@ -303,7 +303,7 @@ def _ending(status: Status) -> Iterator[None]:
     """That the job runs is written down, and how it ends, as far as it can be."""
     state: State = "stopped"
     try:
-        status.tell(status.counts, status.shards_done)
+        status.update(status.counts, status.shards_done)
         yield
         state = "done"
     except Exception:

@@ -68,8 +68,8 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
     return Plan(tasks, done)
 
 
-def as_begun(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
-    """What is left to be chosen (auto) becomes what the job in the folder began with, if one did.
+def resume_settings(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
+    """Replace auto by what the job in the folder began with, if one did.
 
     That stands in its markers, or in config.json where the job did not come to its first.
     """

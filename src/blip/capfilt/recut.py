@@ -36,12 +36,12 @@ from blip.data.keys import storable
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
 from blip.errors import BlipError, UsageError
-from blip.files import fingerprint_file, fingerprint_json, one_line_for_disk_errors, write_json
+from blip.files import fingerprint_file, fingerprint_json, report_disk_errors, write_json
 from blip.log import Progress, progress, say
 from blip.outputs import RECUT as RECUT_KIND
 from blip.outputs import claim, refuse_inputs_as_output
 from blip.places import real_path
-from blip.stage import alone
+from blip.stage import exclusive_lock
 
 BATCH_ROWS = 4096
 
@@ -87,10 +87,10 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
     read = [ledgers[0].parent, *ledgers, *config.data, *(cut.task.path for cut in cuts)]
     refuse_inputs_as_output(read, layout.out, RECUT_KIND)
     with ExitStack() as held:
-        held.enter_context(one_line_for_disk_errors(layout.out))
+        held.enter_context(report_disk_errors(layout.out))
         earlier = partial(is_earlier_run, RecutConfig, layout.out, RECUT_KIND, RECUT)
         claim(layout.out, RECUT_KIND, is_ours=earlier)
-        held.enter_context(alone(layout.out))
+        held.enter_context(exclusive_lock(layout.out))
         clean(layout)
         done, waiting = plan_anew(
             lambda: _look_at_output(config, layout, cuts), layout, overwrite=overwrite

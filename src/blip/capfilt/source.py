@@ -74,13 +74,13 @@ def name_shards(locations: Sequence[str | Path]) -> list[ShardTask]:
     absolute = list(dict.fromkeys(_absolute(str(location)) for location in locations))
     names = distinct_names([_path(location) for location in absolute])
     if names is None:
-        raise UsageError(_tell_equal_names(absolute))
+        raise UsageError(_describe_equal_names(absolute))
     return [
         ShardTask(name=name, path=location) for name, location in zip(names, absolute, strict=True)
     ]
 
 
-def _tell_equal_names(locations: Sequence[str]) -> str:
+def _describe_equal_names(locations: Sequence[str]) -> str:
     """A message that names two of the locations whose shards would have the same name."""
     first: dict[str, str] = {}
     for location in locations:

@@ -33,9 +33,9 @@ class Status:
         self.images, self.workers = images, workers
         self.before = self.counts.images
         self.started, self.written = time.monotonic(), float("-inf")
-        self.tell(self.counts, self.shards_done)
+        self.update(self.counts, self.shards_done)
 
-    def tell(self, counts: Counts, shards_done: int, state: State = "running") -> None:
+    def update(self, counts: Counts, shards_done: int, state: State = "running") -> None:
         """Note how far the job is; `counts` has the batches of unfinished shards in it."""
         self.counts, self.shards_done = counts, shards_done
         now = time.monotonic()
@@ -45,7 +45,7 @@ class Status:
 
     def end(self, state: State) -> None:
         """Note how the job ended."""
-        self.tell(self.counts, self.shards_done, state)
+        self.update(self.counts, self.shards_done, state)
 
     def _write(self, now: float, state: State) -> None:
         counts = self.counts

@@ -60,7 +60,7 @@ class Tally:
         self.seen.add(news)
         shards = f"{len(self.counts)}/{self.status.shards}"
         self.bar.advance(news.images, shards=shards, **_shares(self.seen))
-        self.status.tell(self.seen, len(self.counts))
+        self.status.update(self.seen, len(self.counts))
 
     def _finish(self, item: ShardTask, of_shard: Counts) -> None:
         self.in_a_row = 0
@@ -76,7 +76,7 @@ class Tally:
         self.failed.append(failure)
         self.in_a_row += 1
         if failure.fatal or self.in_a_row >= FAILURES:
-            raise BlipError(tell_failures(self.failed))
+            raise BlipError(describe_failures(self.failed))
 
 
 def add_up(counts: dict[str, Counts]) -> Counts:
@@ -112,7 +112,7 @@ def judge_bad(counts: Counts, config: CapFiltConfig, *, at_end: bool) -> None:
         )
 
 
-def tell_failures(failed: list[Failed[ShardTask]]) -> str:
+def describe_failures(failed: list[Failed[ShardTask]]) -> str:
     """One line: the first shard, why, and how to go on."""
     first = failed[0]
     more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""

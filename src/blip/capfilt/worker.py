@@ -8,7 +8,7 @@ import torch
 
 from blip.capfilt.checkpoints import ModelSource
 from blip.capfilt.engine.protocol import EveryItemError
-from blip.capfilt.filters.language import tell_languages
+from blip.capfilt.filters.language import detect_languages
 from blip.capfilt.models import Models, OutOfMemoryError
 from blip.capfilt.pictures import DECODERS
 from blip.capfilt.record import BatchDone, Counts, ShardOutcome
@@ -35,7 +35,7 @@ class ShardWorkers:
         torch.set_num_threads(1)
         if self.settings.rules.languages:
             # Whoever lacks the library hears of it here, before a text is written.
-            tell_languages(["a text"])
+            detect_languages(["a text"])
         expected = self.settings.captioner, self.settings.filter
         models = self.models.load(place, expected)
         return ShardWorker(self.layout, self.settings, models, self.decoders)

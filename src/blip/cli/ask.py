@@ -84,12 +84,12 @@ def run(args: argparse.Namespace) -> int:
     if candidates is None and args.top is None:
         (answers,) = answerer.answer([image], [args.questions])
         for question, answer in zip(args.questions, answers, strict=True):
-            _tell(args, {"question": question, "answer": answer})
+            _print(args, {"question": question, "answer": answer})
         return 0
     for question, best in zip(
         args.questions, _several(args, answerer, image, candidates), strict=True
     ):
-        _tell_best(args, question, best)
+        _print_best(args, question, best)
     return 0
 
 
@@ -112,15 +112,17 @@ def _several(
     return answerer.answer_several([image], [args.questions], count, search)[0]
 
 
-def _tell_best(args: argparse.Namespace, question: str, best: "Sequence[Ranked | Written]") -> None:
+def _print_best(
+    args: argparse.Namespace, question: str, best: "Sequence[Ranked | Written]"
+) -> None:
     if not args.json:
         for one in best:
-            _tell(args, {"question": question, **one._asdict()})
+            _print(args, {"question": question, **one._asdict()})
         return
     told: dict[str, object] = {"question": question, **best[0]._asdict()}
     if args.top is not None:
         told["top"] = [one._asdict() for one in best]
-    _tell(args, told)
+    _print(args, told)
 
 
 def read_candidates(path: Path) -> list[str]:
@@ -146,7 +148,7 @@ def read_candidates(path: Path) -> list[str]:
     return found
 
 
-def _tell(args: argparse.Namespace, found: dict[str, object]) -> None:
+def _print(args: argparse.Namespace, found: dict[str, object]) -> None:
     if args.json:
         print_json(found)
     elif "probability" in found:

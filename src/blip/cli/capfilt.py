@@ -231,7 +231,7 @@ def _run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(f"\nstopped; finished shards are kept in {config.out}, the same command goes on")
         return 130
-    sys.stdout.write(tell(summary))
+    sys.stdout.write(describe(summary))
     return 0
 
 
@@ -266,12 +266,12 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
     return strict.from_json(CapFiltConfig, data)
 
 
-def tell(summary: "Summary") -> str:
+def describe(summary: "Summary") -> str:
     """The totals of a job as text."""
-    return tell_counts(summary.counts, summary.out, summary.settings.write)
+    return describe_counts(summary.counts, summary.out, summary.settings.write)
 
 
-def tell_counts(counts: "Counts", out: Path, write: str) -> str:
+def describe_counts(counts: "Counts", out: Path, write: str) -> str:
     """The totals as text, and where things lie."""
     rows = [
         ("images", counts.images, ""),

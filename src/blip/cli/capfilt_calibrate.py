@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Choose, write, print."""
-    from blip.capfilt.calibrate import calibrate, check_reached, tell, write_calibration
+    from blip.capfilt.calibrate import calibrate, check_reached, describe, write_calibration
     from blip.capfilt.ledger import find_ledgers
     from blip.files import json_text
     from blip.log import say
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         told = {name: value for name, value in found.to_json().items() if name != "curves"}
         print(json_text(told))
     else:
-        print(tell(found).replace("![](calibration.svg)\n\n", ""), end="")
+        print(describe(found).replace("![](calibration.svg)\n\n", ""), end="")
     for fault in found.labelled.faults[:FAULTS_TOLD]:
         say(f"left out: {fault}")
     if len(found.labelled.faults) > FAULTS_TOLD:

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Cut anew; 130 where it was interrupted."""
     from blip.capfilt.config import RecutConfig
-    from blip.cli.capfilt import tell_counts
+    from blip.cli.capfilt import describe_counts
     from blip.config import strict
     from blip.log import say
 
@@ -77,5 +77,5 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(f"\nstopped; finished shards are kept in {config.out}, the same command goes on")
         return 130
-    sys.stdout.write(tell_counts(summary.counts, summary.out, config.write))
+    sys.stdout.write(describe_counts(summary.counts, summary.out, config.write))
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blip.cli.inputs import find_pictures, open_picture, tell_broken
+from blip.cli.inputs import find_pictures, open_picture, report_broken
 from blip.cli.options import (
     Renamed,
     add_model_options,
@@ -148,9 +148,9 @@ def run(args: argparse.Namespace) -> int:
             for (path, _), captions in zip(sound, found, strict=True):
                 if texts is not None:
                     texts.write(path, captions)
-                _tell(rows, path, captions)
+                _print(rows, path, captions)
             bar.advance(len(batch))
-    status = tell_broken(broken, len(paths))
+    status = report_broken(broken, len(paths))
     return 1 if texts is not None and texts.failed else status
 
 
@@ -270,7 +270,7 @@ def _text(caption: "Caption | str") -> str:
     return caption if isinstance(caption, str) else caption.text
 
 
-def _tell(rows: RowPrinter, path: Path, captions: Iterable["Caption | str"]) -> None:
+def _print(rows: RowPrinter, path: Path, captions: Iterable["Caption | str"]) -> None:
     from blip.log import printable
 
     for number, caption in enumerate(captions, 1):

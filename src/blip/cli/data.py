@@ -98,7 +98,7 @@ def _pack(args: argparse.Namespace) -> int:
     packed = pack_collection(collection, args.out, overwrite=args.overwrite)
     print(f"{packed.samples} samples in {packed.shards} shards in {args.out}")
     if packed.left_out:
-        say(f"left out: {packed.tell_left_out()}; {args.out / PACKED} names the first")
+        say(f"left out: {packed.describe_left_out()}; {args.out / PACKED} names the first")
     return 0
 
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fine-tune."""
     from blip.cli.recipe import read_config
-    from blip.cli.training import is_finished, read_options, tell_checkpoint
+    from blip.cli.training import is_finished, print_checkpoint, read_options
     from blip.config.override import describe
     from blip.tasks.config import CaptionerConfig, FilterConfig
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
                     from blip.tasks import retrieval
 
                     retrieval.train(config, args.out, options)
-    tell_checkpoint(args.out)
+    print_checkpoint(args.out)
     return 0
 
 

@@ -58,7 +58,7 @@ def open_picture(path: Path, max_pixels: int | None = None) -> "Image.Image | No
     return None
 
 
-def tell_broken(broken: int, pictures: int) -> int:
+def report_broken(broken: int, pictures: int) -> int:
     """Say how many pictures could not be read; the exit status."""
     from blip.log import say
 

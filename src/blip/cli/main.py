@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error), USAGE if isinstance(error, UsageError) else 1)
     except OSError as error:
         # Nobody reads the output any more, as in `blip ... | head`.
-        return 1 if streams.reader_has_left(error) else _failed(_tell_os_error(error), 1)
+        return 1 if streams.reader_has_left(error) else _failed(_describe_os_error(error), 1)
     except KeyboardInterrupt:
         _let_ctrl_c_end(is_program)
         return _failed("stopped; the same command goes on where it can", INTERRUPTED)
@@ -135,7 +135,7 @@ def make_parser(command: str) -> Parser:
     parser = Parser(
         prog=f"blip {command}",
         description=actions_of(verb)[action] if action else VERBS[verb],
-        epilog=module.EXAMPLES + ("" if action else _tell_actions(verb)),
+        epilog=module.EXAMPLES + ("" if action else _list_actions(verb)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -143,7 +143,7 @@ def make_parser(command: str) -> Parser:
     return parser
 
 
-def _tell_actions(verb: str) -> str:
+def _list_actions(verb: str) -> str:
     """What else there is below a verb, for the end of its help."""
     actions = actions_of(verb)
     width = max(map(len, actions), default=0) + 2
@@ -244,7 +244,7 @@ def _name(arguments: Sequence[str]) -> str:
     return f"blip {verb}".strip()
 
 
-def _tell_os_error(error: OSError) -> str:
+def _describe_os_error(error: OSError) -> str:
     hint = MAKE_ROOM if disk_is_full(error) else ""
     if error.strerror and isinstance(error.filename, str | bytes):
         return f"{os.fsdecode(error.filename)}: {error.strerror}{hint}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blip.cli.inputs import find_pictures, open_picture, tell_broken
+from blip.cli.inputs import find_pictures, open_picture, report_broken
 from blip.cli.options import (
     add_model_options,
     add_row_formats,
@@ -80,10 +80,10 @@ def run(args: argparse.Namespace) -> int:
         )
         _refuse_nan(found)
         for (path, _), scores in zip(sound, found, strict=True):
-            _tell(rows, path, texts, scores, single=single)
+            _print(rows, path, texts, scores, single=single)
     if single:
         return 1 if broken else 0
-    return tell_broken(broken, len(paths))
+    return report_broken(broken, len(paths))
 
 
 def _refuse_nan(found: Sequence[Sequence["Scores"]]) -> None:
@@ -120,7 +120,7 @@ def _texts_and_pictures(args: argparse.Namespace) -> tuple[list[str], list[Path]
         raise UsageError(f"argument TEXT: {error}") from error
 
 
-def _tell(
+def _print(
     rows: RowPrinter, path: Path, texts: Sequence[str], scores: Sequence["Scores"], *, single: bool
 ) -> None:
     from blip.log import printable

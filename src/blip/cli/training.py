@@ -94,7 +94,7 @@ def is_finished(config: Any, out: Path) -> bool:
     return True
 
 
-def tell_checkpoint(out: Path) -> None:
+def print_checkpoint(out: Path) -> None:
     """Say where the result is; of several processes the first one does."""
     if os.environ.get("RANK", "0") == "0":
         print(f"checkpoint   {out}/checkpoint")

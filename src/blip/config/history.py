@@ -64,7 +64,7 @@ def find_changes(before: Any, now: Any, free: Iterable[str] = ()) -> dict[str, t
     }
 
 
-def tell_changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
+def describe_changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
     """Changes in words: "train.steps 9, was 3"."""
     told = [f"{key} {_short(now)}, was {_short(old)}" for key, (old, now) in changes.items()]
     more = [f"{len(told) - NAMED} more"] if len(told) > NAMED else []

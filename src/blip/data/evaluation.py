@@ -18,7 +18,7 @@ from blip.data.keys import storable
 from blip.data.sample import Sample
 from blip.data.shards import expand, read_shard
 from blip.data.transforms import eval_pixels, normalise
-from blip.data.usable import find_usable, tell_left_out
+from blip.data.usable import describe_left_out, find_usable
 from blip.errors import BlipError
 from blip.log import say
 
@@ -56,9 +56,9 @@ class EvaluationSet:
         """(shard, key, reason) of the first bad ones."""
         self._read(expand(shards), most)
         if self.bad:
-            say(f"left out: {tell_left_out(self.bad, self.bad_samples)}")
+            say(f"left out: {describe_left_out(self.bad, self.bad_samples)}")
         if not self.keys:
-            told = tell_left_out(self.bad, self.bad_samples) or "no sample"
+            told = describe_left_out(self.bad, self.bad_samples) or "no sample"
             raise BlipError(f"no picture with a text to judge by: {told}")
 
     def _read(self, shards: list[Path], most: int | None) -> None:

@@ -51,7 +51,7 @@ class FoundImages:
     unreadable: list[str] = field(default_factory=list)
     """Folders that could not be read, each with the reason."""
 
-    def tell_skipped(self) -> str:
+    def describe_skipped(self) -> str:
         """What was left out, in words; empty where nothing was."""
         parts: list[str] = []
         if self.skipped:
@@ -133,7 +133,7 @@ def list_images(folder: Path) -> list[Path]:
 
 def say_skipped(found: FoundImages, folder: Path) -> None:
     """Say what a folder holds besides its pictures, if it holds anything else."""
-    skipped = found.tell_skipped()
+    skipped = found.describe_skipped()
     if skipped:
         say(f"{printable(folder)}: skipped {skipped}")
 
@@ -148,7 +148,7 @@ def say_skipped_below(places: Iterable[Path]) -> None:
 def refuse_none(found: FoundImages, folder: Path) -> None:
     """Raise UsageError where a folder holds no pictures; it says what is there instead."""
     if not found.paths:
-        skipped = found.tell_skipped()
+        skipped = found.describe_skipped()
         raise UsageError(
             f"{folder} holds no pictures ({', '.join(IMAGE_EXTENSIONS)})"
             + (f"; skipped: {skipped}" if skipped else "")

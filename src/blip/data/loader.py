@@ -26,7 +26,7 @@ from blip.data.shards import expand
 from blip.data.stream import StreamRows
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.data.transforms import normalise
-from blip.data.usable import tell_left_out
+from blip.data.usable import describe_left_out
 from blip.errors import BlipError, UsageError
 from blip.log import say
 
@@ -112,7 +112,7 @@ class PairLoader:
             self.bad = sum((index.bad for index in held.indices), Counter())
             self.bad_samples = [bad for index in held.indices for bad in index.bad_samples]
         if self.bad:
-            say(f"left out of training: {tell_left_out(self.bad, self.bad_samples)}")
+            say(f"left out of training: {describe_left_out(self.bad, self.bad_samples)}")
         return rows
 
     @property

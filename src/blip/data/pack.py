@@ -18,12 +18,12 @@ from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.shards import pack
 from blip.data.sources import read_samples
 from blip.data.texts import MISSING, TEXT_FAULTS
-from blip.data.usable import tell_counts
+from blip.data.usable import describe_counts
 from blip.errors import BlipError, UsageError
-from blip.files import one_line_for_disk_errors, write_json
+from blip.files import report_disk_errors, write_json
 from blip.log import progress, say
 from blip.outputs import PACK, claim, refuse_inputs_as_output, remove_known
-from blip.stage import alone
+from blip.stage import exclusive_lock
 
 THREADS = 8
 TOGETHER, BYTES_TOGETHER = 32, 64 << 20
@@ -68,9 +68,9 @@ class Packed:
     left_out: dict[str, int]
     """Samples, and texts of samples that have others, by the reason why they were left out."""
 
-    def tell_left_out(self) -> str:
+    def describe_left_out(self) -> str:
         """The reasons and their numbers in words; empty where nothing was left out."""
-        return tell_counts(self.left_out)
+        return describe_counts(self.left_out)
 
 
 def pack_collection(collection: Collection, out: Path, *, overwrite: bool = False) -> Packed:
@@ -99,7 +99,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
     first = next(samples, None)
     if first is None:
         raise BlipError(f"nothing was packed: {collection.source} holds no samples")
-    with one_line_for_disk_errors(out), alone(out):
+    with report_disk_errors(out), exclusive_lock(out):
         _begin(collection, out, overwrite=overwrite)
         lost, named = Counter[str](), list[list[str]]()
         sound = _sound(chain([first], samples), collection, lost, named)
@@ -108,8 +108,9 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         if not packed.samples:
             (out / PACKED).unlink()
             raise BlipError(
-                f"nothing was packed of {collection.source}; left out: {packed.tell_left_out()}, "
-                f"the first: {' '.join(named[0])}" + _hint(packed)
+                f"nothing was packed of {collection.source}; "
+                f"left out: {packed.describe_left_out()}, the first: {' '.join(named[0])}"
+                + _hint(packed)
             )
         write_json(out / SIZES, _sizes(packed, collection.per_shard))
         done = {

@@ -17,7 +17,7 @@ from blip.data.keys import key_text, storable, with_safe_keys
 from blip.data.parquet import open_parquet
 from blip.data.patterns import TABLES
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.texts import sound_texts, tell_names
+from blip.data.texts import list_names, sound_texts
 from blip.errors import UsageError, first_line
 from blip.files import is_utf8
 
@@ -161,7 +161,7 @@ def _check_columns(names: Sequence[str], path: Path, *, need_text: bool) -> Colu
     for part, column, known in (image, text) if need_text else (image,):
         if column is None:
             raise UsageError(
-                f"{path} has no column for the {part}; it has {tell_names(names)}, "
+                f"{path} has no column for the {part}; it has {list_names(names)}, "
                 f"allowed: {', '.join(known)}"
             )
     return columns
@@ -171,7 +171,7 @@ def refuse_urls(values: Iterable[Any], path: Path) -> None:
     """Raises UsageError where one of some values of a file's pictures is a URL."""
     for value in values:
         if isinstance(value, str) and value.strip().lower().startswith(("http://", "https://")):
-            raise UsageError(_no_downloads(path, tell_names([value.strip()[:80]])))
+            raise UsageError(_no_downloads(path, list_names([value.strip()[:80]])))
 
 
 def _no_downloads(path: Path, where: str) -> str:
@@ -194,7 +194,7 @@ def _of_split(
         if name == split:
             yield number, row
     if split not in seen:
-        raise UsageError(f"--split {split}: {path} has the splits {tell_names(sorted(seen))}")
+        raise UsageError(f"--split {split}: {path} has the splits {list_names(sorted(seen))}")
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

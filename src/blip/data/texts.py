@@ -57,7 +57,7 @@ def load_json(path: Path) -> Any:
         raise UsageError(f"{path} is not JSON: {error}") from error
 
 
-def tell_names(names: Iterable[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
     """Names out of a user's file for a message of one line."""
     told = list(dict.fromkeys(names))
     shown = [name if name.isprintable() else repr(name) for name in told[:MOST_NAMES]]

@@ -112,7 +112,7 @@ class Tokenizer:
             return cls(backend)
         # The library raises bare exceptions for a file that it cannot parse.
         except Exception as error:
-            raise UsageError(f"{path} is no tokenizer: {first_line(error)}") from error
+            raise UsageError(f"{path} is not a tokenizer: {first_line(error)}") from error
 
     @classmethod
     def train(

@@ -36,14 +36,14 @@ def find_usable(sample: Sample) -> Usable:
     return Usable(texts, sample.error, None)
 
 
-def tell_counts(counts: Mapping[str, int]) -> str:
+def describe_counts(counts: Mapping[str, int]) -> str:
     """Each reason and its number, sorted: "broken_image 2, missing_text 1"."""
     return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
 
 
-def tell_left_out(bad: Counter[str], samples: Sequence[tuple[str, str, str]]) -> str:
+def describe_left_out(bad: Counter[str], samples: Sequence[tuple[str, str, str]]) -> str:
     """How many of each reason, and the first (shard, key, reason); empty where there is nothing."""
-    counts = tell_counts(bad)
+    counts = describe_counts(bad)
     named = [printable(" ".join(filter(None, sample))) for sample in samples[:TOLD]]
     more = ", ..." if bad.total() > len(named) else ""
     return f"{counts} ({', '.join(named)}{more})" if named else counts

@@ -14,10 +14,10 @@ from blip.errors import ArgumentError
 from blip.generation.config import SearchConfig
 from blip.generation.decoder import refuse_nan
 from blip.inference.checkpoint import load_model
+from blip.inference.decoding import decode_texts, start_of_text
 from blip.inference.inputs import check_batch_size, check_lists, check_pictures, check_texts
 from blip.inference.likelihood import log_likelihoods
 from blip.inference.pixels import Picture, to_pixels
-from blip.inference.search import search_texts, start_of_text
 from blip.model.question import QuestionModel
 from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.kv import ImageKV
@@ -94,8 +94,8 @@ class Answerer:
         """
         start = self._start(search, 1)
 
-        def write(memory: ImageKV) -> list[str]:
-            found = search_texts(self.model, memory, start, self.tokenizer.sep_id, search)
+        def write(kv: ImageKV) -> list[str]:
+            found = decode_texts(self.model, kv, start, self.tokenizer.sep_id, search)
             return [self.tokenizer.decode(ids).strip() for ids in found]
 
         return self._each(images, questions, write, batch_size)
@@ -116,11 +116,11 @@ class Answerer:
         """
         start, eos_id = self._start(search, count), self.tokenizer.sep_id
 
-        def write(memory: ImageKV) -> list[list[Written]]:
-            found = search_texts(self.model, memory, start, eos_id, search, count=count)
-            likely = log_likelihoods(self.model, memory, start, found, eos_id, search.max_length)
+        def write(kv: ImageKV) -> list[list[Written]]:
+            found = decode_texts(self.model, kv, start, eos_id, search, count=count)
+            likely = log_likelihoods(self.model, kv, start, found, eos_id, search.max_length)
             # Where fewer are found the last one comes again.
-            best: list[dict[str, Written]] = [{} for _ in range(len(memory))]
+            best: list[dict[str, Written]] = [{} for _ in range(len(kv))]
             for number, (ids, one) in enumerate(zip(found, likely, strict=True)):
                 text = self.tokenizer.decode(ids).strip()
                 best[number // count].setdefault(text, Written(text, math.exp(one.log_likelihood)))
@@ -173,11 +173,11 @@ class Answerer:
         texts = encoded.start_with(self.tokenizer.dec_id).to(self.model.device)
         chosen = min(top_k, len(answers))
 
-        def choose(memory: ImageKV) -> list[list[Ranked]]:
+        def choose(kv: ImageKV) -> list[list[Ranked]]:
             found: list[list[Ranked]] = []
             step = max(1, ROWS // chosen)
-            for rows in torch.arange(len(memory), device=self.model.device).split(step):
-                some = memory if len(rows) == len(memory) else memory.select(rows)
+            for rows in torch.arange(len(kv), device=self.model.device).split(step):
+                some = kv if len(rows) == len(kv) else kv.select(rows)
                 best = best_candidates(self.model, texts, some, chosen, min(count, chosen))
                 of_questions = (part.tolist() for part in best)
                 for places, told, scores in zip(*of_questions, strict=True):
@@ -195,7 +195,7 @@ class Answerer:
 
     def _start(self, search: SearchConfig, count: int) -> list[int]:
         if search.kind == "nucleus":
-            raise ArgumentError("answers are searched for by beam or greedy, got nucleus")
+            raise ArgumentError("answers are decoded by beam or greedy, got nucleus")
         most = search.beams if search.kind == "beam" else 1
         if not 1 <= count <= most:
             raise ArgumentError(f"count must lie in 1..beams ({most}), got {count}")
@@ -222,23 +222,23 @@ class Answerer:
             if most == 0:
                 continue
             pixels = to_pixels(pictures[start : start + batch_size], size, device, dtype)
-            memory = self.model.project_image(self.model.encode_image(pixels))
+            kv = self.model.project_image(self.model.encode_image(pixels))
             step = max(1, batch_size // len(rows))
             for first in range(0, most, step):
                 some = [row[first : first + step] for row in rows]
-                results = iter(work(self._read(some, memory)))
+                results = iter(work(self._read(some, kv)))
                 for place, row in enumerate(some, start):
                     found[place] += [next(results) for _ in row]
         return found
 
-    def _read(self, questions: list[list[str]], memory: ImageKV) -> ImageKV:
+    def _read(self, questions: list[list[str]], kv: ImageKV) -> ImageKV:
         """What the decoder reads of the questions, row after row."""
         most = max(map(len, questions))
         # All pictures get as many questions; the fillers are the shortest there can be.
         padded = [[*map(clean_question, row), *[""] * (most - len(row))] for row in questions]
         encoded = self.tokenizer.encode([t for row in padded for t in row], self.max_tokens)
         texts = encoded.start_with(self.tokenizer.enc_id).to(self.model.device)
-        states = self.model.ground(texts.ids, texts.visible, memory)
+        states = self.model.ground(texts.ids, texts.visible, kv)
         real = [n < len(row) for row in questions for n in range(most)]
         kept = torch.tensor(real, device=states.device)
         return self.model.project_questions(states[kept], texts.visible[kept])

@@ -11,10 +11,10 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
 from blip.generation.config import SearchConfig
 from blip.inference.checkpoint import load_model
+from blip.inference.decoding import decode_texts, rows_of_each, start_of_text
 from blip.inference.inputs import check_batch_size, check_pictures
 from blip.inference.likelihood import Likelihood, log_likelihoods
 from blip.inference.pixels import Picture, to_pixels
-from blip.inference.search import rows_of_each, search_texts, start_of_text
 from blip.model.blip import Blip
 from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.kv import ImageKV, ImageStates
@@ -156,10 +156,10 @@ class Captioner:
         size = self.model.config.vision.image_size
         pixels = to_pixels(images, size, self.model.device, self.model.dtype)
         states = self.model.encode_image(pixels)
-        memory = self._remember(states, search, count)
-        found = search_texts(
+        kv = self._project(states, search, count)
+        found = decode_texts(
             self.model,
-            memory,
+            kv,
             start,
             self.tokenizer.sep_id,
             search,
@@ -189,7 +189,7 @@ class Captioner:
             search.max_length,
         )
 
-    def _remember(self, states: Tensor, search: SearchConfig, count: int) -> ImageKV | ImageStates:
+    def _project(self, states: Tensor, search: SearchConfig, count: int) -> ImageKV | ImageStates:
         rows = rows_of_each(search, count)
         if states.is_cpu and rows * search.max_length <= FEW_TOKENS:
             return ImageStates(states)

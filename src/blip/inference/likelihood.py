@@ -26,7 +26,7 @@ class Likelihood(NamedTuple):
 @torch.inference_mode()
 def log_likelihoods(
     model: Blip | QuestionModel,
-    memory: ImageKV,
+    kv: ImageKV,
     start_ids: Sequence[int],
     texts: Sequence[Sequence[int]],
     eos_id: int,
@@ -34,24 +34,24 @@ def log_likelihoods(
 ) -> list[Likelihood]:
     """The likelihood of each text behind `start_ids`, under the model as it is.
 
-    Penalties, temperature and the least length, which a search may have, do not count. Each memory
+    Penalties, temperature and the least length, which decoding may have, do not count. Each picture
     has as many texts as any other, one behind another. A text shorter than `max_length`, start
     included, has ended by itself.
     """
     rows = [
         [*start_ids, *ids] + [eos_id] * (len(start_ids) + len(ids) < max_length) for ids in texts
     ]
-    copies = len(rows) // max(len(memory), 1)
+    copies = len(rows) // max(len(kv), 1)
     found: list[Likelihood] = []
-    for places in torch.arange(len(memory), device=model.device).split(max(1, ROWS // copies)):
-        some = memory if len(places) == len(memory) else memory.select(places)
+    for places in torch.arange(len(kv), device=model.device).split(max(1, ROWS // copies)):
+        some = kv if len(places) == len(kv) else kv.select(places)
         first, last = int(places[0]) * copies, (int(places[-1]) + 1) * copies
         found += _read(model, some, rows[first:last], len(start_ids))
     return found
 
 
 def _read(
-    model: Blip | QuestionModel, memory: ImageKV, rows: Sequence[Sequence[int]], start: int
+    model: Blip | QuestionModel, kv: ImageKV, rows: Sequence[Sequence[int]], start: int
 ) -> list[Likelihood]:
     ids = torch.full((len(rows), max(map(len, rows))), rows[0][0])
     visible = torch.zeros_like(ids, dtype=torch.bool)
@@ -60,7 +60,7 @@ def _read(
         visible[number, : len(row)] = True
     ids, visible = ids.to(model.device), visible.to(model.device)
     # Nothing follows the last token, so it is not read; start tokens are given, so not scored.
-    states = model.decode(ids[:, :-1], visible[:, :-1], memory)
+    states = model.decode(ids[:, :-1], visible[:, :-1], kv)
     scored = visible[:, 1:].clone()
     scored[:, : start - 1] = False
     logits = at_least_float32(model.next_token_logits(states[scored]))

@@ -140,9 +140,9 @@ class Matcher:
         return [scores[n * most : n * most + len(row)] for n, row in enumerate(texts)]
 
     def _match(self, states: Tensor, texts: Texts) -> Tensor:
-        memory = self.model.project_image(states, "bidirectional")
+        kv = self.model.project_image(states, "bidirectional")
         start = texts.start_with(self.tokenizer.enc_id)
-        logits = self.model.match_logits(start.ids, start.visible, memory)
+        logits = self.model.match_logits(start.ids, start.visible, kv)
         return at_least_float32(logits).softmax(dim=1)[:, 1]
 
     def _compare(self, states: Tensor, texts: Texts) -> Tensor:

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from blip.config.history import find_changes, holds_config, load_config, tell_changes
+from blip.config.history import describe_changes, find_changes, holds_config, load_config
 from blip.config.strict import load_json, save
 from blip.data.evaluation import EvaluationSet
 from blip.data.scenes.check import judge
@@ -17,7 +17,7 @@ from blip.model.blip import Blip
 from blip.model.config import check_length
 from blip.outputs import EVALUATION, check_unchanged, claim, refuse_inputs_as_output
 from blip.reports.config import EvaluateConfig
-from blip.stage import alone
+from blip.stage import exclusive_lock
 from blip.tasks import caption, retrieval
 
 RESULT = "evaluation.json"
@@ -88,12 +88,12 @@ def evaluate_into(config: EvaluateConfig, out: Path, *, overwrite: bool = False)
     path = out / "config.json"
     refuse_inputs_as_output([config.checkpoint, *config.data], out, EVALUATION)
     claim(out, EVALUATION, is_ours=lambda: holds_config(EvaluateConfig, path))
-    with alone(out):
+    with exclusive_lock(out):
         if (out / RESULT).exists() and path.exists() and not overwrite:
             changes = find_changes(load_config(EvaluateConfig, path), config)
             if changes:
                 raise UsageError(
-                    f"{out} holds another evaluation ({tell_changes(changes)}); --overwrite "
+                    f"{out} holds another evaluation ({describe_changes(changes)}); --overwrite "
                     "replaces it, another --out keeps both"
                 )
         result = evaluate(config)

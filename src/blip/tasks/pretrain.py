@@ -112,7 +112,7 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
     """Pre-train into the run folder `out` (resumed where it was cut); returns `out`.
 
     Raises UsageError where tokenizer, model and initial weights do not fit together, and BlipError
-    where those are torn or foreign.
+    where those are incomplete or another model's.
     """
     tokenizer = Tokenizer.load(config.tokenizer)
     with open_run(config, out, options) as folder:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from blip import dist
 from blip.config.history import (
+    describe_changes,
     find_changes,
     holds_config,
     load_config,
     save_with_history,
-    tell_changes,
 )
 from blip.config.strict import save
 from blip.data.loader import PairLoader
@@ -28,7 +28,7 @@ from blip.model.blip import Blip
 from blip.model.config import check_length
 from blip.outputs import Kind, claim, remove_known
 from blip.outputs import refuse_inputs_as_output as refuse_inputs
-from blip.stage import alone
+from blip.stage import exclusive_lock
 from blip.tasks.config import (
     FREE_TO_CHANGE,
     KINDS,
@@ -125,7 +125,7 @@ def _prepare(config: TrainingConfig, out: Path, options: RunOptions, held: ExitS
         kind, path = KINDS[type(config)], out / "config.json"
         refuse_inputs(_inputs(config), out, kind)
         claim(out, kind, is_ours=lambda: holds_config(type(config), path))
-        held.enter_context(alone(out))
+        held.enter_context(exclusive_lock(out))
         _compare(config, out, options, kind)
         if (out / "checkpoint").is_dir():
             # What a kill between the model and the end of the run left.
@@ -153,7 +153,7 @@ def _compare(config: TrainingConfig, out: Path, options: RunOptions, kind: Kind)
     changes = find_changes(load_config(type(config), path), config, FREE_TO_CHANGE)
     if not changes:
         return
-    told = tell_changes(changes)
+    told = describe_changes(changes)
     if options.overwrite:
         say(f"{out}: beginning anew with {told}")
         remove_known(out, kind.files)

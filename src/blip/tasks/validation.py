@@ -10,8 +10,8 @@ from blip.data.evaluation import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
 from blip.inference.captioner import Captioner
+from blip.inference.decoding import start_of_text
 from blip.inference.pixels import NormalisedImage
-from blip.inference.search import start_of_text
 from blip.log import say
 from blip.model.blip import Blip
 from blip.nn.kernels.packed_weight import unpack_weights

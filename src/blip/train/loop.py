@@ -243,7 +243,7 @@ class _Run:
         if name := find_not_finite(weights):
             raise BlipError(
                 f"after {self.step} steps {name} is not finite, and no model is written; "
-                f"{self._tell_last_good()}"
+                f"{self._describe_last_good()}"
             )
         with atomic_folder(self.folder / "checkpoint", replaces=CHECKPOINT) as final:
             self.save(final, weights)
@@ -348,10 +348,10 @@ class _Run:
         if self.nonfinite_in_a_row >= self.config.max_nonfinite:
             raise BlipError(
                 f"{self.nonfinite_in_a_row} updates in a row had no finite loss or gradient "
-                f"(up to step {self.step}); {self._tell_last_good()}"
+                f"(up to step {self.step}); {self._describe_last_good()}"
             )
 
-    def _tell_last_good(self) -> str:
+    def _describe_last_good(self) -> str:
         """Where the newest checkpoint from before the failures is."""
         self.checkpoints.wait()
         found = self.checkpoints.last_good()

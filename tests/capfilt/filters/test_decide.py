@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.decide import count_table, decide, decide_records, sample_starts
-from blip.capfilt.filters.language import _classifier, tell_languages
+from blip.capfilt.filters.language import _classifier, detect_languages
 from blip.capfilt.ledger import records_to_table
 from blip.capfilt.record import Counts, TextRecord
 from blip.errors import UsageError
@@ -104,5 +104,5 @@ def test_without_the_library_languages_are_an_error_of_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "py3langid", None)
     _classifier.cache_clear()
     with pytest.raises(UsageError, match=r"pip install 'blip-capfilt\[language\]'"):
-        tell_languages(["a"])
+        detect_languages(["a"])
     _classifier.cache_clear()

@@ -58,7 +58,7 @@ class RayEngine:
             room = min(room, int(has.get("GPU", 0.0) / self.gpus + 1e-6))
         if room == 0 and address is None:
             self.close()
-            raise UsageError(f"a worker needs {self._needs()}; this machine has {_tell(has)}")
+            raise UsageError(f"a worker needs {self._needs()}; this machine has {_describe(has)}")
         self.workers = workers or max(room, 1)
 
     def __enter__(self) -> Self:
@@ -211,7 +211,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
 
 
-def _tell(resources: Mapping[str, float]) -> str:
+def _describe(resources: Mapping[str, float]) -> str:
     return f"{resources.get('CPU', 0.0):g} CPUs and {resources.get('GPU', 0.0):g} GPUs"
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int, UInt
 
 from blip.capfilt.filters.config import FilterRules
-from blip.capfilt.filters.language import tell_languages
+from blip.capfilt.filters.language import detect_languages
 from blip.capfilt.ledger import SCHEMA, records_to_table
 from blip.capfilt.record import (
     BELOW_ITC,
@@ -161,7 +161,7 @@ def _with_languages(
     languages = table["language"].to_pylist()
     rows = np.flatnonzero(wanted)
     texts = table["text"].take(pa.array(rows)).to_pylist()
-    for row, language in zip(rows, tell_languages(texts), strict=True):
+    for row, language in zip(rows, detect_languages(texts), strict=True):
         languages[row] = language
     return _put(table, "language", pa.array(languages, pa.string()))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from blip.installed import need
 
 
-def tell_languages(texts: Sequence[str]) -> list[str]:
+def detect_languages(texts: Sequence[str]) -> list[str]:
     """Two letters (ISO 639-1) for each text; of a text of a word or two, little more than a guess.
 
     Raises UsageError where the library is missing.

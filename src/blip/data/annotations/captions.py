@@ -11,7 +11,7 @@ from blip.data.folders import read_file
 from blip.data.keys import storable, with_safe_keys
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.tables import find_columns, refuse_urls
-from blip.data.texts import load_json, sound_texts, tell_names
+from blip.data.texts import list_names, load_json, sound_texts
 from blip.errors import UsageError
 
 FORMS = (
@@ -99,7 +99,7 @@ def _of_split(entries: list[Any], split: str, path: Path) -> list[Any]:
     if not there:
         raise UsageError(f'--split {split}: the entries of {path} have no "split"')
     if split not in there:
-        raise UsageError(f"--split {split}: {path} has the splits {tell_names(there)}")
+        raise UsageError(f"--split {split}: {path} has the splits {list_names(there)}")
     return [entry for entry, name in zip(entries, names, strict=True) if name == split]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from blip.config.history import find_changes, is_earlier_run, load_config, tell_changes
+from blip.config.history import describe_changes, find_changes, is_earlier_run, load_config
 from blip.config.strict import save
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
@@ -20,7 +20,7 @@ from blip.errors import UsageError
 from blip.files import atomic_folder
 from blip.log import progress
 from blip.outputs import SCENES, claim, remove_known
-from blip.stage import alone
+from blip.stage import exclusive_lock
 
 PER_SHARD = 500
 TRIES = 20
@@ -76,12 +76,12 @@ def write_splits(
     """
     path = folder / "config.json"
     claim(folder, SCENES, is_ours=lambda: is_earlier_run(ScenesConfig, folder, SCENES))
-    with alone(folder):
+    with exclusive_lock(folder):
         changes = find_changes(load_config(ScenesConfig, path), config) if path.exists() else {}
         if changes and not overwrite:
             raise UsageError(
-                f"{folder} holds scenes of other settings ({tell_changes(changes)}); --overwrite "
-                "replaces them, another folder keeps both"
+                f"{folder} holds scenes of other settings ({describe_changes(changes)}); "
+                "--overwrite replaces them, another folder keeps both"
             )
         if changes:
             remove_known(folder, SCENES.files)

@@ -81,7 +81,7 @@ def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Two that append to the same part would make a file that is torn for good.
+    # Two that append to the same part would make a file that stays broken.
     with WeakFileLock(path.with_name(f".{path.name}.lock")):
         if not path.is_file():
             _download(f"{url}{name}.pth", path)

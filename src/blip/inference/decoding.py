@@ -1,4 +1,4 @@
-"""The search that a configuration names, over what a model remembers of pictures or questions."""
+"""Decoding, as a configuration names it, over the keys and values of pictures or questions."""
 
 from collections.abc import Sequence
 from typing import assert_never
@@ -20,7 +20,7 @@ from blip.nn.kv import ImageKV, ImageStates
 
 
 def rows_of_each(search: SearchConfig, count: int) -> int:
-    """Rows that are decoded at a time for each memory, where `count` texts are wanted of it."""
+    """Rows that are decoded at a time for each picture, where it gets `count` texts."""
     match search.kind:
         case "greedy":
             return 1
@@ -55,9 +55,9 @@ def start_within(sizes: TextConfig, tokenizer: Tokenizer, search: SearchConfig) 
     return start
 
 
-def search_texts(
+def decode_texts(
     model: Blip | QuestionModel,
-    memory: ImageKV | ImageStates,
+    kv: ImageKV | ImageStates,
     start_ids: Sequence[int],
     eos_id: int,
     search: SearchConfig,
@@ -65,13 +65,13 @@ def search_texts(
     count: int = 1,
     seeds: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The ids behind `start_ids` of `count` texts for each memory; of one alone by greedy decoding.
+    """The ids behind `start_ids` of `count` texts for each picture or question; greedily, of one.
 
-    Nucleus sampling takes a seed for each text, memory by memory. Raises what the search raises.
+    Nucleus sampling takes a seed for each text, picture by picture. Raises what decoding raises.
     """
-    prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(memory), -1)
+    prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(kv), -1)
     copies = rows_of_each(search, count)
-    session = DecodingSession(model, memory, copies=copies)
+    session = DecodingSession(model, kv, copies=copies)
     match search.kind:
         case "greedy":
             return greedy(session, prompt, eos_id, search)
