@@ -225,7 +225,7 @@ def test_a_round_that_keeps_no_text_trains_on_human_pairs(
 ) -> None:
     bootstrap(replace(scenes_test(), threshold=1.0), copy, overwrite=True)
     assert read(copy / "round-1/capfilt/shards/sizes.json") == {}
-    assert "CapFilt kept no text; the human pairs are trained on alone" in capsys.readouterr().err
+    assert "CapFilt kept no text; training on the human pairs alone" in capsys.readouterr().err
     [source] = read(copy / "round-2/pretrain/config.json")["data"]["sources"]
     assert source["name"] == "human"
 

@@ -325,7 +325,7 @@ def _kept(shards: Path) -> tuple[str, ...]:
     """Where CapFilt wrote its shards; nothing, and a message, where it dropped every text."""
     if any(shards.glob("*.tar")):
         return (str(shards),)
-    say(f"{shards}: CapFilt kept no text; the human pairs are trained on alone")
+    say(f"{shards}: CapFilt kept no text; training on the human pairs alone")
     return ()
 
 

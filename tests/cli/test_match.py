@@ -78,7 +78,7 @@ def test_a_picture_that_is_taken_for_a_text_is_named(
     assert match(folder, first, second, "a text") == 0
     out, err = capsys.readouterr()
     assert out.count("\n") == 2
-    assert "b.jpg is scored as a text; --texts lets all others be pictures" in err
+    assert "b.jpg is scored as a text; with --texts, all other names are pictures" in err
 
 
 def test_what_cannot_be_asked_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

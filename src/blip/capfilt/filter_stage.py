@@ -16,7 +16,7 @@ DIGITS = 6
 """Digits of a score that are kept; the verdict is made from the rounded score."""
 
 MANY = 100
-"""So many texts of a shard without a finite score, and none with one, are the filter's fault."""
+"""So many texts of a shard without a finite score, and none with one: the filter is broken."""
 
 
 class Verdict(NamedTuple):
@@ -52,7 +52,7 @@ def judge(
 
 
 def refuse_broken_filter(matcher: MatchModel, lost: int) -> None:
-    """Tell a broken filter from odd data, where none of a shard's `lost` texts has a finite score.
+    """Test the filter on a plain picture, as none of a shard's `lost` texts has a finite score.
 
     Raises EveryItemError where they are many, or where the filter has no finite score for a plain
     grey picture either: it would drop every text of the job.

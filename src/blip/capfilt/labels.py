@@ -65,7 +65,7 @@ class Labelled:
     unscored: int = 0
     """Labelled texts that were never scored: no threshold keeps them."""
     faults: list[str] = field(default_factory=list)
-    """Labels that say nothing clear, and ledgers that cannot be read, each with the reason."""
+    """Labels that contradict or fit several texts, ledgers that cannot be read; with reasons."""
     unclear: set[Label] = field(default_factory=set)
     """Labels that fit a text, and are among the faults."""
 

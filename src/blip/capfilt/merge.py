@@ -11,7 +11,7 @@ from blip.data.sample import Sample
 CAPTION = "caption"
 """The field of KEY.json that img2dataset repeats the text in."""
 CAPTIONS = frozenset({"captions", "texts", "sentences"})
-"""Fields that hold all texts of the input's sample; they would speak of other texts."""
+"""Fields that hold all texts of the input's sample; the output has one of them."""
 TEXTS = frozenset({"text", "sentence", "alt", "alt_text"})
 """Other fields that a text may be repeated in, in any case."""
 
@@ -38,11 +38,11 @@ def write_kept(writer: SampleWriter, sample: Sample, records: Sequence[TextRecor
             "seed": record.seed,
             "original": web,
         }
-        meta = {**_speaking_of(record.text, carried, sample.texts), **origin}
+        meta = {**_with_text(record.text, carried, sample.texts), **origin}
         writer.write(record.output_key, sample.image, sample.extension, record.text, meta)
 
 
-def _speaking_of(text: str, meta: dict[str, Any], before: Sequence[str]) -> dict[str, Any]:
+def _with_text(text: str, meta: dict[str, Any], before: Sequence[str]) -> dict[str, Any]:
     """The input's fields, those that repeated one of its texts with the text of this sample."""
     fields: dict[str, Any] = {}
     for name, value in meta.items():

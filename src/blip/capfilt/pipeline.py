@@ -127,7 +127,7 @@ def run(
 
 
 def plan_anew(plan: Callable[[], T], layout: Layout, *, overwrite: bool) -> T:
-    """What `plan` finds in the output folder; where it refuses that, after clearing it if asked."""
+    """What `plan` finds in the output folder; `overwrite` first clears one that it refuses."""
     try:
         return plan()
     except UsageError as error:

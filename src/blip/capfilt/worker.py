@@ -87,7 +87,7 @@ class ShardWorker:
             yield news
 
     def _refuse_broken_captioner(self) -> None:
-        """Raise EveryItemError where the captioner has no words for a plain grey picture either."""
+        """Raise EveryItemError where the captioner gives NaN for a plain grey picture, too."""
         captioner = self.models.captioner
         try:
             captioner.caption([torch.zeros(3, captioner.image_size, captioner.image_size)], [[0]])

@@ -206,7 +206,9 @@ class _TextFiles:
         paths = [path for path, target in self.of.items() if not os.path.lexists(target)]
         kept = len(self.of) - len(paths)
         if kept:
-            say(f"{kept} pictures have a text file already, which is kept (--overwrite)")
+            say(
+                f"{kept} pictures have a text file already, which is kept (--overwrite replaces it)"
+            )
         return paths
 
     def write(self, path: Path, captions: Iterable["Caption | str"]) -> None:
@@ -258,7 +260,7 @@ def _search(args: argparse.Namespace) -> "SearchConfig":
 
 
 def _seeds(seed: int, path: Path, count: int) -> list[int]:
-    """They follow the picture's name: neighbours do not change a caption."""
+    """Made of the picture's name, so that other pictures of the command do not change a caption."""
     import hashlib
 
     texts = [f"{seed}/{path.name}", *(f"{seed}/{path.name}/{n}" for n in range(1, count))]

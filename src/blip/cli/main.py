@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _let_ctrl_c_end(is_program)
         return _failed("stopped; the same command goes on where it can", INTERRUPTED)
     except Exception as error:
-        # Some libraries tell of a full disk in words of their own.
+        # Some libraries report a full disk by errors of their own.
         if disk_is_full(error):
             return _failed(f"{_name(arguments)}: No space left on device{MAKE_ROOM}", 1)
         return _failed(report_crash(error, _name(arguments)), 1)

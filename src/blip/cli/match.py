@@ -113,7 +113,9 @@ def _texts_and_pictures(args: argparse.Namespace) -> tuple[list[str], list[Path]
 
     for text in args.more:
         if is_image_name(text) and os.path.isfile(text):
-            say(f"{printable(text)} is scored as a text; --texts lets all others be pictures")
+            say(
+                f"{printable(text)} is scored as a text; with --texts, all other names are pictures"
+            )
     try:
         return [plain_text(text) for text in args.more], [args.picture]
     except argparse.ArgumentTypeError as error:

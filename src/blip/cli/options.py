@@ -139,7 +139,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_max_pixels(parser: argparse.ArgumentParser, default: int | None = None) -> None:
-    """How large a picture may be; `default` None leaves that to whoever reads the picture."""
+    """How large a picture may be; with `default` None, the function that reads it decides."""
     parser.add_argument(
         "--max-pixels",
         type=positive_int,

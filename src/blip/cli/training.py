@@ -68,8 +68,8 @@ def read_options(args: argparse.Namespace) -> "RunOptions":
     first = os.environ.get("RANK", "0") == "0"
     if args.resume == "never" and first and args.out.is_dir() and any(args.out.iterdir()):
         raise UsageError(
-            f"{args.out} is not empty, and --resume never starts no run there; "
-            "choose another --out, or leave --resume away to go on"
+            f"--resume never needs an empty folder, and {args.out} is not; choose another --out, "
+            "or leave out --resume to go on"
         )
     start = None if args.resume in ("auto", "never") else Path(args.resume)
     if start is not None and first:

@@ -17,5 +17,5 @@ def detect_languages(texts: Sequence[str]) -> list[str]:
 
 @functools.cache
 def _classifier() -> Callable[[str], str]:
-    classify = need("py3langid", "py3langid, which tells languages apart,", "language").classify
+    classify = need("py3langid", "py3langid, which detects languages,", "language").classify
     return lambda text: str(classify(text)[0])
