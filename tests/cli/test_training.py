@@ -82,7 +82,7 @@ def test_never_starts_nothing_in_a_folder_that_is_not_empty(
     (out / "metrics.jsonl").touch()
     command = ["pretrain", str(config), "--out", str(out), "--resume", "never"]
     assert main(command) == 2
-    assert f"{out} is not empty, and --resume never" in capsys.readouterr().err
+    assert f"--resume never needs an empty folder, and {out} is not" in capsys.readouterr().err
     (out / "metrics.jsonl").unlink()
     assert main(command) == 0
 
