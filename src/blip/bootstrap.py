@@ -10,7 +10,7 @@ from blip.config.strict import load_json, to_json
 from blip.data.config import DataConfig, SourceConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import SPLITS
-from blip.data.shards import expand
+from blip.data.sources import find_sources, list_files
 from blip.files import fingerprint_files, fingerprint_json, write_json
 from blip.job_folder import JobFolder
 from blip.jobs import KINDS, Job, JobConfig, run_together
@@ -99,7 +99,7 @@ class _Bootstrap:
         if not isinstance(data, ScenesConfig):
             for split in SPLITS:
                 patterns = getattr(data, split)
-                read += [*patterns, *map(str, expand(patterns))]
+                read += [*patterns, *map(str, find_sources(patterns))]
         refuse_inputs_as_output(read, self.out, BOOTSTRAP)
         self.folder.claim()
 
@@ -225,7 +225,8 @@ class _Bootstrap:
         self.data_inputs = [
             [path.name, path.stat().st_size, path.stat().st_mtime_ns]
             for split in SPLITS
-            for path in expand(self.splits[split])
+            for place in find_sources(self.splits[split])
+            for path in list_files(place)
         ]
 
     def _prepare_tokenizer(self) -> None:

@@ -38,6 +38,23 @@ def test_a_row_for_every_caption_gives_the_figures_of_the_merged_file(
     assert list(rows["captions"].values()) == list(merged["captions"].values())
 
 
+@pytest.mark.parametrize("form", ["rows.csv", "keyed.csv", "merged.json", "pictures"])
+def test_every_form_gives_the_figures_of_its_pack(tmp_path: Path, form: str) -> None:
+    folder = run_generator("06-row-a-caption", tmp_path / "data")
+    checkpoint = tiny_checkpoint(tmp_path / "model", ["picture text 0 1 2 3 4 5"])
+    if form == "pictures":
+        # A folder of pictures with their texts beside them, made of the merged file.
+        (folder / form).mkdir()
+        for sample in read_samples(str(folder / "merged.json")):
+            path = folder / form / f"{sample.key.replace('/', '-')}.{sample.extension}"
+            path.write_bytes(sample.image or b"")
+            path.with_suffix(".txt").write_text("\n".join(sample.texts))
+    pack(read_samples(str(folder / form)), tmp_path / "shards", per_shard=4)
+    packed, direct = figures(checkpoint, tmp_path / "shards"), figures(checkpoint, folder / form)
+    assert (direct["images"], direct["texts"]) == (6, 18)
+    assert direct == packed
+
+
 def test_what_capfilt_wrote_is_as_many_images_as_it_read(tmp_path: Path) -> None:
     folder = run_generator("06-row-a-caption", tmp_path)
     checkpoint = tiny_checkpoint(tmp_path / "model", ["picture text 0 1 2 3 4 5 a red square"])

@@ -141,7 +141,7 @@ def _index(args: argparse.Namespace) -> int:
         found |= {"others": counted.others, "samples_of_others": counted.samples_of_others}
         say(
             f"{counted.samples_of_others} samples in {counted.others} tables or folders, which "
-            "need no index: training reads shards, and `blip data pack` writes them"
+            "need no index: only tars are streamed, and `blip data pack` writes them"
         )
     if args.json:
         print_json({**found, "index": str(folder / INDEX)})

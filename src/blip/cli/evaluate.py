@@ -9,8 +9,11 @@ EXAMPLES = """\
 examples:
   blip evaluate runs/demo/round-2/pretrain --data runs/demo/data/test
   blip evaluate runs/base --data 'coco/test/*.tar' --candidates 256 --max-length 20 --json
+  blip evaluate runs/base --data captions_val2014.json --json
   blip evaluate original:model_base_retrieval_coco --data 'coco/test/*.tar' --out results/coco
 
+--data takes what `blip data pack` takes: tars, .parquet, .csv, .tsv, .json and .jsonl tables,
+folders of pictures with their texts beside them, globs and brace ranges.
 A model for captions alone, or for retrieval alone, is measured by what it can do. Broken pictures
 and empty texts are left out, counted and named. Samples of the same image are judged as one."""
 
@@ -20,7 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=options.path_text, metavar="CKPT", help="checkpoint or run folder"
     )
-    parser.add_argument("--data", nargs="+", required=True, metavar="SHARDS")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="DATA",
+        help="tars, tables, folders of pictures, globs, brace ranges",
+    )
     parser.add_argument(
         "--candidates",
         type=options.whole_number,

@@ -57,14 +57,15 @@ class ImageConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceConfig:
-    """Shards that belong together, and how often their pairs come.
+    """Data that belong together, and how often their pairs come.
 
     A path alone, as in `--data.sources shards/web`, stands for a source of that name and weight 1.
     """
 
     name: str
     shards: tuple[str, ...]
-    """Paths, folders, globs or brace ranges of .tar files; s3://, gs://, https:// and pipe:."""
+    """Paths, folders, globs or brace ranges of .tar files; s3://, gs://, https:// and pipe:.
+    Tables and folders of pictures, too, where the set is read into memory."""
     weight: float = 1.0
     """How often each pair is seen in an epoch (each image with one of its texts, where shards are
     streamed); a fraction is drawn anew each epoch."""

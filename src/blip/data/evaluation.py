@@ -16,7 +16,7 @@ from blip.data.images import BadImageError, decode_image
 from blip.data.index import NAMED
 from blip.data.keys import storable
 from blip.data.sample import Sample
-from blip.data.shards import expand, read_shard
+from blip.data.sources import find_sources, read_sources
 from blip.data.transforms import eval_pixels, normalise
 from blip.data.usable import describe_left_out, find_usable
 from blip.errors import BlipError
@@ -24,7 +24,7 @@ from blip.log import say
 
 
 class EvaluationSet:
-    """Images in the order of their shards, each with the texts of all samples that show it.
+    """Images in the order of their shards, tables and folders, each with all its texts.
 
     Samples with the same identity show the same image, as in training: tables and CapFilt's
     outputs may have a sample for every text. An image is judged by its first sound
@@ -39,8 +39,9 @@ class EvaluationSet:
         most: int | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Read the shards, up to the first sample of one image more than `most`.
+        """Read all that `shards` name, up to the first sample of one image more than `most`.
 
+        Tars, tables, annotation files and folders of pictures are read, as `blip data pack` does.
         Every picture is decoded once here, so that no broken one is met later. Raises UsageError
         where there are no shards, and BlipError where no picture in them can be used.
         """
@@ -54,7 +55,7 @@ class EvaluationSet:
         self.bad: Counter[str] = Counter()
         self.bad_samples: list[tuple[str, str, str]] = []
         """(shard, key, reason) of the first bad ones."""
-        self._read(expand(shards), most)
+        self._read(find_sources(shards), most)
         if self.bad:
             say(f"left out: {describe_left_out(self.bad, self.bad_samples)}")
         if not self.keys:
@@ -63,27 +64,26 @@ class EvaluationSet:
 
     def _read(self, shards: list[Path], most: int | None) -> None:
         places, known = Places(shards), dict[str, int]()
-        for shard in shards:
-            for sample in read_shard(shard):
-                identity = places.identify(shard, sample)
-                place = known.get(identity)
-                if place is None and len(self.keys) == most:
-                    return
-                texts, reason, lost = find_usable(sample)
-                if reason is None and sample.image is not None:
-                    reason = self._find_fault(sample.image, place)
-                if reason or lost:
-                    self._note(shard, sample, reason or lost or "")
-                if reason is not None or sample.image is None:
-                    continue
-                if place is not None:
-                    self.texts[place] += texts
-                else:
-                    known[identity] = len(self.keys)
-                    self.keys.append(self._unique(shard, sample.key))
-                    self.texts.append(texts)
-                    self.metas.append(sample.meta)
-                    self.contents.append(sample.image)
+        for shard, sample in read_sources(shards):
+            identity = places.identify(shard, sample)
+            place = known.get(identity)
+            if place is None and len(self.keys) == most:
+                return
+            texts, reason, lost = find_usable(sample)
+            if reason is None and sample.image is not None:
+                reason = self._find_fault(sample.image, place)
+            if reason or lost:
+                self._note(shard, sample, reason or lost or "")
+            if reason is not None or sample.image is None:
+                continue
+            if place is not None:
+                self.texts[place] += texts
+            else:
+                known[identity] = len(self.keys)
+                self.keys.append(self._unique(shard, sample.key))
+                self.texts.append(texts)
+                self.metas.append(sample.meta)
+                self.contents.append(sample.image)
 
     def _find_fault(self, content: bytes, place: int | None) -> str | None:
         """What is wrong with a picture; that of image `place` is known to be sound."""

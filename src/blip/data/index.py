@@ -1,4 +1,4 @@
-"""Random access to the pairs of local shards, with what was wrong with the rest."""
+"""Random access to the pairs of local shards, tables and folders, and the faults of the rest."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,8 +12,9 @@ from blip.data.config import MAX_PIXELS
 from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample
-from blip.data.shards import expand, read_shard
+from blip.data.sources import find_sources, read_sources
 from blip.data.usable import find_usable
+from blip.errors import UsageError
 
 NAMED = 1000
 """How many bad samples are kept by name; all are counted."""
@@ -29,7 +30,7 @@ class Picture:
 
 @dataclass(slots=True)
 class PairIndex:
-    """All sound (image, text) pairs of some shards, in their order.
+    """All sound (image, text) pairs of shards, tables and folders of pictures, in their order.
 
     Compressed image bytes are kept in memory, so that this is for sets of gigabytes, not terabytes.
     """
@@ -45,6 +46,8 @@ class PairIndex:
     first_id: int = 0
     max_pixels: int = MAX_PIXELS
     """Pixels of the largest picture that is sound."""
+    held_bytes: int = 0
+    """Of all pictures, compressed as they came."""
     _ids: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -58,18 +61,29 @@ class PairIndex:
 
     @classmethod
     def open(
-        cls, patterns: Iterable[str], first_id: int = 0, max_pixels: int = MAX_PIXELS
+        cls,
+        patterns: Iterable[str],
+        first_id: int = 0,
+        max_pixels: int = MAX_PIXELS,
+        most_bytes: int | None = None,
     ) -> "PairIndex":
-        """Read shards through once; images are numbered from `first_id`.
+        """Read all that patterns stand for through once; images are numbered from `first_id`.
 
-        A picture is checked by decoding it here, so that training never meets a broken one.
+        A picture is checked by decoding it here, so that training never meets a broken one. Raises
+        UsageError where the pictures have more than `most_bytes` together: those of a table may lie
+        outside it, so that its own size does not tell.
         """
         index = cls(first_id=first_id, max_pixels=max_pixels)
-        shards = expand(patterns)
-        places = Places(shards)
-        for shard in shards:
-            for sample in read_shard(shard):
-                index._add(shard, sample, places.identify(shard, sample))
+        found = find_sources(patterns)
+        places = Places(found)
+        for place, sample in read_sources(found):
+            index._add(place, sample, places.identify(place, sample))
+            if most_bytes is not None and index.held_bytes > most_bytes:
+                raise UsageError(
+                    f"the pictures of {place} are too large to be read into memory by data.stream "
+                    f"auto, and only tars are streamed; `blip data pack {place} OUT` writes shards "
+                    "of it, or data.stream never reads it into memory all the same"
+                )
         return index
 
     def _add(self, shard: Path, sample: Sample, identity: str) -> None:
@@ -87,6 +101,7 @@ class PairIndex:
             return
         image_id = self._ids.setdefault(identity, self.next_id)
         self.pictures.append(Picture(sample.image, image_id))
+        self.held_bytes += len(sample.image)
         self.keys.append(sample.key)
         self.texts += texts
         self.picture_of_text += [len(self.pictures) - 1] * len(texts)

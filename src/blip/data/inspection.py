@@ -8,11 +8,10 @@ from pathlib import Path
 from blip.data.archive import Fault
 from blip.data.counts import Shard, index_shards, locate, read_statistics
 from blip.data.images import BadImageError, decode_image
-from blip.data.patterns import is_compressed, refuse_compressed
+from blip.data.patterns import refuse_compressed
 from blip.data.remote import is_remote, on_disk
 from blip.data.shards import read_shard
-from blip.data.sources import count_samples, read_place, resolve_source
-from blip.data.tables import is_table
+from blip.data.sources import count_samples, is_shard, read_place, resolve_source
 from blip.errors import BlipError
 from blip.log import progress, say
 
@@ -91,7 +90,7 @@ def count_places(places: Sequence[str], cache: Path) -> Counted:
     """
     for place in places:
         refuse_compressed(Path(place))
-    tars = [place for place in places if is_remote(place) or _is_tar(Path(place))]
+    tars = [place for place in places if is_remote(place) or is_shard(Path(place))]
     others, lost = list[int](), list[Fault]()
     for place in (place for place in places if place not in set(tars)):
         try:
@@ -102,16 +101,11 @@ def count_places(places: Sequence[str], cache: Path) -> Counted:
     return Counted(shards, len(others), sum(others), lost)
 
 
-def _is_tar(path: Path) -> bool:
-    others = path.is_dir() or is_compressed(path) or path.suffix.lower() == ".json"
-    return not others and not is_table(path)
-
-
 def _faults(path: Path, contents: Contents) -> Iterator[str]:
     """Count the samples and texts of a place; key and reason of each bad one."""
     before = contents.samples
     # Those of a tar under the keys that stand in it.
-    for sample in read_shard(path) if _is_tar(path) else read_place(path):
+    for sample in read_shard(path) if is_shard(path) else read_place(path):
         contents.samples += 1
         contents.texts += len(sample.texts)
         error = sample.error

@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 from blip.data.archive import Fault
 from blip.data.config import DataConfig
 from blip.data.index import NAMED
-from blip.data.memory import MemoryRows
+from blip.data.memory import MEMORY_BYTES, MemoryRows
 from blip.data.remote import is_remote
 from blip.data.rows import Rows
-from blip.data.shards import expand
+from blip.data.sources import find_sources, list_files
 from blip.data.stream import StreamRows
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.data.transforms import normalise
@@ -30,8 +30,6 @@ from blip.data.usable import describe_left_out
 from blip.errors import BlipError, UsageError
 from blip.log import say
 
-MEMORY_BYTES = 2 << 30
-"""Shards that are larger together are streamed: each process holds what is not."""
 ROWS_BEFORE_STOP = 1000
 """Rows after which bad samples may stop a run: fewer tell nothing about their share."""
 
@@ -202,7 +200,10 @@ def is_streamed(config: DataConfig) -> bool:
         if remote:
             raise UsageError(f"stream must be auto or always where shards are remote: {remote[0]}")
         return False
-    return bool(remote) or sum(path.stat().st_size for path in expand(patterns)) > MEMORY_BYTES
+    if remote:
+        return True
+    files = [file for place in find_sources(patterns) for file in list_files(place)]
+    return sum(file.stat().st_size for file in files) > MEMORY_BYTES
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -18,6 +18,8 @@ from blip.errors import BlipError
 from blip.files import fingerprint_json
 from blip.log import say
 
+MEMORY_BYTES = 2 << 30
+"""Sets that are larger together are streamed: each process holds what is not."""
 CACHE_BYTES = 2 << 30
 """Most memory for decoded pictures."""
 
@@ -27,12 +29,16 @@ class MemoryRows:
     """Every text of every image is a row of an epoch; bad samples are found and left out before."""
 
     def __init__(self, config: DataConfig) -> None:
-        """Read all shards through. Raises BlipError where no sound pair is in them."""
+        """Read all sources through. Raises BlipError where no sound pair is in them."""
         self.config = config
         self.indices: list[PairIndex] = []
         for source in config.sources:
             first_id = self.indices[-1].next_id if self.indices else 0
-            self.indices.append(PairIndex.open(source.shards, first_id, config.image.max_pixels))
+            held = sum(index.held_bytes for index in self.indices)
+            most = MEMORY_BYTES - held if config.stream == "auto" else None
+            self.indices.append(
+                PairIndex.open(source.shards, first_id, config.image.max_pixels, most)
+            )
         for source, index in zip(config.sources, self.indices, strict=True):
             if not len(index):
                 say(f"source {source.name} has no sound pair: {dict(index.bad) or 'it is empty'}")

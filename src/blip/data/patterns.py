@@ -24,6 +24,8 @@ COMPRESSED = (
 TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 """How the names of tables end; annotation files (.json) and .txt files with a header are others."""
 
+_IN_MEMORY = ", or --data.stream never reads it into memory"
+
 
 def expand(patterns: Iterable[str]) -> list[Path]:
     """Paths, folders, globs and brace ranges to the tars that they name, sorted, each once.
@@ -36,12 +38,10 @@ def expand(patterns: Iterable[str]) -> list[Path]:
     found: dict[str, Path] = {}
     for pattern in patterns:
         matches = [tar for path in match_paths(pattern) for tar in _tars(path)]
-        tars = [path for path in matches if path.suffix.lower() == ".tar"]
         if not matches:
-            # A pack that was stopped before its first shard.
-            check_finished(path / "00000.tar" for path in match_paths(pattern) if path.is_dir())
-            raise UsageError(f"no shards at {pattern}; allowed: .tar files, folders, globs, ranges")
-        for path in tars or matches:
+            check_begun(match_paths(pattern))
+            raise UsageError(_no_tars(pattern))
+        for path in tars_of(pattern) or matches:
             found.setdefault(os.path.realpath(path), path)
     shards = list(found.values())
     for shard in shards:
@@ -49,6 +49,12 @@ def expand(patterns: Iterable[str]) -> list[Path]:
         _refuse_table(shard)
     check_finished(shards)
     return shards
+
+
+def tars_of(pattern: str) -> list[Path]:
+    """The tars that a pattern names, alone, in folders or beside other files; empty for none."""
+    found = [tar for path in match_paths(pattern) for tar in _tars(path)]
+    return [path for path in found if path.suffix.lower() == ".tar"]
 
 
 def match_paths(pattern: str) -> list[Path]:
@@ -94,6 +100,11 @@ def is_compressed(path: Path) -> bool:
     return path.name.lower().endswith(COMPRESSED) and path.name[0] != "."
 
 
+def check_begun(paths: Iterable[Path]) -> None:
+    """Raises UsageError for a folder whose `blip data pack` was stopped before its first shard."""
+    check_finished(path / "00000.tar" for path in paths if path.is_dir())
+
+
 def check_finished(shards: Iterable[Path]) -> None:
     """Raises UsageError where some shards are half of what was to be written.
 
@@ -130,9 +141,18 @@ def _tars(path: Path) -> list[Path]:
 def _refuse_table(path: Path) -> None:
     if path.suffix.lower() in (*TABLES, ".json", ".txt"):
         raise UsageError(
-            f"{path} is a table, and only shards are read here; `blip data pack {path} OUT` writes "
-            "shards of it"
+            f"{path} is a table, and only tars are streamed; `blip data pack {path} OUT` writes "
+            f"shards of it{_IN_MEMORY}"
         )
+
+
+def _no_tars(pattern: str) -> str:
+    if not any(path.is_dir() for path in match_paths(pattern)):
+        return f"no shards at {pattern}; allowed: .tar files, folders, globs, ranges"
+    return (
+        f"no shards at {pattern}, and only tars are streamed; `blip data pack {pattern} OUT` "
+        f"writes shards of tables and pictures{_IN_MEMORY}"
+    )
 
 
 def _exists(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """What a path stands for, and the samples of any kind of collection; every verb reads by this."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,16 @@ from blip.data.patterns import (
     SIZES,
     STATISTICS,
     TABLES,
+    check_begun,
     check_finished,
     compressed_in,
     is_compressed,
     match_paths,
+    refuse_compressed,
     tars_in,
+    tars_of,
 )
+from blip.data.remote import is_remote
 from blip.data.sample import Sample
 from blip.data.shards import read_shard
 from blip.data.tables import check_table, count_rows, has_pictures, is_table, read_table
@@ -49,11 +54,65 @@ def resolve_source(pattern: str) -> list[Path]:
         raise UsageError(
             f"no shards at {pattern}; allowed: tars, tables, folders of pictures, globs, ranges"
         )
+    check_begun(named)
     found: list[Path] = []
     for path in named:
         found += _in_folder(path) if path.is_dir() else [_known(path)]
     check_finished(path for path in found if path.suffix.lower() == ".tar")
     return list(dict.fromkeys(found))
+
+
+def find_sources(patterns: Iterable[str]) -> list[Path]:
+    """All that some patterns stand for; what is named in two ways, or through a link, comes once.
+
+    Of what a pattern finds beside tars, the tars are meant. Raises UsageError as `resolve_source`
+    does, and for what is remote or a compressed tar.
+    """
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        if is_remote(pattern):
+            raise UsageError(f"{pattern} is remote, and only local files are read here; copy it")
+        tars = tars_of(pattern)
+        check_finished(tars)
+        for path in tars or resolve_source(pattern):
+            refuse_compressed(path)
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def list_files(path: Path) -> list[Path]:
+    """A file alone; of a folder of pictures its pictures and what lies beside them."""
+    if not path.is_dir():
+        return [path]
+    folders = dict.fromkeys(image.parent for image in list_images(path))
+    return sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
+
+
+def is_shard(path: Path) -> bool:
+    """Whether a place is a plain tar: one whose samples can be read in any order."""
+    others = path.is_dir() or is_compressed(path) or path.suffix.lower() == ".json"
+    return not others and not is_table(path)
+
+
+def read_sources(places: Sequence[Path]) -> Iterator[tuple[Path, Sample]]:
+    """All samples of some places, each with its place; what folders skip is said.
+
+    Samples of a tar come as they stand there. All others have the identity that `blip data pack`
+    would write. Among several, a table that cannot be read is one bad sample; raises UsageError
+    where nothing can be read.
+    """
+    say_skipped_below(places)
+    whole = [place.absolute() for place in places]
+    for place, path, name, fault in zip(
+        places, whole, _names(whole), _find_faults(places), strict=True
+    ):
+        if fault is not None:
+            yield place, broken_table("", fault)
+        elif is_shard(place):
+            yield from ((place, sample) for sample in read_shard(place))
+        else:
+            samples = keep_identity(read_place(path), name, path)
+            yield from ((place, sample) for sample in samples)
 
 
 def count_samples(path: Path) -> int | None:
@@ -149,12 +208,11 @@ def read_samples(
         raise UsageError(f"--images {images}: no such folder")
     places = [path.absolute() for path in resolve_source(source)]
     say_skipped_below(places)
-    names = distinct_names(places) or [path.as_posix() for path in places]
 
     def read() -> Iterator[Sample]:
         check = partial(check_place, need_text=need_text)
-        faults = try_each(places, check) if len(places) > 1 else [None]
-        for path, name, fault in zip(places, names, faults, strict=True):
+        found = zip(places, _names(places), _find_faults(places, check), strict=True)
+        for path, name, fault in found:
             if fault is not None:
                 say(f"left out: {fault}")
                 yield broken_table(name, fault)
@@ -163,6 +221,18 @@ def read_samples(
             yield from keep_identity(samples, name, path)
 
     yield from read() if len(places) == 1 else with_safe_keys(read(), "sample")
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """A name for each of some absolute paths; no two are alike."""
+    return distinct_names(places) or [path.as_posix() for path in places]
+
+
+def _find_faults(
+    places: Sequence[Path], check: Callable[[Path], None] = check_place
+) -> list[UsageError | None]:
+    """Of several places, why each cannot be read; one alone says so when it is read."""
+    return try_each(places, check) if len(places) > 1 else [None] * len(places)
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ class EvaluateConfig:
 
     checkpoint: str
     data: tuple[str, ...]
-    """Shards with true captions."""
+    """Tars, tables or folders of pictures, with true captions."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: SearchConfig = SearchConfig()
     batch_size: int = 64

@@ -65,7 +65,8 @@ class ValidationConfig:
     """Judging a model under way on held-out pairs, every `train.evaluate_every` steps."""
 
     shards: tuple[str, ...]
-    """Paths, folders, globs or brace ranges; images with all their true captions."""
+    """Tars, tables, folders of pictures, globs or brace ranges; images with all their true
+    captions."""
     images: int = 1000
     """Most images that are read, from the first on."""
     max_pixels: int = MAX_PIXELS

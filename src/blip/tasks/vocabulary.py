@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from blip.data.captions import clean_caption
-from blip.data.shards import expand, read_shard
+from blip.data.sources import find_sources, read_sources
 from blip.data.tokenizer import Tokenizer
 from blip.files import write_json
 from blip.tasks.config import TokenizerConfig
@@ -19,8 +19,7 @@ def make_tokenizer(config: TokenizerConfig, out: Path) -> Tokenizer:
     else:
         texts = (
             clean_caption(text)
-            for shard in expand(config.texts)
-            for sample in read_shard(shard)
+            for _, sample in read_sources(find_sources(config.texts))
             for text in sample.texts
         )
         tokenizer = Tokenizer.train(texts, vocabulary_size=config.vocabulary_size)
