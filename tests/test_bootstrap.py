@@ -252,13 +252,32 @@ def test_given_shards_without_scenes_or_truth(run: Path, tmp_path: Path) -> None
         samples = [s for shard in expand([str(run / "data" / split)]) for s in read_shard(shard)]
         pack((replace(s, meta={}) for s in samples), tmp_path / "mine" / split)
     shards = {name: (str(tmp_path / "mine" / name),) for name in ("human", "web", "val", "test")}
+    # Two of the splits in other forms: a folder of pictures and a table of them.
+    pictures = as_pictures(tmp_path / "mine/human", tmp_path / "pictures")
+    table = tmp_path / "test.csv"
+    rows = [("path", "caption"), *as_pictures(tmp_path / "mine/test", tmp_path / "of-test").items()]
+    table.write_text("".join(f"{path},{text}\n" for path, text in rows))
+    shards |= {"human": (str(next(iter(pictures)).parent),), "test": (str(table),)}
     config = replace(scenes_test(), data=ShardsConfig(**shards))
     summary = bootstrap(config, tmp_path / "run")
+    assert read(tmp_path / "run/baseline/evaluation/evaluation.json")["images"] == len(rows) - 1
     assert summary["baseline"]["caption"]["correct"] is None
     for name in ("filter_precision", "filter_recall", "synthetic_correct_before"):
         assert summary["capfilt"][name] is None
     assert not (tmp_path / "run/data").exists()
     assert redone(config, tmp_path / "run") == set()
+
+
+def as_pictures(shards: Path, folder: Path) -> dict[Path, str]:
+    """The samples of some shards as pictures with a text file beside each; path to first text."""
+    folder.mkdir()
+    found = {}
+    for sample in (s for shard in expand([str(shards)]) for s in read_shard(shard)):
+        path = folder / f"{sample.key}.{sample.extension}"
+        path.write_bytes(sample.image or b"")
+        path.with_suffix(".txt").write_text("\n".join(sample.texts))
+        found[path] = sample.texts[0].replace(",", "")
+    return found
 
 
 @pytest.mark.parametrize("out", [".", "a"])

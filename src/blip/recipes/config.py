@@ -15,7 +15,7 @@ from blip.train.config import TrainConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardsConfig:
-    """Data that lies in shards already: paths, folders, globs or brace ranges for each split."""
+    """Data that is there already: tars, tables, folders of pictures or globs for each split."""
 
     human: tuple[str, ...]
     """Pairs that people wrote: they teach captioner and filter, and stay in every training set."""
@@ -41,7 +41,7 @@ class BootstrapConfig:
     """
 
     data: ScenesConfig | ShardsConfig
-    """Drawn here (the built-in scenes), or given as shards."""
+    """Drawn here (the built-in scenes), or given as shards, tables or folders of pictures."""
     model: ModelConfig
     """Its vocabulary size is replaced by the tokenizer's."""
     image: ImageConfig
