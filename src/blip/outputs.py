@@ -142,14 +142,14 @@ def claim(out: Path, kind: Kind, is_ours: Callable[[], bool] = lambda: False) ->
         if found.get("kind") != kind.name:
             raise UsageError(
                 f"{out} was made by {_command(found)}, not by `{kind.command}`; "
-                "choose another --out"
+                "choose another folder"
             )
         return
     there = sorted(path.name for path in _existing(out, kind.tops))
     if there and not is_ours():
         raise UsageError(
             f"{out} holds {_listed(there)}, which no run of `{kind.command}` is known to have made "
-            f"(there is no {MARKER}); move it away, or choose another --out"
+            f"(there is no {MARKER}); move it away, or choose another folder"
         )
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / MARKER, {"kind": kind.name, "command": kind.command, "format": FORMAT})

@@ -176,7 +176,7 @@ def exclusive_lock(out: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(
-                f"another run is writing to {out}; wait for it, or choose another --out"
+                f"another run is writing to {out}; wait for it, or choose another folder"
             ) from error
         except OSError as error:
             say(f"{out} cannot be locked ({error.strerror}): start no second run there")

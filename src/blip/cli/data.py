@@ -29,8 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="action", metavar="pack|inspect|index|scenes", required=True
     )
     pack = actions.add_parser("pack", help="write shards from another form")
-    pack.add_argument("source", metavar="SRC")
-    pack.add_argument("out", metavar="OUT", type=options.output_folder)
+    pack.add_argument(
+        "source", metavar="SRC", help="shards, a table, annotations or a folder of pictures"
+    )
+    pack.add_argument(
+        "out", metavar="OUT", type=options.output_folder, help="folder for the shards"
+    )
     pack.add_argument(
         "--per-shard", type=options.positive_int, default=1000, metavar="N", help="(1000)"
     )
