@@ -261,7 +261,7 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """A run of a project there, told apart by an id that the run folder keeps."""
+    """A run of a project there, identified by an id that the run folder keeps."""
 
     def __init__(self, folder: Path, project: str) -> None:
         self.library = need("wandb", "Weights & Biases", "wandb")

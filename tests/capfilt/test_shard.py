@@ -69,10 +69,10 @@ def test_every_text_is_in_the_ledger_and_every_kept_one_in_the_shard(tmp_path):
     assert count_rows(tmp_path / "out/ledger/s.parquet") == 20
 
 
-def test_bad_data_is_named_and_the_rest_goes_through(tmp_path):
+def tar_of_bad_data(path: Path) -> Path:
     jpeg = picture("red", "JPEG", size=64)
-    path = tar(
-        tmp_path / "in.tar",
+    tar(
+        path,
         [
             ("whole.jpg", jpeg),
             ("whole.txt", b"a red thing"),
@@ -103,6 +103,11 @@ def test_bad_data_is_named_and_the_rest_goes_through(tmp_path):
         end = archive.getmember("torn.jpg").offset_data + 100
     with path.open("r+b") as file:
         file.truncate(end)
+    return path
+
+
+def test_bad_data_is_named_and_the_rest_goes_through(tmp_path):
+    path = tar_of_bad_data(tmp_path / "in.tar")
     outcome, ledger = process(path, tmp_path / "out")
     web = {r.key: r.reason for r in ledger if r.source == "web"}
     assert web.items() >= {

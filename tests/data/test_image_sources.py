@@ -1,4 +1,4 @@
-"""One picture, the same pixels in whatever form it comes; what is none is said in one line."""
+"""One picture has the same pixels in whatever form it comes; anything else ends in one line."""
 
 import io
 from pathlib import Path

@@ -16,8 +16,8 @@ examples:
 OUT is what the job itself would have made: the same bytes of shards and ledger. Images are read
 from the originals (those that config.json of the job names, or --data), so that dropped texts can
 come back; --write texts reads no image. What was stopped, or killed, goes on with the same command.
-Repeats, images and texts are told apart over the whole job, and what comes first in the order of
-shards stays."""
+Repeated texts and images are found over the whole job, and the first in the order of shards
+stays."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

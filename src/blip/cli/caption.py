@@ -65,6 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="with --write: replace files that are there"
     )
+    _add_decoding(parser)
+    parser.add_argument(
+        "--batch-size", type=batch_size, default=16, metavar="N", help="pictures at a time (16)"
+    )
+    add_model_options(parser)
+    add_row_formats(parser)
+
+
+def _add_decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decode",
         choices=("beam", "greedy", "nucleus"),
@@ -104,11 +113,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-prompt", action="store_true", help="print and write captions with their prompt"
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="nucleus (0)")
-    parser.add_argument(
-        "--batch-size", type=batch_size, default=16, metavar="N", help="pictures at a time (16)"
-    )
-    add_model_options(parser)
-    add_row_formats(parser)
 
 
 def run(args: argparse.Namespace) -> int:
