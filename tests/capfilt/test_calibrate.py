@@ -93,8 +93,8 @@ def write_csv(path, rows):
 def test_the_verb_chooses_writes_and_tells(tmp_path, capsys):
     ledger(tmp_path)
     path = write_csv(tmp_path / "labels.csv", labels())
-    asked = ["capfilt", "calibrate", "--ledger", str(tmp_path / "job"), "--labels", str(path)]
-    assert main([*asked, "--precision", "0.9"]) == 0
+    asked = ["capfilt", "calibrate", str(tmp_path / "job"), "--labels", str(path)]
+    assert main([*asked, "--target-precision", "0.9"]) == 0
     told = capsys.readouterr().out
     assert "100 labelled texts, 45 of them matches." in told
     assert "**Threshold 0.51**: precision 0.918 (45 of 49; 95 % interval 0.808 to 0.968)" in told
@@ -103,15 +103,15 @@ def test_the_verb_chooses_writes_and_tells(tmp_path, capsys):
     assert (found["threshold"], found["chosen"]["recall"]["value"]) == (0.51, 1.0)
     svg = (tmp_path / "job/calibration/calibration.svg").read_bytes()
     assert b"<svg" in svg
-    assert main([*asked, "--precision", "0.9"]) == 0, "the same again replaces nothing"
-    other = [*asked, "--precision", "0.9", "--json", "--score", "itc_cosine"]
+    assert main([*asked, "--target-precision", "0.9"]) == 0, "the same again replaces nothing"
+    other = [*asked, "--target-precision", "0.9", "--json", "--score", "itc_cosine"]
     capsys.readouterr()
     assert main(other) == 2
     assert "calibration.json is there already" in capsys.readouterr().err
     assert (tmp_path / "job/calibration/calibration.svg").read_bytes() == svg
     assert main([*other, "--overwrite"]) == 0
     assert json.loads(capsys.readouterr().out)["threshold"] == 0.01
-    assert main([*asked, "--precision", "0.9", "--overwrite"]) == 0
+    assert main([*asked, "--target-precision", "0.9", "--overwrite"]) == 0
     assert (tmp_path / "job/calibration/calibration.svg").read_bytes() == svg, "the same again"
 
 
@@ -120,7 +120,7 @@ def test_a_precision_out_of_reach_is_an_error_that_says_what_there_is(tmp_path, 
     rows = [{**row, "match": int(n % 2)} for n, row in enumerate(labels())]
     path = write_csv(tmp_path / "labels.csv", rows[:-1])
     out = str(tmp_path / "out")
-    asked = ["--ledger", str(tmp_path / "job/ledger"), "--labels", str(path), "--out", out]
+    asked = [str(tmp_path / "job/ledger"), "--labels", str(path), "--out", out]
     assert main(["capfilt", "calibrate", *asked]) == 1
     told = capsys.readouterr()
     assert "precision 0.95 is not reached: at most 0.5" in told.err
@@ -200,7 +200,7 @@ def test_labels_are_brought_together_with_the_ledger(tmp_path, capsys):
     assert [(text.itm_score, text.match) for text in found.texts] == [(0.1, True)]
     assert (found.unscored, [label.key for label in found.missing]) == (1, ["nobody", "011"])
     strange = write_csv(tmp_path / "s.csv", [{"key": "x", "text": "y", "match": 1}])
-    asked = ["capfilt", "calibrate", "--ledger", str(tmp_path / "job"), "--labels"]
+    asked = ["capfilt", "calibrate", str(tmp_path / "job"), "--labels"]
     assert main([*asked, str(strange)]) == 2
     assert "no label of" in capsys.readouterr().err
     double = write_csv(tmp_path / "d.csv", [{**rows[0], "match": n} for n in (0, 1)])
@@ -211,10 +211,7 @@ def test_labels_are_brought_together_with_the_ledger(tmp_path, capsys):
 def test_a_key_in_two_shards_needs_the_shard(tmp_path, capsys):
     ledgers = ledger(tmp_path, shards=("s", "t"))
     path = write_csv(tmp_path / "l.csv", labels())
-    assert (
-        main(["capfilt", "calibrate", "--ledger", str(tmp_path / "job"), "--labels", str(path)])
-        == 1
-    )
+    assert main(["capfilt", "calibrate", str(tmp_path / "job"), "--labels", str(path)]) == 1
     assert "key '000' is in the shards s and t; add a column `shard`" in capsys.readouterr().err
     found = find_scores(ledgers, read_labels(write_csv(tmp_path / "l.csv", labels(shard="t"))))
     assert len(found.texts) == 100
@@ -229,8 +226,8 @@ def test_bad_rows_and_ledgers_cost_themselves_alone(tmp_path, capsys):
         {"key": "001", "text": "text 1", "match": "perhaps"},
     ]
     path = write_csv(tmp_path / "labels.csv", rows)
-    asked = ["capfilt", "calibrate", "--ledger", str(tmp_path / "job"), "--labels", str(path)]
-    assert main([*asked, "--precision", "0.9"]) == 0
+    asked = ["capfilt", "calibrate", str(tmp_path / "job"), "--labels", str(path)]
+    assert main([*asked, "--target-precision", "0.9"]) == 0
     told = capsys.readouterr()
     assert "99 labelled texts, 45 of them matches." in told.out
     assert "left out: " in told.err

@@ -310,7 +310,7 @@ def test_a_ledger_of_before_repeats_were_counted_is_cut(web):
 
 def test_the_verb(web, capsys):
     job(web)
-    asked = ["capfilt", "recut", "--ledger", str(web / "job"), "--out", str(web / "cut")]
+    asked = ["capfilt", "recut", str(web / "job"), "--out", str(web / "cut")]
     assert main([*asked, "--threshold", "0", "--keep", "best-1", "--unique-texts"]) == 0
     told = capsys.readouterr().out
     assert f"report   {web}/cut/report.html" in told

@@ -57,11 +57,11 @@ def test_each_question_with_its_answer(folder: Path, capsys: pytest.CaptureFixtu
 def test_an_answer_among_candidates(
     folder: Path, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ask(folder, "--candidates", str(folder / file), "--json") == 0
+    assert ask(folder, "--answers", str(folder / file), "--json") == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert all(row["answer"] in ("red", "a star", "blue") for row in told)
     assert all(0 < row["probability"] < 1 and row["score"] < 0 for row in told)
-    assert ask(folder, "--candidates", str(folder / file)) == 0
+    assert ask(folder, "--answers", str(folder / file)) == 0
     lines = capsys.readouterr().out.splitlines()
     expected = [f"{r['question']}\t{r['probability']:.3f}\t{r['answer']}" for r in told]
     assert lines == expected
@@ -70,7 +70,7 @@ def test_an_answer_among_candidates(
 def test_the_best_answers_with_their_probabilities(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for more in ([], ["--candidates", str(folder / "answers.txt")]):
+    for more in ([], ["--answers", str(folder / "answers.txt")]):
         assert ask(folder, "--json", *more) == 0
         alone = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert ask(folder, "--top", "3", "--json", *more) == 0
@@ -114,8 +114,10 @@ def test_files_without_answers_are_refused(folder: Path, file: str, message: str
 def test_what_cannot_be_asked_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ask", str(folder), str(folder), "what?"]) == 2
     assert "is a folder; `blip ask` takes one picture" in capsys.readouterr().err
-    assert ask(folder, "--candidates", str(folder / "answers.txt"), "--top-k", "0") == 2
-    assert "argument --top-k: got '0'; allowed: a whole number from 1 " in capsys.readouterr().err
+    assert ask(folder, "--answers", str(folder / "answers.txt"), "--candidates", "0") == 2
+    assert (
+        "argument --candidates: got '0'; allowed: a whole number from 1 " in capsys.readouterr().err
+    )
     (folder / "broken.png").write_bytes(b"\x89PNG")
     picture = str(folder / "broken.png")
     assert main(["ask", str(folder), picture, "what?", "--device", "cpu"]) == 1

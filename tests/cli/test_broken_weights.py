@@ -34,7 +34,7 @@ def verbs(tmp_path: Path) -> dict[str, list[str]]:
     save_tiny(tmp_path / "med")
     save_tiny(tmp_path / "vqa", "vqa")
     (tmp_path / "answers.txt").write_text("red\nblue\n")
-    candidates = ["--candidates", str(tmp_path / "answers.txt")]
+    candidates = ["--answers", str(tmp_path / "answers.txt")]
     return {
         "caption": ["caption", med, picture],
         "match": ["match", med, picture, "a red circle", "two"],

@@ -30,8 +30,8 @@ def files(folder: Path) -> dict[str, bytes]:
         ["data", "index", "d/shards", "--cache", "d"],
         ["data", "index", "d/shards", "--cache", "d/shards"],
         ["convert", "d", "link"],
-        ["capfilt", "calibrate", "--ledger", "job", "--labels", "c/calibration.json", "--out", "c"],
-        ["capfilt", "recut", "--ledger", "job", "--data", "d/shards", "--out", "d"],
+        ["capfilt", "calibrate", "job", "--labels", "c/calibration.json", "--out", "c"],
+        ["capfilt", "recut", "job", "--data", "d/shards", "--out", "d"],
         [
             *("bootstrap", "flickr8k", "--out", "d", "--data.human", "d/data"),
             *("--data.web", "d/shards", "--data.val", "d/shards", "--data.test", "d/shards"),
@@ -56,7 +56,7 @@ def test_nothing_is_written(
     (tmp_path / "c/calibration.json").write_text(json.dumps([]))
     (tmp_path / "job").mkdir()
     before = files(tmp_path)
-    if "--ledger" in command:
+    if "job" in command:
         ledgers(tmp_path / "job")
         before = files(tmp_path)
     assert main(command) == 2

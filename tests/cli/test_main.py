@@ -113,7 +113,11 @@ def test_version(capsys):
             ["demo", "--seed", "many"],
             "argument --seed: got 'many'; allowed: a whole number from 0 ",
         ),
-        (["demo", "--sede", "1"], "unrecognized arguments: --sede 1; see `blip demo --help`"),
+        (["demo", "--sede", "1"], "unknown key `sede` (did you mean `seed`?)"),
+        (
+            ["convert", "a", "b", "--tu", "hf"],
+            "unrecognized arguments: --tu hf; see `blip convert --help`",
+        ),
         (["--frobnicate"], "unknown command '--frobnicate'"),
     ],
 )
@@ -310,8 +314,8 @@ def test_options_of_an_action_are_no_overrides():
 
 
 def test_options_are_not_guessed_from_their_beginning():
-    with pytest.raises(UsageError, match="unrecognized arguments: --se"):
-        parse(["demo", "--se", "1"])
+    with pytest.raises(UsageError, match="unrecognized arguments: --devi"):
+        parse(["caption", "c", "p", "--devi", "cpu"])
 
 
 def test_overview_ends_with_the_way_on():

@@ -121,6 +121,11 @@ def test_overrides_may_stand_before_the_recipe(
     ("arguments", "word"),
     [
         (["bootstrap", "--list"], "scenes_demo"),
+        (["demo", "--list"], "scenes_demo"),
+        (["pretrain", "--list"], "base_129m"),
+        (["finetune", "--list"], "filter:\n  coco "),
+        (["finetune", "filter", "--list"], "coco_large"),
+        (["demo", "--pretrain.steps", "77", "--keys"], "--pretrain.steps 77"),
         (["bootstrap", "--help"], "scenes_demo"),
         (["bootstrap", "scenes_demo", "--keys"], "--contrastive.queue_size"),
         (["pretrain", "--help"], "base"),

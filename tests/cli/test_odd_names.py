@@ -54,7 +54,7 @@ def test_packing_and_cleaning(photos: Path, tmp_path: Path) -> None:
     run("data", "index", shards, "--cache", odd(tmp_path, "ç"))
     models = ["--captioner", model, "--filter", model, "--device", "cpu", "--workers", "1"]
     run("capfilt", *models, "--data", shards, "--out", clean, "--threshold", "0")
-    run("capfilt", "recut", "--ledger", clean, "--threshold", "0.1", "--out", odd(tmp_path, "é3"))
+    run("capfilt", "recut", clean, "--threshold", "0.1", "--out", odd(tmp_path, "é3"))
     (tar,) = (clean / "shards").glob("*.tar")
     assert tar.name == "_xe0.tar"
     with tarfile.open(tar) as archive:

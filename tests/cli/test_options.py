@@ -124,6 +124,21 @@ def test_a_number_is_named_as_it_was_given(words, told, monkeypatch, tmp_path, c
         ("caption c p --search beam", "caption c p --decode beam", "--search is now --decode"),
         ("caption c p --search=beam", "caption c p --decode=beam", "--search is now --decode"),
         (
+            "ask c p what? --candidates answers.txt --top-k 7",
+            "ask c p what? --answers answers.txt --candidates 7",
+            "--candidates is now --answers\n--top-k is now --candidates",
+        ),
+        (
+            "capfilt calibrate --ledger job --labels l.csv --precision 0.9",
+            "capfilt calibrate job --labels l.csv --target-precision 0.9",
+            "--ledger is now the argument DIR\n--precision is now --target-precision",
+        ),
+        (
+            "capfilt recut --out cut --data a b --ledger=job",
+            "capfilt recut job --out cut --data a b",
+            "--ledger is now the argument DIR",
+        ),
+        (
             "capfilt c.json --search greedy",
             "capfilt c.json --decode greedy",
             "--search is now --decode",

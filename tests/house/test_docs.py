@@ -58,6 +58,10 @@ def check_command(arguments: list[str]) -> None:
     """As far as the real command goes without its files: arguments, recipe, overrides."""
     if not arguments or arguments == ["--help"] or arguments[-1] == "--help":
         return
+    if arguments[-1] == "--list" and arguments[0] != "convert":
+        with pytest.raises(SystemExit, match=r"^0$"):
+            parse(arguments)
+        return
     args = parse(arguments)
     named = args.kind if arguments[0] == "finetune" else arguments[0]
     recipes = {
@@ -66,7 +70,9 @@ def check_command(arguments: list[str]) -> None:
         "captioner": captioner,
         "filter": filter,
     }.get(named)
-    if recipes and args.recipe and args.recipe != "RECIPE" and not args.recipe.endswith(".json"):
+    if named == "demo":
+        override(bootstrap.scenes_demo(), args.overrides)
+    elif recipes and args.recipe and args.recipe != "RECIPE" and not args.recipe.endswith(".json"):
         override(getattr(recipes, args.recipe)(), args.overrides)
 
 

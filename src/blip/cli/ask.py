@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from blip.cli.inputs import find_pictures, open_picture
 from blip.cli.options import (
     JSON_HELP,
+    Renamed,
     add_model_options,
     input_path,
+    is_no_number,
     path_text,
     plain_text,
     positive_int,
@@ -26,13 +28,18 @@ EXAMPLES = """\
 examples:
   blip ask runs/vqa picture.png "what colour is the star?" "how many things are there?"
   blip ask original:model_base_vqa_capfilt_large photo.jpg "what is the dog doing?" --json
-  blip ask hf:Salesforce/blip-vqa-base photo.jpg "is it raining?" --candidates answers.txt
+  blip ask hf:Salesforce/blip-vqa-base photo.jpg "is it raining?" --answers answers.txt
   blip ask hf:Salesforce/blip-vqa-base photo.jpg "what is it?" --top 5 --json
 
-Prints the question, a tab and the answer. With --candidates the answer is the likeliest of those
+Prints the question, a tab and the answer. With --answers the answer is the likeliest of those
 in the file (one a line, or a list in a .json file), and its probability stands before it. With
 --top there is a line for each of the best answers, or in JSON a list of them, each with its
 probability."""
+
+RENAMED = (
+    Renamed("--candidates", "--answers", when=is_no_number),
+    Renamed("--top-k", "--candidates"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,17 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("picture", metavar="IMAGE", type=input_path)
     parser.add_argument("questions", nargs="+", type=plain_text, metavar="QUESTION")
     parser.add_argument(
-        "--candidates",
+        "--answers",
         type=input_path,
         metavar="FILE",
-        help="choose answers among these, write none",
+        help="choose among these answers, write none",
     )
     parser.add_argument(
-        "--top-k",
+        "--candidates",
         type=positive_int,
         default=128,
         metavar="N",
-        help="with --candidates: how many the first token leaves over (128)",
+        help="with --answers: how many the first token leaves to compare whole (128)",
     )
     parser.add_argument(
         "--top", type=positive_int, metavar="N", help="the best N answers with their probabilities"
@@ -74,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if args.picture.is_dir():
         raise UsageError(f"{args.picture} is a folder; `blip ask` takes one picture")
     (path,) = find_pictures([args.picture])
-    candidates = None if args.candidates is None else read_candidates(args.candidates)
+    candidates = None if args.answers is None else read_candidates(args.answers)
     device = choose_device(args.device)
     dtype = choose_dtype(args.precision, device)
     answerer = Answerer.load(args.checkpoint, device, dtype=dtype)
@@ -105,7 +112,7 @@ def _several(
     count = args.top or 1
     if candidates is not None:
         ranked = answerer.rank_several(
-            [image], [args.questions], candidates, count, top_k=args.top_k
+            [image], [args.questions], candidates, count, top_k=args.candidates
         )
         return ranked[0]
     search = replace(PUBLISHED_SEARCH, beams=max(PUBLISHED_SEARCH.beams, count))

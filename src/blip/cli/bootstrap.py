@@ -27,7 +27,7 @@ settings a command says what differs and stops: `--overwrite` makes again what t
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; any other --part.field VALUE changes the configuration."""
-    from blip.cli.recipe import recipe_names
+    from blip.cli.recipe import add_recipe_options, recipe_names
     from blip.cli.training import add_change_arguments
 
     names = ", ".join(recipe_names("bootstrap"))
@@ -35,23 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=options.output_folder, metavar="DIR", help="folder of the run"
     )
-    parser.add_argument("--list", action="store_true", help="list the recipes and exit")
     add_change_arguments(parser)
-    parser.add_argument(
-        "--keys", action="store_true", help="list all keys that --part.field VALUE may change"
-    )
+    add_recipe_options(parser, "bootstrap")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run or go on with the main job."""
-    from blip.cli.recipe import list_recipes, read_config
+    from blip.cli.recipe import read_config
     from blip.config.override import describe
     from blip.errors import UsageError
     from blip.recipes.config import BootstrapConfig
 
-    if args.list:
-        print(list_recipes("bootstrap"))
-        return 0
     if args.recipe is None:
         raise UsageError("name a recipe or a config.json; `blip bootstrap --list` shows recipes")
     config = read_config(BootstrapConfig, "bootstrap", args.recipe, args.overrides)

@@ -1,18 +1,21 @@
 """`blip capfilt calibrate`: choose a threshold by labelled texts."""
 
 import argparse
+from pathlib import Path
 
 from blip.cli import options
 
 EXAMPLES = """\
 examples:
-  blip capfilt calibrate --ledger clean --labels labels.csv --precision 0.95
-  blip capfilt calibrate --ledger clean --labels labels.jsonl --score itc_cosine --out calibration
+  blip capfilt calibrate clean --labels labels.csv --target-precision 0.95
+  blip capfilt calibrate clean --labels labels.jsonl --score itc_cosine --out calibration
 
 Labels are rows of key, match (0 or 1), and text or source (web, synthetic), in CSV, TSV, JSONL or
 Parquet; `number` says which text of a source (0), `shard` where it is, if keys repeat. The choice
 is printed, and written to calibration.md, .svg and .json beside the ledger. Exit status 1 where no
 threshold reaches the precision."""
+
+RENAMED = (options.LEDGER_OPTION, options.Renamed("--precision", "--target-precision"))
 
 FAULTS_TOLD = 5
 """Labels that cannot be used, and are named on stderr."""
@@ -20,22 +23,16 @@ FAULTS_TOLD = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--ledger",
-        type=options.input_path,
-        required=True,
-        metavar="DIR",
-        help="folder of a job, or its ledger/",
-    )
+    options.add_ledger(parser)
     parser.add_argument(
         "--labels", type=options.input_path, required=True, metavar="FILE", help="labelled texts"
     )
     parser.add_argument(
-        "--precision",
+        "--target-precision",
         type=options.share,
         default=0.95,
         metavar="P",
-        help="share of matches wanted (0.95)",
+        help="share of matches among the texts that are kept (0.95)",
     )
     parser.add_argument(
         "--score",
@@ -63,11 +60,12 @@ def run(args: argparse.Namespace) -> int:
     from blip.log import say
     from blip.outputs import CALIBRATION, refuse_inputs_as_output
 
-    ledgers = find_ledgers(args.ledger)
-    of_job = args.ledger if ledgers[0].parent != args.ledger else args.ledger.parent
+    job = Path(args.ledger)
+    ledgers = find_ledgers(job)
+    of_job = job if ledgers[0].parent != job else job.parent
     folder = args.out or of_job / "calibration"
     refuse_inputs_as_output([args.labels, *ledgers], folder, CALIBRATION)
-    found = calibrate(ledgers, args.labels, args.precision, args.score)
+    found = calibrate(ledgers, args.labels, args.target_precision, args.score)
     write_calibration(found, folder, overwrite=args.overwrite)
     if args.json:
         told = {name: value for name, value in found.to_json().items() if name != "curves"}

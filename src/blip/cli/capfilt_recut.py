@@ -2,16 +2,17 @@
 
 import argparse
 import sys
+from typing import Any
 
 from blip.cli import options
 from blip.cli.filter_rules import add_job_rules, add_rules, read_job_rules, read_rules
 
 EXAMPLES = """\
 examples:
-  blip capfilt recut --ledger clean --threshold 0.8 --out stricter
-  blip capfilt recut --ledger clean --keep best-1 --out one-text-an-image
-  blip capfilt recut --ledger clean --unique-texts --unique-images 3 --max-repeats 100 --out unique
-  blip capfilt recut --ledger clean/ledger --data 'web/*.tar' --write texts --out texts
+  blip capfilt recut clean --threshold 0.8 --out stricter
+  blip capfilt recut clean --keep best-1 --out one-text-an-image
+  blip capfilt recut clean --unique-texts --unique-images 3 --max-repeats 100 --out unique
+  blip capfilt recut clean/ledger --data 'web/*.tar' --write texts --out texts
 
 OUT is what the job itself would have made: the same bytes of shards and ledger. Images are read
 from the originals (those that config.json of the job names, or --data), so that dropped texts can
@@ -19,17 +20,13 @@ come back; --write texts reads no image. What was stopped, or killed, goes on wi
 Repeated texts and images are found over the whole job, and the first in the order of shards
 stays."""
 
+RENAMED = (options.LEDGER_OPTION,)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    options.add_ledger(parser)
     job = parser.add_argument_group("the job")
-    job.add_argument(
-        "--ledger",
-        type=options.path_text,
-        required=True,
-        metavar="DIR",
-        help="folder of a job, or its ledger/",
-    )
     job.add_argument(
         "--out",
         type=options.path_text,
@@ -63,12 +60,12 @@ def run(args: argparse.Namespace) -> int:
     from blip.config import strict
     from blip.log import say
 
-    given = {"ledger": args.ledger, "out": args.out}
+    given: dict[str, Any] = {"ledger": args.ledger, "out": args.out}
     given |= {"rules": read_rules(args), "job_rules": read_job_rules(args)}
     for name in ("threshold", "data", "write"):
         if getattr(args, name) is not None:
             given[name] = getattr(args, name)
-    with options.naming_options(options.given_options(args)):
+    with options.naming_options(options.given_options(args) - {"ledger"}):
         config = strict.from_json(RecutConfig, given)
     from blip.capfilt.recut import recut
 

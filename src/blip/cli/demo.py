@@ -5,10 +5,13 @@ from pathlib import Path
 
 from blip.cli import options
 
+TAKES_OVERRIDES = True
 EXAMPLES = """\
 examples:
   blip demo
   blip demo --out runs/demo-1 --seed 1
+  blip demo --out runs/short --pretrain.steps 500
+  blip demo --keys
 
 Draws its own data, needs no download, and takes about ten minutes on two cores. The same as
 `blip bootstrap scenes_demo`; a run that was stopped goes on with the same command, and one of
@@ -16,7 +19,8 @@ another seed is replaced only with `--overwrite`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Declare the options; any other --part.field VALUE changes the configuration."""
+    from blip.cli.recipe import add_recipe_options
     from blip.cli.training import add_change_arguments
 
     parser.add_argument(
@@ -28,12 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=options.seed, default=0, metavar="N", help="(0)")
     add_change_arguments(parser)
+    add_recipe_options(parser, "bootstrap")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run or go on with the demo."""
     from blip.cli.bootstrap import run_bootstrap
-    from blip.config.override import override
+    from blip.config.override import describe, override
     from blip.recipes.bootstrap import scenes_demo
 
-    return run_bootstrap(override(scenes_demo(), [f"--seed={args.seed}"]), args.out, args)
+    config = override(scenes_demo(), [f"--seed={args.seed}", *args.overrides])
+    if args.keys:
+        print(describe(config))
+        return 0
+    return run_bootstrap(config, args.out, args)

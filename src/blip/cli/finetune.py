@@ -11,6 +11,7 @@ examples:
   blip finetune filter coco --init runs/base --out runs/filter --data.batch_size 128
   blip finetune captioner coco_large --out runs/captioner_large
   blip finetune filter runs/demo/round-1/filter/config.json --out runs/again
+  blip finetune --list
   blip finetune captioner coco --keys
 
 A captioner writes (LM), a filter matches (ITC and ITM) and is a retrieval model as well; `blip
@@ -21,13 +22,14 @@ capfilt` cleans data with the two.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; any other --part.field VALUE changes the configuration."""
-    from blip.cli.recipe import recipe_names
+    from blip.cli.recipe import add_recipe_options, recipe_names
     from blip.cli.training import add_run_arguments
 
     names = "; ".join(f"{kind}: {', '.join(recipe_names(kind))}" for kind in _KINDS)
     parser.add_argument("kind", choices=_KINDS, help="what the model is to become")
     parser.add_argument("recipe", metavar="RECIPE|config.json", help=names)
     add_run_arguments(parser)
+    add_recipe_options(parser, *_KINDS)
 
 
 def run(args: argparse.Namespace) -> int:

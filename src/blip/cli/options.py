@@ -115,13 +115,33 @@ def read_old_names(arguments: Sequence[str], renamed: Sequence[Renamed]) -> list
             rest = given[1:] + rest
             continue
         new = found[0].new
-        print(f"{name} is now {new}", file=sys.stderr)
-        if new.startswith("--"):
+        is_option = new.startswith("--")
+        print(f"{name} is now {'' if is_option else 'the argument '}{new}", file=sys.stderr)
+        if is_option:
             read += [f"{new}={value}"] if equals else [new, *given[1:]]
         else:
             # First, for an option that takes several values would take this one, too.
             read[:0] = [value]
     return read + rest
+
+
+def add_ledger(parser: argparse.ArgumentParser) -> None:
+    """Declare the job whose ledger is read; `LEDGER_OPTION` is how it was called before."""
+    parser.add_argument(
+        "ledger", type=path_text, metavar="DIR", help="folder of a job, or its ledger/"
+    )
+
+
+LEDGER_OPTION = Renamed("--ledger", "DIR")
+
+
+def is_no_number(text: str) -> bool:
+    """Whether a value was meant for something else than a number."""
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

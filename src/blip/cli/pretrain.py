@@ -15,6 +15,7 @@ examples:
   blip pretrain base_129m --out runs/base_129m --train.wandb blip
   blip pretrain base --out runs/longer --resume runs/base/checkpoints/step-00020000
   blip pretrain runs/demo/baseline/config.json --out runs/again
+  blip pretrain --list
   blip pretrain base --keys
 
 {ABOUT_RESUMING}"""
@@ -22,12 +23,13 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; any other --part.field VALUE changes the configuration."""
-    from blip.cli.recipe import recipe_names
+    from blip.cli.recipe import add_recipe_options, recipe_names
     from blip.cli.training import add_run_arguments
 
     names = ", ".join(recipe_names("pretrain"))
     parser.add_argument("recipe", metavar="RECIPE|config.json", help=names)
     add_run_arguments(parser)
+    add_recipe_options(parser, "pretrain")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,16 +1,37 @@
 """A recipe's name or a config.json, and `--part.field value`, to a configuration."""
 
+import argparse
 import importlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from blip.config.history import load_config
 from blip.config.override import override
 from blip.errors import UsageError
 
 Config = TypeVar("Config")
+
+
+class _ListRecipes(argparse.Action):
+    """Prints the recipes and leaves, as `--help` does: nothing else needs to be given."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        kinds = self.const
+        for kind in kinds:
+            print(f"{kind}:\n{list_recipes(kind)}" if len(kinds) > 1 else list_recipes(kind))
+        parser.exit()
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, *modules: str) -> None:
+    """Declare `--list` and `--keys` of a verb whose recipes are in these modules."""
+    parser.add_argument(
+        "--list", action=_ListRecipes, nargs=0, const=modules, help="list the recipes and exit"
+    )
+    parser.add_argument(
+        "--keys", action="store_true", help="list all keys that --part.field VALUE may change"
+    )
 
 
 def recipe_names(module: str) -> dict[str, str]:

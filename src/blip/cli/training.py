@@ -24,7 +24,7 @@ workers, the validation) may always be changed."""
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--out`, `--resume`, `--keys`, and what allows a changed configuration."""
+    """Declare `--out`, `--resume`, and what allows a changed configuration."""
     parser.add_argument(
         "--out", type=options.output_folder, metavar="DIR", help="folder of the run"
     )
@@ -35,9 +35,6 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="go on from the run's own newest checkpoint (auto), never, or from that of another",
     )
     add_change_arguments(parser)
-    parser.add_argument(
-        "--keys", action="store_true", help="list all keys that --part.field VALUE may change"
-    )
 
 
 def add_change_arguments(parser: argparse.ArgumentParser) -> None:
