@@ -76,7 +76,9 @@ def test_what_is_packed_can_be_inspected_and_indexed_before(
     found = json.loads(told.out)
     assert (found["shards"], found["samples"]) == (1, 1)
     assert (found["others"], found["samples_of_others"]) == (2, 6)
-    assert "6 samples in 2 tables or folders, which need no index" in told.err
+    assert "6 samples in 2 tables, folders or compressed tars, which need no index" in told.err
+    assert main(["data", "inspect", names[2]]) == 0
+    assert "\n\n" not in capsys.readouterr().out
 
 
 def test_statistics_of_an_earlier_state_are_named(

@@ -12,6 +12,7 @@ import pytest
 
 from blip.capfilt.source import find_shards
 from blip.cli.main import main
+from blip.data.compressed import read_compressed
 from blip.data.index import PairIndex
 from blip.data.sample import Sample
 from blip.data.shards import expand, pack, read_shard
@@ -77,7 +78,7 @@ def test_what_breaks_off_is_read_as_far_as_it_goes(
         assert "torn_tar" in found["faults"][-1]
 
 
-def test_elsewhere_they_are_refused_in_a_line(
+def test_they_are_refused_where_samples_are_read_in_any_order_and_counted_by_index(
     plain: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "s.tar.gz"
@@ -85,5 +86,9 @@ def test_elsewhere_they_are_refused_in_a_line(
     for use in (lambda: find_shards([str(path)], 5), lambda: PairIndex.open([str(path)])):
         with pytest.raises(UsageError, match=r"s\.tar\.gz is compressed"):
             use()
-    assert main(["data", "index", str(path), "--cache", str(tmp_path / "cache")]) == 2
-    assert "or let `blip data pack" in capsys.readouterr().err
+    assert main(["data", "index", str(path), "--cache", str(tmp_path / "cache"), "--json"]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    samples = sum(1 for _ in read_compressed(path))
+    assert (found["shards"], found["samples_of_others"]) == (0, samples)
+    assert "only plain tars are streamed" in told.err

@@ -115,7 +115,8 @@ def _inspect(args: argparse.Namespace) -> int:
         print_json({**contents.counts(), "faults": contents.faults})
     else:
         print("\n".join(f"{name:<9}{count:>9}" for name, count in contents.counts().items()))
-        print("\n".join(contents.faults[:50]))
+        for fault in contents.faults[:50]:
+            print(fault)
     return 1 if contents.unread else 0
 
 
@@ -144,8 +145,9 @@ def _index(args: argparse.Namespace) -> int:
     if counted.others:
         found |= {"others": counted.others, "samples_of_others": counted.samples_of_others}
         say(
-            f"{counted.samples_of_others} samples in {counted.others} tables or folders, which "
-            "need no index: only tars are streamed, and `blip data pack` writes them"
+            f"{counted.samples_of_others} samples in {counted.others} tables, folders or "
+            "compressed tars, which need no index: only plain tars are streamed, and `blip data "
+            "pack` writes them"
         )
     if args.json:
         print_json({**found, "index": str(folder / INDEX)})
@@ -153,7 +155,8 @@ def _index(args: argparse.Namespace) -> int:
         if shards:
             noted_in = folder / INDEX
             print(f"{found['samples']} samples in {found['shards']} shards, noted in {noted_in}")
-        print("\n".join(faults[:50]))
+        for fault in faults[:50]:
+            print(fault)
     return 1 if counted.lost else 0
 
 

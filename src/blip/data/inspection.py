@@ -8,7 +8,6 @@ from pathlib import Path
 from blip.data.archive import Fault
 from blip.data.counts import Shard, index_shards, locate, read_statistics
 from blip.data.images import BadImageError, decode_image
-from blip.data.patterns import refuse_compressed
 from blip.data.remote import is_remote, on_disk
 from blip.data.shards import read_shard
 from blip.data.sources import count_samples, is_shard, read_place, resolve_source
@@ -44,7 +43,7 @@ class Counted:
 
     shards: list[Shard]
     others: int
-    """Tables and folders of pictures, which need no index."""
+    """Tables, folders of pictures and compressed tars, which need no index."""
     samples_of_others: int
     lost: list[Fault]
     """Shards that could not be read, with the reason."""
@@ -86,19 +85,22 @@ def inspect_places(places: Sequence[str]) -> Contents:
 def count_places(places: Sequence[str], cache: Path) -> Counted:
     """Count tars by headers or by their index in `cache`, tables by rows, folders by pictures.
 
-    Raises UsageError for a compressed tar.
+    Compressed tars are read through.
     """
-    for place in places:
-        refuse_compressed(Path(place))
     tars = [place for place in places if is_remote(place) or is_shard(Path(place))]
     others, lost = list[int](), list[Fault]()
     for place in (place for place in places if place not in set(tars)):
         try:
-            others.append(count_samples(Path(place)) or 0)
+            others.append(_count(Path(place)))
         except BlipError as error:
             lost.append(Fault(place, "", f"unreadable: {error}"))
     shards = index_shards(tars, cache, lost) if tars else []
     return Counted(shards, len(others), sum(others), lost)
+
+
+def _count(path: Path) -> int:
+    found = count_samples(path)
+    return sum(1 for _ in read_place(path)) if found is None else found
 
 
 def _faults(path: Path, contents: Contents) -> Iterator[str]:
