@@ -73,6 +73,14 @@ def test_a_folder_stands_for_what_lies_in_it(tables, tmp_path):
     assert [task.name for task in both] == ["t-000000000", "00000", "00001"]
 
 
+def test_two_links_to_one_tar_are_one_shard(tmp_path):
+    web_data(tmp_path / "web", shards=1, samples=1)
+    (tmp_path / "link.tar").symlink_to(tmp_path / "web/00000.tar")
+    data = [str(tmp_path / "web"), str(tmp_path / "link.tar")]
+    assert [task.name for task in find_shards(data, 5)] == ["00000"]
+    assert [task.name for task in find_shards(data[::-1], 5)] == ["link"]
+
+
 def test_what_is_no_table_is_told(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"no table")
     with pytest.raises(UsageError, match=r"t\.parquet is not a Parquet file"):

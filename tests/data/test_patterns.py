@@ -54,6 +54,24 @@ def test_what_is_not_read_as_a_shard_is_told(folder: Path) -> None:
         expand([str(folder / "zipped")])
 
 
+def test_what_is_called_a_tar_and_is_none_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(folder / "pipe.tar")
+    (folder / "away.tar").symlink_to(folder / "nowhere.tar")
+    (folder / "inner.tar").mkdir()
+    for find in (lambda: expand([str(folder)]), lambda: resolve_source(str(folder))):
+        assert {path.suffix for path in find()} == {".tar"}
+    assert capsys.readouterr().err.splitlines() == [
+        f"skipped {folder}/away.tar: it is a link that leads nowhere",
+        f"skipped {folder}/inner.tar: it is a folder",
+        f"skipped {folder}/pipe.tar: it is neither a file nor a folder",
+    ]
+    (folder / "gone.tar").symlink_to(folder / "nowhere.tar")
+    assert folder / "gone.tar" not in expand([f"{folder}/*.tar"])
+    assert f"skipped {folder}/gone.tar" in capsys.readouterr().err
+
+
 def test_half_of_what_was_to_be_packed_is_not_read(folder: Path) -> None:
     marker = folder / PACKED
     marker.write_text(json.dumps({"state": "begun", "source": "photos"}))

@@ -40,12 +40,16 @@ class ShardTask:
 def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     """The shards that some tars, folders, tables, globs and brace ranges name, in their order.
 
-    They are what `data/sources.py` says that they stand for. Tables and
+    They are what `data/sources.py` says that they stand for, each once. Tables and
     pictures are cut into shards of `rows`, named by their first row. Tars may also be remote ones.
     A table that cannot be read is one bad sample, unless there is nothing else. Raises UsageError
     for what names nothing or cannot be read, and for shards that would have the same name.
     """
-    locations = [location for pattern in data for location in _expand(pattern)]
+    found: dict[str, str] = {}
+    for location in (location for pattern in data for location in _expand(pattern)):
+        # What has two names, by a link, is one shard.
+        found.setdefault(location if is_remote(location) else os.path.realpath(location), location)
+    locations = list(found.values())
     tasks: list[ShardTask] = []
     named = name_shards(locations)
     here = [Path(whole.path) for whole in named if not is_remote(whole.path)]

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from glob import glob
 from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
 from blip.files import read_json_object
+from blip.log import printable, say
 from blip.outputs import JOB, MARKER, RECUT, read_marker
 from blip.places import expand_braces, home_path
 
@@ -60,8 +62,9 @@ def tars_of(pattern: str) -> list[Path]:
 def match_paths(pattern: str) -> list[Path]:
     """The files and folders that a pattern names, sorted; hidden ones where they are named alone.
 
-    A name with braces or stars that is there as it stands is that file. Pipes, devices and links
-    that lead nowhere are not among them. Raises UsageError for a pattern that cannot be read.
+    A name with braces or stars that is there as it stands is that file. Pipes, devices
+    and links that lead nowhere are skipped where a glob finds them, which is said. Raises
+    UsageError for a pattern that cannot be read.
     """
     whole = home_path(pattern)
     if _exists(whole):
@@ -72,13 +75,17 @@ def match_paths(pattern: str) -> list[Path]:
         if _exists(path):
             found.append(_regular(path))
         else:
-            found += filter(_is_readable, map(Path, glob(str(path))))
+            matches = [Path(match) for match in glob(str(path))]
+            found += filter(_is_readable, matches)
+            _say_skipped(match for match in matches if not _is_readable(match))
     return sorted(dict.fromkeys(found))
 
 
 def tars_in(folder: Path) -> list[Path]:
-    """The tars of a folder, sorted, without hidden ones."""
-    return sorted(tar for tar in folder.glob("*.tar") if tar.name[0] != "." and tar.is_file())
+    """The tars of a folder, sorted, without hidden ones; says what is called so and is none."""
+    named = sorted(tar for tar in folder.glob("*.tar") if tar.name[0] != ".")
+    _say_skipped(path for path in named if not _is_file(path))
+    return [path for path in named if _is_file(path)]
 
 
 def compressed_in(folder: Path) -> list[Path]:
@@ -164,15 +171,43 @@ def _exists(path: Path) -> bool:
 
 
 def _is_readable(path: Path) -> bool:
+    return _is_folder(path) or _is_file(path)
+
+
+def _is_file(path: Path) -> bool:
     try:
-        return path.is_dir() or path.is_file()
+        return path.is_file()
     # What a link leads to may be closed to us.
     except OSError:
         return False
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _kind(path: Path) -> str:
+    """What a path is that is not a file, in words."""
+    if _is_folder(path):
+        return "a folder"
+    return "a link that leads nowhere" if path.is_symlink() else "neither a file nor a folder"
+
+
 def _regular(path: Path) -> Path:
     if not _is_readable(path):
-        kind = "a link that leads nowhere" if path.is_symlink() else "neither a file nor a folder"
-        raise UsageError(f"{path} is {kind}")
+        raise UsageError(f"{path} is {_kind(path)}")
     return path
+
+
+def _say_skipped(paths: Iterable[Path]) -> None:
+    for path in paths:
+        _say_once(f"skipped {printable(path)}: it is {_kind(path)}")
+
+
+@cache
+def _say_once(line: str) -> None:
+    """Print a line, the first time alone: a command looks for its shards more than once."""
+    say(line)
