@@ -13,12 +13,10 @@ from torch import Tensor
 from blip.data.config import MAX_PIXELS
 from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
-from blip.data.index import NAMED
 from blip.data.keys import storable
-from blip.data.sample import Sample
 from blip.data.sources import find_sources, read_sources
 from blip.data.transforms import eval_pixels, normalise
-from blip.data.usable import describe_left_out, find_usable
+from blip.data.usable import describe_left_out, find_usable, note_bad
 from blip.errors import BlipError
 from blip.log import say
 
@@ -72,8 +70,8 @@ class EvaluationSet:
             texts, reason, lost = find_usable(sample)
             if reason is None and sample.image is not None:
                 reason = self._find_fault(sample.image, place)
-            if reason or lost:
-                self._note(shard, sample, reason or lost or "")
+            if fault := reason or lost:
+                note_bad(self.bad, self.bad_samples, shard.name, sample.key, fault)
             if reason is not None or sample.image is None:
                 continue
             if place is not None:
@@ -94,12 +92,6 @@ class EvaluationSet:
         except BadImageError as bad:
             return str(bad)
         return None
-
-    def _note(self, shard: Path, sample: Sample, reason: str) -> None:
-        self.bad[reason.partition(":")[0]] += 1
-        if len(self.bad_samples) < NAMED:
-            bad = (shard.name, sample.key, reason)
-            self.bad_samples.append((storable(bad[0]), storable(bad[1]), storable(bad[2])))
 
     def _unique(self, shard: Path, key: str) -> str:
         path = shard.absolute()

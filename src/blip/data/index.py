@@ -13,11 +13,8 @@ from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample
 from blip.data.sources import find_sources, read_sources
-from blip.data.usable import find_usable
+from blip.data.usable import find_usable, note_bad
 from blip.errors import UsageError
-
-NAMED = 1000
-"""How many bad samples are kept by name; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +91,7 @@ class PairIndex:
             except BadImageError as bad:
                 reason = str(bad)
         if fault := reason or lost:
-            self.bad[fault.partition(":")[0]] += 1
-            if len(self.bad_samples) < NAMED:
-                self.bad_samples.append((shard.name, sample.key, fault))
+            note_bad(self.bad, self.bad_samples, shard.name, sample.key, fault)
         if reason is not None or sample.image is None:
             return
         image_id = self._ids.setdefault(identity, self.next_id)

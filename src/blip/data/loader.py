@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from blip.data.archive import Fault
 from blip.data.config import DataConfig
-from blip.data.index import NAMED
 from blip.data.memory import MEMORY_BYTES, MemoryRows
 from blip.data.remote import is_remote
 from blip.data.rows import Rows
@@ -26,7 +25,7 @@ from blip.data.sources import find_sources, list_files
 from blip.data.stream import StreamRows
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.data.transforms import normalise
-from blip.data.usable import describe_left_out
+from blip.data.usable import NAMED, describe_left_out
 from blip.errors import BlipError, UsageError
 from blip.log import say
 

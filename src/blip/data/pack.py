@@ -18,7 +18,7 @@ from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.shards import pack
 from blip.data.sources import read_samples
 from blip.data.texts import MISSING, TEXT_FAULTS
-from blip.data.usable import describe_counts
+from blip.data.usable import NAMED, describe_counts
 from blip.errors import BlipError, UsageError
 from blip.files import report_disk_errors, write_json
 from blip.log import progress, say
@@ -28,8 +28,6 @@ from blip.stage import exclusive_lock
 THREADS = 8
 TOGETHER, BYTES_TOGETHER = 32, 64 << 20
 """Samples, and bytes of them, that are read before their pictures are decoded side by side."""
-NAMED = 1000
-"""How many samples that were left out are named; all are counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

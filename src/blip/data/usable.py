@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from blip.data.captions import clean_caption
+from blip.data.keys import storable
 from blip.data.sample import Sample
 from blip.data.texts import TEXT_FAULTS
 from blip.log import printable
 
+NAMED = 1000
+"""How many bad samples are kept by name; all are counted."""
 TOLD = 5
 """Bad samples that are named where people read along."""
 
@@ -34,6 +37,15 @@ def find_usable(sample: Sample) -> Usable:
     if texts and sample.error.partition(":")[0] in TEXT_FAULTS:
         return Usable(texts, None, sample.error)
     return Usable(texts, sample.error, None)
+
+
+def note_bad(
+    bad: Counter[str], samples: list[tuple[str, str, str]], shard: str, key: str, reason: str
+) -> None:
+    """Count a bad sample by its reason, without details; the first ones are kept by name."""
+    bad[reason.partition(":")[0]] += 1
+    if len(samples) < NAMED:
+        samples.append((storable(shard), storable(key), storable(reason)))
 
 
 def describe_counts(counts: Mapping[str, int]) -> str:
