@@ -187,8 +187,10 @@ def test_what_is_finished_is_replaced_on_request_alone(photos: Path, tmp_path: P
     out = tmp_path / "out"
     pack(photos, out, per_shard=2)
     before = tars(out)
-    with pytest.raises(UsageError, match=r"holds shards already, packed from .*photos"):
+    with pytest.raises(UsageError, match=r"packed from .*photos with per_shard 2 \(now 1000\)"):
         pack(photos, out)
+    with pytest.raises(UsageError, match=r"shards already, packed from \S*photos; choose another"):
+        pack(photos, out, per_shard=2)
     assert tars(out) == before
     pack(photos, out, per_shard=4, overwrite=True)
     assert sorted(tars(out)) == ["00000.tar", "00001.tar"]

@@ -264,6 +264,14 @@ def test_images_and_splits_of_any_table(folder: Path, tmp_path: Path, suffix: st
         list(read_table(plain, split="val"))
 
 
+def test_splits_that_are_numbers_or_blank(folder: Path) -> None:
+    path = table(folder / "t.parquet", path=["a.png", "b.png"], text=["1", "2"], split=[1, 2])
+    assert [s.texts for s in read_table(path, split="2")] == [("2",)]
+    path = table(folder / "t.csv", path=["a.png", "b.png"], text=["1", "2"], split=["", "val"])
+    with pytest.raises(UsageError, match=r"has the splits '', val$"):
+        list(read_table(path, split="test"))
+
+
 CELLS = st.none() | st.text(max_size=8) | st.floats() | st.binary(max_size=8) | st.integers()
 
 

@@ -41,7 +41,8 @@ class MemoryRows:
             )
         for source, index in zip(config.sources, self.indices, strict=True):
             if not len(index):
-                say(f"source {source.name} has no sound pair: {dict(index.bad) or 'it is empty'}")
+                reasons = ", ".join(f"{reason} {count}" for reason, count in index.bad.items())
+                say(f"source {source.name} has no sound pair: {reasons or 'it is empty'}")
         if not any(map(len, self.indices)):
             raise BlipError("no sound pair to train on")
         self.mixture = Mixture(

@@ -128,15 +128,16 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{out} holds shards already; choose another folder")
     claim(out, PACK)
     if marker is not None and not overwrite:
-        if marker.get("state") == "finished":
-            raise UsageError(
-                f"{out} holds shards already, packed from {marker.get('source')}; "
-                "choose another folder, or replace them with --overwrite"
-            )
         asked = collection.to_json()
         others = [name for name, value in asked.items() if marker.get(name) != value]
-        if others:
-            told = ", ".join(f"{name} {marker.get(name)} (now {asked[name]})" for name in others)
+        told = ", ".join(f"{name} {marker.get(name)} (now {asked[name]})" for name in others)
+        if marker.get("state") == "finished":
+            raise UsageError(
+                f"{out} holds shards already, packed from {marker.get('source')}"
+                f"{f' with {told}' if told else ''}; choose another folder, or replace them with "
+                "--overwrite"
+            )
+        if told:
             raise UsageError(
                 f"{out} holds a pack that was stopped, with {told}; choose another folder, or "
                 "replace it with --overwrite"

@@ -189,8 +189,8 @@ def _of_split(
         raise UsageError(f"--split {split}: {path} has no column {SPLIT!r}")
     seen: dict[str, None] = {}
     for number, row in rows:
-        name = row.cells.get(columns.split)
-        seen.setdefault(str(name))
+        name = str(row.cells.get(columns.split))
+        seen.setdefault(name or "''")
         if name == split:
             yield number, row
     if split not in seen:
