@@ -1,9 +1,11 @@
 """Sets in memory take every form of data, with the pairs, identities and faults of their packs."""
 
 import json
+from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 
 import blip.data.memory as memory_module
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
@@ -124,6 +126,21 @@ def data(place: Path, stream: str) -> DataConfig:
         image=ImageConfig(size=16),
         stream=stream,
     )
+
+
+@pytest.mark.parametrize("form", ["rows.csv", "pictures"])
+def test_batches_are_those_of_the_pack(folder: Path, form: str) -> None:
+    pack_collection(Collection(source=str(folder / form)), folder / "shards")
+    tokenizer = Tokenizer.train(["a text of another a b c"] * 3, vocabulary_size=100)
+    direct, packed = (
+        islice(PairLoader(data(place, "auto"), tokenizer).batches(0), 4)
+        for place in (folder / form, folder / "shards")
+    )
+    for batch, expected in zip(direct, packed, strict=True):
+        assert torch.equal(batch.images, expected.images)
+        assert torch.equal(batch.texts.ids, expected.texts.ids)
+        assert torch.equal(batch.image_ids, expected.image_ids)
+        assert batch.keys == expected.keys
 
 
 def test_small_tables_are_not_streamed(folder: Path) -> None:
