@@ -71,7 +71,7 @@ def find_sources(patterns: Iterable[str]) -> list[Path]:
     found: dict[str, Path] = {}
     for pattern in patterns:
         if is_remote(pattern):
-            raise UsageError(f"{pattern} is remote, and only local files are read here; download it")
+            raise UsageError(f"{pattern} is remote, and only local files are read here")
         tars = tars_of(pattern)
         check_finished(tars)
         for path in tars or resolve_source(pattern):
