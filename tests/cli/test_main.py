@@ -100,6 +100,8 @@ def test_version(capsys):
     ("arguments", "told"),
     [
         (["capton"], "unknown command 'capton'; did you mean `blip caption`?"),
+        (["convert", "a", "b", "c"], "unexpected argument 'c'; see `blip convert --help`"),
+        (["caption", "c", "p", "--xyzzy=1"], "unknown option --xyzzy; see"),
         (["xyzzy"], "unknown command 'xyzzy'; allowed: demo, bootstrap, "),
         (["help", "macth"], "did you mean `blip match`?"),
         (
@@ -116,7 +118,7 @@ def test_version(capsys):
         (["demo", "--sede", "1"], "unknown key `sede` (did you mean `seed`?)"),
         (
             ["convert", "a", "b", "--tu", "hf"],
-            "unrecognized arguments: --tu hf; see `blip convert --help`",
+            "unknown option --tu (did you mean --to?); see `blip convert --help`",
         ),
         (["--frobnicate"], "unknown command '--frobnicate'"),
     ],
@@ -314,7 +316,7 @@ def test_options_of_an_action_are_no_overrides():
 
 
 def test_options_are_not_guessed_from_their_beginning():
-    with pytest.raises(UsageError, match="unrecognized arguments: --devi"):
+    with pytest.raises(UsageError, match=r"unknown option --devi \(did you mean --device\?\)"):
         parse(["caption", "c", "p", "--devi", "cpu"])
 
 

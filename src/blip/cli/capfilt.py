@@ -76,7 +76,10 @@ def _add_job(job: argparse._ArgumentGroup) -> None:
         help="folder, file, hf:ORG/NAME or original:NAME",
     )
     job.add_argument(
-        "--filter", type=options.path_text, metavar="CKPT", help="likewise (ITC + ITM)"
+        "--filter",
+        type=options.path_text,
+        metavar="CKPT",
+        help="likewise, a model fine-tuned with ITC and ITM",
     )
     job.add_argument(
         "--data",
@@ -94,7 +97,7 @@ def _add_job(job: argparse._ArgumentGroup) -> None:
         help="least match probability kept (0.5)",
     )
     job.add_argument(
-        "--seed", type=options.whole_number, metavar="S", help="of the sampled captions (0)"
+        "--seed", type=options.whole_number, metavar="S", help="seed of the sampled captions (0)"
     )
     job.add_argument(
         "--captions",
@@ -148,8 +151,18 @@ def _add_place(place: argparse._ArgumentGroup) -> None:
     place.add_argument(
         "--device", type=options.device, metavar="D", help="auto, cpu, cuda or cuda:N (auto)"
     )
-    place.add_argument("--captioner-device", type=options.device, metavar="D", help="(as --device)")
-    place.add_argument("--filter-device", type=options.device, metavar="D", help="(as --device)")
+    place.add_argument(
+        "--captioner-device",
+        type=options.device,
+        metavar="D",
+        help="device of the captioner (that of --device)",
+    )
+    place.add_argument(
+        "--filter-device",
+        type=options.device,
+        metavar="D",
+        help="device of the filter (that of --device)",
+    )
     place.add_argument(
         "--precision",
         choices=("auto", "float32", "bfloat16"),
@@ -179,7 +192,10 @@ def _add_decoding(decoding: argparse._ArgumentGroup) -> None:
         help="how a caption is chosen, token by token (nucleus)",
     )
     decoding.add_argument(
-        "--top-p", type=options.finite_float, metavar="P", help="nucleus: mass drawn from (0.9)"
+        "--top-p",
+        type=options.finite_float,
+        metavar="P",
+        help="nucleus: probability mass drawn from (0.9)",
     )
     decoding.add_argument(
         "--top-k",
@@ -188,7 +204,10 @@ def _add_decoding(decoding: argparse._ArgumentGroup) -> None:
         help="nucleus: so many of the likeliest tokens at most (no bound)",
     )
     decoding.add_argument(
-        "--temperature", type=options.finite_float, metavar="T", help="nucleus (1.0)"
+        "--temperature",
+        type=options.finite_float,
+        metavar="T",
+        help="nucleus: divides the logits (1.0)",
     )
     decoding.add_argument(
         "--beams", type=options.whole_number, metavar="N", help="beam: hypotheses (3)"
@@ -197,13 +216,16 @@ def _add_decoding(decoding: argparse._ArgumentGroup) -> None:
         "--min-length",
         type=options.whole_number,
         metavar="N",
-        help="in tokens, start and prompt included (5)",
+        help="fewest tokens, start and prompt included (5)",
     )
     decoding.add_argument(
-        "--max-length", type=options.whole_number, metavar="N", help="likewise (20)"
+        "--max-length", type=options.whole_number, metavar="N", help="most tokens (20)"
     )
     decoding.add_argument(
-        "--repetition-penalty", type=options.finite_float, metavar="P", help="(1.0, none)"
+        "--repetition-penalty",
+        type=options.finite_float,
+        metavar="P",
+        help="divides scores of repeated tokens (1.0, none)",
     )
     decoding.add_argument(
         "--prompt", type=options.plain_text, metavar="TEXT", help="start of every caption"

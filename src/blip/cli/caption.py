@@ -87,20 +87,28 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
         help="beam: hypotheses, as many as captions at least (3)",
     )
     parser.add_argument(
-        "--top-p", type=finite_float, default=0.9, metavar="P", help="nucleus: mass (0.9)"
+        "--top-p",
+        type=finite_float,
+        default=0.9,
+        metavar="P",
+        help="nucleus: probability mass drawn from (0.9)",
     )
     parser.add_argument(
         "--min-length",
         type=int_or_zero,
         default=5,
         metavar="N",
-        help="tokens, start and prompt too (5)",
+        help="fewest tokens, start and prompt included (5)",
     )
     parser.add_argument(
-        "--max-length", type=positive_int, default=30, metavar="N", help="likewise (30)"
+        "--max-length", type=positive_int, default=30, metavar="N", help="most tokens (30)"
     )
     parser.add_argument(
-        "--repetition-penalty", type=finite_float, default=1.0, metavar="P", help="(1)"
+        "--repetition-penalty",
+        type=finite_float,
+        default=1.0,
+        metavar="P",
+        help="divides scores of repeated tokens (1, none)",
     )
     parser.add_argument(
         "--prompt",
@@ -112,7 +120,9 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-prompt", action="store_true", help="print and write captions with their prompt"
     )
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="nucleus (0)")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="seed of nucleus sampling (0)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -36,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "out", metavar="OUT", type=options.output_folder, help="folder for the shards"
     )
     pack.add_argument(
-        "--per-shard", type=options.positive_int, default=1000, metavar="N", help="(1000)"
+        "--per-shard",
+        type=options.positive_int,
+        default=1000,
+        metavar="N",
+        help="samples of a shard (1000)",
     )
     options.add_max_pixels(pack, MAX_PIXELS)
     pack.add_argument(

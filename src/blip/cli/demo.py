@@ -28,9 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=options.output_folder,
         default=Path("runs/demo"),
         metavar="DIR",
-        help="(runs/demo)",
+        help="folder of the run (runs/demo)",
     )
-    parser.add_argument("--seed", type=options.seed, default=0, metavar="N", help="(0)")
+    parser.add_argument(
+        "--seed", type=options.seed, default=0, metavar="N", help="seed of data and trainings (0)"
+    )
     add_change_arguments(parser)
     add_recipe_options(parser, "bootstrap")
 

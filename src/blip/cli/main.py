@@ -60,6 +60,21 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError instead of leaving the process."""
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse; an option that does not exist is named with the nearest one that does."""
+        args, unknown = self.parse_known_args(arguments)
+        if unknown:
+            self._refuse(unknown)
+        return args
+
+    def _refuse(self, unknown: Sequence[str]) -> NoReturn:
+        option = next((word for word in unknown if word.startswith("-")), None)
+        if option is None:
+            self.error(f"unexpected argument {unknown[0]!r}")
+        name = option.partition("=")[0]
+        near = difflib.get_close_matches(name, sorted(self._options()), n=1)
+        self.error(f"unknown option {name}" + (f" (did you mean {near[0]}?)" if near else ""))
+
     def parse_with_overrides(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse; options that nobody declared become `overrides`, each with its value.
 
@@ -76,17 +91,20 @@ class Parser(argparse.ArgumentParser):
             overrides.append(argument)
             if "=" not in argument and waiting:
                 overrides.append(waiting.pop(0))
-        args = self.parse_args(own)
+        args = self.parse(own)
         args.overrides = overrides
         return args
 
     def _declares(self, argument: str) -> bool:
-        """Whether the verb, or one of its actions such as `data pack`, knows this option."""
+        return argument.partition("=")[0] in self._options()
+
+    def _options(self) -> set[str]:
+        """All options of the verb, and of its actions such as `data pack`."""
         known = set(self._option_string_actions)
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 known.update(*(parser._option_string_actions for parser in action.choices.values()))
-        return argument.partition("=")[0] in known
+        return known
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,7 +178,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     rest = read_old_names(rest, getattr(module, "RENAMED", ()))
     if getattr(module, "TAKES_OVERRIDES", False):
         return parser.parse_with_overrides(rest)
-    return parser.parse_args(rest)
+    return parser.parse(rest)
 
 
 def overview() -> str:
