@@ -156,7 +156,7 @@ def claim(out: Path, kind: Kind, is_ours: Callable[[], bool] = lambda: False) ->
 
 
 def read_marker(folder: Path) -> dict[str, Any] | None:
-    """What the marker of a folder says; None where there is none of ours."""
+    """What the marker of a folder says; None where there is no marker of ours."""
     return read_json_object(folder / MARKER)
 
 

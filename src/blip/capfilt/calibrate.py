@@ -19,7 +19,7 @@ NAMES: dict[ScoreName, str] = {"itm_score": "ITM probability", "itc_cosine": "IT
 Z = 1.959964
 """Of a normal distribution, 95 % lie within so many standard deviations."""
 FEW = 100
-"""Labels below which a threshold is little more than a guess; people are told."""
+"""Labels below which a threshold is little more than a guess, which the result says."""
 
 
 @dataclass(frozen=True, slots=True)

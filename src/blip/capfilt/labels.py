@@ -30,7 +30,7 @@ class Label:
     text: str | None = None
     source: str | None = None
     number: int | None = None
-    """Which text of its source; none is any where the words are told, otherwise the first."""
+    """Which text of its source (the first, or any where the label has the text itself)."""
     shard: str | None = None
 
     def fits(self, row: Mapping[str, Any]) -> bool:

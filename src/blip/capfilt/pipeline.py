@@ -310,7 +310,7 @@ def _ending(status: Status) -> Iterator[None]:
         state = "failed"
         raise
     finally:
-        # A disk that is full is told by the error that is on its way.
+        # The error that is being raised says that the disk is full.
         with suppress(OSError):
             status.end(state)
 

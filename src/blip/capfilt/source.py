@@ -171,7 +171,7 @@ def describe_input(task: ShardTask) -> dict[str, Any]:
 
 
 def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
-    """Whether a shard is what `describe_input` told of it; raises OSError where it is gone."""
+    """Whether a shard is still as `describe_input` found it; raises OSError where it is gone."""
     rows = None if task.start is None else [task.start, task.stop]
     if known.get("rows") != rows:
         return False

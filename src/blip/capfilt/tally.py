@@ -29,7 +29,7 @@ class Tally:
         self.in_a_row = 0
         self.finished = add_up(counts)
         self.begun: dict[str, Counts] = {}
-        """Of shards that are not finished: what was told so far."""
+        """What unfinished shards have reported so far."""
         self.seen = add_up(counts)
         """With what is begun."""
 
@@ -123,6 +123,6 @@ def describe_failures(failed: list[Failed[ShardTask]]) -> str:
 
 
 def _close(outcomes: Iterator[Any]) -> None:
-    """Stop what an engine still does; an iterator that is no generator has nothing to stop."""
+    """Stop what an engine still does; only a generator has something to stop."""
     if isinstance(outcomes, Generator):
         outcomes.close()

@@ -16,7 +16,7 @@ from blip.files import parse_json, write_json
 Config = TypeVar("Config")
 
 _LARGE = 2**1023
-"""Larger integers are no floats."""
+"""Larger integers do not fit a float."""
 
 
 def to_json(config: Any) -> Any:

@@ -39,7 +39,7 @@ class Fetcher:
             try:
                 self.cache.bring(location, tag)
             except (BlipError, OSError):
-                # It is tried again, and told, by who opens the shard.
+                # Whoever opens the shard tries again, and reports the error.
                 continue
             finally:
                 with self.lock:

@@ -1,4 +1,4 @@
-"""Where a result comes from: without commit, machine and date it is none."""
+"""Where a result comes from: without commit, machine and date it proves nothing."""
 
 import datetime
 import os

@@ -79,7 +79,7 @@ class ValidationConfig:
     """How those are written; pre-training knows no prompt."""
 
     def __post_init__(self) -> None:
-        """Refuse no shards, and counts that are none."""
+        """Refuse an empty list of shards, and numbers out of range."""
         if not self.shards:
             raise ValueError("shards must name at least one shard")
         Range(whole=True, least=2, most=COUNT.most).check(self, "images")

@@ -78,7 +78,7 @@ class TrainConfig:
     """`auto` takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        """Refuse counts that are none."""
+        """Refuse numbers out of range."""
         STEPS.check(self, "steps", "checkpoint_every", "log_every", "evaluate_every")
         COUNT.check(self, "accumulation", "keep_checkpoints", "max_nonfinite")
         SEED.check(self, "seed")

@@ -47,7 +47,7 @@ class StepWatch:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """The block is no training, such as an evaluation or a checkpoint: it is not counted."""
+        """Do not count the time of a block that does not train, such as an evaluation."""
         began = self._clock()
         try:
             yield

@@ -1,4 +1,4 @@
-"""A worker does an item, and whatever becomes of it is told; the same in every engine."""
+"""A worker does an item and reports how it ended; the same in every engine."""
 
 from collections.abc import Iterator
 
@@ -37,6 +37,6 @@ def refusal(error: Exception) -> BlipError:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, with its kind where it is none of ours."""
+    """What an error says, with its type unless it is one of ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, BlipError) else f"{type(error).__name__}: {text}"

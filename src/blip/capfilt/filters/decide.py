@@ -38,7 +38,7 @@ def decide(table: pa.Table, threshold: float, rules: FilterRules) -> pa.Table:
 
     `repeats` is forgotten, as of a job that nobody looked at as a whole. Only texts that have a
     score are judged; what else stands in a ledger stays as it is. All rows of a sample must be
-    there. Raises UsageError where languages cannot be told.
+    there. Raises UsageError where languages cannot be detected.
     """
     scored = ~np.isnan(_floats(table, "itm_score"))
     table = _with_languages(table, scored, rules)
