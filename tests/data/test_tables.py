@@ -264,6 +264,14 @@ def test_images_and_splits_of_any_table(folder: Path, tmp_path: Path, suffix: st
         list(read_table(plain, split="val"))
 
 
+def test_names_of_columns_as_webdataset_has_them(folder: Path) -> None:
+    columns = {"__key__": ["k"], "jpg": [photo(7)], "txt": ["one"]}
+    [sample] = read_table(table(folder / "t.parquet", **columns))
+    assert (sample.key, sample.image, sample.texts) == ("k", photo(7), ("one",))
+    [sample] = read_table(table(folder / "t.parquet", **columns, caption=["two"]))
+    assert sample.texts == ("two",)
+
+
 def test_splits_that_are_numbers_or_blank(folder: Path) -> None:
     path = table(folder / "t.parquet", path=["a.png", "b.png"], text=["1", "2"], split=[1, 2])
     assert [s.texts for s in read_table(path, split="2")] == [("2",)]

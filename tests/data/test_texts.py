@@ -73,6 +73,7 @@ def test_bytes_that_are_not_utf8_are_seen(tmp_path: Path) -> None:
     [
         (b'["caf\xe9"]', r"is not UTF-8.* \(byte 5\); save it as UTF-8"),
         (b"{", "is not JSON"),
+        (b'{"image": "a.jpg"}\n{"image": "b.jpg"}\n', "call a file of JSON lines .jsonl"),
         (b"", "is not JSON"),
         (b"[" * 100_000, "nested too deeply"),
         (b"9" * 5000, "is not JSON"),

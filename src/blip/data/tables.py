@@ -29,7 +29,7 @@ IMAGES = (
     *IMAGE_EXTENSIONS,
     *("image_path", "path", "file", "filename", "filepath", "file_name", "image_name"),
 )
-TEXTS = ("caption", "captions", "text", "texts", "sentence", "sentences")
+TEXTS = ("caption", "captions", "text", "texts", "sentence", "sentences", "txt")
 URLS = ("url", "image_url", "img_url", "urls", "link")
 SPLIT = "split"
 BATCH = 256

@@ -54,7 +54,9 @@ def load_json(path: Path) -> Any:
             f"{path} is not {error.encoding.upper()} (byte {error.start}); save it as UTF-8"
         ) from error
     except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
+        lines = getattr(error, "msg", "") == "Extra data"
+        hint = "; call a file of JSON lines .jsonl" if lines else ""
+        raise UsageError(f"{path} is not JSON: {error}{hint}") from error
 
 
 def list_names(names: Iterable[str]) -> str:
