@@ -101,6 +101,10 @@ def test_version(capsys):
     [
         (["capton"], "unknown command 'capton'; did you mean `blip caption`?"),
         (["convert", "a", "b", "c"], "unexpected argument 'c'; see `blip convert --help`"),
+        (
+            ["data", "pack", "a", "b", "--per-sherd", "9"],
+            "unknown option --per-sherd (did you mean --per-shard?); see `blip data --help`",
+        ),
         (["caption", "c", "p", "--xyzzy=1"], "unknown option --xyzzy; see"),
         (["xyzzy"], "unknown command 'xyzzy'; allowed: demo, bootstrap, "),
         (["help", "macth"], "did you mean `blip match`?"),

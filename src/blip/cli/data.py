@@ -5,7 +5,7 @@ import argparse
 from blip.cli import options
 from blip.data.config import MAX_PIXELS
 
-TAKES_OVERRIDES = True
+TAKES_OVERRIDES = ("scenes",)
 EXAMPLES = """\
 examples:
   blip data pack photos/ shards/photos
@@ -81,13 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do the action."""
-    from blip.errors import UsageError
-
-    if args.action == "scenes":
-        return _scenes(args)
-    if args.overrides:
-        raise UsageError(f"unknown arguments {' '.join(args.overrides)}")
-    return {"pack": _pack, "inspect": _inspect, "index": _index}[args.action](args)
+    actions = {"pack": _pack, "inspect": _inspect, "index": _index, "scenes": _scenes}
+    return actions[args.action](args)
 
 
 def _pack(args: argparse.Namespace) -> int:

@@ -64,10 +64,11 @@ class Parser(argparse.ArgumentParser):
         """Parse; an option that does not exist is named with the nearest one that does."""
         args, unknown = self.parse_known_args(arguments)
         if unknown:
-            self._refuse(unknown)
+            self.refuse(unknown)
         return args
 
-    def _refuse(self, unknown: Sequence[str]) -> NoReturn:
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Raise UsageError for words that no option or argument takes."""
         option = next((word for word in unknown if word.startswith("-")), None)
         if option is None:
             self.error(f"unexpected argument {unknown[0]!r}")
@@ -176,9 +177,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     command, rest = _command(arguments)
     parser, module = make_parser(command), _module(command)
     rest = read_old_names(rest, getattr(module, "RENAMED", ()))
-    if getattr(module, "TAKES_OVERRIDES", False):
-        return parser.parse_with_overrides(rest)
-    return parser.parse(rest)
+    takes = getattr(module, "TAKES_OVERRIDES", False)
+    if not takes:
+        return parser.parse(rest)
+    args = parser.parse_with_overrides(rest)
+    if args.overrides and takes is not True and args.action not in takes:
+        parser.refuse(args.overrides)
+    return args
 
 
 def overview() -> str:
