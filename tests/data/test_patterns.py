@@ -99,3 +99,11 @@ def test_half_of_what_capfilt_was_to_write_is_not_read(tmp_path: Path, kind: Kin
                 find()
     (tmp_path / "out/summary.json").write_text("{}")
     assert expand([str(shards)]) == [shards / "00000.tar"]
+
+
+def test_what_is_missing_of_a_range_is_said(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    pattern = f"{folder}/{{00..03}}.tar"
+    assert expand([pattern]) == [folder / "00.tar", folder / "01.tar"]
+    assert capsys.readouterr().err == (
+        f"{pattern} names 2 that are missing, first {folder}/02.tar\n"
+    )

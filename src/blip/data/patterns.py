@@ -63,21 +63,28 @@ def match_paths(pattern: str) -> list[Path]:
     """The files and folders that a pattern names, sorted; hidden ones where they are named alone.
 
     A name with braces or stars that is there as it stands is that file. Pipes, devices
-    and links that lead nowhere are skipped where a glob finds them, which is said. Raises
-    UsageError for a pattern that cannot be read.
+    and links that lead nowhere are skipped where a glob finds them, which is said; so is what of
+    a range is not there. Raises UsageError for a pattern that cannot be read.
     """
     whole = home_path(pattern)
     if _exists(whole):
         return [_regular(whole)]
     found: list[Path] = []
+    missing: list[Path] = []
     for plain in expand_braces(pattern):
         path = home_path(plain)
         if _exists(path):
             found.append(_regular(path))
-        else:
-            matches = [Path(match) for match in glob(str(path))]
+        elif matches := [Path(match) for match in glob(str(path))]:
             found += filter(_is_readable, matches)
             _say_skipped(match for match in matches if not _is_readable(match))
+        else:
+            missing.append(path)
+    if found and missing:
+        _say_once(
+            f"{printable(pattern)} names {len(missing)} that are missing, "
+            f"first {printable(missing[0])}"
+        )
     return sorted(dict.fromkeys(found))
 
 
