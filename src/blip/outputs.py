@@ -102,9 +102,10 @@ LEFTOVERS = tuple(
     for name in (
         *(MARKER, "config.json", "metrics.jsonl", "recut.json", "summary.json", "status.json"),
         *("timing.json", "report.html", "evaluation.json", "done.json", ".begun.json"),
+        *("sizes.json", "README.md", ".pack.json"),
     )
 )
-"""What a killed process can leave of the files that lie in a run's folder itself."""
+"""What a killed process can leave of the files that lie in a run's folder, or beside shards."""
 
 
 def refuse_inputs_as_output(

@@ -343,4 +343,6 @@ def _terminable(out: str) -> Iterator[None]:
 
 def clean(layout: Layout) -> None:
     """Remove what killed runs and dead workers left half-written."""
-    remove_known(layout.out, (".parts/*", "ledger/.*.part", "done/.*.part", *LEFTOVERS))
+    beside_shards = (f"shards/{name}" for name in LEFTOVERS)
+    known = (".parts/*", "ledger/.*.part", "done/.*.part", *LEFTOVERS, *beside_shards)
+    remove_known(layout.out, known)

@@ -29,9 +29,9 @@ from blip.capfilt.record import (
 from blip.capfilt.source import ShardTask, check_count, describe_input, read_samples
 from blip.capfilt.texts import TextsWriter
 from blip.config import strict
+from blip.data.beside import describe_shards
 from blip.data.config import MAX_PIXELS
 from blip.data.keys import storable
-from blip.data.patterns import SIZES
 from blip.data.sample import Sample
 from blip.data.shards import ShardWriter
 from blip.files import disk_is_full, write_json
@@ -175,11 +175,11 @@ def holds_empty_tar(layout: Layout, name: str, counts: Counts) -> bool:
 
 
 def write_sizes(layout: Layout, counts: Mapping[str, Counts]) -> None:
-    """Note beside the shards how many samples each holds, as WebDataset and open_clip read it."""
+    """Note beside the shards how many samples each holds, for other readers of them."""
     if layout.write == "shards":
         kept = {layout.shard(name).name: of.texts_kept for name, of in counts.items()}
         sizes = {name: samples for name, samples in kept.items() if samples}
-        write_json(layout.shard("x").with_name(SIZES), sizes)
+        describe_shards(layout.shard("x").parent, sizes)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from blip.data.beside import describe_shards
 from blip.data.config import MAX_PIXELS
 from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
-from blip.data.patterns import PACKED, SIZES, match_paths, read_packed
+from blip.data.patterns import PACKED, match_paths, read_packed
 from blip.data.remote import is_remote
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.shards import pack
@@ -72,7 +73,7 @@ class Packed:
 
 
 def pack_collection(collection: Collection, out: Path, *, overwrite: bool = False) -> Packed:
-    """Write a collection to `out/00000.tar`, ... and `out/sizes.json`.
+    """Write a collection to `out/00000.tar`, ..., and `sizes.json` and a card beside them.
 
     Until it is finished, `out/.pack.json` says so, and readers refuse the folder; the same call
     writes a pack that was stopped anew. Raises UsageError where the source cannot be read, or
@@ -110,7 +111,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
                 f"left out: {packed.describe_left_out()}, the first: {' '.join(named[0])}"
                 + _hint(packed)
             )
-        write_json(out / SIZES, _sizes(packed, collection.per_shard))
+        describe_shards(out, _sizes(packed, collection.per_shard))
         done = {
             "state": "finished",
             "samples": packed.samples,
