@@ -1,6 +1,7 @@
 """A training step each of ours, of the textbook and of Hugging Face's modules, on equal terms."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -34,24 +35,24 @@ OPTIMIZER = OptimizerConfig()
 Autocast = Callable[[], AbstractContextManager[object]]
 
 
-class Contender:
+class Contender(ABC):
     """A model, its optimiser, and what they need to take one step after another."""
 
     def step(self) -> None:
         """One update of the weights."""
         self.update(self.losses())
 
+    @abstractmethod
     def drop_nothing(self) -> None:
         """Switch dropout off, so that all contenders must give the same losses."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self) -> Tensor:
         """ITC, ITM and LM of the batch, `(3,)`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, losses: Tensor) -> None:
         """Backward pass, optimiser, momentum encoders, queue."""
-        raise NotImplementedError
 
 
 class Given(NamedTuple):

@@ -71,7 +71,9 @@ def test_an_input_is_no_output(shards: Path, tmp_path: Path, given: str, out: st
 )
 def test_an_input_that_no_output_replaces_is_accepted(shards: Path, given: str, out: str) -> None:
     (shards.parent / "other.csv").touch()
+    before = sorted(shards.parents[1].rglob("*"))
     refuse_inputs_as_output([given], Path(out), JOB)
+    assert sorted(shards.parents[1].rglob("*")) == before, "a check writes nothing"
 
 
 def test_a_folder_is_claimed_and_claimed_again(tmp_path: Path) -> None:

@@ -85,9 +85,13 @@ def test_a_spoilt_configuration_is_read_or_refused_in_one_line(cls: type, data: 
 def test_a_file_is_read_or_refused_in_one_line(tmp_path_factory: Any, content: bytes):
     path: Path = tmp_path_factory.mktemp("json") / "config.json"
     path.write_bytes(content)
-    outcome(lambda: load_json(path))
+    found = outcome(lambda: load_json(path))
+    if found is not None:
+        assert found == json.loads(content.decode("utf-8-sig"))
 
 
 @given(st.lists(st.sampled_from(["--data", "--model.text", "--", "-", "=", "--a=", "x", "--seed"])))
 def test_options_are_read_or_refused_in_one_line(arguments: list[str]):
-    outcome(lambda: override(bootstrap.scenes_demo(), arguments))
+    config = outcome(lambda: override(bootstrap.scenes_demo(), arguments))
+    if config is not None:
+        assert from_json(type(config), to_json(config)) == config

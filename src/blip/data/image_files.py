@@ -33,8 +33,8 @@ def is_image_name(name: str) -> bool:
 def read_image_file(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a regular file.
 
-    Pipes, sockets and devices may never end and are not opened. Raises OSError for them, where
-    there is no file, and where it has more than `IMAGE_LIMIT` bytes.
+    Pipes, sockets and devices may never end and are not opened. Raises OSError for them, for a
+    missing file, and for one of more than `IMAGE_LIMIT` bytes.
     """
     return read_regular(path, IMAGE_LIMIT)
 
