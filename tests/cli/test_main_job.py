@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
+from blip.data.shards import ShardWriter
 
 TINY = [
     *("--pretrain.steps", "1", "--next_pretrain.steps", "1"),
@@ -180,3 +181,18 @@ def test_another_seed_is_refused_with_what_differs(
     assert main(["bootstrap", "scenes_test", "--out", str(run), *TINY, "--seed", "1"]) == 2
     assert "another configuration (seed 1, was 0); --overwrite" in capsys.readouterr().err
     assert (run / "summary.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["evaluate", "absent"], ["capfilt", "--captioner", "absent", "--filter", "absent"]],
+    ids=["evaluate", "capfilt"],
+)
+def test_a_mistyped_checkpoint_leaves_no_folder(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ShardWriter(tmp_path / "web/0.tar"):
+        pass
+    assert main([*command, "--data", str(tmp_path / "web"), "--out", str(tmp_path / "out")]) == 2
+    assert "no checkpoint at absent" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

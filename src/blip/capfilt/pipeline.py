@@ -37,6 +37,7 @@ from blip.data.image_files import say_skipped_below
 from blip.errors import BlipError, StoppedError, UsageError
 from blip.files import report_disk_errors, write_json
 from blip.log import Progress, progress, say
+from blip.model.checkpoint.locate import find_weights
 from blip.outputs import JOB, LEFTOVERS, claim, refuse_inputs_as_output, remove_known
 from blip.stage import exclusive_lock
 
@@ -82,10 +83,11 @@ def run(
     layout = Layout(Path(config.out), config.write)
     with ExitStack() as held:
         held.enter_context(report_disk_errors(layout.out))
-        tasks = find_shards(config.data, config.rows)
-        say_skipped_below(Path(task.path) for task in tasks if task.start is not None)
-        read = [*config.data, *(task.path for task in tasks), config.captioner, config.filter]
-        refuse_inputs_as_output(read, layout.out, JOB)
+        tasks = _find_inputs(config, layout)
+        if models is None:
+            # Before the folder is marked: a mistyped checkpoint must leave nothing behind.
+            find_weights(config.captioner)
+            find_weights(config.filter)
         earlier = partial(is_earlier_run, CapFiltConfig, layout.out, JOB)
         claim(layout.out, JOB, is_ours=earlier)
         held.enter_context(exclusive_lock(layout.out))
@@ -124,6 +126,15 @@ def run(
                 {"images": done_now, "seconds": round(summary.seconds, 3)},
             )
     return summary
+
+
+def _find_inputs(config: CapFiltConfig, layout: Layout) -> list[ShardTask]:
+    """The shards to be read; raises UsageError where the output would replace what is read."""
+    tasks = find_shards(config.data, config.rows)
+    say_skipped_below(Path(task.path) for task in tasks if task.start is not None)
+    read = [*config.data, *(task.path for task in tasks), config.captioner, config.filter]
+    refuse_inputs_as_output(read, layout.out, JOB)
+    return tasks
 
 
 def plan_anew(plan: Callable[[], T], layout: Layout, *, overwrite: bool) -> T:

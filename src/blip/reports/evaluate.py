@@ -14,6 +14,7 @@ from blip.errors import UsageError
 from blip.files import json_text, write_atomically
 from blip.inference.checkpoint import open_checkpoint
 from blip.model.blip import Blip
+from blip.model.checkpoint.locate import find_weights
 from blip.model.config import check_length
 from blip.outputs import EVALUATION, check_unchanged, claim, refuse_inputs_as_output
 from blip.reports.config import EvaluateConfig
@@ -87,6 +88,8 @@ def evaluate_into(config: EvaluateConfig, out: Path, *, overwrite: bool = False)
     """
     path = out / "config.json"
     refuse_inputs_as_output([config.checkpoint, *config.data], out, EVALUATION)
+    # Before the folder is marked: a mistyped checkpoint must leave nothing behind.
+    find_weights(config.checkpoint)
     claim(out, EVALUATION, is_ours=lambda: holds_config(EvaluateConfig, path))
     with exclusive_lock(out):
         if (out / RESULT).exists() and path.exists() and not overwrite:
