@@ -4,7 +4,7 @@
 
 ViT-B/16 at 384 pixels and BERT-base, captioner and filter with random weights; nothing is
 downloaded. Every image has a web text, gets a synthetic one by nucleus sampling, and both are
-judged. Ours is `blip.capfilt.pipeline.run` from shards to shards, ledger and report, with one and
+judged. Ours is `blip.capfilt.job.run` from shards to shards, ledger and report, with one and
 with two workers of a thread each. The peer is the simple loop over the same shards, with as many
 threads: for every image `generate`, and the ITM model for each of the two texts; it writes nothing.
 A careful peer calls `generate` for a batch, and encodes an image once for both texts. Models are
@@ -35,13 +35,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from blip.capfilt.checkpoints import CheckpointModels
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.models import Models, Score
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
+from blip.capfilt.models.checkpoints import CheckpointModels
+from blip.capfilt.models.protocols import Models, Score
 from blip.data.images import decode_image
+from blip.data.readers.shards import ShardWriter, expand, read_shard
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter, expand, read_shard
 from blip.data.transforms import eval_transform
 from blip.generation.config import SearchConfig
 from blip.inference.checkpoint import load_model, save_model

@@ -30,9 +30,9 @@ from rich.table import Table
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.images import simplejpeg
+from blip.data.order.streamed import StreamRows
+from blip.data.readers.shards import pack
 from blip.data.sample import Sample
-from blip.data.shards import pack
-from blip.data.stream import StreamRows
 
 RESULTS = Path(__file__).parent / "results"
 KINDS = {"web": (640, 480), "large": (1500, 1000)}

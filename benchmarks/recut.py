@@ -29,7 +29,7 @@ import torch
 from benchmarks.machine import describe
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.config import JobRules
-from blip.capfilt.ledger import GROUP_ROWS, SCHEMA, LedgerWriter
+from blip.capfilt.ledger.files import GROUP_ROWS, SCHEMA, LedgerWriter
 
 ROWS_A_FILE = 1 << 20
 WORDS = ("a red square", "two dogs on a beach", "IMG", "best price sale", "a man riding a horse")

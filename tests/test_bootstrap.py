@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from blip.bootstrap import _Bootstrap, _fingerprint_named, bootstrap
+from blip.data.readers.shards import expand, read_shard
 from blip.data.scenes.write import SPLITS
-from blip.data.shards import expand, read_shard
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import load_model
@@ -246,7 +246,7 @@ def test_fresh_rounds_start_anew_with_the_whole_budget(copy: Path) -> None:
 
 def test_given_shards_without_scenes_or_truth(run: Path, tmp_path: Path) -> None:
     """What cannot be judged without the scenes is null, not zero."""
-    from blip.data.shards import pack
+    from blip.data.readers.shards import pack
 
     for split in ("human", "web", "val", "test"):
         samples = [s for shard in expand([str(run / "data" / split)]) for s in read_shard(shard)]

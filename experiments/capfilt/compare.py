@@ -21,13 +21,13 @@ import numpy as np
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.decide import decide
-from blip.capfilt.ledger import find_ledgers, read_groups
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
+from blip.capfilt.ledger.files import find_ledgers, read_groups
 from blip.config import strict
 from blip.data.config import DataConfig, SourceConfig
+from blip.data.readers.shards import expand, read_shard
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
-from blip.data.shards import expand, read_shard
 from blip.files import write_json
 from blip.recipes.config import BootstrapConfig
 from blip.reports.origin import origin

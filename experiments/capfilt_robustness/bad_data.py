@@ -17,8 +17,8 @@ from plant import KINDS, Planted, sound, write_shard
 from stand_ins import StandIns
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.ledger import read_rows
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
+from blip.capfilt.ledger.files import read_rows
 from blip.log import say
 
 PER_SHARD = 1000

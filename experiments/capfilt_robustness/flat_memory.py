@@ -21,8 +21,8 @@ from PIL import Image
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.engine.protocol import Done, Item, MakeWorker, Outcome, Result
-from blip.capfilt.pipeline import run
-from blip.data.shards import ShardWriter
+from blip.capfilt.job import run
+from blip.data.readers.shards import ShardWriter
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from blip.capfilt.models import Models, Score
+from blip.capfilt.models.protocols import Models, Score
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from pyarrow import parquet
 
+from blip.data.readers.shards import pack
 from blip.data.sample import Sample
-from blip.data.shards import pack
 from blip.errors import BlipError, UsageError
 from blip.files import atomic_folder, write_json
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from blip.capfilt.ledger import read_rows
+from blip.capfilt.ledger.files import read_rows
 from blip.config.strict import load_json
-from blip.data.shards import expand, read_shard
+from blip.data.readers.shards import expand, read_shard
 from blip.files import write_atomically, write_json
 from blip.reports.evaluate import read_evaluation
 from blip.reports.origin import origin

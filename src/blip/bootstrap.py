@@ -8,9 +8,9 @@ from blip.capfilt.config import CapFiltConfig
 from blip.config.history import without
 from blip.config.strict import load_json, to_json
 from blip.data.config import DataConfig, SourceConfig
+from blip.data.readers.sources import find_sources, list_files
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import SPLITS
-from blip.data.sources import find_sources, list_files
 from blip.files import fingerprint_files, fingerprint_json, write_json
 from blip.job_folder import JobFolder
 from blip.jobs import KINDS, Job, JobConfig, run_together

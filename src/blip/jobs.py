@@ -93,7 +93,7 @@ class Job:
 
                 retrieval.train(self.config, self.out, self.options)
             case CapFiltConfig():
-                from blip.capfilt import pipeline
+                from blip.capfilt import job as pipeline
 
                 pipeline.run(self.config)
             case EvaluateConfig():

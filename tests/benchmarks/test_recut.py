@@ -6,7 +6,7 @@ from benchmarks.recut import cut, make_ledger
 
 from blip.capfilt.filters.config import JobRules
 from blip.capfilt.filters.decide import count_table
-from blip.capfilt.ledger import find_ledgers, read_groups, read_rows
+from blip.capfilt.ledger.files import find_ledgers, read_groups, read_rows
 
 
 def test_the_ledger_is_whole_and_is_cut(tmp_path, monkeypatch):

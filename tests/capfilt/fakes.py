@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.models import Models, OutOfMemoryError, Score
+from blip.capfilt.models.protocols import Models, OutOfMemoryError, Score
+from blip.data.readers.shards import ShardWriter, read_shard
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter, read_shard
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 NAMES = tuple(COLOURS)

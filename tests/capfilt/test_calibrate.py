@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip.capfilt.calibrate import Share, make_curve
-from blip.capfilt.labels import find_scores, read_labels
-from blip.capfilt.ledger import encode_ledger
+from blip.capfilt.ledger.files import encode_ledger
+from blip.capfilt.ledger.labels import find_scores, read_labels
 from blip.cli.main import main
 from blip.errors import UsageError
 

@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from blip.capfilt import filter_stage
-from blip.capfilt.checkpoints import CheckpointModels
 from blip.capfilt.engine.local import InlineEngine
-from blip.capfilt.models import Models, Score
-from blip.capfilt.pipeline import checkpoint_models, run
+from blip.capfilt.job import checkpoint_models, run
+from blip.capfilt.models.checkpoints import CheckpointModels
+from blip.capfilt.models.protocols import Models, Score
+from blip.capfilt.stages import filter as filter_stage
 from blip.errors import BlipError, NotFiniteError, UsageError
 from blip.inference.checkpoint import fingerprint
+from tests.capfilt.models.test_checkpoints import hugging_face
 
 from .fakes import FakeCaptioner, FakeFilter, FakeModels, config, output_bytes, web_data
-from .test_checkpoints import hugging_face
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import webdataset
 
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.config import JobRules
-from blip.capfilt.ledger import SCHEMA, hash_numbers, read_groups, read_ledger, read_rows
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
+from blip.capfilt.ledger.files import SCHEMA, hash_numbers, read_groups, read_ledger, read_rows
 from blip.capfilt.recut import recut
 from blip.cli.main import main
-from blip.data.shards import ShardWriter, read_shard
+from blip.data.readers.shards import ShardWriter, read_shard
 
 from .fakes import NAMES, FakeModels, config, die_at_file, exit_code_of, output_bytes, picture
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blip.capfilt.pipeline import run
-from blip.data.shards import ShardWriter
+from blip.capfilt.job import run
+from blip.data.readers.shards import ShardWriter
 from blip.errors import BlipError
 from tests.small_disk import make_room, small_disk
 

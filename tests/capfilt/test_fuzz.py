@@ -20,13 +20,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from blip.capfilt.ledger import read_ledger
-from blip.capfilt.models import Models
+from blip.capfilt.ledger.files import read_ledger
+from blip.capfilt.models.protocols import Models
 from blip.capfilt.plan import estimate_samples
 from blip.capfilt.shard import Layout, process_shard
 from blip.capfilt.source import ShardTask
 from blip.data.images import BadImageError, decode_image
-from blip.data.shards import read_shard
+from blip.data.readers.shards import read_shard
 
 from .fakes import FakeCaptioner, FakeFilter, picture, read_kept, web_shard
 from .test_shard import SETTINGS, process, tar

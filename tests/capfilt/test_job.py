@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from blip.capfilt.ledger import read_rows
+from blip.capfilt.ledger.files import read_rows
 from blip.cli.main import main
-from blip.data.shards import ShardWriter, read_shard
+from blip.data.readers.shards import ShardWriter, read_shard
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip

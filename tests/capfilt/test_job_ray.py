@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from blip.capfilt.filters.config import JobRules
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
 from blip.cli.main import main
 
 from .fakes import BrokenModels, FakeModels, config, output_bytes, web_data

@@ -10,12 +10,12 @@ import pytest
 
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.config import FilterRules, JobRules
-from blip.capfilt.ledger import find_ledgers, read_rows
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
+from blip.capfilt.ledger.files import find_ledgers, read_rows
 from blip.capfilt.recut import recut
 from blip.cli.capfilt import read_config
 from blip.cli.main import main, parse
-from blip.data.shards import ShardWriter, read_shard, read_written
+from blip.data.readers.shards import ShardWriter, read_shard, read_written
 from blip.errors import BlipError, UsageError
 
 from .fakes import FakeModels, config, die_at_file, exit_code_of, output_bytes, picture

@@ -13,11 +13,11 @@ import pytest
 
 from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.engine.protocol import Failed
-from blip.capfilt.ledger import read_rows
-from blip.capfilt.pictures import open_batches
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
+from blip.capfilt.ledger.files import read_rows
 from blip.capfilt.source import ShardTask
-from blip.data.shards import ShardWriter
+from blip.capfilt.stages.pictures import open_batches
+from blip.data.readers.shards import ShardWriter
 from blip.errors import BlipError, StoppedError, UsageError
 from blip.outputs import JOB, claim
 
@@ -351,7 +351,7 @@ def test_a_batch_size_is_kept_by_a_job_that_ends_before_its_first_shard(web):
 @pytest.mark.parametrize("losses", [["00002"], ["00000", "00001", "00002"]])
 def test_a_precision_of_its_own_choice_is_kept_to_the_end(web, monkeypatch, losses):
     def choose(chosen: str) -> None:
-        monkeypatch.setattr("blip.capfilt.pipeline.choose_precision", lambda devices: chosen)
+        monkeypatch.setattr("blip.capfilt.job.choose_precision", lambda devices: chosen)
 
     choose("float32")
     with pytest.raises(BlipError):
@@ -385,7 +385,7 @@ def test_workers_of_gpus_decode_on_their_share_of_the_cores(
         seen.add(decoders)
         return open_batches(samples, size, sides, decoders, max_pixels)
 
-    monkeypatch.setattr("blip.capfilt.checkpoints._cpus", lambda: 24)
+    monkeypatch.setattr("blip.capfilt.models.checkpoints._cpus", lambda: 24)
     monkeypatch.setattr("blip.capfilt.shard.open_batches", noting)
     run(config(web, workers=workers, **places), models=FakeModels(), engine=InlineEngine())
     assert seen == {threads}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.models import Models
+from blip.capfilt.models.protocols import Models
 from blip.capfilt.plan import Plan, estimate_samples, make_plan, resume_settings
 from blip.capfilt.shard import Layout, process_shard
 from blip.capfilt.source import find_shards, name_shards

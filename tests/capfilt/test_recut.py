@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from blip.capfilt import ledger as ledger_module
 from blip.capfilt import recut as recut_module
 from blip.capfilt.config import CapFiltConfig, RecutConfig
 from blip.capfilt.filters.config import FilterRules, JobRules
-from blip.capfilt.ledger import find_ledgers, read_rows
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
+from blip.capfilt.ledger import files as ledger_module
+from blip.capfilt.ledger.files import find_ledgers, read_rows
 from blip.capfilt.recut import recut
 from blip.cli.main import main
-from blip.data.shards import ShardWriter, read_shard
+from blip.data.readers.shards import ShardWriter, read_shard
 from blip.errors import BlipError, UsageError
 
 from .fakes import FakeModels, die_at_file, exit_code_of, output_bytes, picture, web_data

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
 from blip.capfilt.source import find_shards
-from blip.data import remote
+from blip.data.readers import remote
 from blip.errors import BlipError
+from tests.data.readers.test_remote import Server
 
-from ..data.test_remote import Server
 from .fakes import FakeModels, config, output_bytes, web_data
 
 pytest.importorskip("aiohttp")

@@ -9,7 +9,7 @@ import pytest
 
 from blip.capfilt.config import NUCLEUS
 from blip.capfilt.engine.protocol import EveryItemError
-from blip.capfilt.ledger import (
+from blip.capfilt.ledger.files import (
     SCHEMA,
     LedgerWriter,
     count_rows,
@@ -17,11 +17,11 @@ from blip.capfilt.ledger import (
     read_ledger,
     read_rows,
 )
-from blip.capfilt.models import Models
-from blip.capfilt.record import BatchDone, ShardOutcome, TextRecord
+from blip.capfilt.ledger.records import BatchDone, ShardOutcome, TextRecord
+from blip.capfilt.models.protocols import Models
 from blip.capfilt.shard import Layout, Settings, process_shard
 from blip.capfilt.source import ShardTask
-from blip.data.shards import read_shard
+from blip.data.readers.shards import read_shard
 from blip.errors import BlipError
 
 from .fakes import FakeCaptioner, FakeFilter, picture, web_shard

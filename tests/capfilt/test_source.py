@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from blip.capfilt.config import RecutConfig
-from blip.capfilt.ledger import read_rows
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
+from blip.capfilt.ledger.files import read_rows
 from blip.capfilt.recut import recut
 from blip.capfilt.source import (
     check_count,
@@ -20,7 +20,7 @@ from blip.capfilt.source import (
     is_same_input,
     read_samples,
 )
-from blip.data.shards import read_shard
+from blip.data.readers.shards import read_shard
 from blip.errors import BlipError, UsageError
 
 from .fakes import NAMES, FakeModels, config, picture, web_data, web_shard

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from blip.capfilt.caption_stage import caption_seed, write_captions
-from blip.capfilt.filter_stage import judge
-from blip.capfilt.merge import write_kept
-from blip.capfilt.models import Score
-from blip.capfilt.record import Counts, Source, TextRecord
+from blip.capfilt.ledger.records import Counts, Source, TextRecord
+from blip.capfilt.models.protocols import Score
+from blip.capfilt.stages.caption import caption_seed, write_captions
+from blip.capfilt.stages.filter import judge
+from blip.capfilt.stages.merge import write_kept
+from blip.data.readers.shards import ShardWriter, read_shard
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter, read_shard
 from blip.errors import BlipError
 
 from .fakes import FakeCaptioner, FakeFilter

@@ -6,9 +6,9 @@ import pytest
 import webdataset
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
 from blip.cli.main import main
-from blip.data.shards import expand, read_shard
+from blip.data.readers.shards import expand, read_shard
 from tests.capfilt.fakes import FakeModels
 
 from .support import run_generator

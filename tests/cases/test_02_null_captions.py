@@ -7,7 +7,7 @@ import pytest
 
 from blip.capfilt.source import find_shards, read_samples
 from blip.cli.main import main
-from blip.data.shards import expand, read_shard
+from blip.data.readers.shards import expand, read_shard
 
 from .support import run_generator
 

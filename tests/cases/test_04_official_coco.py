@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from blip.cli.main import main
-from blip.data.shards import expand, read_shard
+from blip.data.readers.shards import expand, read_shard
 
 from .support import run_generator
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
-from blip.data.shards import expand, read_shard
+from blip.data.readers.shards import expand, read_shard
 
 from .support import run_generator
 

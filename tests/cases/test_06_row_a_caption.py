@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.pipeline import run
-from blip.data.shards import pack
-from blip.data.sources import read_samples
+from blip.capfilt.job import run
+from blip.data.readers.shards import pack
+from blip.data.readers.sources import read_samples
 from blip.reports.config import EvaluateConfig
 from blip.reports.evaluate import evaluate
 from tests.capfilt.fakes import FakeModels

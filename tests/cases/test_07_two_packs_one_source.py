@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from blip.data.index import PairIndex
-from blip.data.shards import pack
-from blip.data.sources import read_samples
+from blip.data.order.pair_index import PairIndex
+from blip.data.readers.shards import pack
+from blip.data.readers.sources import read_samples
 
 from .support import run_generator
 

@@ -8,8 +8,8 @@ import pytest
 
 from blip.cli.main import main
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.shards import pack
-from blip.data.sources import read_samples
+from blip.data.readers.shards import pack
+from blip.data.readers.sources import read_samples
 from blip.objectives.config import ContrastiveConfig
 from blip.tasks import pretrain
 from blip.tasks.config import PretrainConfig, ValidationConfig
@@ -27,7 +27,7 @@ def shards(tmp_path: Path) -> Path:
 
 def write_broken(shards: Path) -> None:
     """The broken picture again, for a `pack` that refuses to copy it."""
-    from blip.data.shards import ShardWriter
+    from blip.data.readers.shards import ShardWriter
 
     photo = next(shards.parent.glob("case/photos/05.jpg"))
     with ShardWriter(shards / "broken.tar") as writer:

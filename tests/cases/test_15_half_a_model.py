@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
-from blip.data.shards import pack
-from blip.data.sources import read_samples
+from blip.data.readers.shards import pack
+from blip.data.readers.sources import read_samples
 
 from .support import SHARED, run_generator
 

@@ -7,7 +7,7 @@ import pytest
 
 from blip.capfilt.source import find_shards
 from blip.capfilt.source import read_samples as read_shard_of_job
-from blip.data.sources import read_samples
+from blip.data.readers.sources import read_samples
 from blip.errors import UsageError
 
 from .support import run_generator

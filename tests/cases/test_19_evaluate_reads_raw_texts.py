@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from blip.data.shards import pack
-from blip.data.sources import read_samples
+from blip.data.readers.shards import pack
+from blip.data.readers.sources import read_samples
 from blip.reports.config import EvaluateConfig
 from blip.reports.evaluate import evaluate
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blip.cli.main import main
+from blip.data.readers.shards import pack
 from blip.data.sample import Sample
-from blip.data.shards import pack
 from blip.inference.checkpoint import fingerprint
 from tests.cli.support import save_picture, save_tiny
 

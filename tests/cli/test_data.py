@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
+from blip.data.readers.shards import pack
 from blip.data.sample import Sample
-from blip.data.shards import pack
 from tests.data.pictures import photo
 
 
@@ -40,7 +40,7 @@ def test_a_shard_that_cannot_be_read_is_named_and_the_others_counted(
     monkeypatch: pytest.MonkeyPatch,
     action: str,
 ) -> None:
-    monkeypatch.setattr("blip.data.remote.ATTEMPTS", 1)
+    monkeypatch.setattr("blip.data.readers.remote.ATTEMPTS", 1)
     monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "cache"))
     pack([Sample("k", photo(0), ("t",))], tmp_path / "a")
     assert main(["data", action, "pipe:exit 3", str(tmp_path / "a"), "--json"]) == 1

@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from blip.capfilt.config import CapFiltConfig, RecutConfig
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
 from blip.capfilt.recut import recut
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.index import PairIndex
+from blip.data.order.pair_index import PairIndex
+from blip.data.order.streamed import StreamRows
+from blip.data.readers.shards import ShardWriter, expand, pack, read_shard
+from blip.data.readers.sources import read_samples
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter, expand, pack, read_shard
-from blip.data.sources import read_samples
-from blip.data.stream import StreamRows
 from tests.capfilt.fakes import FakeModels, output_bytes, picture
 from tests.data.pictures import photo
 

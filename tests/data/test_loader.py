@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.loader import PairLoader
-from blip.data.mixture import Mixture
+from blip.data.order.mixture import Mixture
+from blip.data.readers.shards import pack
 from blip.data.sample import Sample
-from blip.data.shards import pack
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError, UsageError
 from tests.data.pictures import photo

@@ -20,18 +20,18 @@ import pytest
 import torch
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.pipeline import run
+from blip.capfilt.job import run
 from blip.cli.main import main
-from blip.data import remote
-from blip.data.counts import index_shards, locate
 from blip.data.loader import PairLoader
+from blip.data.readers import remote
+from blip.data.readers.counts import index_shards, locate
+from blip.data.readers.shards import pack
 from blip.data.sample import Sample
-from blip.data.shards import pack
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError
 from tests.capfilt.fakes import FakeModels, output_bytes, web_data
 from tests.data.pictures import photo
-from tests.data.test_remote import COUNT, assert_same, make
+from tests.data.readers.test_remote import COUNT, assert_same, make
 
 S3 = ("s3fs", "boto3", "moto", "flask", "flask_cors")
 GOOGLE = ("gcsfs", "gcp_storage_emulator", "google.cloud.storage")

@@ -14,9 +14,9 @@ from PIL import Image
 from blip.cli.main import main
 from blip.data import pack as packing
 from blip.data.pack import Collection, Packed, pack_collection
-from blip.data.patterns import PACKED, expand
+from blip.data.readers.patterns import PACKED, expand
+from blip.data.readers.shards import ShardWriter, read_shard
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter, read_shard
 from blip.errors import BlipError, UsageError
 from tests.capfilt.fakes import exit_code_of
 from tests.data.pictures import photo

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blip.data.sample import Sample
-from blip.data.shards import pack
+from blip.data.readers.shards import pack
 from blip.data.tokenizer import Tokenizer
 from tests.tasks.conftest import WORDS, picture
 

@@ -8,7 +8,7 @@ import pytest
 
 from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.decide import decide_records
-from blip.capfilt.ledger import encode_ledger
+from blip.capfilt.ledger.files import encode_ledger
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
 from tests.capfilt.filters.records import record

@@ -113,7 +113,7 @@ def test_a_plain_installation_has_what_the_code_imports():
             if not declared & {normal(name) for name in homes.get(module, [module])}:
                 lacking.setdefault(module, []).append(str(path.relative_to(ROOT)))
     # Its only importer runs once fsspec, of the same extra, has opened a location.
-    assert lacking.pop("aiohttp", []) == ["src/blip/data/remote.py"]
+    assert lacking.pop("aiohttp", []) == ["src/blip/data/readers/remote.py"]
     assert not lacking
 
 

@@ -44,7 +44,7 @@ def test_the_layers_hold():
         ("data/config.py", "import torch", "load no torch"),
         ("recipes/pretrain.py", "import numpy", "load no torch"),
         ("generation/beam.py", "from blip.nn.kv import ImageKV", "Search knows neither"),
-        ("capfilt/pipeline.py", "import ray", "Ray has one door"),
+        ("capfilt/job.py", "import ray", "Ray has one door"),
     ],
 )
 def test_a_wrong_import_is_found(file, line, contract, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from blip.data.evaluation import EvaluationSet
+from blip.data.examples.evaluation_set import EvaluationSet
 from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
 from blip.tasks.config import RetrievalEvaluationConfig

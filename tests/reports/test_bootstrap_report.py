@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from blip.data.readers.shards import ShardWriter, pack
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
-from blip.data.shards import ShardWriter, pack
 from blip.reports.bootstrap import write_report
 from blip.reports.tables import capfilt_rows, comparison_rows
 

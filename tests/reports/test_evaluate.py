@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from blip.data.readers.shards import ShardWriter, pack
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
-from blip.data.shards import ShardWriter, pack
 from blip.errors import UsageError
 from blip.generation.config import SearchConfig
 from blip.nn.mode import BOTH_MODES, Mode

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from blip.capfilt.ledger import encode_ledger
-from blip.capfilt.record import TextRecord
+from blip.capfilt.ledger.files import encode_ledger
+from blip.capfilt.ledger.records import TextRecord
+from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
-from blip.data.shards import pack
 from blip.reports.measure import measure_capfilt
 
 

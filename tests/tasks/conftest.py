@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from blip.data.loader import Batch
+from blip.data.readers.shards import pack
 from blip.data.sample import Sample
-from blip.data.shards import pack
 from blip.data.tokenizer import Tokenizer
 
 SENTENCE = "a red circle and blue square near one big green star on grey ground with stripes"

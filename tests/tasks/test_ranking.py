@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from blip.data.evaluation import EvaluationSet
+from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
 from blip.tasks.config import RetrievalEvaluationConfig

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageFont
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.evaluation import EvaluationSet
+from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.generation.config import SearchConfig

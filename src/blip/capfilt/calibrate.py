@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from blip.capfilt.labels import Labelled, find_scores, read_labels
+from blip.capfilt.ledger.labels import Labelled, find_scores, read_labels
 from blip.errors import BlipError, UsageError
 from blip.files import json_text, write_atomically
 from blip.outputs import check_unchanged

@@ -10,17 +10,17 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from blip.capfilt.checkpoints import choose_decoders
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.pipeline import checkpoint_models, choose_settings, resolve_auto
+from blip.capfilt.job import checkpoint_models, choose_settings, resolve_auto
+from blip.capfilt.ledger.records import BatchDone, Counts, ShardOutcome
+from blip.capfilt.models.checkpoints import choose_decoders
 from blip.capfilt.plan import estimate_samples, make_plan
-from blip.capfilt.record import BatchDone, Counts, ShardOutcome
 from blip.capfilt.shard import Layout, describe_output
 from blip.capfilt.source import ShardTask, find_shards, read_samples
 from blip.capfilt.worker import ShardWorkers
 from blip.data.keys import storable
 from blip.data.meta import encodable
-from blip.data.shards import ShardWriter
+from blip.data.readers.shards import ShardWriter
 
 IMAGES = 8
 """Images that are measured, at most."""

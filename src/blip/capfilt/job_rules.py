@@ -8,14 +8,14 @@ import pyarrow as pa
 
 from blip.capfilt.filters.decide import count_table
 from blip.capfilt.filters.whole import JobVerdicts, decide_anew, judge_ledgers
-from blip.capfilt.ledger import BATCH_ROWS
+from blip.capfilt.ledger.files import BATCH_ROWS
+from blip.capfilt.ledger.kept_texts import TextsWriter
+from blip.capfilt.ledger.records import Counts, output_key
 from blip.capfilt.plan import read_marker
-from blip.capfilt.record import Counts, output_key
 from blip.capfilt.shard import Layout, Settings, describe_output, open_parts
 from blip.capfilt.source import ShardTask
 from blip.capfilt.status import Status
-from blip.capfilt.texts import TextsWriter
-from blip.data.shards import ShardWriter, read_written
+from blip.data.readers.shards import ShardWriter, read_written
 from blip.files import fingerprint_json, write_json
 from blip.log import progress
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from blip.capfilt.config import CapFiltConfig, RecutConfig
 from blip.capfilt.source import ShardTask, find_shards
 from blip.config import strict
-from blip.data.remote import COMMAND
+from blip.data.readers.remote import COMMAND
 from blip.errors import UsageError
 
 CONFIG, RECUT = "config.json", "recut.json"

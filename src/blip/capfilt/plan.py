@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.ledger import count_rows
-from blip.capfilt.record import Counts
+from blip.capfilt.ledger.files import count_rows
+from blip.capfilt.ledger.records import Counts
 from blip.capfilt.shard import Layout, Settings, describe_output, holds_empty_tar
 from blip.capfilt.source import ShardTask, count_by_headers, is_same_input
 from blip.config import strict
-from blip.data.remote import facts, is_remote
+from blip.data.readers.remote import facts, is_remote
 from blip.errors import BlipError, UsageError
 from blip.files import parse_json
 from blip.inference.fingerprint import DIGITS

@@ -13,13 +13,13 @@ import pyarrow as pa
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.decide import count_table, sample_starts
 from blip.capfilt.filters.whole import JobVerdicts, decide_anew, judge_ledgers
-from blip.capfilt.ledger import count_rows, find_ledgers, to_record
-from blip.capfilt.merge import write_kept
+from blip.capfilt.job import clean, plan_anew
+from blip.capfilt.ledger.files import count_rows, find_ledgers, to_record
+from blip.capfilt.ledger.kept_texts import TextsWriter
+from blip.capfilt.ledger.records import Counts, TextRecord
 from blip.capfilt.originals import RECUT, find_originals
-from blip.capfilt.pipeline import clean, plan_anew
 from blip.capfilt.plan import check_settings, check_whole, read_marker
-from blip.capfilt.record import Counts, TextRecord
-from blip.capfilt.report import write_report
+from blip.capfilt.report.draw import write_report
 from blip.capfilt.shard import (
     Layout,
     describe_output,
@@ -28,13 +28,13 @@ from blip.capfilt.shard import (
     write_sizes,
 )
 from blip.capfilt.source import ShardTask, is_same_input, read_samples
+from blip.capfilt.stages.merge import write_kept
 from blip.capfilt.tally import FAILURES
-from blip.capfilt.texts import TextsWriter
 from blip.config import strict
 from blip.config.history import is_earlier_run
 from blip.data.keys import storable
+from blip.data.readers.shards import ShardWriter
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file, fingerprint_json, report_disk_errors, write_json
 from blip.log import Progress, progress, say

@@ -8,16 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from blip.capfilt.caption_stage import write_captions
 from blip.capfilt.engine.protocol import EveryItemError
-from blip.capfilt.filter_stage import MANY, Verdict, judge, refuse_broken_filter
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide_records
-from blip.capfilt.ledger import LedgerWriter
-from blip.capfilt.merge import write_kept
-from blip.capfilt.models import Models, Precision
-from blip.capfilt.pictures import DECODERS, Opened, Seen, open_batches
-from blip.capfilt.record import (
+from blip.capfilt.ledger.files import LedgerWriter
+from blip.capfilt.ledger.kept_texts import TextsWriter
+from blip.capfilt.ledger.records import (
     MISSING_TEXT,
     SCORE_NOT_FINITE,
     BatchDone,
@@ -26,14 +22,18 @@ from blip.capfilt.record import (
     Source,
     TextRecord,
 )
+from blip.capfilt.models.protocols import Models, Precision
 from blip.capfilt.source import ShardTask, check_count, describe_input, read_samples
-from blip.capfilt.texts import TextsWriter
+from blip.capfilt.stages.caption import write_captions
+from blip.capfilt.stages.filter import MANY, Verdict, judge, refuse_broken_filter
+from blip.capfilt.stages.merge import write_kept
+from blip.capfilt.stages.pictures import DECODERS, Opened, Seen, open_batches
 from blip.config import strict
 from blip.data.beside import describe_shards
 from blip.data.config import MAX_PIXELS
 from blip.data.keys import storable
+from blip.data.readers.shards import ShardWriter
 from blip.data.sample import Sample
-from blip.data.shards import ShardWriter
 from blip.files import disk_is_full, write_json
 from blip.generation.config import SearchConfig
 

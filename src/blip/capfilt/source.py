@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from blip.data.archive import count_samples as count_in_tar
-from blip.data.cache import ShardCache, cache_folder
 from blip.data.identity import distinct_names, keep_identity
-from blip.data.patterns import refuse_compressed
-from blip.data.remote import COMMAND, expand_remote, facts, is_remote
+from blip.data.readers.archive import count_samples as count_in_tar
+from blip.data.readers.cache import ShardCache, cache_folder
+from blip.data.readers.patterns import refuse_compressed
+from blip.data.readers.remote import COMMAND, expand_remote, facts, is_remote
+from blip.data.readers.sources import (
+    broken_table,
+    count_samples,
+    read_place,
+    resolve_source,
+    try_each,
+)
 from blip.data.sample import Sample
-from blip.data.sources import broken_table, count_samples, read_place, resolve_source, try_each
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file, to_utf8
 from blip.log import say
@@ -40,7 +46,7 @@ class ShardTask:
 def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     """The shards that some tars, folders, tables, globs and brace ranges name, in their order.
 
-    They are what `data/sources.py` says that they stand for, each once. Tables and
+    They are what `data/readers/sources.py` says that they stand for, each once. Tables and
     pictures are cut into shards of `rows`, named by their first row. Tars may also be remote ones.
     A table that cannot be read is one bad sample, unless there is nothing else. Raises UsageError
     for what names nothing or cannot be read, and for shards that would have the same name.

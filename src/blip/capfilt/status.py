@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, final
 
-from blip.capfilt.record import Counts
+from blip.capfilt.ledger.records import Counts
 from blip.files import write_json
 
 SECONDS_BETWEEN = 2.0

@@ -5,7 +5,7 @@ from typing import Any, final
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.protocol import Done, Engine, Failed, MakeWorker, News
-from blip.capfilt.record import OF_TEXTS, BatchDone, Counts, ShardOutcome
+from blip.capfilt.ledger.records import OF_TEXTS, BatchDone, Counts, ShardOutcome
 from blip.capfilt.source import ShardTask
 from blip.capfilt.status import Status
 from blip.errors import BlipError

@@ -6,14 +6,14 @@ from typing import final
 
 import torch
 
-from blip.capfilt.checkpoints import ModelSource
 from blip.capfilt.engine.protocol import EveryItemError
 from blip.capfilt.filters.language import detect_languages
-from blip.capfilt.models import Models, OutOfMemoryError
-from blip.capfilt.pictures import DECODERS
-from blip.capfilt.record import BatchDone, Counts, ShardOutcome
+from blip.capfilt.ledger.records import BatchDone, Counts, ShardOutcome
+from blip.capfilt.models.checkpoints import ModelSource
+from blip.capfilt.models.protocols import Models, OutOfMemoryError
 from blip.capfilt.shard import Layout, Settings, process_shard
 from blip.capfilt.source import ShardTask
+from blip.capfilt.stages.pictures import DECODERS
 from blip.errors import BlipError, NotFiniteError
 from blip.log import say
 

@@ -10,8 +10,8 @@ from blip.cli.filter_rules import add_job_rules, add_rules, read_job_rules, read
 
 if TYPE_CHECKING:
     from blip.capfilt.config import CapFiltConfig
-    from blip.capfilt.pipeline import Summary
-    from blip.capfilt.record import Counts
+    from blip.capfilt.job import Summary
+    from blip.capfilt.ledger.records import Counts
 
 EXAMPLES = """\
 examples:
@@ -245,7 +245,7 @@ def _run(args: argparse.Namespace) -> int:
 
         sys.stdout.write(forecast(config))
         return 0
-    from blip.capfilt.pipeline import run as run_job
+    from blip.capfilt.job import run as run_job
     from blip.log import say
 
     try:

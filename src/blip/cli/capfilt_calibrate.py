@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Choose, write, print."""
     from blip.capfilt.calibrate import calibrate, check_reached, describe, write_calibration
-    from blip.capfilt.ledger import find_ledgers
+    from blip.capfilt.ledger.files import find_ledgers
     from blip.files import json_text
     from blip.log import say
     from blip.outputs import CALIBRATION, refuse_inputs_as_output

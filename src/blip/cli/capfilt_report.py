@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw, and say where."""
-    from blip.capfilt.redraw import redraw_report
+    from blip.capfilt.report.redraw import redraw_report
 
     print(redraw_report(args.job, tuple(args.data or ())))
     return 0

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _pack(args: argparse.Namespace) -> int:
     from blip.data.pack import Collection, pack_collection
-    from blip.data.patterns import PACKED
+    from blip.data.readers.patterns import PACKED
     from blip.log import say
 
     collection = Collection(
@@ -107,7 +107,7 @@ def _pack(args: argparse.Namespace) -> int:
 
 def _inspect(args: argparse.Namespace) -> int:
     from blip.cli.rows import print_json
-    from blip.data.inspection import find_places, inspect_places
+    from blip.data.readers.inspection import find_places, inspect_places
 
     contents = inspect_places(find_places(args.shards))
     if args.json:
@@ -121,9 +121,9 @@ def _inspect(args: argparse.Namespace) -> int:
 
 def _index(args: argparse.Namespace) -> int:
     from blip.cli.rows import print_json
-    from blip.data.cache import cache_folder
-    from blip.data.counts import INDEX
-    from blip.data.inspection import count_places, find_places
+    from blip.data.readers.cache import cache_folder
+    from blip.data.readers.counts import INDEX
+    from blip.data.readers.inspection import count_places, find_places
     from blip.log import say
     from blip.outputs import INDEX as INDEX_KIND
     from blip.outputs import refuse_inputs_as_output

@@ -20,7 +20,7 @@ def find_pictures(named: Iterable[Path]) -> list[Path]:
     What a folder holds besides is counted on stderr. Raises UsageError for what does not exist, and
     for a folder without pictures.
     """
-    from blip.data.image_files import find_images, refuse_none, say_skipped
+    from blip.data.readers.image_files import find_images, refuse_none, say_skipped
     from blip.errors import UsageError
     from blip.log import printable
 

@@ -108,7 +108,7 @@ def _texts_and_pictures(args: argparse.Namespace) -> tuple[list[str], list[Path]
         return args.texts, [args.picture, *map(Path, args.more)]
     if not args.more:
         raise UsageError("the following arguments are required: TEXT; see `blip match --help`")
-    from blip.data.image_files import is_image_name
+    from blip.data.readers.image_files import is_image_name
     from blip.log import printable, say
 
     for text in args.more:

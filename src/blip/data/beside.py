@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from blip.data.patterns import SIZES
+from blip.data.readers.patterns import SIZES
 from blip.files import write_atomically, write_json
 
 CARD = "README.md"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from blip.data.keys import storable
-from blip.data.remote import is_remote
+from blip.data.readers.remote import is_remote
 from blip.data.sample import IMAGE_KEY, Sample
 
 _SURROGATES = re.compile("[\ud800-\udfff]")

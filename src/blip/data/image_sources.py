@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from blip.data.image_files import IMAGE_LIMIT, read_image_file
 from blip.data.images import MAX_PIXELS, BadImageError, convert_image, decode_image
+from blip.data.readers.image_files import IMAGE_LIMIT, read_image_file
 from blip.errors import ArgumentError
 
 Picture = Image.Image | str | os.PathLike[str] | bytes | BinaryIO | np.ndarray | Tensor

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from blip.data.image_files import IMAGE_EXTENSIONS
+from blip.data.readers.image_files import IMAGE_EXTENSIONS
 from blip.data.sample import Sample
 from blip.errors import BlipError
 

@@ -16,16 +16,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from blip.data.archive import Fault
 from blip.data.config import DataConfig
-from blip.data.memory import MEMORY_BYTES, MemoryRows
-from blip.data.remote import is_remote
-from blip.data.rows import Rows
-from blip.data.sources import find_sources, list_files
-from blip.data.stream import StreamRows
+from blip.data.examples.usable import NAMED, describe_left_out
+from blip.data.order.in_memory import MEMORY_BYTES, MemoryRows
+from blip.data.order.rows import Rows
+from blip.data.order.streamed import StreamRows
+from blip.data.readers.archive import Fault
+from blip.data.readers.remote import is_remote
+from blip.data.readers.sources import find_sources, list_files
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.data.transforms import normalise
-from blip.data.usable import NAMED, describe_left_out
 from blip.errors import BlipError, UsageError
 from blip.log import say
 

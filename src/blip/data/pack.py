@@ -12,14 +12,14 @@ from typing import Any
 
 from blip.data.beside import describe_shards
 from blip.data.config import MAX_PIXELS
+from blip.data.examples.usable import NAMED, describe_counts
 from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
-from blip.data.patterns import PACKED, match_paths, read_packed
-from blip.data.remote import is_remote
+from blip.data.readers.patterns import PACKED, match_paths, read_packed
+from blip.data.readers.remote import is_remote
+from blip.data.readers.shards import pack
+from blip.data.readers.sources import read_samples
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.shards import pack
-from blip.data.sources import read_samples
 from blip.data.texts import MISSING, TEXT_FAULTS
-from blip.data.usable import NAMED, describe_counts
 from blip.errors import BlipError, UsageError
 from blip.files import report_disk_errors, write_json
 from blip.log import progress, say

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from blip.data.evaluation import EvaluationSet
+from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.images import decode_image
 from blip.files import write_atomically
 from blip.reports.tables import capfilt_rows, comparison_rows, noise_rows

@@ -6,7 +6,7 @@ from typing import Any
 
 from blip.config.history import describe_changes, find_changes, holds_config, load_config
 from blip.config.strict import load_json, save
-from blip.data.evaluation import EvaluationSet
+from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blip import dist
 from blip.data.captions import clean_caption
-from blip.data.evaluation import EvaluationSet
+from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import NotFiniteError
 from blip.model.blip import Blip

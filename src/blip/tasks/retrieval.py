@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from blip.data.evaluation import EvaluationSet
+from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.loader import Batch
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import load_model

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from PIL.Image import Image
 from torch import nn
 
-from blip.data.evaluation import EvaluationSet
+from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
 from blip.inference.captioner import Captioner

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from blip.data.captions import clean_caption
-from blip.data.sources import find_sources, read_sources
+from blip.data.readers.sources import find_sources, read_sources
 from blip.data.tokenizer import Tokenizer
 from blip.files import write_json
 from blip.tasks.config import TokenizerConfig

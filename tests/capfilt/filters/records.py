@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from blip.capfilt.record import TextRecord
+from blip.capfilt.ledger.records import TextRecord
 
 TEXTS = (
     "a red square",

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.decide import count_table, decide, decide_records, sample_starts
 from blip.capfilt.filters.language import _classifier, detect_languages
-from blip.capfilt.ledger import records_to_table
-from blip.capfilt.record import Counts, TextRecord
+from blip.capfilt.ledger.files import records_to_table
+from blip.capfilt.ledger.records import Counts, TextRecord
 from blip.errors import UsageError
 
 from .records import record, samples

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide, overrule
 from blip.capfilt.filters.whole import judge_job, text_hash
-from blip.capfilt.ledger import SCHEMA, records_to_table
-from blip.capfilt.record import TextRecord
+from blip.capfilt.ledger.files import SCHEMA, records_to_table
+from blip.capfilt.ledger.records import TextRecord
 from blip.data.captions import clean_caption
 
 from .records import record, samples

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from blip.data.readers.shards import expand, read_shard
 from blip.data.scenes.check import judge
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.write import write_splits
-from blip.data.shards import expand, read_shard
 from blip.errors import UsageError
 
 SMALL = ScenesConfig(human=6, web=12, val=3, test=4, captions=5)

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int, UInt
 
 from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.language import detect_languages
-from blip.capfilt.ledger import SCHEMA, records_to_table
-from blip.capfilt.record import (
+from blip.capfilt.ledger.files import SCHEMA, records_to_table
+from blip.capfilt.ledger.records import (
     BELOW_ITC,
     BELOW_THRESHOLD,
     IMAGE_TOO_LONG,

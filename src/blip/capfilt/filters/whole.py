@@ -12,8 +12,8 @@ from jaxtyping import Bool, UInt
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import NUMBERS, decide, overrule, sample_starts
 from blip.capfilt.filters.near import first_of_near
-from blip.capfilt.ledger import count_rows, hash_numbers, read_groups
-from blip.capfilt.record import DUPLICATE_IMAGE, DUPLICATE_TEXT, REPEATED_TEXT
+from blip.capfilt.ledger.files import count_rows, hash_numbers, read_groups
+from blip.capfilt.ledger.records import DUPLICATE_IMAGE, DUPLICATE_TEXT, REPEATED_TEXT
 from blip.data.captions import clean_caption
 from blip.log import progress
 

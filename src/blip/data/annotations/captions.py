@@ -6,11 +6,11 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from blip.data.delimited import BROKEN_ROW
-from blip.data.folders import read_file
 from blip.data.keys import storable, with_safe_keys
+from blip.data.readers.delimited import BROKEN_ROW
+from blip.data.readers.folders import read_file
+from blip.data.readers.tables import find_columns, refuse_urls
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.tables import find_columns, refuse_urls
 from blip.data.texts import list_names, load_json, sound_texts
 from blip.errors import UsageError
 

@@ -1,0 +1,1 @@
+"""What CapFilt found of every text, in memory and as Parquet."""

@@ -1,0 +1,228 @@
+"""The ledger on disk: Parquet, one file a shard, one row a text."""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import UInt
+
+from blip.capfilt.ledger.parquet import open_writer, whole_parquet
+from blip.capfilt.ledger.records import TextRecord
+from blip.data.readers.parquet import open_parquet
+from blip.errors import BlipError, UsageError, first_line
+
+SCHEMA = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("number", pa.int32(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("itm_score", pa.float64()),
+        pa.field("itc_cosine", pa.float64()),
+        pa.field("kept", pa.bool_(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("captioner", pa.string(), nullable=False),
+        pa.field("filter", pa.string(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("image_hash", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("repeats", pa.int32()),
+        pa.field("error", pa.string()),
+    ]
+)
+"""Columns and their types; those of `TextRecord`, in its order.
+
+`image_hash` stands as 16 hexadecimal digits: pandas makes a column of whole numbers with gaps one
+of floats, which hold 53 bits.
+"""
+
+LATER = frozenset({"repeats"})
+"""Columns that ledgers of earlier versions lack; they are read as null."""
+
+GROUP_ROWS = 1 << 16
+GROUP_CHARACTERS = 1 << 24
+"""Where a row group is full: whoever reads a ledger has one of them in memory at a time."""
+BATCH_ROWS = 8192
+
+
+class LedgerWriter:
+    """Writes a ledger whose bytes depend on its records alone; memory holds one row group.
+
+    All rows of a sample stand in one row group. The file appears under its name when the block
+    ends without an error, and not before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.open = ExitStack()
+        self.waiting: list[TextRecord] = []
+        self.characters = 0
+
+    def __enter__(self) -> Self:
+        """Open a temporary file beside the ledger."""
+        self.writer = self.open.enter_context(whole_parquet(self.path, SCHEMA))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Rename into place; after an error remove what was written."""
+        if kind is None:
+            with self.open:
+                self._flush()
+        else:
+            self.open.__exit__(kind, error, trace)
+
+    def write(self, records: Sequence[TextRecord]) -> None:
+        """Add the records of a sample."""
+        self.waiting += records
+        self.characters += sum(len(record.text) for record in records)
+        if len(self.waiting) >= GROUP_ROWS or self.characters >= GROUP_CHARACTERS:
+            self._flush()
+
+    def write_group(self, table: pa.Table) -> None:
+        """Add a row group as `read_groups` gave it."""
+        self._flush()
+        if table.num_rows:
+            self.writer.write_table(table, row_group_size=table.num_rows)
+
+    def _flush(self) -> None:
+        if self.waiting:
+            table = records_to_table(self.waiting)
+            self.writer.write_table(table, row_group_size=table.num_rows)
+        self.waiting, self.characters = [], 0
+
+
+def encode_ledger(records: Sequence[TextRecord]) -> bytes:
+    """A Parquet file of some records, in one row group; equal records give equal bytes."""
+    buffer = io.BytesIO()
+    with open_writer(buffer, SCHEMA) as writer:
+        if records:
+            writer.write_table(records_to_table(records), row_group_size=len(records))
+    return buffer.getvalue()
+
+
+def records_to_table(records: Sequence[TextRecord]) -> pa.Table:
+    """The records as columns."""
+    columns = {
+        field.name: [getattr(record, field.name) for record in records]
+        for field in fields(TextRecord)
+    }
+    columns["image_hash"] = [_digits(number) for number in columns["image_hash"]]
+    return pa.Table.from_pydict(columns, schema=SCHEMA)
+
+
+def find_ledgers(folder: Path) -> list[Path]:
+    """The ledger files of a job, in the order of its shards: by its folder, or that of its ledgers.
+
+    Raises UsageError where there are none.
+    """
+    for place in (folder / "ledger", folder):
+        if found := sorted(place.glob("*.parquet")):
+            return found
+    raise UsageError(
+        f"no ledger in {folder}; give the folder that `blip capfilt --out` wrote, or its ledger/"
+    )
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a ledger file, from its footer; raises BlipError where it is truncated."""
+    try:
+        with open_parquet(path) as file:
+            return file.metadata.num_rows
+    except pa.ArrowInvalid as error:
+        raise _truncated(path, error) from error
+
+
+def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The row groups of a ledger, one in memory at a time; no sample lies in two of them.
+
+    Raises BlipError where the file is no ledger, or one without some of the columns.
+    """
+    try:
+        file = open_parquet(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _truncated(path, error) from error
+    with file:
+        wanted = list(columns or SCHEMA.names)
+        there = [name for name in wanted if name in file.schema_arrow.names]
+        absent = [name for name in wanted if name not in there]
+        if missing := [name for name in absent if name not in LATER]:
+            raise BlipError(
+                f"{path} is not a ledger of this version: it lacks {', '.join(missing)}"
+            )
+        of_these = pa.schema([SCHEMA.field(name) for name in wanted])
+        for number in range(file.num_row_groups):
+            try:
+                group = file.read_row_group(number, columns=there, use_threads=False)
+                for name in absent:
+                    group = group.append_column(name, pa.nulls(group.num_rows))
+                yield _with_digits(group.select(wanted)).cast(of_these).combine_chunks()
+            except (pa.ArrowInvalid, OSError) as error:
+                raise BlipError(f"{path} cannot be read: {first_line(error)}") from error
+
+
+def read_ledger(path: Path) -> Iterator[TextRecord]:
+    """The records of a ledger file in their order."""
+    for row in read_rows([path]):
+        yield to_record(row)
+
+
+def to_record(row: dict[str, Any]) -> TextRecord:
+    """The record of a row with all columns."""
+    digits = row["image_hash"]
+    return TextRecord(**{**row, "image_hash": None if digits is None else int(digits, 16)})
+
+
+def hash_numbers(digits: pa.ChunkedArray) -> UInt[np.ndarray, " rows"]:
+    """The column `image_hash` as numbers; 0 where there is none.
+
+    Raises BlipError where it holds something else than 16 hexadecimal digits.
+    """
+    texts = digits.fill_null("0" * 16).to_pylist()
+    try:
+        numbers = np.frombuffer(bytes.fromhex("".join(texts)), ">u8").astype(np.uint64)
+    except ValueError as error:
+        raise BlipError(f"an image_hash of the ledger is not hexadecimal: {error}") from error
+    if len(numbers) != len(texts):
+        raise BlipError("an image_hash of the ledger does not have 16 digits")
+    return numbers
+
+
+def _digits(number: int | None) -> str | None:
+    return None if number is None else f"{number:016x}"
+
+
+def _with_digits(group: pa.Table) -> pa.Table:
+    """A row group with its hashes in digits: earlier versions wrote numbers."""
+    place = group.schema.get_field_index("image_hash")
+    if place < 0 or not pa.types.is_integer(group.schema.field(place).type):
+        return group
+    digits = pa.array([_digits(number) for number in group["image_hash"].to_pylist()], pa.string())
+    return group.set_column(place, "image_hash", digits)
+
+
+def read_rows(
+    paths: Iterable[Path], columns: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rows of some ledger files as dictionaries, a batch in memory at a time."""
+    for path in paths:
+        for group in read_groups(path, columns):
+            for batch in group.to_batches(max_chunksize=BATCH_ROWS):
+                yield from batch.to_pylist()
+
+
+def _truncated(path: Path, error: Exception) -> BlipError:
+    return BlipError(f"{path} is not a whole Parquet file: {first_line(error)}")

@@ -1,0 +1,1 @@
+"""Captioner and filter, as a job uses them."""

@@ -1,0 +1,252 @@
+"""Captioner and filter from their checkpoints, each on its device."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, final
+
+import torch
+from torch import Tensor
+
+from blip.capfilt.models.memory import (
+    available_memory,
+    bytes_of_image,
+    bytes_of_weights,
+    unify_out_of_memory,
+)
+from blip.capfilt.models.protocols import Models, Precision, Score
+from blip.capfilt.stages.pictures import DECODERS, MOST_DECODERS
+from blip.errors import BlipError, UsageError
+from blip.generation.config import SearchConfig
+from blip.inference.captioner import Captioner
+from blip.inference.checkpoint import Loaded, fingerprint, open_checkpoint, read_sizes
+from blip.inference.decoding import rows_of_each, start_within
+from blip.inference.matcher import Matcher
+from blip.inference.pixels import NormalisedImage
+from blip.model.blip import Blip
+from blip.model.config import ModelConfig
+from blip.nn.device import choose_dtype
+
+MOST_AT_A_TIME = {"cpu": 64, "cuda": 128}
+"""Images that are worth putting together, however small the model."""
+LEAST_AT_A_TIME = 8
+WORTH_IT = 2e11
+"""Multiplications of a batch from which on a larger one is no faster on a CPU: four images of the
+base size at 384 pixels, which have this many, are as fast as eight."""
+SHARE = 0.7
+"""Of the memory that is free, the part that is planned with."""
+
+
+class ModelSource(Protocol):
+    """Knows the models of a job before they are loaded; travels to workers."""
+
+    def fingerprints(self) -> tuple[str, str]:
+        """Of captioner and filter; raises UsageError where there is none."""
+        ...
+
+    def batch_size(self) -> int:
+        """How many images are worth putting together, and fit."""
+        ...
+
+    def default_workers(self, batch_size: int) -> int:
+        """How many workers this machine has room for."""
+        ...
+
+    def load(self, place: int, expected: tuple[str, str]) -> Models:
+        """The models of the worker at a place, from 0.
+
+        Raises BlipError where their fingerprints are not the expected ones, of captioner and
+        filter: what a worker writes belongs to the models that its job began with.
+        """
+        ...
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointModels:
+    """The models that two checkpoints hold, in whatever layout."""
+
+    captioner: str
+    filter: str
+    search: SearchConfig
+    captions: int
+    captioner_device: str
+    """auto, cpu, cuda or cuda:N; auto and cuda spread workers over the GPUs that there are."""
+    filter_device: str
+    precision: Precision = "float32"
+
+    def fingerprints(self) -> tuple[str, str]:
+        """Of weights, tokenizer and sizes, as the ledger names them.
+
+        Raises ArgumentError where the captioner has too few positions for the search.
+        """
+        captioner = open_checkpoint(self.captioner)
+        start_within(captioner.contents.config.text, captioner.tokenizer, self.search)
+        return captioner.fingerprint(), fingerprint(self.filter)
+
+    def batch_size(self) -> int:
+        """A power of two: what is worth it on the device, halved until it fits into one worker.
+
+        A GPU that is not on this machine is taken to have the memory: a worker halves it itself.
+        """
+        captioner, matcher = self._sizes()
+        placed = zip(self._names, (captioner, matcher), strict=True)
+        size = min(_worth_it(_kind(name), sizes) for name, sizes in placed)
+        free = min((found for name in self._names if (found := _free(name))), default=None)
+        if free is None:
+            return size
+        if len({_kind(name) for name in self._names}) == 1:
+            free -= bytes_of_weights(captioner) + bytes_of_weights(matcher)
+        each = self._bytes_of_image(captioner, matcher)
+        while size > 1 and size * each > SHARE * free:
+            size //= 2
+        return size
+
+    def default_workers(self, batch_size: int) -> int:
+        """One a GPU that is used, otherwise one a CPU, as far as memory reaches.
+
+        Raises UsageError where a GPU that is named is not there.
+        """
+        if any(_device(name, 0) != "cpu" for name in self._names):
+            spread = any(name in ("auto", "cuda") for name in self._names)
+            return torch.cuda.device_count() if spread else 1
+        captioner, matcher = self._sizes()
+        weights = bytes_of_weights(captioner) + bytes_of_weights(matcher)
+        each = weights + batch_size * self._bytes_of_image(captioner, matcher)
+        free = available_memory()
+        return _cpus() if free is None else max(1, min(_cpus(), int(SHARE * free / each)))
+
+    def load(self, place: int, expected: tuple[str, str]) -> Models:
+        """Load both models onto the devices of a worker.
+
+        Raises UsageError where a device is missing, or a model cannot do its part, and BlipError
+        where a checkpoint is not, or no longer, the expected one.
+        """
+        of_captioner, of_filter = (_device(name, place) for name in self._names)
+        dtype: torch.dtype = getattr(torch, self.precision)
+        loaded = _load_expected(self.captioner, expected[0], of_captioner, dtype)
+        captioner = Captioner(loaded.model, loaded.tokenizer)
+        loaded = _load_expected(self.filter, expected[1], of_filter, dtype)
+        matcher = Matcher(loaded.model, loaded.tokenizer)
+        if "causal" not in captioner.model.config.modes:
+            raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
+        if "bidirectional" not in matcher.model.config.modes:
+            raise UsageError(f"{self.filter} writes texts and judges none; it may be the captioner")
+        return Models(_CheckpointCaptioner(captioner, self.search), _CheckpointFilter(matcher))
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self.captioner_device, self.filter_device
+
+    def _sizes(self) -> tuple[ModelConfig, ModelConfig]:
+        return read_sizes(self.captioner), read_sizes(self.filter)
+
+    def _bytes_of_image(self, captioner: ModelConfig, matcher: ModelConfig) -> int:
+        written = rows_of_each(self.search, max(self.captions, 1))
+        # One after the other: what the captioner held is free again for the filter.
+        return max(bytes_of_image(captioner, written), bytes_of_image(matcher, self.captions + 1))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _CheckpointCaptioner:
+    captioner: Captioner
+    search: SearchConfig
+
+    @property
+    def image_size(self) -> int:
+        return self.captioner.model.config.vision.image_size
+
+    def caption(self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]) -> list[list[str]]:
+        count, together = len(seeds[0]), len(images)
+        ready = [*map(NormalisedImage, images)]
+        with unify_out_of_memory():
+            return self.captioner.captions(
+                ready, count, self.search, seeds=seeds, batch_size=together
+            )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _CheckpointFilter:
+    matcher: Matcher
+
+    @property
+    def image_size(self) -> int:
+        return self.matcher.model.config.vision.image_size
+
+    def score(self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]) -> list[list[Score]]:
+        ready = [*map(NormalisedImage, images)]
+        with unify_out_of_memory():
+            found = self.matcher.scores(ready, texts, batch_size=len(images))
+        return [[Score(one.probability, one.cosine) for one in row] for row in found]
+
+
+def _load_expected(source: str, expected: str, device: str, dtype: torch.dtype) -> Loaded[Blip]:
+    """A model that has the expected fingerprint; raises BlipError for another."""
+    checkpoint = open_checkpoint(source)
+    found = checkpoint.fingerprint()
+    if found != expected:
+        raise BlipError(
+            f"{source} changed since the job began: its weights, tokenizer or sizes have the "
+            f"fingerprint {found}, the job has {expected}; put the former model back, or choose "
+            "another --out"
+        )
+    return checkpoint.load_as(Blip, device, dtype=dtype)
+
+
+def choose_precision(devices: tuple[str, str]) -> Precision:
+    """What auto is: bfloat16 where both sit on a GPU of this machine that has it, else float32."""
+    if not torch.cuda.is_available():
+        return "float32"
+    dtypes = {choose_dtype("auto", torch.device(_kind(name))) for name in devices}
+    return "bfloat16" if dtypes == {torch.bfloat16} else "float32"
+
+
+def choose_decoders(devices: tuple[str, str], workers: int) -> int:
+    """Threads of a worker that decode: its share of the cores where a GPU waits for pictures."""
+    if {_kind(name) for name in devices} == {"cpu"}:
+        return DECODERS
+    return min(max(_cpus() // workers, DECODERS), MOST_DECODERS)
+
+
+def _kind(name: str) -> Literal["cpu", "cuda"]:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cpu" if name == "cpu" else "cuda"
+
+
+def _worth_it(kind: Literal["cpu", "cuda"], config: ModelConfig) -> int:
+    """Images that are worth putting together for a model; a power of two."""
+    size = MOST_AT_A_TIME[kind]
+    vision = config.vision
+    each = vision.tokens * vision.depth * vision.width * (4 * vision.width + 2 * vision.mlp_width)
+    while kind == "cpu" and size > LEAST_AT_A_TIME and size // 2 * each >= WORTH_IT:
+        size //= 2
+    return size
+
+
+def _device(name: str, place: int) -> str:
+    """The device of the worker at a place; raises UsageError where it is not there."""
+    if _kind(name) == "cpu":
+        return "cpu"
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    number = int(name.partition(":")[2] or 0)
+    if number >= found:
+        raise UsageError(f"device {name} is not there; this machine has {found} CUDA devices")
+    return name if ":" in name else f"cuda:{place % found}"
+
+
+def _free(name: str) -> int | None:
+    """Bytes that are free on a device, as far as this machine knows it."""
+    if _kind(name) == "cpu":
+        return available_memory()
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.mem_get_info(_device(name, 0))[0]
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

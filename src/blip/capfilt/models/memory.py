@@ -1,0 +1,71 @@
+"""How much memory there is, and how much of it an image takes in both models."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from blip.capfilt.models.protocols import OutOfMemoryError
+from blip.errors import is_out_of_memory
+from blip.model.config import ModelConfig
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+LONGEST_TEXT = 64
+"""Tokens of a text that is read or written; few are longer."""
+
+
+def bytes_of_image(config: ModelConfig, rows: int) -> int:
+    """What an image takes at most in a model that reads `rows` texts of it at a time.
+
+    Beside its pixels these are the states of its patches, which the widest part of a layer holds
+    several times, and what cross-attention remembers of them in every layer.
+    """
+    vision, text = config.vision, config.text
+    states = vision.tokens * vision.width
+    widest = int(states * (2 * vision.mlp_ratio + 4)) + vision.heads * vision.tokens**2
+    remembered = vision.tokens * text.width * 2 * text.depth
+    of_texts = rows * min(text.positions, LONGEST_TEXT) * text.width * 2 * text.depth
+    return 4 * (3 * vision.image_size**2 + widest + remembered + of_texts)
+
+
+def bytes_of_weights(config: ModelConfig) -> int:
+    """About what the weights of a model take, twice on a CPU, which reads packed copies of them."""
+    vision, text = config.vision, config.text
+    of_vision = vision.depth * int(vision.width**2 * (4 + 2 * vision.mlp_ratio))
+    of_text = text.depth * (12 * text.width**2 + 2 * text.width * text.mlp_width)
+    return 2 * 4 * (of_vision + of_text + text.vocabulary_size * text.width)
+
+
+def available_memory() -> int | None:
+    """Bytes of main memory that this process may still take; None where nothing says."""
+    found = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        found.append(int(line.split()[1]) * 1024)
+    with suppress(OSError, ValueError):
+        most = int((CGROUP / "memory.max").read_text(encoding="ascii"))
+        used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
+        found.append(max(most - used, 0))
+    return min(found, default=None)
+
+
+@contextmanager
+def unify_out_of_memory() -> Iterator[None]:
+    """Whatever way a device says that it has no more memory, OutOfMemoryError comes out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error)):
+            raise
+        told = str(error).partition("\n")[0]
+    else:
+        return
+    # Behind the handler, whose error keeps the frames alive that hold the tensors.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise OutOfMemoryError(told)

@@ -1,0 +1,107 @@
+"""Draw report.html of a finished job from its ledger and its input."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from blip.capfilt.ledger.files import read_groups
+from blip.capfilt.ledger.records import Counts, TextRecord
+from blip.capfilt.report.findings import KINDS, Findings
+from blip.capfilt.report.page import Card, Page, render
+from blip.capfilt.shard import Layout
+from blip.capfilt.source import ShardTask, read_samples
+from blip.data.images import BadImageError, decode_image
+from blip.data.keys import storable
+from blip.errors import UsageError
+from blip.files import write_atomically
+
+SHARDS_SHOWN = 16
+"""Shards from which samples are shown, spread over the job: their pictures must be read again."""
+THUMBNAIL = 160
+"""Longest side of a picture in the report, in pixels."""
+PICTURE_BYTES = 14_000_000
+"""Of all pictures together: with them, the page stays below 20 MB, whatever they show."""
+
+
+def write_report(
+    layout: Layout, tasks: Sequence[ShardTask], counts: Counts, settings: dict[str, Any]
+) -> Path:
+    """Write `report.html`, which needs no server and no other file; returns its path.
+
+    It is made from the ledger and the input shards alone, and the same for the same job. A row
+    group of a ledger is in memory at a time.
+    """
+    step = max(1, -(-len(tasks) // SHARDS_SHOWN))
+    shown = {task.name for task in tasks[::step]}
+    findings = Findings()
+    for task in tasks:
+        for group in read_groups(layout.ledger(task.name)):
+            findings.add(group, show=task.name in shown)
+    chosen = findings.chosen()
+    pictures = _thumbnails(tasks, [records[0] for kind in chosen for records in kind])
+    page = Page(
+        counts=counts,
+        settings=settings,
+        shards=len(tasks),
+        findings=findings,
+        threshold=settings["threshold"],
+        sections=[
+            (title, meaning, [Card(pictures.get(_place(r[0])), r) for r in kind])
+            for (title, meaning), kind in zip(KINDS, chosen, strict=True)
+        ],
+    )
+    path = layout.out / "report.html"
+    write_atomically(path, render(page))
+    return path
+
+
+def _place(record: TextRecord) -> tuple[str, str]:
+    return record.shard, record.key
+
+
+def _thumbnails(
+    tasks: Sequence[ShardTask], records: Sequence[TextRecord]
+) -> dict[tuple[str, str], str]:
+    """Small JPEGs as data addresses, by shard and key; without those that cannot be read now."""
+    wanted: dict[str, set[str]] = {}
+    for record in records:
+        wanted.setdefault(record.shard, set()).add(record.key)
+    found: dict[tuple[str, str], str] = {}
+    for task in tasks:
+        if keys := wanted.get(task.name):
+            _read_thumbnails(task, keys, found)
+    room = PICTURE_BYTES
+    for place in dict.fromkeys(map(_place, records)):
+        room -= len(found.get(place, ""))
+        if room < 0:
+            found.pop(place, None)
+    return found
+
+
+def _read_thumbnails(task: ShardTask, keys: set[str], found: dict[tuple[str, str], str]) -> None:
+    try:
+        samples = read_samples(task)
+        for sample in samples:
+            key = storable(sample.key)
+            if key not in keys or sample.image is None:
+                continue
+            keys.discard(key)
+            try:
+                found[task.name, key] = _thumbnail(sample.image)
+            except BadImageError:
+                continue
+            if not keys:
+                return
+    # An original that is gone since costs the page its pictures, and nothing else.
+    except (OSError, UsageError):
+        return
+
+
+def _thumbnail(content: bytes) -> str:
+    image = decode_image(content)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,1 @@
+"""What happens to an image: captioned, filtered, merged into the output."""

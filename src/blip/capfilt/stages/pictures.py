@@ -1,0 +1,92 @@
+"""Samples with their pictures decoded, a batch ahead of the models that read them."""
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+from torch import Tensor
+
+from blip.capfilt.filters.picture import image_hash
+from blip.capfilt.ledger.records import MISSING_TEXT, TEXT_FAULTS
+from blip.data.config import MAX_PIXELS
+from blip.data.images import BadImageError, decode_image, one_large_picture_at_a_time
+from blip.data.keys import KEY_LIMIT, storable
+from blip.data.sample import Sample
+from blip.data.transforms import eval_transform
+
+DECODERS = 4
+"""Threads that decode; Pillow lets go of the interpreter while it does."""
+MOST_DECODERS = 16
+"""Where a GPU waits for them and there are cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A sample, and its picture in every size that a model reads, or why there is none."""
+
+    sample: Sample
+    pictures: dict[int, Tensor]
+    """By size: normalised pixels (3, size, size)."""
+    fault: str | None = None
+    seen: "Seen | None" = None
+    """What the ledger tells of the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A decoded picture in numbers."""
+
+    width: int
+    height: int
+    hash: int | None
+
+
+def open_batches(
+    samples: Iterator[Sample],
+    size: int,
+    sides: frozenset[int],
+    decoders: int = DECODERS,
+    max_pixels: int = MAX_PIXELS,
+) -> Generator[list[Opened], None, None]:
+    """Batches of `size` samples in their order, pictures squared to `sides` by `decoders` threads.
+
+    While the caller works on a batch, the next one is read and decoded. A picture of more than
+    `max_pixels` is a bad one.
+    """
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(decoders) as pool:
+        open_one = partial(_open, sides=sides, max_pixels=max_pixels)
+
+        def read() -> list[Opened]:
+            return list(pool.map(open_one, islice(samples, size)))
+
+        following = reader.submit(read)
+        while batch := following.result():
+            following = reader.submit(read)
+            yield batch
+
+
+def _open(sample: Sample, sides: frozenset[int], max_pixels: int) -> Opened:
+    try:
+        return _decode(sample, sides, max_pixels)
+    except BadImageError as bad:
+        return Opened(sample, {}, str(bad))
+
+
+def _decode(sample: Sample, sides: frozenset[int], max_pixels: int) -> Opened:
+    """The picture in every size asked for; large ones are let go at once."""
+    reason = (sample.error or "").partition(":")[0]
+    if sample.error is not None and reason not in TEXT_FAULTS | {MISSING_TEXT}:
+        raise BadImageError(sample.error)
+    if sample.image is None:
+        raise BadImageError("missing_image")
+    if sample.key.rpartition("/")[2] in ("", "."):
+        raise BadImageError("empty_key")
+    if len(storable(sample.key).encode()) > KEY_LIMIT:
+        raise BadImageError("key_too_long")
+    with one_large_picture_at_a_time(sample.image, max_pixels):
+        image = decode_image(sample.image, max_pixels)
+        pictures = {side: eval_transform(image, side) for side in sides}
+        seen = Seen(image.width, image.height, image_hash(image))
+        return Opened(sample, pictures, seen=seen)

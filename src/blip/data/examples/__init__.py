@@ -1,0 +1,1 @@
+"""Samples to what a model is trained on or judged by."""

@@ -1,0 +1,119 @@
+"""Images with all their true texts, to judge a model by; bad ones are counted and named."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL.Image import Image
+from torch import Tensor
+
+from blip.data.config import MAX_PIXELS
+from blip.data.examples.usable import describe_left_out, find_usable, note_bad
+from blip.data.identity import Places
+from blip.data.images import BadImageError, decode_image
+from blip.data.keys import storable
+from blip.data.readers.sources import find_sources, read_sources
+from blip.data.transforms import eval_pixels, normalise
+from blip.errors import BlipError
+from blip.log import say
+
+
+class EvaluationSet:
+    """Images in the order of their shards, tables and folders, each with all its texts.
+
+    Samples with the same identity show the same image, as in training: tables and CapFilt's
+    outputs may have a sample for every text. An image is judged by its first sound
+    picture. Compressed pictures are kept in memory.
+    """
+
+    def __init__(
+        self,
+        shards: Iterable[str],
+        image_size: int,
+        *,
+        most: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """Read all that `shards` name, up to the first sample of one image more than `most`.
+
+        Tars, tables, annotation files and folders of pictures are read, as `blip data pack` does.
+        Every picture is decoded once here, so that no broken one is met later. Raises UsageError
+        where there are no shards, and BlipError where no picture in them can be used.
+        """
+        self.image_size, self.max_pixels = image_size, max_pixels
+        self.keys: list[str] = []
+        """One an image, no two alike: where a key repeats, its shard stands before it."""
+        self.texts: list[list[str]] = []
+        self.metas: list[dict[str, Any]] = []
+        self.contents: list[bytes] = []
+        self._taken: set[str] = set()
+        self.bad: Counter[str] = Counter()
+        self.bad_samples: list[tuple[str, str, str]] = []
+        """(shard, key, reason) of the first bad ones."""
+        self._read(find_sources(shards), most)
+        if self.bad:
+            say(f"left out: {describe_left_out(self.bad, self.bad_samples)}")
+        if not self.keys:
+            told = describe_left_out(self.bad, self.bad_samples) or "no sample"
+            raise BlipError(f"no picture with a text to judge by: {told}")
+
+    def _read(self, shards: list[Path], most: int | None) -> None:
+        places, known = Places(shards), dict[str, int]()
+        for shard, sample in read_sources(shards):
+            identity = places.identify(shard, sample)
+            place = known.get(identity)
+            if place is None and len(self.keys) == most:
+                return
+            texts, reason, lost = find_usable(sample)
+            if reason is None and sample.image is not None:
+                reason = self._find_fault(sample.image, place)
+            if fault := reason or lost:
+                note_bad(self.bad, self.bad_samples, shard.name, sample.key, fault)
+            if reason is not None or sample.image is None:
+                continue
+            if place is not None:
+                self.texts[place] += texts
+            else:
+                known[identity] = len(self.keys)
+                self.keys.append(self._unique(shard, sample.key))
+                self.texts.append(texts)
+                self.metas.append(sample.meta)
+                self.contents.append(sample.image)
+
+    def _find_fault(self, content: bytes, place: int | None) -> str | None:
+        """What is wrong with a picture; that of image `place` is known to be sound."""
+        if place is not None and content == self.contents[place]:
+            return None
+        try:
+            decode_image(content, self.max_pixels)
+        except BadImageError as bad:
+            return str(bad)
+        return None
+
+    def _unique(self, shard: Path, key: str) -> str:
+        path = shard.absolute()
+        parts = (*path.parent.parts, path.stem)
+        # It goes into files and to terminals, which take no lone surrogates.
+        depth, name = 0, storable(key)
+        while name in self._taken and depth < len(parts):
+            depth += 1
+            name = storable("/".join((*parts[-depth:], key)))
+        self._taken.add(name)
+        return name
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.keys)
+
+    def images(self, start: int, stop: int) -> Float[Tensor, "images 3 size size"]:
+        """Images `start` to `stop` (not included), ready for a model."""
+        places = range(len(self))[start:stop]
+        pixels = [eval_pixels(self.picture(place), self.image_size) for place in places]
+        return normalise(np.stack(pixels))
+
+    def picture(self, place: int) -> Image:
+        """The picture of an image, as large as it is."""
+        return decode_image(self.contents[place], self.max_pixels)

@@ -1,0 +1,1 @@
+"""Which sample comes when: in memory, streamed, mixed; resumable."""

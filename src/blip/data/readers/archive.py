@@ -1,0 +1,177 @@
+"""Random access to the samples of a shard, by a table of where their members lie."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import BinaryIO, NamedTuple, final
+
+import numpy as np
+
+from blip.data.readers.headers import FOLDER, PLAIN, Damage, Member, Reader, read_headers
+from blip.data.readers.image_files import IMAGE_EXTENSIONS
+from blip.data.readers.parts import Parts, make_sample
+from blip.data.sample import Sample
+
+IMAGE, TEXT, META = range(3)
+PARTS = {**dict.fromkeys(IMAGE_EXTENSIONS, IMAGE), "txt": TEXT, "json": META}
+ABSENT = -1
+MACOS = "__MACOSX"
+"""The folder in which macOS's archives keep what it knows of their files."""
+LARGEST_GAP = 1 << 16
+"""Gaps of so many bytes between a sample's members are read rather than skipped."""
+
+
+class Fault(NamedTuple):
+    """What is wrong with a sample, or with a shard where `key` is empty."""
+
+    shard: str
+    key: str
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """The reason without its details."""
+        return self.reason.partition(":")[0]
+
+
+class _Entry:
+    """A sample in the table: offset and size of each part."""
+
+    __slots__ = ("extension", "key", "spans")
+
+    def __init__(self, key: str) -> None:
+        self.key, self.extension = key, "jpg"
+        self.spans = [(0, ABSENT)] * 3
+
+
+class _Table(NamedTuple):
+    """The samples of a shard, and its own faults, each with the number of samples before it."""
+
+    entries: list[_Entry]
+    faults: list[tuple[int, Fault]]
+
+
+@final
+class Archive:
+    """A shard in an open file: `len` samples, in the order of their first members.
+
+    Members of one key make a sample, wherever they lie; a part that is there already begins
+    another one of the same key, a duplicate. Hidden members belong to no sample.
+    """
+
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        self.file = file
+        size = os.fstat(file.fileno()).st_size
+        entries, self.faults_at = _table(name, file, lambda n: file.seek(n, os.SEEK_CUR), size)
+        """Of the shard itself (damaged, or with members under unsafe names), and where."""
+        self.keys = [entry.key for entry in entries]
+        self.extensions = [entry.extension for entry in entries]
+        self.spans = np.array([entry.spans for entry in entries], dtype=np.int64).reshape(-1, 3, 2)
+        seen: set[str] = set()
+        self.repeated = {n for n, key in enumerate(self.keys) if key in seen or seen.add(key)}
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.keys)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """Of the shard itself."""
+        return [fault for _, fault in self.faults_at]
+
+    def sample(self, number: int) -> Sample:
+        """Read a sample; what cannot be read is missing from it."""
+        spans = [(offset, size) for offset, size in self.spans[number].tolist()]
+        there = [(offset, offset + size) for offset, size in spans if size != ABSENT]
+        begin = min((begin for begin, _ in there), default=0)
+        end = max((end for _, end in there), default=0)
+        together = sum(stop - start for start, stop in there) + LARGEST_GAP >= end - begin
+        content = self._read(begin, end - begin) if together else b""
+        image, text, meta = (
+            None
+            if size == ABSENT
+            else content[offset - begin : offset - begin + size]
+            if together
+            else self._read(offset, size)
+            for offset, size in spans
+        )
+        parts = Parts(image, self.extensions[number], text, meta)
+        return make_sample(self.keys[number], parts, number in self.repeated)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return os.pread(self.file.fileno(), size, offset)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def count_samples(
+    name: str, file: Reader, skip: Callable[[int], object], size: int | None = None
+) -> tuple[int, list[Fault]]:
+    """Samples of a shard and its faults, by headers alone; `size` is the file's, where known."""
+    entries, faults = _table(name, file, skip, size)
+    return len(entries), [fault for _, fault in faults]
+
+
+def _table(name: str, file: Reader, skip: Callable[[int], object], size: int | None) -> _Table:
+    entries: list[_Entry] = []
+    faults: list[tuple[int, Fault]] = []
+    latest: dict[str, _Entry] = {}
+    for member in _members(file, skip, size):
+        if isinstance(member, Damage):
+            faults.append((len(entries), Fault(name, "", f"torn_tar: {member.reason}")))
+        elif _is_unsafe(member):
+            # The sample that was begun last may not be at its end.
+            faults.append((max(len(entries) - 1, 0), Fault(name, member.name, "unsafe_name")))
+        elif member.kind != FOLDER and not _is_hidden(member.name):
+            key, suffix = _split(member.name)
+            part, entry = PARTS.get(suffix), latest.get(key)
+            if entry is None or (part is not None and entry.spans[part][1] != ABSENT):
+                entry = latest[key] = _Entry(key)
+                entries.append(entry)
+            if part is not None:
+                entry.spans[part] = (member.offset, member.size)
+            if part == IMAGE:
+                entry.extension = suffix
+    return _Table(entries, faults)
+
+
+def _members(
+    file: Reader, skip: Callable[[int], object], size: int | None
+) -> Iterator[Member | Damage]:
+    """Members whose content is there whole."""
+    for member in read_headers(file, skip):
+        if isinstance(member, Member) and size is not None and member.offset + member.size > size:
+            yield Damage(f"broken off at byte {size}")
+            return
+        yield member
+
+
+def _is_unsafe(member: Member) -> bool:
+    """Whether it leads elsewhere, or is neither a plain file nor a folder."""
+    name = member.name
+    if name.startswith("/") or (".." in name and ".." in name.split("/")):
+        return True
+    return member.kind not in (*PLAIN, FOLDER)
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether an operating system put it there: `._a.jpg`, `.DS_Store`, `__MACOSX/a.jpg`.
+
+    A name that is only a suffix is not hidden: it is a sample with an empty key.
+    """
+    if "." not in name[:1] and "/." not in name and MACOS not in name:
+        return False
+    *folders, file = PurePosixPath(name).parts or ("",)
+    if any(folder.startswith(".") or folder == MACOS for folder in folders):
+        return True
+    return file.startswith(".") and file[1:].lower() not in PARTS
+
+
+def _split(name: str) -> tuple[str, str]:
+    if "//" in name or "./" in name:
+        name = PurePosixPath(name).as_posix()
+    folder, slash, file = name.rpartition("/")
+    stem, _, suffix = file.partition(".")
+    return f"{folder}{slash}{stem}", suffix.lower()

@@ -1,0 +1,114 @@
+"""A folder that holds remote shards for the processes of a machine, within a bound."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, final
+
+from blip.data.readers.remote import fetch, is_remote
+from blip.files import to_utf8
+from blip.places import home_path
+
+PART = ".part"
+LOCK = ".lock"
+DIGITS = 20
+COPIES = "[0-9a-f]" * DIGITS + ".tar"
+"""Names of copies; another .tar in the folder is somebody else's, and stays."""
+TRIES = 5
+"""How often a shard that others removed before it could be opened is fetched again."""
+
+
+def cache_folder(given: str) -> Path:
+    """The folder that a configuration names, else BLIP_CACHE, else ~/.cache/blip."""
+    return home_path(given or os.environ.get("BLIP_CACHE") or "~/.cache/blip")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file; other processes, and other threads, wait at the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@final
+class ShardCache:
+    """Opens shards, local ones where they lie, remote ones from copies in a folder.
+
+    Several processes may share the folder: a shard is fetched by one of them. When the copies take
+    more than `bound` bytes, those not used for longest go. A file that is open stays readable, so
+    that a bound that is too small makes the work slow and not wrong.
+    """
+
+    def __init__(self, folder: Path, bound: int) -> None:
+        self.folder, self.bound = folder / "shards", bound
+
+    def open(self, location: str, tag: str = "") -> BinaryIO:
+        """Open a shard; `tag` tells a remote one's state, so that a changed one is fetched anew.
+
+        Raises BlipError where it cannot be fetched, OSError where a local one cannot be opened.
+        """
+        if not is_remote(location):
+            return Path(location).open("rb")
+        for _ in range(TRIES - 1):
+            try:
+                return self.bring(location, tag).open("rb")
+            except FileNotFoundError:
+                continue
+        return self.bring(location, tag).open("rb")
+
+    def bring(self, location: str, tag: str = "") -> Path:
+        """See to it that a remote shard is in the folder, and give its path."""
+        path = self._path(location, tag)
+        if not _touch(path):
+            with locked(path.with_name(path.name + LOCK)):
+                if not _touch(path):
+                    part = path.with_name(path.name + PART)
+                    fetch(location, part)
+                    part.replace(path)
+            self._shrink(keep=path)
+        return path
+
+    def _path(self, location: str, tag: str) -> Path:
+        digest = hashlib.sha256(to_utf8(f"{location}\n{tag}")).hexdigest()[:DIGITS]
+        return self.folder / f"{digest}.tar"
+
+    def _shrink(self, keep: Path) -> None:
+        """Remove the copies not used for longest until the rest is within the bound."""
+        with locked(self.folder / "shrink"):
+            copies = []
+            for path in self.folder.glob(COPIES):
+                status = path.stat()
+                copies.append((status.st_mtime_ns, status.st_size, path))
+            taken = sum(size for _, size, _ in copies)
+            for _, size, path in sorted(copies):
+                if taken <= self.bound:
+                    break
+                if path != keep:
+                    path.unlink()
+                    taken -= size
+            for part in self.folder.glob(f"{COPIES}{PART}"):
+                _remove_if_left(part)
+
+
+def _remove_if_left(part: Path) -> None:
+    """Remove what a killed process has left of a shard; one that is being fetched is locked."""
+    with part.with_name(part.name.removesuffix(PART) + LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        part.unlink(missing_ok=True)
+
+
+def _touch(path: Path) -> bool:
+    """Note that a copy is in use; False where there is none."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True

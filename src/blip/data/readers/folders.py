@@ -1,0 +1,82 @@
+"""Pictures by their paths, and all below a folder with the texts beside them."""
+
+import os
+from collections.abc import Iterator
+from errno import EFBIG
+from pathlib import Path
+
+from blip.data.keys import storable, with_safe_keys
+from blip.data.readers.image_files import IMAGE_EXTENSIONS, list_images, read_image_file
+from blip.data.sample import IMAGE_KEY, Sample
+from blip.data.texts import MISSING, NOT_UTF8, TEXT_LIMIT, TOO_LONG, decode_text
+from blip.files import read_regular
+
+TEXTS_BESIDE = (".txt", ".caption")
+"""How a picture's text file ends, behind its whole name or its stem; the first found is read."""
+SIGNATURES = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG", "png"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tif"),
+    (b"MM\0*", "tif"),
+)
+
+
+def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
+    """Pictures below a folder with a `.txt` or `.caption` file of the same name; a line a caption.
+
+    Of the pictures `start` to `stop` in sorted order alone, where given. One without a text, or
+    with one that is not UTF-8, comes with its picture and with `error`.
+    """
+    yield from with_safe_keys(_read_pictures(folder, start, stop), "picture", start)
+
+
+def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sample]:
+    for path in list_images(folder)[start:stop]:
+        content, extension = read_file(path)
+        texts, error = _beside(path)
+        if content is None:
+            error = "missing_image"
+        key = path.relative_to(folder).as_posix()
+        meta = {IMAGE_KEY: storable(f"{folder.absolute().name}/{key}")}
+        yield Sample(key, content, texts, meta, error, extension)
+
+
+def read_file(path: Path) -> tuple[bytes | None, str]:
+    """The bytes of an image file and its extension; None where it is missing or too large."""
+    try:
+        content = read_image_file(path)
+    # A text with NUL cannot be a path.
+    except (OSError, ValueError):
+        content = None
+    extension = path.suffix.lower().lstrip(".")
+    if extension not in IMAGE_EXTENSIONS:
+        extension = extension_of(content or b"")
+    return content, extension
+
+
+def extension_of(content: bytes) -> str:
+    """The extension of a picture by its first bytes; `jpg` where the kind is unknown."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    if content[4:8] == b"ftyp":
+        return "avif" if content[8:12] in (b"avif", b"avis") else "heic"
+    return next((name for start, name in SIGNATURES if content.startswith(start)), "jpg")
+
+
+def _beside(picture: Path) -> tuple[tuple[str, ...], str | None]:
+    """The captions in the text file of a picture, and what is wrong with it."""
+    stems = (picture.name, picture.stem)
+    names = (picture.with_name(stem + suffix) for stem in stems for suffix in TEXTS_BESIDE)
+    path = next(filter(os.path.lexists, names), None)
+    if path is None:
+        return (), MISSING
+    try:
+        lines = decode_text(read_regular(path, TEXT_LIMIT)).splitlines()
+    except OSError as error:
+        return (), TOO_LONG if error.errno == EFBIG else MISSING
+    except UnicodeDecodeError:
+        return (), NOT_UTF8
+    stripped = (line.replace("\0", "").strip() for line in lines)
+    return tuple(line for line in stripped if line), None

@@ -1,0 +1,131 @@
+"""What a collection in any form holds: counted sample by sample, or by its headers and rows."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blip.data.images import BadImageError, decode_image
+from blip.data.readers.archive import Fault
+from blip.data.readers.counts import Shard, index_shards, locate, read_statistics
+from blip.data.readers.remote import is_remote, on_disk
+from blip.data.readers.shards import read_shard
+from blip.data.readers.sources import count_samples, is_shard, read_place, resolve_source
+from blip.errors import BlipError
+from blip.log import progress, say
+
+
+@dataclass(slots=True)
+class Contents:
+    """What was found in some tars, tables and folders of pictures."""
+
+    shards: int
+    samples: int = 0
+    texts: int = 0
+    faults: list[str] = field(default_factory=list)
+    """Place, key and reason of every bad sample."""
+    unread: int = 0
+    """Places that could not be read at all."""
+
+    def counts(self) -> dict[str, int]:
+        """The numbers, the bad samples among them."""
+        return {
+            "shards": self.shards,
+            "samples": self.samples,
+            "texts": self.texts,
+            "bad": len(self.faults),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The tars of a collection as the index knows them, and how much else there is."""
+
+    shards: list[Shard]
+    others: int
+    """Tables, folders of pictures and compressed tars, which need no index."""
+    samples_of_others: int
+    lost: list[Fault]
+    """Shards that could not be read, with the reason."""
+
+
+def find_places(patterns: Sequence[str]) -> list[str]:
+    """All that `blip data pack` would read for some patterns, and tars that lie elsewhere.
+
+    Raises UsageError as `resolve_source` does.
+    """
+    found: dict[str, str] = {}
+    for pattern in patterns:
+        plain = pattern.removeprefix("file://")
+        if is_remote(plain):
+            found |= {location: location for location in locate([plain])}
+            continue
+        for path in resolve_source(plain):
+            # What has two names, by a link, is counted once.
+            found.setdefault(os.path.realpath(path), os.path.abspath(path))
+    return list(found.values())
+
+
+def inspect_places(places: Sequence[str]) -> Contents:
+    """Read everything through, decode every picture, and name what is bad."""
+    contents = Contents(len(places))
+    with progress(len(places), "inspect", "shards") as bar:
+        for place in places:
+            name = place if is_remote(place) else Path(place).name
+            try:
+                with on_disk(place) as path:
+                    contents.faults += [f"{name} {fault}" for fault in _faults(path, contents)]
+            except BlipError as error:
+                contents.unread += 1
+                contents.faults.append(f"{name} unreadable: {error}")
+            bar.advance()
+    return contents
+
+
+def count_places(places: Sequence[str], cache: Path) -> Counted:
+    """Count tars by headers or by their index in `cache`, tables by rows, folders by pictures.
+
+    Compressed tars are read through.
+    """
+    tars = [place for place in places if is_remote(place) or is_shard(Path(place))]
+    others, lost = list[int](), list[Fault]()
+    for place in (place for place in places if place not in set(tars)):
+        try:
+            others.append(_count(Path(place)))
+        except BlipError as error:
+            lost.append(Fault(place, "", f"unreadable: {error}"))
+    shards = index_shards(tars, cache, lost) if tars else []
+    return Counted(shards, len(others), sum(others), lost)
+
+
+def _count(path: Path) -> int:
+    found = count_samples(path)
+    return sum(1 for _ in read_place(path)) if found is None else found
+
+
+def _faults(path: Path, contents: Contents) -> Iterator[str]:
+    """Count the samples and texts of a place; key and reason of each bad one."""
+    before = contents.samples
+    # Those of a tar under the keys that stand in it.
+    for sample in read_shard(path) if is_shard(path) else read_place(path):
+        contents.samples += 1
+        contents.texts += len(sample.texts)
+        error = sample.error
+        try:
+            if error is None and sample.image is not None:
+                decode_image(sample.image)
+        except BadImageError as bad:
+            error = str(bad)
+        if error is not None:
+            yield f"{sample.key or '-'} {error}"
+    _compare(str(path), contents.samples - before)
+
+
+def _compare(place: str, samples: int) -> None:
+    """Say where the statistics beside a shard give another number of samples."""
+    told = read_statistics(place)
+    if told is not None and told.samples != samples:
+        say(
+            f"{told.location} says {told.samples} samples, {samples} are there: it is of an "
+            "earlier state of the shard; remove it"
+        )

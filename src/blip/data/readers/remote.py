@@ -1,0 +1,281 @@
+"""Shards that lie elsewhere: s3://, gs://, https:// and commands, read with retries."""
+
+import json
+import logging
+import random
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from blip.data.readers.headers import Reader
+from blip.errors import BlipError, UsageError, first_line
+from blip.files import parse_json
+from blip.installed import missing
+from blip.log import say
+from blip.places import expand_braces
+
+ATTEMPTS = 12
+FIRST_PAUSE = 0.5
+"""Seconds before the second attempt; each further pause is twice as long, up to the longest."""
+LONGEST_PAUSE = 30.0
+LONGEST_SILENCE = 60.0
+"""Seconds after which a connection over which nothing comes has failed."""
+FRESH = 60.0
+"""Seconds for which a listing tells the facts of what it names."""
+COMMAND = "pipe:"
+WEB = ("http://", "https://")
+PASSING = (408, 425, 429)
+"""Statuses below 500 that a second attempt may mend."""
+HOPELESS = frozenset(
+    {
+        "DefaultCredentialsError",
+        "NoCredentialsError",
+        "NoRegionError",
+        "ParamValidationError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+    }
+)
+"""What stores' libraries raise before they ask the store."""
+
+T = TypeVar("T")
+
+
+class Facts(NamedTuple):
+    """What tells one state of a file from another."""
+
+    size: int
+    """In bytes; 0 for a command."""
+    tag: str
+    """An ETag, or the time of the last change; empty where neither is known."""
+
+
+def is_remote(location: str) -> bool:
+    """Whether a shard is fetched, not opened."""
+    return location.startswith(COMMAND) or "://" in location
+
+
+def expand_remote(pattern: str) -> list[str]:
+    """Brace ranges, and globs where the store can list, to locations, sorted.
+
+    What ends with a slash stands for its tars. Raises UsageError where a glob finds nothing.
+    """
+    found: list[str] = []
+    for plain in expand_braces(pattern):
+        # Of a URL a question mark begins the query, and a slash at its end is the server's matter.
+        marks = "*[" if plain.startswith((COMMAND, *WEB)) else "*[?"
+        if plain.endswith("/") and "?" in marks:
+            plain += "*.tar"
+        if plain.startswith(COMMAND) or not any(mark in plain for mark in marks):
+            found.append(plain)
+            continue
+        files, path = _open_store(plain)
+        # What was listed for an earlier job may be old.
+        files.invalidate_cache()
+        matches = with_retries(lambda files=files, path=path: files.glob(path), f"list {plain}")
+        if not matches:
+            raise UsageError(f"no shards at {plain}")
+        found += sorted(files.unstrip_protocol(match) for match in matches)
+    return found
+
+
+def facts(location: str) -> Facts:
+    """Size and tag of a remote file; of a command nothing is known.
+
+    Raises UsageError for a folder, BlipError where there is nothing.
+    """
+    if location.startswith(COMMAND):
+        return Facts(0, "")
+    files, path = _open_store(location)
+    info = with_retries(lambda: files.info(path), f"find {location}")
+    if info.get("type") == "directory":
+        raise UsageError(f"{location} is a folder; end it with / for all its tars")
+    marks = ("ETag", "etag", "md5Hash", "LastModified", "Last-Modified", "mtime", "created")
+    tag = next((str(info[mark]) for mark in marks if info.get(mark)), "")
+    return Facts(int(info.get("size") or 0), tag)
+
+
+def fetch(location: str, target: Path) -> None:
+    """Write the whole of a remote shard to `target`. Raises BlipError after the last attempt."""
+    if location.startswith(COMMAND):
+        with_retries(lambda: _run(location, target), f"run {location}")
+        return
+    files, path = _open_store(location)
+
+    def download() -> None:
+        files.get_file(path, str(target))
+        told = int(files.info(path).get("size") or 0)
+        if told and target.stat().st_size != told:
+            raise ConnectionError(f"{target.stat().st_size} of {told} bytes came")
+
+    with_retries(download, f"fetch {location}")
+
+
+@contextmanager
+def on_disk(location: str) -> Iterator[Path]:
+    """Where a shard can be read; a remote one is fetched, and removed afterwards."""
+    if not is_remote(location):
+        yield Path(location)
+        return
+    with tempfile.TemporaryDirectory(prefix="blip-") as folder:
+        copy = Path(folder) / "shard.tar"
+        fetch(location, copy)
+        yield copy
+
+
+def read_json(location: str) -> dict[str, Any] | None:
+    """A small remote JSON object; None where there is none."""
+    files, path = _open_store(location)
+
+    def read() -> Any:
+        try:
+            return parse_json(files.cat_file(path))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    found = with_retries(read, f"read {location}")
+    return found if isinstance(found, dict) else None
+
+
+@contextmanager
+def stream(location: str) -> Iterator[Reader]:
+    """A remote shard to be read once from its start."""
+    if location.startswith(COMMAND):
+        command = location.removeprefix(COMMAND)
+        with subprocess.Popen(command, shell=True, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            yield process.stdout
+            process.stdout.read()
+        if process.returncode:
+            raise ConnectionError(f"exit status {process.returncode}")
+        return
+    files, path = _open_store(location)
+    with files.open(path, "rb", cache_type="readahead") as file:
+        yield file
+
+
+def with_retries(work: Callable[[], T], what: str) -> T:
+    """Do `work`, again after ever longer pauses where it fails.
+
+    Raises BlipError after the last attempt, and at once for what no second attempt mends.
+    """
+    pause = FIRST_PAUSE
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return work()
+        except BlipError:
+            raise
+        # Each store has errors of its own for a network that fails.
+        except Exception as error:
+            if _is_final(error):
+                raise BlipError(f"cannot {what}: {_reason(error)}") from error
+            if attempt == ATTEMPTS:
+                raise BlipError(
+                    f"cannot {what}: {_reason(error)} (attempt {attempt} of {ATTEMPTS})"
+                ) from error
+            say(f"cannot {what}: {_reason(error)}; attempt {attempt + 1} follows")
+        # Processes that failed together should not come back together.
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(2 * pause, LONGEST_PAUSE)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether a second attempt mends nothing: a file that is not there, or not for us."""
+    if isinstance(error, PermissionError):
+        return True
+    chain = list(_chain(error))
+    # An answer that is broken off or garbled: the status is aiohttp's, not the server's.
+    if any(type(link).__module__ == "aiohttp.http_exceptions" for link in chain):
+        return False
+    status = next(filter(None, map(_status, chain)), 0)
+    if status:
+        return 300 <= status < 500 and status not in PASSING
+    # Over HTTP, the library tells every failure to look at a file as one that is not there.
+    if isinstance(error, FileNotFoundError):
+        return error.__cause__ is None
+    # What the library for Google says of status 403.
+    if type(error) is OSError and str(error).startswith("Forbidden:"):
+        return True
+    if any(kind.__name__ in HOPELESS for kind in type(error).__mro__):
+        return True
+    # An endpoint or a name that is none; a body that is none is a matter of the network.
+    return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status that an error of aiohttp, botocore or gcsfs tells; 0 where it tells none."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        told = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        told = getattr(error, "status", None) or getattr(error, "code", None)
+    return int(str(told)) if str(told).isdigit() else 0
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in a line; a missing file's says no more than its name."""
+    if isinstance(error, FileNotFoundError) and " " not in str(error):
+        cause = error.__cause__
+        return _reason(cause) if isinstance(cause, Exception) else "not found"
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[:2]) if lines and lines[0].endswith(":") else first_line(error)
+
+
+def _run(location: str, target: Path) -> None:
+    with target.open("wb") as file:
+        done = subprocess.run(
+            location.removeprefix(COMMAND),
+            shell=True,
+            stdout=file,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ConnectionError(f"exit status {done.returncode}, {(told or ['no message'])[-1]}")
+
+
+def _open_store(location: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+
+        files, path = url_to_fs(location, **_options(location))
+    except ImportError as error:
+        raise missing(f"what reads {location}", "remote", error) from error
+    except ValueError as error:
+        raise UsageError(
+            f"cannot read {location}: {first_line(error)}; allowed: s3://, gs://, https://, pipe:"
+        ) from error
+    return files, str(path)
+
+
+def _options(location: str) -> dict[str, Any]:
+    """A large shard may take its time, but not stand still; what else there is, users say.
+
+    aiohttp's own limit is on the whole, the library for Google has none, the one for S3 has this.
+    """
+    if location.startswith("s3"):
+        return {"listings_expiry_time": FRESH}
+    if not location.startswith((*WEB, "gs://", "gcs://")):
+        return {}
+    from aiohttp import ClientTimeout
+
+    limit = ClientTimeout(total=None, sock_connect=LONGEST_SILENCE, sock_read=LONGEST_SILENCE)
+    if location.startswith(WEB):
+        return {"client_kwargs": {"timeout": limit}}
+    # It also logs what it raises, with tracebacks, and Python prints what nobody else takes.
+    log = logging.getLogger("gcsfs")
+    if not log.hasHandlers():
+        log.addHandler(logging.NullHandler())
+    return {"listings_expiry_time": FRESH, "requests_timeout": limit}

@@ -1,0 +1,301 @@
+"""What a path stands for, and the samples of any kind of collection; every verb reads by this."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from blip.data.annotations.captions import list_annotated, read_annotations
+from blip.data.identity import distinct_names, keep_identity
+from blip.data.keys import check_lengths, with_safe_keys
+from blip.data.readers.compressed import read_compressed
+from blip.data.readers.folders import read_folder
+from blip.data.readers.image_files import list_images, say_skipped_below
+from blip.data.readers.patterns import (
+    SIZES,
+    STATISTICS,
+    TABLES,
+    check_begun,
+    check_finished,
+    compressed_in,
+    is_compressed,
+    match_paths,
+    refuse_compressed,
+    tars_in,
+    tars_of,
+)
+from blip.data.readers.remote import is_remote
+from blip.data.readers.shards import read_shard
+from blip.data.readers.tables import check_table, count_rows, has_pictures, is_table, read_table
+from blip.data.sample import Sample
+from blip.errors import UsageError
+from blip.log import say
+from blip.places import home_path
+
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+"""Tables of a folder of pictures, as the library datasets reads it."""
+T = TypeVar("T")
+MAGIC = (257, b"ustar")
+"""Where a tar says what it is."""
+
+
+def resolve_source(pattern: str) -> list[Path]:
+    """The tars, tables and folders of pictures that a path, folder, glob or brace range stands for.
+
+    A folder stands for its tars, else for its Parquet files that have pictures, else for its
+    `metadata.jsonl`, else for the pictures below it. What img2dataset leaves beside its data is
+    left out of folders and globs. Raises UsageError for what names nothing, or a file of no kind.
+    """
+    named = match_paths(pattern)
+    if named != [home_path(pattern)]:
+        named = _without_sidecars(named)
+    if not named:
+        raise UsageError(
+            f"no shards at {pattern}; allowed: tars, tables, folders of pictures, globs, ranges"
+        )
+    check_begun(named)
+    found: list[Path] = []
+    for path in named:
+        found += _in_folder(path) if path.is_dir() else [_known(path)]
+    check_finished(path for path in found if path.suffix.lower() == ".tar")
+    return list(dict.fromkeys(found))
+
+
+def find_sources(patterns: Iterable[str]) -> list[Path]:
+    """All that some patterns stand for; what is named in two ways, or through a link, comes once.
+
+    Of what a pattern finds beside tars, the tars are meant. Raises UsageError as `resolve_source`
+    does, and for what is remote or a compressed tar.
+    """
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        if is_remote(pattern):
+            raise UsageError(f"{pattern} is remote, and only local files are read here")
+        tars = tars_of(pattern)
+        check_finished(tars)
+        for path in tars or resolve_source(pattern):
+            refuse_compressed(path)
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def list_files(path: Path) -> list[Path]:
+    """A file alone; of a folder of pictures its pictures and what lies beside them."""
+    if not path.is_dir():
+        return [path]
+    folders = dict.fromkeys(image.parent for image in list_images(path))
+    return sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
+
+
+def is_shard(path: Path) -> bool:
+    """Whether a place is a plain tar: one whose samples can be read in any order."""
+    others = path.is_dir() or is_compressed(path) or path.suffix.lower() == ".json"
+    return not others and not is_table(path)
+
+
+def read_sources(places: Sequence[Path]) -> Iterator[tuple[Path, Sample]]:
+    """All samples of some places, each with its place; what folders skip is said.
+
+    Samples of a tar come as they stand there. All others have the identity that `blip data pack`
+    would write. Among several, a table that cannot be read is one bad sample; raises UsageError
+    where nothing can be read.
+    """
+    say_skipped_below(places)
+    whole = [place.absolute() for place in places]
+    for place, path, name, fault in zip(
+        places, whole, _names(whole), _find_faults(places), strict=True
+    ):
+        if fault is not None:
+            yield place, broken_table("", fault)
+        elif is_shard(place):
+            yield from ((place, sample) for sample in read_shard(place))
+        else:
+            samples = keep_identity(read_place(path), name, path)
+            yield from ((place, sample) for sample in samples)
+
+
+def count_samples(path: Path) -> int | None:
+    """Rows of a table, images of an annotation file, pictures of a folder; None for a tar.
+
+    Raises UsageError for a file that is not what its name says.
+    """
+    if path.is_dir():
+        return len(list_images(path))
+    if path.suffix.lower() == ".json":
+        return len(list_annotated(path))
+    if is_table(path):
+        check_table(path)
+        return count_rows(path)
+    return None
+
+
+def check_place(path: Path, *, need_text: bool = True) -> None:
+    """Raises UsageError where `read_place` would before its first sample."""
+    if path.suffix.lower() == ".json" and not path.is_dir():
+        list_annotated(path, need_text=need_text)
+    elif not path.is_dir() and is_table(path):
+        check_table(path, need_text=need_text)
+
+
+def try_each(paths: Sequence[Path], look: Callable[[Path], T]) -> list[T | UsageError]:
+    """What `look` says of each place; of a file that is not what its name says, the reason.
+
+    One broken table must not cost the others. Raises the first reason where it costs them all.
+    """
+    found: list[T | UsageError] = []
+    for path in paths:
+        try:
+            found.append(look(path))
+        except UsageError as error:
+            found.append(error)
+    reasons = [count for count in found if isinstance(count, UsageError)]
+    if reasons and len(reasons) == len(found):
+        raise reasons[0]
+    return found
+
+
+def broken_table(name: str, reason: UsageError) -> Sample:
+    """The one bad sample in place of a table that cannot be read."""
+    return Sample(name, None, error=f"broken_table: {reason}")
+
+
+def read_place(
+    path: Path,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    images: Path | None = None,
+    split: str | None = None,
+    need_text: bool = True,
+) -> Iterator[Sample]:
+    """Samples of one tar, table, annotation file or folder of pictures.
+
+    Of rows, images or pictures `start` to `stop` alone, where given; a tar is read whole. Paths in
+    tables and annotation files start from `images`, else from the file's own folder. A table may
+    have no column for the text, and a list no captions, where `need_text` is false. Raises
+    UsageError where `images` or `split` have no meaning.
+    """
+    if path.suffix.lower() == ".json" and not path.is_dir():
+        folder = images or path.parent
+        return read_annotations(path, folder, split, start, stop, need_text=need_text)
+    if not path.is_dir() and is_table(path):
+        return read_table(path, start, stop, images=images, split=split, need_text=need_text)
+    for option, value in (("--images", images), ("--split", split)):
+        if value is not None:
+            kind = "a folder of pictures" if path.is_dir() else "a tar"
+            raise UsageError(
+                f"{option} {value}: {path} is {kind}; allowed with annotation files and tables"
+            )
+    if path.is_dir():
+        return read_folder(path, start, stop)
+    samples = read_compressed(path) if is_compressed(path) else read_shard(path)
+    return with_safe_keys(check_lengths(samples), "sample")
+
+
+def read_samples(
+    source: str,
+    images: Path | None = None,
+    split: str | None = None,
+    *,
+    need_text: bool = True,
+) -> Iterator[Sample]:
+    """Samples of all that `source` stands for, under keys that differ; says what folders skip.
+
+    `images`, `split` and `need_text` are as those of `read_place`.
+    """
+    if images is not None and not images.is_dir():
+        raise UsageError(f"--images {images}: no such folder")
+    places = [path.absolute() for path in resolve_source(source)]
+    say_skipped_below(places)
+
+    def read() -> Iterator[Sample]:
+        check = partial(check_place, need_text=need_text)
+        found = zip(places, _names(places), _find_faults(places, check), strict=True)
+        for path, name, fault in found:
+            if fault is not None:
+                say(f"left out: {fault}")
+                yield broken_table(name, fault)
+                continue
+            samples = read_place(path, images=images, split=split, need_text=need_text)
+            yield from keep_identity(samples, name, path)
+
+    yield from read() if len(places) == 1 else with_safe_keys(read(), "sample")
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """A name for each of some absolute paths; no two are alike."""
+    return distinct_names(places) or [path.as_posix() for path in places]
+
+
+def _find_faults(
+    places: Sequence[Path], check: Callable[[Path], None] = check_place
+) -> list[UsageError | None]:
+    """Of several places, why each cannot be read; one alone says so when it is read."""
+    return try_each(places, check) if len(places) > 1 else [None] * len(places)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    if tars := tars_in(folder) or compressed_in(folder):
+        return tars
+    tables = sorted(p for p in folder.glob("*.parquet") if p.is_file() and p.name[0] != ".")
+    pictures = {path: has_pictures(path) for path in tables}
+    if any(pictures.values()):
+        # With those that cannot be read: they are counted.
+        return [path for path in tables if pictures[path] is not False]
+    if metadata := _metadata(folder):
+        return [metadata]
+    try:
+        list_images(folder)
+    except UsageError:
+        # A table of URLs, or one that cannot be read, says what is wrong.
+        return tables or [folder]
+    return [folder]
+
+
+def _metadata(folder: Path) -> Path | None:
+    """The table of a folder of pictures; None where there is none with pictures and texts."""
+    for path in (folder / name for name in METADATA):
+        if path.is_file():
+            try:
+                check_table(path)
+            except UsageError as error:
+                say(f"left out: {error}")
+            else:
+                return path
+    return None
+
+
+def _without_sidecars(paths: Iterable[Path]) -> list[Path]:
+    return [
+        path
+        for path in paths
+        if not path.name.startswith(".")
+        and not path.name.endswith((STATISTICS, SIZES))
+        and (path.suffix.lower() != ".parquet" or has_pictures(path) or not _has_data_beside(path))
+    ]
+
+
+def _has_data_beside(table: Path) -> bool:
+    """Whether a tar or a folder lies beside a table under the same name, as img2dataset has it."""
+    return table.with_suffix(".tar").is_file() or table.with_suffix("").is_dir()
+
+
+def _known(path: Path) -> Path:
+    kinds = (*TABLES, ".json")
+    if (
+        is_compressed(path)
+        or path.suffix.lower() in (".tar", *kinds)
+        or is_table(path)
+        or _is_tar(path)
+    ):
+        return path
+    raise UsageError(
+        f"{path} is neither a .tar nor a table ({', '.join(kinds)}, or a .txt file with a "
+        "header) nor a folder of pictures"
+    )
+
+
+def _is_tar(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(MAGIC[0] + len(MAGIC[1]))[MAGIC[0] :] == MAGIC[1]

@@ -1,0 +1,337 @@
+"""Tables of images and captions, Parquet, CSV, TSV and JSON lines, with image bytes or paths."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from blip.data.keys import key_text, storable, with_safe_keys
+from blip.data.readers.delimited import BROKEN_ROW, Row, read_delimited, read_json_lines
+from blip.data.readers.folders import extension_of, read_file
+from blip.data.readers.image_files import IMAGE_EXTENSIONS
+from blip.data.readers.parquet import open_parquet
+from blip.data.readers.patterns import TABLES
+from blip.data.sample import IMAGE_KEY, Sample
+from blip.data.texts import list_names, sound_texts
+from blip.errors import UsageError, first_line
+from blip.files import is_utf8
+
+KEYS = ("key", "image_id", "id", "uid", "__key__")
+ROW_KEYS = ("id", "uid")
+"""Those that number the rows in many tables, where several rows may show one image."""
+IMAGES = (
+    "image",
+    *IMAGE_EXTENSIONS,
+    *("image_path", "path", "file", "filename", "filepath", "file_name", "image_name"),
+)
+TEXTS = ("caption", "captions", "text", "texts", "sentence", "sentences", "txt")
+URLS = ("url", "image_url", "img_url", "urls", "link")
+SPLIT = "split"
+BATCH = 256
+FIRST = 100
+"""Lines of JSON that are read to find the names of the fields."""
+
+
+class Columns(NamedTuple):
+    """The columns of a table that hold what a sample is made of, as the table spells them."""
+
+    key: str | None
+    image: str | None
+    text: str | None
+    url: str | None
+    split: str | None
+
+
+def find_columns(names: Sequence[str]) -> Columns:
+    """The first known name of each part among a table's columns, whatever their case."""
+    spelt = {name.strip().casefold(): name for name in reversed(names)}
+
+    def first(known: Sequence[str]) -> str | None:
+        return next((spelt[name] for name in known if name in spelt), None)
+
+    return Columns(first(KEYS), first(IMAGES), first(TEXTS), first(URLS), first((SPLIT,)))
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is read as a table: by its name, or a .txt file by its header."""
+    suffix = path.suffix.lower()
+    if suffix != ".txt":
+        return suffix in TABLES
+    try:
+        names, _ = read_delimited(path, _fit)
+    except (OSError, UsageError):
+        return False
+    return _fit(names)
+
+
+def read_table(
+    path: Path,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    images: Path | None = None,
+    split: str | None = None,
+    need_text: bool = True,
+) -> Iterator[Sample]:
+    """Rows with a key, an image (bytes, a `{"bytes": ...}` record, a path) and caption or captions.
+
+    Paths start from `images`, else from the table's folder. Other columns of plain values go into
+    `meta`. Of rows `start` to `stop` alone, where given; of a Parquet file what lies before is not
+    read. `split` chooses rows by the column of that name. A key that came before has its row put
+    behind it. A row that cannot be read is a sample with `error`. Raises UsageError for a file that
+    is not such a table, that lacks a column (that of the text where `need_text` says so), or whose
+    pictures are URLs.
+    """
+    columns, rows = _open(path, start, stop, need_text=need_text)
+    if split is not None:
+        rows = _of_split(rows, columns, split, path)
+    maker = _Maker(columns, images or path.parent, path.stem)
+    samples = (maker.sample(row, number) for number, row in rows)
+    yield from with_safe_keys(samples, "row", start, keep_raw=True)
+
+
+def check_table(path: Path, *, need_text: bool = True) -> None:
+    """Raises UsageError where `read_table` would before its first sample."""
+    _open(path, 0, 0, need_text=need_text)
+
+
+def has_pictures(path: Path) -> bool | None:
+    """Whether a Parquet file has a column for the image; None where it cannot be read."""
+    try:
+        names = _open_parquet(path).schema_arrow.names
+    except UsageError:
+        return None
+    return find_columns(names).image is not None
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a table, those that cannot be read among them."""
+    if path.suffix.lower() == ".parquet":
+        return _open_parquet(path).metadata.num_rows
+    return sum(1 for _ in _open(path, 0, None)[1])
+
+
+def _fit(names: Sequence[str]) -> bool:
+    return find_columns(names).text is not None and _show_pictures(names)
+
+
+def _show_pictures(names: Sequence[str]) -> bool:
+    columns = find_columns(names)
+    return columns.image is not None or columns.url is not None
+
+
+def _open(
+    path: Path, start: int, stop: int | None, *, need_text: bool = True
+) -> tuple[Columns, Iterator[tuple[int, Row]]]:
+    """The columns, and rows `start` to `stop` with their numbers."""
+    if path.suffix.lower() == ".parquet":
+        names = _open_parquet(path).schema_arrow.names
+        columns = _check_columns(names, path, need_text=need_text)
+        refuse_urls([_first_parquet_image(path, columns)], path)
+        return columns, _read_parquet(path, start, stop)
+    fits = _fit if need_text else _show_pictures
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        rows, names = read_json_lines(path), None
+    else:
+        names, rows = read_delimited(path, fits)
+    first = [row.cells for row in islice(rows, FIRST) if row.fault is None]
+    if names is None and not first:
+        raise UsageError(f"{path} holds no line that is a JSON object")
+    # A line need not have all of the fields.
+    spelt = dict.fromkeys(name for cells in first for name in cells) if names is None else names
+    columns = _check_columns(list(spelt), path, need_text=need_text)
+    refuse_urls((cells.get(str(columns.image)) for cells in first[:1]), path)
+    again = read_json_lines(path) if names is None else read_delimited(path, fits)[1]
+    return columns, islice(enumerate(again), start, stop)
+
+
+def _check_columns(names: Sequence[str], path: Path, *, need_text: bool) -> Columns:
+    columns = find_columns(names)
+    if columns.image is None and columns.url is not None:
+        raise UsageError(_no_downloads(path, f"column {columns.url}"))
+    if columns.image is None:
+        # Tables without a header, as that of Conceptual Captions.
+        refuse_urls(names, path)
+    image, text = ("image", columns.image, IMAGES), ("text", columns.text, TEXTS)
+    for part, column, known in (image, text) if need_text else (image,):
+        if column is None:
+            raise UsageError(
+                f"{path} has no column for the {part}; it has {list_names(names)}, "
+                f"allowed: {', '.join(known)}"
+            )
+    return columns
+
+
+def refuse_urls(values: Iterable[Any], path: Path) -> None:
+    """Raises UsageError where one of some values of a file's pictures is a URL."""
+    for value in values:
+        if isinstance(value, str) and value.strip().lower().startswith(("http://", "https://")):
+            raise UsageError(_no_downloads(path, list_names([value.strip()[:80]])))
+
+
+def _no_downloads(path: Path, where: str) -> str:
+    return (
+        f"{path} names pictures by their URLs ({where}), and URLs are not fetched here: download "
+        "with img2dataset first, and give what it writes"
+    )
+
+
+def _of_split(
+    rows: Iterator[tuple[int, Row]], columns: Columns, split: str, path: Path
+) -> Iterator[tuple[int, Row]]:
+    """The rows of a split; raises UsageError where there are none, naming the splits there are."""
+    if columns.split is None:
+        raise UsageError(f"--split {split}: {path} has no column {SPLIT!r}")
+    seen: dict[str, None] = {}
+    for number, row in rows:
+        name = str(row.cells.get(columns.split))
+        seen.setdefault(name or "''")
+        if name == split:
+            yield number, row
+    if split not in seen:
+        raise UsageError(f"--split {split}: {path} has the splits {list_names(sorted(seen))}")
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    """The file with its metadata read, closed; raises UsageError where it is not a Parquet file."""
+    try:
+        with open_parquet(path) as file:
+            _ = file.schema_arrow
+            return file
+    except FileNotFoundError as error:
+        raise UsageError(f"no file at {path}") from error
+    # A file of another kind, one cut off, one encrypted: each has an error of its own.
+    except Exception as error:
+        raise UsageError(f"{path} is not a Parquet file: {first_line(error)}") from error
+
+
+def _first_parquet_image(path: Path, columns: Columns) -> Any:
+    """The first value of the image column, where that is one of texts."""
+    with open_parquet(path) as file:
+        kind = file.schema_arrow.field(str(columns.image)).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            return None
+        try:
+            batch = next(file.iter_batches(1, columns=[str(columns.image)]), None)
+            return batch.column(0)[0].as_py() if batch is not None and batch.num_rows else None
+        # Reading the rows reports what is broken.
+        except (OSError, ValueError):
+            return None
+
+
+def _read_parquet(path: Path, start: int, stop: int | None) -> Iterator[tuple[int, Row]]:
+    """Rows by group, so that a broken group costs its own rows alone."""
+    with open_parquet(path) as file:
+        before = 0
+        for group in range(file.num_row_groups):
+            first, before = before, before + file.metadata.row_group(group).num_rows
+            if before <= start or (stop is not None and first >= stop):
+                continue
+            rows = enumerate(_read_group(file, group, before - first), first)
+            last = None if stop is None else stop - first
+            yield from islice(rows, max(start - first, 0), last)
+
+
+def _read_group(file: pq.ParquetFile, group: int, length: int) -> Iterator[Row]:
+    """All rows of a group: those that cannot be read are broken."""
+    batches, done = file.iter_batches(BATCH, row_groups=[group]), 0
+    while done < length:
+        try:
+            batch = next(batches)
+        # Each codec and each encoding has errors of its own.
+        except Exception as error:
+            for _ in range(length - done):
+                yield Row({}, f"{BROKEN_ROW}: {first_line(error)}")
+            return
+        done += batch.num_rows
+        yield from map(Row, _to_rows(batch))
+
+
+def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    try:
+        return batch.to_pylist()
+    # A text that is not UTF-8, a time that Python cannot hold: one cell must not cost the others.
+    except (ValueError, OverflowError, pa.ArrowException):
+        names = batch.schema.names
+        columns = [[_cell(value) for value in column] for column in batch.columns]
+        return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _cell(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        # As bytes it is read as a text that is not UTF-8.
+        return value.as_buffer().to_pybytes() if hasattr(value, "as_buffer") else b"\xff"
+    except (ValueError, OverflowError, pa.ArrowException):
+        return None
+
+
+class _Maker(NamedTuple):
+    """Makes the samples of a table."""
+
+    columns: Columns
+    folder: Path
+    """Where paths start."""
+    place: str
+    """The table's name, in front of the names of its images."""
+
+    def sample(self, row: Row, number: int) -> Sample:
+        cells, columns = row.cells, self.columns
+        if columns.image not in cells or columns.text not in cells:
+            columns = find_columns(list(cells))
+        key = key_text(cells.get(columns.key)) if columns.key else None
+        if row.fault is not None:
+            return Sample(key or f"{number:09d}", None, error=row.fault)
+        picture = _picture(cells.get(str(columns.image)))
+        content, extension = _image(picture, self.folder)
+        told = cells.get(str(columns.text))
+        texts, error = sound_texts(told if isinstance(told, list) else [told])
+        if content is None:
+            error = "missing_image"
+        meta = {
+            n: v for n, v in cells.items() if n not in columns[:3] and is_utf8(n) and _is_plain(v)
+        }
+        name = key_text(cells.get(IMAGE_KEY)) or self._image_name(key, picture) or f"{number:09d}"
+        meta[IMAGE_KEY] = storable(f"{self.place}/{name}")
+        return Sample(key or f"{number:09d}", content, texts, meta, error, extension)
+
+    def _image_name(self, key: str | None, picture: str | bytes | None) -> str | None:
+        """What the rows of one image have in common: a key, a path or the same bytes.
+
+        A key from a column of `ROW_KEYS` counts only where there is no picture.
+        """
+        if isinstance(picture, bytes):
+            picture = hashlib.blake2b(picture, digest_size=16).hexdigest()
+        counts_rows = (self.columns.key or "").strip().casefold() in ROW_KEYS
+        return (picture or key) if counts_rows else (key or picture)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be written as JSON in UTF-8 that every reader reads."""
+    if isinstance(value, str):
+        return is_utf8(value)
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _picture(value: Any) -> str | bytes | None:
+    """The bytes or the path of a picture in a cell."""
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    return value if isinstance(value, str | bytes) and value.strip() else None
+
+
+def _image(picture: str | bytes | None, folder: Path) -> tuple[bytes | None, str]:
+    if picture is None:
+        return None, "jpg"
+    if isinstance(picture, bytes):
+        return picture, extension_of(picture)
+    content, extension = read_file(folder / picture)
+    if content is None and picture != picture.strip():
+        return read_file(folder / picture.strip())
+    return content, extension

@@ -1,0 +1,267 @@
+"""Released checkpoints as they are, devices, and how many images fit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from blip.capfilt.config import NUCLEUS
+from blip.capfilt.job import run
+from blip.capfilt.models import checkpoints, memory
+from blip.capfilt.models.checkpoints import CheckpointModels
+from blip.capfilt.models.memory import available_memory, bytes_of_image, unify_out_of_memory
+from blip.capfilt.models.protocols import Models, OutOfMemoryError
+from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
+from blip.inference.checkpoint import fingerprint
+from blip.model.checkpoint.contents import Contents
+from blip.model.checkpoint.huggingface import SpecialIds
+from blip.model.checkpoint.written import original_state, write_huggingface
+from blip.model.config import ModelConfig, TextConfig, VisionConfig
+from blip.model.make import make_model
+from tests.capfilt.fakes import config, web_data
+
+WORDS = ["a red square", "a green circle", "two blue stars", "buy a square"]
+TOKENIZER = Tokenizer.train(WORDS, vocabulary_size=80)
+# Files of the original release name no heads: they are 64 wide.
+SIZES = ModelConfig(
+    vision=VisionConfig(image_size=32, patch_size=16, width=64, depth=1, heads=1),
+    text=TextConfig(
+        vocabulary_size=TOKENIZER.vocabulary_size, width=64, depth=1, heads=1, mlp_width=64
+    ),
+    projection=256,
+)
+IDS = SpecialIds(dec=TOKENIZER.dec_id, sep=TOKENIZER.sep_id, pad=TOKENIZER.pad_id)
+
+
+def contents(mode: str) -> Contents:
+    """What a COCO captioner ("causal") or a COCO retrieval model holds, momentum and queues too."""
+    sizes = replace(SIZES, modes=(mode,))
+    torch.manual_seed(0)
+    tensors = make_model(sizes).state_dict()
+    if mode == "causal":
+        return Contents(sizes, tensors)
+    momentum = {
+        name: tensor.clone()
+        for name, tensor in tensors.items()
+        if name.startswith(("vision.", "text.")) or "_projection" in name
+    }
+    momentum |= {"image_queue": torch.rand(256, 8), "text_queue": torch.rand(256, 8)}
+    momentum |= {"idx_queue": torch.zeros(1, 8, dtype=torch.int64), "ptr_queue": torch.tensor([3])}
+    return Contents(sizes, tensors, momentum=momentum)
+
+
+def original(folder: Path, mode: str) -> Path:
+    """A `.pth` as the original release has it, which says nothing of sizes and holds no words."""
+    folder.mkdir()
+    torch.save({"model": original_state(contents(mode))}, folder / "model.pth")
+    TOKENIZER.save(folder)
+    return folder / "model.pth"
+
+
+def hugging_face(folder: Path, mode: str) -> Path:
+    folder.mkdir()
+    write_huggingface(contents(mode), IDS, folder)
+    TOKENIZER.save(folder)
+    return folder
+
+
+def models(captioner: Path | str, matcher: Path | str, **more) -> CheckpointModels:
+    places = {"captioner_device": "cpu", "filter_device": "cpu", **more}
+    places = {"search": NUCLEUS, "captions": 1, **places}
+    return CheckpointModels(captioner=str(captioner), filter=str(matcher), **places)
+
+
+def load(source: CheckpointModels) -> Models:
+    return source.load(0, source.fingerprints())
+
+
+def test_released_layouts_are_captioner_and_filter_as_they_are(tmp_path):
+    web_data(tmp_path / "web", shards=1, samples=4)
+    rows = []
+    for number, make in enumerate((original, hugging_face)):
+        captioner = make(tmp_path / f"c{number}", "causal")
+        matcher = make(tmp_path / f"f{number}", "bidirectional")
+        job = replace(
+            config(tmp_path, f"out{number}", device="cpu"),
+            captioner=str(captioner),
+            filter=str(matcher),
+        )
+        summary = run(job)
+        assert (summary.settings.captioner, summary.settings.filter) == (
+            fingerprint(captioner),
+            fingerprint(matcher),
+        )
+        assert summary.counts.images == 4
+        assert summary.counts.records == 8
+        rows.append(summary.counts)
+    assert rows[0] == rows[1], "the same weights in two layouts"
+
+
+def test_names_of_the_hub_are_found_where_it_keeps_them(tmp_path, monkeypatch):
+    folder = hugging_face(tmp_path / "cached", "causal")
+    monkeypatch.setattr(
+        "blip.model.checkpoint.locate.fetch_huggingface",
+        lambda name: {"Salesforce/blip-image-captioning-base": folder}[name],
+    )
+    named = models("hf:Salesforce/blip-image-captioning-base", folder)
+    assert named.fingerprints() == (fingerprint(folder), fingerprint(folder))
+
+
+def test_a_model_in_the_wrong_place_is_told(tmp_path):
+    captioner = original(tmp_path / "c", "causal")
+    matcher = original(tmp_path / "f", "bidirectional")
+    with pytest.raises(UsageError, match="judges texts and writes none; it may be the filter"):
+        load(models(matcher, matcher))
+    with pytest.raises(UsageError, match="writes texts and judges none; it may be the captioner"):
+        load(models(captioner, captioner))
+
+
+def test_a_search_that_the_captioner_cannot_do_is_told_before_it_is_loaded(tmp_path):
+    captioner = original(tmp_path / "c", "causal")
+    matcher = original(tmp_path / "f", "bidirectional")
+    search = replace(NUCLEUS, prompt="one two three four five six", max_length=6)
+    with pytest.raises(UsageError, match="max_length must be greater, got 6"):
+        models(captioner, matcher, search=search).fingerprints()
+    search = replace(NUCLEUS, max_length=1000)
+    with pytest.raises(UsageError, match=r"max_length.* is 1000; allowed: at most"):
+        models(captioner, matcher, search=search).fingerprints()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here the device is there")
+def test_a_device_that_is_missing_is_told(tmp_path):
+    captioner = hugging_face(tmp_path / "c", "causal")
+    matcher = hugging_face(tmp_path / "f", "bidirectional")
+    there = models(captioner, matcher, filter_device="cuda:1")
+    with pytest.raises(UsageError, match=r"device cuda:1 is not there; .* has 0 CUDA devices"):
+        there.default_workers(4)
+    with pytest.raises(UsageError, match="device cuda:1 is not there"):
+        load(there)
+    assert there.batch_size() == 64, "the least of what either device is worth"
+
+
+def test_workers_are_spread_over_the_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
+    spread = models("c", "f", captioner_device="auto", filter_device="cuda:3")
+    assert spread.default_workers(4) == 4
+    assert [checkpoints._device("auto", place) for place in range(5)] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:2",
+        "cuda:3",
+        "cuda:0",
+    ]
+    assert (
+        models("c", "f", captioner_device="cuda:1", filter_device="cuda:3").default_workers(4) == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "has_it", "devices", "chosen"),
+    [
+        (True, True, ("auto", "auto"), "bfloat16"),
+        (True, True, ("cuda:0", "cuda:1"), "bfloat16"),
+        (True, True, ("cuda", "cpu"), "float32"),
+        (True, True, ("cpu", "cpu"), "float32"),
+        (True, False, ("auto", "cuda"), "float32"),
+        # GPUs of a cluster, whose first machine has none.
+        (False, True, ("cuda", "cuda"), "float32"),
+        (False, True, ("auto", "auto"), "float32"),
+    ],
+)
+def test_the_precision_is_that_of_the_gpus_of_both_models(
+    monkeypatch, gpus, has_it, devices, chosen
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
+    assert checkpoints.choose_precision(devices) == chosen
+
+
+def test_both_models_are_loaded_in_the_precision(tmp_path):
+    captioner = hugging_face(tmp_path / "c", "causal")
+    matcher = hugging_face(tmp_path / "f", "bidirectional")
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        loaded = load(models(captioner, matcher, precision=precision))
+        dtypes = loaded.captioner.captioner.model.dtype, loaded.filter.matcher.model.dtype
+        assert dtypes == (getattr(torch, precision),) * 2
+        images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
+        assert all(text for (text,) in loaded.captioner.caption(images, [[1], [2], [3]]))
+        rows = loaded.filter.score(images, [WORDS] * 3)
+        assert all(type(number) is float for row in rows for score in row for number in score)
+        found[precision] = torch.tensor(rows)
+    torch.testing.assert_close(found["bfloat16"], found["float32"], atol=0.02, rtol=0)
+
+
+def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch):
+    captioner = hugging_face(tmp_path / "c", "causal")
+    matcher = hugging_face(tmp_path / "f", "bidirectional")
+    there = models(captioner, matcher)
+    monkeypatch.setattr(checkpoints, "_cpus", lambda: 16)
+    found = []
+    for free in (1 << 40, 1 << 30, 1 << 24, 1 << 22, 1 << 20):
+        monkeypatch.setattr(checkpoints, "available_memory", lambda free=free: free)
+        size = there.batch_size()
+        found.append((size, there.default_workers(size)))
+    assert found[0] == (64, 16)
+    assert found[-1] == (1, 1)
+    assert found == sorted(found, reverse=True)
+    assert len(set(found)) > 3
+    monkeypatch.setattr(checkpoints, "available_memory", lambda: None)
+    assert (there.batch_size(), there.default_workers(8)) == (64, 16)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pixels", "worth"), [("cpu", 384, 8), ("cpu", 224, 16), ("cuda", 384, 128)]
+)
+def test_large_models_need_few_images_at_a_time_on_a_cpu(kind, pixels, worth):
+    base = ModelConfig(vision=VisionConfig(image_size=pixels))
+    assert checkpoints._worth_it(kind, base) == worth
+    assert checkpoints._worth_it("cpu", SIZES) == 64
+
+
+def test_more_pixels_and_more_texts_need_more_memory():
+    larger = replace(SIZES, vision=replace(SIZES.vision, image_size=64))
+    assert bytes_of_image(larger, 1) > bytes_of_image(SIZES, 1)
+    assert bytes_of_image(SIZES, 4) > bytes_of_image(SIZES, 1)
+
+
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable:   50 kB\n")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert available_memory() == 50 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert available_memory() == 50 * 1024
+    (tmp_path / "memory.max").write_text("3000\n")
+    assert available_memory() == 2000
+    (tmp_path / "meminfo").unlink()
+    (tmp_path / "memory.max").unlink()
+    assert available_memory() is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried\nto allocate"),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_every_way_of_having_no_memory_is_one(error):
+    with pytest.raises(OutOfMemoryError), unify_out_of_memory():
+        raise error
+
+
+def test_other_errors_are_left_as_they_are():
+    with pytest.raises(RuntimeError, match="shapes"), unify_out_of_memory():
+        raise RuntimeError("shapes do not fit")
+
+
+def test_torch_says_it_in_these_words():
+    with pytest.raises(OutOfMemoryError), unify_out_of_memory():
+        torch.empty(1 << 60, dtype=torch.uint8)

@@ -1,0 +1,263 @@
+"""Shards behind a server that fails and comes back, and behind commands, give the same rows."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import torch
+
+from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.loader import PairLoader
+from blip.data.readers import remote
+from blip.data.readers.ahead import Fetcher
+from blip.data.readers.cache import ShardCache
+from blip.data.readers.counts import index_shards, locate
+from blip.data.readers.shards import pack
+from blip.data.sample import Sample
+from blip.data.tokenizer import Tokenizer
+from blip.errors import BlipError, UsageError
+from tests.data.pictures import photo
+
+pytest.importorskip("aiohttp")
+COUNT = 23
+
+
+class Flaky(SimpleHTTPRequestHandler):
+    """Breaks off every other answer with a body in the middle, refuses every fifth request."""
+
+    @property
+    def ours(self) -> "Server":
+        assert isinstance(self.server, Server)
+        return self.server
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not to the terminal."""
+
+    def do_HEAD(self) -> None:
+        self.ours.asked.append(("HEAD", urlsplit(self.path).path))
+        super().do_HEAD()
+
+    def do_GET(self) -> None:
+        self.ours.asked.append(("GET", urlsplit(self.path).path))
+        turn = len(self.ours.asked)
+        path = Path(self.translate_path(self.path))
+        if not path.is_file() or not self.ours.flaky:
+            super().do_GET()
+        elif turn % 5 == 0:
+            self.send_error(503)
+        elif turn % 2:
+            content = path.read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
+        else:
+            super().do_GET()
+
+
+class Server(ThreadingHTTPServer):
+    def __init__(self, folder: Path) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.flaky = False
+        super().__init__(("127.0.0.1", 0), lambda *args: Flaky(*args, directory=str(folder)))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has gone is no news."""
+
+    def whole_gets(self, path: str) -> int:
+        return self.asked.count(("GET", path))
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train([f"text {i}" for i in range(COUNT)] * 3, vocabulary_size=100)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    samples = [Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(COUNT)]
+    pack(samples, tmp_path / "shards", per_shard=6)
+    return tmp_path / "shards"
+
+
+@pytest.fixture
+def server(shards: Path) -> Iterator[Server]:
+    with Server(shards) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+
+
+def make(shards: str, cache: Path, **changes: object) -> DataConfig:
+    values: dict = {
+        "sources": (SourceConfig(name="s", shards=(shards,)),),
+        "batch_size": 4,
+        "image": ImageConfig(size=8),
+        "stream": "always",
+        "lanes": 3,
+        "shuffle_buffer": 4,
+        "cache": str(cache),
+    }
+    return DataConfig(**values | changes)
+
+
+def assert_same(config: DataConfig, other: DataConfig, tokenizer: Tokenizer) -> None:
+    pairs = zip(
+        islice(PairLoader(config, tokenizer).batches(0), 12),
+        islice(PairLoader(other, tokenizer).batches(0), 12),
+        strict=True,
+    )
+    for one, two in pairs:
+        assert one.keys == two.keys
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.image_ids, two.image_ids)
+
+
+def test_a_server_that_breaks_off_and_comes_back(
+    server: Server, shards: Path, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    server.flaky = True
+    over_http = make(f"{server.url}/{{00000..00003}}.tar", tmp_path / "http", stream="auto")
+    assert_same(over_http, make(str(shards), tmp_path / "local"), tokenizer)
+    copies = sorted((tmp_path / "http/shards").glob("*.tar"))
+    assert sorted(c.read_bytes() for c in copies) == sorted(
+        s.read_bytes() for s in shards.glob("*.tar")
+    )
+    # Counted and fetched once, in spite of four lanes and several epochs.
+    server.flaky, before = False, len(server.asked)
+    next(PairLoader(over_http, tokenizer).batches(7))
+    assert {kind for kind, _ in server.asked[before:]} == {"HEAD"}
+
+
+def test_counts_of_img2dataset_are_asked_for_first(
+    server: Server, shards: Path, tmp_path: Path
+) -> None:
+    (shards / "00001_stats.json").write_text('{"successes": 5, "count": 9}')
+    found = index_shards(locate([f"{server.url}/{{00000,00001}}.tar"]), tmp_path / "cache")
+    assert [shard.samples for shard in found] == [6, 5]
+    assert server.whole_gets("/00001.tar") == 0
+
+
+def test_commands_are_run(shards: Path, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "tries").mkdir()
+    command = f"pipe:mkdir {tmp_path}/tries/$$ && cat {shards}/{{00000..00003}}.tar"
+    assert len(locate([command])) == 4
+    piped = make(command, tmp_path / "piped")
+    local = make(str(shards), tmp_path / "local")
+    ours = list(islice(PairLoader(piped, tokenizer).batches(0), 12))
+    theirs = list(islice(PairLoader(local, tokenizer).batches(0), 12))
+    assert [batch.keys for batch in ours] == [batch.keys for batch in theirs]
+    assert all(torch.equal(a.images, b.images) for a, b in zip(ours, theirs, strict=True))
+    # One pass to count, one to keep.
+    assert len(list((tmp_path / "tries").iterdir())) == 8
+
+
+def test_a_command_that_fails_is_tried_again_and_told(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    once = f"pipe:test -e {flag} && echo whole || {{ touch {flag}; echo half; exit 3; }}"
+    remote.fetch(once, tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "whole\n"
+    with pytest.raises(
+        BlipError, match=r"cannot run pipe:echo no >&2; exit 7: .* status 7, no \(a"
+    ):
+        remote.fetch("pipe:echo no >&2; exit 7", tmp_path / "out")
+
+
+def test_what_cannot_be_had_is_told_with_its_address(server: Server, tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path / "cache", 10**9)
+    with pytest.raises(BlipError, match=f"cannot fetch {server.url}/none.tar"):
+        cache.open(f"{server.url}/none.tar")
+    assert server.whole_gets("/none.tar") == 1
+    url = server.url
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(BlipError, match=rf"cannot fetch {url}/00000.tar: .*\(attempt 12 of 12\)"):
+        cache.open(f"{url}/00000.tar")
+    with pytest.raises(UsageError, match=r"cannot read odd://x/y\.tar"):
+        cache.open("odd://x/y.tar")
+    assert list(cache.folder.glob("*.tar")) == []
+
+
+def test_the_cache_keeps_its_bound_and_what_was_used_last(
+    server: Server, shards: Path, tmp_path: Path
+) -> None:
+    size = max(shard.stat().st_size for shard in shards.glob("*.tar"))
+    cache = ShardCache(tmp_path / "cache", 2 * size)
+    left = cache.folder / f"{'0' * 20}.tar.part"
+    mine = cache.folder / "mine.tar"
+    cache.folder.mkdir(parents=True)
+    mine.write_bytes(b"somebody's own, and older than all copies" * size)
+    os.utime(mine, (0, 0))
+    open_files = []
+    for name in ("00000", "00001", "00000", "00002"):
+        open_files.append(cache.open(f"{server.url}/{name}.tar"))
+        left.write_bytes(b"left by a killed process")
+        time.sleep(0.02)
+    assert mine.exists(), "only copies go"
+    mine.unlink()
+    taken = sum(path.stat().st_size for path in cache.folder.glob("*.tar"))
+    assert taken <= 2 * size
+    assert not left.exists() or server.whole_gets("/00002.tar") == 1
+    assert server.whole_gets("/00000.tar") == 1
+    # 00001 has gone; its open file is readable all the same.
+    assert open_files[1].read() == (shards / "00001.tar").read_bytes()
+    cache.open(f"{server.url}/00000.tar").close()
+    assert server.whole_gets("/00000.tar") == 1
+    cache.open(f"{server.url}/00001.tar").close()
+    assert server.whole_gets("/00001.tar") == 2
+    for file in open_files:
+        file.close()
+
+
+def test_processes_and_threads_share_a_copy(server: Server, tmp_path: Path) -> None:
+    caches = [ShardCache(tmp_path / "cache", 10**9) for _ in range(8)]
+    threads = [
+        threading.Thread(target=cache.bring, args=(f"{server.url}/00000.tar",)) for cache in caches
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.whole_gets("/00000.tar") == 1
+
+
+def test_a_changed_shard_is_counted_and_fetched_anew(
+    server: Server, shards: Path, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    config = make(f"{server.url}/00000.tar", tmp_path / "cache")
+    assert PairLoader(config, tokenizer).num_pairs == 6
+    pack([Sample(f"n{i}", photo(i), ("text 1",)) for i in range(9)], tmp_path / "new", per_shard=9)
+    (tmp_path / "new/00000.tar").replace(shards / "00000.tar")
+    os.utime(shards / "00000.tar", (2e9, 2e9))
+    loader = PairLoader(config, tokenizer)
+    assert loader.num_pairs == 9
+    assert {key[0] for batch in islice(loader.batches(0), 3) for key in batch.keys} == {"n"}
+
+
+def test_shards_are_fetched_ahead(server: Server, tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path / "cache", 10**9)
+    fetcher = Fetcher(cache)
+    for name in ("none", "00000", "00001", "00000"):
+        fetcher.ask(f"{server.url}/{name}.tar", "")
+    deadline = time.monotonic() + 60
+    while len(list(cache.folder.glob("*.tar"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.whole_gets("/00000.tar") == server.whole_gets("/00001.tar") == 1

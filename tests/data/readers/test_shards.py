@@ -1,0 +1,163 @@
+"""Shards: what is written is read; every fault is named and nothing else is lost."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import webdataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blip.data.readers.shards import ShardWriter, expand, pack, read_shard
+from blip.data.sample import Sample
+from blip.errors import UsageError
+from tests.data.pictures import photo
+
+
+def tar_of(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_every_fault_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    good = photo()
+    path = tar_of(
+        tmp_path / "x.tar",
+        [
+            ("a.jpg", good),
+            ("a.txt", b"a red circle\n"),
+            ("no-image.txt", b"text"),
+            ("bad-text.jpg", good),
+            ("bad-text.txt", b"\xff\xfe\x00"),
+            ("bad-json.jpg", good),
+            ("bad-json.json", b"{"),
+            ("deep.jpg", good),
+            ("deep.json", b"[" * 100_000),
+            ("../escape.jpg", good),
+            ("/absolute.jpg", good),
+            ("a.jpg", good),
+            ("several.png", good),
+            ("several.json", json.dumps({"captions": ["one", "two"]}).encode()),
+        ],
+    )
+    found = [(s.key, s.error) for s in read_shard(path)]
+    assert found == [
+        ("a", None),
+        ("no-image", "missing_image"),
+        ("bad-text", "text_not_utf8"),
+        ("bad-json", "broken_json"),
+        ("../escape.jpg", "unsafe_name"),
+        ("/absolute.jpg", "unsafe_name"),
+        ("deep", "broken_json"),
+        ("a", "duplicate_key"),
+        ("several", None),
+    ]
+    samples = list(read_shard(path))
+    assert samples[0].texts == ("a red circle",)
+    assert samples[-1].texts == ("one", "two")
+    assert samples[-1].extension == "png"
+
+
+@pytest.mark.parametrize(
+    ("captions", "texts", "error"),
+    [
+        (["one", None, "two"], ("one", "two"), None),
+        ([None], ("beside",), None),
+        ([7], ("beside",), None),
+        (["one", 7], ("beside",), None),
+        (["one", "\ud800"], ("one",), "text_not_utf8"),
+        ("one", ("beside",), None),
+    ],
+)
+def test_captions_in_json_and_the_text_beside(
+    tmp_path: Path, captions: object, texts: tuple[str, ...], error: str | None
+) -> None:
+    meta = json.dumps({"captions": captions}).encode()
+    members = [("a.jpg", b"x"), ("a.json", meta), ("a.txt", b"\xef\xbb\xbfbeside\n")]
+    [sample] = read_shard(tar_of(tmp_path / "x.tar", members))
+    assert (sample.texts, sample.error) == (texts, error)
+
+
+@given(cut=st.integers(0, 20_000))
+def test_a_torn_archive_gives_what_came_before(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("torn")
+    pack([Sample(f"k{i}", photo(i), ("text",)) for i in range(3)], folder)
+    path = folder / "00000.tar"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: min(cut, len(whole) - 1600)])
+    samples = list(read_shard(path))
+    sound = [s for s in samples if s.error is None and s.image is not None]
+    assert len(sound) < 3 or samples[-1].error is not None or len(sound[-1].texts) <= 1
+    for number, sample in enumerate(sound):
+        assert sample.image == photo(number)
+
+
+def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(b"no tar at all" * 100)
+    (only,) = read_shard(tmp_path / "x.tar")
+    assert (only.error or "").startswith("torn_tar")
+
+
+def test_written_shards_have_the_same_bytes_and_any_reader_reads_them(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        with ShardWriter(tmp_path / name / "s.tar") as writer:
+            writer.write("k1", photo(1), "png", "ein Kreis", {"b": 1, "a": "원"})
+            writer.write("k" * 150, photo(2), "png", "two", {})
+    one, two = ((tmp_path / name / "s.tar").read_bytes() for name in ("one", "two"))
+    assert one == two
+    rows = list(webdataset.WebDataset(str(tmp_path / "one" / "s.tar"), shardshuffle=False))
+    assert rows[0]["__key__"] == "k1"
+    assert rows[0]["txt"] == b"ein Kreis"
+    assert json.loads(rows[0]["json"]) == {"a": "원", "b": 1}
+    assert rows[1]["png"] == photo(2)
+
+
+def test_an_error_leaves_no_shard(tmp_path: Path) -> None:
+    def write() -> None:
+        with ShardWriter(tmp_path / "s.tar") as writer:
+            writer.write("k", photo(), "png", "text", {})
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pack_cuts_and_counts(tmp_path: Path) -> None:
+    samples = [Sample(f"k{i}", photo(i), (f"text {i}", "more"), {"n": i}) for i in range(5)]
+    samples.insert(2, Sample("bad", None, error="torn_tar: end"))
+    counts = pack(samples, tmp_path, per_shard=2)
+    assert counts == {"samples": 5, "shards": 3, "torn_tar": 1}
+    read = [s for shard in expand([str(tmp_path)]) for s in read_shard(shard)]
+    assert [s.key for s in read] == [f"k{i}" for i in range(5)]
+    assert read[3].texts == ("text 3", "more")
+    assert read[3].meta["n"] == 3
+
+
+def test_patterns(tmp_path: Path) -> None:
+    for name in ("00", "01", "02"):
+        (tmp_path / f"{name}.tar").write_bytes(b"")
+    assert [p.name for p in expand([f"{tmp_path}/{{00..01}}.tar"])] == ["00.tar", "01.tar"]
+    assert len(expand([f"{tmp_path}/*.tar", str(tmp_path)])) == 3
+    with pytest.raises(UsageError, match=r"no shards at .*none"):
+        expand([f"{tmp_path}/none"])
+
+
+def test_a_broken_header_is_not_the_end_of_a_tar(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", [(f"{name}.jpg", b"content") for name in "abc"])
+    content = bytearray(path.read_bytes())
+    content[1024 + 148] ^= 1
+    path.write_bytes(content)
+    assert [(s.key, s.error) for s in read_shard(path)] == [
+        ("a", None),
+        ("a", "torn_tar: no header at byte 1024, 1024 bytes are skipped"),
+        ("c", None),
+    ]
