@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from work import pretrain_step
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.objectives.itm import Negatives
@@ -197,7 +197,7 @@ def make_contender(args: argparse.Namespace, size: int, device: torch.device) ->
         tokenizer = make_tokenizer(config.text.vocabulary_size, Path(folder))
     lengths, side = text_lengths(size), config.vision.image_size
     texts = [make_text(row % len(LENGTHS), length) for row, length in enumerate(lengths)]
-    batch = Batch(
+    batch = PairBatch(
         images=torch.randn(size, 3, side, side),
         texts=tokenizer.encode(texts, LONGEST_TEXT),
         image_ids=torch.arange(size),

@@ -13,7 +13,7 @@ from textbook import Memory, Sizes, TextbookStep
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
@@ -59,7 +59,7 @@ class Given(NamedTuple):
     """What each contender works on."""
 
     tokenizer: Tokenizer
-    batch: Batch
+    batch: PairBatch
     """Texts padded to the longest of them."""
     negatives: Negatives
     autocast: Autocast

@@ -15,7 +15,7 @@ from benchmarks.work import (
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
@@ -92,7 +92,7 @@ def test_pretraining(tokenizer: Tokenizer) -> None:
     negatives = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
     step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: negatives)
     contrast = MomentumContrast(model, ContrastiveConfig(queue_size=0))
-    batch = Batch(
+    batch = PairBatch(
         torch.randn(count, 3, 32, 32),
         tokenizer.encode([" ".join(WORDS[: length - 2])] * count, 30),
         torch.arange(count),

@@ -12,7 +12,8 @@ import torch
 
 from blip import dist
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.loader import Batch, PairLoader
+from blip.data.examples.pairs import PairBatch
+from blip.data.loader import PairLoader
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import Sharing
@@ -49,13 +50,13 @@ class RecordingLoader:
         self.steps_per_epoch = loader.steps_per_epoch
         self.order, self.batch_size = loader.order, loader.batch_size
 
-    def batches(self, start: int) -> Iterator[Batch]:
+    def batches(self, start: int) -> Iterator[PairBatch]:
         for number, batch in enumerate(self.loader.batches(start), start):
             time.sleep(self.pause)
             if self.record is not None:
                 with self.record.open("a") as file:
                     file.write(json.dumps([number, dist.rank(), batch.keys]) + "\n")
-            yield batch._replace(images=batch.images.to(self.dtype))
+            yield replace(batch, images=batch.images.to(self.dtype))
 
 
 def pretrain(

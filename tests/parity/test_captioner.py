@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
@@ -32,7 +32,7 @@ def model() -> Blip:
 def test_the_prompt_is_fed_and_not_scored(model: Blip, words: Tokenizer) -> None:
     golden = vectors("captioner")
     captions = words.encode([PROMPT + text for text in texts()["texts"]], 40)
-    batch = Batch(golden["images"], captions, torch.arange(6), ())
+    batch = PairBatch(golden["images"], captions, torch.arange(6), ())
     step = CaptionStep(model, words, LanguageConfig(), prompt=PROMPT)
     torch.testing.assert_close(step(batch, None).loss, golden["loss"], **CLOSE)
 

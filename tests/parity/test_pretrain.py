@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
 from blip.model.checkpoint.original import from_original, momentum_layout, names_of
@@ -92,7 +92,7 @@ def test_three_steps_of_training(model: Blip, golden: dict[str, Tensor]) -> None
     texts, momentum = golden_texts(golden), {}
     for number in range(3):
         order = golden[f"step{number}.order"]
-        batch = Batch(
+        batch = PairBatch(
             images=golden["images"][order],
             texts=Texts(texts.ids[order], texts.visible[order]),
             image_ids=order,

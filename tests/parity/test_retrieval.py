@@ -2,7 +2,7 @@
 
 import torch
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.model.blip import Blip
 from blip.model.checkpoint.original import from_original, momentum_layout
 from blip.objectives.config import ContrastiveConfig
@@ -44,7 +44,7 @@ def test_losses_with_image_identities_and_the_queue_of_identities() -> None:
             "held": size,
         }
     )
-    batch = Batch(golden["images"], words.encode(texts()["texts"], 35), golden["idx"], ())
+    batch = PairBatch(golden["images"], words.encode(texts()["texts"], 35), golden["idx"], ())
     context = contrast.context(batch, ALPHA / config.alpha * config.alpha_epochs)
     injected = Negatives(golden["negative_image"], golden["negative_text"])
     step = RetrievalStep(model, words, draw=lambda *_: injected)

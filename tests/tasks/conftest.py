@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
@@ -23,9 +23,9 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture
-def batch(tokenizer: Tokenizer) -> Batch:
+def batch(tokenizer: Tokenizer) -> PairBatch:
     texts = ["a red circle", "one big green star on grey ground", "blue square", "stripes"]
-    return Batch(
+    return PairBatch(
         images=torch.randn(4, 3, 32, 32),
         texts=tokenizer.encode(texts, 30),
         image_ids=torch.tensor([5, 6, 7, 8]),

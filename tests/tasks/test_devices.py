@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map_only
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
@@ -25,7 +25,7 @@ def make_model(tokenizer: Tokenizer) -> Blip:
     return Blip(replace(TINY, text=replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)))
 
 
-def send_away(batch: Batch) -> Batch:
+def send_away(batch: PairBatch) -> PairBatch:
     sent = batch.to(ELSEWHERE)
     assert sent.images.device == sent.texts.ids.device == ELSEWHERE
     assert sent.texts.visible.device.type == "cpu", "how long texts are is asked for here"
@@ -37,7 +37,7 @@ def learns(step: torch.nn.Module) -> bool:
 
 
 def test_a_pretraining_step(
-    tokenizer: Tokenizer, batch: Batch, monkeypatch: pytest.MonkeyPatch
+    tokenizer: Tokenizer, batch: PairBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Autocast knows of devices that compute alone.
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
@@ -54,7 +54,7 @@ def test_a_pretraining_step(
     assert learns(step)
 
 
-def test_a_captioning_step_with_a_prompt(tokenizer: Tokenizer, batch: Batch) -> None:
+def test_a_captioning_step_with_a_prompt(tokenizer: Tokenizer, batch: PairBatch) -> None:
     step = CaptionStep(make_model(tokenizer), tokenizer, LanguageConfig(), prompt="a red")
     step.to(ELSEWHERE)
     step(send_away(batch), None).loss.backward()

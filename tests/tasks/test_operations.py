@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, Sharing, TextConfig, VisionConfig
@@ -42,12 +42,12 @@ def make(tokenizer: Tokenizer, sharing: Sharing = "all_but_self_attention") -> B
     return Blip(replace(DEEP, text=text, sharing=sharing)).train()
 
 
-def batch_of(tokenizer: Tokenizer, size: int = 4) -> Batch:
+def batch_of(tokenizer: Tokenizer, size: int = 4) -> PairBatch:
     """Texts of one length, so that there is no padding to compute."""
     texts = tokenizer.encode([TEXT] * size, 30)
     assert texts.visible.all()
     ids = torch.arange(size)
-    return Batch(torch.randn(size, 3, 32, 32), texts, ids, ("",) * size)
+    return PairBatch(torch.randn(size, 3, 32, 32), texts, ids, ("",) * size)
 
 
 def test_parts_are_counted_alike(tokenizer: Tokenizer) -> None:
@@ -110,8 +110,8 @@ def test_padding_is_not_counted(tokenizer: Tokenizer) -> None:
     short, long = tokenizer.encode(["a red circle"], 30), tokenizer.encode([TEXT], 30)
     both = tokenizer.encode(["a red circle", TEXT], 30)
     images, ids = torch.zeros(2, 3, 32, 32), torch.arange(2)
-    together = formula(Batch(images, both, ids, ("", "")))
-    alone = [formula(Batch(images[:1], text, ids[:1], ("",))) for text in (short, long)]
+    together = formula(PairBatch(images, both, ids, ("", "")))
+    alone = [formula(PairBatch(images[:1], text, ids[:1], ("",))) for text in (short, long)]
     # The pairs of a batch are candidates for one another: that is little.
     assert together == pytest.approx(sum(alone), rel=1e-3)
     assert alone[0] < alone[1]

@@ -1,10 +1,12 @@
 """The pre-training step: it learns everywhere and moves nothing itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
@@ -26,7 +28,7 @@ def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, Momentum
 
 
 def test_every_parameter_learns_and_the_followers_do_not(
-    tokenizer: Tokenizer, batch: Batch
+    tokenizer: Tokenizer, batch: PairBatch
 ) -> None:
     model = make_model(tokenizer)
     step, contrast = make_step(tokenizer, model)
@@ -38,7 +40,7 @@ def test_every_parameter_learns_and_the_followers_do_not(
 
 
 def test_forward_changes_nothing_and_the_verb_moves_everything(
-    tokenizer: Tokenizer, batch: Batch
+    tokenizer: Tokenizer, batch: PairBatch
 ) -> None:
     model = make_model(tokenizer)
     step, contrast = make_step(tokenizer, model)
@@ -61,7 +63,7 @@ def test_forward_changes_nothing_and_the_verb_moves_everything(
         torch.testing.assert_close(moved[name], value + 0.005, rtol=1e-4, atol=1e-6)
 
 
-def test_state_round_trip(tokenizer: Tokenizer, batch: Batch) -> None:
+def test_state_round_trip(tokenizer: Tokenizer, batch: PairBatch) -> None:
     model = make_model(tokenizer)
     step, contrast = make_step(tokenizer, model)
     task = ContrastTask(step, contrast)
@@ -80,10 +82,11 @@ def test_alpha_ramps_over_two_epochs(tokenizer: Tokenizer, epoch: float, alpha: 
     assert contrast.alpha(epoch) == pytest.approx(alpha)
 
 
-def test_the_prompt_is_fed_and_not_scored(tokenizer: Tokenizer, batch: Batch) -> None:
+def test_the_prompt_is_fed_and_not_scored(tokenizer: Tokenizer, batch: PairBatch) -> None:
     model = make_model(tokenizer)
-    prompted = batch._replace(
-        texts=tokenizer.encode(["a red circle", "a red star", "a red square", "a red ground"], 30)
+    prompted = replace(
+        batch,
+        texts=tokenizer.encode(["a red circle", "a red star", "a red square", "a red ground"], 30),
     )
     step = CaptionStep(model, tokenizer, LanguageConfig(), prompt="a red ")
     loss = step(prompted, None).language
@@ -97,7 +100,7 @@ def test_the_prompt_is_fed_and_not_scored(tokenizer: Tokenizer, batch: Batch) ->
 
 
 def test_texts_of_one_image_are_no_negatives_in_retrieval(
-    tokenizer: Tokenizer, batch: Batch
+    tokenizer: Tokenizer, batch: PairBatch
 ) -> None:
     model = make_model(tokenizer)
     seen: list[torch.Tensor] = []
@@ -110,16 +113,18 @@ def test_texts_of_one_image_are_no_negatives_in_retrieval(
 
     step = RetrievalStep(model, tokenizer, draw=draw)
     contrast = MomentumContrast(model, ContrastiveConfig(queue_size=8, positives="image"))
-    twins = batch._replace(image_ids=torch.tensor([5, 5, 7, 8]))
+    twins = replace(batch, image_ids=torch.tensor([5, 5, 7, 8]))
     step(twins, contrast.context(twins, 1.0)).loss.backward()
     expected = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert seen[0].int().tolist() == expected
 
 
-def test_texts_without_words_to_predict_cost_nothing(tokenizer: Tokenizer, batch: Batch) -> None:
+def test_texts_without_words_to_predict_cost_nothing(
+    tokenizer: Tokenizer, batch: PairBatch
+) -> None:
     model = make_model(tokenizer)
-    alone = batch._replace(texts=tokenizer.encode(["", "", "", ""], 30))
-    one = alone._replace(texts=Texts(alone.texts.ids[:, :1], alone.texts.visible[:, :1]))
+    alone = replace(batch, texts=tokenizer.encode(["", "", "", ""], 30))
+    one = replace(alone, texts=Texts(alone.texts.ids[:, :1], alone.texts.visible[:, :1]))
     image_kv = model.project_image(model.encode_image(batch.images), "causal")
     captions = lm_inputs(one.texts)
     (states,) = model.text.forward_packed(image_kv, captions.inputs)

@@ -7,7 +7,7 @@ import torch
 from benchmarks.textbook import Sizes, TextbookStep
 from torch.nn.functional import normalize
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, Sharing
@@ -36,10 +36,10 @@ WIDE = replace(
 )
 
 
-def make_batch(tokenizer: Tokenizer, size: int, image_size: int) -> Batch:
+def make_batch(tokenizer: Tokenizer, size: int, image_size: int) -> PairBatch:
     """Texts of 3 to 16 tokens, among them several of each length."""
     texts = [" ".join(WORDS[: 1 + (5 * row) % 14]) for row in range(size)]
-    return Batch(
+    return PairBatch(
         images=torch.randn(size, 3, image_size, image_size),
         texts=tokenizer.encode(texts, PADDED),
         image_ids=torch.arange(size),
@@ -84,7 +84,7 @@ def test_both_take_the_same_steps(
     text = replace(config.text, vocabulary_size=tokenizer.vocabulary_size)
     model = Blip(replace(config, text=text)).to(dtype).train()
     batch = make_batch(tokenizer, size, config.vision.image_size)
-    batch = batch._replace(images=batch.images.to(dtype))
+    batch = replace(batch, images=batch.images.to(dtype))
     textbook = TextbookStep(
         model.state_dict(), sizes_of(config), enc_id=tokenizer.enc_id, dec_id=tokenizer.dec_id
     )

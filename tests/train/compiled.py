@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.nn.kernels.packed_weight import pack_weights, unpack_weights
 from blip.train.compiling import compile_layers
@@ -26,7 +27,7 @@ def main(*options: str) -> None:
     torch.compile = lambda *a, **k: compiler(*a, backend=backend, **k)
     tokenizer = Tokenizer.train([" ".join(WORDS)] * 3, vocabulary_size=200)
     texts = tokenizer.encode(["a red circle", "one big green star", "blue", "stripes"], 30)
-    batch = Batch(torch.randn(4, 3, 32, 32), texts, torch.arange(4), tuple("abcd"))
+    batch = PairBatch(torch.randn(4, 3, 32, 32), texts, torch.arange(4), tuple("abcd"))
     loss, gradients, _ = run(*make_step(tokenizer), batch)
     step, contrast = make_step(tokenizer)
     names = list(step.state_dict())
@@ -41,7 +42,7 @@ def main(*options: str) -> None:
     same(found, gradients)
     # Other lengths: what was compiled for some serves all.
     count = len(compiled)
-    longer = batch._replace(texts=tokenizer.encode([" ".join(WORDS[:n]) for n in (3, 9, 2, 7)], 30))
+    longer = replace(batch, texts=tokenizer.encode([" ".join(WORDS[:n]) for n in (3, 9, 2, 7)], 30))
     run(step, contrast, longer)
     assert len(compiled) == count, f"{len(compiled) - count} more for texts of other lengths"
     # Weights that an evaluation packed and unpacked are the same to the compiler.

@@ -77,8 +77,8 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path) -> None:
 
         def batches(self, start):
             for batch in ToyLoader(8).batches(start // 2):
-                yield type(batch)(batch.images[:4], batch.targets[:4])
-                yield type(batch)(batch.images[4:], batch.targets[4:])
+                yield type(batch)(batch.points[:4], batch.targets[:4])
+                yield type(batch)(batch.points[4:], batch.targets[4:])
 
     halves = Halves()
     halves.steps_per_epoch = 10

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
@@ -36,7 +36,7 @@ def make_step(tokenizer: Tokenizer) -> tuple[PretrainStep, MomentumContrast]:
 
 
 def run(
-    step: nn.Module, contrast: MomentumContrast, batch: Batch
+    step: nn.Module, contrast: MomentumContrast, batch: PairBatch
 ) -> tuple[Tensor, dict[str, Tensor], int]:
     """Loss, gradients, and elements kept for the backward pass."""
     kept: dict[int, int] = {}
@@ -60,7 +60,9 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_checkpointing_changes_nothing_but_what_is_kept(tokenizer: Tokenizer, batch: Batch) -> None:
+def test_checkpointing_changes_nothing_but_what_is_kept(
+    tokenizer: Tokenizer, batch: PairBatch
+) -> None:
     loss, gradients, kept = run(*make_step(tokenizer), batch)
     step, contrast = make_step(tokenizer)
     names = list(step.state_dict())

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +15,16 @@ from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
 
 
-class ToyBatch(NamedTuple):
-    images: Tensor
+@dataclass(frozen=True)
+class ToyBatch:
+    points: Tensor
     targets: Tensor
 
+    def __len__(self) -> int:
+        return len(self.points)
+
     def to(self, device: Any) -> "ToyBatch":
-        return ToyBatch(self.images.to(device), self.targets.to(device))
+        return ToyBatch(self.points.to(device), self.targets.to(device))
 
 
 class ToyOutput(NamedTuple):
@@ -40,7 +45,7 @@ class ToyStep(nn.Module):
         self.net = nn.Sequential(nn.Linear(3, 8), nn.Dropout(dropout), nn.Linear(8, 1))
 
     def forward(self, batch: ToyBatch, context: Tensor) -> ToyOutput:
-        return ToyOutput(((self.net(batch.images) - batch.targets - context) ** 2).mean())
+        return ToyOutput(((self.net(batch.points) - batch.targets - context) ** 2).mean())
 
 
 class ToyTask:
@@ -66,7 +71,7 @@ class ToyTask:
         self.slow = 0.9 * self.slow + 0.1 * self.step.net[0].weight.detach().mean()
 
     def operations(self, batch: ToyBatch) -> float:
-        return 100.0 * len(batch.images)
+        return 100.0 * len(batch)
 
     def samples(self) -> None:
         return None
@@ -93,9 +98,9 @@ class ToyLoader:
         number = start
         while True:
             source = torch.Generator().manual_seed(number)
-            images = torch.randn(self.size, 3, generator=source)
-            targets = images.sum(dim=1, keepdim=True)
-            yield ToyBatch(images, targets * (torch.nan if number in self.poison else 1.0))
+            points = torch.randn(self.size, 3, generator=source)
+            targets = points.sum(dim=1, keepdim=True)
+            yield ToyBatch(points, targets * (torch.nan if number in self.poison else 1.0))
             number += 1
 
 

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from blip.data.config import DataConfig
+from blip.data.examples.pairs import PairBatch
 from blip.data.examples.usable import NAMED, describe_left_out
 from blip.data.order.in_memory import MEMORY_BYTES, MemoryRows
 from blip.data.order.rows import Rows
@@ -24,36 +23,13 @@ from blip.data.order.streamed import StreamRows
 from blip.data.readers.archive import Fault
 from blip.data.readers.remote import is_remote
 from blip.data.readers.sources import find_sources, list_files
-from blip.data.tokenizer import Texts, Tokenizer
+from blip.data.tokenizer import Tokenizer
 from blip.data.transforms import normalise
 from blip.errors import BlipError, UsageError
 from blip.log import say
 
 ROWS_BEFORE_STOP = 1000
 """Rows after which bad samples may stop a run: fewer tell nothing about their share."""
-
-
-class Batch(NamedTuple):
-    """Images and a text for each."""
-
-    images: Float[Tensor, "batch 3 height width"]
-    texts: Texts
-    image_ids: Int[Tensor, " batch"]
-    """Equal for texts of the same image."""
-    keys: tuple[str, ...]
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device, but for what says how long texts are.
-
-        That is asked for at every step, and a GPU would have to be waited for (FSDP moves it there
-        all the same).
-        """
-        return Batch(
-            self.images.to(device, non_blocking=True),
-            self.texts._replace(ids=self.texts.ids.to(device, non_blocking=True)),
-            self.image_ids.to(device, non_blocking=True),
-            self.keys,
-        )
 
 
 class PairLoader:
@@ -132,7 +108,7 @@ class PairLoader:
         """Batches in an epoch; what is left over opens the next epoch."""
         return max(1, self.rows.epoch_size // self.config.batch_size)
 
-    def batches(self, start: int) -> Iterator[Batch]:
+    def batches(self, start: int) -> Iterator[PairBatch]:
         """This process's rows of batches `start`, `start + 1`, ... without end.
 
         Raises BlipError where more samples are bad than `max_bad` allows.
@@ -242,7 +218,7 @@ class _Counting:
 class _Made(NamedTuple):
     """A batch, and the bad samples for which others stand in it."""
 
-    batch: Batch
+    batch: PairBatch
     faults: list[Fault]
 
 
@@ -267,7 +243,7 @@ class _BatchMaker(Dataset[_Made | BlipError]):
         rows, faults = self.rows.rows(
             range(number * size + self.rank, (number + 1) * size, self.ranks)
         )
-        batch = Batch(
+        batch = PairBatch(
             images=normalise(np.stack([row.pixels for row in rows])),
             texts=self.tokenizer.encode([row.text for row in rows], self.config.max_tokens),
             image_ids=torch.tensor([row.image_id for row in rows]),

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from blip import dist
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
 from blip.model.unimodal import UnimodalEncoders
@@ -134,7 +134,7 @@ class MomentumContrast:
         self.queue.to(device)
 
     @torch.no_grad()
-    def context(self, batch: Batch, epoch: float) -> ITCContext:
+    def context(self, batch: PairBatch, epoch: float) -> ITCContext:
         """Momentum features, candidates and soft targets of a batch; `epoch` counts from 0.0."""
         encode = self.momentum_encoder.module
         images, texts = encode(batch.images, batch.texts.ids, batch.texts.visible)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.objectives.itc import ITCContext, MomentumContrast
 from blip.tasks.operations import StepOperations
 
@@ -48,7 +48,7 @@ class ContrastTask:
         self.step.to(device)
         self.contrast.to(device)
 
-    def context(self, batch: Batch, epoch: float) -> ITCContext:
+    def context(self, batch: PairBatch, epoch: float) -> ITCContext:
         """Momentum features and soft targets."""
         return self.contrast.context(batch, epoch)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
@@ -51,7 +51,7 @@ class CaptionStep(nn.Module):
         self.prompt_tokens = len(tokenizer.encode_prompt(prompt)) - 1
         self.language = language
 
-    def forward(self, batch: Batch, context: None) -> CaptionOutput:
+    def forward(self, batch: PairBatch, context: None) -> CaptionOutput:
         """Loss of a batch; needs no context."""
         image_kv = self.model.project_image(self.model.encode_image(batch.images), "causal")
         captions = lm_inputs(batch.texts.start_with(self.dec_id), self.prompt_tokens)
@@ -78,7 +78,7 @@ class CaptionTask:
         """Move the step."""
         self.step.to(device)
 
-    def context(self, batch: Batch, epoch: float) -> None:
+    def context(self, batch: PairBatch, epoch: float) -> None:
         """Nothing is needed beside the batch."""
 
     def after_update(self, context: None) -> None:

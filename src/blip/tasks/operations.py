@@ -9,7 +9,7 @@ pass: once for what goes in, once for the weights.
 from collections.abc import Sequence
 
 from blip import dist
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.model.config import ModelConfig, TextConfig
 
 WITH_GRADIENT = 3.0
@@ -79,7 +79,7 @@ class StepOperations:
         shared = model.sharing in ("all", "all_but_self_attention")
         self.projections = 1 if shared or not (contrasts and writes) else 2
 
-    def __call__(self, batch: Batch) -> float:
+    def __call__(self, batch: PairBatch) -> float:
         """Of one batch, on any device; on a GPU ask before it is moved there, to wait for none."""
         return self.of(batch.texts.visible.sum(dim=1).tolist())
 

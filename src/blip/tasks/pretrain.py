@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import load_model
@@ -67,7 +67,7 @@ class PretrainStep(nn.Module):
         self.language = language
         self.draw = draw
 
-    def forward(self, batch: Batch, context: ITCContext) -> PretrainOutput:
+    def forward(self, batch: PairBatch, context: ITCContext) -> PretrainOutput:
         """Losses of a batch; changes nothing."""
         model, texts = self.model, batch.texts
         image_states = model.encode_image(batch.images)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.loader import Batch
+from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import load_model
 from blip.metrics.retrieval import recalls
@@ -55,7 +55,7 @@ class RetrievalStep(nn.Module):
         self.enc_id = tokenizer.enc_id
         self.draw = draw
 
-    def forward(self, batch: Batch, context: ITCContext) -> RetrievalOutput:
+    def forward(self, batch: PairBatch, context: ITCContext) -> RetrievalOutput:
         """Losses of a batch; changes nothing."""
         model = self.model
         image_states = model.encode_image(batch.images)

@@ -167,7 +167,7 @@ class _Run:
                     contexts.append(task.context(batch, self.epoch))
                     outputs.append(self.forward(batch, contexts[-1]))
                 (outputs[-1].loss / config.accumulation).backward()
-            self.watch.after_step(len(batch.images), operations)
+            self.watch.after_step(len(batch), operations)
         longest = config.optimizer.clip_norm or NO_CLIPPING
         norm = parallel.clip_gradients(task.step.parameters(), longest)
         self.step += 1

@@ -72,9 +72,8 @@ class Task(Protocol):
 class Batch(Protocol):
     """What the loop does with a batch: move it, and count it."""
 
-    @property
-    def images(self) -> Tensor:
-        """`(batch, 3, height, width)`."""
+    def __len__(self) -> int:
+        """Number of samples."""
         ...
 
     def to(self, device: Any) -> "Batch":

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from blip.data import loader as loader_module
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.loader import Batch, PairLoader, is_streamed
+from blip.data.examples.pairs import PairBatch
+from blip.data.loader import PairLoader, is_streamed
 from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
@@ -60,7 +61,7 @@ def make(*folders: str | Path, weights: tuple[float, ...] = (), **changes: objec
     return DataConfig(**values | changes)
 
 
-def keys(batches: list[Batch]) -> Counter[str]:
+def keys(batches: list[PairBatch]) -> Counter[str]:
     return Counter(key for batch in batches for key in batch.keys)
 
 
