@@ -11,13 +11,13 @@ from blip.data.config import DataConfig, SourceConfig
 from blip.data.readers.sources import find_sources, list_files
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import SPLITS
+from blip.evaluation.config import EvaluateConfig, ValidationConfig
 from blip.files import fingerprint_files, fingerprint_json, write_json
 from blip.job_folder import JobFolder
 from blip.jobs import KINDS, Job, JobConfig, run_together
 from blip.log import say
 from blip.outputs import BOOTSTRAP, refuse_inputs_as_output
 from blip.recipes.config import BootstrapConfig
-from blip.reports.config import EvaluateConfig
 from blip.stage import Stage, exclusive_lock
 from blip.tasks.config import (
     FREE_TO_CHANGE,
@@ -25,7 +25,6 @@ from blip.tasks.config import (
     FilterConfig,
     PretrainConfig,
     TokenizerConfig,
-    ValidationConfig,
 )
 from blip.train.config import TrainConfig
 
@@ -184,9 +183,9 @@ class _Bootstrap:
 
     def summary(self, baseline: Stage, model: Stage) -> dict[str, Any]:
         """Figures of both models and of CapFilt, written to summary.json and report.html."""
+        from blip.capfilt.report.quality import measure_capfilt
+        from blip.evaluation.evaluate import read_evaluation
         from blip.reports.bootstrap import write_report
-        from blip.reports.evaluate import read_evaluation
-        from blip.reports.measure import measure_capfilt
 
         results = {
             name: read_evaluation(stage.folder / "evaluation")

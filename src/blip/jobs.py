@@ -17,6 +17,7 @@ from blip.config.strict import save
 from blip.crash import report_crash
 from blip.data.scenes.config import ScenesConfig
 from blip.errors import INTERRUPTED, BlipError, StoppedError, plain
+from blip.evaluation.config import EvaluateConfig
 from blip.log import LINES_ONLY, say
 from blip.outputs import (
     EVALUATION,
@@ -25,7 +26,6 @@ from blip.outputs import (
     TOKENIZER,
     Kind,
 )
-from blip.reports.config import EvaluateConfig
 from blip.stage import Stage
 from blip.tasks import config as tasks
 from blip.tasks.config import (
@@ -97,7 +97,7 @@ class Job:
 
                 pipeline.run(self.config)
             case EvaluateConfig():
-                from blip.reports.evaluate import evaluate_into
+                from blip.evaluation.evaluate import evaluate_into
 
                 evaluate_into(self.config, self.out)
             case _ as never:

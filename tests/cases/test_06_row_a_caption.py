@@ -9,8 +9,8 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import run
 from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
-from blip.reports.config import EvaluateConfig
-from blip.reports.evaluate import evaluate
+from blip.evaluation.config import EvaluateConfig
+from blip.evaluation.evaluate import evaluate
 from tests.capfilt.fakes import FakeModels
 
 from .support import run_generator, tiny_checkpoint

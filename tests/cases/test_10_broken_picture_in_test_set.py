@@ -10,9 +10,10 @@ from blip.cli.main import main
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
+from blip.evaluation.config import ValidationConfig
 from blip.objectives.config import ContrastiveConfig
 from blip.tasks import pretrain
-from blip.tasks.config import PretrainConfig, ValidationConfig
+from blip.tasks.config import PretrainConfig
 from blip.train.config import TrainConfig
 
 from .support import run_generator, tiny_checkpoint, tiny_model_config

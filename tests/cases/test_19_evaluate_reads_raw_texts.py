@@ -4,8 +4,8 @@ from pathlib import Path
 
 from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
-from blip.reports.config import EvaluateConfig
-from blip.reports.evaluate import evaluate
+from blip.evaluation.config import EvaluateConfig
+from blip.evaluation.evaluate import evaluate
 
 from .support import run_generator, tiny_checkpoint
 

@@ -13,9 +13,9 @@ import blip
 from blip.capfilt.config import CapFiltConfig, RecutConfig
 from blip.config.strict import from_json, to_json
 from blip.errors import UsageError
+from blip.evaluation.config import EvaluateConfig
 from blip.recipes import bootstrap, captioner, filter, pretrain
 from blip.recipes.config import BootstrapConfig, ShardsConfig
-from blip.reports.config import EvaluateConfig
 from blip.tasks.config import PretrainConfig, TokenizerConfig
 
 SOURCE = Path(blip.__file__).parent

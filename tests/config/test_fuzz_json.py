@@ -13,8 +13,8 @@ from blip.capfilt.config import CapFiltConfig
 from blip.config.override import override
 from blip.config.strict import from_json, load_json, to_json
 from blip.errors import UsageError
+from blip.evaluation.config import EvaluateConfig
 from blip.recipes import bootstrap, captioner, pretrain
-from blip.reports.config import EvaluateConfig
 
 EXAMPLES = {
     type(config): config

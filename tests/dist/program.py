@@ -20,9 +20,9 @@ from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.alignment import ContrastTask
-from blip.tasks.config import ValidationConfig
+from blip.evaluation.config import ValidationConfig
 from blip.tasks.pretrain import PretrainStep
-from blip.tasks.validation import Validation
+from blip.evaluation.validation import Validation
 from blip.train import parallel
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit

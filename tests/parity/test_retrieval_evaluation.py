@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from blip.data.examples.evaluation_set import EvaluationSet
+from blip.evaluation.config import RetrievalEvaluationConfig
+from blip.evaluation.ranking import rank
+from blip.evaluation.retrieval import evaluate_retrieval
 from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
-from blip.tasks.config import RetrievalEvaluationConfig
-from blip.tasks.ranking import rank
-from blip.tasks.retrieval import evaluate
 from tests.parity.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
 
 pytestmark = needs_vectors
@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_original(k: int) -> None:
 
 
 def test_recalls_are_those_of_the_original_where_no_scores_are_equal() -> None:
-    found = evaluate(
+    found = evaluate_retrieval(
         tiny_model("retrieval", Blip),
         tokenizer(),
         golden_set(),

@@ -63,10 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from blip.config.strict import from_json
+    from blip.evaluation.config import EvaluateConfig
+    from blip.evaluation.evaluate import evaluate, evaluate_into
     from blip.files import json_text
     from blip.log import say
-    from blip.reports.config import EvaluateConfig
-    from blip.reports.evaluate import evaluate, evaluate_into
 
     given = {
         "checkpoint": args.checkpoint,

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from blip.data.config import ImageConfig
 from blip.data.scenes.config import ScenesConfig
+from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.generation.config import SearchConfig
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.recipes.config import BootstrapConfig, ShardsConfig
-from blip.tasks.config import RetrievalEvaluationConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
 

@@ -6,10 +6,10 @@ from typing import Literal
 from blip.config.ranges import BATCH_SIZE, COUNT, PROCESSES, SEED, SHARE, Range, check_text
 from blip.data.config import WEIGHT, ImageConfig
 from blip.data.scenes.config import ScenesConfig
+from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.generation.config import SearchConfig, check_captions
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.tasks.config import RetrievalEvaluationConfig
 from blip.train.config import TrainConfig
 
 

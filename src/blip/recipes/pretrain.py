@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from blip.data.config import DataConfig, SourceConfig
+from blip.evaluation.config import ValidationConfig
 from blip.model.config import ModelConfig, VisionConfig
 from blip.recipes.sources import COCO, COCO_VALIDATION, COCO_WEIGHT
-from blip.tasks.config import PretrainConfig, ValidationConfig
+from blip.tasks.config import PretrainConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
 _BERT = "hf:google-bert/bert-base-uncased"

@@ -1,1 +1,1 @@
-"""Each task: its step, its data, its evaluation."""
+"""Each task: its step and its training run."""

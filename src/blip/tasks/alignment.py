@@ -13,7 +13,7 @@ from blip.tasks.operations import StepOperations
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from blip.tasks.validation import Validation
+    from blip.evaluation.validation import Validation
 
 
 class ContrastTask:

@@ -1,4 +1,4 @@
-"""The captioner: fine-tuned with LM, judged by the captions that it writes (BLIP 3.3, 5.2)."""
+"""The captioner: fine-tuned with LM (BLIP, sections 3.3 and 5.2)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,14 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
-from blip.generation.config import SearchConfig
-from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model
-from blip.inference.pixels import NormalisedImage
-from blip.metrics.captions import caption_scores
 from blip.model.blip import Blip
 from blip.objectives.config import LanguageConfig
 from blip.objectives.lm import lm_inputs, lm_loss
@@ -109,23 +104,3 @@ def train(config: CaptionerConfig, out: Path, options: RunOptions | None = None)
         step = CaptionStep(loaded.model, loaded.tokenizer, config.language, prompt=prompt)
         folder.train(CaptionTask(step), loaded.model, loaded.tokenizer)
     return out
-
-
-def write_captions(
-    model: Blip, tokenizer: Tokenizer, data: EvaluationSet, search: SearchConfig, batch_size: int
-) -> list[str]:
-    """One caption for each image of `data`, in its order."""
-    captioner = Captioner(model, tokenizer)
-    captions: list[str] = []
-    for start in range(0, len(data), batch_size):
-        images = [*map(NormalisedImage, data.images(start, min(start + batch_size, len(data))))]
-        captions += captioner.caption(images, search, seeds=range(start, start + len(images)))
-    return captions
-
-
-def evaluate(captions: list[str], data: EvaluationSet) -> dict[str, float]:
-    """CIDEr and BLEU-4, times 100, against all captions of each image.
-
-    These are whole and as they were written: the measure's own tokenizer drops case and marks.
-    """
-    return caption_scores(captions, data.texts)

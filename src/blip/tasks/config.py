@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from blip.config.ranges import BATCH_SIZE, COUNT, COUNT_OR_NONE, TOKENS, Range, check_text
-from blip.data.config import MAX_PIXELS, DataConfig
-from blip.generation.config import SearchConfig
+from blip.config.ranges import COUNT, check_text
+from blip.data.config import DataConfig
+from blip.evaluation.config import ValidationConfig
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.outputs import CAPTIONER, FILTER, PRETRAIN, Kind
@@ -42,49 +42,6 @@ class RunOptions:
     """Replace what was made with another configuration, instead of refusing to."""
     start: Path | None = None
     """A checkpoint of another run, or its folder, to go on from where there is none yet."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetrievalEvaluationConfig:
-    """Ranking by ITC, then re-ranking of the best by ITM (BLIP, section 5.1)."""
-
-    candidates: int = 128
-    """k: how many of the ITC ranking ITM re-ranks (256 for COCO, 128 for Flickr30k)."""
-    max_tokens: int = 35
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
-        COUNT.check(self, "candidates")
-        TOKENS.check(self, "max_tokens")
-        BATCH_SIZE.check(self, "batch_size")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ValidationConfig:
-    """Judging a model under way on held-out pairs, every `train.evaluate_every` steps."""
-
-    shards: tuple[str, ...]
-    """Tars, tables, folders of pictures, globs or brace ranges; images with all their true
-    captions."""
-    images: int = 1000
-    """Most images that are read, from the first on."""
-    max_pixels: int = MAX_PIXELS
-    """Width times height of the largest picture that is read."""
-    retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig(candidates=16)
-    """Few candidates: it is the course that counts, not the last figure."""
-    samples: int = 8
-    """Images whose captions are written, and drawn in `samples/` of the run; 0 for none."""
-    search: SearchConfig = SearchConfig()
-    """How those are written; pre-training knows no prompt."""
-
-    def __post_init__(self) -> None:
-        """Refuse an empty list of shards, and numbers out of range."""
-        if not self.shards:
-            raise ValueError("shards must name at least one shard")
-        Range(whole=True, least=2, most=COUNT.most).check(self, "images")
-        COUNT.check(self, "max_pixels")
-        COUNT_OR_NONE.check(self, "samples")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

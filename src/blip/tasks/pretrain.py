@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import UsageError
+from blip.evaluation.validation import Validation
 from blip.inference.checkpoint import load_model
 from blip.log import say
 from blip.model.blip import Blip
@@ -28,7 +29,6 @@ from blip.objectives.lm import lm_inputs, lm_loss
 from blip.tasks.alignment import ContrastTask
 from blip.tasks.config import PretrainConfig, RunOptions
 from blip.tasks.run import open_run
-from blip.tasks.validation import Validation
 
 
 class PretrainOutput(NamedTuple):

@@ -1,15 +1,13 @@
-"""Retrieval and the filter: fine-tuned with ITC + ITM, judged by recall (BLIP 3.3, 5.1)."""
+"""Retrieval and the filter: fine-tuned with ITC + ITM (BLIP, sections 3.3 and 5.1)."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import load_model
-from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
 from blip.objectives.itc import ITCContext, MomentumContrast, itc_loss, itc_similarities
 from blip.objectives.itm import (
@@ -20,8 +18,7 @@ from blip.objectives.itm import (
     itm_loss,
 )
 from blip.tasks.alignment import ContrastTask
-from blip.tasks.config import FilterConfig, RetrievalEvaluationConfig, RunOptions
-from blip.tasks.ranking import rank
+from blip.tasks.config import FilterConfig, RunOptions
 from blip.tasks.run import open_run
 
 
@@ -79,19 +76,3 @@ def train(config: FilterConfig, out: Path, options: RunOptions | None = None) ->
         task = ContrastTask(step, MomentumContrast(loaded.model, config.contrastive))
         folder.train(task, loaded.model, loaded.tokenizer)
     return out
-
-
-def evaluate(
-    model: Blip,
-    tokenizer: Tokenizer,
-    data: EvaluationSet,
-    config: RetrievalEvaluationConfig,
-) -> dict[str, float]:
-    """Recall at 1, 5 and 10 in per cent, image to text (tr) and text to image (ir)."""
-    ranking = rank(model, tokenizer, data, config)
-    of_texts = recalls(ranking.image_to_text, ranking.texts_of_image)
-    of_images = recalls(ranking.text_to_image, ranking.texts_of_image)
-    return {
-        name: (of_texts if name.startswith("tr") else of_images)[name]
-        for name in ("tr1", "tr5", "tr10", "ir1", "ir5", "ir10")
-    }

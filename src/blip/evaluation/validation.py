@@ -9,15 +9,15 @@ from torch import nn
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
+from blip.evaluation.config import ValidationConfig
+from blip.evaluation.retrieval import evaluate_retrieval
+from blip.evaluation.sheet import Written, draw_sheet
 from blip.inference.captioner import Captioner
 from blip.inference.decoding import start_of_text
 from blip.inference.pixels import NormalisedImage
 from blip.log import say
 from blip.model.blip import Blip
 from blip.nn.kernels.packed_weight import unpack_weights
-from blip.tasks.config import ValidationConfig
-from blip.tasks.retrieval import evaluate
-from blip.tasks.sheet import Written, draw_sheet
 
 
 class Validation:
@@ -39,7 +39,7 @@ class Validation:
         )
 
     def recalls(self) -> dict[str, float]:
-        """`validation_tr1` ... `validation_ir10`, in per cent, as `retrieval.evaluate` has them.
+        """`validation_tr1` ... `validation_ir10`, in per cent, as `evaluate_retrieval` has them.
 
         None of them for a model without a text encoder.
         """
@@ -47,7 +47,7 @@ class Validation:
             return {}
         found = {}
         with _as_judged(self.model), _nan_in_one_line():
-            found = evaluate(self.model, self.tokenizer, self.data, self.config.retrieval)
+            found = evaluate_retrieval(self.model, self.tokenizer, self.data, self.config.retrieval)
         return {f"validation_{name}": value for name, value in found.items()}
 
     def captions(self) -> list[str]:

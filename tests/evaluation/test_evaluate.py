@@ -12,10 +12,10 @@ from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
 from blip.errors import UsageError
+from blip.evaluation.config import EvaluateConfig
+from blip.evaluation.evaluate import evaluate, evaluate_into, read_evaluation
 from blip.generation.config import SearchConfig
 from blip.nn.mode import BOTH_MODES, Mode
-from blip.reports.config import EvaluateConfig
-from blip.reports.evaluate import evaluate, evaluate_into, read_evaluation
 from tests.cases.support import tiny_checkpoint
 from tests.data.pictures import photo
 

@@ -7,11 +7,11 @@ import pytest
 
 from blip.capfilt.ledger.files import encode_ledger
 from blip.capfilt.ledger.records import TextRecord
+from blip.capfilt.report.quality import measure_capfilt
 from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
-from blip.reports.measure import measure_capfilt
 
 
 def record(key: str, source: str, text: str, *, kept: bool) -> TextRecord:

@@ -13,9 +13,9 @@ from blip.data.captions import clean_caption
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import NotFiniteError
+from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.model.blip import Blip
 from blip.nn.kv import ImageKV
-from blip.tasks.config import RetrievalEvaluationConfig
 
 NOT_RANKED = -100.0
 """Score of a pair that ITC did not put among the candidates; below any that ITM gives."""

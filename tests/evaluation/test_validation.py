@@ -13,15 +13,17 @@ from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
+from blip.evaluation.config import RetrievalEvaluationConfig, ValidationConfig
+from blip.evaluation.retrieval import evaluate_retrieval
+from blip.evaluation.sheet import MARGIN, SIDE, Written, _font, draw_sheet, wrapped
+from blip.evaluation.validation import Validation
 from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model, save_model
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig
-from blip.tasks import pretrain, retrieval
-from blip.tasks.config import PretrainConfig, RetrievalEvaluationConfig, ValidationConfig
-from blip.tasks.sheet import MARGIN, SIDE, Written, _font, draw_sheet, wrapped
-from blip.tasks.validation import Validation
+from blip.tasks import pretrain
+from blip.tasks.config import PretrainConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 from tests.model.tiny import TINY
 
@@ -66,7 +68,7 @@ def test_figures_are_those_of_a_model_that_was_saved_and_opened(
     loaded = load_model(tmp_path)
     data = EvaluationSet(config.shards, 32, most=9)
     assert len(data) == 9
-    expected = retrieval.evaluate(loaded.model, tokenizer, data, config.retrieval)
+    expected = evaluate_retrieval(loaded.model, tokenizer, data, config.retrieval)
     found = validation.recalls()
     assert found == {f"validation_{name}": value for name, value in expected.items()}
     captions = validation.captions()

@@ -7,19 +7,18 @@ from typing import Any
 from blip.config.history import describe_changes, find_changes, holds_config, load_config
 from blip.config.strict import load_json, save
 from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.scenes.check import judge
-from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
+from blip.evaluation.caption import evaluate_captions, share_correct, write_captions
+from blip.evaluation.config import EvaluateConfig
+from blip.evaluation.retrieval import evaluate_retrieval
 from blip.files import json_text, write_atomically
 from blip.inference.checkpoint import open_checkpoint
 from blip.model.blip import Blip
 from blip.model.checkpoint.locate import find_weights
 from blip.model.config import check_length
 from blip.outputs import EVALUATION, check_unchanged, claim, refuse_inputs_as_output
-from blip.reports.config import EvaluateConfig
 from blip.stage import exclusive_lock
-from blip.tasks import caption, retrieval
 
 RESULT = "evaluation.json"
 
@@ -55,7 +54,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "not_measured": {},
     }
     if "bidirectional" in modes:
-        found = retrieval.evaluate(loaded.model, loaded.tokenizer, data, config.retrieval)
+        found = evaluate_retrieval(loaded.model, loaded.tokenizer, data, config.retrieval)
         result["retrieval"] = found
     else:
         result["not_measured"]["retrieval"] = "this model has no text encoder, only a text decoder"
@@ -69,8 +68,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 def _write_and_judge(
     model: Blip, tokenizer: Tokenizer, data: EvaluationSet, config: EvaluateConfig
 ) -> dict[str, Any]:
-    texts = caption.write_captions(model, tokenizer, data, config.captioning, config.batch_size)
-    scores = {**caption.evaluate(texts, data), "correct": share_correct(texts, data)}
+    texts = write_captions(model, tokenizer, data, config.captioning, config.batch_size)
+    scores = {**evaluate_captions(texts, data), "correct": share_correct(texts, data)}
     return {
         "caption": {name: _finite(value) for name, value in scores.items()},
         "captions": dict(zip(data.keys, texts, strict=True)),
@@ -110,12 +109,3 @@ def evaluate_into(config: EvaluateConfig, out: Path, *, overwrite: bool = False)
 def read_evaluation(folder: Path) -> dict[str, Any]:
     """What `evaluate_into` wrote."""
     return load_json(folder / RESULT)
-
-
-def share_correct(texts: list[str], data: EvaluationSet) -> float | None:
-    """Share of texts of which every stated fact is true; None without scenes to judge by."""
-    scenes = [Scene.of(meta) for meta in data.metas]
-    known = [(text, scene) for text, scene in zip(texts, scenes, strict=True) if scene is not None]
-    if len(known) < len(texts):
-        return None
-    return sum(judge(text, scene).correct for text, scene in known) / len(known)

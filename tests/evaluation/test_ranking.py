@@ -9,8 +9,8 @@ import torch
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
-from blip.tasks.config import RetrievalEvaluationConfig
-from blip.tasks.ranking import NOT_RANKED, rank
+from blip.evaluation.config import RetrievalEvaluationConfig
+from blip.evaluation.ranking import NOT_RANKED, rank
 from tests.model.tiny import make_model
 
 

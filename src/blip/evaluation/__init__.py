@@ -1,0 +1,1 @@
+"""Checkpoint + data -> figures and a result file."""
