@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 from blip.capfilt.ledger.files import read_ledger
 from blip.capfilt.models.protocols import Models
-from blip.capfilt.plan import estimate_samples
-from blip.capfilt.shard import Layout, process_shard
-from blip.capfilt.source import ShardTask
+from blip.capfilt.progress.plan import estimate_samples
+from blip.capfilt.shards.layout import Layout
+from blip.capfilt.shards.source import ShardTask
+from blip.capfilt.stages.shard import process_shard
 from blip.data.images import BadImageError, decode_image
 from blip.data.readers.shards import read_shard
 

@@ -96,7 +96,7 @@ def test_a_job_that_is_done_is_not_looked_at_again(data, monkeypatch):
     def judged(*_):
         raise AssertionError("looked at again")
 
-    monkeypatch.setattr("blip.capfilt.job_rules.judge_ledgers", judged)
+    monkeypatch.setattr("blip.capfilt.stages.job_rules.judge_ledgers", judged)
     engine = Flaky([])
     again = run(job, models=FakeModels(), engine=engine)
     assert engine.begun == []
@@ -120,7 +120,7 @@ def test_shards_hold_what_they_held_but_for_the_dropped(data):
 
 def killed_at(job, step: int) -> None:
     """Do a job and die by SIGKILL before the rules of the job put the file `step` in its place."""
-    from blip.capfilt import job_rules
+    from blip.capfilt.stages import job_rules
 
     judge = job_rules.judge_ledgers
 
@@ -187,7 +187,7 @@ def test_a_disk_that_is_full_while_shards_are_rewritten_is_told(data, monkeypatc
 
     more = {"threshold": 0.0, "job_rules": RULES["texts"]}
     with monkeypatch.context() as patch:
-        patch.setattr("blip.capfilt.job_rules.write_json", full)
+        patch.setattr("blip.capfilt.stages.job_rules.write_json", full)
         with pytest.raises(BlipError, match=r"; make room, and the same command goes on$"):
             run(config(data, **more), models=FakeModels())
     assert json.loads((data / "out/status.json").read_text())["state"] == "failed"

@@ -15,7 +15,7 @@ from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.engine.protocol import Failed
 from blip.capfilt.job import run
 from blip.capfilt.ledger.files import read_rows
-from blip.capfilt.source import ShardTask
+from blip.capfilt.shards.source import ShardTask
 from blip.capfilt.stages.pictures import open_batches
 from blip.data.readers.shards import ShardWriter
 from blip.errors import BlipError, StoppedError, UsageError
@@ -109,8 +109,8 @@ def test_the_status_says_how_far_a_job_is(web, monkeypatch):
     def noting(path, value):
         seen.append((path.name, value))
 
-    monkeypatch.setattr("blip.capfilt.status.SECONDS_BETWEEN", 0.0)
-    monkeypatch.setattr("blip.capfilt.status.write_json", noting)
+    monkeypatch.setattr("blip.capfilt.progress.status.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("blip.capfilt.progress.status.write_json", noting)
     run(config(web, max_bad="50%"), models=FakeModels())
     assert {name for name, _ in seen} == {"status.json"}
     told = [value for _, value in seen]
@@ -386,7 +386,7 @@ def test_workers_of_gpus_decode_on_their_share_of_the_cores(
         return open_batches(samples, size, sides, decoders, max_pixels)
 
     monkeypatch.setattr("blip.capfilt.models.checkpoints._cpus", lambda: 24)
-    monkeypatch.setattr("blip.capfilt.shard.open_batches", noting)
+    monkeypatch.setattr("blip.capfilt.stages.shard.open_batches", noting)
     run(config(web, workers=workers, **places), models=FakeModels(), engine=InlineEngine())
     assert seen == {threads}
     assert output_bytes(web / "out") == output_bytes(web / "plain")

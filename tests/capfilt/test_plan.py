@@ -9,9 +9,10 @@ import pytest
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.models.protocols import Models
-from blip.capfilt.plan import Plan, estimate_samples, make_plan, resume_settings
-from blip.capfilt.shard import Layout, process_shard
-from blip.capfilt.source import find_shards, name_shards
+from blip.capfilt.progress.plan import Plan, estimate_samples, make_plan, resume_settings
+from blip.capfilt.shards.layout import Layout
+from blip.capfilt.shards.source import find_shards, name_shards
+from blip.capfilt.stages.shard import process_shard
 from blip.errors import UsageError
 
 from .fakes import FakeCaptioner, FakeFilter, web_data, web_shard

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blip.capfilt.job import run
-from blip.capfilt.source import find_shards
+from blip.capfilt.shards.source import find_shards
 from blip.data.readers import remote
 from blip.errors import BlipError
 from tests.data.readers.test_remote import Server

@@ -19,8 +19,10 @@ from blip.capfilt.ledger.files import (
 )
 from blip.capfilt.ledger.records import BatchDone, ShardOutcome, TextRecord
 from blip.capfilt.models.protocols import Models
-from blip.capfilt.shard import Layout, Settings, process_shard
-from blip.capfilt.source import ShardTask
+from blip.capfilt.shards.layout import Layout
+from blip.capfilt.shards.settings import Settings
+from blip.capfilt.shards.source import ShardTask
+from blip.capfilt.stages.shard import process_shard
 from blip.data.readers.shards import read_shard
 from blip.errors import BlipError
 
@@ -207,7 +209,7 @@ def test_a_disk_that_is_full_at_the_marker_ends_every_shard(tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     web_shard(tmp_path / "in.tar", range(3))
-    monkeypatch.setattr("blip.capfilt.shard.write_json", full)
+    monkeypatch.setattr("blip.capfilt.stages.shard.write_json", full)
     with pytest.raises(EveryItemError, match=r"out: No space left on device; make room$"):
         process(tmp_path / "in.tar", tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.json"))
@@ -218,7 +220,7 @@ def test_an_error_at_the_marker_that_is_of_one_shard_is_of_that_alone(tmp_path, 
         raise OSError(errno.EIO, "Input/output error")
 
     web_shard(tmp_path / "in.tar", range(3))
-    monkeypatch.setattr("blip.capfilt.shard.write_json", broken)
+    monkeypatch.setattr("blip.capfilt.stages.shard.write_json", broken)
     with pytest.raises(OSError, match="Input/output error"):
         process(tmp_path / "in.tar", tmp_path / "out")
 

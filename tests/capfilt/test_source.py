@@ -13,7 +13,7 @@ from blip.capfilt.config import RecutConfig
 from blip.capfilt.job import run
 from blip.capfilt.ledger.files import read_rows
 from blip.capfilt.recut import recut
-from blip.capfilt.source import (
+from blip.capfilt.shards.source import (
     check_count,
     describe_input,
     find_shards,

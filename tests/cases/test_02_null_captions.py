@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blip.capfilt.source import find_shards, read_samples
+from blip.capfilt.shards.source import find_shards, read_samples
 from blip.cli.main import main
 from blip.data.readers.shards import expand, read_shard
 

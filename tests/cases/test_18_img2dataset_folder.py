@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from blip.capfilt.source import find_shards
-from blip.capfilt.source import read_samples as read_shard_of_job
+from blip.capfilt.shards.source import find_shards
+from blip.capfilt.shards.source import read_samples as read_shard_of_job
 from blip.data.readers.sources import read_samples
 from blip.errors import UsageError
 

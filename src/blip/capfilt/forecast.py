@@ -14,10 +14,10 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import checkpoint_models, choose_settings, resolve_auto
 from blip.capfilt.ledger.records import BatchDone, Counts, ShardOutcome
 from blip.capfilt.models.checkpoints import choose_decoders
-from blip.capfilt.plan import estimate_samples, make_plan
-from blip.capfilt.shard import Layout, describe_output
-from blip.capfilt.source import ShardTask, find_shards, read_samples
-from blip.capfilt.worker import ShardWorkers
+from blip.capfilt.progress.plan import estimate_samples, make_plan
+from blip.capfilt.shards.layout import Layout, describe_output
+from blip.capfilt.shards.source import ShardTask, find_shards, read_samples
+from blip.capfilt.stages.worker import ShardWorkers
 from blip.data.keys import storable
 from blip.data.meta import encodable
 from blip.data.readers.shards import ShardWriter

@@ -15,7 +15,6 @@ import torch
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
 from blip.capfilt.engine.protocol import Engine, Failed
-from blip.capfilt.job_rules import apply_job_rules
 from blip.capfilt.ledger.records import Counts
 from blip.capfilt.models.checkpoints import (
     CheckpointModels,
@@ -24,13 +23,21 @@ from blip.capfilt.models.checkpoints import (
     choose_precision,
 )
 from blip.capfilt.models.protocols import Precision
-from blip.capfilt.plan import Plan, check_whole, estimate_samples, make_plan, resume_settings
+from blip.capfilt.progress.plan import (
+    Plan,
+    check_whole,
+    estimate_samples,
+    make_plan,
+    resume_settings,
+)
+from blip.capfilt.progress.status import State, Status
+from blip.capfilt.progress.tally import Tally, add_up, describe_failures, judge_bad
 from blip.capfilt.report.draw import write_report
-from blip.capfilt.shard import Layout, Settings, write_sizes
-from blip.capfilt.source import ShardTask, find_shards
-from blip.capfilt.status import State, Status
-from blip.capfilt.tally import Tally, add_up, describe_failures, judge_bad
-from blip.capfilt.worker import ShardWorkers
+from blip.capfilt.shards.layout import Layout, write_sizes
+from blip.capfilt.shards.settings import Settings
+from blip.capfilt.shards.source import ShardTask, find_shards
+from blip.capfilt.stages.job_rules import apply_job_rules
+from blip.capfilt.stages.worker import ShardWorkers
 from blip.config import strict
 from blip.config.history import is_earlier_run
 from blip.data.readers.image_files import say_skipped_below

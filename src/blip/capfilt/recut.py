@@ -12,24 +12,24 @@ import pyarrow as pa
 
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.decide import count_table, sample_starts
-from blip.capfilt.filters.whole import JobVerdicts, decide_anew, judge_ledgers
+from blip.capfilt.filters.whole_job import JobVerdicts, decide_anew, judge_ledgers
 from blip.capfilt.job import clean, plan_anew
 from blip.capfilt.ledger.files import count_rows, find_ledgers, to_record
 from blip.capfilt.ledger.kept_texts import TextsWriter
 from blip.capfilt.ledger.records import Counts, TextRecord
-from blip.capfilt.originals import RECUT, find_originals
-from blip.capfilt.plan import check_settings, check_whole, read_marker
+from blip.capfilt.progress.plan import check_settings, check_whole, read_marker
+from blip.capfilt.progress.tally import FAILURES
 from blip.capfilt.report.draw import write_report
-from blip.capfilt.shard import (
+from blip.capfilt.shards.layout import (
     Layout,
     describe_output,
     holds_empty_tar,
     open_parts,
     write_sizes,
 )
-from blip.capfilt.source import ShardTask, is_same_input, read_samples
+from blip.capfilt.shards.originals import RECUT, find_originals
+from blip.capfilt.shards.source import ShardTask, is_same_input, read_samples
 from blip.capfilt.stages.merge import write_kept
-from blip.capfilt.tally import FAILURES
 from blip.config import strict
 from blip.config.history import is_earlier_run
 from blip.data.keys import storable

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide, overrule
-from blip.capfilt.filters.whole import judge_job, text_hash
+from blip.capfilt.filters.whole_job import judge_job, text_hash
 from blip.capfilt.ledger.files import SCHEMA, records_to_table
 from blip.capfilt.ledger.records import TextRecord
 from blip.data.captions import clean_caption

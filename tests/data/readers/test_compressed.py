@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from blip.capfilt.source import find_shards
+from blip.capfilt.shards.source import find_shards
 from blip.cli.main import main
 from blip.data.order.pair_index import PairIndex
 from blip.data.readers.compressed import read_compressed

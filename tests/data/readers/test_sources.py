@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blip.capfilt.source import find_shards
-from blip.capfilt.source import read_samples as read_of_job
+from blip.capfilt.shards.source import find_shards
+from blip.capfilt.shards.source import read_samples as read_of_job
 from blip.data.keys import check_key
 from blip.data.readers.folders import read_folder
 from blip.data.readers.shards import expand, pack, read_shard

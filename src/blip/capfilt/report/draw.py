@@ -10,8 +10,8 @@ from blip.capfilt.ledger.files import read_groups
 from blip.capfilt.ledger.records import Counts, TextRecord
 from blip.capfilt.report.findings import KINDS, Findings
 from blip.capfilt.report.page import Card, Page, render
-from blip.capfilt.shard import Layout
-from blip.capfilt.source import ShardTask, read_samples
+from blip.capfilt.shards.layout import Layout
+from blip.capfilt.shards.source import ShardTask, read_samples
 from blip.data.images import BadImageError, decode_image
 from blip.data.keys import storable
 from blip.errors import UsageError

@@ -9,7 +9,7 @@ import numpy as np
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.ledger.files import read_rows
-from blip.capfilt.source import find_shards, read_samples
+from blip.capfilt.shards.source import find_shards, read_samples
 from blip.data.keys import storable
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene

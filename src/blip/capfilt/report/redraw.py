@@ -6,11 +6,11 @@ from pathlib import Path
 from blip.capfilt.filters.decide import count_table
 from blip.capfilt.ledger.files import find_ledgers, read_groups
 from blip.capfilt.ledger.records import Counts
-from blip.capfilt.originals import find_originals
-from blip.capfilt.plan import read_marker
+from blip.capfilt.progress.plan import read_marker
 from blip.capfilt.report.draw import write_report
-from blip.capfilt.shard import Layout
-from blip.capfilt.source import ShardTask
+from blip.capfilt.shards.layout import Layout
+from blip.capfilt.shards.originals import find_originals
+from blip.capfilt.shards.source import ShardTask
 from blip.errors import BlipError, UsageError
 from blip.log import progress, say
 from blip.outputs import refuse_inputs_as_output

@@ -9,8 +9,9 @@ from typing import Any
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.ledger.files import count_rows
 from blip.capfilt.ledger.records import Counts
-from blip.capfilt.shard import Layout, Settings, describe_output, holds_empty_tar
-from blip.capfilt.source import ShardTask, count_by_headers, is_same_input
+from blip.capfilt.shards.layout import Layout, describe_output, holds_empty_tar
+from blip.capfilt.shards.settings import Settings
+from blip.capfilt.shards.source import ShardTask, count_by_headers, is_same_input
 from blip.config import strict
 from blip.data.readers.remote import facts, is_remote
 from blip.errors import BlipError, UsageError

@@ -7,14 +7,15 @@ from typing import Any
 import pyarrow as pa
 
 from blip.capfilt.filters.decide import count_table
-from blip.capfilt.filters.whole import JobVerdicts, decide_anew, judge_ledgers
+from blip.capfilt.filters.whole_job import JobVerdicts, decide_anew, judge_ledgers
 from blip.capfilt.ledger.files import BATCH_ROWS
 from blip.capfilt.ledger.kept_texts import TextsWriter
 from blip.capfilt.ledger.records import Counts, output_key
-from blip.capfilt.plan import read_marker
-from blip.capfilt.shard import Layout, Settings, describe_output, open_parts
-from blip.capfilt.source import ShardTask
-from blip.capfilt.status import Status
+from blip.capfilt.progress.plan import read_marker
+from blip.capfilt.progress.status import Status
+from blip.capfilt.shards.layout import Layout, describe_output, open_parts
+from blip.capfilt.shards.settings import Settings
+from blip.capfilt.shards.source import ShardTask
 from blip.data.readers.shards import ShardWriter, read_written
 from blip.files import fingerprint_json, write_json
 from blip.log import progress

@@ -11,9 +11,11 @@ from blip.capfilt.filters.language import detect_languages
 from blip.capfilt.ledger.records import BatchDone, Counts, ShardOutcome
 from blip.capfilt.models.checkpoints import ModelSource
 from blip.capfilt.models.protocols import Models, OutOfMemoryError
-from blip.capfilt.shard import Layout, Settings, process_shard
-from blip.capfilt.source import ShardTask
+from blip.capfilt.shards.layout import Layout
+from blip.capfilt.shards.settings import Settings
+from blip.capfilt.shards.source import ShardTask
 from blip.capfilt.stages.pictures import DECODERS
+from blip.capfilt.stages.shard import process_shard
 from blip.errors import BlipError, NotFiniteError
 from blip.log import say
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from blip.capfilt.config import CapFiltConfig, RecutConfig
-from blip.capfilt.source import ShardTask, find_shards
+from blip.capfilt.shards.source import ShardTask, find_shards
 from blip.config import strict
 from blip.data.readers.remote import COMMAND
 from blip.errors import UsageError

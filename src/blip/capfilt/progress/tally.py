@@ -6,8 +6,8 @@ from typing import Any, final
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.protocol import Done, Engine, Failed, MakeWorker, News
 from blip.capfilt.ledger.records import OF_TEXTS, BatchDone, Counts, ShardOutcome
-from blip.capfilt.source import ShardTask
-from blip.capfilt.status import Status
+from blip.capfilt.progress.status import Status
+from blip.capfilt.shards.source import ShardTask
 from blip.errors import BlipError
 from blip.log import Progress, say
 

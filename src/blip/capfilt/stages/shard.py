@@ -1,18 +1,11 @@
 """What happens to one shard: read, caption, filter, write; its output depends on nothing else."""
 
-import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Any, Literal
 
 from blip.capfilt.engine.protocol import EveryItemError
-from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide_records
-from blip.capfilt.ledger.files import LedgerWriter
-from blip.capfilt.ledger.kept_texts import TextsWriter
 from blip.capfilt.ledger.records import (
     MISSING_TEXT,
     SCORE_NOT_FINITE,
@@ -22,84 +15,17 @@ from blip.capfilt.ledger.records import (
     Source,
     TextRecord,
 )
-from blip.capfilt.models.protocols import Models, Precision
-from blip.capfilt.source import ShardTask, check_count, describe_input, read_samples
+from blip.capfilt.models.protocols import Models
+from blip.capfilt.shards.layout import Layout, describe_output, open_parts
+from blip.capfilt.shards.settings import Settings
+from blip.capfilt.shards.source import ShardTask, check_count, describe_input, read_samples
 from blip.capfilt.stages.caption import write_captions
 from blip.capfilt.stages.filter import MANY, Verdict, judge, refuse_broken_filter
 from blip.capfilt.stages.merge import write_kept
 from blip.capfilt.stages.pictures import DECODERS, Opened, Seen, open_batches
-from blip.config import strict
-from blip.data.beside import describe_shards
-from blip.data.config import MAX_PIXELS
 from blip.data.keys import storable
-from blip.data.readers.shards import ShardWriter
 from blip.data.sample import Sample
 from blip.files import disk_is_full, write_json
-from blip.generation.config import SearchConfig
-
-Write = Literal["shards", "texts"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """All that a shard's output depends on beside the shard."""
-
-    captioner: str
-    """Fingerprint of weights, tokenizer and sizes."""
-    filter: str
-    threshold: float
-    seed: int
-    captions: int
-    search: SearchConfig
-    batch_size: int
-    precision: Precision = "float32"
-    write: Write = "shards"
-    max_pixels: int = MAX_PIXELS
-    rules: FilterRules = FilterRules()
-    job_rules: JobRules = JobRules()
-    """Not asked while a shard is done, but when all are."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as they stand in a marker."""
-        settings = strict.to_json(self)
-        # So that what an earlier version wrote, which knew no other limit, goes on.
-        if self.max_pixels == MAX_PIXELS:
-            del settings["max_pixels"]
-        return settings
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where a job keeps what."""
-
-    out: Path
-    write: Write = "shards"
-
-    def shard(self, name: str) -> Path:
-        """The kept texts of a shard: a tar of images and texts, or a table of texts alone."""
-        if self.write == "texts":
-            return self.out / "texts" / f"{name}.parquet"
-        return self.out / "shards" / f"{name}.tar"
-
-    def ledger(self, name: str) -> Path:
-        """The ledger of a shard."""
-        return self.out / "ledger" / f"{name}.parquet"
-
-    def marker(self, name: str) -> Path:
-        """Written last: where it stands, shard and ledger are whole."""
-        return self.out / "done" / f"{name}.json"
-
-    def markers(self) -> list[Path]:
-        """All markers that stand."""
-        return sorted((self.out / "done").glob("*.json"))
-
-    def part(self, name: str) -> Path:
-        """Of the process alone: an orphan of a killed run cannot write into ours."""
-        return self.out / ".parts" / f"{name}.{os.getpid()}{self.shard(name).suffix}"
-
-    def ledger_part(self, name: str) -> Path:
-        """The ledger before it is whole, likewise."""
-        return self.part(name).with_suffix(".ledger")
 
 
 def process_shard(
@@ -154,63 +80,6 @@ def process_shard(
             raise EveryItemError(f"{layout.out}: {error.strerror}; make room") from error
         raise
     return ShardOutcome(name=task.name, counts=counts)
-
-
-def describe_output(layout: Layout, name: str) -> dict[str, int]:
-    """Sizes of a shard's two files; raises OSError where one is missing.
-
-    A tar is not missing but empty: where nothing was kept, none is written.
-    """
-    shard = layout.shard(name)
-    empty = layout.write == "shards" and not shard.exists()
-    return {
-        "shard_bytes": 0 if empty else shard.stat().st_size,
-        "ledger_bytes": layout.ledger(name).stat().st_size,
-    }
-
-
-def holds_empty_tar(layout: Layout, name: str, counts: Counts) -> bool:
-    """Whether a tar without samples lies there, as earlier versions wrote it."""
-    return layout.write == "shards" and not counts.texts_kept and layout.shard(name).exists()
-
-
-def write_sizes(layout: Layout, counts: Mapping[str, Counts]) -> None:
-    """Note beside the shards how many samples each holds, for other readers of them."""
-    if layout.write == "shards":
-        kept = {layout.shard(name).name: of.texts_kept for name, of in counts.items()}
-        sizes = {name: samples for name, samples in kept.items() if samples}
-        describe_shards(layout.shard("x").parent, sizes)
-
-
-@contextmanager
-def open_parts(
-    task: ShardTask, layout: Layout
-) -> Iterator[tuple[ShardWriter | TextsWriter, LedgerWriter]]:
-    """Writers of a shard and its ledger.
-
-    Both come to their places, flushed to the disk, when the block ends without an error. A tar
-    without samples does not: readers of shards stumble over it.
-    """
-    shard, ledger = layout.part(task.name), layout.ledger_part(task.name)
-    texts = layout.write == "texts"
-    try:
-        with (
-            TextsWriter(shard, task.path) if texts else ShardWriter(shard) as writer,
-            LedgerWriter(ledger) as of_ledger,
-        ):
-            yield writer, of_ledger
-        places = [(shard, layout.shard(task.name)), (ledger, layout.ledger(task.name))]
-        if isinstance(writer, ShardWriter) and not writer.count:
-            layout.shard(task.name).unlink(missing_ok=True)
-            places = places[1:]
-        for part, place in places:
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(place)
-    finally:
-        shard.unlink(missing_ok=True)
-        ledger.unlink(missing_ok=True)
 
 
 def _process_batch(

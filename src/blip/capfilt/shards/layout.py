@@ -1,0 +1,108 @@
+"""Where the output of a job lies, and how the two files of a shard come to their places."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from blip.capfilt.ledger.files import LedgerWriter
+from blip.capfilt.ledger.kept_texts import TextsWriter
+from blip.capfilt.ledger.records import Counts
+from blip.capfilt.shards.source import ShardTask
+from blip.data.beside import describe_shards
+from blip.data.readers.shards import ShardWriter
+
+Write = Literal["shards", "texts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a job keeps what."""
+
+    out: Path
+    write: Write = "shards"
+
+    def shard(self, name: str) -> Path:
+        """The kept texts of a shard: a tar of images and texts, or a table of texts alone."""
+        if self.write == "texts":
+            return self.out / "texts" / f"{name}.parquet"
+        return self.out / "shards" / f"{name}.tar"
+
+    def ledger(self, name: str) -> Path:
+        """The ledger of a shard."""
+        return self.out / "ledger" / f"{name}.parquet"
+
+    def marker(self, name: str) -> Path:
+        """Written last: where it stands, shard and ledger are whole."""
+        return self.out / "done" / f"{name}.json"
+
+    def markers(self) -> list[Path]:
+        """All markers that stand."""
+        return sorted((self.out / "done").glob("*.json"))
+
+    def part(self, name: str) -> Path:
+        """Of the process alone: an orphan of a killed run cannot write into ours."""
+        return self.out / ".parts" / f"{name}.{os.getpid()}{self.shard(name).suffix}"
+
+    def ledger_part(self, name: str) -> Path:
+        """The ledger before it is whole, likewise."""
+        return self.part(name).with_suffix(".ledger")
+
+
+def describe_output(layout: Layout, name: str) -> dict[str, int]:
+    """Sizes of a shard's two files; raises OSError where one is missing.
+
+    A tar is not missing but empty: where nothing was kept, none is written.
+    """
+    shard = layout.shard(name)
+    empty = layout.write == "shards" and not shard.exists()
+    return {
+        "shard_bytes": 0 if empty else shard.stat().st_size,
+        "ledger_bytes": layout.ledger(name).stat().st_size,
+    }
+
+
+def holds_empty_tar(layout: Layout, name: str, counts: Counts) -> bool:
+    """Whether a tar without samples lies there, as earlier versions wrote it."""
+    return layout.write == "shards" and not counts.texts_kept and layout.shard(name).exists()
+
+
+def write_sizes(layout: Layout, counts: Mapping[str, Counts]) -> None:
+    """Note beside the shards how many samples each holds, for other readers of them."""
+    if layout.write == "shards":
+        kept = {layout.shard(name).name: of.texts_kept for name, of in counts.items()}
+        sizes = {name: samples for name, samples in kept.items() if samples}
+        describe_shards(layout.shard("x").parent, sizes)
+
+
+@contextmanager
+def open_parts(
+    task: ShardTask, layout: Layout
+) -> Iterator[tuple[ShardWriter | TextsWriter, LedgerWriter]]:
+    """Writers of a shard and its ledger.
+
+    Both come to their places, flushed to the disk, when the block ends without an error. A tar
+    without samples does not: readers of shards stumble over it.
+    """
+    shard, ledger = layout.part(task.name), layout.ledger_part(task.name)
+    texts = layout.write == "texts"
+    try:
+        with (
+            TextsWriter(shard, task.path) if texts else ShardWriter(shard) as writer,
+            LedgerWriter(ledger) as of_ledger,
+        ):
+            yield writer, of_ledger
+        places = [(shard, layout.shard(task.name)), (ledger, layout.ledger(task.name))]
+        if isinstance(writer, ShardWriter) and not writer.count:
+            layout.shard(task.name).unlink(missing_ok=True)
+            places = places[1:]
+        for part, place in places:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(place)
+    finally:
+        shard.unlink(missing_ok=True)
+        ledger.unlink(missing_ok=True)

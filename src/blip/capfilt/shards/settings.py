@@ -1,0 +1,39 @@
+"""All that the output of a shard depends on, beside the shard itself."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from blip.capfilt.filters.config import FilterRules, JobRules
+from blip.capfilt.models.protocols import Precision
+from blip.capfilt.shards.layout import Write
+from blip.config import strict
+from blip.data.config import MAX_PIXELS
+from blip.generation.config import SearchConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """All that a shard's output depends on beside the shard."""
+
+    captioner: str
+    """Fingerprint of weights, tokenizer and sizes."""
+    filter: str
+    threshold: float
+    seed: int
+    captions: int
+    search: SearchConfig
+    batch_size: int
+    precision: Precision = "float32"
+    write: Write = "shards"
+    max_pixels: int = MAX_PIXELS
+    rules: FilterRules = FilterRules()
+    job_rules: JobRules = JobRules()
+    """Not asked while a shard is done, but when all are."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as they stand in a marker."""
+        settings = strict.to_json(self)
+        # So that what an earlier version wrote, which knew no other limit, goes on.
+        if self.max_pixels == MAX_PIXELS:
+            del settings["max_pixels"]
+        return settings
