@@ -23,8 +23,8 @@ from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.objectives.itm import Negatives
 from blip.tasks.pretrain import PretrainStep
-from tests.model.tiny import TINY, tiny_model
-from tests.tasks.conftest import WORDS, tokenizer
+from tests.support.tiny import TINY, tiny_model
+from tests.support.tiny_data import WORDS, tokenizer
 
 __all__ = ["tokenizer"]
 

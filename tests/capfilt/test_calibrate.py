@@ -16,8 +16,7 @@ from blip.capfilt.ledger.files import encode_ledger
 from blip.capfilt.ledger.labels import find_scores, read_labels
 from blip.cli.main import main
 from blip.errors import UsageError
-
-from .filters.records import record
+from tests.support.records import record
 
 PAIRS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.3001, 0.5, 0.9, 1.0]), st.booleans()), min_size=1

@@ -19,8 +19,14 @@ from blip.capfilt.stages import filter as filter_stage
 from blip.errors import BlipError, NotFiniteError, UsageError
 from blip.inference.checkpoint import fingerprint
 from tests.capfilt.models.test_checkpoints import hugging_face
-
-from .fakes import FakeCaptioner, FakeFilter, FakeModels, config, output_bytes, web_data
+from tests.support.capfilt import (
+    FakeCaptioner,
+    FakeFilter,
+    FakeModels,
+    config,
+    output_bytes,
+    web_data,
+)
 
 
 @pytest.fixture

@@ -17,8 +17,15 @@ from blip.capfilt.ledger.files import SCHEMA, hash_numbers, read_groups, read_le
 from blip.capfilt.recut import recut
 from blip.cli.main import main
 from blip.data.readers.shards import ShardWriter, read_shard
-
-from .fakes import NAMES, FakeModels, config, die_at_file, exit_code_of, output_bytes, picture
+from tests.support.capfilt import (
+    NAMES,
+    FakeModels,
+    config,
+    die_at_file,
+    exit_code_of,
+    output_bytes,
+    picture,
+)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -11,9 +11,8 @@ from PIL import Image
 from blip.capfilt.job import run
 from blip.data.readers.shards import ShardWriter
 from blip.errors import BlipError
-from tests.small_disk import make_room, small_disk
-
-from .fakes import FakeModels, config, output_bytes
+from tests.support.capfilt import FakeModels, config, output_bytes
+from tests.support.small_disk import make_room, small_disk
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from blip.capfilt.shards.source import ShardTask
 from blip.capfilt.stages.shard import process_shard
 from blip.data.images import BadImageError, decode_image
 from blip.data.readers.shards import read_shard
+from tests.support.capfilt import FakeCaptioner, FakeFilter, picture, read_kept, web_shard
 
-from .fakes import FakeCaptioner, FakeFilter, picture, read_kept, web_shard
 from .test_shard import SETTINGS, process, tar
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "capfilt_robustness" / "plant.py"

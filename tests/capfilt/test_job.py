@@ -22,8 +22,8 @@ from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
+from tests.support.capfilt import output_bytes
 
-from .fakes import output_bytes
 from .test_shard import tar
 
 WORDS = ["a red square", "a green circle", "two blue stars on a field", "buy it now", "IMG 2041"]

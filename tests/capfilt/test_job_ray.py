@@ -8,8 +8,8 @@ import pytest
 from blip.capfilt.filters.config import JobRules
 from blip.capfilt.job import run
 from blip.cli.main import main
+from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, web_data
 
-from .fakes import BrokenModels, FakeModels, config, output_bytes, web_data
 from .test_job import models, options, start, wait_for, web
 
 ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")

@@ -17,8 +17,15 @@ from blip.cli.capfilt import read_config
 from blip.cli.main import main, parse
 from blip.data.readers.shards import ShardWriter, read_shard, read_written
 from blip.errors import BlipError, UsageError
+from tests.support.capfilt import (
+    FakeModels,
+    config,
+    die_at_file,
+    exit_code_of,
+    output_bytes,
+    picture,
+)
 
-from .fakes import FakeModels, config, die_at_file, exit_code_of, output_bytes, picture
 from .test_job import models, options, web
 from .test_pipeline import Flaky
 from .test_recut import SAME, data_bytes, photos

@@ -20,8 +20,7 @@ from blip.capfilt.stages.pictures import open_batches
 from blip.data.readers.shards import ShardWriter
 from blip.errors import BlipError, StoppedError, UsageError
 from blip.outputs import JOB, claim
-
-from .fakes import BrokenModels, FakeModels, config, output_bytes, picture, web_data
+from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, picture, web_data
 
 
 class Flaky:

@@ -14,8 +14,8 @@ from blip.capfilt.shards.layout import Layout
 from blip.capfilt.shards.source import find_shards, name_shards
 from blip.capfilt.stages.shard import process_shard
 from blip.errors import UsageError
+from tests.support.capfilt import FakeCaptioner, FakeFilter, web_data, web_shard
 
-from .fakes import FakeCaptioner, FakeFilter, web_data, web_shard
 from .test_shard import SETTINGS
 
 

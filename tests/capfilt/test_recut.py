@@ -23,8 +23,14 @@ from blip.capfilt.recut import recut
 from blip.cli.main import main
 from blip.data.readers.shards import ShardWriter, read_shard
 from blip.errors import BlipError, UsageError
-
-from .fakes import FakeModels, die_at_file, exit_code_of, output_bytes, picture, web_data
+from tests.support.capfilt import (
+    FakeModels,
+    die_at_file,
+    exit_code_of,
+    output_bytes,
+    picture,
+    web_data,
+)
 
 SAME = ("shards/", "ledger/", "texts/")
 """What is compared: markers tell of other inputs, and the settings are named otherwise."""

@@ -10,8 +10,7 @@ from blip.capfilt.shards.source import find_shards
 from blip.data.readers import remote
 from blip.errors import BlipError
 from tests.data.readers.test_remote import Server
-
-from .fakes import FakeModels, config, output_bytes, web_data
+from tests.support.capfilt import FakeModels, config, output_bytes, web_data
 
 pytest.importorskip("aiohttp")
 

@@ -25,8 +25,7 @@ from blip.capfilt.shards.source import ShardTask
 from blip.capfilt.stages.shard import process_shard
 from blip.data.readers.shards import read_shard
 from blip.errors import BlipError
-
-from .fakes import FakeCaptioner, FakeFilter, picture, web_shard
+from tests.support.capfilt import FakeCaptioner, FakeFilter, picture, web_shard
 
 SETTINGS = Settings(
     captioner="c", filter="f", threshold=0.5, seed=0, captions=1, search=NUCLEUS, batch_size=4

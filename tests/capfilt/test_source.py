@@ -22,8 +22,7 @@ from blip.capfilt.shards.source import (
 )
 from blip.data.readers.shards import read_shard
 from blip.errors import BlipError, UsageError
-
-from .fakes import NAMES, FakeModels, config, picture, web_data, web_shard
+from tests.support.capfilt import NAMES, FakeModels, config, picture, web_data, web_shard
 
 ROWS = 11
 

@@ -15,8 +15,7 @@ from blip.capfilt.stages.merge import write_kept
 from blip.data.readers.shards import ShardWriter, read_shard
 from blip.data.sample import Sample
 from blip.errors import BlipError
-
-from .fakes import FakeCaptioner, FakeFilter
+from tests.support.capfilt import FakeCaptioner, FakeFilter
 
 
 def square(colour: int, size: int) -> torch.Tensor:

@@ -8,8 +8,7 @@ import pytest
 from blip.capfilt.shards.source import find_shards, read_samples
 from blip.cli.main import main
 from blip.data.readers.shards import expand, read_shard
-
-from .support import run_generator
+from tests.support.generators import run_generator
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from blip.cli.main import main
 from blip.data.readers.shards import expand, read_shard
-
-from .support import run_generator
+from tests.support.generators import run_generator
 
 
 def packed(folder: Path, name: str) -> dict[str, tuple[str, ...]]:

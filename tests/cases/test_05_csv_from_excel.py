@@ -6,8 +6,7 @@ import pytest
 
 from blip.cli.main import main
 from blip.data.readers.shards import expand, read_shard
-
-from .support import run_generator
+from tests.support.generators import run_generator
 
 
 @pytest.fixture(scope="module")

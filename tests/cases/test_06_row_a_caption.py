@@ -11,9 +11,9 @@ from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate
-from tests.capfilt.fakes import FakeModels
-
-from .support import run_generator, tiny_checkpoint
+from tests.support.capfilt import FakeModels
+from tests.support.generators import run_generator
+from tests.support.saved_models import tiny_checkpoint
 
 
 def figures(checkpoint: Path, *shards: Path) -> dict[str, Any]:

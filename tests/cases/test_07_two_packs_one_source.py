@@ -5,8 +5,7 @@ from pathlib import Path
 from blip.data.order.pair_index import PairIndex
 from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
-
-from .support import run_generator
+from tests.support.generators import run_generator
 
 
 def test_row_numbers_of_two_tables_do_not_meet(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
-from tests.cases.support import run_generator, tiny_checkpoint
+from tests.support.generators import run_generator
+from tests.support.saved_models import tiny_checkpoint
 
 
 def test_neither_caption_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

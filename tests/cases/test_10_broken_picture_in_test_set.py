@@ -15,8 +15,8 @@ from blip.objectives.config import ContrastiveConfig
 from blip.tasks import pretrain
 from blip.tasks.config import PretrainConfig
 from blip.train.config import TrainConfig
-
-from .support import run_generator, tiny_checkpoint, tiny_model_config
+from tests.support.generators import run_generator
+from tests.support.saved_models import tiny_checkpoint, tiny_model_config
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import run
 from blip.cli.main import main
 from blip.data.readers.shards import expand, read_shard
-from tests.capfilt.fakes import FakeModels
-
-from .support import run_generator
+from tests.support.capfilt import FakeModels
+from tests.support.generators import run_generator
 
 
 @pytest.fixture(scope="module")

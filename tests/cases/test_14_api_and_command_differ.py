@@ -9,7 +9,7 @@ from PIL import Image
 from blip.data.images import decode_image
 from blip.data.transforms import eval_transform
 from blip.inference.pixels import to_pixels
-from tests.cases.support import run_generator
+from tests.support.generators import run_generator
 
 NAME = "14-api-and-command-differ"
 

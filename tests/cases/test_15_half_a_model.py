@@ -8,8 +8,7 @@ import pytest
 from blip.cli.main import main
 from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
-
-from .support import SHARED, run_generator
+from tests.support.generators import SHARED, run_generator
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from blip.cli.main import main
 from blip.inference.matcher import Matcher
-from tests.cases.support import run_generator, tiny_checkpoint
+from tests.support.generators import run_generator
+from tests.support.saved_models import tiny_checkpoint
 
 
 @pytest.fixture(scope="module")

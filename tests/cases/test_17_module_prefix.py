@@ -7,9 +7,8 @@ import torch
 
 from blip.cli.main import main
 from blip.inference.checkpoint import fingerprint, load
-from tests.parity.vectors import FOLDER, needs_vectors
-
-from .support import run_generator
+from tests.support.generators import run_generator
+from tests.support.vectors import FOLDER, needs_vectors
 
 
 @needs_vectors

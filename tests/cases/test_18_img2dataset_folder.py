@@ -9,8 +9,7 @@ from blip.capfilt.shards.source import find_shards
 from blip.capfilt.shards.source import read_samples as read_shard_of_job
 from blip.data.readers.sources import read_samples
 from blip.errors import UsageError
-
-from .support import run_generator
+from tests.support.generators import run_generator
 
 
 @pytest.fixture(scope="module")

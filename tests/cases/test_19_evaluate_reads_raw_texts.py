@@ -6,8 +6,8 @@ from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate
-
-from .support import run_generator, tiny_checkpoint
+from tests.support.generators import run_generator
+from tests.support.saved_models import tiny_checkpoint
 
 
 def test_bare_and_marked_texts_give_equal_figures(tmp_path: Path) -> None:

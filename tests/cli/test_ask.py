@@ -15,8 +15,8 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import save_model
 from blip.model.question import QuestionModel
-from tests.model.tiny import TINY
-from tests.tasks.conftest import SENTENCE
+from tests.support.tiny import TINY
+from tests.support.tiny_data import SENTENCE
 
 QUESTIONS = ["Is it a star?", "which colour is it?"]
 

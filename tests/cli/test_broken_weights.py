@@ -11,7 +11,7 @@ from blip.cli.main import main
 from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.inference.checkpoint import fingerprint
-from tests.cli.support import save_picture, save_tiny
+from tests.support.saved_models import save_picture, save_tiny
 
 WEIGHTS = "model.safetensors"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
-from tests.cli.support import save_picture, save_tiny
+from tests.support.saved_models import save_picture, save_tiny
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from blip.cli.main import main
 from blip.data.readers.shards import pack
 from blip.data.sample import Sample
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 
 def test_shards_are_counted_and_faults_named(

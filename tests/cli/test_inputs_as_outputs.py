@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
-from tests.capfilt.fakes import web_data
+from tests.support.capfilt import web_data
 
 CAPFILT = ["capfilt", "--captioner", "c", "--filter", "f"]
 

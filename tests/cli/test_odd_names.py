@@ -17,8 +17,8 @@ from blip.data.tokenizer import Tokenizer
 from blip.objectives.config import ContrastiveConfig
 from blip.tasks.config import PretrainConfig
 from blip.train.config import OptimizerConfig, TrainConfig
-from tests.cli.support import save_picture, save_tiny
-from tests.model.tiny import TINY
+from tests.support.saved_models import save_picture, save_tiny
+from tests.support.tiny import TINY
 
 
 def odd(folder: Path, name: str) -> Path:

@@ -13,8 +13,8 @@ from blip.cli.main import main
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import save_model
 from blip.model.make import make_model
-from tests.model.tiny import TINY
-from tests.tasks.conftest import SENTENCE
+from tests.support.tiny import TINY
+from tests.support.tiny_data import SENTENCE
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from blip.inference.checkpoint import load_model
 from blip.objectives.config import ContrastiveConfig
 from blip.tasks.config import PretrainConfig
 from blip.train.config import OptimizerConfig, TrainConfig
-from tests.model.tiny import TINY
-from tests.tasks.conftest import shards, tokenizer
+from tests.support.tiny import TINY
+from tests.support.tiny_data import shards, tokenizer
 
 __all__ = ["shards", "tokenizer"]
 

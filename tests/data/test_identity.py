@@ -20,8 +20,8 @@ from blip.data.order.streamed import StreamRows
 from blip.data.readers.shards import ShardWriter, expand, pack, read_shard
 from blip.data.readers.sources import read_samples
 from blip.data.sample import Sample
-from tests.capfilt.fakes import FakeModels, output_bytes, picture
-from tests.data.pictures import photo
+from tests.support.capfilt import FakeModels, output_bytes, picture
+from tests.support.pictures import photo
 
 ROWS = [(f"p{n}.png", f"p{n}", f"picture {n} text {k}") for n in range(6) for k in range(3)]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from blip.data.image_sources import read_image
 from blip.data.images import BadImageError, decode_image
 from blip.errors import ArgumentError
-from tests.data.pictures import bomb, encode, pixels
+from tests.support.pictures import bomb, encode, pixels
 
 
 def turned() -> bytes:

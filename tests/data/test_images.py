@@ -10,7 +10,7 @@ from PIL import Image, features
 
 from blip.data import images
 from blip.data.images import BadImageError, EncodedImage, decode_image
-from tests.data.pictures import bomb, encode, photo, pixels
+from tests.support.pictures import bomb, encode, photo, pixels
 
 RED = (255, 0, 0)
 

@@ -16,7 +16,7 @@ from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError, UsageError
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 PLAIN = ImageConfig(size=16, crop_scale=(1.0, 1.0), flip=False, augment_ops=0)
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -18,8 +18,8 @@ from blip.data.readers.patterns import PACKED, expand
 from blip.data.readers.shards import ShardWriter, read_shard
 from blip.data.sample import Sample
 from blip.errors import BlipError, UsageError
-from tests.capfilt.fakes import exit_code_of
-from tests.data.pictures import photo
+from tests.support.capfilt import exit_code_of
+from tests.support.pictures import photo
 
 
 @pytest.fixture

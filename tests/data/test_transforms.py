@@ -22,7 +22,7 @@ from blip.data.transforms import (
     train_pixels,
     train_transform,
 )
-from tests.data.pictures import encode, pixels
+from tests.support.pictures import encode, pixels
 
 SHARED = Path(os.environ.get("BLIP_SHARED", "../shared"))
 

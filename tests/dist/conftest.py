@@ -8,7 +8,7 @@ import pytest
 from blip.data.sample import Sample
 from blip.data.readers.shards import pack
 from blip.data.tokenizer import Tokenizer
-from tests.tasks.conftest import WORDS, picture
+from tests.support.tiny_data import WORDS, picture
 
 PICTURES = 24
 

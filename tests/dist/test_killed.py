@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.dist.conftest import PICTURES
-from tests.dist.program import BATCH, pretrain
+from tests.support.dist_program import BATCH, pretrain
 
 EPOCHS = 4
 STEPS = EPOCHS * PICTURES // BATCH
@@ -38,7 +38,7 @@ def work(rank: int, ranks: int, port: int, arguments: dict) -> None:
 def start(ranks: int, arguments: dict) -> Sequence[BaseProcess]:
     context = multiprocessing.get_context("forkserver")
     # Starting from a process that has imported everything takes no time.
-    context.set_forkserver_preload(["tests.dist.program"])
+    context.set_forkserver_preload(["tests.support.dist_program"])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

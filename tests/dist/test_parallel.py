@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.dist.program import JUDGED, WAYS, pretrain
+from tests.support.dist_program import JUDGED, WAYS, pretrain
 
 ROOT = Path(__file__).parents[2]
 MEASURED = {
@@ -24,7 +24,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path) -> Path:
     out = tmp_path_factory.mktemp("shared")
-    command = [sys.executable, *TORCHRUN, "-m", "tests.dist.program", out, shards, words]
+    command = [sys.executable, *TORCHRUN, "-m", "tests.support.dist_program", out, shards, words]
     run = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, timeout=300)
     assert run.returncode == 0, run.stderr.decode()
     return out

@@ -17,7 +17,7 @@ from blip.model.config import ModelConfig, TextConfig
 from blip.objectives.config import ContrastiveConfig
 from blip.tasks.config import PretrainConfig
 from blip.train.config import TrainConfig
-from tests.model.tiny import TINY
+from tests.support.tiny import TINY
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 

@@ -1,5 +1,5 @@
 """The tiny tokenizer and shards of the tasks."""
 
-from tests.tasks.conftest import shards, tokenizer
+from tests.support.tiny_data import shards, tokenizer
 
 __all__ = ["shards", "tokenizer"]

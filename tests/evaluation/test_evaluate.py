@@ -16,8 +16,8 @@ from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate, evaluate_into, read_evaluation
 from blip.generation.config import SearchConfig
 from blip.nn.mode import BOTH_MODES, Mode
-from tests.cases.support import tiny_checkpoint
-from tests.data.pictures import photo
+from tests.support.pictures import photo
+from tests.support.saved_models import tiny_checkpoint
 
 WORDS = ["a red blue green circle square star text 0 1 2 3"]
 

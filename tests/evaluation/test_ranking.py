@@ -11,7 +11,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
 from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import NOT_RANKED, rank
-from tests.model.tiny import make_model
+from tests.support.tiny import make_model
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from blip.objectives.config import ContrastiveConfig
 from blip.tasks import pretrain
 from blip.tasks.config import PretrainConfig
 from blip.train.config import OptimizerConfig, TrainConfig
-from tests.model.tiny import TINY
+from tests.support.tiny import TINY
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from blip.capfilt.filters.decide import decide_records
 from blip.capfilt.ledger.files import encode_ledger
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
-from tests.capfilt.filters.records import record
+from tests.support.records import record
 
 PATH = Path(__file__).parents[2] / "experiments/capfilt/compare.py"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from blip.generation.beam import beam_search
 from blip.generation.config import SearchConfig
-from tests.generation.chains import ChainDecoder, logits_after
+from tests.support.chains import ChainDecoder, logits_after
 
 EOS = 0
 VOCABULARY = 5

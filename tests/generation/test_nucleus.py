@@ -8,7 +8,7 @@ from torch import Tensor
 
 from blip.generation.config import SearchConfig
 from blip.generation.nucleus import FEW, among_likeliest, nucleus, pick_by_chance
-from tests.generation.chains import ChainDecoder
+from tests.support.chains import ChainDecoder
 
 EOS = 0
 VOCABULARY = 5

@@ -13,7 +13,7 @@ from blip.generation.config import SearchConfig
 from blip.generation.decoder import adjusted
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
-from tests.generation.chains import ChainDecoder
+from tests.support.chains import ChainDecoder
 
 EOS = 0
 VOCABULARY = 5

@@ -18,7 +18,7 @@ from blip.errors import UsageError
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.recipes import bootstrap, captioner, filter, pretrain
-from tests.model.tiny import TINY
+from tests.support.tiny import TINY
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -17,8 +17,8 @@ from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.question import QuestionModel
 from blip.nn.kv import ImageKV
-from tests.model.tiny import TINY
-from tests.tasks.conftest import SENTENCE
+from tests.support.tiny import TINY
+from tests.support.tiny_data import SENTENCE
 
 QUESTIONS = [
     ["is it a star?", "which colour is the big circle near one green square?", "stripes?"],

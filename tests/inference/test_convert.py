@@ -20,8 +20,8 @@ from blip.inference.convert import convert
 from blip.model.blip import Blip
 from blip.model.make import make_model
 from blip.model.question import QuestionModel
-from tests.model.tiny import TINY
-from tests.small_disk import small_disk
+from tests.support.small_disk import small_disk
+from tests.support.tiny import TINY
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from blip.errors import BlipError
 from blip.inference.checkpoint import fingerprint, open_checkpoint, save_model
 from blip.inference.convert import convert
 from blip.model.make import make_model
-from tests.model.tiny import TINY
+from tests.support.tiny import TINY
 
 TEXTS = ["a red circle", "two blue stars on grey"]
 TOKENIZER = Tokenizer.train(TEXTS, vocabulary_size=60)

@@ -14,8 +14,8 @@ from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model, save_model
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
-from tests.model.tiny import make_model
-from tests.tasks.conftest import SENTENCE
+from tests.support.tiny import make_model
+from tests.support.tiny_data import SENTENCE
 
 TEXTS = ["a red circle", "one big green star on grey ground", "blue square", "stripes near one"]
 

@@ -17,9 +17,9 @@ from blip.generation.config import SearchConfig
 from blip.inference.captioner import Captioner
 from blip.inference.matcher import Matcher
 from blip.inference.pixels import NormalisedImage, to_pixels
-from tests.data.pictures import encode, pixels
-from tests.model.tiny import make_model
-from tests.tasks.conftest import SENTENCE
+from tests.support.pictures import encode, pixels
+from tests.support.tiny import make_model
+from tests.support.tiny_data import SENTENCE
 
 CPU = torch.device("cpu")
 SIZE = 32

@@ -14,8 +14,8 @@ from blip.inference.captioner import Captioner
 from blip.inference.decoding import decode_texts
 from blip.inference.pixels import to_pixels
 from blip.model.blip import Blip
-from tests.model.tiny import make_model
-from tests.tasks.conftest import SENTENCE
+from tests.support.tiny import make_model
+from tests.support.tiny_data import SENTENCE
 
 SEARCHES = [
     SearchConfig(min_length=3, max_length=12),

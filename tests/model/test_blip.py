@@ -7,7 +7,7 @@ import torch
 
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, Sharing, TextConfig, VisionConfig
-from tests.model.tiny import TINY, tiny_model, tiny_texts
+from tests.support.tiny import TINY, tiny_model, tiny_texts
 
 SHARINGS: list[tuple[Sharing, int]] = [
     ("all", 224),

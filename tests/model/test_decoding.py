@@ -9,7 +9,7 @@ from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
 from blip.nn.kv import ImageKV
-from tests.model.tiny import TINY, tiny_model, tiny_texts
+from tests.support.tiny import TINY, tiny_model, tiny_texts
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 from blip.nn.attention import AttentionSizes, SelfAttention
 from blip.nn.kv import KVCache
 from blip.nn.packing import pack_texts
-from tests.model.tiny import TINY, tiny_model
+from tests.support.tiny import TINY, tiny_model
 
 SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from blip.model.blip import Blip
 from blip.nn.mode import BOTH_MODES
 from blip.nn.packing import group_by_image, pack_pass, pack_texts
-from tests.model.tiny import TINY, tiny_model
+from tests.support.tiny import TINY, tiny_model
 
 
 def visible_of(lengths: list[int], longest: int | None = None) -> torch.Tensor:

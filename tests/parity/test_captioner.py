@@ -12,7 +12,7 @@ from blip.inference.captioner import Captioner
 from blip.model.blip import Blip
 from blip.objectives.config import LanguageConfig
 from blip.tasks.caption import CaptionStep
-from tests.parity.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
+from tests.support.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
 
 pytestmark = needs_vectors
 

@@ -15,7 +15,7 @@ from blip.generation.nucleus import nucleus
 from blip.model.blip import Blip
 from blip.model.checkpoint.contents import read_contents
 from blip.model.decoding import DecodingSession
-from tests.parity.huggingface import TINY_SIZES, random_peer
+from tests.support.huggingface import TINY_SIZES, random_peer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),

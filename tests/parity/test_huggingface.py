@@ -18,7 +18,7 @@ from blip.inference.convert import convert
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
-from tests.parity.huggingface import BASE_SIZES, random_peer
+from tests.support.huggingface import BASE_SIZES, random_peer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),

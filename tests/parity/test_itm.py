@@ -4,7 +4,7 @@ import torch
 
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
-from tests.parity.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
+from tests.support.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
 
 pytestmark = needs_vectors
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from blip.inference.checkpoint import open_contents
 from blip.model.checkpoint.contents import Contents, published_contents
 from blip.model.checkpoint.written import huggingface_state, original_state
-from tests.parity.huggingface import random_peer
-from tests.parity.vectors import FOLDER, HEADS, needs_vectors, weights
+from tests.support.huggingface import random_peer
+from tests.support.vectors import FOLDER, HEADS, needs_vectors, weights
 
 KINDS = ("pretrain", "retrieval", "itm", "captioner", "vqa", "nlvr")
 INTEGERS = ("position_ids", "queue_ptr", "ptr_queue", "idx_queue")

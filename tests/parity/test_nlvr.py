@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 from blip.model.checkpoint.original import encoder_layout, from_original, names_of, vision_layout
 from blip.model.config import ModelConfig
 from blip.model.pair import PairModel, tensors_from_med
-from tests.parity.vectors import (
+from tests.support.vectors import (
     CLOSE,
     encoded,
     needs_vectors,

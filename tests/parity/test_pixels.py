@@ -12,8 +12,8 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from blip.data.images import decode_image
 from blip.data.transforms import MEAN, STD, eval_transform, normalise
 from blip.inference.pixels import to_pixels
-from tests.data.pictures import encode, pixels
-from tests.parity.vectors import FOLDER
+from tests.support.pictures import encode, pixels
+from tests.support.vectors import FOLDER
 
 PHOTOS = FOLDER.parent / "flickr8k" / "dev.parquet"
 CLOSE = {"rtol": 0.0, "atol": 2e-6}

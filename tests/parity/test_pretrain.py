@@ -14,7 +14,7 @@ from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.objectives.itm import Negatives
 from blip.tasks.pretrain import PretrainStep
-from tests.parity.vectors import needs_vectors, tiny_config, vectors, weights
+from tests.support.vectors import needs_vectors, tiny_config, vectors, weights
 
 pytestmark = needs_vectors
 

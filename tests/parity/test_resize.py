@@ -5,7 +5,7 @@ import torch
 
 from blip.errors import UsageError
 from blip.model.blip import Blip
-from tests.parity.vectors import CLOSE, needs_vectors, tiny_model, vectors
+from tests.support.vectors import CLOSE, needs_vectors, tiny_model, vectors
 
 pytestmark = needs_vectors
 

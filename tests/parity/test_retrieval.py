@@ -9,7 +9,7 @@ from blip.objectives.config import ContrastiveConfig
 from blip.objectives.itc import MomentumContrast
 from blip.objectives.itm import Negatives
 from blip.tasks.retrieval import RetrievalStep
-from tests.parity.vectors import (
+from tests.support.vectors import (
     CLOSE,
     needs_vectors,
     texts,

@@ -12,7 +12,7 @@ from blip.evaluation.ranking import rank
 from blip.evaluation.retrieval import evaluate_retrieval
 from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
-from tests.parity.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
+from tests.support.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
 
 pytestmark = needs_vectors
 

@@ -17,7 +17,7 @@ from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegac
 from blip.data.captions import clean_caption
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
-from tests.parity.vectors import FOLDER
+from tests.support.vectors import FOLDER
 
 SHARED = FOLDER.parent
 VOCABULARY = SHARED / "bert-base-uncased" / "vocab.txt"

@@ -10,7 +10,7 @@ from blip.generation.beam import beam_search
 from blip.inference.answerer import PUBLISHED_SEARCH, Answerer
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
-from tests.parity.vectors import (
+from tests.support.vectors import (
     CLOSE,
     encoded,
     needs_vectors,

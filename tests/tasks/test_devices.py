@@ -14,7 +14,7 @@ from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.caption import CaptionStep
 from blip.tasks.pretrain import PretrainStep
-from tests.model.tiny import TINY
+from tests.support.tiny import TINY
 from tests.train.test_memory import NEGATIVES
 
 ELSEWHERE = torch.device("meta")

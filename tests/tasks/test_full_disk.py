@@ -17,8 +17,8 @@ from blip.objectives.config import ContrastiveConfig
 from blip.tasks.config import PretrainConfig
 from blip.tasks.pretrain import train
 from blip.train.config import OptimizerConfig, TrainConfig
-from tests.model.tiny import TINY
-from tests.small_disk import make_room, small_disk
+from tests.support.small_disk import make_room, small_disk
+from tests.support.tiny import TINY
 
 
 @pytest.fixture

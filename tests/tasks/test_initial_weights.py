@@ -22,7 +22,7 @@ from blip.tasks import pretrain
 from blip.tasks.config import PretrainConfig
 from blip.tasks.run import RunFolder
 from blip.train.config import OptimizerConfig, TrainConfig
-from tests.model.tiny import TINY
+from tests.support.tiny import TINY
 
 
 @pytest.fixture

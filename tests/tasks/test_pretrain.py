@@ -17,7 +17,7 @@ from blip.tasks.alignment import ContrastTask
 from blip.tasks.caption import CaptionStep
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
-from tests.model.tiny import make_model
+from tests.support.tiny import make_model
 
 NEGATIVES = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
 

@@ -18,8 +18,8 @@ from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast, MomentumEncoder
 from blip.objectives.itm import Negatives
 from blip.tasks.pretrain import PretrainStep
-from tests.model.tiny import TINY
-from tests.tasks.conftest import WORDS
+from tests.support.tiny import TINY
+from tests.support.tiny_data import WORDS
 
 PADDED, QUEUE, STEPS, RATE = 30, 16, 2, 0.05
 SHARING: list[Sharing] = [

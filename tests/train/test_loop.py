@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from blip.errors import BlipError, UsageError
-from tests.train.toy import ToyBatch, ToyLoader, ToyTask, toy_config, train_toy
+from tests.support.toy_training import ToyBatch, ToyLoader, ToyTask, toy_config, train_toy
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +29,7 @@ def steps_logged(folder: Path) -> list[int]:
 
 def start(folder: Path, steps: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.train.toy", str(folder), str(steps)],
+        [sys.executable, "-m", "tests.support.toy_training", str(folder), str(steps)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,

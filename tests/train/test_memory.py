@@ -18,8 +18,8 @@ from blip.objectives.itc import MomentumContrast
 from blip.objectives.itm import Negatives
 from blip.tasks.pretrain import PretrainStep
 from blip.train.memory import checkpoint_layers
-from tests.model.tiny import TINY
-from tests.tasks.conftest import batch, tokenizer
+from tests.support.tiny import TINY
+from tests.support.tiny_data import batch, tokenizer
 
 __all__ = ["batch", "tokenizer"]
 
@@ -77,6 +77,11 @@ def test_checkpointing_changes_nothing_but_what_is_kept(
 @pytest.mark.parametrize("checkpointed", [False, True])
 def test_compiling_changes_nothing(checkpointed: bool) -> None:
     # In a process of its own: the checks of shapes in this one cannot be traced.
-    command = [sys.executable, "-m", "tests.train.compiled", *["checkpointed"] * checkpointed]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.compiled_step",
+        *["checkpointed"] * checkpointed,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -12,8 +12,7 @@ from blip.capfilt.filters.language import _classifier, detect_languages
 from blip.capfilt.ledger.files import records_to_table
 from blip.capfilt.ledger.records import Counts, TextRecord
 from blip.errors import UsageError
-
-from .records import record, samples
+from tests.support.records import record, samples
 
 RULES = st.builds(
     FilterRules,

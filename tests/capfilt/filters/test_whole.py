@@ -10,8 +10,7 @@ from blip.capfilt.filters.whole_job import judge_job, text_hash
 from blip.capfilt.ledger.files import SCHEMA, records_to_table
 from blip.capfilt.ledger.records import TextRecord
 from blip.data.captions import clean_caption
-
-from .records import record, samples
+from tests.support.records import record, samples
 
 
 def judged(shards: list[list[TextRecord]], rules: JobRules) -> tuple[list[str], list[int | None]]:

@@ -20,7 +20,7 @@ from blip.model.checkpoint.huggingface import SpecialIds
 from blip.model.checkpoint.written import original_state, write_huggingface
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
 from blip.model.make import make_model
-from tests.capfilt.fakes import config, web_data
+from tests.support.capfilt import config, web_data
 
 WORDS = ["a red square", "a green circle", "two blue stars", "buy a square"]
 TOKENIZER = Tokenizer.train(WORDS, vocabulary_size=80)

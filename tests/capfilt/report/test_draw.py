@@ -21,8 +21,8 @@ from blip.capfilt.report.findings import Findings, changed_words
 from blip.capfilt.report.redraw import redraw_report
 from blip.data.readers.shards import ShardWriter
 from blip.errors import BlipError, UsageError
-from tests.capfilt.fakes import FakeModels, picture, web_data
-from tests.capfilt.filters.records import record
+from tests.support.capfilt import FakeModels, picture, web_data
+from tests.support.records import record
 
 
 class Page(HTMLParser):

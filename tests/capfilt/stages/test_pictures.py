@@ -7,7 +7,7 @@ import pytest
 from blip.capfilt.stages.pictures import open_batches
 from blip.data.images import LARGE, count_pixels
 from blip.data.sample import Sample
-from tests.capfilt.fakes import picture
+from tests.support.capfilt import picture
 
 SIDES = frozenset({8, 16})
 

@@ -8,7 +8,7 @@ import pytest
 
 from blip.data.annotations.captions import list_annotated, read_annotations
 from blip.errors import UsageError
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 
 @pytest.fixture

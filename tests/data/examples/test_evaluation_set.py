@@ -12,7 +12,7 @@ from blip.data.images import decode_image
 from blip.data.readers.shards import ShardWriter, pack
 from blip.data.sample import Sample
 from blip.errors import BlipError
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 
 def of_image(key: str, number: int, text: str, image_key: str) -> Sample:

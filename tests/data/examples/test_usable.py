@@ -15,7 +15,7 @@ from blip.data.readers.shards import ShardWriter
 from blip.data.sample import Sample
 from blip.data.texts import TEXT_LIMIT
 from blip.data.tokenizer import Tokenizer
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 LONG = "x" * (TEXT_LIMIT + 1)
 

@@ -17,7 +17,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.tasks.config import TokenizerConfig
 from blip.tasks.vocabulary import make_tokenizer
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 ROWS = [(name, f"{text} {name}") for text in ("a text of", "another of") for name in "abc"]
 FORMS = ("rows.csv", "rows.tsv", "rows.jsonl", "merged.json", "pictures", "*.csv")

@@ -20,7 +20,7 @@ from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError, UsageError
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 IMAGE = ImageConfig(size=8)
 COUNT = 53

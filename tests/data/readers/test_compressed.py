@@ -17,7 +17,7 @@ from blip.data.readers.compressed import read_compressed
 from blip.data.readers.shards import expand, pack, read_shard
 from blip.data.sample import Sample
 from blip.errors import UsageError
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 
 def by_arrow(kind: str) -> Callable[[bytes], bytes]:

@@ -12,7 +12,7 @@ from blip.data.readers.counts import index_shards, locate
 from blip.data.readers.shards import expand, pack, read_shard
 from blip.data.sample import Sample
 from blip.errors import UsageError
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from blip.cli.main import main
 from blip.data.readers.folders import read_folder
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 
 def test_every_name_of_a_text_file_is_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from blip.data.readers.shards import ShardWriter, expand, pack, read_shard
 from blip.data.sample import Sample
 from blip.errors import UsageError
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 
 def tar_of(path: Path, members: list[tuple[str, bytes]]) -> Path:

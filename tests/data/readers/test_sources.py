@@ -20,7 +20,7 @@ from blip.data.readers.sources import read_samples
 from blip.data.readers.tables import read_table
 from blip.data.sample import Sample
 from blip.errors import UsageError
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 FLICKR = Path(os.environ.get("BLIP_SHARED", "../shared")) / "flickr8k" / "dev.parquet"
 

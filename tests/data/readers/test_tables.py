@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from blip.data.readers.tables import IMAGES, TEXTS, count_rows, is_table, read_table
 from blip.data.sample import Sample
 from blip.errors import UsageError
-from tests.data.pictures import photo
+from tests.support.pictures import photo
 
 
 def table(path: Path, /, **columns: list[Any]) -> Path:

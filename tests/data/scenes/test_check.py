@@ -11,7 +11,7 @@ from blip.data.scenes.claims import parse
 from blip.data.scenes.language import caption, captions
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.words import BACKGROUNDS, COLOURS, OPPOSITE, SHAPES, SIZES
-from tests.data.scenes.strategies import SEEDS, scene_of, source, thing
+from tests.support.scenes import SEEDS, scene_of, source, thing
 
 PAIR = Scene(
     "grey",

@@ -10,7 +10,7 @@ from hypothesis import given
 from blip.data.scenes.clips import MOTIONS, Clip, draw_clip, paint_clip
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.words import RADII
-from tests.data.scenes.strategies import SEEDS, source
+from tests.support.scenes import SEEDS, source
 
 CONFIG = ScenesConfig()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from blip.data.scenes.check import judge
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.dialogues import dialogue
-from tests.data.scenes.strategies import SEEDS, scene_of, source
+from tests.support.scenes import SEEDS, scene_of, source
 
 CONFIG = ScenesConfig()
 

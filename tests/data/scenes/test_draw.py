@@ -8,7 +8,7 @@ import pytest
 from blip.data.scenes.draw import JITTER, paint
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.words import BACKGROUNDS, COLOURS, PATTERNS, SHAPES, SIZES
-from tests.data.scenes.strategies import scene_of, source, thing
+from tests.support.scenes import scene_of, source, thing
 
 
 def pixels(scene: Scene, size: int = 48, seed: int = 0) -> np.ndarray:

@@ -9,7 +9,7 @@ from blip.data.scenes.claims import parse
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.language import HUMAN_FRAMES, WEB_FRAMES, caption, captions
 from blip.data.scenes.scene import Scene, draw_scene
-from tests.data.scenes.strategies import CONFIGS, SEEDS, scene_of, source, thing
+from tests.support.scenes import CONFIGS, SEEDS, scene_of, source, thing
 
 
 @given(config=CONFIGS, seed=SEEDS)

@@ -11,7 +11,7 @@ from blip.data.scenes.check import judge
 from blip.data.scenes.config import NOISE_KINDS, ScenesConfig
 from blip.data.scenes.noise import web_text
 from blip.data.scenes.scene import draw_scene
-from tests.data.scenes.strategies import CONFIGS, SEEDS, source
+from tests.support.scenes import CONFIGS, SEEDS, source
 
 
 def only(kind: str, **changes: int) -> ScenesConfig:

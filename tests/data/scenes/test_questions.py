@@ -7,7 +7,7 @@ from hypothesis import given
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.questions import KINDS, possible_answers, questions
 from blip.data.scenes.scene import Scene, draw_scene
-from tests.data.scenes.strategies import CONFIGS, SEEDS, scene_of, source, thing
+from tests.support.scenes import CONFIGS, SEEDS, scene_of, source, thing
 
 CONFIG = ScenesConfig()
 ROW = Scene(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.scene import Scene, draw_scene, relation_holds
 from blip.data.scenes.words import OPPOSITE, RADII, RELATIONS
-from tests.data.scenes.strategies import CONFIGS, SEEDS, scene_of, source, thing
+from tests.support.scenes import CONFIGS, SEEDS, scene_of, source, thing
 
 
 @given(config=CONFIGS, seed=SEEDS)

@@ -3,7 +3,7 @@
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.split import SPLITS, belongs, draw_scene_for, random_source
 from blip.data.scenes.write import draw_sample, draw_split
-from tests.data.scenes.strategies import scene_of, source
+from tests.support.scenes import scene_of, source
 
 SMALL = ScenesConfig(human=60, web=60, val=40, test=60)
 

@@ -8,7 +8,7 @@ import pytest
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.statements import statement
-from tests.data.scenes.strategies import scene_of, source, thing
+from tests.support.scenes import scene_of, source, thing
 
 CONFIG = ScenesConfig()
 LEFT = Scene("grey", (thing("star", "red", 0.25), thing("ring", "blue", 0.75)))

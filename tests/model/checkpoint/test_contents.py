@@ -26,7 +26,7 @@ from blip.model.checkpoint.written import (
 from blip.model.make import make_model
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
-from tests.model.tiny import TINY, tiny_model, tiny_texts
+from tests.support.tiny import TINY, tiny_model, tiny_texts
 
 CAPTIONER = replace(TINY, modes=("causal",))
 MATCHER = replace(TINY, modes=("bidirectional",))

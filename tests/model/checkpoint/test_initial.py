@@ -24,7 +24,7 @@ from blip.model.checkpoint.initial import start_text, start_vision
 from blip.model.config import Sharing
 from blip.model.make import make_model
 from blip.nn.vit import resize_positions
-from tests.model.tiny import TINY, tiny_model, tiny_texts
+from tests.support.tiny import TINY, tiny_model, tiny_texts
 
 SHARING: list[Sharing] = ["all", "all_but_cross_attention", "all_but_self_attention", "nothing"]
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

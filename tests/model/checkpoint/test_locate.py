@@ -15,7 +15,7 @@ from blip.model.checkpoint.contents import Contents, read_contents
 from blip.model.checkpoint.locate import find_weights
 from blip.model.checkpoint.released import RELEASES, fetch_huggingface, fetch_original
 from blip.model.checkpoint.written import write_original, write_ours
-from tests.model.tiny import tiny_model
+from tests.support.tiny import tiny_model
 
 
 @pytest.fixture(autouse=True)

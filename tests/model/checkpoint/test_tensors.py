@@ -25,7 +25,7 @@ from blip.model.checkpoint.written import (
     write_ours,
 )
 from blip.model.make import make_model
-from tests.model.tiny import TINY, tiny_model
+from tests.support.tiny import TINY, tiny_model
 
 CAPTIONER = replace(TINY, modes=("causal",))
 HEADS = Heads(TINY.vision.heads, TINY.text.heads)

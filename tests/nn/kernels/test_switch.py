@@ -13,7 +13,7 @@ from blip.nn.kernels import onednn, switch
 from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.kernels.switch import kernels, kernels_enabled
 from blip.nn.packing import pack_pass
-from tests.model.tiny import TINY
+from tests.support.tiny import TINY
 
 # Wide enough for the products that a CPU leaves to oneDNN.
 WIDE = replace(

@@ -11,7 +11,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.nn.kernels.packed_weight import pack_weights, unpack_weights
 from blip.train.compiling import compile_layers
 from blip.train.memory import checkpoint_layers
-from tests.tasks.conftest import WORDS
+from tests.support.tiny_data import WORDS
 from tests.train.test_memory import make_step, run, same
 
 

@@ -15,18 +15,18 @@ from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.pairs import PairBatch
 from blip.data.loader import PairLoader
 from blip.data.tokenizer import Tokenizer
+from blip.evaluation.config import ValidationConfig
+from blip.evaluation.validation import Validation
 from blip.model.blip import Blip
 from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.alignment import ContrastTask
-from blip.evaluation.config import ValidationConfig
 from blip.tasks.pretrain import PretrainStep
-from blip.evaluation.validation import Validation
 from blip.train import parallel
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
-from tests.model.tiny import TINY
+from tests.support.tiny import TINY
 
 BATCH = 8
 WAYS: dict[str, dict[str, Any]] = {
@@ -80,7 +80,9 @@ def pretrain(
     model = Blip(replace(TINY, text=text, sharing=sharing)).to(dtype)
     held_out = ValidationConfig(shards=(str(shards),), images=7, samples=2)
     validation = Validation(model, words, held_out)
-    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=12, momentum=0.9, alpha_epochs=0.5))
+    contrast = MomentumContrast(
+        model, ContrastiveConfig(queue_size=12, momentum=0.9, alpha_epochs=0.5)
+    )
     task = ContrastTask(PretrainStep(model, words, LanguageConfig()), contrast, validation)
     loader = PairLoader(
         DataConfig(

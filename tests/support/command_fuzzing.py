@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from blip.capfilt.engine.local import InlineEngine
 from blip.cli.main import VERBS, actions_of, main, make_parser
 from blip.errors import StoppedError
-from tests.cli.workshop import chdir
+from tests.support.command_files import chdir
 
 STATUSES = {0, 1, 2, 130}
 NUMBERS = [

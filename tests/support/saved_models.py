@@ -1,4 +1,4 @@
-"""A tiny checkpoint, and pictures, for the verbs that use a model."""
+"""Tiny checkpoints with random weights, and pictures to show them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +9,13 @@ import torch
 from PIL import Image
 
 from blip.data.tokenizer import Tokenizer
-from blip.inference.checkpoint import save_model
+from blip.inference.checkpoint import load_model, save_model
+from blip.model.blip import Blip
+from blip.model.config import ModelConfig
 from blip.model.make import make_model
-from tests.model.tiny import TINY
-from tests.tasks.conftest import SENTENCE
+from blip.nn.mode import BOTH_MODES, Mode
+from tests.support.tiny import TINY
+from tests.support.tiny_data import SENTENCE
 
 
 def save_tiny(folder: Path, architecture: Literal["med", "vqa"] = "med") -> Path:
@@ -35,3 +38,20 @@ def save_picture(path: Path, seed: int = 0) -> Path:
     kind = {".png": "PNG", ".jpg": "JPEG"}[path.suffix.lower()]
     Image.fromarray(noise).save(path, kind)
     return path
+
+
+def tiny_checkpoint(
+    folder: Path, texts: list[str], modes: tuple[Mode, ...] = BOTH_MODES, seed: int = 0
+) -> Path:
+    """A checkpoint with random weights and a tokenizer that knows the words of some texts."""
+    tokenizer = Tokenizer.train(texts * 3, vocabulary_size=300)
+    torch.manual_seed(seed)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size, dropout=0.0)
+    folder.mkdir(parents=True)
+    save_model(Blip(replace(TINY, text=text, modes=modes)).eval(), tokenizer, folder)
+    return folder
+
+
+def tiny_model_config(checkpoint: Path) -> ModelConfig:
+    """The sizes of a checkpoint that `tiny_checkpoint` made."""
+    return load_model(checkpoint).config

@@ -17,8 +17,8 @@ from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import save_model
 from blip.model.question import QuestionModel
 from blip.recipes import pretrain
-from tests.cases.support import tiny_checkpoint
-from tests.model.tiny import TINY
+from tests.support.saved_models import tiny_checkpoint
+from tests.support.tiny import TINY
 
 
 def furnish(folder: Path) -> None:
