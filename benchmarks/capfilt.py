@@ -43,14 +43,14 @@ from blip.data.images import decode_image
 from blip.data.readers.shards import ShardWriter, expand, read_shard
 from blip.data.sample import Sample
 from blip.data.transforms import eval_transform
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.checkpoint import load_model, save_model
 from blip.model.blip import Blip
 from inference import BASE, RESULTS, SMALL, draw, make_text, make_tokenizer, with_modes
 
 BATCH = 4
 NEW_TOKENS = 12
-SEARCH = SearchConfig(
+DECODING = DecodingConfig(
     kind="nucleus", top_p=0.9, min_length=1 + NEW_TOKENS, max_length=1 + NEW_TOKENS
 )
 """Every text has as many tokens, about as many as captions have: both write as much."""
@@ -165,7 +165,7 @@ class Bench:
             filter=self.places["filter"],
             data=(str(self.folder / "web"),),
             out=str(out),
-            search=SEARCH,
+            decoding=DECODING,
             batch_size=BATCH,
             workers=workers,
             device="cpu",
@@ -206,7 +206,7 @@ class ReadyModels:
         source = CheckpointModels(
             captioner=self.captioner,
             filter=self.filter,
-            search=SEARCH,
+            decoding=DECODING,
             captions=1,
             captioner_device="cpu",
             filter_device="cpu",
@@ -270,7 +270,7 @@ class Peer:
     def warm(self) -> None:
         """An image through both."""
         image = torch.zeros(1, 3, self.side, self.side)
-        self.matcher.by_states(image[0], self.captioner.caption(image, SEARCH))
+        self.matcher.by_states(image[0], self.captioner.caption(image, DECODING))
 
     @torch.inference_mode()
     def simple_loop(self, shards: list[Path]) -> int:
@@ -280,7 +280,7 @@ class Peer:
         for shard in shards:
             for sample in read_shard(shard):
                 image = self._pixels(sample)[None]
-                [written] = self.captioner.caption(image, SEARCH)
+                [written] = self.captioner.caption(image, DECODING)
                 for text in (sample.texts[0], written):
                     encoded = tokenizer.encode([text], LONGEST_TEXT)
                     found = matcher(
@@ -299,7 +299,7 @@ class Peer:
             for start in range(0, len(samples), BATCH):
                 batch = samples[start : start + BATCH]
                 images = torch.stack([self._pixels(sample) for sample in batch])
-                written = self.captioner.caption(images, SEARCH)
+                written = self.captioner.caption(images, DECODING)
                 for sample, image, text in zip(batch, images, written, strict=True):
                     judged += len(self.matcher.by_states(image, [sample.texts[0], text]))
         return judged

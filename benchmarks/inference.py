@@ -36,7 +36,7 @@ from work import (
 )
 
 from blip.data.tokenizer import Tokenizer
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
@@ -54,14 +54,14 @@ LENGTHS = (
 
 IMAGES, NEW_TOKENS, BEAMS = 4, 20, 3
 HUGGING_FACE_EPS = 1e-5
-SEARCHES = {
-    "caption_greedy": SearchConfig(
+DECODINGS = {
+    "caption_greedy": DecodingConfig(
         kind="greedy", min_length=1 + NEW_TOKENS, max_length=1 + NEW_TOKENS
     ),
-    "caption_beam3": SearchConfig(
+    "caption_beam3": DecodingConfig(
         kind="beam", beams=BEAMS, min_length=1 + NEW_TOKENS, max_length=1 + NEW_TOKENS
     ),
-    "caption_nucleus": SearchConfig(
+    "caption_nucleus": DecodingConfig(
         kind="nucleus",
         top_p=0.9,
         repetition_penalty=1.1,
@@ -160,9 +160,9 @@ class Bench:
         assert encoded.visible.sum(dim=1).tolist() == list(LENGTHS), "a word is a token here"
         self.encoded = encoded.start_with(tokenizer.enc_id)
 
-    def write(self, search: SearchConfig) -> list[str]:
+    def write(self, decoding: DecodingConfig) -> list[str]:
         """Our captions."""
-        return self.captioner.caption(list(self.images), search)
+        return self.captioner.caption(list(self.images), decoding)
 
     def match(self) -> list[float]:
         """Our match probabilities, from pixels."""
@@ -178,9 +178,9 @@ class Bench:
     def agree(self) -> dict[str, bool]:
         """Whether both give the same texts and probabilities; it also warms both up."""
         found = {
-            name: self.write(search) == self.peer_captioner.caption(self.images, search)
-            for name, search in SEARCHES.items()
-            if search.kind != "nucleus"
+            name: self.write(decoding) == self.peer_captioner.caption(self.images, decoding)
+            for name, decoding in DECODINGS.items()
+            if decoding.kind != "nucleus"
         }
         ours = torch.tensor(self.match())
         for by in (self.peer_matcher.by_states, self.peer_matcher.by_broadcasting):
@@ -192,14 +192,14 @@ class Bench:
         """What is measured."""
         config, peer = self.config, self.peer_captioner
         seen = [encode_images(config, IMAGES), project_images(config, IMAGES)]
-        for name, search in SEARCHES.items():
-            copies = BEAMS if search.kind == "beam" else 1
+        for name, decoding in DECODINGS.items():
+            copies = BEAMS if decoding.kind == "beam" else 1
             yield Case(
                 name,
                 "images",
                 IMAGES,
-                lambda search=search: self.write(search),
-                lambda search=search: peer.caption(self.images, search),
+                lambda decoding=decoding: self.write(decoding),
+                lambda decoding=decoding: peer.caption(self.images, decoding),
                 [*seen, *write_texts(config, IMAGES, copies, NEW_TOKENS)],
                 f"{IMAGES} images, {IMAGES * NEW_TOKENS} tokens made",
             )
@@ -301,7 +301,7 @@ def summary(
     cases: Sequence[Case], speed: Speedometer, told: dict[str, Any], agree: dict[str, bool]
 ) -> dict[str, Any]:
     """What the last line says."""
-    names = (*SEARCHES, "match_one_image")
+    names = (*DECODINGS, "match_one_image")
     return {
         "ratios": {case.name: round(case.ratio, 2) for case in cases if case.name in names},
         "more_ratios": {

@@ -11,7 +11,7 @@ import transformers
 from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.model.blip import Blip
 from blip.model.checkpoint.huggingface import SpecialIds, to_huggingface, write_sizes
 from blip.model.checkpoint.original import Kind, names_of
@@ -47,20 +47,20 @@ class PeerCaptioner:
         self.tokenizer = tokenizer
 
     @torch.inference_mode()
-    def caption(self, images: Tensor, search: SearchConfig) -> list[str]:
+    def caption(self, images: Tensor, decoding: DecodingConfig) -> list[str]:
         """A caption for each image."""
         kinds: dict[str, dict[str, Any]] = {
             "greedy": {"do_sample": False, "num_beams": 1},
-            "beam": {"do_sample": False, "num_beams": search.beams, "early_stopping": False},
-            "nucleus": {"do_sample": True, "top_p": search.top_p, "top_k": 0},
+            "beam": {"do_sample": False, "num_beams": decoding.beams, "early_stopping": False},
+            "nucleus": {"do_sample": True, "top_p": decoding.top_p, "top_k": 0},
         }
         ids = self.peer.generate(
             images,
-            min_length=search.min_length,
-            max_length=search.max_length,
-            repetition_penalty=search.repetition_penalty,
+            min_length=decoding.min_length,
+            max_length=decoding.max_length,
+            repetition_penalty=decoding.repetition_penalty,
             use_cache=True,
-            **kinds[search.kind],
+            **kinds[decoding.kind],
         )
         return [self.tokenizer.decode(row) for row in ids.tolist()]
 

@@ -1,4 +1,4 @@
-"""How well CapFilt keeps and drops: by threshold, search, captions an image, and coupled models.
+"""How well CapFilt keeps and drops: by threshold, decoding, captions an image, and coupled models.
 
     python experiments/capfilt/compare.py --demos runs/seeds/seed0 runs/seeds/seed1 --out DIR
 
@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 THRESHOLDS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 CHOSEN = 0.25
 """The demo's own threshold."""
-SEARCHES = {
+DECODINGS = {
     "nucleus": lambda base: base,
     "beam": lambda base: replace(base, kind="beam", beams=3),
     "greedy": lambda base: replace(base, kind="greedy"),
@@ -49,15 +49,15 @@ class Variant:
     """A way to write and judge texts."""
 
     name: str
-    search: str = "nucleus"
+    decoding: str = "nucleus"
     captions: int = 1
     models: str = "decoupled"
 
 
 VARIANTS = (
     Variant("nucleus, decoupled"),
-    Variant("beam, decoupled", search="beam"),
-    Variant("greedy, decoupled", search="greedy"),
+    Variant("beam, decoupled", decoding="beam"),
+    Variant("greedy, decoupled", decoding="greedy"),
     Variant("nucleus, 3 captions, decoupled", captions=3),
     Variant("nucleus, coupled", models="coupled"),
     Variant("nucleus, pre-trained for both", models="pre-trained"),
@@ -107,7 +107,7 @@ def measure(demo: Path, out: Path, variant: Variant, args: argparse.Namespace) -
         threshold=0.0,
         seed=config.seed,
         captions=variant.captions,
-        search=SEARCHES[variant.search](config.synthesis),
+        decoding=DECODINGS[variant.decoding](config.synthesis),
         batch_size=32,
         workers=args.workers,
     )
@@ -222,7 +222,7 @@ def describe(found: list[dict[str, Any]]) -> Iterator[str]:
     measured = [variant for variant in VARIANTS if variant.name in found[0]]
     images = statistics.mean(run[measured[0].name]["images"] for run in found)
     right = _mean(run[measured[0].name]["web"][0]["right"] for run in found)
-    own = [v for v in measured if (v.search, v.captions) == ("nucleus", 1)]
+    own = [v for v in measured if (v.decoding, v.captions) == ("nucleus", 1)]
     yield f"Web texts of {images:,.0f} images by threshold, {_seeds(found)}; precision / recall in"
     yield f"%. Kept as they are, {right} % match.\n"
     yield from _by_threshold(found, "web", {v.name: f"filter: {FILTERS[v.models]}" for v in own})

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from blip.data.image_sources import read_image
     from blip.data.images import BadImageError
     from blip.data.tokenizer import Tokenizer
-    from blip.generation.config import SearchConfig
+    from blip.generation.config import DecodingConfig
     from blip.inference.answerer import Answerer
     from blip.inference.captioner import Captioner
     from blip.inference.checkpoint import load, load_model, save_model
@@ -20,9 +20,9 @@ __all__ = [
     "BadImageError",
     "Blip",
     "Captioner",
+    "DecodingConfig",
     "Matcher",
     "ModelConfig",
-    "SearchConfig",
     "Tokenizer",
     "load",
     "load_model",
@@ -37,7 +37,7 @@ _HOMES = {
     "Captioner": "blip.inference.captioner",
     "Matcher": "blip.inference.matcher",
     "ModelConfig": "blip.model.config",
-    "SearchConfig": "blip.generation.config",
+    "DecodingConfig": "blip.generation.config",
     "Tokenizer": "blip.data.tokenizer",
     "load": "blip.inference.checkpoint",
     "load_model": "blip.inference.checkpoint",
@@ -45,6 +45,8 @@ _HOMES = {
     "save_model": "blip.inference.checkpoint",
 }
 """Where a public name is defined."""
+_RENAMED = {"SearchConfig": "DecodingConfig"}
+"""Public names of earlier releases, which work for one more."""
 
 
 def __getattr__(name: str) -> Any:
@@ -53,6 +55,12 @@ def __getattr__(name: str) -> Any:
         from blip.installed import version
 
         return version()
+    if name in _RENAMED:
+        import warnings
+
+        now = _RENAMED[name]
+        warnings.warn(f"blip.{name} is now blip.{now}", DeprecationWarning, stacklevel=2)
+        return __getattr__(now)
     if name not in _HOMES:
         raise AttributeError(f"module 'blip' has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)

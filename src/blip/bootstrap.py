@@ -165,7 +165,7 @@ class _Bootstrap:
             threshold=self.config.threshold,
             seed=self.config.seed,
             captions=self.config.captions,
-            search=self.config.synthesis,
+            decoding=self.config.synthesis,
             precision=self.config.capfilt_precision,
         )
         return self._stage(name, config, captioner, matcher)
@@ -204,7 +204,7 @@ class _Bootstrap:
             "rounds": rounds,
             "seconds": {stage.name: stage.seconds for stage in self.stages},
             "seed": self.config.seed,
-            "config": fingerprint_json(to_json(self.config)),
+            "config": fingerprint_json(to_json(self.config, former_names=True)),
         }
         self.folder.note(self.config, None)
         write_json(self.out / "summary.json", summary)
@@ -283,7 +283,7 @@ class _Bootstrap:
             return None
         return ValidationConfig(
             shards=self.splits["val"],
-            search=self.config.captioning,
+            decoding=self.config.captioning,
             max_pixels=self.config.image.max_pixels,
         )
 
@@ -292,7 +292,7 @@ class _Bootstrap:
 
     def _stage(self, name: str, config: JobConfig, *after: Stage) -> Stage:
         folder = self.out / name
-        settings = to_json(config)
+        settings = to_json(config, former_names=True)
         if isinstance(config, PretrainConfig | CaptionerConfig | FilterConfig):
             settings = without(config, FREE_TO_CHANGE)
         inputs = [

@@ -60,7 +60,7 @@ def test_max_bad_is_a_share_in_any_spelling(given, share):
 def test_options_alone_describe_a_job():
     config = read("--captioner", "c", "--filter", "f", "--data", "a", "b", "--out", "o")
     assert config == replace(NEEDED, data=("a", "b"))
-    assert config.search.kind == "nucleus"
+    assert config.decoding.kind == "nucleus"
 
 
 def test_where_and_how_many_at_a_time_can_be_typed():
@@ -103,9 +103,11 @@ def test_a_batch_size_that_is_none_is_told(capsys):
 
 def test_the_likeliest_tokens_may_be_bounded():
     needed = ("--captioner", "c", "--filter", "f", "--data", "d", "--out", "o")
-    assert read(*needed).search.top_k is None
-    assert read(*needed, "--top-k", "50").search.top_k == 50
-    with pytest.raises(UsageError, match=r"`search\.top_k` is 0; allowed: a whole number from 1 "):
+    assert read(*needed).decoding.top_k is None
+    assert read(*needed, "--top-k", "50").decoding.top_k == 50
+    with pytest.raises(
+        UsageError, match=r"`decoding\.top_k` is 0; allowed: a whole number from 1 "
+    ):
         read(*needed, "--top-k", "0")
 
 
@@ -119,13 +121,13 @@ def test_options_win_over_the_file(tmp_path):
                 "data": ["d"],
                 "out": "o",
                 "threshold": 0.7,
-                "search": {"top_p": 0.8},
+                "decoding": {"top_p": 0.8},
             }
         )
     )
     config = read(str(path), "--threshold", "0.6", "--max-length", "30")
     assert config.threshold == 0.6
-    assert config.search == replace(NEEDED.search, top_p=0.8, max_length=30)
+    assert config.decoding == replace(NEEDED.decoding, top_p=0.8, max_length=30)
 
 
 def test_what_is_missing_or_unknown_is_named(tmp_path):
@@ -159,15 +161,15 @@ def test_output_elsewhere_is_refused(kind):
 
 
 @pytest.mark.parametrize(
-    ("search", "captions", "told"),
+    ("decoding", "captions", "message"),
     [
         ("greedy", "2", "`captions` is 2; allowed: a whole number from 0 to 1, as greedy decoding"),
         ("beam", "4", "`captions` is 4; allowed: a whole number from 0 to 3, as beam search"),
     ],
 )
-def test_more_captions_than_a_search_has_are_refused(search, captions, told):
+def test_more_captions_than_decoding_gives_are_refused(decoding, captions, message):
     needed = ("--captioner", "c", "--filter", "f", "--data", "d", "--out", "o")
-    with pytest.raises(UsageError, match=told):
-        read(*needed, "--decode", search, "--captions", captions)
+    with pytest.raises(UsageError, match=message):
+        read(*needed, "--decode", decoding, "--captions", captions)
     assert read(*needed, "--decode", "beam", "--captions", "4", "--beams", "4").captions == 4
     assert read(*needed, "--decode", "greedy", "--captions", "0").captions == 0

@@ -73,7 +73,7 @@ def test_a_shard_whose_files_are_not_whole_is_done_again(job, lost):
 
 
 def test_other_settings_are_refused_and_named(job):
-    changed = replace(SETTINGS, threshold=0.7, search=replace(SETTINGS.search, top_p=0.5))
+    changed = replace(SETTINGS, threshold=0.7, decoding=replace(SETTINGS.decoding, top_p=0.5))
     with pytest.raises(UsageError) as error:
         plan(job, changed)
     told = str(error.value)
@@ -81,6 +81,14 @@ def test_other_settings_are_refused_and_named(job):
     assert "top_p 0.9" in told
     assert "another --out" in told
     assert "seed" not in told.replace("seeds", "")
+
+
+def test_what_a_release_made_that_called_decoding_a_search_is_done(job):
+    for marker in (job / "out/done").iterdir():
+        entry = json.loads(marker.read_text())
+        entry["settings"]["search"] = entry["settings"].pop("decoding")
+        marker.write_text(json.dumps(entry))
+    assert waiting(job) == []
 
 
 def test_shards_that_are_no_longer_named_are_refused(job):

@@ -28,7 +28,7 @@ from blip.errors import BlipError
 from tests.support.capfilt import FakeCaptioner, FakeFilter, picture, web_shard
 
 SETTINGS = Settings(
-    captioner="c", filter="f", threshold=0.5, seed=0, captions=1, search=NUCLEUS, batch_size=4
+    captioner="c", filter="f", threshold=0.5, seed=0, captions=1, decoding=NUCLEUS, batch_size=4
 )
 
 

@@ -43,11 +43,11 @@ def test_a_line_for_each_picture(
         assert row["log_likelihood_per_token"] == row["log_likelihood"] / row["tokens"]
 
 
-@pytest.mark.parametrize("search", ["beam", "nucleus"])
+@pytest.mark.parametrize("decoding", ["beam", "nucleus"])
 def test_several_captions_as_text_json_and_csv(
-    checkpoint: str, photos: Path, search: str, capsys: pytest.CaptureFixture[str]
+    checkpoint: str, photos: Path, decoding: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--captions", "4", "--decode", search, "--seed", "3"]
+    asked = ["--captions", "4", "--decode", decoding, "--seed", "3"]
     assert caption(checkpoint, photos, *asked) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 12
@@ -60,7 +60,7 @@ def test_several_captions_as_text_json_and_csv(
     table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [{name: str(value) for name, value in row.items()} for row in told] == table
     # The first of several is the one that is written alone.
-    if search == "nucleus":
+    if decoding == "nucleus":
         assert caption(checkpoint, photos, *asked[2:]) == 0
         assert capsys.readouterr().out.splitlines() == ["\t".join(line) for line in lines[::4]]
 

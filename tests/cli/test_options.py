@@ -69,7 +69,7 @@ def test_a_home_is_found(monkeypatch, tmp_path):
 
 def test_a_wrong_number_of_decoding_names_its_option():
     with pytest.raises(UsageError, match=r"--repetition-penalty is 1e-308; allowed: a finite"):
-        options.search_config(kind="beam", repetition_penalty=1e-308)
+        options.decoding_config(kind="beam", repetition_penalty=1e-308)
 
 
 def declared(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
@@ -107,13 +107,16 @@ CAPFILT = ["capfilt", "--captioner", "c", "--filter", "f", "--data", "d", "--out
         ([*CAPFILT, "--min-words", "0"], "--min-words is 0; allowed: a whole number from 1 "),
         (["evaluate", "c", "--data", "d", "--candidates", "0"], "--candidates is 0; allowed: "),
         (["evaluate", "c", "--data", "d", "--max-length", "1"], "--max-length is 1; allowed: "),
-        (["capfilt", "wrong.json"], "`search.beams` is 0; allowed: a whole number from 1 to 1000"),
+        (
+            ["capfilt", "wrong.json"],
+            "`decoding.beams` is 0; allowed: a whole number from 1 to 1000",
+        ),
     ],
 )
 def test_a_number_is_named_as_it_was_given(words, told, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     needed = {"captioner": "c", "filter": "f", "data": ["d"], "out": "o"}
-    (tmp_path / "wrong.json").write_text(json.dumps({**needed, "search": {"beams": 0}}))
+    (tmp_path / "wrong.json").write_text(json.dumps({**needed, "decoding": {"beams": 0}}))
     assert main(words) == 2
     assert f"blip: error: {told}" in capsys.readouterr().err
 

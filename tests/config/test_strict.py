@@ -1,6 +1,6 @@
 """Strict configurations: what fits comes back the same, what does not ends in one clear line."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blip.config.history import find_changes, load_history, save_with_history, without
 from blip.config.override import describe, override
-from blip.config.strict import from_json, load_json, save, to_json
+from blip.config.strict import formerly, from_json, load_json, save, to_json
 from blip.errors import UsageError
 from blip.recipes.bootstrap import flickr8k, scenes_demo, scenes_test
 from blip.recipes.config import BootstrapConfig
@@ -219,3 +220,28 @@ def test_json_that_is_nested_a_million_deep_is_one_line(tmp_path):
         load_json(path)
     with pytest.raises(UsageError, match="takes a number"):
         override(base(), ["--train.optimizer.lr", "[" * 1_000_000])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Renamed:
+    """A configuration whose part had another name once."""
+
+    part: Part = field(default=Part(), metadata=formerly("piece"))
+
+
+def test_a_former_name_is_read_and_the_current_one_is_written(tmp_path: Path) -> None:
+    old = {"piece": {"rate": 2.0}}
+    config = from_json(Renamed, old)
+    assert to_json(config) == {"part": {"rate": 2.0, "kind": "red"}}
+    assert override(Renamed(), ["--piece.rate", "2"]) == config
+    # Fingerprints of folders that exist stay as they are.
+    assert without(config, ()) == {"piece": {"rate": 2.0, "kind": "red"}}
+    assert not find_changes(config, from_json(Renamed, {"part": {"rate": 2.0}}))
+    (tmp_path / "config.json").write_text('{"piece": {"rate": 2.0, "kind": "red"}}')
+    save_with_history(config, tmp_path / "config.json", 5)
+    assert len(load_history(tmp_path / "config.json")) == 1
+
+
+def test_a_former_name_beside_the_current_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="`piece` is the former name of `part`"):
+        from_json(Renamed, {"piece": {}, "part": {}})

@@ -14,7 +14,7 @@ from blip.data.scenes.write import draw_sample
 from blip.errors import UsageError
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate, evaluate_into, read_evaluation
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.nn.mode import BOTH_MODES, Mode
 from tests.support.pictures import photo
 from tests.support.saved_models import tiny_checkpoint
@@ -87,7 +87,7 @@ def test_another_evaluation_is_replaced_on_request_alone(tmp_path: Path, shards:
     evaluate_into(config, out)
     evaluate_into(config, out)
     before = (out / "evaluation.json").read_bytes()
-    other = replace(config, captioning=SearchConfig(max_length=7))
+    other = replace(config, captioning=DecodingConfig(max_length=7))
     with pytest.raises(UsageError, match=r"captioning\.max_length 7, was \d+\); --overwrite"):
         evaluate_into(other, out)
     assert (out / "evaluation.json").read_bytes() == before

@@ -17,7 +17,7 @@ from blip.evaluation.config import RetrievalEvaluationConfig, ValidationConfig
 from blip.evaluation.retrieval import evaluate_retrieval
 from blip.evaluation.sheet import MARGIN, SIDE, Written, _font, draw_sheet, wrapped
 from blip.evaluation.validation import Validation
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model, save_model
 from blip.model.blip import Blip
@@ -42,17 +42,17 @@ def config(shards: Path) -> ValidationConfig:
         images=9,
         retrieval=RetrievalEvaluationConfig(candidates=4),
         samples=3,
-        search=SearchConfig(kind="nucleus", max_length=8),
+        decoding=DecodingConfig(kind="nucleus", max_length=8),
     )
 
 
 def test_a_prompt_that_leaves_no_room_for_a_text_is_refused_before_the_training(
     model: Blip, tokenizer: Tokenizer, config: ValidationConfig
 ) -> None:
-    search = SearchConfig(max_length=8, prompt="a red circle and blue square near one")
+    decoding = DecodingConfig(max_length=8, prompt="a red circle and blue square near one")
     with pytest.raises(UsageError, match="max_length must be greater, got 8"):
-        Validation(model, tokenizer, replace(config, search=search))
-    Validation(model, tokenizer, replace(config, search=search, samples=0))
+        Validation(model, tokenizer, replace(config, decoding=decoding))
+    Validation(model, tokenizer, replace(config, decoding=decoding, samples=0))
 
 
 def test_figures_are_those_of_a_model_that_was_saved_and_opened(
@@ -73,7 +73,7 @@ def test_figures_are_those_of_a_model_that_was_saved_and_opened(
     assert found == {f"validation_{name}": value for name, value in expected.items()}
     captions = validation.captions()
     written = Captioner(loaded.model, tokenizer).caption(
-        list(data.images(0, 3)), config.search, seeds=range(3)
+        list(data.images(0, 3)), config.decoding, seeds=range(3)
     )
     assert captions == written
     assert captions != before

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip.generation.beam import beam_search
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from tests.support.chains import ChainDecoder, logits_after
 
 EOS = 0
@@ -27,7 +27,7 @@ def score(ids: list[int], prompt: list[int], decoder: ChainDecoder, *, ended: bo
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
 def test_a_wide_beam_finds_the_best_text_of_all(length_penalty: float) -> None:
-    config = SearchConfig(beams=300, min_length=2, max_length=5, length_penalty=length_penalty)
+    config = DecodingConfig(beams=300, min_length=2, max_length=5, length_penalty=length_penalty)
     decoder = ChainDecoder(300, VOCABULARY, seed=3)
     (found,) = beam_search(decoder, torch.tensor([[2]]), EOS, config)
     table = ChainDecoder(1, VOCABULARY, seed=3)
@@ -44,7 +44,7 @@ def test_more_beams_never_find_less() -> None:
     table = ChainDecoder(1, VOCABULARY, seed=5)
     best = -np.inf
     for beams in (1, 2, 4, 64):
-        config = SearchConfig(beams=beams, min_length=2, max_length=6, length_penalty=0.0)
+        config = DecodingConfig(beams=beams, min_length=2, max_length=6, length_penalty=0.0)
         decoder = ChainDecoder(beams, VOCABULARY, seed=5)
         (ids,) = beam_search(decoder, torch.tensor([[1]]), EOS, config)
         found = score(ids, [1], table, ended=len(ids) < 5)
@@ -57,7 +57,7 @@ def test_who_stops_later_finds_no_less(seed: int, penalty: float, least: int) ->
     table = ChainDecoder(1, VOCABULARY, seed=seed)
     found = []
     for early_stopping in (True, False, "never"):
-        config = SearchConfig(
+        config = DecodingConfig(
             beams=2,
             min_length=least,
             max_length=7,
@@ -78,7 +78,7 @@ def test_who_stops_later_finds_no_less(seed: int, penalty: float, least: int) ->
 def test_each_rule_of_stopping_stops_somewhere_else() -> None:
     steps = set()
     for early_stopping in (True, False, "never"):
-        config = SearchConfig(
+        config = DecodingConfig(
             beams=2, min_length=0, max_length=30, length_penalty=1.5, early_stopping=early_stopping
         )
         decoder = ChainDecoder(2, VOCABULARY, seed=4)
@@ -87,7 +87,7 @@ def test_each_rule_of_stopping_stops_somewhere_else() -> None:
     assert len(steps) == 3
 
 
-def as_formerly(prompt: list[int], seed: int, config: SearchConfig) -> list[int]:
+def as_formerly(prompt: list[int], seed: int, config: DecodingConfig) -> list[int]:
     """The search of the library that BLIP was released with, for one image, step by step."""
     table = ChainDecoder(1, VOCABULARY, seed=seed)
     going: list[tuple[float, list[int]]] = [(0.0, prompt)]
@@ -133,7 +133,7 @@ def test_the_whole_text_is_scored_as_formerly(
     options = {"beams": 2, "min_length": 3, "max_length": 9}
     options |= {"length_penalty": length_penalty, "early_stopping": early_stopping}
     for seed in range(40):
-        config = SearchConfig(scored_length="whole_text", **options)
+        config = DecodingConfig(scored_length="whole_text", **options)
         decoder = ChainDecoder(2, VOCABULARY, seed=seed)
         (found,) = beam_search(decoder, torch.tensor([prompt]), EOS, config)
         assert found == as_formerly(prompt, seed, config)
@@ -141,7 +141,7 @@ def test_the_whole_text_is_scored_as_formerly(
 
 def test_behind_a_prompt_the_two_lengths_choose_different_texts() -> None:
     def texts(**options: Any) -> list[list[int]]:
-        config = SearchConfig(beams=2, min_length=3, max_length=9, **options)
+        config = DecodingConfig(beams=2, min_length=3, max_length=9, **options)
         start = torch.tensor([[3, 2, 4]])
         return [
             beam_search(ChainDecoder(2, VOCABULARY, seed=seed), start, EOS, config)[0]
@@ -157,7 +157,7 @@ def test_behind_a_prompt_the_two_lengths_choose_different_texts() -> None:
 
 @pytest.mark.parametrize("scored_length", ["new_tokens", "whole_text"])
 def test_several_are_the_best_of_all_the_best_first(scored_length: Any) -> None:
-    config = SearchConfig(beams=300, min_length=2, max_length=5, scored_length=scored_length)
+    config = DecodingConfig(beams=300, min_length=2, max_length=5, scored_length=scored_length)
     start = torch.tensor([[2], [3]])
 
     def find(**count: int) -> list[list[int]]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.nucleus import FEW, among_likeliest, nucleus, pick_by_chance
 from tests.support.chains import ChainDecoder
 
@@ -38,7 +38,7 @@ def test_nucleus_draws_in_proportion() -> None:
 
 
 def test_a_text_follows_its_seed_and_nothing_else() -> None:
-    config = SearchConfig(min_length=3, max_length=9)
+    config = DecodingConfig(min_length=3, max_length=9)
     start = torch.ones(4, 1, dtype=torch.int64)
     texts = nucleus(ChainDecoder(4, VOCABULARY), start, EOS, config, [7, 8, 7, 9])
     assert texts[0] == texts[2]

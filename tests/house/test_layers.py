@@ -43,7 +43,7 @@ def test_the_layers_hold():
         ("new_place.py", "import json", "Imports point down"),
         ("data/config.py", "import torch", "load no torch"),
         ("recipes/pretrain.py", "import numpy", "load no torch"),
-        ("generation/beam.py", "from blip.nn.kv import ImageKV", "Search knows neither"),
+        ("generation/beam.py", "from blip.nn.kv import ImageKV", "Decoding knows neither"),
         ("capfilt/job.py", "import ray", "Ray has one door"),
     ],
 )

@@ -36,6 +36,11 @@ def test_every_module_that_runs_is_a_verb():
     assert with_run == set(VERBS) | actions
 
 
+def test_a_former_public_name_gives_the_current_one_and_a_warning():
+    with pytest.warns(DeprecationWarning, match=r"blip\.SearchConfig is now blip\.DecodingConfig"):
+        assert blip.SearchConfig is blip.DecodingConfig
+
+
 def test_public_names_resolve_and_the_rest_does_not():
     assert blip.__version__ == PROJECT["version"]
     assert set(blip.__all__) <= set(dir(blip))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference import answerer as module
 from blip.inference.answerer import Answerer
 from blip.inference.checkpoint import save_model
@@ -62,14 +62,14 @@ def pictures(count: int) -> list[Image.Image]:
 
 @pytest.mark.parametrize("kind", ["beam", "greedy"])
 def test_answers_do_not_depend_on_their_neighbours(answerer: Answerer, kind: str) -> None:
-    search = SearchConfig(kind=kind, min_length=3, max_length=9)
+    decoding = DecodingConfig(kind=kind, min_length=3, max_length=9)
     images = pictures(4)
-    together = answerer.answer(images, QUESTIONS, search)
+    together = answerer.answer(images, QUESTIONS, decoding)
     assert [len(row) for row in together] == [3, 0, 1, 2]
     for batch_size in (1, 2, 3):
-        assert answerer.answer(images, QUESTIONS, search, batch_size=batch_size) == together
+        assert answerer.answer(images, QUESTIONS, decoding, batch_size=batch_size) == together
     for image, row, answers in zip(images, QUESTIONS, together, strict=True):
-        alone = [answerer.answer([image], [[question]], search)[0][0] for question in row]
+        alone = [answerer.answer([image], [[question]], decoding)[0][0] for question in row]
         assert alone == answers
     different = {answer for row in together for answer in row}
     assert len(different) > 1
@@ -150,7 +150,7 @@ def test_wrong_requests_are_refused(answerer: Answerer) -> None:
     with pytest.raises(ValueError, match="1 pictures need as many lists, got 2"):
         answerer.answer(images, [["a?"], ["b?"]])
     with pytest.raises(ValueError, match="by beam or greedy, got nucleus"):
-        answerer.answer(images, [["a?"]], SearchConfig(kind="nucleus"))
+        answerer.answer(images, [["a?"]], DecodingConfig(kind="nucleus"))
     with pytest.raises(ValueError, match="chosen from candidates, got none"):
         answerer.rank(images, [["a?"]], [])
     with pytest.raises(ValueError, match="top_k must be positive, got 0"):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError, UsageError
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model, save_model
 from blip.inference.matcher import Matcher
@@ -44,12 +44,12 @@ def pictures(count: int) -> list[Image.Image]:
 @pytest.mark.parametrize("kind", ["greedy", "beam", "nucleus"])
 def test_captions_do_not_depend_on_the_batch(model: Blip, tokenizer: Tokenizer, kind: str) -> None:
     captioner = Captioner(model, tokenizer)
-    search = SearchConfig(kind=kind, min_length=3, max_length=12)
+    decoding = DecodingConfig(kind=kind, min_length=3, max_length=12)
     images = pictures(5)
     seeds = [3, 1, 4, 1, 5]
-    together = captioner.caption(images, search, seeds=seeds)
+    together = captioner.caption(images, decoding, seeds=seeds)
     for batch_size in (1, 2):
-        assert captioner.caption(images, search, seeds=seeds, batch_size=batch_size) == together
+        assert captioner.caption(images, decoding, seeds=seeds, batch_size=batch_size) == together
     assert all(text and "[" not in text for text in together)
 
 
@@ -58,30 +58,30 @@ def test_captions_from_states_are_those_from_keys_and_values(
     model: Blip, tokenizer: Tokenizer, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captioner = Captioner(model, tokenizer)
-    search = SearchConfig(kind=kind, min_length=3, max_length=12)
-    few = captioner.captions(pictures(3), 2, search)
+    decoding = DecodingConfig(kind=kind, min_length=3, max_length=12)
+    few = captioner.captions(pictures(3), 2, decoding)
     monkeypatch.setattr("blip.inference.captioner.FEW_TOKENS", 0)
-    assert captioner.captions(pictures(3), 2, search) == few
+    assert captioner.captions(pictures(3), 2, decoding) == few
 
 
 def test_several_captions_differ_and_follow_their_seeds(model: Blip, tokenizer: Tokenizer) -> None:
     captioner = Captioner(model, tokenizer)
-    search = SearchConfig(kind="nucleus", top_p=1.0, min_length=3, max_length=12)
-    rows = captioner.captions(pictures(2), 3, search, seeds=[[1, 2, 3], [4, 5, 6]])
+    decoding = DecodingConfig(kind="nucleus", top_p=1.0, min_length=3, max_length=12)
+    rows = captioner.captions(pictures(2), 3, decoding, seeds=[[1, 2, 3], [4, 5, 6]])
     assert [len(row) for row in rows] == [3, 3]
     assert len(set(rows[0])) == 3
-    one = captioner.caption(pictures(2), search, seeds=[2, 6])
+    one = captioner.caption(pictures(2), decoding, seeds=[2, 6])
     for wrong in ([[1], [2]], [[1, 2, 3, 4], [5, 6, 7, 8]]):
         with pytest.raises(ValueError, match="6 rows need as many seeds"):
-            captioner.captions(pictures(2), 3, search, seeds=wrong)
+            captioner.captions(pictures(2), 3, decoding, seeds=wrong)
     assert one == [rows[0][1], rows[1][2]]
 
 
 def test_the_prompt_leads_and_is_not_told(model: Blip, tokenizer: Tokenizer) -> None:
     captioner = Captioner(model, tokenizer)
-    search = SearchConfig(kind="greedy", prompt="a red", min_length=4, max_length=12)
-    plain = SearchConfig(kind="greedy", min_length=4, max_length=12)
-    prompted = captioner.caption(pictures(1), search)[0]
+    decoding = DecodingConfig(kind="greedy", prompt="a red", min_length=4, max_length=12)
+    plain = DecodingConfig(kind="greedy", min_length=4, max_length=12)
+    prompted = captioner.caption(pictures(1), decoding)[0]
     assert not prompted.startswith("a red")
     assert prompted != captioner.caption(pictures(1), plain)[0]
 
@@ -142,9 +142,9 @@ def test_torn_and_foreign_checkpoints_are_refused(
 
 def test_the_captions_of_a_beam_differ_the_best_first(model: Blip, tokenizer: Tokenizer) -> None:
     captioner = Captioner(model, tokenizer)
-    search = SearchConfig(beams=4, min_length=3, max_length=12)
-    rows = captioner.captions(pictures(3), 3, search)
-    assert [row[0] for row in rows] == captioner.caption(pictures(3), search)
+    decoding = DecodingConfig(beams=4, min_length=3, max_length=12)
+    rows = captioner.captions(pictures(3), 3, decoding)
+    assert [row[0] for row in rows] == captioner.caption(pictures(3), decoding)
     assert [len(set(row)) for row in rows] == [3, 3, 3]
 
 

@@ -13,7 +13,7 @@ from blip.data.images import BadImageError, decode_image
 from blip.data.tokenizer import Tokenizer
 from blip.data.transforms import eval_transform
 from blip.errors import ArgumentError
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.inference.matcher import Matcher
 from blip.inference.pixels import NormalisedImage, to_pixels
@@ -139,13 +139,13 @@ def test_nothing_gives_nothing(captioner: Captioner, matcher: Matcher) -> None:
 
 def test_numbers_that_cannot_work_are_value_errors(captioner: Captioner, matcher: Matcher) -> None:
     images = [Image.new("RGB", (8, 8))]
-    long = SearchConfig(prompt=SENTENCE, max_length=12)
-    for search, message in (
+    long = DecodingConfig(prompt=SENTENCE, max_length=12)
+    for decoding, message in (
         (long, r"prompt .* has \d+ tokens, the start token included; max_length must be greater"),
-        (SearchConfig(max_length=33), "max_length"),
+        (DecodingConfig(max_length=33), "max_length"),
     ):
         with pytest.raises(ValueError, match=message):
-            captioner.caption(images, search)
+            captioner.caption(images, decoding)
     for batch_size in (0, -1):
         with pytest.raises(ValueError, match=f"batch_size must be positive, got {batch_size}"):
             captioner.caption(images, batch_size=batch_size)
@@ -157,4 +157,4 @@ def test_numbers_that_cannot_work_are_value_errors(captioner: Captioner, matcher
     with pytest.raises(ValueError, match="1 pictures need as many seeds, got 2"):
         captioner.caption(images, seeds=[1, 2])
     with pytest.raises(ValueError, match="allowed: text in UTF-8"):
-        captioner.caption(images, SearchConfig(prompt="\udce9"))
+        captioner.caption(images, DecodingConfig(prompt="\udce9"))

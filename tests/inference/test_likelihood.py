@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from blip.data.tokenizer import Tokenizer
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference import likelihood
 from blip.inference.captioner import Captioner
 from blip.inference.decoding import decode_texts
@@ -17,11 +17,11 @@ from blip.model.blip import Blip
 from tests.support.tiny import make_model
 from tests.support.tiny_data import SENTENCE
 
-SEARCHES = [
-    SearchConfig(min_length=3, max_length=12),
-    SearchConfig(kind="greedy", min_length=3, max_length=8),
-    SearchConfig(kind="nucleus", top_p=1.0, min_length=1, max_length=9, repetition_penalty=1.3),
-    SearchConfig(prompt="a red", min_length=4, max_length=12),
+DECODINGS = [
+    DecodingConfig(min_length=3, max_length=12),
+    DecodingConfig(kind="greedy", min_length=3, max_length=8),
+    DecodingConfig(kind="nucleus", top_p=1.0, min_length=1, max_length=9, repetition_penalty=1.3),
+    DecodingConfig(prompt="a red", min_length=4, max_length=12),
 ]
 
 
@@ -62,24 +62,28 @@ def step_by_step(
     return found
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=lambda search: search.kind + search.prompt)
+@pytest.mark.parametrize(
+    "decoding", DECODINGS, ids=lambda decoding: decoding.kind + decoding.prompt
+)
 def test_it_is_the_sum_over_the_tokens_that_were_written(
-    model: Blip, tokenizer: Tokenizer, search: SearchConfig, monkeypatch: pytest.MonkeyPatch
+    model: Blip, tokenizer: Tokenizer, decoding: DecodingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    captioner, count = Captioner(model, tokenizer), 1 if search.kind == "greedy" else 3
+    captioner, count = Captioner(model, tokenizer), 1 if decoding.kind == "greedy" else 3
     images = pictures(3)
     seeds = [[n * count + m for m in range(count)] for n in range(3)]
-    rows = captioner.scored_captions(images, count, search, seeds=seeds)
+    rows = captioner.scored_captions(images, count, decoding, seeds=seeds)
     assert [[one.text for one in row] for row in rows] == captioner.captions(
-        images, count, search, seeds=seeds
+        images, count, decoding, seeds=seeds
     )
-    start = tokenizer.encode_prompt(search.prompt)
+    start = tokenizer.encode_prompt(decoding.prompt)
     for image, row, own in zip(images, rows, seeds, strict=True):
         states = model.encode_image(to_pixels([image], 32, model.device))
         memory = model.project_image(states, "causal")
-        found = decode_texts(model, memory, start, tokenizer.sep_id, search, count=count, seeds=own)
+        found = decode_texts(
+            model, memory, start, tokenizer.sep_id, decoding, count=count, seeds=own
+        )
         for ids, caption in zip(found, row, strict=True):
-            ends = len(start) + len(ids) < search.max_length
+            ends = len(start) + len(ids) < decoding.max_length
             told = step_by_step(model, states, start, [*ids, *[tokenizer.sep_id] * ends])
             assert caption.tokens == len(told)
             assert caption.log_likelihood == pytest.approx(sum(told), rel=1e-4)
@@ -87,7 +91,7 @@ def test_it_is_the_sum_over_the_tokens_that_were_written(
             assert mean == pytest.approx(sum(told) / len(told), rel=1e-4)
     monkeypatch.setattr(likelihood, "ROWS", 2)
     for row, same in zip(
-        rows, captioner.scored_captions(images, count, search, seeds=seeds), strict=True
+        rows, captioner.scored_captions(images, count, decoding, seeds=seeds), strict=True
     ):
         for one, other in zip(row, same, strict=True):
             assert one.log_likelihood == pytest.approx(other.log_likelihood, rel=1e-4)
@@ -96,17 +100,17 @@ def test_it_is_the_sum_over_the_tokens_that_were_written(
 def test_texts_that_end_and_texts_that_are_cut_both_come_up(
     model: Blip, tokenizer: Tokenizer
 ) -> None:
-    search = SearchConfig(kind="nucleus", top_p=1.0, min_length=1, max_length=6)
-    (row,) = Captioner(model, tokenizer).scored_captions(pictures(1), 40, search)
+    decoding = DecodingConfig(kind="nucleus", top_p=1.0, min_length=1, max_length=6)
+    (row,) = Captioner(model, tokenizer).scored_captions(pictures(1), 40, decoding)
     assert {caption.tokens for caption in row} >= {2, 3, 4, 5}
     assert all(math.isfinite(caption.log_likelihood) for caption in row)
 
 
 def test_the_prompt_may_be_kept(model: Blip, tokenizer: Tokenizer) -> None:
     captioner = Captioner(model, tokenizer)
-    search = SearchConfig(prompt="A red circle", min_length=6, max_length=12)
-    left_out = captioner.caption(pictures(2), search)
-    kept = captioner.caption(pictures(2), search, keep_prompt=True)
+    decoding = DecodingConfig(prompt="A red circle", min_length=6, max_length=12)
+    left_out = captioner.caption(pictures(2), decoding)
+    kept = captioner.caption(pictures(2), decoding, keep_prompt=True)
     for short, whole in zip(left_out, kept, strict=True):
         assert whole.startswith("a red circle")
         assert whole.endswith(short.removeprefix("##"))

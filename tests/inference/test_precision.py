@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blip.data.tokenizer import Tokenizer
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.answerer import Answerer
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load, save_model
@@ -101,11 +101,11 @@ def test_every_search_writes_captions_in_bfloat16(
     saved: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captioner = Captioner.load(saved, dtype=torch.bfloat16)
-    search = SearchConfig(kind=kind, min_length=3, max_length=12)
+    decoding = DecodingConfig(kind=kind, min_length=3, max_length=12)
     # From states as they are, and from keys and values.
     for few_tokens in (40, 0):
         monkeypatch.setattr("blip.inference.captioner.FEW_TOKENS", few_tokens)
-        found = captioner.captions(pictures(3), 2, search)
+        found = captioner.captions(pictures(3), 2, decoding)
         assert all(text and "[" not in text for row in found for text in row)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.model.blip import Blip
 from blip.objectives.config import LanguageConfig
@@ -45,7 +45,7 @@ def test_captions_are_the_originals(
 ) -> None:
     """Under both rules of scoring: these vectors do not tell them apart."""
     golden, name = vectors("captioner"), f"beams{beams}.min{least}.max{most}"
-    search = SearchConfig(
+    decoding = DecodingConfig(
         kind="beam" if beams > 1 else "greedy",
         beams=beams,
         scored_length=scored_length,
@@ -53,7 +53,7 @@ def test_captions_are_the_originals(
         max_length=most,
         prompt=PROMPT,
     )
-    found = Captioner(model, words).caption(list(golden["images"]), search)
+    found = Captioner(model, words).caption(list(golden["images"]), decoding)
     # The prompt is not told here; a caption may go on with a piece of its last word.
     expected = [text.removeprefix(PROMPT.strip()).strip() for text in texts()[f"captioner.{name}"]]
     assert found == expected

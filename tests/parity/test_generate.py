@@ -1,4 +1,4 @@
-"""Search against `generate` of transformers on the same weights: the same ids in all settings."""
+"""Decoding against `generate` of transformers on the same weights: the same ids in all settings."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.generation import logits_process as warp
 
 from blip.generation.beam import beam_search
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
 from blip.model.blip import Blip
@@ -62,11 +62,11 @@ def written_by_peer(pair: Pair, prompt: tuple[int, ...], **options: Any) -> list
 
 @torch.inference_mode()
 def written_by_us(
-    pair: Pair, prompt: tuple[int, ...], config: SearchConfig, search: Callable[..., Any]
+    pair: Pair, prompt: tuple[int, ...], config: DecodingConfig, decode: Callable[..., Any]
 ) -> list[list[int]]:
     image_kv = pair.ours.project_image(pair.ours.encode_image(pair.images), "causal")
     session = DecodingSession(pair.ours, image_kv, config.beams if config.kind == "beam" else 1)
-    return search(session, torch.tensor([[DEC, *prompt]]).repeat(IMAGES, 1), SEP, config)
+    return decode(session, torch.tensor([[DEC, *prompt]]).repeat(IMAGES, 1), SEP, config)
 
 
 @pytest.mark.parametrize("early_stopping", [True, False, "never"])
@@ -84,7 +84,7 @@ def test_beam_search(pair: Pair, early_stopping: Any, length_penalty: float) -> 
             "early_stopping": early_stopping,
             "repetition_penalty": repetition,
         }
-        config = SearchConfig(kind="beam", beams=beams, **options)
+        config = DecodingConfig(kind="beam", beams=beams, **options)
         expected = written_by_peer(pair, prompt, num_beams=beams, **options)
         assert written_by_us(pair, prompt, config, beam_search) == expected
 
@@ -100,14 +100,14 @@ def test_greedy(
         "max_length": most,
         "repetition_penalty": repetition_penalty,
     }
-    config = SearchConfig(kind="greedy", **options)
+    config = DecodingConfig(kind="greedy", **options)
     expected = written_by_peer(pair, prompt, do_sample=False, **options)
     assert written_by_us(pair, prompt, config, greedy) == expected
 
 
 def test_these_models_write_different_texts_of_different_lengths(pair: Pair) -> None:
     """Or else the tests above would compare little."""
-    config = SearchConfig(kind="beam", min_length=1, max_length=16)
+    config = DecodingConfig(kind="beam", min_length=1, max_length=16)
     texts = [
         tuple(text)
         for prompt in PROMPTS
@@ -137,7 +137,7 @@ def test_sampling_draws_from_the_same_distribution(
     for warper in warpers:
         expected = warper(so_far, expected)
     expected = expected.softmax(dim=1)
-    config = SearchConfig(
+    config = DecodingConfig(
         kind="nucleus",
         top_p=top_p,
         top_k=top_k,

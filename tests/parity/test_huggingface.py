@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer
 from blip.generation.beam import beam_search
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.greedy import greedy
 from blip.inference.checkpoint import load
 from blip.inference.convert import convert
@@ -102,11 +102,11 @@ def check_captions(peer: Any, ours: Blip) -> None:
     logits = ours.language_logits(ids, visible, image_kv)
     torch.testing.assert_close(logits[visible], theirs.logits[visible], **CLOSE)
     prompt = torch.full((2, 1), DEC)
-    greedy_search = SearchConfig(kind="greedy", min_length=5, max_length=LONGEST)
-    found = greedy(DecodingSession(ours, image_kv), prompt, SEP, greedy_search)
+    greedy_decoding = DecodingConfig(kind="greedy", min_length=5, max_length=LONGEST)
+    found = greedy(DecodingSession(ours, image_kv), prompt, SEP, greedy_decoding)
     expected = peer.generate(pixel_values=images, min_length=5, max_length=LONGEST)
     assert found == peer_rows(expected, 1)
-    beam = SearchConfig(kind="beam", beams=3, min_length=5, max_length=LONGEST)
+    beam = DecodingConfig(kind="beam", beams=3, min_length=5, max_length=LONGEST)
     session = DecodingSession(ours, image_kv, copies=3)
     expected = peer.generate(pixel_values=images, num_beams=3, min_length=5, max_length=LONGEST)
     assert beam_search(session, prompt, SEP, beam) == peer_rows(expected, 1)
@@ -146,12 +146,12 @@ def check_answers(peer: Any, ours: QuestionModel) -> None:
         encoder_attention_mask=visible.long(),
     )
     torch.testing.assert_close(logits, theirs.logits, **CLOSE)
-    search = SearchConfig(kind="beam", beams=3, min_length=1, max_length=8)
+    decoding = DecodingConfig(kind="beam", beams=3, min_length=1, max_length=8)
     session = DecodingSession(ours, questions, copies=3)
     expected = peer.generate(
         input_ids=ids, pixel_values=images, num_beams=3, min_length=1, max_length=8
     )
-    found = beam_search(session, torch.full((2, 1), DEC), SEP, search)
+    found = beam_search(session, torch.full((2, 1), DEC), SEP, decoding)
     assert found == peer_rows(expected, 1)
 
 

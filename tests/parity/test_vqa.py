@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from blip.data.tokenizer import Tokenizer
 from blip.generation.beam import beam_search
-from blip.inference.answerer import PUBLISHED_SEARCH, Answerer
+from blip.inference.answerer import PUBLISHED_DECODING, Answerer
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
 from tests.support.vectors import (
@@ -91,9 +91,9 @@ def test_written_answers_where_the_decoder_sees_the_padding(
 
 def write(model: QuestionModel, words: Tokenizer, states: Tensor, visible: Tensor) -> list[str]:
     image_kv = model.project_questions(states, visible)
-    session = DecodingSession(model, image_kv, copies=PUBLISHED_SEARCH.beams)
+    session = DecodingSession(model, image_kv, copies=PUBLISHED_DECODING.beams)
     prompt = torch.full((len(states), 1), words.dec_id)
-    ids = beam_search(session, prompt, words.sep_id, PUBLISHED_SEARCH)
+    ids = beam_search(session, prompt, words.sep_id, PUBLISHED_DECODING)
     return [words.decode(row) for row in ids]
 
 

@@ -1,6 +1,6 @@
 """What a CapFilt job is asked to do; loads no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from blip.capfilt.filters.config import FilterRules, JobRules
@@ -15,10 +15,11 @@ from blip.config.ranges import (
     check_device,
     check_text,
 )
+from blip.config.strict import formerly
 from blip.data.config import MAX_PIXELS
-from blip.generation.config import SearchConfig, check_captions
+from blip.generation.config import DecodingConfig, check_captions
 
-NUCLEUS = SearchConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
+NUCLEUS = DecodingConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
 """BLIP, section 4.2: sampled captions are noisier and more diverse, and train better."""
 
 
@@ -44,7 +45,7 @@ class CapFiltConfig:
     seed: int = 0
     captions: int = 1
     """Synthetic texts written for each image; 0 only filters."""
-    search: SearchConfig = NUCLEUS
+    decoding: DecodingConfig = field(default=NUCLEUS, metadata=formerly("search"))
     batch_size: int | Literal["auto"] = "auto"
     """Images that are captioned and filtered together; auto is what is worth it on the device and
     fits. A job keeps the size with which it began; where memory runs out, a shard is done with
@@ -86,7 +87,7 @@ class CapFiltConfig:
         COUNT.check(self, "rows", "max_pixels")
         Range(whole=True, least=1, most=PROCESSES.most).check(self, "workers")
         Range(least=0, most=1024).check(self, "gpus_per_worker")
-        check_captions(self.captions, self.search)
+        check_captions(self.captions, self.decoding)
         _share(self.max_bad)
         check_device(self, "device", "captioner_device", "filter_device")
         for name in ("ray_address", "gpus_per_worker"):

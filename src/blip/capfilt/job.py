@@ -173,7 +173,7 @@ def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
     return CheckpointModels(
         captioner=config.captioner,
         filter=config.filter,
-        search=config.search,
+        decoding=config.decoding,
         captions=config.captions,
         captioner_device=captioner_device,
         filter_device=filter_device,
@@ -190,7 +190,7 @@ def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
         threshold=config.threshold,
         seed=config.seed,
         captions=config.captions,
-        search=config.search,
+        decoding=config.decoding,
         batch_size=models.batch_size() if config.batch_size == "auto" else config.batch_size,
         precision=_resolved_precision(config),
         write=config.write,

@@ -107,7 +107,7 @@ def _several(
     candidates: list[str] | None,
 ) -> "Sequence[Sequence[Ranked | Written]]":
     """The best answers to each question."""
-    from blip.inference.answerer import PUBLISHED_SEARCH
+    from blip.inference.answerer import PUBLISHED_DECODING
 
     count = args.top or 1
     if candidates is not None:
@@ -115,8 +115,8 @@ def _several(
             [image], [args.questions], candidates, count, top_k=args.candidates
         )
         return ranked[0]
-    search = replace(PUBLISHED_SEARCH, beams=max(PUBLISHED_SEARCH.beams, count))
-    return answerer.answer_several([image], [args.questions], count, search)[0]
+    decoding = replace(PUBLISHED_DECODING, beams=max(PUBLISHED_DECODING.beams, count))
+    return answerer.answer_several([image], [args.questions], count, decoding)[0]
 
 
 def _print_best(

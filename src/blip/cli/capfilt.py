@@ -278,9 +278,10 @@ def read_config(args: argparse.Namespace) -> "CapFiltConfig":
         if isinstance(rules, dict):
             data[name] = {**rules, **given}
     decoding = {field: typed[name] for name, field in _DECODING.items() if name in typed}
-    base = data.get("search", {})
+    data = strict.with_current_names(CapFiltConfig, data)
+    base = data.get("decoding", {})
     if isinstance(base, dict):
-        data["search"] = {**strict.to_json(NUCLEUS), **base, **decoding}
+        data["decoding"] = {**strict.to_json(NUCLEUS), **base, **decoding}
     missing = [name for name in ("captioner", "filter", "data", "out") if name not in data]
     if missing:
         listed = ", ".join(f"--{name}" for name in missing)

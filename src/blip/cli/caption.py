@@ -13,19 +13,19 @@ from blip.cli.options import (
     add_model_options,
     add_row_formats,
     batch_size,
+    decoding_config,
     finite_float,
     input_path,
     int_or_zero,
     path_text,
     plain_text,
     positive_int,
-    search_config,
     seed,
 )
 from blip.cli.rows import RowPrinter
 
 if TYPE_CHECKING:
-    from blip.generation.config import SearchConfig
+    from blip.generation.config import DecodingConfig
     from blip.inference.captioner import Caption
 
 BEAMS = 3
@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
     from blip.log import progress
     from blip.nn.device import choose_device, choose_dtype
 
-    search = _search(args)
+    decoding = _decoding(args)
     paths = find_pictures(args.pictures)
     texts = _TextFiles(args, paths) if args.write else None
     if texts is not None:
@@ -142,8 +142,8 @@ def run(args: argparse.Namespace) -> int:
     rows = RowPrinter.of(json=args.json, csv=args.csv)
     # Plain lines tell no likelihoods, which cost another pass over each text.
     write = captioner.captions if rows.form == "text" else captioner.scored_captions
-    # A search that the model cannot do is refused before the bar is drawn.
-    write([], args.captions, search)
+    # Decoding that the model cannot do is refused before the bar is drawn.
+    write([], args.captions, decoding)
     broken = 0
     with progress(len(paths), "caption", "pictures") as bar:
         for start in range(0, len(paths), args.batch_size):
@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
             found = write(
                 [image for _, image in sound],
                 args.captions,
-                search,
+                decoding,
                 seeds=[_seeds(args.seed, path, args.captions) for path, _ in sound],
                 batch_size=args.batch_size,
                 keep_prompt=args.keep_prompt,
@@ -248,7 +248,7 @@ def _place(path: Path) -> tuple[str, str]:
     return os.path.realpath(path.parent), name
 
 
-def _search(args: argparse.Namespace) -> "SearchConfig":
+def _decoding(args: argparse.Namespace) -> "DecodingConfig":
     from blip.errors import UsageError
     from blip.generation.config import check_captions
 
@@ -260,7 +260,7 @@ def _search(args: argparse.Namespace) -> "SearchConfig":
         )
     if least > beams:
         raise UsageError(f"--beams must be at least --captions ({args.captions}), got {beams}")
-    search = search_config(
+    decoding = decoding_config(
         kind=args.decode,
         beams=beams,
         top_p=args.top_p,
@@ -269,8 +269,8 @@ def _search(args: argparse.Namespace) -> "SearchConfig":
         repetition_penalty=args.repetition_penalty,
         prompt=args.prompt,
     )
-    check_captions(args.captions, search)
-    return search
+    check_captions(args.captions, decoding)
+    return decoding
 
 
 def _seeds(seed: int, path: Path, count: int) -> list[int]:

@@ -24,7 +24,7 @@ from blip.files import is_utf8
 from blip.places import home_path
 
 if TYPE_CHECKING:
-    from blip.generation.config import SearchConfig
+    from blip.generation.config import DecodingConfig
 
 JSON_HELP = "a JSON object a line"
 
@@ -176,12 +176,12 @@ def add_row_formats(parser: argparse.ArgumentParser) -> None:
     formats.add_argument("--csv", action="store_true", help="a CSV table with a header")
 
 
-def search_config(**fields: Any) -> "SearchConfig":
+def decoding_config(**fields: Any) -> "DecodingConfig":
     """How texts are decoded; raises UsageError that names the option of the wrong field."""
-    from blip.generation.config import SearchConfig
+    from blip.generation.config import DecodingConfig
 
     with naming_options(fields):
-        return SearchConfig(**fields)
+        return DecodingConfig(**fields)
 
 
 @contextmanager

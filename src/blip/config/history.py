@@ -72,8 +72,8 @@ def describe_changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def without(config: Any, free: Iterable[str]) -> Any:
-    """A configuration as JSON, without the keys named in `free`."""
-    data = to_json(config)
+    """A configuration as JSON for a fingerprint: without the keys in `free`, by former names."""
+    data = to_json(config, former_names=True)
     for key in free:
         *parents, last = key.split(".")
         inner = data
@@ -94,7 +94,7 @@ def save_with_history(
     """
     now = to_json(config)
     kept = [entry for entry in load_history(earlier or path) if entry.get("from_step", step) < step]
-    if kept and not find_changes(kept[-1]["config"], now, free):
+    if kept and not find_changes(_renamed(config, kept[-1]["config"]), now, free):
         entries = kept
     else:
         entries = [*kept, {"from_step": step if kept else 0, "config": now}]
@@ -105,7 +105,7 @@ def save_with_stage(config: Any, path: Path, stage: str, free: Iterable[str] = (
     """The same for a run of stages, of which `stage` is the first that is not done."""
     now = to_json(config)
     kept = [{"from_stage": entry.get("from_stage"), **entry} for entry in load_history(path)]
-    if kept and find_changes(kept[-1]["config"], now, free):
+    if kept and find_changes(_renamed(config, kept[-1]["config"]), now, free):
         kept = [*kept, {"from_stage": stage, "config": now}]
     for entry in kept:
         entry.pop("from_step", None)
@@ -124,6 +124,14 @@ def load_history(path: Path) -> list[dict[str, Any]]:
     if isinstance(told, list) and all(_is_entry(entry) for entry in told):
         return told
     return [{"from_step": 0, "config": data}]
+
+
+def _renamed(config: Any, earlier: Any) -> Any:
+    """The JSON of an earlier configuration with today's names of keys, where it can be read."""
+    try:
+        return to_json(from_json(type(config), earlier))
+    except UsageError:
+        return earlier
 
 
 def _is_entry(entry: Any) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from blip.config.strict import from_json, to_json, type_name, unknown_key
+from blip.config.strict import from_json, to_json, type_name, unknown_key, with_current_names
 from blip.errors import UsageError
 from blip.files import parse_json
 
@@ -60,7 +60,8 @@ class _New(dict[str, Any]):
 
 
 def _put(data: Any, key: str, text: str, cls: Any) -> None:
-    *parents, last = key.split(".")
+    *parents, last = _current_key(cls, key)
+    key = ".".join([*parents, last])
     place = data
     for depth, name in enumerate(parents):
         if isinstance(place, dict) and name in place and place[name] is None:
@@ -85,6 +86,16 @@ def _element(place: Any, name: str) -> Any:
     """The element of a list that a part of a key names by its number; None where there is none."""
     fits = isinstance(place, list) and name.isdecimal() and len(name) < 9 and int(name) < len(place)
     return place[int(name)] if fits else None
+
+
+def _current_key(cls: Any, key: str) -> list[str]:
+    """The parts of a key, each as the class that holds it calls it now."""
+    names = list[str]()
+    for name in key.split("."):
+        for kind in filter(dataclasses.is_dataclass, _kinds(cls, names)):
+            (name,) = with_current_names(kind, {name: None})
+        names.append(name)
+    return names
 
 
 def _kinds(cls: Any, names: list[str]) -> tuple[Any, ...]:

@@ -17,16 +17,41 @@ Config = TypeVar("Config")
 
 _LARGE = 2**1023
 """Larger integers do not fit a float."""
+_FORMER = "former_name"
 
 
-def to_json(config: Any) -> Any:
-    """Nested dataclasses, tuples and dictionaries to plain JSON values; nothing is left out."""
+def formerly(name: str) -> dict[str, str]:
+    """Metadata for a field that earlier releases called `name`: that name is still read."""
+    return {_FORMER: name}
+
+
+def with_current_names(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """The keys of one dataclass as its fields are called now; raises UsageError for both names."""
+    former = {field.metadata.get(_FORMER): field.name for field in dataclasses.fields(cls)}
+    if both := [name for name in data if name in former and former[name] in data]:
+        raise UsageError(f"`{both[0]}` is the former name of `{former[both[0]]}`; give one of them")
+    return {former.get(name, name): value for name, value in data.items()}
+
+
+def to_json(config: Any, *, former_names: bool = False) -> Any:
+    """Nested dataclasses, tuples and dictionaries to plain JSON values; nothing is left out.
+
+    With `former_names` a renamed field keeps its first name: for fingerprints, so that folders of
+    earlier releases are recognised.
+    """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return {
+            (field.metadata.get(_FORMER, field.name) if former_names else field.name): to_json(
+                getattr(config, field.name), former_names=former_names
+            )
+            for field in dataclasses.fields(config)
+        }
     if isinstance(config, list | tuple):
-        return [to_json(item) for item in config]
+        return [to_json(item, former_names=former_names) for item in config]
     if isinstance(config, dict):
-        return {str(key): to_json(value) for key, value in config.items()}
+        return {
+            str(key): to_json(value, former_names=former_names) for key, value in config.items()
+        }
     return config
 
 
@@ -88,6 +113,7 @@ def _read_dataclass(cls: Any, value: Any, key: str) -> Any:
         raise _wrong(cls, value, key)
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    value = with_current_names(cls, value)
     for name in value:
         if name not in fields:
             raise unknown_key(_join(key, name), fields)
@@ -132,7 +158,8 @@ def _closest(classes: list[Any], value: dict[str, Any]) -> Any:
 
     def fit(cls: Any) -> tuple[int, int]:
         names = {field.name for field in dataclasses.fields(cls)}
-        return len(names & value.keys()), -len(names - value.keys())
+        given = with_current_names(cls, value).keys()
+        return len(names & given), -len(names - given)
 
     return max(classes, key=fit)
 

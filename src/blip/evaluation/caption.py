@@ -4,7 +4,7 @@ from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
 from blip.metrics.captions import caption_scores
@@ -12,14 +12,18 @@ from blip.model.blip import Blip
 
 
 def write_captions(
-    model: Blip, tokenizer: Tokenizer, data: EvaluationSet, search: SearchConfig, batch_size: int
+    model: Blip,
+    tokenizer: Tokenizer,
+    data: EvaluationSet,
+    decoding: DecodingConfig,
+    batch_size: int,
 ) -> list[str]:
     """One caption for each image of `data`, in its order."""
     captioner = Captioner(model, tokenizer)
     captions: list[str] = []
     for start in range(0, len(data), batch_size):
         images = [*map(NormalisedImage, data.images(start, min(start + batch_size, len(data))))]
-        captions += captioner.caption(images, search, seeds=range(start, start + len(images)))
+        captions += captioner.caption(images, decoding, seeds=range(start, start + len(images)))
     return captions
 
 

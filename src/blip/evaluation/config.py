@@ -1,10 +1,11 @@
 """What is measured of a checkpoint, finished or in training; loads no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blip.config.ranges import BATCH_SIZE, COUNT, COUNT_OR_NONE, TOKENS, Range, check_text
+from blip.config.strict import formerly
 from blip.data.config import MAX_PIXELS
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +39,7 @@ class ValidationConfig:
     """Few candidates: it is the course that counts, not the last figure."""
     samples: int = 8
     """Images whose captions are written, and drawn in `samples/` of the run; 0 for none."""
-    search: SearchConfig = SearchConfig()
+    decoding: DecodingConfig = field(default=DecodingConfig(), metadata=formerly("search"))
     """How those are written; pre-training knows no prompt."""
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class EvaluateConfig:
     data: tuple[str, ...]
     """Tars, tables or folders of pictures, with true captions."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
-    captioning: SearchConfig = SearchConfig()
+    captioning: DecodingConfig = DecodingConfig()
     batch_size: int = 64
     max_pixels: int = MAX_PIXELS
     """Width times height of the largest picture that is read."""

@@ -33,7 +33,7 @@ class Validation:
         size = model.config.vision.image_size
         if config.samples and "causal" in model.config.modes:
             # A prompt that leaves no room for a text is said now, not after hours.
-            start_of_text(model, tokenizer, config.search)
+            start_of_text(model, tokenizer, config.decoding)
         self.data = EvaluationSet(
             config.shards, size, most=config.images, max_pixels=config.max_pixels
         )
@@ -51,7 +51,7 @@ class Validation:
         return {f"validation_{name}": value for name, value in found.items()}
 
     def captions(self) -> list[str]:
-        """What the model writes about the first images, by `search`; nothing without a decoder."""
+        """What the model writes about the first images; nothing without a decoder."""
         count = min(self.config.samples, len(self.data))
         if count == 0 or "causal" not in self.model.config.modes:
             return []
@@ -59,7 +59,7 @@ class Validation:
             captioner = Captioner(self.model, self.tokenizer)
             return captioner.caption(
                 [*map(NormalisedImage, self.data.images(0, count))],
-                self.config.search,
+                self.config.decoding,
                 seeds=range(count),
             )
         return []

@@ -1,1 +1,1 @@
-"""Search over a callable: knows neither model nor tokenizer."""
+"""Decoding over a callable: knows neither model nor tokenizer."""

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.decoder import Decoder, adjusted, refuse_nan
 
 
@@ -23,7 +23,7 @@ class _Candidate(NamedTuple):
 class _Finished:
     """The best finished hypotheses of one image, behind a prompt of `start` tokens."""
 
-    config: SearchConfig
+    config: DecodingConfig
     start: int
     texts: list[tuple[float, list[int]]] = field(default_factory=list)
 
@@ -62,7 +62,7 @@ def beam_search(
     decoder: Decoder,
     prompt: Int[Tensor, "images length"],
     eos_id: int,
-    config: SearchConfig,
+    config: DecodingConfig,
     count: int = 1,
 ) -> list[list[int]]:
     """The ids of each image's `count` best texts behind the prompt, without the end token.
@@ -72,7 +72,7 @@ def beam_search(
     The decoder must hold `config.beams` rows for each image, in the order of the images. At each
     step those of the best `beams` candidates that end are finished, and the best `beams` that do
     not end go on; at `max_length` these end, too. An image that is done leaves the batch
-    (`SearchConfig.early_stopping`).
+    (`DecodingConfig.early_stopping`).
 
     Raises NotFiniteError where the model gives logits that are not numbers, and ValueError where
     `count` is more than `config.beams`.
@@ -115,7 +115,7 @@ def _totals(
     so_far: Int[Tensor, "rows length"],
     scores: Float[Tensor, "images beams"],
     eos_id: int,
-    config: SearchConfig,
+    config: DecodingConfig,
 ) -> Float[Tensor, "images beams vocabulary"]:
     """Log-probability of every hypothesis with every token; penalties change it, as elsewhere."""
     log_probabilities = adjusted(

@@ -13,7 +13,7 @@ _FACTOR = Range(least=1e-3, most=1e3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SearchConfig:
+class DecodingConfig:
     """Decoding; lengths count all tokens, start token and prompt included, as the original does."""
 
     kind: Literal["greedy", "beam", "nucleus"] = "beam"
@@ -55,13 +55,13 @@ class SearchConfig:
         check_plain(self, "prompt")
 
 
-def check_captions(captions: int, search: SearchConfig) -> None:
+def check_captions(captions: int, decoding: DecodingConfig) -> None:
     """Raise RangeError where decoding so cannot write that many captions of an image."""
-    most = {"greedy": 1, "beam": search.beams}.get(search.kind, MOST_CAPTIONS)
+    most = {"greedy": 1, "beam": decoding.beams}.get(decoding.kind, MOST_CAPTIONS)
     if not Range(whole=True, least=0, most=most).holds(captions):
         why = {
             "greedy": ", as greedy decoding writes one",
             "beam": f", as beam search keeps {most}",
         }
-        allowed = f"a whole number from 0 to {most}{why.get(search.kind, '')}"
+        allowed = f"a whole number from 0 to {most}{why.get(decoding.kind, '')}"
         raise RangeError("captions", captions, allowed)

@@ -3,13 +3,13 @@
 from jaxtyping import Int
 from torch import Tensor
 
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.decoder import Decoder, refuse_nan
 from blip.generation.rowwise import extend_rows
 
 
 def greedy(
-    decoder: Decoder, prompt: Int[Tensor, "rows length"], eos_id: int, config: SearchConfig
+    decoder: Decoder, prompt: Int[Tensor, "rows length"], eos_id: int, config: DecodingConfig
 ) -> list[list[int]]:
     """The ids of each row behind the prompt, without the end token.
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.decoder import Decoder, refuse_nan
 from blip.generation.rowwise import extend_rows
 
@@ -19,7 +19,7 @@ def nucleus(
     decoder: Decoder,
     prompt: Int[Tensor, "rows length"],
     eos_id: int,
-    config: SearchConfig,
+    config: DecodingConfig,
     seeds: Sequence[int],
 ) -> list[list[int]]:
     """The ids of each row behind the prompt, without the end token.

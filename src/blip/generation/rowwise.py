@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.decoder import Decoder, adjusted
 
 Pick = Callable[[Tensor, Tensor, int], Tensor]
@@ -17,7 +17,7 @@ def extend_rows(
     decoder: Decoder,
     prompt: Int[Tensor, "rows length"],
     eos_id: int,
-    config: SearchConfig,
+    config: DecodingConfig,
     pick: Pick,
 ) -> list[list[int]]:
     """Continue every row by `pick` to its end token or `max_length`; a finished row leaves.

@@ -11,7 +11,7 @@ from torch import Tensor
 from blip.data.questions import clean_question
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import ArgumentError
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.decoder import refuse_nan
 from blip.inference.checkpoint import load_model
 from blip.inference.decoding import decode_texts, start_of_text
@@ -23,7 +23,7 @@ from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.kv import ImageKV
 from blip.nn.precision import at_least_float32
 
-PUBLISHED_SEARCH = SearchConfig(kind="beam", beams=3, min_length=1, max_length=10)
+PUBLISHED_DECODING = DecodingConfig(kind="beam", beams=3, min_length=1, max_length=10)
 """As the original release writes answers."""
 RANKED_SMOOTHING = 0.1
 """The original ranks by its training loss, whose labels are smoothed by this much."""
@@ -81,7 +81,7 @@ class Answerer:
         self,
         images: Iterable[Picture],
         questions: Iterable[Iterable[str]],
-        search: SearchConfig = PUBLISHED_SEARCH,
+        decoding: DecodingConfig = PUBLISHED_DECODING,
         *,
         batch_size: int = 32,
     ) -> list[list[str]]:
@@ -92,10 +92,10 @@ class Answerer:
         there is a list of questions for each picture, and for nucleus sampling: an answer is not
         drawn.
         """
-        start = self._start(search, 1)
+        start = self._start(decoding, 1)
 
         def write(kv: ImageKV) -> list[str]:
-            found = decode_texts(self.model, kv, start, self.tokenizer.sep_id, search)
+            found = decode_texts(self.model, kv, start, self.tokenizer.sep_id, decoding)
             return [self.tokenizer.decode(ids).strip() for ids in found]
 
         return self._each(images, questions, write, batch_size)
@@ -105,7 +105,7 @@ class Answerer:
         images: Iterable[Picture],
         questions: Iterable[Iterable[str]],
         count: int,
-        search: SearchConfig = PUBLISHED_SEARCH,
+        decoding: DecodingConfig = PUBLISHED_DECODING,
         *,
         batch_size: int = 32,
     ) -> list[list[list[Written]]]:
@@ -114,11 +114,11 @@ class Answerer:
         There are fewer where it ends with fewer. The first is that of `answer`; everything else is
         as there. Raises ArgumentError where `count` is more than there are beams.
         """
-        start, eos_id = self._start(search, count), self.tokenizer.sep_id
+        start, eos_id = self._start(decoding, count), self.tokenizer.sep_id
 
         def write(kv: ImageKV) -> list[list[Written]]:
-            found = decode_texts(self.model, kv, start, eos_id, search, count=count)
-            likely = log_likelihoods(self.model, kv, start, found, eos_id, search.max_length)
+            found = decode_texts(self.model, kv, start, eos_id, decoding, count=count)
+            likely = log_likelihoods(self.model, kv, start, found, eos_id, decoding.max_length)
             # Where fewer are found the last one comes again.
             best: list[dict[str, Written]] = [{} for _ in range(len(kv))]
             for number, (ids, one) in enumerate(zip(found, likely, strict=True)):
@@ -193,13 +193,13 @@ class Answerer:
 
         return self._each(images, questions, choose, batch_size)
 
-    def _start(self, search: SearchConfig, count: int) -> list[int]:
-        if search.kind == "nucleus":
+    def _start(self, decoding: DecodingConfig, count: int) -> list[int]:
+        if decoding.kind == "nucleus":
             raise ArgumentError("answers are decoded by beam or greedy, got nucleus")
-        most = search.beams if search.kind == "beam" else 1
+        most = decoding.beams if decoding.kind == "beam" else 1
         if not 1 <= count <= most:
             raise ArgumentError(f"count must lie in 1..beams ({most}), got {count}")
-        return start_of_text(self.model, self.tokenizer, search)
+        return start_of_text(self.model, self.tokenizer, decoding)
 
     @torch.inference_mode()
     def _each(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.checkpoint import load_model
 from blip.inference.decoding import decode_texts, rows_of_each, start_of_text
 from blip.inference.inputs import check_batch_size, check_pictures
@@ -61,7 +61,7 @@ class Captioner:
     def caption(
         self,
         images: Iterable[Picture],
-        search: SearchConfig | None = None,
+        decoding: DecodingConfig | None = None,
         *,
         seeds: Sequence[int] | None = None,
         batch_size: int = 32,
@@ -73,7 +73,7 @@ class Captioner:
         """
         one_each = None if seeds is None else [[seed] for seed in seeds]
         several = self.captions(
-            images, 1, search, seeds=one_each, batch_size=batch_size, keep_prompt=keep_prompt
+            images, 1, decoding, seeds=one_each, batch_size=batch_size, keep_prompt=keep_prompt
         )
         return [texts[0] for texts in several]
 
@@ -81,7 +81,7 @@ class Captioner:
         self,
         images: Iterable[Picture],
         count: int,
-        search: SearchConfig | None = None,
+        decoding: DecodingConfig | None = None,
         *,
         seeds: Sequence[Sequence[int]] | None = None,
         batch_size: int = 32,
@@ -98,23 +98,23 @@ class Captioner:
         prompt leaves no room for a text, and for a single picture in place of a list of them;
         BadImageError for a picture that cannot be used.
         """
-        batches = self._batches(images, count, search or SearchConfig(), seeds, batch_size)
+        batches = self._batches(images, count, decoding or DecodingConfig(), seeds, batch_size)
         return [row for batch in batches for row in self._texts(batch, keep_prompt)]
 
     def scored_captions(
         self,
         images: Iterable[Picture],
         count: int = 1,
-        search: SearchConfig | None = None,
+        decoding: DecodingConfig | None = None,
         *,
         seeds: Sequence[Sequence[int]] | None = None,
         batch_size: int = 32,
         keep_prompt: bool = False,
     ) -> list[list[Caption]]:
         """The same captions as `captions` gives, and how likely the model finds each of them."""
-        search, found = search or SearchConfig(), list[list[Caption]]()
-        for batch in self._batches(images, count, search, seeds, batch_size):
-            likelihoods = iter(self._score(batch, search))
+        decoding, found = decoding or DecodingConfig(), list[list[Caption]]()
+        for batch in self._batches(images, count, decoding, seeds, batch_size):
+            likelihoods = iter(self._score(batch, decoding))
             found += [
                 [Caption(text, *next(likelihoods)) for text in row]
                 for row in self._texts(batch, keep_prompt)
@@ -125,48 +125,48 @@ class Captioner:
         self,
         images: Iterable[Picture],
         count: int,
-        search: SearchConfig,
+        decoding: DecodingConfig,
         seeds: Sequence[Sequence[int]] | None,
         batch_size: int,
     ) -> Iterator["_Written"]:
         check_batch_size(batch_size)
         if count < 1:
             raise ArgumentError(f"count must be positive, got {count}")
-        if search.kind == "beam" and count > search.beams:
-            raise ArgumentError(f"count must not be above beams ({search.beams}), got {count}")
+        if decoding.kind == "beam" and count > decoding.beams:
+            raise ArgumentError(f"count must not be above beams ({decoding.beams}), got {count}")
         pictures = check_pictures(images)
-        start = start_of_text(self.model, self.tokenizer, search)
+        start = start_of_text(self.model, self.tokenizer, decoding)
         if seeds is None:
             seeds = [[image * count + n for n in range(count)] for image in range(len(pictures))]
         if len(seeds) != len(pictures):
             raise ArgumentError(f"{len(pictures)} pictures need as many seeds, got {len(seeds)}")
         for first in range(0, len(pictures), batch_size):
             stop = first + batch_size
-            yield self._batch(pictures[first:stop], count, search, seeds[first:stop], start)
+            yield self._batch(pictures[first:stop], count, decoding, seeds[first:stop], start)
 
     @torch.inference_mode()
     def _batch(
         self,
         images: Sequence[Picture],
         count: int,
-        search: SearchConfig,
+        decoding: DecodingConfig,
         seeds: Sequence[Sequence[int]],
         start: list[int],
     ) -> "_Written":
         size = self.model.config.vision.image_size
         pixels = to_pixels(images, size, self.model.device, self.model.dtype)
         states = self.model.encode_image(pixels)
-        kv = self._project(states, search, count)
+        kv = self._project(states, decoding, count)
         found = decode_texts(
             self.model,
             kv,
             start,
             self.tokenizer.sep_id,
-            search,
+            decoding,
             count=count,
             seeds=[seed for row in seeds for seed in row],
         )
-        if search.kind == "greedy":
+        if decoding.kind == "greedy":
             rows = [[ids] * count for ids in found]
         else:
             rows = [found[n * count : (n + 1) * count] for n in range(len(images))]
@@ -179,19 +179,21 @@ class Captioner:
         ]
 
     @torch.inference_mode()
-    def _score(self, batch: "_Written", search: SearchConfig) -> list[Likelihood]:
+    def _score(self, batch: "_Written", decoding: DecodingConfig) -> list[Likelihood]:
         return log_likelihoods(
             self.model,
             self.model.project_image(batch.states, "causal"),
             batch.start,
             [ids for row in batch.rows for ids in row],
             self.tokenizer.sep_id,
-            search.max_length,
+            decoding.max_length,
         )
 
-    def _project(self, states: Tensor, search: SearchConfig, count: int) -> ImageKV | ImageStates:
-        rows = rows_of_each(search, count)
-        if states.is_cpu and rows * search.max_length <= FEW_TOKENS:
+    def _project(
+        self, states: Tensor, decoding: DecodingConfig, count: int
+    ) -> ImageKV | ImageStates:
+        rows = rows_of_each(decoding, count)
+        if states.is_cpu and rows * decoding.max_length <= FEW_TOKENS:
             return ImageStates(states)
         return self.model.project_image(states, "causal")
 

@@ -8,7 +8,7 @@ import torch
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
 from blip.generation.beam import beam_search
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
 from blip.inference.inputs import check_text
@@ -19,13 +19,13 @@ from blip.model.question import QuestionModel
 from blip.nn.kv import ImageKV, ImageStates
 
 
-def rows_of_each(search: SearchConfig, count: int) -> int:
+def rows_of_each(decoding: DecodingConfig, count: int) -> int:
     """Rows that are decoded at a time for each picture, where it gets `count` texts."""
-    match search.kind:
+    match decoding.kind:
         case "greedy":
             return 1
         case "beam":
-            return search.beams
+            return decoding.beams
         case "nucleus":
             return count
         case _ as never:
@@ -33,24 +33,24 @@ def rows_of_each(search: SearchConfig, count: int) -> int:
 
 
 def start_of_text(
-    model: Blip | QuestionModel, tokenizer: Tokenizer, search: SearchConfig
+    model: Blip | QuestionModel, tokenizer: Tokenizer, decoding: DecodingConfig
 ) -> list[int]:
     """The ids that every text starts with: the start token and the prompt.
 
     Raises ArgumentError where they leave no room for a text, or the model has too few positions.
     """
-    return start_within(model.config.text, tokenizer, search)
+    return start_within(model.config.text, tokenizer, decoding)
 
 
-def start_within(sizes: TextConfig, tokenizer: Tokenizer, search: SearchConfig) -> list[int]:
+def start_within(sizes: TextConfig, tokenizer: Tokenizer, decoding: DecodingConfig) -> list[int]:
     """The same for a model of such sizes, before it is built."""
-    check_length(sizes, "max_length", search.max_length)
-    check_text("prompt", search.prompt)
-    start = tokenizer.encode_prompt(search.prompt)
-    if len(start) >= search.max_length:
+    check_length(sizes, "max_length", decoding.max_length)
+    check_text("prompt", decoding.prompt)
+    start = tokenizer.encode_prompt(decoding.prompt)
+    if len(start) >= decoding.max_length:
         raise ArgumentError(
-            f"the prompt {search.prompt!r} has {len(start)} tokens, the start token included; "
-            f"max_length must be greater, got {search.max_length}"
+            f"the prompt {decoding.prompt!r} has {len(start)} tokens, the start token included; "
+            f"max_length must be greater, got {decoding.max_length}"
         )
     return start
 
@@ -60,7 +60,7 @@ def decode_texts(
     kv: ImageKV | ImageStates,
     start_ids: Sequence[int],
     eos_id: int,
-    search: SearchConfig,
+    decoding: DecodingConfig,
     *,
     count: int = 1,
     seeds: Sequence[int] = (),
@@ -70,15 +70,15 @@ def decode_texts(
     Nucleus sampling takes a seed for each text, picture by picture. Raises what decoding raises.
     """
     prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(kv), -1)
-    copies = rows_of_each(search, count)
+    copies = rows_of_each(decoding, count)
     session = DecodingSession(model, kv, copies=copies)
-    match search.kind:
+    match decoding.kind:
         case "greedy":
-            return greedy(session, prompt, eos_id, search)
+            return greedy(session, prompt, eos_id, decoding)
         case "beam":
-            return beam_search(session, prompt, eos_id, search, count)
+            return beam_search(session, prompt, eos_id, decoding, count)
         case "nucleus":
             rows = prompt.repeat_interleave(copies, dim=0)
-            return nucleus(session, rows, eos_id, search, seeds)
+            return nucleus(session, rows, eos_id, decoding, seeds)
         case _ as never:
             assert_never(never)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from blip.data.config import ImageConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.evaluation.config import RetrievalEvaluationConfig
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.recipes.config import BootstrapConfig, ShardsConfig
@@ -67,8 +67,8 @@ def scenes_demo() -> BootstrapConfig:
         threshold=0.25,
         contrastive=ContrastiveConfig(queue_size=1024, positives="image"),
         language=LanguageConfig(label_smoothing=0.0),
-        synthesis=SearchConfig(kind="nucleus", top_p=0.9, min_length=3, max_length=30),
-        captioning=SearchConfig(kind="beam", beams=3, min_length=3, max_length=30),
+        synthesis=DecodingConfig(kind="nucleus", top_p=0.9, min_length=3, max_length=30),
+        captioning=DecodingConfig(kind="beam", beams=3, min_length=3, max_length=30),
         retrieval=RetrievalEvaluationConfig(candidates=32),
         parallel=2,
     )
@@ -127,8 +127,8 @@ def flickr8k() -> BootstrapConfig:
         human_weight=1.0,
         contrastive=ContrastiveConfig(queue_size=2048, positives="image"),
         language=LanguageConfig(label_smoothing=0.1),
-        synthesis=SearchConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=25),
-        captioning=SearchConfig(kind="beam", beams=3, min_length=5, max_length=25),
+        synthesis=DecodingConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=25),
+        captioning=DecodingConfig(kind="beam", beams=3, min_length=5, max_length=25),
         retrieval=RetrievalEvaluationConfig(candidates=32),
         batch_size=64,
     )

@@ -7,7 +7,7 @@ from blip.config.ranges import BATCH_SIZE, COUNT, PROCESSES, SEED, SHARE, Range,
 from blip.data.config import WEIGHT, ImageConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.evaluation.config import RetrievalEvaluationConfig
-from blip.generation.config import SearchConfig, check_captions
+from blip.generation.config import DecodingConfig, check_captions
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.train.config import TrainConfig
@@ -63,7 +63,7 @@ class BootstrapConfig:
     language: LanguageConfig = LanguageConfig()
     captions: int = 1
     """Synthetic texts an image."""
-    synthesis: SearchConfig = SearchConfig(kind="nucleus", top_p=0.9)
+    synthesis: DecodingConfig = DecodingConfig(kind="nucleus", top_p=0.9)
     """How synthetic texts are written."""
     threshold: float = 0.5
     """Least ITM probability of a text that is kept."""
@@ -74,7 +74,7 @@ class BootstrapConfig:
     init: Literal["previous", "fresh"] = "previous"
     """Whether a round's pre-training goes on from the last weights or starts anew (the paper's)."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
-    captioning: SearchConfig = SearchConfig()
+    captioning: DecodingConfig = DecodingConfig()
     """How captions are written that are judged at the end."""
     parallel: int = 1
     """Independent stages that run at the same time, each with its share of the cores."""

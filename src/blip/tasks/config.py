@@ -75,8 +75,8 @@ class PretrainConfig:
         _check_image_size(self.data.image.size, self.model.vision.image_size)
         check_length(self.model.text, "data.max_tokens", self.data.max_tokens)
         if self.validation is not None:
-            longest = self.validation.search.max_length
-            check_length(self.model.text, "validation.search.max_length", longest)
+            longest = self.validation.decoding.max_length
+            check_length(self.model.text, "validation.decoding.max_length", longest)
         for name in ("vision_weights", "text_weights"):
             if self.init is not None and getattr(self, name) is not None:
                 raise ValueError(

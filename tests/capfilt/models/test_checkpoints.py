@@ -69,7 +69,7 @@ def hugging_face(folder: Path, mode: str) -> Path:
 
 def models(captioner: Path | str, matcher: Path | str, **more) -> CheckpointModels:
     places = {"captioner_device": "cpu", "filter_device": "cpu", **more}
-    places = {"search": NUCLEUS, "captions": 1, **places}
+    places = {"decoding": NUCLEUS, "captions": 1, **places}
     return CheckpointModels(captioner=str(captioner), filter=str(matcher), **places)
 
 
@@ -118,15 +118,15 @@ def test_a_model_in_the_wrong_place_is_told(tmp_path):
         load(models(captioner, captioner))
 
 
-def test_a_search_that_the_captioner_cannot_do_is_told_before_it_is_loaded(tmp_path):
+def test_decoding_that_the_captioner_cannot_do_is_refused_before_it_is_loaded(tmp_path):
     captioner = original(tmp_path / "c", "causal")
     matcher = original(tmp_path / "f", "bidirectional")
-    search = replace(NUCLEUS, prompt="one two three four five six", max_length=6)
+    decoding = replace(NUCLEUS, prompt="one two three four five six", max_length=6)
     with pytest.raises(UsageError, match="max_length must be greater, got 6"):
-        models(captioner, matcher, search=search).fingerprints()
-    search = replace(NUCLEUS, max_length=1000)
+        models(captioner, matcher, decoding=decoding).fingerprints()
+    decoding = replace(NUCLEUS, max_length=1000)
     with pytest.raises(UsageError, match=r"max_length.* is 1000; allowed: at most"):
-        models(captioner, matcher, search=search).fingerprints()
+        models(captioner, matcher, decoding=decoding).fingerprints()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the device is there")

@@ -17,7 +17,7 @@ from blip.capfilt.models.memory import (
 from blip.capfilt.models.protocols import Models, Precision, Score
 from blip.capfilt.stages.pictures import DECODERS, MOST_DECODERS
 from blip.errors import BlipError, UsageError
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import Loaded, fingerprint, open_checkpoint, read_sizes
 from blip.inference.decoding import rows_of_each, start_within
@@ -68,7 +68,7 @@ class CheckpointModels:
 
     captioner: str
     filter: str
-    search: SearchConfig
+    decoding: DecodingConfig
     captions: int
     captioner_device: str
     """auto, cpu, cuda or cuda:N; auto and cuda spread workers over the GPUs that there are."""
@@ -78,10 +78,10 @@ class CheckpointModels:
     def fingerprints(self) -> tuple[str, str]:
         """Of weights, tokenizer and sizes, as the ledger names them.
 
-        Raises ArgumentError where the captioner has too few positions for the search.
+        Raises ArgumentError where the captioner has too few positions for the texts.
         """
         captioner = open_checkpoint(self.captioner)
-        start_within(captioner.contents.config.text, captioner.tokenizer, self.search)
+        start_within(captioner.contents.config.text, captioner.tokenizer, self.decoding)
         return captioner.fingerprint(), fingerprint(self.filter)
 
     def batch_size(self) -> int:
@@ -132,7 +132,7 @@ class CheckpointModels:
             raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
         if "bidirectional" not in matcher.model.config.modes:
             raise UsageError(f"{self.filter} writes texts and judges none; it may be the captioner")
-        return Models(_CheckpointCaptioner(captioner, self.search), _CheckpointFilter(matcher))
+        return Models(_CheckpointCaptioner(captioner, self.decoding), _CheckpointFilter(matcher))
 
     @property
     def _names(self) -> tuple[str, str]:
@@ -142,7 +142,7 @@ class CheckpointModels:
         return read_sizes(self.captioner), read_sizes(self.filter)
 
     def _bytes_of_image(self, captioner: ModelConfig, matcher: ModelConfig) -> int:
-        written = rows_of_each(self.search, max(self.captions, 1))
+        written = rows_of_each(self.decoding, max(self.captions, 1))
         # One after the other: what the captioner held is free again for the filter.
         return max(bytes_of_image(captioner, written), bytes_of_image(matcher, self.captions + 1))
 
@@ -151,7 +151,7 @@ class CheckpointModels:
 @dataclass(frozen=True, slots=True)
 class _CheckpointCaptioner:
     captioner: Captioner
-    search: SearchConfig
+    decoding: DecodingConfig
 
     @property
     def image_size(self) -> int:
@@ -162,7 +162,7 @@ class _CheckpointCaptioner:
         ready = [*map(NormalisedImage, images)]
         with unify_out_of_memory():
             return self.captioner.captions(
-                ready, count, self.search, seeds=seeds, batch_size=together
+                ready, count, self.decoding, seeds=seeds, batch_size=together
             )
 
 

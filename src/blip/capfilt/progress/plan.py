@@ -146,8 +146,10 @@ def read_marker(path: Path) -> dict[str, Any] | None:
         marker = parse_json(path.read_text(encoding="utf-8"))
         Counts.from_json(marker["counts"])
         ours = marker.keys() >= {"input", "output"} and isinstance(marker["settings"], dict)
-        return marker if ours else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        if not ours:
+            return None
+        return {**marker, "settings": strict.with_current_names(Settings, marker["settings"])}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, UsageError):
         return None
 
 

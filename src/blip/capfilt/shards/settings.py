@@ -1,6 +1,6 @@
 """All that the output of a shard depends on, beside the shard itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from blip.capfilt.filters.config import FilterRules, JobRules
@@ -8,7 +8,7 @@ from blip.capfilt.models.protocols import Precision
 from blip.capfilt.shards.layout import Write
 from blip.config import strict
 from blip.data.config import MAX_PIXELS
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class Settings:
     threshold: float
     seed: int
     captions: int
-    search: SearchConfig
+    decoding: DecodingConfig = field(metadata=strict.formerly("search"))
     batch_size: int
     precision: Precision = "float32"
     write: Write = "shards"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip.generation.beam import beam_search
-from blip.generation.config import SearchConfig
+from blip.generation.config import DecodingConfig
 from blip.generation.decoder import adjusted
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
@@ -23,11 +23,11 @@ def prompts(rows: int, length: int = 1) -> torch.Tensor:
     return torch.arange(rows * length).view(rows, length) % (VOCABULARY - 1) + 1
 
 
-def search(
+def decode(
     kind: str,
     make: Callable[[int, int], ChainDecoder],
     start: torch.Tensor,
-    config: SearchConfig,
+    config: DecodingConfig,
     first_seed: int = 0,
 ) -> list[list[int]]:
     rows = len(start)
@@ -44,19 +44,19 @@ def search(
 
 @pytest.mark.parametrize("kind", ["greedy", "beam", "nucleus"])
 def test_a_batch_gives_what_each_row_gives_alone(kind: str) -> None:
-    config = SearchConfig(beams=3, min_length=2, max_length=9)
+    config = DecodingConfig(beams=3, min_length=2, max_length=9)
     start = prompts(6)
 
-    together = search(kind, ChainDecoder, start, config)
+    together = decode(kind, ChainDecoder, start, config)
     alone = [
-        search(kind, ChainDecoder, start[i : i + 1], config, first_seed=i)[0] for i in range(6)
+        decode(kind, ChainDecoder, start[i : i + 1], config, first_seed=i)[0] for i in range(6)
     ]
     assert together == alone
     assert len({tuple(text) for text in together}) > 1
 
 
 def test_greedy_is_a_beam_of_one() -> None:
-    config = SearchConfig(beams=1, min_length=2, max_length=9)
+    config = DecodingConfig(beams=1, min_length=2, max_length=9)
     start = prompts(8)
     texts = greedy(ChainDecoder(8, VOCABULARY), start, EOS, config)
     assert texts == beam_search(ChainDecoder(8, VOCABULARY), start, EOS, config)
@@ -71,9 +71,9 @@ def test_greedy_is_a_beam_of_one() -> None:
 )
 def test_lengths_are_kept(seed: int, kind: str, least: int, more: int, prompt: int) -> None:
     most = max(least + more, 2)
-    config = SearchConfig(beams=2, min_length=least, max_length=most)
+    config = DecodingConfig(beams=2, min_length=least, max_length=most)
     make = partial(ChainDecoder, seed=seed)
-    for text in search(kind, make, prompts(3, prompt), config):
+    for text in decode(kind, make, prompts(3, prompt), config):
         assert EOS not in text
         assert len(text) + prompt <= max(most, prompt)
         assert len(text) + prompt >= min(least, most) or prompt >= most
@@ -81,7 +81,7 @@ def test_lengths_are_kept(seed: int, kind: str, least: int, more: int, prompt: i
 
 def test_finished_rows_leave_the_batch() -> None:
     decoder = ChainDecoder(8, VOCABULARY, spread=4.0)
-    greedy(decoder, prompts(8), EOS, SearchConfig(min_length=0, max_length=12))
+    greedy(decoder, prompts(8), EOS, DecodingConfig(min_length=0, max_length=12))
     assert decoder.reordered > 0
     assert len(decoder.texts) < 8
 
@@ -112,9 +112,9 @@ def test_a_broken_model_is_said(kind: str, wrong: float) -> None:
                 logits[1, 3] = wrong
             return logits
 
-    config = SearchConfig(beams=2, min_length=6, max_length=8)
+    config = DecodingConfig(beams=2, min_length=6, max_length=8)
     with pytest.raises(ValueError, match="not numbers"):
-        search(kind, Broken, prompts(2), config)
+        decode(kind, Broken, prompts(2), config)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,6 @@ def test_a_broken_model_is_said(kind: str, wrong: float) -> None:
         ({"length_penalty": float("nan")}, "`length_penalty` is nan; allowed"),
     ],
 )
-def test_impossible_searches_are_refused(change: dict, message: str) -> None:
+def test_impossible_decodings_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SearchConfig(**change)
+        DecodingConfig(**change)
