@@ -1,8 +1,9 @@
 """The main job: pre-train, fine-tune captioner and filter, CapFilt, pre-train on what is left."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blip.capfilt.config import CapFiltConfig
 from blip.config.history import without
@@ -27,6 +28,12 @@ from blip.tasks.config import (
     TokenizerConfig,
 )
 from blip.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from blip.reports.bootstrap import ShownImage
+
+SHOWN = 24
+"""Test images in the report."""
 
 
 def bootstrap(
@@ -208,8 +215,19 @@ class _Bootstrap:
         }
         self.folder.note(self.config, None)
         write_json(self.out / "summary.json", summary)
-        write_report(self.out, summary, results, self.splits)
+        write_report(self.out, summary, results, self._shown_images())
         return summary
+
+    def _shown_images(self) -> "Iterator[ShownImage]":
+        """The first test images, for the report."""
+        from blip.data.examples.evaluation_set import EvaluationSet
+        from blip.reports.bootstrap import ShownImage
+
+        image = self.config.image
+        shards = self.splits["test"]
+        data = EvaluationSet(shards, image.size, most=SHOWN, max_pixels=image.max_pixels)
+        for place, (key, texts) in enumerate(zip(data.keys, data.texts, strict=True)):
+            yield ShownImage(key, data.picture(place), texts[0])
 
     def _prepare_data(self) -> None:
         config = self.config

@@ -7,17 +7,13 @@ import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
-from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.images import decode_image
 from blip.files import write_atomically
 from blip.reports.tables import capfilt_rows, comparison_rows, noise_rows
 
-SHOWN = 24
-"""Test images on the page."""
 THUMBNAIL = 160
 LOSSES = ("contrastive", "matching", "language")
 
@@ -31,11 +27,21 @@ tr:nth-child(even) { background: #f4f4f4 } td.number { text-align: right }
 """
 
 
+class ShownImage(NamedTuple):
+    """A test image on the page."""
+
+    key: str
+    """As in the captions of the results."""
+    picture: Image.Image
+    text: str
+    """What a human wrote about it."""
+
+
 def write_report(
     out: Path,
     summary: dict[str, Any],
     results: dict[str, dict[str, Any]],
-    splits: dict[str, tuple[str, ...]],
+    images: Iterable[ShownImage],
 ) -> Path:
     """Write `out/report.html`: the table, the losses, what CapFilt did, captions side by side."""
     parts = [
@@ -47,7 +53,7 @@ def write_report(
         "<h2>Losses</h2>",
         _loss_curves(out),
         "<h2>Captions of test images</h2>",
-        _samples(results, splits["test"]),
+        _samples(results, images),
         "<h2>Seconds</h2>",
         _table(("stage", "s"), [(k, f"{v:.0f}") for k, v in summary["seconds"].items()]),
     ]
@@ -71,28 +77,27 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return f"<table><tr>{cells}</tr>{body}</table>"
 
 
-def _samples(results: dict[str, dict[str, Any]], shards: Iterable[str]) -> str:
-    """The first test images, under the names that they have in the results."""
-    data = EvaluationSet(shards, THUMBNAIL, most=SHOWN)
+def _samples(results: dict[str, dict[str, Any]], images: Iterable[ShownImage]) -> str:
+    """Test images, each with the captions that the results have for it."""
     cards = []
-    for key, content, texts in zip(data.keys, data.contents, data.texts, strict=True):
+    for image in images:
         captions = "".join(
             f"<div><span class=name>{name}</span> "
-            f"{html.escape(result['captions'].get(key, ''))}</div>"
+            f"{html.escape(result['captions'].get(image.key, ''))}</div>"
             for name, result in results.items()
         )
         cards.append(
-            f"<div><img alt='' src='{_thumbnail(content)}'>{captions}"
-            f"<div><span class=name>human</span> {html.escape(texts[0])}</div></div>"
+            f"<div><img alt='' src='{_thumbnail(image.picture)}'>{captions}"
+            f"<div><span class=name>human</span> {html.escape(image.text)}</div></div>"
         )
     return f"<div class=samples>{''.join(cards)}</div>"
 
 
-def _thumbnail(content: bytes) -> str:
-    image = decode_image(content)
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
+def _thumbnail(picture: Image.Image) -> str:
+    small = picture.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
+    small.save(buffer, "JPEG", quality=85)
     return _data_url("image/jpeg", buffer.getvalue())
 
 
