@@ -40,9 +40,11 @@ from blip.capfilt.job import run
 from blip.capfilt.models.checkpoints import CheckpointModels
 from blip.capfilt.models.protocols import Models, Score
 from blip.data.images import decode_image
-from blip.data.readers.shards import ShardWriter, expand, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
 from blip.data.transforms import eval_transform
+from blip.data.writers.shards import ShardWriter
 from blip.generation.config import DecodingConfig
 from blip.inference.checkpoint import load_model, save_model
 from blip.model.blip import Blip

@@ -31,8 +31,8 @@ from rich.table import Table
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.images import simplejpeg
 from blip.data.order.streamed import StreamRows
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
+from blip.data.writers.shards import write_shards
 
 RESULTS = Path(__file__).parent / "results"
 KINDS = {"web": (640, 480), "large": (1500, 1000)}
@@ -106,7 +106,7 @@ def prepare(folder: Path, images: int, divisor: int) -> list[Case]:
             )
             for n in range(counts[name])
         ]
-        pack(samples, folder / name, PER_SHARD)
+        write_shards(samples, folder / name, PER_SHARD)
         taken = sum(len(sample.image or b"") for sample in samples)
         cases.append(Case(name, folder / name, len(samples), taken / 1e6))
     return cases

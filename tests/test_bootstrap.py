@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from blip.bootstrap import _Bootstrap, _fingerprint_named, bootstrap
-from blip.data.readers.shards import expand, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.scenes.write import SPLITS
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
@@ -246,11 +247,11 @@ def test_fresh_rounds_start_anew_with_the_whole_budget(copy: Path) -> None:
 
 def test_given_shards_without_scenes_or_truth(run: Path, tmp_path: Path) -> None:
     """What cannot be judged without the scenes is null, not zero."""
-    from blip.data.readers.shards import pack
+    from blip.data.writers.shards import write_shards
 
     for split in ("human", "web", "val", "test"):
         samples = [s for shard in expand([str(run / "data" / split)]) for s in read_shard(shard)]
-        pack((replace(s, meta={}) for s in samples), tmp_path / "mine" / split)
+        write_shards((replace(s, meta={}) for s in samples), tmp_path / "mine" / split)
     shards = {name: (str(tmp_path / "mine" / name),) for name in ("human", "web", "val", "test")}
     # Two of the splits in other forms: a folder of pictures and a table of them.
     pictures = as_pictures(tmp_path / "mine/human", tmp_path / "pictures")

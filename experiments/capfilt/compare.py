@@ -25,7 +25,8 @@ from blip.capfilt.job import run
 from blip.capfilt.ledger.files import find_ledgers, read_groups
 from blip.config import strict
 from blip.data.config import DataConfig, SourceConfig
-from blip.data.readers.shards import expand, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
 from blip.files import write_json

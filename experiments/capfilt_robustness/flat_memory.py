@@ -22,8 +22,8 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.engine.protocol import Done, Item, MakeWorker, Outcome, Result
 from blip.capfilt.job import run
-from blip.data.readers.shards import ShardWriter
 from blip.data.tokenizer import Tokenizer
+from blip.data.writers.shards import ShardWriter
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, TextConfig, VisionConfig

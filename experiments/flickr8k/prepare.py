@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from pyarrow import parquet
 
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
+from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
 from blip.files import atomic_folder, write_json
 
@@ -94,7 +94,7 @@ def prepare(source: Path, out: Path, seed: int = 0) -> dict[str, int]:
     counts = {}
     for name, samples in splits.items():
         with atomic_folder(out / name, replaces=("*.tar",)) as part:
-            counts[name] = pack(samples, part, PER_SHARD)["samples"]
+            counts[name] = write_shards(samples, part, PER_SHARD)["samples"]
     counts |= {f"web_{kind}": count for kind, count in sorted(kinds.items())}
     write_json(out / "counts.json", {"seed": seed, **counts})
     return counts

@@ -16,7 +16,8 @@ import numpy as np
 
 from blip.capfilt.ledger.files import read_rows
 from blip.config.strict import load_json
-from blip.data.readers.shards import expand, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.evaluation.evaluate import read_evaluation
 from blip.files import write_atomically, write_json
 from blip.reports.origin import origin

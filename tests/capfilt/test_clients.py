@@ -16,7 +16,8 @@ from blip.capfilt.job import run
 from blip.capfilt.ledger.files import SCHEMA, hash_numbers, read_groups, read_ledger, read_rows
 from blip.capfilt.recut import recut
 from blip.cli.main import main
-from blip.data.readers.shards import ShardWriter, read_shard
+from blip.data.readers.shards import read_shard
+from blip.data.writers.shards import ShardWriter
 from tests.support.capfilt import (
     NAMES,
     FakeModels,

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from blip.capfilt.job import run
-from blip.data.readers.shards import ShardWriter
+from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError
 from tests.support.capfilt import FakeModels, config, output_bytes
 from tests.support.small_disk import make_room, small_disk

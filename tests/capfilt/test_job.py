@@ -17,8 +17,9 @@ from PIL import Image
 
 from blip.capfilt.ledger.files import read_rows
 from blip.cli.main import main
-from blip.data.readers.shards import ShardWriter, read_shard
+from blip.data.readers.shards import read_shard
 from blip.data.tokenizer import Tokenizer
+from blip.data.writers.shards import ShardWriter
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, TextConfig, VisionConfig

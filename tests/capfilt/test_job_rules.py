@@ -15,7 +15,8 @@ from blip.capfilt.ledger.files import find_ledgers, read_rows
 from blip.capfilt.recut import recut
 from blip.cli.capfilt import read_config
 from blip.cli.main import main, parse
-from blip.data.readers.shards import ShardWriter, read_shard, read_written
+from blip.data.readers.shards import read_shard, read_written
+from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 from tests.support.capfilt import (
     FakeModels,

@@ -17,7 +17,7 @@ from blip.capfilt.job import run
 from blip.capfilt.ledger.files import read_rows
 from blip.capfilt.shards.source import ShardTask
 from blip.capfilt.stages.pictures import open_batches
-from blip.data.readers.shards import ShardWriter
+from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, StoppedError, UsageError
 from blip.outputs import JOB, claim
 from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, picture, web_data

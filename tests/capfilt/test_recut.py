@@ -21,7 +21,8 @@ from blip.capfilt.ledger import files as ledger_module
 from blip.capfilt.ledger.files import find_ledgers, read_rows
 from blip.capfilt.recut import recut
 from blip.cli.main import main
-from blip.data.readers.shards import ShardWriter, read_shard
+from blip.data.readers.shards import read_shard
+from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 from tests.support.capfilt import (
     FakeModels,

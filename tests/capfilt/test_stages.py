@@ -12,8 +12,9 @@ from blip.capfilt.models.protocols import Score
 from blip.capfilt.stages.caption import caption_seed, write_captions
 from blip.capfilt.stages.filter import judge
 from blip.capfilt.stages.merge import write_kept
-from blip.data.readers.shards import ShardWriter, read_shard
+from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
+from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError
 from tests.support.capfilt import FakeCaptioner, FakeFilter
 

@@ -8,7 +8,8 @@ import webdataset
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import run
 from blip.cli.main import main
-from blip.data.readers.shards import expand, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from tests.support.capfilt import FakeModels
 from tests.support.generators import run_generator
 

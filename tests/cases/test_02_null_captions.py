@@ -7,7 +7,8 @@ import pytest
 
 from blip.capfilt.shards.source import find_shards, read_samples
 from blip.cli.main import main
-from blip.data.readers.shards import expand, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from tests.support.generators import run_generator
 
 

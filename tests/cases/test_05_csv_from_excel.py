@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
-from blip.data.readers.shards import expand, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from tests.support.generators import run_generator
 
 

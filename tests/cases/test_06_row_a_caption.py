@@ -7,8 +7,8 @@ import pytest
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import run
-from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
+from blip.data.writers.shards import write_shards
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate
 from tests.support.capfilt import FakeModels
@@ -29,7 +29,7 @@ def test_a_row_for_every_caption_gives_the_figures_of_the_merged_file(
     found = []
     for name in ("merged.json", table):
         # So that rows of one image lie in two shards.
-        pack(read_samples(str(folder / name)), folder / f"{name}-shards", per_shard=4)
+        write_shards(read_samples(str(folder / name)), folder / f"{name}-shards", per_shard=4)
         found.append(figures(checkpoint, folder / f"{name}-shards"))
     merged, rows = found
     assert (rows["images"], rows["texts"]) == (6, 18)
@@ -49,7 +49,7 @@ def test_every_form_gives_the_figures_of_its_pack(tmp_path: Path, form: str) -> 
             path = folder / form / f"{sample.key.replace('/', '-')}.{sample.extension}"
             path.write_bytes(sample.image or b"")
             path.with_suffix(".txt").write_text("\n".join(sample.texts))
-    pack(read_samples(str(folder / form)), tmp_path / "shards", per_shard=4)
+    write_shards(read_samples(str(folder / form)), tmp_path / "shards", per_shard=4)
     packed, direct = figures(checkpoint, tmp_path / "shards"), figures(checkpoint, folder / form)
     assert (direct["images"], direct["texts"]) == (6, 18)
     assert direct == packed
@@ -58,7 +58,7 @@ def test_every_form_gives_the_figures_of_its_pack(tmp_path: Path, form: str) -> 
 def test_what_capfilt_wrote_is_as_many_images_as_it_read(tmp_path: Path) -> None:
     folder = run_generator("06-row-a-caption", tmp_path)
     checkpoint = tiny_checkpoint(tmp_path / "model", ["picture text 0 1 2 3 4 5 a red square"])
-    pack(read_samples(str(folder / "rows.csv")), folder / "shards", per_shard=4)
+    write_shards(read_samples(str(folder / "rows.csv")), folder / "shards", per_shard=4)
     data = folder / "shards"
     for round_ in ("one", "two"):
         config = CapFiltConfig(

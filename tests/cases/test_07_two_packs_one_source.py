@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from blip.data.order.pair_index import PairIndex
-from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
+from blip.data.writers.shards import write_shards
 from tests.support.generators import run_generator
 
 
@@ -12,7 +12,7 @@ def test_row_numbers_of_two_tables_do_not_meet(tmp_path: Path) -> None:
     folder = run_generator("07-two-packs-one-source", tmp_path)
     packs = []
     for name in "ab":
-        pack(read_samples(str(folder / f"{name}.csv")), folder / f"s{name}")
+        write_shards(read_samples(str(folder / f"{name}.csv")), folder / f"s{name}")
         packs.append(str(folder / f"s{name}"))
     index = PairIndex.open(packs)
     assert [picture.image_id for picture in index.pictures] == [0, 1, 2, 3, 4, 5]

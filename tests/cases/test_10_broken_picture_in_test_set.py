@@ -8,8 +8,8 @@ import pytest
 
 from blip.cli.main import main
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
+from blip.data.writers.shards import write_shards
 from blip.evaluation.config import ValidationConfig
 from blip.objectives.config import ContrastiveConfig
 from blip.tasks import pretrain
@@ -22,13 +22,13 @@ from tests.support.saved_models import tiny_checkpoint, tiny_model_config
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     folder = run_generator("10-broken-picture-in-test-set", tmp_path / "case")
-    pack(read_samples(str(folder / "photos")), tmp_path / "shards", per_shard=12)
+    write_shards(read_samples(str(folder / "photos")), tmp_path / "shards", per_shard=12)
     return tmp_path / "shards"
 
 
 def write_broken(shards: Path) -> None:
     """The broken picture again, for a `pack` that refuses to copy it."""
-    from blip.data.readers.shards import ShardWriter
+    from blip.data.writers.shards import ShardWriter
 
     photo = next(shards.parent.glob("case/photos/05.jpg"))
     with ShardWriter(shards / "broken.tar") as writer:

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
-from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
+from blip.data.writers.shards import write_shards
 from tests.support.generators import SHARED, run_generator
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = run_generator("15-half-a-model", tmp_path, SHARED / "vectors")
-    pack(read_samples(str(folder / "a.json")), folder / "sh")
+    write_shards(read_samples(str(folder / "a.json")), folder / "sh")
     return folder
 
 

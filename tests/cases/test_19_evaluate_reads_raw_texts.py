@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
+from blip.data.writers.shards import write_shards
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate
 from tests.support.generators import run_generator
@@ -17,7 +17,7 @@ def test_bare_and_marked_texts_give_equal_figures(tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(tmp_path / "model", [*words, '" ! ( : .'])
     found = []
     for name in ("bare", "marked"):
-        pack(read_samples(str(folder / f"{name}.json")), folder / name)
+        write_shards(read_samples(str(folder / f"{name}.json")), folder / name)
         config = EvaluateConfig(checkpoint=str(checkpoint), data=(str(folder / name),))
         found.append(evaluate(config))
     bare, marked = found

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blip.cli.main import main
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
+from blip.data.writers.shards import write_shards
 from blip.inference.checkpoint import fingerprint
 from tests.support.saved_models import save_picture, save_tiny
 
@@ -29,7 +29,7 @@ def verbs(tmp_path: Path) -> dict[str, list[str]]:
     """Commands that use a model, each with a checkpoint of its own."""
     picture = str(save_picture(tmp_path / "a.png"))
     content = (tmp_path / "a.png").read_bytes()
-    pack([Sample("a", content, ("a red circle",), extension="png")], tmp_path / "shards")
+    write_shards([Sample("a", content, ("a red circle",), extension="png")], tmp_path / "shards")
     med, questions = str(tmp_path / "med"), str(tmp_path / "vqa")
     save_tiny(tmp_path / "med")
     save_tiny(tmp_path / "vqa", "vqa")

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
+from blip.data.writers.shards import write_shards
 from tests.support.pictures import photo
 
 
 def test_shards_are_counted_and_faults_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pack([Sample(f"k{i}", photo(i), ("t",)) for i in range(5)], tmp_path / "a", per_shard=3)
+    write_shards([Sample(f"k{i}", photo(i), ("t",)) for i in range(5)], tmp_path / "a", per_shard=3)
     torn = tmp_path / "a/00001.tar"
     torn.write_bytes(torn.read_bytes()[:700])
     cache = tmp_path / "cache"
@@ -42,7 +42,7 @@ def test_a_shard_that_cannot_be_read_is_named_and_the_others_counted(
 ) -> None:
     monkeypatch.setattr("blip.data.readers.remote.ATTEMPTS", 1)
     monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "cache"))
-    pack([Sample("k", photo(0), ("t",))], tmp_path / "a")
+    write_shards([Sample("k", photo(0), ("t",))], tmp_path / "a")
     assert main(["data", action, "pipe:exit 3", str(tmp_path / "a"), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["samples"] == 1
@@ -60,7 +60,7 @@ def test_what_is_packed_can_be_inspected_and_indexed_before(
         (folder / f"{number}.txt").write_text(f"text {number}")
     (folder / "bad.jpg").write_bytes(b"no picture")
     (folder / "t.csv").write_text("path,caption\n0.png,one\nnone.png,two\n")
-    pack([Sample("k", photo(), ("t",))], tmp_path / "shards")
+    write_shards([Sample("k", photo(), ("t",))], tmp_path / "shards")
     names = [str(folder), str(folder / "t.csv"), str(tmp_path / "shards")]
     assert main(["data", "inspect", *names, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -84,7 +84,7 @@ def test_what_is_packed_can_be_inspected_and_indexed_before(
 def test_statistics_of_an_earlier_state_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pack([Sample(f"k{i}", photo(i), ("t",)) for i in range(4)], tmp_path)
+    write_shards([Sample(f"k{i}", photo(i), ("t",)) for i in range(4)], tmp_path)
     (tmp_path / "00000_stats.json").write_text('{"successes": 9}')
     assert main(["data", "inspect", str(tmp_path)]) == 0
     told = capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
-from blip.data.readers.shards import ShardWriter
+from blip.data.writers.shards import ShardWriter
 
 TINY = [
     *("--pretrain.steps", "1", "--next_pretrain.steps", "1"),

@@ -17,9 +17,11 @@ from blip.capfilt.recut import recut
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.order.pair_index import PairIndex
 from blip.data.order.streamed import StreamRows
-from blip.data.readers.shards import ShardWriter, expand, pack, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.readers.sources import read_samples
 from blip.data.sample import Sample
+from blip.data.writers.shards import ShardWriter, write_shards
 from tests.support.capfilt import FakeModels, output_bytes, picture
 from tests.support.pictures import photo
 
@@ -40,7 +42,7 @@ def table(folder: Path, name: str, header: str, rows: Iterable[Iterable[str]]) -
 
 
 def pack_to(source: Path, out: Path, per_shard: int = 4) -> Path:
-    pack(read_samples(str(source)), out, per_shard)
+    write_shards(read_samples(str(source)), out, per_shard)
     return out
 
 
@@ -112,7 +114,7 @@ def test_two_downloads_that_count_from_zero_are_different_images(tmp_path: Path)
         samples = [
             Sample(f"{n:09d}", photo(n), (f"{folder} {n}",), {"key": f"{n:09d}"}) for n in range(3)
         ]
-        pack(samples, tmp_path / folder)
+        write_shards(samples, tmp_path / folder)
     assert images([tmp_path / "a", tmp_path / "b"], 6) == [0, 1, 2, 3, 4, 5]
 
 
@@ -122,7 +124,7 @@ def test_older_outputs_name_the_image_by_its_key(tmp_path: Path) -> None:
         for n in range(3)
         for kind in ("web", "synthetic-0")
     ]
-    pack(samples, tmp_path / "clean", per_shard=5)
+    write_shards(samples, tmp_path / "clean", per_shard=5)
     assert images([tmp_path / "clean"], 6) == [0, 0, 1, 1, 2, 2]
 
 

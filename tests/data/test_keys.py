@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from blip.data.keys import KEY_LIMIT, check_key, key_text, safe_key, with_safe_keys
-from blip.data.readers.shards import ShardWriter, read_shard
+from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
+from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError
 
 KEYS = st.text(st.characters() | st.sampled_from("./\\ _-aAbB\0\n\udcff\ufeff"), max_size=30)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.loader import PairLoader
 from blip.data.order.mixture import Mixture
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
+from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
 from tests.support.pictures import photo
 
@@ -35,8 +35,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
         for i in range(3)
         for kind in ("web", "synthetic")
     ]
-    pack(human, tmp_path / "human", per_shard=3)
-    pack(web, tmp_path / "web")
+    write_shards(human, tmp_path / "human", per_shard=3)
+    write_shards(web, tmp_path / "web")
     return tmp_path / "human", tmp_path / "web"
 
 
@@ -179,7 +179,7 @@ def test_bad_samples_are_left_out_and_named(
         Sample("text", b"no image", ("three",)),
         Sample("empty", photo(2), ("...",)),
     ]
-    pack(samples, tmp_path)
+    write_shards(samples, tmp_path)
     loader = PairLoader(
         DataConfig(
             sources=(SourceConfig(name="x", shards=(str(tmp_path),)),), batch_size=2, image=PLAIN
@@ -196,7 +196,7 @@ def test_bad_samples_are_left_out_and_named(
 
 
 def test_nothing_to_train_on_is_an_error(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    pack([Sample("empty", photo(2), ("",))], tmp_path)
+    write_shards([Sample("empty", photo(2), ("",))], tmp_path)
     source = SourceConfig(name="x", shards=(str(tmp_path),))
     with pytest.raises(BlipError, match="no sound pair to train on"):
         PairLoader(DataConfig(sources=(source,), batch_size=2, image=PLAIN), tokenizer)

@@ -25,9 +25,9 @@ from blip.cli.main import main
 from blip.data.loader import PairLoader
 from blip.data.readers import remote
 from blip.data.readers.counts import index_shards, locate
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
+from blip.data.writers.shards import write_shards
 from blip.errors import BlipError
 from tests.data.readers.test_remote import COUNT, assert_same, make
 from tests.support.capfilt import FakeModels, output_bytes, web_data
@@ -164,7 +164,9 @@ def store(wire: Wire, s3_port: int) -> Iterator[Any]:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    pack([Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(COUNT)], tmp_path / "web", 6)
+    write_shards(
+        [Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(COUNT)], tmp_path / "web", 6
+    )
     return tmp_path / "web"
 
 

@@ -15,8 +15,9 @@ from blip.cli.main import main
 from blip.data import pack as packing
 from blip.data.pack import Collection, Packed, pack_collection
 from blip.data.readers.patterns import PACKED, expand
-from blip.data.readers.shards import ShardWriter, read_shard
+from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
+from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 from tests.support.capfilt import exit_code_of
 from tests.support.pictures import photo

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blip.data.sample import Sample
-from blip.data.readers.shards import pack
+from blip.data.writers.shards import write_shards
 from blip.data.tokenizer import Tokenizer
 from tests.support.tiny_data import WORDS, picture
 
@@ -27,7 +27,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(PICTURES)
     ]
     folder = tmp_path_factory.mktemp("data") / "shards"
-    pack(samples, folder, per_shard=5)
+    write_shards(samples, folder, per_shard=5)
     return folder
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from blip.data.readers.shards import ShardWriter, pack
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
+from blip.data.writers.shards import ShardWriter, write_shards
 from blip.errors import UsageError
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate, evaluate_into, read_evaluation
@@ -24,7 +24,7 @@ WORDS = ["a red blue green circle square star text 0 1 2 3"]
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    pack([Sample(f"k{n}", photo(n), (f"text {n}",)) for n in range(4)], tmp_path / "shards")
+    write_shards([Sample(f"k{n}", photo(n), (f"text {n}",)) for n in range(4)], tmp_path / "shards")
     with ShardWriter(tmp_path / "shards/bad.tar") as writer:
         writer.write("broken", photo(9)[:150], "png", "text 9", {})
     return tmp_path / "shards"
@@ -66,12 +66,14 @@ def test_what_was_left_out_is_in_the_file(tmp_path: Path, shards: Path) -> None:
 def test_a_scene_of_somebody_else_is_none(tmp_path: Path) -> None:
     metas = [{"scene": "a beach"}, {"scene": {"background": "blue"}}, {"scene": 3}]
     samples = [Sample(f"k{n}", photo(n), ("text",), meta) for n, meta in enumerate(metas)]
-    pack(samples, tmp_path / "shards")
+    write_shards(samples, tmp_path / "shards")
     assert measure(tmp_path, tmp_path / "shards")["caption"]["correct"] is None
 
 
 def test_scenes_judge_captions(tmp_path: Path) -> None:
-    pack([draw_sample(ScenesConfig(), "human", n)[1] for n in range(2)], tmp_path / "shards")
+    write_shards(
+        [draw_sample(ScenesConfig(), "human", n)[1] for n in range(2)], tmp_path / "shards"
+    )
     assert measure(tmp_path, tmp_path / "shards")["caption"]["correct"] == 0.0
 
 

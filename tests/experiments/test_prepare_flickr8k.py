@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from blip.data.readers.shards import expand, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
 from blip.errors import UsageError
 from blip.files import fingerprint_folder

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.models.protocols import Models, OutOfMemoryError, Score
-from blip.data.readers.shards import ShardWriter, read_shard
+from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
+from blip.data.writers.shards import ShardWriter
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 NAMES = tuple(COLOURS)

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from blip.data.examples.pairs import PairBatch
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
+from blip.data.writers.shards import write_shards
 
 SENTENCE = "a red circle and blue square near one big green star on grey ground with stripes"
 WORDS = SENTENCE.split()
@@ -53,5 +53,5 @@ def shards(tmp_path: Path) -> Path:
         )
         for number in range(12)
     ]
-    pack(samples, tmp_path / "shards", per_shard=5)
+    write_shards(samples, tmp_path / "shards", per_shard=5)
     return tmp_path / "shards"

@@ -19,8 +19,8 @@ from blip.capfilt.shards.layout import Layout, describe_output
 from blip.capfilt.shards.source import ShardTask, find_shards, read_samples
 from blip.capfilt.stages.worker import ShardWorkers
 from blip.data.keys import storable
-from blip.data.meta import encodable
-from blip.data.readers.shards import ShardWriter
+from blip.data.writers.meta import encodable
+from blip.data.writers.shards import ShardWriter
 
 IMAGES = 8
 """Images that are measured, at most."""

@@ -33,8 +33,8 @@ from blip.capfilt.stages.merge import write_kept
 from blip.config import strict
 from blip.config.history import is_earlier_run
 from blip.data.keys import storable
-from blip.data.readers.shards import ShardWriter
 from blip.data.sample import Sample
+from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file, fingerprint_json, report_disk_errors, write_json
 from blip.log import Progress, progress, say

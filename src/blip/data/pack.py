@@ -10,16 +10,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from blip.data.beside import describe_shards
 from blip.data.config import MAX_PIXELS
 from blip.data.examples.usable import NAMED, describe_counts
 from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
 from blip.data.readers.patterns import PACKED, match_paths, read_packed
 from blip.data.readers.remote import is_remote
-from blip.data.readers.shards import pack
 from blip.data.readers.sources import read_samples
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import MISSING, TEXT_FAULTS
+from blip.data.writers.card import describe_shards
+from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
 from blip.files import report_disk_errors, write_json
 from blip.log import progress, say
@@ -102,7 +102,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         _begin(collection, out, overwrite=overwrite)
         lost, named = Counter[str](), list[list[str]]()
         sound = _sound(chain([first], samples), collection, lost, named)
-        counts = pack(sound, out, collection.per_shard)
+        counts = write_shards(sound, out, collection.per_shard)
         packed = Packed(counts.pop("samples"), counts.pop("shards"), dict(lost + Counter(counts)))
         if not packed.samples:
             (out / PACKED).unlink()

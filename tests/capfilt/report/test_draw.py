@@ -19,7 +19,7 @@ from blip.capfilt.ledger.records import TextRecord
 from blip.capfilt.report.draw import PICTURE_BYTES
 from blip.capfilt.report.findings import Findings, changed_words
 from blip.capfilt.report.redraw import redraw_report
-from blip.data.readers.shards import ShardWriter
+from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 from tests.support.capfilt import FakeModels, picture, web_data
 from tests.support.records import record

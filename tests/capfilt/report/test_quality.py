@@ -8,10 +8,10 @@ import pytest
 from blip.capfilt.ledger.files import encode_ledger
 from blip.capfilt.ledger.records import TextRecord
 from blip.capfilt.report.quality import measure_capfilt
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
+from blip.data.writers.shards import write_shards
 
 
 def record(key: str, source: str, text: str, *, kept: bool) -> TextRecord:
@@ -55,7 +55,7 @@ def test_precision_recall_and_true_captions(tmp_path: Path, ledger: Path) -> Non
         true = sample.texts[0]
         wrong = "a photo with no sense" if key in "ab" else true
         records.append(record(key, "synthetic", wrong, kept=key in "bcd"))
-    pack(samples, tmp_path / "web")
+    write_shards(samples, tmp_path / "web")
     (ledger / "00000.parquet").write_bytes(encode_ledger(records))
     found = measure_capfilt(ledger, [str(tmp_path / "web")])
     assert (found["images"], found["bad"]) == (6, 0)
@@ -74,7 +74,7 @@ def test_precision_recall_and_true_captions(tmp_path: Path, ledger: Path) -> Non
 
 def test_what_cannot_be_judged_is_none(tmp_path: Path, ledger: Path) -> None:
     sample = draw_sample(ScenesConfig(), "human", 0)[1]
-    pack([Sample("a", sample.image, ("text",), {}, extension="png")], tmp_path / "web")
+    write_shards([Sample("a", sample.image, ("text",), {}, extension="png")], tmp_path / "web")
     records = [record("a", "web", "text", kept=True), record("a", "synthetic", "x", kept=True)]
     (ledger / "00000.parquet").write_bytes(encode_ledger(records))
     found = measure_capfilt(ledger, [str(tmp_path / "web")])
@@ -89,7 +89,7 @@ def test_bad_samples_are_counted_and_none_kept_is_no_division_by_zero(
 ) -> None:
     scene, sample = draw_sample(ScenesConfig(), "web", 0)
     meta = {"scene": scene.to_json(), "truth": {"matches": True, "noise": None}}
-    pack([Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / "web")
+    write_shards([Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / "web")
     records = [
         record("a", "web", "text", kept=False),
         record("a", "synthetic", "x", kept=False),
@@ -109,7 +109,9 @@ def test_images_of_two_shards_with_the_same_keys_are_told_apart(
     for shard, matches in (("one", True), ("two", False)):
         scene, sample = draw_sample(ScenesConfig(), "human", 0)
         meta = {"scene": scene.to_json(), "truth": {"matches": matches, "noise": "price"}}
-        pack([Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / shard)
+        write_shards(
+            [Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / shard
+        )
         rows = [replace(record("a", "web", "text", kept=matches), shard=f"{shard}-00000")]
         (ledger / f"{shard}-00000.parquet").write_bytes(encode_ledger(rows))
     found = measure_capfilt(ledger, [str(tmp_path / "one"), str(tmp_path / "two")])
@@ -128,7 +130,7 @@ def test_images_of_two_shards_with_the_same_keys_are_told_apart(
 def test_labels_of_somebody_else_end_nothing(tmp_path: Path, ledger: Path, meta: dict) -> None:
     """After the hours of a main job, its figures are still to be written."""
     sample = draw_sample(ScenesConfig(), "human", 0)[1]
-    pack([Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / "web")
+    write_shards([Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / "web")
     records = [record("a", "web", "text", kept=True), record("a", "synthetic", "x", kept=True)]
     (ledger / "00000.parquet").write_bytes(encode_ledger(records))
     found = measure_capfilt(ledger, [str(tmp_path / "web")])

@@ -9,8 +9,8 @@ import pytest
 
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.images import decode_image
-from blip.data.readers.shards import ShardWriter, pack
 from blip.data.sample import Sample
+from blip.data.writers.shards import ShardWriter, write_shards
 from blip.errors import BlipError
 from tests.support.pictures import photo
 
@@ -20,7 +20,7 @@ def of_image(key: str, number: int, text: str, image_key: str) -> Sample:
 
 
 def test_the_order_is_that_of_the_shards(tmp_path: Path) -> None:
-    pack([Sample(f"h{i}", photo(i), (f"human {i}", f"{i}")) for i in range(4)], tmp_path, 3)
+    write_shards([Sample(f"h{i}", photo(i), (f"human {i}", f"{i}")) for i in range(4)], tmp_path, 3)
     data = EvaluationSet([str(tmp_path)], 16)
     assert data.keys == ["h0", "h1", "h2", "h3"]
     assert data.texts[1] == ["human 1", "1"]
@@ -30,7 +30,7 @@ def test_the_order_is_that_of_the_shards(tmp_path: Path) -> None:
 
 def test_samples_of_one_image_are_one_across_shards(tmp_path: Path) -> None:
     samples = [of_image(f"{k}-{n}", n, f"{n} {k}", f"t/{n}") for k in range(3) for n in range(4)]
-    pack(samples, tmp_path, per_shard=5)
+    write_shards(samples, tmp_path, per_shard=5)
     data = EvaluationSet([str(tmp_path)], 16)
     assert data.keys == ["0-0", "0-1", "0-2", "0-3"]
     assert data.texts == [[f"{n} {k}" for k in range(3)] for n in range(4)]
@@ -62,7 +62,7 @@ def test_a_broken_picture_is_left_out_and_its_image_judged_by_another(
 
 def test_the_first_images_come_with_their_next_texts(tmp_path: Path) -> None:
     samples = [of_image(f"{n}-{k}", n, f"{n} {k}", f"t/{n}") for n in range(4) for k in range(2)]
-    pack(samples, tmp_path)
+    write_shards(samples, tmp_path)
     data = EvaluationSet([str(tmp_path)], 16, most=2)
     assert data.texts == [["0 0", "0 1"], ["1 0", "1 1"]]
 
@@ -77,7 +77,7 @@ def test_keys_that_repeat_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_nothing_to_judge_by_says_why(tmp_path: Path) -> None:
-    pack([Sample("a", b"no picture", ("text",))], tmp_path)
+    write_shards([Sample("a", b"no picture", ("text",))], tmp_path)
     with pytest.raises(BlipError, match=r"no picture with a text to judge by: not_an_image 1"):
         EvaluationSet([str(tmp_path)], 16)
 
@@ -97,7 +97,7 @@ def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
 
 
 def test_a_limit_on_pixels_holds_when_pictures_are_read_again(tmp_path: Path) -> None:
-    pack([Sample(f"k{n}", photo(n), (f"text {n}",)) for n in range(2)], tmp_path)
+    write_shards([Sample(f"k{n}", photo(n), (f"text {n}",)) for n in range(2)], tmp_path)
     width, height = decode_image(photo(0)).size
     with pytest.raises(BlipError, match="too_many_pixels 2"):
         EvaluationSet([str(tmp_path)], 16, max_pixels=width * height - 1)

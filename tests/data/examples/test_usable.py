@@ -11,10 +11,10 @@ from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.examples.usable import find_usable
 from blip.data.loader import PairLoader
 from blip.data.order.pair_index import PairIndex
-from blip.data.readers.shards import ShardWriter
 from blip.data.sample import Sample
 from blip.data.texts import TEXT_LIMIT
 from blip.data.tokenizer import Tokenizer
+from blip.data.writers.shards import ShardWriter
 from tests.support.pictures import photo
 
 LONG = "x" * (TEXT_LIMIT + 1)

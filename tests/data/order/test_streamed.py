@@ -16,9 +16,9 @@ from blip.data import loader as loader_module
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.pairs import PairBatch
 from blip.data.loader import PairLoader, is_streamed
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
+from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
 from tests.support.pictures import photo
 
@@ -34,7 +34,9 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
-    pack([Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(COUNT)], folder, per_shard=11)
+    write_shards(
+        [Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(COUNT)], folder, per_shard=11
+    )
     return folder
 
 
@@ -111,7 +113,7 @@ def test_cut_runs_with_other_ranks_see_what_an_uncut_run_sees(
 def test_workers_and_ranks_make_the_same_batches(folder: Path, tokenizer: Tokenizer) -> None:
     torn = folder.parent / "some-bad"
     samples = [Sample(f"k{i}", photo(i)[: 100 if i % 4 == 0 else None], ("t",)) for i in range(20)]
-    pack(samples, torn, per_shard=7)
+    write_shards(samples, torn, per_shard=7)
     config = make(folder, torn, batch_size=8)
     alone = PairLoader(config, tokenizer)
     one = list(islice(alone.batches(3), 12))
@@ -131,7 +133,9 @@ def test_workers_and_ranks_make_the_same_batches(folder: Path, tokenizer: Tokeni
 
 
 def test_sources_are_mixed_by_weight(folder: Path, tmp_path: Path, tokenizer: Tokenizer) -> None:
-    pack([Sample(f"h{i}", photo(i), ("human",)) for i in range(10)], tmp_path / "h", per_shard=4)
+    write_shards(
+        [Sample(f"h{i}", photo(i), ("human",)) for i in range(10)], tmp_path / "h", per_shard=4
+    )
     config = make(folder, tmp_path / "h", weights=(0.5, 2.0), batch_size=1)
     loader = PairLoader(config, tokenizer)
     size = round(COUNT / 2) + 20
@@ -145,7 +149,7 @@ def test_sources_are_mixed_by_weight(folder: Path, tmp_path: Path, tokenizer: To
 
 def test_one_of_several_texts_is_drawn_anew(tmp_path: Path, tokenizer: Tokenizer) -> None:
     texts = ("text 1", "...", "text 2", "text 3")
-    pack([Sample("k", photo(), texts)], tmp_path)
+    write_shards([Sample("k", photo(), texts)], tmp_path)
     loader = PairLoader(make(tmp_path, batch_size=30), tokenizer)
     (batch,) = islice(loader.batches(0), 1)
     told = Counter(tokenizer.decode(row) for row in batch.texts.ids.tolist())
@@ -160,8 +164,8 @@ def test_samples_of_an_image_share_its_number(tmp_path: Path, tokenizer: Tokeniz
         for i in range(4)
         for kind in ("web", "synthetic")
     ]
-    pack(samples, tmp_path / "a", per_shard=3)
-    pack(samples[:2], tmp_path / "b")
+    write_shards(samples, tmp_path / "a", per_shard=3)
+    write_shards(samples[:2], tmp_path / "b")
     (batch,) = islice(
         PairLoader(make(tmp_path / "a", tmp_path / "b", batch_size=10), tokenizer).batches(0), 1
     )
@@ -182,7 +186,7 @@ def test_bad_samples_are_named_and_others_stand_in(tmp_path: Path, tokenizer: To
     samples = [Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(8)]
     samples[2] = Sample("no-picture", b"text", ("text",))
     samples[5] = Sample("no-text", photo(5), ("...",))
-    pack(samples, tmp_path / "shards")
+    write_shards(samples, tmp_path / "shards")
     log = tmp_path / "run/bad_samples.jsonl"
     loader = PairLoader(make(tmp_path / "shards", batch_size=4), tokenizer, bad_log=log)
     batches = list(islice(loader.batches(0), 2))
@@ -234,7 +238,9 @@ def test_too_many_bad_samples_stop_the_run(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loader_module, "ROWS_BEFORE_STOP", 20)
-    pack([Sample(f"k{i}", photo(i) if i % 2 else b"x", ("t",)) for i in range(40)], tmp_path)
+    write_shards(
+        [Sample(f"k{i}", photo(i) if i % 2 else b"x", ("t",)) for i in range(40)], tmp_path
+    )
     few = PairLoader(make(tmp_path, max_bad=0.6), tokenizer)
     assert len(list(islice(few.batches(0), 20))) == 20
     with pytest.raises(BlipError, match=r"more than max_bad 0.2 allows \(not_an_image"):
@@ -242,7 +248,7 @@ def test_too_many_bad_samples_stop_the_run(
 
 
 def test_nothing_sound_is_an_error_and_not_for_ever(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    pack([Sample(f"k{i}", b"x", ("t",)) for i in range(5)], tmp_path / "bad")
+    write_shards([Sample(f"k{i}", b"x", ("t",)) for i in range(5)], tmp_path / "bad")
     with pytest.raises(BlipError, match=r"64 samples in a row are bad.*not_an_image"):
         next(PairLoader(make(tmp_path / "bad"), tokenizer).batches(0))
     (tmp_path / "empty").mkdir()
@@ -280,7 +286,7 @@ def test_impossible_settings_are_refused(change: dict, message: str) -> None:
 
 def test_pixels_are_those_of_the_crop(tmp_path: Path, tokenizer: Tokenizer) -> None:
     plain = ImageConfig(size=24, crop_scale=(1.0, 1.0), flip=False, augment_ops=0)
-    pack([Sample("k", photo(3), ("t",))], tmp_path)
+    write_shards([Sample("k", photo(3), ("t",))], tmp_path)
     streamed = next(PairLoader(make(tmp_path, image=plain), tokenizer).batches(0))
     held = next(PairLoader(make(tmp_path, image=plain, stream="never"), tokenizer).batches(0))
     np.testing.assert_array_equal(streamed.images.numpy(), held.images.numpy())

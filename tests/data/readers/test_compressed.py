@@ -14,8 +14,10 @@ from blip.capfilt.shards.source import find_shards
 from blip.cli.main import main
 from blip.data.order.pair_index import PairIndex
 from blip.data.readers.compressed import read_compressed
-from blip.data.readers.shards import expand, pack, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
+from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
 from tests.support.pictures import photo
 
@@ -42,7 +44,7 @@ FORMS = {
 
 @pytest.fixture
 def plain(tmp_path: Path) -> bytes:
-    pack([Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(5)], tmp_path / "plain")
+    write_shards([Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(5)], tmp_path / "plain")
     return (tmp_path / "plain/00000.tar").read_bytes()
 
 

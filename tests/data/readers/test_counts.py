@@ -9,15 +9,19 @@ import pytest
 from blip.data.readers import counts
 from blip.data.readers.archive import Fault
 from blip.data.readers.counts import index_shards, locate
-from blip.data.readers.shards import expand, pack, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
+from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
 from tests.support.pictures import photo
 
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    pack([Sample(f"k{i}", photo(i), ("t",)) for i in range(10)], tmp_path / "shards", per_shard=4)
+    write_shards(
+        [Sample(f"k{i}", photo(i), ("t",)) for i in range(10)], tmp_path / "shards", per_shard=4
+    )
     return tmp_path / "shards"
 
 

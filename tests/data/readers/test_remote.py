@@ -15,12 +15,12 @@ import torch
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.loader import PairLoader
 from blip.data.readers import remote
-from blip.data.readers.ahead import Fetcher
 from blip.data.readers.cache import ShardCache
 from blip.data.readers.counts import index_shards, locate
-from blip.data.readers.shards import pack
+from blip.data.readers.prefetch import Fetcher
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
+from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
 from tests.support.pictures import photo
 
@@ -87,7 +87,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     samples = [Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(COUNT)]
-    pack(samples, tmp_path / "shards", per_shard=6)
+    write_shards(samples, tmp_path / "shards", per_shard=6)
     return tmp_path / "shards"
 
 
@@ -244,7 +244,9 @@ def test_a_changed_shard_is_counted_and_fetched_anew(
 ) -> None:
     config = make(f"{server.url}/00000.tar", tmp_path / "cache")
     assert PairLoader(config, tokenizer).num_pairs == 6
-    pack([Sample(f"n{i}", photo(i), ("text 1",)) for i in range(9)], tmp_path / "new", per_shard=9)
+    write_shards(
+        [Sample(f"n{i}", photo(i), ("text 1",)) for i in range(9)], tmp_path / "new", per_shard=9
+    )
     (tmp_path / "new/00000.tar").replace(shards / "00000.tar")
     os.utime(shards / "00000.tar", (2e9, 2e9))
     loader = PairLoader(config, tokenizer)

@@ -10,8 +10,10 @@ import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.data.readers.shards import ShardWriter, expand, pack, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
+from blip.data.writers.shards import ShardWriter, write_shards
 from blip.errors import UsageError
 from tests.support.pictures import photo
 
@@ -89,7 +91,7 @@ def test_a_torn_archive_gives_what_came_before(
     tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:
     folder = tmp_path_factory.mktemp("torn")
-    pack([Sample(f"k{i}", photo(i), ("text",)) for i in range(3)], folder)
+    write_shards([Sample(f"k{i}", photo(i), ("text",)) for i in range(3)], folder)
     path = folder / "00000.tar"
     whole = path.read_bytes()
     path.write_bytes(whole[: min(cut, len(whole) - 1600)])
@@ -134,7 +136,7 @@ def test_an_error_leaves_no_shard(tmp_path: Path) -> None:
 def test_pack_cuts_and_counts(tmp_path: Path) -> None:
     samples = [Sample(f"k{i}", photo(i), (f"text {i}", "more"), {"n": i}) for i in range(5)]
     samples.insert(2, Sample("bad", None, error="torn_tar: end"))
-    counts = pack(samples, tmp_path, per_shard=2)
+    counts = write_shards(samples, tmp_path, per_shard=2)
     assert counts == {"samples": 5, "shards": 3, "torn_tar": 1}
     read = [s for shard in expand([str(tmp_path)]) for s in read_shard(shard)]
     assert [s.key for s in read] == [f"k{i}" for i in range(5)]

@@ -15,10 +15,12 @@ from blip.capfilt.shards.source import find_shards
 from blip.capfilt.shards.source import read_samples as read_of_job
 from blip.data.keys import check_key
 from blip.data.readers.folders import read_folder
-from blip.data.readers.shards import expand, pack, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.readers.sources import read_samples
 from blip.data.readers.tables import read_table
 from blip.data.sample import Sample
+from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
 from tests.support.pictures import photo
 
@@ -114,7 +116,7 @@ def test_a_folder_with_texts_beside(images: Path) -> None:
 def test_real_photos_go_through_pack(tmp_path: Path) -> None:
     from itertools import islice
 
-    counts = pack(islice(read_samples(str(FLICKR)), 40), tmp_path, per_shard=16)
+    counts = write_shards(islice(read_samples(str(FLICKR)), 40), tmp_path, per_shard=16)
     assert counts == {"samples": 40, "shards": 3}
     samples = [s for shard in expand([str(tmp_path)]) for s in read_shard(shard)]
     assert all(len(s.texts) == 5 and s.error is None for s in samples)
@@ -268,11 +270,11 @@ def test_a_folder_stands_for_its_metadata_where_that_has_captions(
 
 
 def test_a_broken_table_beside_pictures_and_tars_is_no_data(images: Path, tmp_path: Path) -> None:
-    pack(read_samples(str(images)), tmp_path / "tars")
+    write_shards(read_samples(str(images)), tmp_path / "tars")
     (images / "00000.parquet").write_bytes(b"PAR1 broken off")
     (images / "._a.parquet").write_bytes(b"macOS")
     assert len(list(read_samples(str(images)))) == 3
-    pack([Sample("k", photo(), ("text",))], tmp_path / "tars")
+    write_shards([Sample("k", photo(), ("text",))], tmp_path / "tars")
     (tmp_path / "tars/00000.parquet").write_bytes(b"PAR1 broken off")
     assert [s.key for s in read_samples(f"{tmp_path}/tars/*")] == ["k"]
     (tmp_path / "alone").mkdir()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blip.data.readers.shards import expand, read_shard
+from blip.data.readers.patterns import expand
+from blip.data.readers.shards import read_shard
 from blip.data.scenes.check import judge
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.scene import Scene

@@ -11,8 +11,8 @@ from blip.capfilt.ledger.files import LedgerWriter
 from blip.capfilt.ledger.kept_texts import TextsWriter
 from blip.capfilt.ledger.records import Counts
 from blip.capfilt.shards.source import ShardTask
-from blip.data.beside import describe_shards
-from blip.data.readers.shards import ShardWriter
+from blip.data.writers.card import describe_shards
+from blip.data.writers.shards import ShardWriter
 
 Write = Literal["shards", "texts"]
 

@@ -16,7 +16,8 @@ from blip.capfilt.progress.status import Status
 from blip.capfilt.shards.layout import Layout, describe_output, open_parts
 from blip.capfilt.shards.settings import Settings
 from blip.capfilt.shards.source import ShardTask
-from blip.data.readers.shards import ShardWriter, read_written
+from blip.data.readers.shards import read_written
+from blip.data.writers.shards import ShardWriter
 from blip.files import fingerprint_json, write_json
 from blip.log import progress
 

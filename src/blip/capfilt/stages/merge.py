@@ -5,8 +5,8 @@ from typing import Any
 
 from blip.capfilt.ledger.kept_texts import SampleWriter
 from blip.capfilt.ledger.records import TextRecord
-from blip.data.meta import encodable
 from blip.data.sample import Sample
+from blip.data.writers.meta import encodable
 
 CAPTION = "caption"
 """The field of KEY.json that img2dataset repeats the text in."""

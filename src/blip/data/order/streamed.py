@@ -14,10 +14,10 @@ from blip.data.identity import Places
 from blip.data.images import BadImageError
 from blip.data.order.positions import Place, StreamOrder
 from blip.data.order.rows import Row
-from blip.data.readers.ahead import Fetcher
 from blip.data.readers.archive import Archive, Fault
 from blip.data.readers.cache import ShardCache, cache_folder
 from blip.data.readers.counts import Shard, blame, index_shards, locate
+from blip.data.readers.prefetch import Fetcher
 from blip.data.readers.remote import is_remote
 from blip.data.sample import Sample
 from blip.data.transforms import decode_train_pixels

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from blip.data.readers.archive import Fault, count_samples
 from blip.data.readers.cache import locked
-from blip.data.readers.patterns import STATISTICS, is_compressed
+from blip.data.readers.patterns import STATISTICS, expand, is_compressed
 from blip.data.readers.remote import (
     COMMAND,
     Facts,
@@ -22,7 +22,6 @@ from blip.data.readers.remote import (
     stream,
     with_retries,
 )
-from blip.data.readers.shards import expand
 from blip.errors import BlipError, UsageError
 from blip.files import parse_json, read_json_object, write_json
 from blip.log import progress

@@ -8,7 +8,6 @@ from PIL import Image
 
 from blip.config.history import describe_changes, find_changes, is_earlier_run, load_config
 from blip.config.strict import save
-from blip.data.readers.shards import pack
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.draw import paint
@@ -16,6 +15,7 @@ from blip.data.scenes.language import captions
 from blip.data.scenes.noise import web_text
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.split import SPLITS, Split, draw_scene_for, random_source
+from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
 from blip.files import atomic_folder
 from blip.log import progress
@@ -96,7 +96,7 @@ def write_splits(
                         bar.advance()
 
                 with atomic_folder(folder / split, replaces=("*.tar",)) as part:
-                    pack(samples(), part, PER_SHARD)
+                    write_shards(samples(), part, PER_SHARD)
         return counts
 
 

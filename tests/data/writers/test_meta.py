@@ -1,6 +1,6 @@
 """Fields of KEY.json have one type, or are not there."""
 
-from blip.data.meta import encodable
+from blip.data.writers.meta import encodable
 
 
 def test_fields_of_unknown_type_are_left_out_and_others_stay() -> None:
