@@ -263,3 +263,34 @@ def test_shards_are_fetched_ahead(server: Server, tmp_path: Path) -> None:
     while len(list(cache.folder.glob("*.tar"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert server.whole_gets("/00000.tar") == server.whole_gets("/00001.tar") == 1
+
+
+def test_pauses_grow_up_to_the_longest_and_every_retry_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.5)
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+
+    def work() -> None:
+        raise ConnectionError("no line")
+
+    with pytest.raises(BlipError, match=r"^cannot phone: no line \(attempt 12 of 12\)$"):
+        remote.with_retries(work, "phone")
+    assert slept == [0.75, 1.5, 3.0, 6.0, 12.0, 24.0, *[45.0] * 5]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "cannot phone: no line; attempt 2 follows"
+    assert lines[-1] == "cannot phone: no line; attempt 12 follows"
+
+
+def test_what_a_retry_cannot_mend_is_tried_once() -> None:
+    tried: list[int] = []
+
+    def work() -> None:
+        tried.append(1)
+        raise PermissionError("closed")
+
+    with pytest.raises(BlipError, match=r"^cannot open the door: closed$"):
+        remote.with_retries(work, "open the door")
+    assert tried == [1]

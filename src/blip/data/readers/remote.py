@@ -5,11 +5,14 @@ import logging
 import random
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_exponential
 
 from blip.data.readers.headers import Reader
 from blip.errors import BlipError, UsageError, first_line
@@ -20,7 +23,7 @@ from blip.places import expand_braces
 
 ATTEMPTS = 12
 FIRST_PAUSE = 0.5
-"""Seconds before the second attempt; each further pause is twice as long, up to the longest."""
+"""Seconds before the second attempt, give or take a half; each further pause is twice as long."""
 LONGEST_PAUSE = 30.0
 LONGEST_SILENCE = 60.0
 """Seconds after which a connection over which nothing comes has failed."""
@@ -159,34 +162,44 @@ def stream(location: str) -> Iterator[Reader]:
 
 
 def with_retries(work: Callable[[], T], what: str) -> T:
-    """Do `work`, again after ever longer pauses where it fails.
+    """Do `work`, again after ever longer pauses where it fails; `what` names it in messages.
 
-    Raises BlipError after the last attempt, and at once for what no second attempt mends.
+    Raises BlipError after the last attempt, and at once for an error that a retry cannot mend.
     """
-    pause = FIRST_PAUSE
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return work()
-        except BlipError:
-            raise
-        # Each store has errors of its own for a network that fails.
-        except Exception as error:
-            if _is_final(error):
-                raise BlipError(f"cannot {what}: {_reason(error)}") from error
-            if attempt == ATTEMPTS:
-                raise BlipError(
-                    f"cannot {what}: {_reason(error)} (attempt {attempt} of {ATTEMPTS})"
-                ) from error
-            say(f"cannot {what}: {_reason(error)}; attempt {attempt + 1} follows")
-        # Processes that failed together should not come back together.
-        time.sleep(pause * random.uniform(0.5, 1.5))
-        pause = min(2 * pause, LONGEST_PAUSE)
-    raise AssertionError("the last attempt returns or raises")
+    retrying = Retrying(
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=_pause,
+        retry=retry_if_exception(lambda error: not _is_final(error)),
+        before_sleep=partial(_say_retry, what),
+        reraise=True,
+    )
+    try:
+        return retrying(work)
+    except BlipError:
+        raise
+    # Each store has errors of its own for a network that fails.
+    except Exception as error:
+        message = f"cannot {what}: {_reason(error)}"
+        if not _is_final(error):
+            message += f" (attempt {retrying.statistics['attempt_number']} of {ATTEMPTS})"
+        raise BlipError(message) from error
 
 
-def _is_final(error: Exception) -> bool:
-    """Whether a second attempt mends nothing: a file that is not there, or not for us."""
-    if isinstance(error, PermissionError):
+def _pause(state: RetryCallState) -> float:
+    """Seconds before the next attempt: processes that failed together must not retry together."""
+    growing = wait_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
+    return growing(state) * random.uniform(0.5, 1.5)
+
+
+def _say_retry(what: str, state: RetryCallState) -> None:
+    error = None if state.outcome is None else state.outcome.exception()
+    assert isinstance(error, Exception)
+    say(f"cannot {what}: {_reason(error)}; attempt {state.attempt_number + 1} follows")
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether a retry cannot mend it: a missing file, a forbidden one, a wrong setting."""
+    if isinstance(error, BlipError | PermissionError) or not isinstance(error, Exception):
         return True
     chain = list(_chain(error))
     # An answer that is broken off or garbled: the status is aiohttp's, not the server's.
