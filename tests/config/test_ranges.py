@@ -2,13 +2,25 @@
 
 import pickle
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.config.ranges import COUNT, SEED, SHARE, Range, RangeError, check_text
+from blip.config.ranges import (
+    BATCH_SIZE,
+    COUNT,
+    DEVICE,
+    SEED,
+    SHARE,
+    Range,
+    RangeError,
+    check_fields,
+    check_text,
+    rules_of,
+)
 from blip.errors import UsageError
 
 NAN, INF = float("nan"), float("inf")
@@ -84,3 +96,34 @@ def test_none_is_no_number_and_passes():
 def test_an_empty_text_is_refused(text):
     with pytest.raises(RangeError, match=r"`out` is '.*'; allowed: a text that is not empty"):
         check_text(Example(out=text), "out")
+
+
+@dataclass(frozen=True)
+class Annotations:
+    steps: Annotated[int, COUNT] = 1
+    size: Annotated[int | Literal["auto"] | None, BATCH_SIZE] = "auto"
+    shares: Annotated[tuple[float, ...], SHARE] = ()
+    device: Annotated[str, DEVICE] = "cuda:1"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"steps": 0}, "`steps` is 0; allowed: a whole number from 1 to"),
+        ({"size": "many"}, "`size` is 'many'; allowed: a whole number from 1 to"),
+        ({"shares": (0.5, NAN)}, "`shares.1` is nan; allowed: a finite number from 0 to 1"),
+        ({"device": "gpu"}, "`device` is 'gpu'; allowed: auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_a_rule_of_an_annotation_is_checked(fields, told):
+    assert Annotations(size=None) != Annotations()
+    with pytest.raises(RangeError) as caught:
+        Annotations(**fields)
+    assert str(caught.value).startswith(told)
+
+
+def test_a_rule_names_the_words_that_may_stand_in_its_place():
+    assert str(rules_of(Annotations)[1]).startswith("auto, or a whole number from 1 to")

@@ -126,6 +126,47 @@ def test_wrong_overrides_are_said_in_one_line(arguments: list[str], message: str
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "on"),
+    [
+        (["--on"], True),
+        (["--on", "FALSE", "--steps", "1"], False),
+        (["--on=false"], False),
+        (["--no-on"], False),
+        (["--no_on", "--steps", "1"], False),
+    ],
+)
+def test_a_flag_needs_no_value(arguments: list[str], on: bool) -> None:
+    assert override(Whole(steps=1, on=not on), arguments) == Whole(steps=1, on=on)
+
+
+def test_flags_lists_and_hyphens_of_a_real_configuration() -> None:
+    given = ["--train.compile", "--data.sources.0.shards", "x/*.tar,y.tar", "--data.batch-size=8"]
+    config = override(base(), given)
+    assert config.train.compile
+    assert config.data.sources[0].shards == ("x/*.tar", "y.tar")
+    assert config.data.batch_size == 8
+    for off in ("--no-train.compile", "--train.no-compile"):
+        assert override(config, [off]) == override(config, ["--train.compile", "false"])
+    assert not override(base(), ["--data.image.no-flip"]).data.image.flip
+
+
+def test_texts_of_the_command_line_are_read_by_the_type_of_their_field() -> None:
+    config = override(Whole(steps=1), ["--name", "2024", "--part.rate", ".5", "--pair", "1,2"])
+    assert (config.name, config.part.rate, config.pair) == ("2024", 0.5, (1.0, 2.0))
+    for number in ("1_0", "\u0663", "0x10", "1e3"):
+        with pytest.raises(UsageError, match="steps takes an integer"):
+            override(config, ["--steps", number])
+
+
+def test_a_part_that_is_given_in_part_keeps_the_rest_of_its_default() -> None:
+    @dataclass(frozen=True)
+    class Outer:
+        part: Part = Part(rate=7.0, kind="blue")
+
+    assert from_json(Outer, {"part": {"rate": 1}}).part == Part(rate=1.0, kind="blue")
+
+
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text("{")

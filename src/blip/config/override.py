@@ -1,45 +1,49 @@
 """`--part.field value` on the command line changes one value of a configuration."""
 
-import ast
 import dataclasses
-import inspect
 import json
-import re
-import textwrap
-import typing
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any, TypeVar
 
-from blip.config.strict import from_json, to_json, type_name, unknown_key, with_current_names
+from blip.config.fields import (
+    field_docstrings,
+    find_kinds,
+    kinds_below,
+    rules_by_name,
+)
+from blip.config.strict import (
+    closest_class,
+    from_json,
+    to_json,
+    type_hints,
+    type_name,
+    unknown_key,
+    with_current_names,
+)
+from blip.config.values import as_parts, parse_value
 from blip.errors import UsageError
-from blip.files import parse_json
 
 Config = TypeVar("Config")
 
-_BETWEEN = re.compile(r",(?![^{}]*\})")
-"""Commas that stand in no braces: those of `shards/{a,b}` belong to the path."""
+NO = "no_"
+"""Before the key of a flag, or before its last part: turns the flag off."""
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:
     """A copy of `config` with the values of `--key value` or `--key=value` put in.
 
-    Values are JSON where they parse as it, comma-separated lists where a list is due, `none` for
-    nothing, and texts otherwise; an element of a list is named by its number. Raises UsageError as
-    `from_json` does.
+    Values are read by the types of their fields (`parse_value`); a flag needs none, and `--no-key`
+    turns it off; an element of a list is named by its number; hyphens and underscores are alike.
+    Raises UsageError as `from_json` does.
     """
     data = to_json(config)
-    for key, text in _pairs(arguments):
-        _put(data, key, text, type(config))
+    for key, text in read_pairs(arguments, (type(config),)):
+        put(data, key, text, type(config))
     return from_json(type(config), data)
 
 
-def describe(config: Any) -> str:
-    """Every key of a configuration with its value, type and meaning, for `--help`."""
-    return "\n".join(_describe(config, ""))
-
-
-def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+def read_pairs(arguments: Sequence[str], classes: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Key and text of each override; raises UsageError for other words and for a missing value."""
     waiting = list(arguments)
     while waiting:
         argument = waiting.pop(0)
@@ -47,73 +51,90 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
             raise UsageError(
                 f"unexpected argument {argument[:80]!r}; --part.field VALUE changes a value"
             )
-        key, equals, text = argument[2:].partition("=")
-        if not equals:
+        name, equals, text = argument[2:].partition("=")
+        key = name.replace("-", "_")
+        if not equals and is_flag(key, classes):
+            is_value = waiting and waiting[0].lower() in ("true", "false")
+            text = waiting.pop(0) if is_value else "true"
+        elif not equals and (flag := negated_flag(key, classes)):
+            key, text = flag, "false"
+        elif not equals:
             if not waiting:
-                raise UsageError(f"--{key} needs a value")
+                raise UsageError(f"--{name} needs a value")
             text = waiting.pop(0)
-        yield key.replace("-", "_"), text
+        yield key, text
 
 
-class _New(dict[str, Any]):
-    """A part that was none until now: which keys it has, its class will tell."""
+def is_flag(key: str, classes: Sequence[Any]) -> bool:
+    """Whether a key holds true or false in one of the classes."""
+    return any(bool in find_kinds(cls, key) for cls in classes)
 
 
-def _put(data: Any, key: str, text: str, cls: Any) -> None:
-    *parents, last = _current_key(cls, key)
-    key = ".".join([*parents, last])
-    place = data
-    for depth, name in enumerate(parents):
-        if isinstance(place, dict) and name in place and place[name] is None:
-            place[name] = _New()
-        below = place.get(name) if isinstance(place, dict) else _element(place, name)
+def negated_flag(key: str, classes: Sequence[Any]) -> str | None:
+    """The flag that `no_part.flag` or `part.no_flag` turns off; None for any other key."""
+    part, dot, last = key.rpartition(".")
+    for flag in (key.removeprefix(NO), f"{part}{dot}{last.removeprefix(NO)}"):
+        if flag != key and is_flag(flag, classes):
+            return flag
+    return None
+
+
+def describe(config: Any) -> str:
+    """Every key of a configuration with its value, type and meaning, for `--keys`."""
+    return "\n".join(_describe(config, ""))
+
+
+def put(data: Any, key: str, text: str, cls: Any) -> None:
+    """Put the value that a text stands for into the JSON of a configuration of this class.
+
+    Raises UsageError where the key leads into something that has no parts.
+    """
+    place, kinds = data, (cls,)
+    *parents, last = key.split(".")
+    for depth, part in enumerate(parents):
+        name, kinds = _enter(place, kinds, part)
+        below = _part(place, name)
+        if below is None and isinstance(place, dict) and kinds:
+            below = place[name] = {}
         if not isinstance(below, dict | list):
             raise _unknown(".".join(parents[: depth + 1]), place)
         place = below
-    if isinstance(place, list) and _element(place, last) is not None:
-        place[int(last)] = _value(text, place[int(last)])
-        return
-    if not isinstance(place, dict) or not (not place or last in place or isinstance(place, _New)):
+    name, kinds = _enter(place, kinds, last)
+    value = as_parts(parse_value(text, kinds), kinds)
+    if isinstance(place, list) and _part(place, name) is not None:
+        place[int(name)] = value
+    elif isinstance(place, dict) and (kinds or name in place):
+        place[name] = value
+    else:
         raise _unknown(key, place)
-    kinds = _kinds(cls, key.split("."))
-    current = place.get(last)
-    if current is None and any(typing.get_origin(kind) is tuple for kind in kinds):
-        current = []
-    place[last] = _as_parts(_value(text, current), kinds)
 
 
-def _element(place: Any, name: str) -> Any:
-    """The element of a list that a part of a key names by its number; None where there is none."""
-    fits = isinstance(place, list) and name.isdecimal() and len(name) < 9 and int(name) < len(place)
-    return place[int(name)] if fits else None
+def _enter(place: Any, kinds: tuple[Any, ...], name: str) -> tuple[str, tuple[Any, ...]]:
+    """Today's name of a key of `place`, and the types below it; former names are replaced."""
+    kinds = _narrow(kinds, place)
+    for kind in filter(dataclasses.is_dataclass, kinds):
+        (name,) = with_current_names(kind, {name: None})
+        if isinstance(place, dict):
+            current = with_current_names(kind, place)
+            place.clear()
+            place.update(current)
+    return name, tuple(below for kind in kinds for below in kinds_below(kind, name))
 
 
-def _current_key(cls: Any, key: str) -> list[str]:
-    """The parts of a key, each as the class that holds it calls it now."""
-    names = list[str]()
-    for name in key.split("."):
-        for kind in filter(dataclasses.is_dataclass, _kinds(cls, names)):
-            (name,) = with_current_names(kind, {name: None})
-        names.append(name)
-    return names
-
-
-def _kinds(cls: Any, names: list[str]) -> tuple[Any, ...]:
-    """What a key may hold, as far as the classes tell, and of a list what its elements may be."""
-    kinds: tuple[Any, ...] = (cls,)
-    for name in names:
-        within = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
-        hints = [typing.get_type_hints(kind).get(name) for kind in within]
-        kinds = tuple(part for hint in hints for part in (hint, *typing.get_args(hint)))
+def _narrow(kinds: tuple[Any, ...], place: Any) -> tuple[Any, ...]:
+    """Of several classes that a part may be of, the one that its keys speak for."""
+    classes = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+    if len(classes) > 1 and isinstance(place, dict):
+        return (closest_class(classes, place),)
     return kinds
 
 
-def _as_parts(value: Any, kinds: tuple[Any, ...]) -> Any:
-    """Texts that stand for parts as those parts, so that later options may change their fields."""
-    make = next((kind.from_text for kind in kinds if hasattr(kind, "from_text")), None)
-    if make is None or not isinstance(value, list):
-        return value
-    return [to_json(make(one)) if isinstance(one, str) else one for one in value]
+def _part(place: Any, name: str) -> Any:
+    """What a part of a key names: the value of a key, or the element of a list by its number."""
+    if isinstance(place, dict):
+        return place.get(name)
+    fits = isinstance(place, list) and name.isdecimal() and len(name) < 9 and int(name) < len(place)
+    return place[int(name)] if fits else None
 
 
 def _unknown(part: str, place: Any) -> UsageError:
@@ -121,24 +142,8 @@ def _unknown(part: str, place: Any) -> UsageError:
     return unknown_key(part, place if isinstance(place, dict) else numbers)
 
 
-def _value(text: str, current: Any) -> Any:
-    # A part that is a text stands for the part that its class makes of it.
-    if isinstance(current, str) or (isinstance(current, dict) and not text.startswith("{")):
-        return None if text.lower() == "none" else text
-    if text.lower() in ("none", "null"):
-        return None
-    try:
-        value = parse_json(text)
-    except ValueError:
-        value = text.lower() == "true" if text.lower() in ("true", "false") else text
-    if isinstance(current, list) and not isinstance(value, list):
-        parts = [part for part in _BETWEEN.split(str(text)) if part]
-        return [_value(part, current[0] if current else None) for part in parts]
-    return value
-
-
 def _describe(config: Any, prefix: str) -> Iterator[str]:
-    hints = typing.get_type_hints(type(config))
+    hints, rules = type_hints(type(config)), rules_by_name(type(config))
     notes = field_docstrings(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -148,23 +153,4 @@ def _describe(config: Any, prefix: str) -> Iterator[str]:
             continue
         shown = json.dumps(to_json(value), ensure_ascii=False)
         note = f"  {notes[field.name]}" if field.name in notes else ""
-        yield f"  --{name} {shown}  ({type_name(hints[field.name])}){note}"
-
-
-def field_docstrings(cls: type) -> dict[str, str]:
-    """The texts that stand under the fields of a dataclass, joined to one line each."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError):
-        return {}
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    notes = {}
-    for first, second in pairwise(body):
-        if (
-            isinstance(first, ast.AnnAssign)
-            and isinstance(first.target, ast.Name)
-            and isinstance(second, ast.Expr)
-            and isinstance(second.value, ast.Constant)
-        ):
-            notes[first.target.id] = " ".join(str(second.value.value).split())
-    return notes
+        yield f"  --{name} {shown}  ({rules.get(field.name) or type_name(hints[field.name])}){note}"

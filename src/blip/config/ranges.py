@@ -1,16 +1,16 @@
 """Which numbers an option or a field of a configuration may hold; one check and one message."""
 
+import functools
 import math
 import numbers
 import re
+import typing
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from blip.errors import ArgumentError, plain
 from blip.files import is_utf8
-
-DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
-DEVICES = "auto, cpu, cuda or cuda:N"
 
 
 class RangeError(ArgumentError):
@@ -74,13 +74,70 @@ class Range:
 
         None passes, where a field allows it.
         """
-        for name in names:
-            value: Any = getattr(config, name)
-            elements = value if isinstance(value, tuple) else (value,)
-            for place, element in enumerate(elements):
-                if element is not None and not self.holds(element):
-                    at = f"{name}.{place}" if isinstance(value, tuple) else name
-                    raise RangeError(at, element, str(self))
+        _check(self, config, names)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextRule:
+    """Texts of one kind."""
+
+    allowed: str
+    holds: Callable[[Any], bool]
+
+    def __str__(self) -> str:
+        """Such as "a text that is not empty"."""
+        return self.allowed
+
+    def check(self, config: object, *names: str) -> None:
+        """The same as `Range.check`, for fields that hold texts."""
+        _check(self, config, names)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """What the values of a field must obey, and the words that it may hold instead."""
+
+    name: str
+    rule: Range | TextRule
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Such as "auto, or a whole number of at least 1"."""
+        return ", or ".join([*self.words, str(self.rule)])
+
+
+@functools.cache
+def rules_of(cls: Any) -> tuple[FieldRule, ...]:
+    """The rules of the fields that are annotated with one, as in `Annotated[int, COUNT]`."""
+    found = list[FieldRule]()
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+        if typing.get_origin(hint) is not typing.Annotated:
+            continue
+        members = typing.get_args(hint.__origin__)
+        literals = [member for member in members if typing.get_origin(member) is typing.Literal]
+        words = tuple(word for literal in literals for word in typing.get_args(literal))
+        rules = [note for note in hint.__metadata__ if isinstance(note, Range | TextRule)]
+        found += [FieldRule(name, rule, words) for rule in rules]
+    return tuple(found)
+
+
+def check_fields(config: object) -> None:
+    """Raise RangeError for the first field whose value breaks the rule of its annotation."""
+    for field in rules_of(type(config)):
+        if getattr(config, field.name) not in field.words:
+            _check(field.rule, config, (field.name,))
+
+
+def _check(rule: Range | TextRule, config: object, names: Iterable[str]) -> None:
+    for name in names:
+        value: Any = getattr(config, name)
+        elements = value if isinstance(value, tuple) else (value,)
+        for place, element in enumerate(elements):
+            if element is None or rule.holds(element):
+                continue
+            at = f"{name}.{place}" if isinstance(value, tuple) else name
+            shown = repr(element) if isinstance(element, str) else element
+            raise RangeError(at, shown, str(rule))
 
 
 COUNT = Range(whole=True, least=1, most=2**31 - 1)
@@ -98,28 +155,34 @@ POSITIVE = Range(above=0)
 NOT_NEGATIVE = Range(least=0)
 
 
+NOT_EMPTY = TextRule(allowed="a text that is not empty", holds=lambda text: bool(text.strip()))
+UTF8 = TextRule(allowed="text in UTF-8", holds=is_utf8)
+"""Lone surrogates are refused: no tokenizer and no file takes them."""
+DEVICE = TextRule(
+    allowed="auto, cpu, cuda or cuda:N",
+    holds=lambda text: bool(re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text, re.ASCII)),
+)
+"""Whether it is there, torch finds out later."""
+PLACE = TextRule(
+    allowed="the path of a file or a folder",
+    holds=lambda text: bool(text.strip()) and "\0" not in text,
+)
+"""A place on this disk, or a checkpoint on the hub."""
+
+
 def check_text(config: object, *names: str) -> None:
     """Raise RangeError for a field that must not be an empty text."""
-    for name in names:
-        value: Any = getattr(config, name)
-        if value is not None and not value.strip():
-            raise RangeError(name, repr(value), "a text that is not empty")
+    NOT_EMPTY.check(config, *names)
 
 
 def check_plain(config: object, *names: str) -> None:
-    """Raise RangeError for a text with lone surrogates: no tokenizer and no file takes it."""
-    for name in names:
-        value: str = getattr(config, name)
-        if not is_utf8(value):
-            raise RangeError(name, ascii(value), "text in UTF-8")
+    """Raise RangeError for a text with lone surrogates."""
+    UTF8.check(config, *names)
 
 
 def check_device(config: object, *names: str) -> None:
-    """Raise RangeError for what does not name a device; torch finds out whether it is there."""
-    for name in names:
-        value: Any = getattr(config, name)
-        if value is not None and not DEVICE.fullmatch(value):
-            raise RangeError(name, repr(value), DEVICES)
+    """Raise RangeError for what does not name a device."""
+    DEVICE.check(config, *names)
 
 
 def _short(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import json
 import types
 import typing
@@ -48,6 +49,8 @@ def to_json(config: Any, *, former_names: bool = False) -> Any:
         }
     if isinstance(config, list | tuple):
         return [to_json(item, former_names=former_names) for item in config]
+    if isinstance(config, Path):
+        return str(config)
     if isinstance(config, dict):
         return {
             str(key): to_json(value, former_names=former_names) for key, value in config.items()
@@ -58,7 +61,8 @@ def to_json(config: Any, *, former_names: bool = False) -> Any:
 def from_json(cls: type[Config], data: Any, where: str = "") -> Config:
     """Build `cls` from what `to_json` made.
 
-    Keys with defaults may be missing; a part whose class has `from_text` may be a text. Raises
+    Keys with defaults may be missing, and keys of a part are then those of the part's default; a
+    part whose class has `from_text` may be a text. Raises
     UsageError, in one line, for an unknown or missing key, a value of another type, or a value that
     the class refuses; `where` is put before the key.
     """
@@ -82,12 +86,28 @@ def save(config: Any, path: Path) -> None:
     write_json(path, to_json(config))
 
 
-def _read(expected: Any, value: Any, key: str) -> Any:
+@functools.cache
+def type_hints(cls: Any) -> dict[str, Any]:
+    """The types of the fields that a class is made from, without their rules."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+
+
+def default_of(field: "dataclasses.Field[Any]", base: Any = None) -> Any:
+    """The default of a field, or what it is in `base`; MISSING where a value must be given."""
+    if base is not None:
+        return getattr(base, field.name)
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _read(expected: Any, value: Any, key: str, base: Any = None) -> Any:
     origin = get_origin(expected)
     if dataclasses.is_dataclass(expected):
-        return _read_dataclass(expected, value, key)
+        return _read_dataclass(expected, value, key, base)
     if origin in (Union, types.UnionType):
-        return _read_union(expected, value, key)
+        return _read_union(expected, value, key, base)
     if origin is Literal:
         if value not in get_args(expected) or isinstance(value, bool):
             raise _wrong(expected, value, key)
@@ -99,19 +119,26 @@ def _read(expected: Any, value: Any, key: str) -> Any:
             raise _wrong(expected, value, key)
         item = get_args(expected)[1]
         return {name: _read(item, entry, _join(key, name)) for name, entry in value.items()}
+    return _read_plain(expected, value, key)
+
+
+def _read_plain(expected: Any, value: Any, key: str) -> Any:
     if expected is float and type(value) is int and abs(value) < _LARGE:
         return float(value)
+    if expected is Path and isinstance(value, str):
+        return Path(value)
     if expected is Any or type(value) is expected:
         return value
     raise _wrong(expected, value, key)
 
 
-def _read_dataclass(cls: Any, value: Any, key: str) -> Any:
+def _read_dataclass(cls: Any, value: Any, key: str, base: Any = None) -> Any:
+    """`base` is an instance whose values stand in for missing keys, if it is one of `cls`."""
     if isinstance(value, str) and hasattr(cls, "from_text"):
         return _make(cls.from_text, (value,), {}, key)
     if not isinstance(value, dict):
         raise _wrong(cls, value, key)
-    hints = typing.get_type_hints(cls)
+    hints, base = type_hints(cls), base if type(base) is cls else None
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     value = with_current_names(cls, value)
     for name in value:
@@ -119,10 +146,13 @@ def _read_dataclass(cls: Any, value: Any, key: str) -> Any:
             raise unknown_key(_join(key, name), fields)
     values = {}
     for name, field in fields.items():
+        default = default_of(field, base)
         if name in value:
-            values[name] = _read(hints[name], value[name], _join(key, name))
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            values[name] = _read(hints[name], value[name], _join(key, name), default)
+        elif default is dataclasses.MISSING:
             raise UsageError(f"{_join(key, name)} is missing; it takes {type_name(hints[name])}")
+        else:
+            values[name] = default
     return _make(cls, (), values, key)
 
 
@@ -136,13 +166,13 @@ def _make(make: Any, texts: tuple[str, ...], values: dict[str, Any], key: str) -
         raise UsageError(f"{key + ': ' if key else ''}{error}") from error
 
 
-def _read_union(expected: Any, value: Any, key: str) -> Any:
+def _read_union(expected: Any, value: Any, key: str, base: Any = None) -> Any:
     choices = get_args(expected)
     if value is None and type(None) in choices:
         return None
     classes = [choice for choice in choices if dataclasses.is_dataclass(choice)]
     if isinstance(value, dict) and classes:
-        return _read_dataclass(_closest(classes, value), value, key)
+        return _read_dataclass(closest_class(classes, value), value, key, base)
     for choice in choices:
         if choice is type(None) or dataclasses.is_dataclass(choice):
             continue
@@ -153,7 +183,7 @@ def _read_union(expected: Any, value: Any, key: str) -> Any:
     raise _wrong(expected, value, key)
 
 
-def _closest(classes: list[Any], value: dict[str, Any]) -> Any:
+def closest_class(classes: list[Any], value: dict[str, Any]) -> Any:
     """The class that knows most of the keys; of those, the one with the fewest keys missing."""
 
     def fit(cls: Any) -> tuple[int, int]:
@@ -215,7 +245,10 @@ def type_name(expected: Any) -> str:
         return f"a list of {len(items)} ({', '.join(type_name(item) for item in items)})"
     if origin is dict:
         return f"names with {type_name(get_args(expected)[1])}"
-    names = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
+    names: dict[Any, str] = {
+        **{int: "an integer", float: "a number", str: "a text", bool: "true or false"},
+        Path: "a path",
+    }
     if expected is type(None):
         return "none"
     return names.get(expected, getattr(expected, "__name__", str(expected)))

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from blip.config.ranges import DEVICE, DEVICES, RangeError
+from blip.config.ranges import DEVICE, RangeError
 from blip.errors import UsageError
 
 
@@ -14,8 +14,8 @@ def choose_device(name: str) -> torch.device:
 
     Raises RangeError for another name, UsageError for a GPU that is not there.
     """
-    if not DEVICE.fullmatch(name):
-        raise RangeError("device", repr(name), DEVICES)
+    if not DEVICE.holds(name):
+        raise RangeError("device", repr(name), str(DEVICE))
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
