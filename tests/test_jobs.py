@@ -6,57 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from blip.errors import BlipError
 from blip.jobs import run_together
-from blip.outputs import Kind
 from blip.stage import Stage
+from tests.support.stages import KIND, CountThreads, Crash, Fail
 
 REPOSITORY = Path(__file__).parents[1]
-KIND = Kind("work", "blip work", ("threads",))
-
-
-@dataclass(frozen=True)
-class CountThreads:
-    """Writes down how many threads torch may use."""
-
-    folder: Path
-
-    def __call__(self) -> None:
-        import torch
-
-        (self.folder / "threads").write_text(str(torch.get_num_threads()))
-
-
-@dataclass(frozen=True)
-class Fail:
-    """Fails as a task does."""
-
-    def __call__(self) -> None:
-        raise BlipError("no good")
-
-
-@dataclass(frozen=True)
-class Crash:
-    """Fails as no task should."""
-
-    def __call__(self) -> None:
-        raise ZeroDivisionError("in two\nlines")
-
-
-@dataclass(frozen=True)
-class Sleep:
-    """Tells its process and never ends."""
-
-    folder: Path
-
-    def __call__(self) -> None:
-        (self.folder / "pid").write_text(str(os.getpid()))
-        time.sleep(600)
 
 
 def test_share_of_the_cores_does_not_depend_on_what_is_done_already(
@@ -108,7 +67,7 @@ PARENT = """
 from pathlib import Path
 from blip.jobs import run_together
 from blip.stage import Stage
-from tests.test_jobs import KIND, Sleep
+from tests.support.stages import KIND, Sleep
 if __name__ == "__main__":
     out = Path({out!r})
     run_together([Stage(n, out / n, 1, Sleep(out / n), KIND) for n in "ab"], parallel=2)

@@ -18,7 +18,6 @@ from blip.capfilt.models.protocols import Models, Score
 from blip.capfilt.stages import filter as filter_stage
 from blip.errors import BlipError, NotFiniteError, UsageError
 from blip.inference.checkpoint import fingerprint
-from tests.capfilt.models.test_checkpoints import hugging_face
 from tests.support.capfilt import (
     FakeCaptioner,
     FakeFilter,
@@ -27,6 +26,7 @@ from tests.support.capfilt import (
     output_bytes,
     web_data,
 )
+from tests.support.released_models import hugging_face
 
 
 @pytest.fixture

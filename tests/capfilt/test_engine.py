@@ -3,46 +3,16 @@
 import multiprocessing
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 
 import pytest
 
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
-from blip.capfilt.engine.protocol import Done, EveryItemError, Failed, News
+from blip.capfilt.engine.protocol import Done, Failed, News
 from blip.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Squares:
-    """A worker that squares numbers and is told by them what to do."""
-
-    def __call__(self, item: int) -> Generator[str, None, tuple[int, int]]:
-        yield f"begin {item}"
-        if item < 0:
-            raise ValueError("negative\nnumber")
-        if item == 99:
-            raise EveryItemError("the disk is full")
-        if item == 66:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if item == 55:
-            time.sleep(600)
-        return item * item, os.getpid()
-
-
-def make_worker(place: int) -> Squares:
-    return Squares()
-
-
-def refuse(place: int) -> Squares:
-    raise UsageError("no such checkpoint")
-
-
-def results(outcomes) -> dict[int, int]:
-    return {o.item: o.result[0] for o in outcomes if isinstance(o, Done)}
+from tests.support.engines import make_worker, refuse, results
 
 
 @pytest.mark.parametrize("engine", [InlineEngine(), LocalEngine(2)])

@@ -10,8 +10,7 @@ import pytest
 
 from blip.capfilt.engine.protocol import Done, Failed, News
 from blip.errors import UsageError
-
-from .test_engine import make_worker, refuse, results
+from tests.support.engines import make_worker, refuse, results
 
 ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
 from blip.capfilt.engine.ray import RayEngine  # noqa: E402 (behind the question whether it is there)

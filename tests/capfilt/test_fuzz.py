@@ -20,17 +20,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from blip.capfilt.ledger.files import read_ledger
-from blip.capfilt.models.protocols import Models
 from blip.capfilt.progress.plan import estimate_samples
-from blip.capfilt.shards.layout import Layout
 from blip.capfilt.shards.source import ShardTask
-from blip.capfilt.stages.shard import process_shard
 from blip.data.images import BadImageError, decode_image
 from blip.data.readers.shards import read_shard
-from tests.support.capfilt import FakeCaptioner, FakeFilter, picture, read_kept, web_shard
-
-from .test_shard import SETTINGS, process, tar
+from tests.support.capfilt import picture, read_kept, web_shard
+from tests.support.shard_job import process, tar
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "capfilt_robustness" / "plant.py"
 
@@ -237,7 +232,7 @@ def test_a_picture_of_900_million_pixels_costs_no_memory(tmp_path):
     """One that is sound, so that a decoder would get the gigabyte that it asks for."""
     code = """
 import resource, sys
-from tests.capfilt.test_fuzz import process_bomb
+from tests.support.shard_job import process_bomb
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 reason = process_bomb(sys.argv[1])
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -265,17 +260,6 @@ def bomb(path: Path, side: int) -> None:
     head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     png = chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     tar(path, [("a.png", b"\x89PNG\r\n\x1a\n" + png), ("a.txt", b"black")])
-
-
-def process_bomb(folder: str) -> str:
-    """The reason in the ledger of that shard."""
-    place = Path(folder)
-    task, layout = ShardTask(name="s", path=str(place / "in.tar")), Layout(place / "out")
-    models = Models(FakeCaptioner(), FakeFilter())
-    for _ in process_shard(task, layout, SETTINGS, models, 4):
-        continue
-    [record] = read_ledger(layout.ledger("s"))
-    return record.reason
 
 
 def test_the_bomb_is_a_picture_where_pixels_are_allowed(tmp_path):

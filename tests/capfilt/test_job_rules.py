@@ -26,10 +26,9 @@ from tests.support.capfilt import (
     output_bytes,
     picture,
 )
-
-from .test_job import models, options, web
-from .test_pipeline import Flaky
-from .test_recut import SAME, data_bytes, photos
+from tests.support.capfilt_command import models, options, web
+from tests.support.engines import Flaky
+from tests.support.recut import SAME, data_bytes, photos
 
 __all__ = ["models"]
 

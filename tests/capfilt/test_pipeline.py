@@ -5,41 +5,19 @@ import json
 import multiprocessing
 import re
 import signal
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from blip.capfilt.engine.local import InlineEngine
-from blip.capfilt.engine.protocol import Failed
 from blip.capfilt.job import run
 from blip.capfilt.ledger.files import read_rows
-from blip.capfilt.shards.source import ShardTask
 from blip.capfilt.stages.pictures import open_batches
 from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, StoppedError, UsageError
 from blip.outputs import JOB, claim
 from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, picture, web_data
-
-
-class Flaky:
-    """An engine that loses the shards it is told to lose, as a dead worker would."""
-
-    def __init__(self, losses: Sequence[str], kind: Literal["died", "raised"] = "died") -> None:
-        self.losses = list(losses)
-        self.kind: Literal["died", "raised"] = kind
-        self.begun: list[str] = []
-
-    def run(self, items, make_worker) -> Iterator:
-        for item in items:
-            assert isinstance(item, ShardTask)
-            self.begun.append(item.name)
-            if item.name in self.losses:
-                self.losses.remove(item.name)
-                yield Failed(item, self.kind, "lost")
-            else:
-                yield from InlineEngine().run([item], make_worker)
+from tests.support.engines import Flaky
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from blip.capfilt.shards.source import find_shards, name_shards
 from blip.capfilt.stages.shard import process_shard
 from blip.errors import UsageError
 from tests.support.capfilt import FakeCaptioner, FakeFilter, web_data, web_shard
-
-from .test_shard import SETTINGS
+from tests.support.shard_job import SETTINGS
 
 
 def plan(tmp_path: Path, settings=SETTINGS) -> Plan:

@@ -1,6 +1,5 @@
 """A job cut anew has the bytes of a job that was run so, whatever happens on the way."""
 
-import io
 import json
 import shutil
 import signal
@@ -8,10 +7,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from blip.capfilt import recut as recut_module
 from blip.capfilt.config import CapFiltConfig, RecutConfig
@@ -32,9 +29,7 @@ from tests.support.capfilt import (
     picture,
     web_data,
 )
-
-SAME = ("shards/", "ledger/", "texts/")
-"""What is compared: markers tell of other inputs, and the settings are named otherwise."""
+from tests.support.recut import data_bytes, photos
 
 
 def job(folder: Path, out: str = "job", **more) -> CapFiltConfig:
@@ -56,10 +51,6 @@ def cut(folder: Path, out: str = "cut", **more) -> RecutConfig:
     config = RecutConfig(ledger=str(folder / "job"), out=str(folder / out), **more)
     recut(config)
     return config
-
-
-def data_bytes(out: Path) -> dict[str, bytes]:
-    return {name: data for name, data in output_bytes(out).items() if name.startswith(SAME)}
 
 
 @pytest.fixture
@@ -241,21 +232,6 @@ def test_what_cannot_be_cut_is_told(web):
     assert not (web / "cut/summary.json").exists()
     with pytest.raises(BlipError, match=r"00000.parquet is not a whole Parquet file"):
         cut(web, "rules", job_rules=JobRules(max_repeats=1))
-
-
-def photos(folder: Path) -> Path:
-    """Pictures of which some are copies of others, resized."""
-    with ShardWriter(folder / "web/0.tar") as one, ShardWriter(folder / "web/1.tar") as other:
-        for number in range(12):
-            coarse = np.random.default_rng(number % 5).integers(0, 255, (6, 8, 3), np.uint8)
-            size = (80, 60) if number < 5 else (64, 48)
-            buffer = io.BytesIO()
-            Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
-            text = f"red {number % 7}"
-            (one if number < 6 else other).write(
-                f"{number:02d}", buffer.getvalue(), "png", text, {}
-            )
-    return folder
 
 
 def test_rules_of_the_whole_job_over_all_shards(tmp_path):

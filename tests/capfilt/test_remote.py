@@ -9,8 +9,8 @@ from blip.capfilt.job import run
 from blip.capfilt.shards.source import find_shards
 from blip.data.readers import remote
 from blip.errors import BlipError
-from tests.data.readers.test_remote import Server
 from tests.support.capfilt import FakeModels, config, output_bytes, web_data
+from tests.support.flaky_server import Server
 
 pytest.importorskip("aiohttp")
 

@@ -1,57 +1,24 @@
 """One shard, sound or not: every sample is accounted for."""
 
 import errno
-import io
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from blip.capfilt.config import NUCLEUS
 from blip.capfilt.engine.protocol import EveryItemError
 from blip.capfilt.ledger.files import (
     SCHEMA,
     LedgerWriter,
     count_rows,
     encode_ledger,
-    read_ledger,
     read_rows,
 )
-from blip.capfilt.ledger.records import BatchDone, ShardOutcome, TextRecord
-from blip.capfilt.models.protocols import Models
-from blip.capfilt.shards.layout import Layout
-from blip.capfilt.shards.settings import Settings
-from blip.capfilt.shards.source import ShardTask
-from blip.capfilt.stages.shard import process_shard
+from blip.capfilt.ledger.records import TextRecord
 from blip.data.readers.shards import read_shard
 from blip.errors import BlipError
-from tests.support.capfilt import FakeCaptioner, FakeFilter, picture, web_shard
-
-SETTINGS = Settings(
-    captioner="c", filter="f", threshold=0.5, seed=0, captions=1, decoding=NUCLEUS, batch_size=4
-)
-
-
-def process(path: Path, out: Path, **changed) -> tuple[ShardOutcome, list[TextRecord]]:
-    settings = Settings(
-        **{**{name: getattr(SETTINGS, name) for name in Settings.__slots__}, **changed}
-    )
-    task, layout = ShardTask(name="s", path=str(path)), Layout(out)
-    steps = process_shard(task, layout, settings, Models(FakeCaptioner(), FakeFilter()), 4)
-    while True:
-        try:
-            assert isinstance(next(steps), BatchDone)
-        except StopIteration as end:
-            return end.value, list(read_ledger(layout.ledger("s")))
-
-
-def tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
+from tests.support.capfilt import picture, web_shard
+from tests.support.shard_job import process, tar
 
 
 def test_every_text_is_in_the_ledger_and_every_kept_one_in_the_shard(tmp_path):

@@ -29,9 +29,9 @@ from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError
-from tests.data.readers.test_remote import COUNT, assert_same, make
 from tests.support.capfilt import FakeModels, output_bytes, web_data
 from tests.support.pictures import photo
+from tests.support.streams import COUNT, assert_same, make
 
 S3 = ("s3fs", "boto3", "moto", "flask", "flask_cors")
 GOOGLE = ("gcsfs", "gcp_storage_emulator", "google.cloud.storage")

@@ -9,8 +9,8 @@ from blip.data.sample import Sample
 from blip.data.writers.shards import write_shards
 from blip.data.tokenizer import Tokenizer
 from tests.support.tiny_data import WORDS, picture
+from tests.support.dist_program import PICTURES
 
-PICTURES = 24
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dist.conftest import PICTURES
+from tests.support.dist_program import PICTURES
 from tests.support.dist_program import BATCH, pretrain
 
 EPOCHS = 4

@@ -3,10 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
@@ -17,16 +15,14 @@ from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.question import QuestionModel
 from blip.nn.kv import ImageKV
+from tests.support.attentive_models import (
+    CANDIDATES,
+    QUESTIONS,
+    attentive_question_model,
+    noise_pictures,
+)
 from tests.support.tiny import TINY
 from tests.support.tiny_data import SENTENCE
-
-QUESTIONS = [
-    ["is it a star?", "which colour is the big circle near one green square?", "stripes?"],
-    [],
-    ["a circle?"],
-    ["what is near the grey ground with blue stripes?", "is it red?"],
-]
-CANDIDATES = ["red", "blue", "green", "a red circle", "one", "star", "a star", "grey ground"]
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +32,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def model(tokenizer: Tokenizer) -> QuestionModel:
-    torch.manual_seed(0)
-    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
-    model = QuestionModel(replace(TINY, text=text, architecture="vqa"))
-    # Random weights hardly look at images and questions; these do.
-    for layer in model.text.layers:
-        for mode in ("bidirectional", "causal"):
-            read = layer.cross_attention.select(mode).read
-            torch.nn.init.normal_(read.key_value.weight, std=1.5)
-    torch.nn.init.normal_(model.text.embedding.select("causal").words.weight, std=0.5)
-    return model
+    return attentive_question_model(tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +40,10 @@ def answerer(model: QuestionModel, tokenizer: Tokenizer) -> Answerer:
     return Answerer(model, tokenizer)
 
 
-def pictures(count: int) -> list[Image.Image]:
-    rng = np.random.default_rng(0)
-    return [
-        Image.fromarray(rng.integers(0, 255, (40, 56, 3), dtype=np.uint8)) for _ in range(count)
-    ]
-
-
 @pytest.mark.parametrize("kind", ["beam", "greedy"])
 def test_answers_do_not_depend_on_their_neighbours(answerer: Answerer, kind: str) -> None:
     decoding = DecodingConfig(kind=kind, min_length=3, max_length=9)
-    images = pictures(4)
+    images = noise_pictures(4)
     together = answerer.answer(images, QUESTIONS, decoding)
     assert [len(row) for row in together] == [3, 0, 1, 2]
     for batch_size in (1, 2, 3):
@@ -79,7 +59,7 @@ def test_answers_do_not_depend_on_their_neighbours(answerer: Answerer, kind: str
 def test_ranks_do_not_depend_on_their_neighbours(
     answerer: Answerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = pictures(4)
+    images = noise_pictures(4)
     together = answerer.rank(images, QUESTIONS, CANDIDATES)
     assert [len(row) for row in together] == [3, 0, 1, 2]
     monkeypatch.setattr(module, "ROWS", len(CANDIDATES) + 1)
@@ -141,12 +121,12 @@ def test_a_picture_is_encoded_once_for_all_its_questions(
         return encode(images)
 
     monkeypatch.setattr(model, "encode_image", counting)
-    answerer.answer(pictures(4), QUESTIONS, batch_size=2)
+    answerer.answer(noise_pictures(4), QUESTIONS, batch_size=2)
     assert encoded == [2, 2]
 
 
 def test_wrong_requests_are_refused(answerer: Answerer) -> None:
-    images = pictures(1)
+    images = noise_pictures(1)
     with pytest.raises(ValueError, match="1 pictures need as many lists, got 2"):
         answerer.answer(images, [["a?"], ["b?"]])
     with pytest.raises(ValueError, match="by beam or greedy, got nucleus"):
@@ -162,7 +142,7 @@ def test_a_checkpoint_for_questions_is_opened_and_another_is_not(
     model: QuestionModel, tokenizer: Tokenizer, answerer: Answerer, tmp_path: Path
 ) -> None:
     save_model(model, tokenizer, tmp_path)
-    images = pictures(1)
+    images = noise_pictures(1)
     loaded = Answerer.load(tmp_path)
     assert loaded.answer(images, QUESTIONS[:1]) == answerer.answer(images, QUESTIONS[:1])
     text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)

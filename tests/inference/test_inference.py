@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError, UsageError
@@ -14,10 +12,8 @@ from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model, save_model
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
-from tests.support.tiny import make_model
+from tests.support.attentive_models import TEXTS, attentive_blip, noise_pictures
 from tests.support.tiny_data import SENTENCE
-
-TEXTS = ["a red circle", "one big green star on grey ground", "blue square", "stripes near one"]
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +23,14 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def model(tokenizer: Tokenizer) -> Blip:
-    model = make_model(tokenizer)
-    # Random weights hardly look at the image; these do.
-    for layer in model.text.layers:
-        torch.nn.init.normal_(layer.cross_attention.select("causal").read.key_value.weight, std=2.0)
-    return model
-
-
-def pictures(count: int) -> list[Image.Image]:
-    rng = np.random.default_rng(0)
-    return [
-        Image.fromarray(rng.integers(0, 255, (40, 56, 3), dtype=np.uint8)) for _ in range(count)
-    ]
+    return attentive_blip(tokenizer)
 
 
 @pytest.mark.parametrize("kind", ["greedy", "beam", "nucleus"])
 def test_captions_do_not_depend_on_the_batch(model: Blip, tokenizer: Tokenizer, kind: str) -> None:
     captioner = Captioner(model, tokenizer)
     decoding = DecodingConfig(kind=kind, min_length=3, max_length=12)
-    images = pictures(5)
+    images = noise_pictures(5)
     seeds = [3, 1, 4, 1, 5]
     together = captioner.caption(images, decoding, seeds=seeds)
     for batch_size in (1, 2):
@@ -59,21 +44,21 @@ def test_captions_from_states_are_those_from_keys_and_values(
 ) -> None:
     captioner = Captioner(model, tokenizer)
     decoding = DecodingConfig(kind=kind, min_length=3, max_length=12)
-    few = captioner.captions(pictures(3), 2, decoding)
+    few = captioner.captions(noise_pictures(3), 2, decoding)
     monkeypatch.setattr("blip.inference.captioner.FEW_TOKENS", 0)
-    assert captioner.captions(pictures(3), 2, decoding) == few
+    assert captioner.captions(noise_pictures(3), 2, decoding) == few
 
 
 def test_several_captions_differ_and_follow_their_seeds(model: Blip, tokenizer: Tokenizer) -> None:
     captioner = Captioner(model, tokenizer)
     decoding = DecodingConfig(kind="nucleus", top_p=1.0, min_length=3, max_length=12)
-    rows = captioner.captions(pictures(2), 3, decoding, seeds=[[1, 2, 3], [4, 5, 6]])
+    rows = captioner.captions(noise_pictures(2), 3, decoding, seeds=[[1, 2, 3], [4, 5, 6]])
     assert [len(row) for row in rows] == [3, 3]
     assert len(set(rows[0])) == 3
-    one = captioner.caption(pictures(2), decoding, seeds=[2, 6])
+    one = captioner.caption(noise_pictures(2), decoding, seeds=[2, 6])
     for wrong in ([[1], [2]], [[1, 2, 3, 4], [5, 6, 7, 8]]):
         with pytest.raises(ValueError, match="6 rows need as many seeds"):
-            captioner.captions(pictures(2), 3, decoding, seeds=wrong)
+            captioner.captions(noise_pictures(2), 3, decoding, seeds=wrong)
     assert one == [rows[0][1], rows[1][2]]
 
 
@@ -81,14 +66,14 @@ def test_the_prompt_leads_and_is_not_told(model: Blip, tokenizer: Tokenizer) -> 
     captioner = Captioner(model, tokenizer)
     decoding = DecodingConfig(kind="greedy", prompt="a red", min_length=4, max_length=12)
     plain = DecodingConfig(kind="greedy", min_length=4, max_length=12)
-    prompted = captioner.caption(pictures(1), decoding)[0]
+    prompted = captioner.caption(noise_pictures(1), decoding)[0]
     assert not prompted.startswith("a red")
-    assert prompted != captioner.caption(pictures(1), plain)[0]
+    assert prompted != captioner.caption(noise_pictures(1), plain)[0]
 
 
 def test_grouped_scores_equal_one_by_one(model: Blip, tokenizer: Tokenizer) -> None:
     matcher = Matcher(model, tokenizer)
-    images = pictures(3)
+    images = noise_pictures(3)
     texts = [TEXTS[:3], [], TEXTS[1:2]]
     grouped = matcher.scores(images, texts)
     assert [len(row) for row in grouped] == [3, 0, 1]
@@ -143,8 +128,8 @@ def test_torn_and_foreign_checkpoints_are_refused(
 def test_the_captions_of_a_beam_differ_the_best_first(model: Blip, tokenizer: Tokenizer) -> None:
     captioner = Captioner(model, tokenizer)
     decoding = DecodingConfig(beams=4, min_length=3, max_length=12)
-    rows = captioner.captions(pictures(3), 3, decoding)
-    assert [row[0] for row in rows] == captioner.caption(pictures(3), decoding)
+    rows = captioner.captions(noise_pictures(3), 3, decoding)
+    assert [row[0] for row in rows] == captioner.caption(noise_pictures(3), decoding)
     assert [len(set(row)) for row in rows] == [3, 3, 3]
 
 
@@ -152,7 +137,7 @@ def test_thousands_of_texts_are_scored_some_at_a_time(
     model: Blip, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matcher = Matcher(model, tokenizer)
-    images, texts = pictures(3), [[f"{TEXTS[n % 4]} {n}" for n in range(50)], [], TEXTS[:3]]
+    images, texts = noise_pictures(3), [[f"{TEXTS[n % 4]} {n}" for n in range(50)], [], TEXTS[:3]]
     rows: list[int] = []
     real = matcher.model.match_logits
 

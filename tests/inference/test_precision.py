@@ -15,14 +15,30 @@ from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
+from tests.support.attentive_models import (
+    CANDIDATES,
+    QUESTIONS,
+    TEXTS,
+    attentive_blip,
+    attentive_question_model,
+    noise_pictures,
+)
+from tests.support.tiny_data import SENTENCE
 
-from . import test_answerer, test_inference
-from .test_answerer import CANDIDATES, QUESTIONS
-from .test_inference import TEXTS, pictures
 
-tokenizer = test_inference.tokenizer
-model = test_inference.model
-question_model = test_answerer.model
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train([SENTENCE] * 3, vocabulary_size=200)
+
+
+@pytest.fixture
+def model(tokenizer: Tokenizer) -> Blip:
+    return attentive_blip(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def question_model(tokenizer: Tokenizer) -> QuestionModel:
+    return attentive_question_model(tokenizer)
 
 
 @pytest.fixture
@@ -43,7 +59,7 @@ def test_the_weights_come_in_the_format_that_is_asked_for(saved: Path) -> None:
 def test_weights_that_are_stored_in_half_precision_give_scores_near_those_of_float32(
     saved: Path, stored: torch.dtype
 ) -> None:
-    images, texts = pictures(2), [TEXTS] * 2
+    images, texts = noise_pictures(2), [TEXTS] * 2
     exact = torch.tensor(Matcher.load(saved).scores(images, texts))
     path = saved / "model.safetensors"
     half = {name: tensor.to(stored) for name, tensor in load_file(path).items()}
@@ -56,7 +72,7 @@ def test_weights_that_are_stored_in_half_precision_give_scores_near_those_of_flo
 
 
 def test_scores_in_bfloat16_are_near_those_in_float32(saved: Path) -> None:
-    images, texts = pictures(3), [TEXTS] * 3
+    images, texts = noise_pictures(3), [TEXTS] * 3
     found = {
         dtype: Matcher.load(saved, dtype=dtype).scores(images, texts)
         for dtype in (torch.float64, torch.float32, torch.bfloat16)
@@ -105,7 +121,7 @@ def test_every_search_writes_captions_in_bfloat16(
     # From states as they are, and from keys and values.
     for few_tokens in (40, 0):
         monkeypatch.setattr("blip.inference.captioner.FEW_TOKENS", few_tokens)
-        found = captioner.captions(pictures(3), 2, decoding)
+        found = captioner.captions(noise_pictures(3), 2, decoding)
         assert all(text and "[" not in text for row in found for text in row)
 
 
@@ -113,7 +129,7 @@ def test_answers_are_written_and_ranked_in_bfloat16(
     question_model: QuestionModel, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     save_model(question_model, tokenizer, tmp_path)
-    images = pictures(4)
+    images = noise_pictures(4)
     rows = {}
     for dtype in (torch.float64, torch.bfloat16):
         answerer = Answerer.load(tmp_path, dtype=dtype)

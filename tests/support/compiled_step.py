@@ -11,8 +11,8 @@ from blip.data.tokenizer import Tokenizer
 from blip.nn.kernels.packed_weight import pack_weights, unpack_weights
 from blip.train.compiling import compile_layers
 from blip.train.memory import checkpoint_layers
+from tests.support.pretrain_step import assert_same_gradients, make_step, take_step
 from tests.support.tiny_data import WORDS
-from tests.train.test_memory import make_step, run, same
 
 
 def main(*options: str) -> None:
@@ -28,27 +28,27 @@ def main(*options: str) -> None:
     tokenizer = Tokenizer.train([" ".join(WORDS)] * 3, vocabulary_size=200)
     texts = tokenizer.encode(["a red circle", "one big green star", "blue", "stripes"], 30)
     batch = PairBatch(torch.randn(4, 3, 32, 32), texts, torch.arange(4), tuple("abcd"))
-    loss, gradients, _ = run(*make_step(tokenizer), batch)
+    loss, gradients, _ = take_step(*make_step(tokenizer), batch)
     step, contrast = make_step(tokenizer)
     names = list(step.state_dict())
     if "checkpointed" in options:
         checkpoint_layers(step)
     compile_layers(step)
     compile_layers(contrast.momentum_encoder.module)
-    again, found, _ = run(step, contrast, batch)
+    again, found, _ = take_step(step, contrast, batch)
     assert compiled
     assert list(step.state_dict()) == names
     torch.testing.assert_close(again, loss)
-    same(found, gradients)
+    assert_same_gradients(found, gradients)
     # Other lengths: what was compiled for some serves all.
     count = len(compiled)
     longer = replace(batch, texts=tokenizer.encode([" ".join(WORDS[:n]) for n in (3, 9, 2, 7)], 30))
-    run(step, contrast, longer)
+    take_step(step, contrast, longer)
     assert len(compiled) == count, f"{len(compiled) - count} more for texts of other lengths"
     # Weights that an evaluation packed and unpacked are the same to the compiler.
     pack_weights(step)
     unpack_weights(step)
-    run(step, contrast, longer)
+    take_step(step, contrast, longer)
     assert len(compiled) == count, f"{len(compiled) - count} more after an evaluation"
 
 

@@ -127,3 +127,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+PICTURES = 24

@@ -14,8 +14,8 @@ from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.caption import CaptionStep
 from blip.tasks.pretrain import PretrainStep
+from tests.support.pretrain_step import NEGATIVES
 from tests.support.tiny import TINY
-from tests.train.test_memory import NEGATIVES
 
 ELSEWHERE = torch.device("meta")
 """Tensors without contents: an operation that mixes them with others, or asks for one, fails."""

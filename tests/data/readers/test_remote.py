@@ -4,15 +4,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import torch
 
-from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.loader import PairLoader
 from blip.data.readers import remote
 from blip.data.readers.cache import ShardCache
@@ -22,61 +19,11 @@ from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
+from tests.support.flaky_server import Server
 from tests.support.pictures import photo
+from tests.support.streams import COUNT, assert_same, make
 
 pytest.importorskip("aiohttp")
-COUNT = 23
-
-
-class Flaky(SimpleHTTPRequestHandler):
-    """Breaks off every other answer with a body in the middle, refuses every fifth request."""
-
-    @property
-    def ours(self) -> "Server":
-        assert isinstance(self.server, Server)
-        return self.server
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Not to the terminal."""
-
-    def do_HEAD(self) -> None:
-        self.ours.asked.append(("HEAD", urlsplit(self.path).path))
-        super().do_HEAD()
-
-    def do_GET(self) -> None:
-        self.ours.asked.append(("GET", urlsplit(self.path).path))
-        turn = len(self.ours.asked)
-        path = Path(self.translate_path(self.path))
-        if not path.is_file() or not self.ours.flaky:
-            super().do_GET()
-        elif turn % 5 == 0:
-            self.send_error(503)
-        elif turn % 2:
-            content = path.read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2])
-            self.close_connection = True
-        else:
-            super().do_GET()
-
-
-class Server(ThreadingHTTPServer):
-    def __init__(self, folder: Path) -> None:
-        self.asked: list[tuple[str, str]] = []
-        self.flaky = False
-        super().__init__(("127.0.0.1", 0), lambda *args: Flaky(*args, directory=str(folder)))
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that has gone is no news."""
-
-    def whole_gets(self, path: str) -> int:
-        return self.asked.count(("GET", path))
 
 
 @pytest.fixture(scope="module")
@@ -104,31 +51,6 @@ def server(shards: Path) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
-
-
-def make(shards: str, cache: Path, **changes: object) -> DataConfig:
-    values: dict = {
-        "sources": (SourceConfig(name="s", shards=(shards,)),),
-        "batch_size": 4,
-        "image": ImageConfig(size=8),
-        "stream": "always",
-        "lanes": 3,
-        "shuffle_buffer": 4,
-        "cache": str(cache),
-    }
-    return DataConfig(**values | changes)
-
-
-def assert_same(config: DataConfig, other: DataConfig, tokenizer: Tokenizer) -> None:
-    pairs = zip(
-        islice(PairLoader(config, tokenizer).batches(0), 12),
-        islice(PairLoader(other, tokenizer).batches(0), 12),
-        strict=True,
-    )
-    for one, two in pairs:
-        assert one.keys == two.keys
-        assert torch.equal(one.images, two.images)
-        assert torch.equal(one.image_ids, two.image_ids)
 
 
 def test_a_server_that_breaks_off_and_comes_back(
