@@ -9,11 +9,9 @@ from blip.capfilt.filters.config import JobRules
 from blip.capfilt.job import run
 from blip.cli.main import main
 from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, web_data
-from tests.support.capfilt_command import models, options, start, wait_for, web
+from tests.support.capfilt_command import options, start, wait_for, web
 
 ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
-
-__all__ = ["models"]
 
 
 @pytest.fixture(scope="module")

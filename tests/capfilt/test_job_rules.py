@@ -26,11 +26,10 @@ from tests.support.capfilt import (
     output_bytes,
     picture,
 )
-from tests.support.capfilt_command import models, options, web
+from tests.support.capfilt_command import options, web
 from tests.support.engines import Flaky
 from tests.support.recut import SAME, data_bytes, photos
 
-__all__ = ["models"]
 
 RULES = {
     "repeats": JobRules(max_repeats=1),
