@@ -30,7 +30,6 @@ from tests.support.capfilt_command import options, web
 from tests.support.engines import Flaky
 from tests.support.recut import SAME, data_bytes, photos
 
-
 RULES = {
     "repeats": JobRules(max_repeats=1),
     "images": JobRules(unique_images=8),
