@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -301,6 +302,9 @@ def _sha256(path: Path) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":
+        # It opens no folders, and writes their entries as it likes.
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

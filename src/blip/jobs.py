@@ -2,21 +2,17 @@
 
 import multiprocessing
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from blip import children
 from blip.capfilt.config import CapFiltConfig
 from blip.config.strict import save
 from blip.crash import report_crash
 from blip.data.scenes.config import ScenesConfig
-from blip.errors import INTERRUPTED, BlipError, StoppedError, plain
+from blip.errors import INTERRUPTED, BlipError, plain
 from blip.evaluation.config import EvaluateConfig
 from blip.log import LINES_ONLY, say
 from blip.outputs import (
@@ -26,6 +22,7 @@ from blip.outputs import (
     TOKENIZER,
     Kind,
 )
+from blip.processes import end_with_parent, start_process, stop_on_sigterm
 from blip.stage import Stage
 from blip.tasks import config as tasks
 from blip.tasks.config import (
@@ -131,10 +128,10 @@ def _run_processes(stages: list[Stage], threads: int) -> None:
         say(f"side by side: {' and '.join(stage.name for stage in stages)}")
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_in_child, args=(stage, threads)) for stage in stages]
-    with _terminable():
+    with stop_on_sigterm("stopped; the same command goes on"):
         try:
             for process in processes:
-                children.start(process)
+                start_process(process)
             for process in processes:
                 process.join()
         except BaseException:
@@ -149,27 +146,10 @@ def _run_processes(stages: list[Stage], threads: int) -> None:
         raise BlipError(f"{' and '.join(failed)} did not end well; the same command goes on")
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the block, so that the children are told to finish their step."""
-
-    def interrupt(*_: object) -> None:
-        raise StoppedError("stopped; the same command goes on", status=0)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _in_child(stage: Stage, threads: int) -> None:
     import torch
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.environ[LINES_ONLY] = "1"
     torch.set_num_threads(threads)
     try:
@@ -183,11 +163,3 @@ def _in_child(stage: Stage, threads: int) -> None:
     except Exception as error:
         say(report_crash(error, stage.name))
         sys.exit(1)
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed is started again by somebody: two would write to one folder."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

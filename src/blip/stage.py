@@ -1,9 +1,8 @@
 """A stage: work whose result is kept, and that is not done again from the same inputs."""
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any
 
 from blip.errors import UsageError
 from blip.files import fingerprint_file, fingerprint_json, read_json_object, write_json
+from blip.locks import LockedError, hold_lock
 from blip.log import say
 from blip.outputs import LEFTOVERS, Kind, claim, remove_known
 
@@ -170,16 +170,13 @@ def exclusive_lock(out: Path) -> Iterator[None]:
 
     Raises UsageError where another run holds it.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            held.enter_context(hold_lock(out / ".lock"))
+        except LockedError as error:
             raise UsageError(
                 f"another run is writing to {out}; wait for it, or choose another folder"
             ) from error
-        except OSError as error:
-            say(f"{out} cannot be locked ({error.strerror}): start no second run there")
         remove_known(out, LEFTOVERS)
         yield
 

@@ -1,6 +1,5 @@
 """The job: same bytes for any number of workers and kills, and clear ends."""
 
-import fcntl
 import json
 import multiprocessing
 import re
@@ -16,6 +15,7 @@ from blip.capfilt.stages.pictures import open_batches
 from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, StoppedError, UsageError
 from blip.outputs import JOB, claim
+from blip.stage import exclusive_lock
 from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, picture, web_data
 from tests.support.engines import Flaky
 
@@ -268,11 +268,8 @@ def test_other_models_are_refused(web):
 
 
 def test_two_jobs_in_one_folder_are_refused(web):
-    (web / "out").mkdir()
-    with (web / "out/.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="another run"):
-            run(config(web), models=FakeModels())
+    with exclusive_lock(web / "out"), pytest.raises(UsageError, match="another run"):
+        run(config(web), models=FakeModels())
     run(config(web), models=FakeModels())
 
 
@@ -362,7 +359,7 @@ def test_workers_of_gpus_decode_on_their_share_of_the_cores(
         seen.add(decoders)
         return open_batches(samples, size, sides, decoders, max_pixels)
 
-    monkeypatch.setattr("blip.capfilt.models.checkpoints._cpus", lambda: 24)
+    monkeypatch.setattr("blip.capfilt.models.checkpoints.usable_cpus", lambda: 24)
     monkeypatch.setattr("blip.capfilt.stages.shard.open_batches", noting)
     run(config(web, workers=workers, **places), models=FakeModels(), engine=InlineEngine())
     assert seen == {threads}

@@ -10,6 +10,7 @@ from blip.config.ranges import (
     PROCESSES,
     SEED,
     SHARE,
+    PrecisionChoice,
     Range,
     RangeError,
     check_device,
@@ -70,7 +71,7 @@ class CapFiltConfig:
     captioner_device: str | None = None
     """None is as `device`."""
     filter_device: str | None = None
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: PrecisionChoice = "auto"
     """Number format of both models; auto is bfloat16 where both sit on a GPU of this machine that
     has it, else float32. A job keeps the format with which it began."""
     max_bad: str | float | None = None

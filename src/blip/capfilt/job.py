@@ -1,7 +1,5 @@
 """The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,7 +20,6 @@ from blip.capfilt.models.checkpoints import (
     choose_decoders,
     choose_precision,
 )
-from blip.capfilt.models.protocols import Precision
 from blip.capfilt.progress.plan import (
     Plan,
     check_whole,
@@ -40,12 +37,14 @@ from blip.capfilt.stages.job_rules import apply_job_rules
 from blip.capfilt.stages.worker import ShardWorkers
 from blip.config import strict
 from blip.config.history import is_earlier_run
+from blip.config.ranges import Precision
 from blip.data.readers.image_files import say_skipped_below
-from blip.errors import BlipError, StoppedError, UsageError
+from blip.errors import BlipError, UsageError
 from blip.files import report_disk_errors, write_json
 from blip.log import Progress, progress, say
 from blip.model.checkpoint.locate import find_weights
 from blip.outputs import JOB, LEFTOVERS, claim, refuse_inputs_as_output, remove_known
+from blip.processes import stop_on_sigterm
 from blip.stage import exclusive_lock
 
 T = TypeVar("T")
@@ -108,7 +107,8 @@ def run(
         strict.save(begun, layout.out / "config.json")
         make_worker = ShardWorkers(layout, settings, models)
         status = Status(layout.out / "status.json", shards=len(plan.tasks), done=plan.done)
-        with _terminable(config.out), _ending(status):
+        stopped = f"stopped; finished shards are kept in {config.out}, the same command goes on"
+        with stop_on_sigterm(stopped), _ending(status):
             try:
                 counts = _do_job(config, plan, make_worker, engine, status)
             finally:
@@ -331,32 +331,6 @@ def _ending(status: Status) -> Iterator[None]:
         # The error that is being raised says that the disk is full.
         with suppress(OSError):
             status.end(state)
-
-
-@contextmanager
-def _terminable(out: str) -> Iterator[None]:
-    """SIGTERM stops the job as Ctrl-C does, so that its end is written down."""
-    asked = []
-
-    def interrupt(*_: object) -> None:
-        asked.append(True)
-        # No Exception: what is wrong with a shard is caught on the way, and this is not.
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        if not asked:
-            raise
-        raise StoppedError(
-            f"stopped; finished shards are kept in {out}, the same command goes on", status=0
-        ) from stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def clean(layout: Layout) -> None:

@@ -7,10 +7,15 @@ import re
 import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from blip.errors import ArgumentError, plain
 from blip.files import is_utf8
+
+Precision = Literal["float32", "bfloat16"]
+"""Number format in which a model computes."""
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]
+"""As a person asks for it: auto is bfloat16 on a GPU that has it, else float32."""
 
 
 class RangeError(ArgumentError):

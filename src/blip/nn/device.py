@@ -1,11 +1,9 @@
 """Where a model computes, and in which number format."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from blip.config.ranges import DEVICE, RangeError
+from blip.config.ranges import DEVICE, PrecisionChoice, RangeError
 from blip.errors import UsageError
 
 
@@ -28,9 +26,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(
-    precision: Literal["auto", "float32", "bfloat16"], device: torch.device
-) -> torch.dtype:
+def choose_dtype(precision: PrecisionChoice, device: torch.device) -> torch.dtype:
     """The number format called `precision`; `auto` is bfloat16 on a GPU that has it, else float32.
 
     A GPU that only imitates it does not have it: there it is slower than float32.

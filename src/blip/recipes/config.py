@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from blip.config.ranges import BATCH_SIZE, COUNT, PROCESSES, SEED, SHARE, Range, check_text
+from blip.config.ranges import (
+    BATCH_SIZE,
+    COUNT,
+    PROCESSES,
+    SEED,
+    SHARE,
+    PrecisionChoice,
+    Range,
+    check_text,
+)
 from blip.data.config import WEIGHT, ImageConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.evaluation.config import RetrievalEvaluationConfig
@@ -67,7 +76,7 @@ class BootstrapConfig:
     """How synthetic texts are written."""
     threshold: float = 0.5
     """Least ITM probability of a text that is kept."""
-    capfilt_precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    capfilt_precision: PrecisionChoice = "auto"
     """How texts are written and judged; auto is bfloat16 on a GPU that has it, else float32."""
     rounds: int = 1
     """How often captioner, filter and CapFilt are made anew."""

@@ -8,6 +8,7 @@ from blip.config.ranges import (
     POSITIVE,
     SEED,
     SHARE_BELOW_ONE,
+    Precision,
     Range,
     check_device,
     check_text,
@@ -55,7 +56,7 @@ class TrainConfig:
     """Batches whose gradients are averaged for one update."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun: a replica of model and optimiser in each process, or a shard."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     recompute: bool = False
     """Keep what goes into each layer alone, and compute the inside again in the backward pass: a
     fraction of the memory for a third more work."""

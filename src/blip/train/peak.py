@@ -2,11 +2,11 @@
 
 import re
 import time
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-Precision = Literal["float32", "bfloat16"]
+from blip.config.ranges import Precision
 
 
 class Rates(NamedTuple):

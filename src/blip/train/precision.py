@@ -1,14 +1,13 @@
 """Which number format a run computes in."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 import torch
 
+from blip.config.ranges import Precision
 
-def autocast(
-    device: torch.device, precision: Literal["float32", "bfloat16"]
-) -> AbstractContextManager[object]:
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Forward passes in bfloat16 where asked for; weights and updates stay float32."""
     if precision == "float32":
         return nullcontext()

@@ -3,7 +3,6 @@
 Where a value is not known, such as the peak of a foreign device, it is left out.
 """
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ class StepWatch:
         self,
         *,
         peak: Callable[[], float | None],
-        memory: Callable[[], int],
+        memory: Callable[[], int | None],
         processes: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,8 +72,10 @@ class StepWatch:
         found = {
             "samples_per_second": self._samples * self.processes / seconds,
             "data_wait": min(1.0, self._waited / seconds),
-            "memory_gib": self._memory() / GIB,
         }
+        memory = self._memory()
+        if memory is not None:
+            found["memory_gib"] = memory / GIB
         if self._known and self._samples:
             found["teraflops"] = self._operations / seconds / 1e12
             peak = self._peak_once()
@@ -96,9 +97,13 @@ class StepWatch:
         self._known = True
 
 
-def peak_memory(device: torch.device) -> int:
-    """Most bytes held so far: of the GPU's memory, else of the process."""
+def peak_memory(device: torch.device) -> int | None:
+    """Most bytes held so far: of the GPU's memory, else of the process; None on Windows' CPUs."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return None
+    import resource
+
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024

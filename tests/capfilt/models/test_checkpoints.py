@@ -157,7 +157,7 @@ def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch):
     captioner = hugging_face(tmp_path / "c", "causal")
     matcher = hugging_face(tmp_path / "f", "bidirectional")
     there = models(captioner, matcher)
-    monkeypatch.setattr(checkpoints, "_cpus", lambda: 16)
+    monkeypatch.setattr(checkpoints, "usable_cpus", lambda: 16)
     found = []
     for free in (1 << 40, 1 << 30, 1 << 24, 1 << 22, 1 << 20):
         monkeypatch.setattr(checkpoints, "available_memory", lambda free=free: free)

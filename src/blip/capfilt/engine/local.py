@@ -1,9 +1,7 @@
 """Engines on this machine: in this process, or in processes of its own."""
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,10 +10,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, final
 
-from blip import children
 from blip.capfilt.engine.protocol import Failed, Item, MakeWorker, News, Outcome, Result
 from blip.capfilt.engine.work import refusal, work
 from blip.errors import BlipError
+from blip.processes import end_with_parent, start_process
 
 SECONDS_TO_STOP = 5.0
 
@@ -108,7 +106,7 @@ def _hire(crew: dict[Connection, _Member], place: int, make_worker: Any, item: A
     process = context.Process(
         target=_serve, args=(theirs, make_worker, place), name=f"capfilt-{place}", daemon=True
     )
-    children.start(process)
+    start_process(process)
     # Ours alone must stay open, so that the end of either side is heard by the other.
     theirs.close()
     member = _Member(place, process, ours, item)
@@ -137,7 +135,7 @@ def _ending(code: int | None) -> str:
 
 def _serve(connection: Connection, make_worker: MakeWorker[Any, Any], place: int) -> None:
     """Life of a worker process: make a worker, then do what comes until nothing comes."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         try:
             worker = make_worker(place)
@@ -150,10 +148,3 @@ def _serve(connection: Connection, make_worker: MakeWorker[Any, Any], place: int
                 connection.send(outcome)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)

@@ -41,7 +41,7 @@ def _near_pairs(
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for band in _bands(hashes, bits + 1):
         for earlier, later in _alike(band):
-            near = _differing(hashes[earlier], hashes[later]) <= bits
+            near = np.bitwise_count(hashes[earlier] ^ hashes[later]) <= bits
             found.append((earlier[near], later[near]))
     earlier, later = (np.concatenate(column) for column in zip(*found, strict=True))
     return earlier, later
@@ -75,15 +75,3 @@ def _alike(
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         yield order[first[later] + offsets], order[later]
         start = stop
-
-
-def _differing(
-    some: UInt[np.ndarray, " pairs"], others: UInt[np.ndarray, " pairs"]
-) -> UInt[np.ndarray, " pairs"]:
-    """In how many bits each pair differs; sums of ever longer fields, all at once."""
-    found = some ^ others
-    for shift, mask in ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F)):
-        field = np.uint64(mask)
-        found = (found & field) + ((found >> np.uint64(shift)) & field)
-    # The product's highest byte is the sum of all bytes; what lies above it is cut off, as meant.
-    return (found * np.uint64(0x0101010101010101)) >> np.uint64(56)

@@ -1,6 +1,5 @@
 """Captioner and filter from their checkpoints, each on its device."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, final
@@ -14,8 +13,9 @@ from blip.capfilt.models.memory import (
     bytes_of_weights,
     unify_out_of_memory,
 )
-from blip.capfilt.models.protocols import Models, Precision, Score
+from blip.capfilt.models.protocols import Models, Score
 from blip.capfilt.stages.pictures import DECODERS, MOST_DECODERS
+from blip.config.ranges import Precision
 from blip.errors import BlipError, UsageError
 from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
@@ -26,6 +26,7 @@ from blip.inference.pixels import NormalisedImage
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.nn.device import choose_dtype
+from blip.processes import usable_cpus
 
 MOST_AT_A_TIME = {"cpu": 64, "cuda": 128}
 """Images that are worth putting together, however small the model."""
@@ -114,7 +115,9 @@ class CheckpointModels:
         weights = bytes_of_weights(captioner) + bytes_of_weights(matcher)
         each = weights + batch_size * self._bytes_of_image(captioner, matcher)
         free = available_memory()
-        return _cpus() if free is None else max(1, min(_cpus(), int(SHARE * free / each)))
+        return (
+            usable_cpus() if free is None else max(1, min(usable_cpus(), int(SHARE * free / each)))
+        )
 
     def load(self, place: int, expected: tuple[str, str]) -> Models:
         """Load both models onto the devices of a worker.
@@ -123,7 +126,7 @@ class CheckpointModels:
         where a checkpoint is not, or no longer, the expected one.
         """
         of_captioner, of_filter = (_device(name, place) for name in self._names)
-        dtype: torch.dtype = getattr(torch, self.precision)
+        dtype = choose_dtype(self.precision, torch.device(of_captioner))
         loaded = _load_expected(self.captioner, expected[0], of_captioner, dtype)
         captioner = Captioner(loaded.model, loaded.tokenizer)
         loaded = _load_expected(self.filter, expected[1], of_filter, dtype)
@@ -207,7 +210,7 @@ def choose_decoders(devices: tuple[str, str], workers: int) -> int:
     """Threads of a worker that decode: its share of the cores where a GPU waits for pictures."""
     if {_kind(name) for name in devices} == {"cpu"}:
         return DECODERS
-    return min(max(_cpus() // workers, DECODERS), MOST_DECODERS)
+    return min(max(usable_cpus() // workers, DECODERS), MOST_DECODERS)
 
 
 def _kind(name: str) -> Literal["cpu", "cuda"]:
@@ -244,9 +247,3 @@ def _free(name: str) -> int | None:
     if not torch.cuda.is_available():
         return None
     return torch.cuda.mem_get_info(_device(name, 0))[0]
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

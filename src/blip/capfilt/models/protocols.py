@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
-
-Precision = Literal["float32", "bfloat16"]
-"""The number format that both compute in."""
 
 
 class OutOfMemoryError(Exception):

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blip.capfilt.filters.config import FilterRules, JobRules
-from blip.capfilt.models.protocols import Precision
 from blip.capfilt.shards.layout import Write
 from blip.config import strict
+from blip.config.ranges import Precision
 from blip.data.config import MAX_PIXELS
 from blip.generation.config import DecodingConfig
 

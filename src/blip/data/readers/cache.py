@@ -1,15 +1,14 @@
 """A folder that holds remote shards for the processes of a machine, within a bound."""
 
-import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, final
 
 from blip.data.readers.remote import fetch, is_remote
 from blip.files import to_utf8
+from blip.locks import LockedError, hold_lock, wait_for_lock
 from blip.places import home_path
 
 PART = ".part"
@@ -24,15 +23,6 @@ TRIES = 5
 def cache_folder(given: str) -> Path:
     """The folder that a configuration names, else BLIP_CACHE, else ~/.cache/blip."""
     return home_path(given or os.environ.get("BLIP_CACHE") or "~/.cache/blip")
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; other processes, and other threads, wait at the same one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @final
@@ -65,7 +55,7 @@ class ShardCache:
         """See to it that a remote shard is in the folder, and give its path."""
         path = self._path(location, tag)
         if not _touch(path):
-            with locked(path.with_name(path.name + LOCK)):
+            with wait_for_lock(path.with_name(path.name + LOCK)):
                 if not _touch(path):
                     part = path.with_name(path.name + PART)
                     fetch(location, part)
@@ -79,7 +69,7 @@ class ShardCache:
 
     def _shrink(self, keep: Path) -> None:
         """Remove the copies not used for longest until the rest is within the bound."""
-        with locked(self.folder / "shrink"):
+        with wait_for_lock(self.folder / "shrink"):
             copies = []
             for path in self.folder.glob(COPIES):
                 status = path.stat()
@@ -97,11 +87,8 @@ class ShardCache:
 
 def _remove_if_left(part: Path) -> None:
     """Remove what a killed process has left of a shard; one that is being fetched is locked."""
-    with part.with_name(part.name.removesuffix(PART) + LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
+    lock = part.with_name(part.name.removesuffix(PART) + LOCK)
+    with suppress(LockedError), hold_lock(lock):
         part.unlink(missing_ok=True)
 
 

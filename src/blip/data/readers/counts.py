@@ -10,7 +10,6 @@ from stat import S_ISREG
 from typing import NamedTuple, TypeVar
 
 from blip.data.readers.archive import Fault, count_samples
-from blip.data.readers.cache import locked
 from blip.data.readers.patterns import STATISTICS, expand, is_compressed
 from blip.data.readers.remote import (
     COMMAND,
@@ -24,7 +23,9 @@ from blip.data.readers.remote import (
 )
 from blip.errors import BlipError, UsageError
 from blip.files import parse_json, read_json_object, write_json
+from blip.locks import wait_for_lock
 from blip.log import progress
+from blip.processes import usable_cpus
 
 INDEX = "index.json"
 READER = 2
@@ -99,7 +100,7 @@ def index_shards(
         looked = _in_turn(threads, partial(_try, _state), locations, "look at shards")
         found = _without_lost(zip(locations, looked, strict=True), lost)
         locations, states = [location for location, _ in found], [state for _, state in found]
-        with locked(folder / "index.lock"):
+        with wait_for_lock(folder / "index.lock"):
             known = _read(folder / INDEX)
             fresh = [
                 n
@@ -163,7 +164,7 @@ def _count_all(
         for number, what in enumerate(uncounted):
             note(number, what, _try(_count, what))
         return
-    helpers = min(THREADS, len(os.sched_getaffinity(0)))
+    helpers = min(THREADS, usable_cpus())
     context = multiprocessing.get_context("forkserver")
     with (
         ProcessPoolExecutor(helpers, mp_context=context) as processes,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from blip.errors import BlipError, UsageError, first_line
+from blip.locks import wait_for_lock
 from blip.log import say
 
 ORIGINAL_URL = "https://storage.googleapis.com/sfr-vision-language-research/BLIP/models/"
@@ -75,14 +76,12 @@ def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
             f"original:{name} is not a released checkpoint; choose one of {', '.join(known)}"
         )
     from huggingface_hub.constants import HF_HOME
-    from huggingface_hub.utils import WeakFileLock
 
     path = Path(HF_HOME) / "blip" / f"{name}.pth"
     if path.is_file():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Two that append to the same part would make a file that stays broken.
-    with WeakFileLock(path.with_name(f".{path.name}.lock")):
+    with wait_for_lock(path.with_name(f".{path.name}.lock")):
         if not path.is_file():
             _download(f"{url}{name}.pth", path)
     return path

@@ -1,0 +1,75 @@
+"""Processes: how they start, end with their parent, and stop when they are asked to."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+
+from blip.errors import StoppedError
+
+
+def start_process(process: BaseProcess) -> None:
+    """Start a process that never receives SIGINT.
+
+    Ctrl-C reaches all processes of a terminal. One that is still importing has no handler yet, and
+    would show a traceback; the parent alone answers it, and stops its children.
+    """
+    if sys.platform == "win32":
+        process.start()
+        return
+    # A signal that comes meanwhile waits for the old mask, which the child does not have.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as its parent has ended; returns at once.
+
+    A parent that was killed is started again by somebody: two would write to one folder.
+    """
+    threading.Thread(target=_exit_after_parent, daemon=True).start()
+
+
+def _exit_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def stop_on_sigterm(message: str) -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does; StoppedError with `message`, status 0, comes out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received = []
+
+    def interrupt(*_: object) -> None:
+        received.append(True)
+        # Not an Exception: a block that catches what is wrong with one item must not catch this.
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not received:
+            raise
+        raise StoppedError(message, status=0) from stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def usable_cpus() -> int:
+    """How many cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
