@@ -1,7 +1,5 @@
 """report.html of the main job: one page that opens without a server."""
 
-import base64
-import html
 import io
 import json
 from collections.abc import Iterable
@@ -12,19 +10,12 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from blip.files import write_atomically
+from blip.pages.pictures import data_address, thumbnail
+from blip.pages.render import render_page
 from blip.reports.tables import capfilt_rows, comparison_rows, noise_rows
 
-THUMBNAIL = 160
+TEMPLATE = Path(__file__).parent / "templates/bootstrap.html"
 LOSSES = ("contrastive", "matching", "language")
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 }
-td, th { padding: .25rem .8rem; text-align: left }
-tr:nth-child(even) { background: #f4f4f4 } td.number { text-align: right }
-.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem }
-.samples img { width: 160px; height: 160px; image-rendering: pixelated } .name { color: #777 }
-"""
 
 
 class ShownImage(NamedTuple):
@@ -44,64 +35,28 @@ def write_report(
     images: Iterable[ShownImage],
 ) -> Path:
     """Write `out/report.html`: the table, the losses, what CapFilt did, captions side by side."""
-    parts = [
-        "<h1>Bootstrapped against noisy baseline</h1>",
-        _table(("", "baseline", "bootstrapped"), comparison_rows(summary)),
-        "<h2>CapFilt</h2>",
-        _table(("", ""), capfilt_rows(summary["capfilt"])),
-        _table(("planted noise", "texts", "kept"), noise_rows(summary["capfilt"])),
-        "<h2>Losses</h2>",
-        _loss_curves(out),
-        "<h2>Captions of test images</h2>",
-        _samples(results, images),
-        "<h2>Seconds</h2>",
-        _table(("stage", "s"), [(k, f"{v:.0f}") for k, v in summary["seconds"].items()]),
-    ]
-    page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>blip bootstrap</title>"
-        f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>"
+    page = render_page(
+        TEMPLATE,
+        comparison=comparison_rows(summary),
+        capfilt=capfilt_rows(summary["capfilt"]),
+        noise=noise_rows(summary["capfilt"]),
+        losses=_loss_curves(out),
+        images=[_with_captions(image, results) for image in images],
+        seconds=[(stage, f"{seconds:.0f}") for stage, seconds in summary["seconds"].items()],
     )
     path = out / "report.html"
     write_atomically(path, page)
     return path
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    rows = list(rows)
-    if not rows:
-        return ""
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><tr>{cells}</tr>{body}</table>"
-
-
-def _samples(results: dict[str, dict[str, Any]], images: Iterable[ShownImage]) -> str:
-    """Test images, each with the captions that the results have for it."""
-    cards = []
-    for image in images:
-        captions = "".join(
-            f"<div><span class=name>{name}</span> "
-            f"{html.escape(result['captions'].get(image.key, ''))}</div>"
-            for name, result in results.items()
-        )
-        cards.append(
-            f"<div><img alt='' src='{_thumbnail(image.picture)}'>{captions}"
-            f"<div><span class=name>human</span> {html.escape(image.text)}</div></div>"
-        )
-    return f"<div class=samples>{''.join(cards)}</div>"
-
-
-def _thumbnail(picture: Image.Image) -> str:
-    small = picture.copy()
-    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85)
-    return _data_url("image/jpeg", buffer.getvalue())
+def _with_captions(image: ShownImage, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A test image with the captions that the results have for it, and the human one."""
+    written = [(name, result["captions"].get(image.key, "")) for name, result in results.items()]
+    return {"picture": thumbnail(image.picture), "texts": [*written, ("human", image.text)]}
 
 
 def _loss_curves(out: Path) -> str:
+    """The losses of all trainings below `out` by step, as the data address of an SVG."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -128,7 +83,7 @@ def _loss_curves(out: Path) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg")
     pyplot.close(figure)
-    return f"<img alt='losses' src='{_data_url('image/svg+xml', buffer.getvalue())}'>"
+    return data_address("image/svg+xml", buffer.getvalue())
 
 
 def _read_lines(log: Path) -> list[dict[str, Any]]:
@@ -138,7 +93,3 @@ def _read_lines(log: Path) -> list[dict[str, Any]]:
         with suppress(ValueError):
             found.append(json.loads(line))
     return [line for line in found if isinstance(line, dict)]
-
-
-def _data_url(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

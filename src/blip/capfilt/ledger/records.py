@@ -143,6 +143,12 @@ class Counts:
         """Samples of the output."""
         return self.web_kept + self.synthetic_kept
 
+    def texts(self, source: str) -> tuple[int, int]:
+        """How many texts of a source, `web` or `synthetic`, were kept, and how many dropped."""
+        if source == "web":
+            return self.web_kept, self.web_dropped
+        return self.synthetic_kept, self.synthetic_dropped
+
     @property
     def records(self) -> int:
         """Rows of the ledger."""

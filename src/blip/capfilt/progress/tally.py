@@ -91,7 +91,7 @@ def _shares(counts: Counts) -> dict[str, str]:
     """What the bar shows: of each source, how much was kept."""
     shares = {}
     for source in ("web", "synthetic"):
-        kept, dropped = getattr(counts, f"{source}_kept"), getattr(counts, f"{source}_dropped")
+        kept, dropped = counts.texts(source)
         if kept + dropped:
             shares[f"{source}_kept"] = f"{kept / (kept + dropped):.0%}"
     if counts.images_bad:

@@ -1,6 +1,7 @@
-"""Bars of kept and dropped texts as SVG within a page."""
+"""Bars of kept and dropped texts: where each stands in the SVG that a template draws."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,45 +9,84 @@ from blip.capfilt.report.findings import Histogram
 
 WIDTH, HEIGHT = 560, 190
 TOP, FOOT = 28, 24
+BASE = HEIGHT - FOOT
+"""Where the bars stand, in pixels from above."""
+EDGE = 12
+"""Pixels from an end within which a number is not centred below its tick."""
 
 
-def draw_bars(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bar:
+    """A bin: kept texts below, dropped ones on top of them; numbers are pixels, as written."""
+
+    x: str
+    width: str
+    kept_y: str
+    kept_height: str
+    dropped_y: str
+    dropped_height: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A number below the bars."""
+
+    x: str
+    anchor: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """A histogram as a drawing."""
+
+    title: str
+    total: int
+    most: int
+    """Texts in the highest bar."""
+    bars: list[Bar]
+    ticks: list[Tick]
+    mark: str | None
+    """Where a dashed line stands."""
+    width: int = WIDTH
+    height: int = HEIGHT
+    top: int = TOP
+    base: int = BASE
+
+
+def make_chart(
     title: str, histogram: Histogram, ticks: Sequence[float], mark: float | None = None
-) -> str:
-    """Bars of which the kept part is full and the dropped part, on top of it, is light.
-
-    `mark` is a number at which a dashed line stands, `ticks` are those that are written below.
-    """
+) -> Chart:
+    """The drawing of a histogram, with `ticks` as numbers below it and a dashed line at `mark`."""
     both = histogram.kept + histogram.dropped
-    most, base = max(int(both.max()), 1), HEIGHT - FOOT
-    width, scale = WIDTH / len(both), (base - TOP) / most
+    most = max(int(both.max()), 1)
+    width, scale = WIDTH / len(both), (BASE - TOP) / most
     edges = np.linspace(histogram.low, histogram.high, len(both) + 1)
     bars = []
     for number, (kept, dropped) in enumerate(
         zip(histogram.kept.tolist(), histogram.dropped.tolist(), strict=True)
     ):
-        told = f"{edges[number]:.3g} to {edges[number + 1]:.3g}: {kept:,} kept, {dropped:,} dropped"
-        x, low, high = number * width + 1, kept * scale, dropped * scale
+        low, high = kept * scale, dropped * scale
+        between = f"{edges[number]:.3g} to {edges[number + 1]:.3g}"
         bars.append(
-            f'<g><rect x="{x:.1f}" y="{base - low:.1f}" width="{width - 2:.1f}" '
-            f'height="{low:.1f}" fill="var(--kept)"/>'
-            f'<rect x="{x:.1f}" y="{base - low - high:.1f}" width="{width - 2:.1f}" '
-            f'height="{high:.1f}" fill="var(--dropped)" fill-opacity=".45"/>'
-            f"<title>{told}</title></g>"
+            Bar(
+                x=f"{number * width + 1:.1f}",
+                width=f"{width - 2:.1f}",
+                kept_y=f"{BASE - low:.1f}",
+                kept_height=f"{low:.1f}",
+                dropped_y=f"{BASE - low - high:.1f}",
+                dropped_height=f"{high:.1f}",
+                meaning=f"{between}: {kept:,} kept, {dropped:,} dropped",
+            )
         )
-    line = ""
-    if mark is not None:
-        x = _x(mark, histogram)
-        line = (
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{base}" stroke="var(--ink)" '
-            'stroke-dasharray="4 3"/>'
-        )
-    return (
-        f"<figure><figcaption>{title}: {histogram.total:,} <small>(most in a bar {most:,})</small>"
-        f'</figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" '
-        f'aria-label="{title}">{"".join(bars)}'
-        f'<line x1="0" x2="{WIDTH}" y1="{base}" y2="{base}" stroke="var(--line)"/>{line}'
-        f"{''.join(_tick(tick, histogram) for tick in ticks)}</svg></figure>"
+    return Chart(
+        title=title,
+        total=histogram.total,
+        most=most,
+        bars=bars,
+        ticks=[_tick(tick, histogram) for tick in ticks],
+        mark=None if mark is None else f"{_x(mark, histogram):.1f}",
     )
 
 
@@ -54,9 +94,7 @@ def _x(value: float, histogram: Histogram) -> float:
     return (value - histogram.low) / (histogram.high - histogram.low) * WIDTH
 
 
-def _tick(value: float, histogram: Histogram) -> str:
+def _tick(value: float, histogram: Histogram) -> Tick:
     x = _x(value, histogram)
-    anchor = "start" if x < 12 else "end" if x > WIDTH - 12 else "middle"
-    return (
-        f'<text x="{x:.0f}" y="{HEIGHT - 6}" text-anchor="{anchor}" font-size="12">{value:g}</text>'
-    )
+    anchor = "start" if x < EDGE else "end" if x > WIDTH - EDGE else "middle"
+    return Tick(f"{x:.0f}", anchor, f"{value:g}")

@@ -1,7 +1,5 @@
 """Draw report.html of a finished job from its ledger and its input."""
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,10 @@ from blip.data.images import BadImageError, decode_image
 from blip.data.keys import storable
 from blip.errors import UsageError
 from blip.files import write_atomically
+from blip.pages.pictures import thumbnail
 
 SHARDS_SHOWN = 16
 """Shards from which samples are shown, spread over the job: their pictures must be read again."""
-THUMBNAIL = 160
-"""Longest side of a picture in the report, in pixels."""
 PICTURE_BYTES = 14_000_000
 """Of all pictures together: with them, the page stays below 20 MB, whatever they show."""
 
@@ -89,7 +86,7 @@ def _read_thumbnails(task: ShardTask, keys: set[str], found: dict[tuple[str, str
                 continue
             keys.discard(key)
             try:
-                found[task.name, key] = _thumbnail(sample.image)
+                found[task.name, key] = thumbnail(decode_image(sample.image))
             except BadImageError:
                 continue
             if not keys:
@@ -97,11 +94,3 @@ def _read_thumbnails(task: ShardTask, keys: set[str], found: dict[tuple[str, str
     # An original that is gone since costs the page its pictures, and nothing else.
     except (OSError, UsageError):
         return
-
-
-def _thumbnail(content: bytes) -> str:
-    image = decode_image(content)
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

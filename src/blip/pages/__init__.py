@@ -1,0 +1,1 @@
+"""HTML pages of one file: their frame, their style and the pictures in them."""
