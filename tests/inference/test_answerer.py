@@ -89,7 +89,7 @@ def test_the_best_candidate_is_the_likeliest_by_a_plain_sum(
     found = {}
     for candidate in CANDIDATES:
         ids, visible = tokenizer.encode([candidate], 35).start_with(tokenizer.dec_id)
-        logits = model.answer_logits(ids, visible, memory)[0, :-1].log_softmax(1)
+        logits = model.language_logits(ids, visible, memory)[0, :-1].log_softmax(1)
         told = logits.gather(1, ids[0, 1:, None]).sum()
         found[candidate] = (float(0.9 * told + 0.1 * logits.mean(1).sum()), float(told.exp()))
     ((best,),) = answerer.rank([image], [[question]], CANDIDATES)
@@ -104,7 +104,7 @@ def test_the_first_token_chooses_who_is_read(
     image, question = torch.randn(3, 32, 32), "is it a star?"
     memory = asked(model, tokenizer, image, question)
     start = torch.tensor([[tokenizer.dec_id]])
-    logits = model.answer_logits(start, torch.ones_like(start).bool(), memory)[0, 0]
+    logits = model.language_logits(start, torch.ones_like(start).bool(), memory)[0, 0]
     first = [tokenizer.encode([candidate], 35).ids[0, 1] for candidate in CANDIDATES]
     likeliest = max(CANDIDATES, key=lambda candidate: logits[first[CANDIDATES.index(candidate)]])
     ((best,),) = answerer.rank([image], [[question]], CANDIDATES, top_k=1)

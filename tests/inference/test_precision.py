@@ -74,7 +74,7 @@ def test_weights_that_are_stored_in_half_precision_give_scores_near_those_of_flo
 def test_scores_in_bfloat16_are_near_those_in_float32(saved: Path) -> None:
     images, texts = noise_pictures(3), [TEXTS] * 3
     found = {
-        dtype: Matcher.load(saved, dtype=dtype).scores(images, texts)
+        dtype: Matcher.load(saved, precision=dtype).scores(images, texts)
         for dtype in (torch.float64, torch.float32, torch.bfloat16)
     }
     assert all(type(score) is float for row in found[torch.bfloat16] for s in row for score in s)
@@ -92,7 +92,7 @@ def test_scores_in_bfloat16_are_near_those_in_float32(saved: Path) -> None:
 
 
 def test_features_in_bfloat16_are_of_length_one(saved: Path) -> None:
-    model = Matcher.load(saved, dtype=torch.bfloat16).model
+    model = Matcher.load(saved, precision=torch.bfloat16).model
     ids = torch.randint(5, 60, (4, 6))
     with torch.inference_mode():
         states = model.encode_image(torch.randn(4, 3, 32, 32, dtype=torch.bfloat16))
@@ -104,7 +104,7 @@ def test_features_in_bfloat16_are_of_length_one(saved: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_logits_are_in_float32_at_least(saved: Path, dtype: torch.dtype) -> None:
-    model = Captioner.load(saved, dtype=dtype).model
+    model = Captioner.load(saved, precision=dtype).model
     with torch.inference_mode():
         states = model.encode_image(torch.randn(2, 3, 32, 32, dtype=dtype))
         session = DecodingSession(model, model.project_image(states, "causal"), copies=2)
@@ -116,7 +116,7 @@ def test_logits_are_in_float32_at_least(saved: Path, dtype: torch.dtype) -> None
 def test_every_search_writes_captions_in_bfloat16(
     saved: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    captioner = Captioner.load(saved, dtype=torch.bfloat16)
+    captioner = Captioner.load(saved, precision=torch.bfloat16)
     decoding = DecodingConfig(kind=kind, min_length=3, max_length=12)
     # From states as they are, and from keys and values.
     for few_tokens in (40, 0):
@@ -132,7 +132,7 @@ def test_answers_are_written_and_ranked_in_bfloat16(
     images = noise_pictures(4)
     rows = {}
     for dtype in (torch.float64, torch.bfloat16):
-        answerer = Answerer.load(tmp_path, dtype=dtype)
+        answerer = Answerer.load(tmp_path, precision=dtype)
         ranked = answerer.rank(images, QUESTIONS, CANDIDATES[:1])
         rows[dtype] = torch.tensor([best.score for row in ranked for best in row])
         assert [len(row) for row in answerer.answer(images, QUESTIONS)] == [3, 0, 1, 2]

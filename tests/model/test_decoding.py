@@ -91,7 +91,7 @@ def test_a_session_answers_questions() -> None:
         states = model.encode_image(torch.randn(2, 3, 32, 32))
         questions = model.read_questions(ids, visible, states)
         answers = torch.randint(1, 38, (8, 4))
-        expected = model.answer_logits(answers, torch.ones_like(answers).bool(), questions)
+        expected = model.language_logits(answers, torch.ones_like(answers).bool(), questions)
     session = DecodingSession(model, questions, copies=2)
     for position in range(4):
         logits = session(answers[:, position : position + 1])

@@ -134,7 +134,7 @@ def check_answers(peer: Any, ours: QuestionModel) -> None:
     ids, visible = ids[:, :4].contiguous(), visible[:, :4].contiguous()
     questions = ours.read_questions(ids, visible, ours.encode_image(images))
     answers = torch.tensor([[DEC, 2000, 3000], [DEC, 4000, 5000]])
-    logits = ours.answer_logits(answers, torch.ones_like(answers, dtype=torch.bool), questions)
+    logits = ours.language_logits(answers, torch.ones_like(answers, dtype=torch.bool), questions)
     question_states = peer.text_encoder(
         input_ids=ids,
         attention_mask=visible.long(),

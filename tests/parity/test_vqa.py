@@ -45,7 +45,7 @@ def test_answers_count_by_their_weights_in_training(model: QuestionModel, words:
     )
     counts = torch.tensor(strings["vqa.train_counts"])
     asked = image_kv.select(torch.arange(len(counts)).repeat_interleave(counts))
-    logits = model.answer_logits(answers.ids, answers.visible, asked)[:, :-1]
+    logits = model.language_logits(answers.ids, answers.visible, asked)[:, :-1]
     targets = answers.ids[:, 1:].masked_fill(~answers.visible[:, 1:], -100)
     losses = cross_entropy(
         logits.transpose(1, 2), targets, label_smoothing=SMOOTHING, reduction="none"
@@ -75,7 +75,7 @@ def test_written_answers_where_the_decoder_sees_the_padding(
     golden, strings = vectors("vqa"), texts()
     questions = encoded(strings["vqa.questions"], words.enc_id)
     assert not questions.visible.all()
-    images = model.project_image(model.encode_image(golden["images"]))
+    images = model.project_image(model.encode_image(golden["images"]), "bidirectional")
     states = model.ground(questions.ids, questions.visible, images)
     everything = torch.ones_like(questions.visible)
     found = write(model, words, states, everything)

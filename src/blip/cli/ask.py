@@ -11,6 +11,7 @@ from blip.cli.options import (
     JSON_HELP,
     Renamed,
     add_model_options,
+    batch_size,
     input_path,
     is_no_number,
     path_text,
@@ -68,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=positive_int, metavar="N", help="the best N answers with their probabilities"
     )
+    parser.add_argument(
+        "--batch-size", type=batch_size, default=16, metavar="N", help="questions at a time (16)"
+    )
     add_model_options(parser)
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
 
@@ -76,20 +80,17 @@ def run(args: argparse.Namespace) -> int:
     """Answer; 1 where the picture is broken."""
     from blip.errors import UsageError
     from blip.inference.answerer import Answerer
-    from blip.nn.device import choose_device, choose_dtype
 
     if args.picture.is_dir():
         raise UsageError(f"{args.picture} is a folder; `blip ask` takes one picture")
     (path,) = find_pictures([args.picture])
     candidates = None if args.answers is None else read_candidates(args.answers)
-    device = choose_device(args.device)
-    dtype = choose_dtype(args.precision, device)
-    answerer = Answerer.load(args.checkpoint, device, dtype=dtype)
+    answerer = Answerer.load(args.checkpoint, args.device, precision=args.precision)
     image = open_picture(path, args.max_pixels)
     if image is None:
         return 1
     if candidates is None and args.top is None:
-        (answers,) = answerer.answer([image], [args.questions])
+        (answers,) = answerer.answer([image], [args.questions], batch_size=args.batch_size)
         for question, answer in zip(args.questions, answers, strict=True):
             _print(args, {"question": question, "answer": answer})
         return 0
@@ -112,11 +113,18 @@ def _several(
     count = args.top or 1
     if candidates is not None:
         ranked = answerer.rank_several(
-            [image], [args.questions], candidates, count, top_k=args.candidates
+            [image],
+            [args.questions],
+            candidates,
+            count,
+            top_k=args.candidates,
+            batch_size=args.batch_size,
         )
         return ranked[0]
     decoding = replace(PUBLISHED_DECODING, beams=max(PUBLISHED_DECODING.beams, count))
-    return answerer.answer_several([image], [args.questions], count, decoding)[0]
+    return answerer.answer_several(
+        [image], [args.questions], count, decoding, batch_size=args.batch_size
+    )[0]
 
 
 def _print_best(

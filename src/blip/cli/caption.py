@@ -129,16 +129,13 @@ def run(args: argparse.Namespace) -> int:
     """Caption; 1 where a picture was broken or a caption could not be written."""
     from blip.inference.captioner import Captioner
     from blip.log import progress
-    from blip.nn.device import choose_device, choose_dtype
 
     decoding = _decoding(args)
     paths = find_pictures(args.pictures)
     texts = _TextFiles(args, paths) if args.write else None
     if texts is not None:
         paths = texts.missing()
-    device = choose_device(args.device)
-    dtype = choose_dtype(args.precision, device)
-    captioner = Captioner.load(args.checkpoint, device, dtype=dtype)
+    captioner = Captioner.load(args.checkpoint, args.device, precision=args.precision)
     rows = RowPrinter.of(json=args.json, csv=args.csv)
     # Plain lines tell no likelihoods, which cost another pass over each text.
     write = captioner.captions if rows.form == "text" else captioner.scored_captions

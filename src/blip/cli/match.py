@@ -59,15 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score; 1 where a picture is broken."""
-    from blip.inference.matcher import Matcher
-    from blip.nn.device import choose_device, choose_dtype
+    from blip.inference.matcher import Matcher, refuse_not_finite
+    from blip.log import printable
 
     texts, named = _texts_and_pictures(args)
     paths = find_pictures(named)
     single = args.texts is None and not args.picture.is_dir()
-    device = choose_device(args.device)
-    dtype = choose_dtype(args.precision, device)
-    matcher = Matcher.load(args.checkpoint, device, dtype=dtype)
+    matcher = Matcher.load(args.checkpoint, args.device, precision=args.precision)
     rows = RowPrinter.of(json=args.json, csv=args.csv)
     broken = 0
     for start in range(0, len(paths), args.batch_size):
@@ -76,28 +74,17 @@ def run(args: argparse.Namespace) -> int:
         sound = [(path, image) for path, image in opened if image is not None]
         broken += len(opened) - len(sound)
         found = matcher.scores(
-            [image for _, image in sound], [texts] * len(sound), batch_size=args.batch_size
+            [image for _, image in sound],
+            [texts] * len(sound),
+            batch_size=args.batch_size,
+            allow_nan=True,
         )
-        _refuse_nan(found)
         for (path, _), scores in zip(sound, found, strict=True):
+            refuse_not_finite(printable(path), scores)
             _print(rows, path, texts, scores, single=single)
     if single:
         return 1 if broken else 0
     return report_broken(broken, len(paths))
-
-
-def _refuse_nan(found: Sequence[Sequence["Scores"]]) -> None:
-    """Raise NotFiniteError where all scores are NaN or infinite."""
-    import math
-
-    from blip.errors import NotFiniteError
-
-    scores = [score for row in found for score in row]
-    if scores and not any(math.isfinite(number) for score in scores for number in score):
-        raise NotFiniteError(
-            "the model's scores are NaN or infinite: its weights are broken, or its values "
-            "overflow (try --precision float32)"
-        )
 
 
 def _texts_and_pictures(args: argparse.Namespace) -> tuple[list[str], list[Path]]:

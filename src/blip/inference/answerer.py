@@ -1,11 +1,11 @@
 """Pictures and questions in, answers out: written freely, or the best of given candidates."""
 
 import math
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.data.questions import clean_question
@@ -13,24 +13,22 @@ from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import ArgumentError
 from blip.generation.config import DecodingConfig
 from blip.generation.decoder import refuse_nan
-from blip.inference.checkpoint import load_model
+from blip.inference.base import BATCH_SIZE, MAX_TOKENS, PaddedTexts, Predictor, Result
 from blip.inference.decoding import decode_texts, start_of_text
-from blip.inference.inputs import check_batch_size, check_lists, check_pictures, check_texts
+from blip.inference.inputs import check_pictures, check_texts, check_texts_of_pictures
 from blip.inference.likelihood import log_likelihoods
-from blip.inference.pixels import Picture, to_pixels
+from blip.inference.pixels import Picture
 from blip.model.question import QuestionModel
-from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.kv import ImageKV
+from blip.nn.mode import Mode
 from blip.nn.precision import at_least_float32
 
 PUBLISHED_DECODING = DecodingConfig(kind="beam", beams=3, min_length=1, max_length=10)
 """As the original release writes answers."""
 RANKED_SMOOTHING = 0.1
-"""The original ranks by its training loss, whose labels are smoothed by this much."""
+"""The original ranks by its training loss, which smooths labels by this much."""
 ROWS = 512
 """Candidates that are read at a time, over all questions."""
-
-Found = TypeVar("Found")
 
 
 class Written(NamedTuple):
@@ -38,20 +36,20 @@ class Written(NamedTuple):
 
     answer: str
     probability: float
-    """That the decoder writes just this answer, 0 to 1."""
+    """Probability that the decoder writes exactly this answer, 0 to 1."""
 
 
 class Ranked(NamedTuple):
-    """The best candidate for a question."""
+    """A candidate answer and how likely it is."""
 
     answer: str
     probability: float
-    """That the decoder writes just this answer, 0 to 1."""
+    """Probability that the decoder writes exactly this answer, 0 to 1."""
     score: float
-    """What candidates are ranked by: the label-smoothed log-probability, the sum over tokens."""
+    """What candidates are ranked by: the label-smoothed log-probability, summed over tokens."""
 
 
-class Answerer:
+class Answerer(Predictor[QuestionModel]):
     """Answers questions about pictures with a model for VQA (BLIP, section 5.3).
 
     Questions are cleaned as in training and cut to `max_tokens`. The answer to a question does not
@@ -59,23 +57,15 @@ class Answerer:
     original release lets it see that padding when it writes answers, not when it ranks them.
     """
 
-    def __init__(self, model: QuestionModel, tokenizer: Tokenizer, max_tokens: int = 35) -> None:
-        self.model = model.eval()
-        pack_weights(self.model)
-        self.tokenizer = tokenizer
+    def __init__(
+        self, model: QuestionModel, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS
+    ) -> None:
+        super().__init__(model, tokenizer)
         self.max_tokens = min(max_tokens, model.config.text.positions)
 
     @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        device: torch.device | str = "cpu",
-        *,
-        dtype: torch.dtype = torch.float32,
-    ) -> "Answerer":
-        """Open a checkpoint; raises UsageError where there is none for questions."""
-        loaded = load_model(path, device, of=QuestionModel, dtype=dtype)
-        return cls(loaded.model, loaded.tokenizer)
+    def _needs(cls) -> tuple[type[QuestionModel], Mode]:
+        return QuestionModel, "bidirectional"
 
     def answer(
         self,
@@ -83,22 +73,23 @@ class Answerer:
         questions: Iterable[Iterable[str]],
         decoding: DecodingConfig = PUBLISHED_DECODING,
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
     ) -> list[list[str]]:
         """An answer to each question about each picture (`questions[i]` are about `images[i]`).
 
         A picture is whatever `blip.read_image` takes, and encoded once for all its questions; at
-        most `batch_size` questions go through together. Raises ArgumentError (a ValueError) unless
-        there is a list of questions for each picture, and for nucleus sampling: an answer is not
-        drawn.
+        most `batch_size` pictures, and as many questions, go through the model together. Raises
+        ArgumentError (a ValueError) unless there is a list of questions for each picture, and for
+        nucleus sampling; BadImageError for a picture that cannot be used; NotFiniteError where the
+        model gives NaN.
         """
         start = self._start(decoding, 1)
 
         def write(kv: ImageKV) -> list[str]:
-            found = decode_texts(self.model, kv, start, self.tokenizer.sep_id, decoding)
-            return [self.tokenizer.decode(ids).strip() for ids in found]
+            texts = decode_texts(self.model, kv, start, self.tokenizer.sep_id, decoding)
+            return [self.tokenizer.decode(ids).strip() for ids in texts]
 
-        return self._each(images, questions, write, batch_size)
+        return self._answer(images, questions, batch_size, write)
 
     def answer_several(
         self,
@@ -107,26 +98,28 @@ class Answerer:
         count: int,
         decoding: DecodingConfig = PUBLISHED_DECODING,
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
     ) -> list[list[list[Written]]]:
-        """The best `count` answers that beam search finds to each question, as it orders them.
+        """The best `count` answers that beam search writes to each question, the best first.
 
-        There are fewer where it ends with fewer. The first is that of `answer`; everything else is
-        as there. Raises ArgumentError where `count` is more than there are beams.
+        There are fewer where beam search ends with fewer. The first is that of `answer`, whose
+        arguments and errors these are; raises ArgumentError, too, where `count` is greater than the
+        number of beams.
         """
         start, eos_id = self._start(decoding, count), self.tokenizer.sep_id
 
         def write(kv: ImageKV) -> list[list[Written]]:
-            found = decode_texts(self.model, kv, start, eos_id, decoding, count=count)
-            likely = log_likelihoods(self.model, kv, start, found, eos_id, decoding.max_length)
-            # Where fewer are found the last one comes again.
+            texts = decode_texts(self.model, kv, start, eos_id, decoding, count=count)
+            likelihoods = log_likelihoods(self.model, kv, start, texts, eos_id, decoding.max_length)
+            # Where beam search ends with fewer texts it repeats the last one.
             best: list[dict[str, Written]] = [{} for _ in range(len(kv))]
-            for number, (ids, one) in enumerate(zip(found, likely, strict=True)):
+            for number, (ids, likelihood) in enumerate(zip(texts, likelihoods, strict=True)):
                 text = self.tokenizer.decode(ids).strip()
-                best[number // count].setdefault(text, Written(text, math.exp(one.log_likelihood)))
-            return [list(of.values()) for of in best]
+                answer = Written(text, math.exp(likelihood.log_likelihood))
+                best[number // count].setdefault(text, answer)
+            return [list(answers.values()) for answers in best]
 
-        return self._each(images, questions, write, batch_size)
+        return self._answer(images, questions, batch_size, write)
 
     def rank(
         self,
@@ -135,7 +128,7 @@ class Answerer:
         candidates: Iterable[str],
         *,
         top_k: int = 128,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
     ) -> list[list[Ranked]]:
         """The best of `candidates` for each question about each picture.
 
@@ -143,10 +136,10 @@ class Answerer:
         as a whole is the answer. Pictures and batches as in `answer`. Raises ArgumentError (a
         ValueError) for no candidates and for a `top_k` below 1.
         """
-        several = self.rank_several(
+        rows = self.rank_several(
             images, questions, candidates, 1, top_k=top_k, batch_size=batch_size
         )
-        return [[best[0] for best in row] for row in several]
+        return [[best[0] for best in row] for row in rows]
 
     def rank_several(
         self,
@@ -156,11 +149,11 @@ class Answerer:
         count: int,
         *,
         top_k: int = 128,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
     ) -> list[list[list[Ranked]]]:
-        """The best `count` of `candidates` for each question, the best first; else as `rank`.
+        """The best `count` of `candidates` for each question, the best first.
 
-        There are fewer where `top_k` or the candidates are.
+        There are fewer where `top_k` or the number of candidates is smaller. Otherwise as `rank`.
         """
         answers = check_texts("candidates", candidates)
         if not answers:
@@ -174,24 +167,22 @@ class Answerer:
         chosen = min(top_k, len(answers))
 
         def choose(kv: ImageKV) -> list[list[Ranked]]:
-            found: list[list[Ranked]] = []
+            ranked: list[list[Ranked]] = []
             step = max(1, ROWS // chosen)
             for rows in torch.arange(len(kv), device=self.model.device).split(step):
                 some = kv if len(rows) == len(kv) else kv.select(rows)
                 best = best_candidates(self.model, texts, some, chosen, min(count, chosen))
-                of_questions = (part.tolist() for part in best)
-                for places, told, scores in zip(*of_questions, strict=True):
-                    found.append(
+                columns = (column.tolist() for column in best)
+                for question in zip(*columns, strict=True):
+                    ranked.append(
                         [
                             Ranked(answers[place], math.exp(log_probability), score)
-                            for place, log_probability, score in zip(
-                                places, told, scores, strict=True
-                            )
+                            for place, log_probability, score in zip(*question, strict=True)
                         ]
                     )
-            return found
+            return ranked
 
-        return self._each(images, questions, choose, batch_size)
+        return self._answer(images, questions, batch_size, choose)
 
     def _start(self, decoding: DecodingConfig, count: int) -> list[int]:
         if decoding.kind == "nucleus":
@@ -201,91 +192,82 @@ class Answerer:
             raise ArgumentError(f"count must lie in 1..beams ({most}), got {count}")
         return start_of_text(self.model, self.tokenizer, decoding)
 
-    @torch.inference_mode()
-    def _each(
+    def _answer(
         self,
         images: Iterable[Picture],
         questions: Iterable[Iterable[str]],
-        work: Callable[[ImageKV], list[Found]],
         batch_size: int,
-    ) -> list[list[Found]]:
-        """`work(what the decoder reads of some questions) -> one result for each`, sorted back."""
-        check_batch_size(batch_size)
+        answer: Callable[[ImageKV], Sequence[Result]],
+    ) -> list[list[Result]]:
+        """One result for each question; `answer` gets what the decoder reads of some questions."""
         pictures = check_pictures(images)
-        asked = check_lists("questions", questions, len(pictures))
-        found: list[list[Found]] = [[] for _ in pictures]
-        size = self.model.config.vision.image_size
-        device, dtype = self.model.device, self.model.dtype
-        for start in range(0, len(pictures), batch_size):
-            rows = asked[start : start + batch_size]
-            most = max(map(len, rows))
-            if most == 0:
-                continue
-            pixels = to_pixels(pictures[start : start + batch_size], size, device, dtype)
-            kv = self.model.project_image(self.model.encode_image(pixels))
-            step = max(1, batch_size // len(rows))
-            for first in range(0, most, step):
-                some = [row[first : first + step] for row in rows]
-                results = iter(work(self._read(some, kv)))
-                for place, row in enumerate(some, start):
-                    found[place] += [next(results) for _ in row]
-        return found
+        rows = check_texts_of_pictures("questions", questions, len(pictures))
 
-    def _read(self, questions: list[list[str]], kv: ImageKV) -> ImageKV:
-        """What the decoder reads of the questions, row after row."""
-        most = max(map(len, questions))
-        # All pictures get as many questions; the fillers are the shortest there can be.
-        padded = [[*map(clean_question, row), *[""] * (most - len(row))] for row in questions]
-        encoded = self.tokenizer.encode([t for row in padded for t in row], self.max_tokens)
+        def encode(states: Tensor) -> ImageKV:
+            return self.model.project_image(states, "bidirectional")
+
+        def read(kv: ImageKV, padded: PaddedTexts) -> Sequence[Result]:
+            return answer(self._read_questions(kv, padded))
+
+        together = max(1, min(batch_size, len(pictures)))
+        batches = self._read_texts(
+            pictures, rows, batch_size, encode, read, texts_of_each=max(1, batch_size // together)
+        )
+        return [row for batch in batches for row in batch]
+
+    def _read_questions(self, kv: ImageKV, padded: PaddedTexts) -> ImageKV:
+        """The decoder's keys and values of each real question."""
+        cleaned = [clean_question(text) for text in padded.texts]
+        encoded = self.tokenizer.encode(cleaned, self.max_tokens)
         texts = encoded.start_with(self.tokenizer.enc_id).to(self.model.device)
         states = self.model.ground(texts.ids, texts.visible, kv)
-        real = [n < len(row) for row in questions for n in range(most)]
-        kept = torch.tensor(real, device=states.device)
-        return self.model.project_questions(states[kept], texts.visible[kept])
+        real = torch.tensor(padded.real, device=states.device)
+        return self.model.project_questions(states[real], texts.visible[real])
 
 
 class BestCandidates(NamedTuple):
-    """For each question the places of its best candidates, the best first, and how they did.
+    """The best candidates for each question, the best first; each is `(questions, best)`."""
 
-    All are `(questions, best)`.
-    """
-
-    places: Tensor
-    log_probabilities: Tensor
-    scores: Tensor
+    places: Int[Tensor, "questions best"]
+    """Where in the list of candidates they stand."""
+    log_probabilities: Float[Tensor, "questions best"]
+    """Log-probability of the whole text."""
+    scores: Float[Tensor, "questions best"]
+    """What they are ranked by, as in `Ranked`."""
 
 
 def best_candidates(
     model: QuestionModel, candidates: Texts, questions: ImageKV, count: int, best: int = 1
 ) -> BestCandidates:
-    """Choose `count` candidates by their first token, and of those the `best` likeliest texts.
+    """Choose `count` candidates by their first token, and among these the `best` likeliest texts.
 
-    Candidates start with `[DEC]`. Of equally likely ones the earlier is taken. Raises
+    Candidates start with `[DEC]`. Of two equally likely candidates the earlier is chosen. Raises
     NotFiniteError where the model gives NaN.
     """
     start = candidates.ids[:1, :1].expand(len(questions), 1)
-    logits = model.answer_logits(start, torch.ones_like(start, dtype=torch.bool), questions)
+    logits = model.language_logits(start, torch.ones_like(start, dtype=torch.bool), questions)
     first_tokens = at_least_float32(logits[:, 0])[:, candidates.ids[:, 1]]
     chosen = first_tokens.sort(dim=1, descending=True, stable=True).indices[:, :count]
     visible = candidates.visible[chosen.flatten()]
     longest = int(visible.sum(dim=1).max())
     ids, visible = candidates.ids[chosen.flatten(), :longest], visible[:, :longest]
-    # The last token of all is read by nobody; padding is not scored.
+    # Nothing follows the last token, so it is not read; padding is not scored.
     states = model.decode(ids[:, :-1], visible[:, :-1], questions)
     scored = visible[:, 1:]
     logits = at_least_float32(model.next_token_logits(states[scored]))
-    whole = logits.logsumexp(dim=1)
-    told = logits.gather(1, ids[:, 1:][scored][:, None]).squeeze(1) - whole
-    evenly = logits.mean(dim=1) - whole
+    normaliser = logits.logsumexp(dim=1)
+    of_tokens = logits.gather(1, ids[:, 1:][scored][:, None]).squeeze(1) - normaliser
+    of_all_tokens = logits.mean(dim=1) - normaliser
 
-    def of_texts(of_tokens: Tensor) -> Tensor:
-        filled = of_tokens.new_zeros(scored.shape).masked_scatter(scored, of_tokens)
+    def sum_over_text(values: Tensor) -> Tensor:
+        filled = values.new_zeros(scored.shape).masked_scatter(scored, values)
         return filled.sum(dim=1).view(-1, count)
 
-    log_probabilities = of_texts(told)
-    scores = (1 - RANKED_SMOOTHING) * log_probabilities + RANKED_SMOOTHING * of_texts(evenly)
+    log_probabilities = sum_over_text(of_tokens)
+    smoothed = RANKED_SMOOTHING * sum_over_text(of_all_tokens)
+    scores = (1 - RANKED_SMOOTHING) * log_probabilities + smoothed
     refuse_nan(scores)
     order = scores.sort(dim=1, descending=True, stable=True).indices[:, :best]
     return BestCandidates(
-        *(found.gather(1, order) for found in (chosen, log_probabilities, scores))
+        *(column.gather(1, order) for column in (chosen, log_probabilities, scores))
     )

@@ -1,62 +1,47 @@
 """Pictures in, captions out."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
 from blip.generation.config import DecodingConfig
-from blip.inference.checkpoint import load_model
+from blip.inference.base import BATCH_SIZE, Predictor
 from blip.inference.decoding import decode_texts, rows_of_each, start_of_text
 from blip.inference.inputs import check_batch_size, check_pictures
 from blip.inference.likelihood import Likelihood, log_likelihoods
-from blip.inference.pixels import Picture, to_pixels
+from blip.inference.pixels import Picture
 from blip.model.blip import Blip
-from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.kv import ImageKV, ImageStates
+from blip.nn.mode import Mode
 
 FEW_TOKENS = 40
-"""Tokens of all texts of an image up to which its keys and values do not pay on a CPU."""
+"""For at most so many tokens about an image a CPU is faster without its keys and values."""
 
 
 class Caption(NamedTuple):
-    """A text about a picture, and how likely the model finds it."""
+    """A text about a picture, and its likelihood under the model."""
 
     text: str
     log_likelihood: float
     """The sum of the log-probabilities of its tokens, given the picture and the prompt."""
     tokens: int
-    """Their number, the end token included where the text ended by itself."""
+    """Number of these tokens; the end token counts where the text ended by itself."""
 
     @property
     def log_likelihood_per_token(self) -> float:
-        """The mean, which makes texts of different lengths comparable."""
+        """The mean log-probability of its tokens, to compare texts of different lengths."""
         return self.log_likelihood / self.tokens
 
 
-class Captioner:
+class Captioner(Predictor[Blip]):
     """Writes captions with a model's image-grounded decoder."""
 
-    def __init__(self, model: Blip, tokenizer: Tokenizer) -> None:
-        self.model = model.eval()
-        pack_weights(self.model)
-        self.tokenizer = tokenizer
-
     @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        device: torch.device | str = "cpu",
-        *,
-        dtype: torch.dtype = torch.float32,
-    ) -> "Captioner":
-        """Open a checkpoint; raises UsageError where there is none."""
-        loaded = load_model(path, device, dtype=dtype)
-        return cls(loaded.model, loaded.tokenizer)
+    def _needs(cls) -> tuple[type[Blip], Mode]:
+        return Blip, "causal"
 
     def caption(
         self,
@@ -64,18 +49,18 @@ class Captioner:
         decoding: DecodingConfig | None = None,
         *,
         seeds: Sequence[int] | None = None,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         keep_prompt: bool = False,
     ) -> list[str]:
-        """A caption for each picture; `seeds` (one each) decide what nucleus sampling draws.
+        """A caption for each picture; nucleus sampling draws by `seeds`, a number for each picture.
 
-        Pictures and the rest are as in `captions`.
+        Pictures and the other arguments are as in `captions`.
         """
-        one_each = None if seeds is None else [[seed] for seed in seeds]
-        several = self.captions(
-            images, 1, decoding, seeds=one_each, batch_size=batch_size, keep_prompt=keep_prompt
+        seed_lists = None if seeds is None else [[seed] for seed in seeds]
+        rows = self.captions(
+            images, 1, decoding, seeds=seed_lists, batch_size=batch_size, keep_prompt=keep_prompt
         )
-        return [texts[0] for texts in several]
+        return [texts[0] for texts in rows]
 
     def captions(
         self,
@@ -84,19 +69,19 @@ class Captioner:
         decoding: DecodingConfig | None = None,
         *,
         seeds: Sequence[Sequence[int]] | None = None,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         keep_prompt: bool = False,
     ) -> list[list[str]]:
         """`count` captions for each picture, which is encoded once.
 
-        A picture is whatever `blip.read_image` takes. `seeds` holds `count` numbers for each
-        picture, by which nucleus sampling draws. Beam search gives its best texts, the best first;
-        greedy decoding has one, and repeats it. The prompt is not part of a caption, unless
-        `keep_prompt` says so.
+        A picture is whatever `blip.read_image` takes; at most `batch_size` pictures go through the
+        model together. `seeds` holds `count` numbers for each picture, by which nucleus sampling
+        draws. Beam search gives its best texts, the best first; greedy decoding writes one text and
+        repeats it. A caption comes without the prompt, unless `keep_prompt` is true.
 
-        Raises ArgumentError (a ValueError) where `count` is more than there are beams, where the
-        prompt leaves no room for a text, and for a single picture in place of a list of them;
-        BadImageError for a picture that cannot be used.
+        Raises ArgumentError (a ValueError) where `count` is greater than the number of beams, where
+        the prompt leaves no room for a text, and for a single picture in place of a list;
+        BadImageError for a picture that cannot be used; NotFiniteError where the model gives NaN.
         """
         batches = self._batches(images, count, decoding or DecodingConfig(), seeds, batch_size)
         return [row for batch in batches for row in self._texts(batch, keep_prompt)]
@@ -108,18 +93,18 @@ class Captioner:
         decoding: DecodingConfig | None = None,
         *,
         seeds: Sequence[Sequence[int]] | None = None,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         keep_prompt: bool = False,
     ) -> list[list[Caption]]:
-        """The same captions as `captions` gives, and how likely the model finds each of them."""
-        decoding, found = decoding or DecodingConfig(), list[list[Caption]]()
+        """The captions that `captions` gives, with the likelihood of each under the model."""
+        decoding, captions = decoding or DecodingConfig(), list[list[Caption]]()
         for batch in self._batches(images, count, decoding, seeds, batch_size):
             likelihoods = iter(self._score(batch, decoding))
-            found += [
+            captions += [
                 [Caption(text, *next(likelihoods)) for text in row]
                 for row in self._texts(batch, keep_prompt)
             ]
-        return found
+        return captions
 
     def _batches(
         self,
@@ -128,7 +113,7 @@ class Captioner:
         decoding: DecodingConfig,
         seeds: Sequence[Sequence[int]] | None,
         batch_size: int,
-    ) -> Iterator["_Written"]:
+    ) -> Iterator["_Batch"]:
         check_batch_size(batch_size)
         if count < 1:
             raise ArgumentError(f"count must be positive, got {count}")
@@ -142,22 +127,21 @@ class Captioner:
             raise ArgumentError(f"{len(pictures)} pictures need as many seeds, got {len(seeds)}")
         for first in range(0, len(pictures), batch_size):
             stop = first + batch_size
-            yield self._batch(pictures[first:stop], count, decoding, seeds[first:stop], start)
+            with torch.inference_mode():
+                states = self.encode(pictures[first:stop], first)
+                rows = self._decode(states, count, decoding, seeds[first:stop], start)
+            yield _Batch(states, start, rows)
 
-    @torch.inference_mode()
-    def _batch(
+    def _decode(
         self,
-        images: Sequence[Picture],
+        states: Tensor,
         count: int,
         decoding: DecodingConfig,
         seeds: Sequence[Sequence[int]],
         start: list[int],
-    ) -> "_Written":
-        size = self.model.config.vision.image_size
-        pixels = to_pixels(images, size, self.model.device, self.model.dtype)
-        states = self.model.encode_image(pixels)
+    ) -> list[list[list[int]]]:
         kv = self._project(states, decoding, count)
-        found = decode_texts(
+        ids = decode_texts(
             self.model,
             kv,
             start,
@@ -167,19 +151,17 @@ class Captioner:
             seeds=[seed for row in seeds for seed in row],
         )
         if decoding.kind == "greedy":
-            rows = [[ids] * count for ids in found]
-        else:
-            rows = [found[n * count : (n + 1) * count] for n in range(len(images))]
-        return _Written(states, start, rows)
+            return [[text] * count for text in ids]
+        return [ids[first : first + count] for first in range(0, len(ids), count)]
 
-    def _texts(self, batch: "_Written", keep_prompt: bool) -> list[list[str]]:
-        before = batch.start[1:] if keep_prompt else []
+    def _texts(self, batch: "_Batch", keep_prompt: bool) -> list[list[str]]:
+        prompt = batch.start[1:] if keep_prompt else []
         return [
-            [self.tokenizer.decode([*before, *ids]).strip() for ids in row] for row in batch.rows
+            [self.tokenizer.decode([*prompt, *ids]).strip() for ids in row] for row in batch.rows
         ]
 
     @torch.inference_mode()
-    def _score(self, batch: "_Written", decoding: DecodingConfig) -> list[Likelihood]:
+    def _score(self, batch: "_Batch", decoding: DecodingConfig) -> list[Likelihood]:
         return log_likelihoods(
             self.model,
             self.model.project_image(batch.states, "causal"),
@@ -198,12 +180,12 @@ class Captioner:
         return self.model.project_image(states, "causal")
 
 
-class _Written(NamedTuple):
-    """What was written about some pictures."""
+class _Batch(NamedTuple):
+    """The decoded captions of some pictures."""
 
     states: Tensor
-    """Of the pictures (pictures tokens width)."""
+    """States of the pictures, `(pictures, tokens, width)`."""
     start: list[int]
-    """The ids before every caption."""
+    """The ids with which every caption starts: the start token and the prompt."""
     rows: list[list[list[int]]]
-    """The ids of each caption of each picture."""
+    """The ids of each caption of each picture, without `start`."""

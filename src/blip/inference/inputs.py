@@ -1,4 +1,4 @@
-"""What callers of captioner, matcher and answerer pass in, checked before any work is done."""
+"""Arguments of captioner, matcher, answerer and embedder, checked before any work is done."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -12,17 +12,23 @@ from blip.errors import ArgumentError
 from blip.files import is_utf8
 from blip.inference.pixels import NormalisedImage, Picture
 
-One = TypeVar("One")
+Item = TypeVar("Item")
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raise ArgumentError for a batch of nothing."""
+    """Raise ArgumentError for a number below 1."""
     if batch_size < 1:
         raise ArgumentError(f"batch_size must be positive, got {batch_size}")
 
 
 def check_pictures(images: Iterable[Picture]) -> Sequence[Picture]:
-    """The pictures of a call as a sequence; raises ArgumentError for a single one."""
+    """The pictures of a call as a sequence; raises ArgumentError for a single picture."""
+    refuse_single_picture(images)
+    return _listed("images", images)
+
+
+def refuse_single_picture(images: Iterable[Picture]) -> None:
+    """Raise ArgumentError for a picture in place of an iterable of pictures."""
     single = isinstance(images, Image.Image | str | os.PathLike | bytes | NormalisedImage)
     arrays = isinstance(images, np.ndarray | Tensor) and images.ndim < 4
     if single or arrays or hasattr(images, "read"):
@@ -30,11 +36,12 @@ def check_pictures(images: Iterable[Picture]) -> Sequence[Picture]:
             f"images must be a list of pictures, got a single {type(images).__name__}; "
             "write [picture]"
         )
-    return _listed("images", images)
 
 
-def check_lists(name: str, texts: Iterable[Iterable[str]], pictures: int) -> list[list[str]]:
-    """The texts of each picture; raises ArgumentError unless there is a list for each."""
+def check_texts_of_pictures(
+    name: str, texts: Iterable[Iterable[str]], pictures: int
+) -> list[list[str]]:
+    """The texts of each picture; raises ArgumentError unless each picture has a list of texts."""
     if isinstance(texts, str | bytes):
         raise ArgumentError(f"{name} must hold a list for each picture, got a single text")
     rows = _listed(name, texts)
@@ -44,15 +51,15 @@ def check_lists(name: str, texts: Iterable[Iterable[str]], pictures: int) -> lis
 
 
 def check_texts(name: str, texts: Iterable[str]) -> list[str]:
-    """Some texts as a list; raises ArgumentError for a single one, and for other types."""
+    """Some texts as a list; raises ArgumentError for a single text and for other types."""
     if isinstance(texts, str | bytes):
         raise ArgumentError(f"{name} must be a list of texts, got the single text {texts!r}")
-    found = list(_listed(name, texts))
-    for text in found:
+    listed = list(_listed(name, texts))
+    for text in listed:
         if not isinstance(text, str):
             raise ArgumentError(f"{name} must be texts, got {text!r} ({type(text).__name__})")
         check_text(name, text)
-    return found
+    return listed
 
 
 def check_text(name: str, text: str) -> None:
@@ -67,7 +74,7 @@ def _check_texts(name: str, texts: Iterable[str]) -> list[str]:
     return check_texts(name, texts)
 
 
-def _listed(name: str, values: Iterable[One]) -> Sequence[One]:
+def _listed(name: str, values: Iterable[Item]) -> Sequence[Item]:
     if isinstance(values, Sequence | Tensor | np.ndarray):
         return values  # pyright: ignore[reportReturnType]
     try:

@@ -1,151 +1,169 @@
-"""Pictures and texts in, how well they match out; the texts of a picture are scored together."""
+"""Pictures and texts in, scores out: the texts of a picture are matched against it together."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.data.captions import clean_caption
 from blip.data.tokenizer import Texts, Tokenizer
-from blip.inference.checkpoint import load_model
-from blip.inference.inputs import check_batch_size, check_lists, check_pictures
-from blip.inference.pixels import Picture, to_pixels
+from blip.errors import NotFiniteError
+from blip.inference.base import BATCH_SIZE, MAX_TOKENS, PaddedTexts, Predictor
+from blip.inference.inputs import check_pictures, check_texts_of_pictures
+from blip.inference.pixels import Picture, picture_name
 from blip.model.blip import Blip
-from blip.nn.kernels.packed_weight import pack_weights
+from blip.nn.kv import ImageKV
+from blip.nn.mode import Mode
 from blip.nn.precision import at_least_float32
 
 MOST_TEXTS = 16
-"""Texts of a picture that are scored at a time; memory does not grow beyond."""
+"""Texts of a picture that are scored at a time; it bounds the memory that many texts take."""
 
 
 class Scores(NamedTuple):
-    """How one text stands to one picture."""
+    """How well one text matches one picture."""
 
     probability: float
-    """ITM: that they match, 0 to 1."""
+    """ITM: the probability that they match, 0 to 1."""
     cosine: float
-    """ITC: how alike their features are, -1 to 1."""
+    """ITC: the cosine of their features, -1 to 1."""
 
 
-class Matcher:
-    """Judges texts against pictures with a model's grounded encoder and its unimodal encoders."""
+class Matcher(Predictor[Blip]):
+    """Matches texts to pictures with a model's image-grounded encoder and unimodal encoders."""
 
-    def __init__(self, model: Blip, tokenizer: Tokenizer, max_tokens: int = 35) -> None:
-        self.model = model.eval()
-        pack_weights(self.model)
-        self.tokenizer = tokenizer
+    def __init__(self, model: Blip, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> None:
+        super().__init__(model, tokenizer)
         self.max_tokens = min(max_tokens, model.config.text.positions)
 
     @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        device: torch.device | str = "cpu",
-        *,
-        dtype: torch.dtype = torch.float32,
-    ) -> "Matcher":
-        """Open a checkpoint; raises UsageError where there is none."""
-        loaded = load_model(path, device, dtype=dtype)
-        return cls(loaded.model, loaded.tokenizer)
+    def _needs(cls) -> tuple[type[Blip], Mode]:
+        return Blip, "bidirectional"
 
     def probability(
         self,
         images: Iterable[Picture],
         texts: Iterable[Iterable[str]],
-        batch_size: int = 32,
+        *,
+        batch_size: int = BATCH_SIZE,
     ) -> list[list[float]]:
-        """ITM probability of each text of each picture (`texts[i]` belong to `images[i]`)."""
-        return self._each(images, texts, self._match, batch_size)
+        """ITM probability of each text of each picture; arguments and errors as in `scores`."""
+        rows = self._score(images, texts, batch_size, self._for_itm)
+        return [[probability for (probability,) in row] for row in rows]
 
     def cosine(
         self,
         images: Iterable[Picture],
         texts: Iterable[Iterable[str]],
-        batch_size: int = 32,
+        *,
+        batch_size: int = BATCH_SIZE,
     ) -> list[list[float]]:
-        """ITC cosine of each text of each picture."""
-        return self._each(images, texts, self._compare, batch_size)
+        """ITC cosine of each text of each picture; arguments and errors as in `scores`."""
+        rows = self._score(images, texts, batch_size, self._for_itc)
+        return [[cosine for (cosine,) in row] for row in rows]
 
     def scores(
         self,
         images: Iterable[Picture],
         texts: Iterable[Iterable[str]],
-        batch_size: int = 32,
+        *,
+        batch_size: int = BATCH_SIZE,
+        allow_nan: bool = False,
     ) -> list[list[Scores]]:
-        """Both scores of every text; pictures may have different numbers of texts.
+        """Both scores of each text of each picture: `texts[i]` are the texts of `images[i]`.
 
-        A picture is whatever `blip.read_image` takes. Texts are cleaned as in training and cut to
-        `max_tokens`. Raises ArgumentError (a ValueError) unless there is a list of texts for each
-        picture, and BadImageError for a picture that cannot be used.
+        A picture is whatever `blip.read_image` takes, and may have any number of texts; at most
+        `batch_size` pictures go through the model together. Texts are cleaned as in training and
+        cut to `max_tokens`.
+
+        Raises ArgumentError (a ValueError) unless there is a list of texts for each picture,
+        BadImageError for a picture that cannot be used and, unless `allow_nan` is true,
+        NotFiniteError where a score is NaN or infinite.
         """
-
-        def both(states: Tensor, texts: Texts) -> Tensor:
-            return torch.stack([self._match(states, texts), self._compare(states, texts)], dim=1)
-
-        rows = self._each(images, texts, both, batch_size)
+        rows = self._score(images, texts, batch_size, self._for_both, allow_nan=allow_nan)
         return [[Scores(*pair) for pair in row] for row in rows]
 
-    def _each(
+    def _score(
         self,
         images: Iterable[Picture],
         texts: Iterable[Iterable[str]],
-        score: Callable[[Tensor, Texts], Tensor],
         batch_size: int,
-    ) -> list[list[Any]]:
-        """`score(states of pictures, as many texts of each) -> one row a text`, text by text."""
-        check_batch_size(batch_size)
+        encode: Callable[[Tensor], "_ImagesToMatch"],
+        *,
+        allow_nan: bool = False,
+    ) -> list[list[list[float]]]:
         pictures = check_pictures(images)
-        rows = check_lists("texts", texts, len(pictures))
-        result: list[list[Any]] = []
-        for start in range(0, len(pictures), batch_size):
-            stop = start + batch_size
-            result += self._batch(pictures[start:stop], rows[start:stop], score)
-        return result
+        rows = check_texts_of_pictures("texts", texts, len(pictures))
+        scores: list[list[list[float]]] = []
+        for batch in self._read_texts(
+            pictures, rows, batch_size, encode, self._read, texts_of_each=MOST_TEXTS
+        ):
+            for row in batch:
+                if not allow_nan:
+                    name = picture_name(len(scores) + 1, pictures[len(scores)])
+                    refuse_not_finite(name, row)
+                scores.append(row)
+        return scores
 
-    @torch.inference_mode()
-    def _batch(
-        self,
-        images: Sequence[Picture],
-        texts: Sequence[Sequence[str]],
-        score: Callable[[Tensor, Texts], Tensor],
-    ) -> list[list[Any]]:
-        most = max((len(row) for row in texts), default=0)
-        if most == 0:
-            return [[] for _ in images]
-        size = self.model.config.vision.image_size
-        pixels = to_pixels(images, size, self.model.device, self.model.dtype)
-        states = self.model.encode_image(pixels)
-        result: list[list[Any]] = [[] for _ in images]
-        for start in range(0, most, MOST_TEXTS):
-            asked = [row for row, of in enumerate(texts) if len(of) > start or most <= MOST_TEXTS]
-            some = [texts[row][start : start + MOST_TEXTS] for row in asked]
-            for row, scores in zip(asked, self._texts(states[asked], some, score), strict=True):
-                result[row] += scores
-        return result
+    def _for_itm(self, states: Tensor) -> "_ImagesToMatch":
+        return _ImagesToMatch(self.model.project_image(states, "bidirectional"), None)
 
-    def _texts(
-        self,
-        states: Tensor,
-        texts: Sequence[Sequence[str]],
-        score: Callable[[Tensor, Texts], Tensor],
-    ) -> list[list[Any]]:
-        """The scores of all texts of pictures (pictures tokens width), in one call."""
-        most = max(map(len, texts))
-        # Every picture gets the same number of texts; the fillers are the shortest there can be.
-        padded = [[clean_caption(t) for t in row] + [""] * (most - len(row)) for row in texts]
-        encoded = self.tokenizer.encode([t for row in padded for t in row], self.max_tokens)
-        scores = score(states, encoded.to(states.device)).tolist()
-        return [scores[n * most : n * most + len(row)] for n, row in enumerate(texts)]
+    def _for_itc(self, states: Tensor) -> "_ImagesToMatch":
+        return _ImagesToMatch(None, self.model.image_features(states))
 
-    def _match(self, states: Tensor, texts: Texts) -> Tensor:
+    def _for_both(self, states: Tensor) -> "_ImagesToMatch":
         kv = self.model.project_image(states, "bidirectional")
+        return _ImagesToMatch(kv, self.model.image_features(states))
+
+    def _read(self, images: "_ImagesToMatch", padded: PaddedTexts) -> list[list[float]]:
+        """The scores of each real text, one of each kind for which `images` are encoded."""
+        cleaned = [clean_caption(text) for text in padded.texts]
+        texts = self.tokenizer.encode(cleaned, self.max_tokens).to(self.model.device)
+        columns: list[Tensor] = []
+        if images.kv is not None:
+            columns.append(self._match(images.kv, texts))
+        if images.features is not None:
+            columns.append(self._compare(images.features, texts))
+        scores = torch.stack(columns, dim=1).tolist()
+        return [row for row, real in zip(scores, padded.real, strict=True) if real]
+
+    def _match(self, kv: ImageKV, texts: Texts) -> Tensor:
         start = texts.start_with(self.tokenizer.enc_id)
         logits = self.model.match_logits(start.ids, start.visible, kv)
         return at_least_float32(logits).softmax(dim=1)[:, 1]
 
-    def _compare(self, states: Tensor, texts: Texts) -> Tensor:
+    def _compare(self, of_images: Tensor, texts: Texts) -> Tensor:
         of_texts = self.model.text_features(texts.ids, texts.visible)
-        of_images = self.model.image_features(states)
-        return (of_images.repeat_interleave(len(of_texts) // len(states), 0) * of_texts).sum(dim=1)
+        copies = len(of_texts) // len(of_images)
+        return (of_images.repeat_interleave(copies, dim=0) * of_texts).sum(dim=1)
+
+
+def refuse_not_finite(name: str, scores: Sequence[Sequence[float]]) -> None:
+    """Raise NotFiniteError where a score of the picture called `name` is NaN or infinite."""
+    if not all(math.isfinite(number) for row in scores for number in row):
+        raise NotFiniteError(
+            f"{name}: the model's scores are NaN or infinite: its weights are broken, or its "
+            "values overflow (try precision float32)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _ImagesToMatch:
+    """What texts are matched against: keys and values for ITM, features for ITC, or both."""
+
+    kv: ImageKV | None
+    features: Float[Tensor, "images projection"] | None
+
+    def __len__(self) -> int:
+        known = self.features if self.kv is None else self.kv
+        return 0 if known is None else len(known)
+
+    def select(self, index: Int[Tensor, " selected"]) -> "_ImagesToMatch":
+        return _ImagesToMatch(
+            None if self.kv is None else self.kv.select(index),
+            None if self.features is None else self.features.index_select(0, index),
+        )

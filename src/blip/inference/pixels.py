@@ -35,14 +35,24 @@ def to_pixels(
     size: int,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    *,
+    first: int = 0,
 ) -> Float[Tensor, "images 3 size size"]:
-    """Squash pictures to squares and normalise them; ready pixels are taken as they are.
+    """Squash pictures to squares and normalise them; pixels that are normalised already are kept.
 
-    Raises as `read_image` does, with the number of the picture.
+    `first` pictures went before these. Raises what `read_image` raises, with the number of the
+    picture, counted from 1, and its path if it was given as one.
     """
-    return torch.stack([_pixels(image, size, number) for number, image in enumerate(images, 1)]).to(
+    numbered = enumerate(images, first + 1)
+    return torch.stack([_pixels(image, size, number) for number, image in numbered]).to(
         device, dtype
     )
+
+
+def picture_name(number: int, image: Picture) -> str:
+    """What errors call a picture: its number, counted from 1, and its path if it is one."""
+    name = f" ({image})" if isinstance(image, str | os.PathLike) else ""
+    return f"picture {number}{name}"
 
 
 def _pixels(image: Picture, size: int, number: int) -> Float[Tensor, "3 size size"]:
@@ -53,8 +63,7 @@ def _pixels(image: Picture, size: int, number: int) -> Float[Tensor, "3 size siz
             return _check_ready(image, size)
         return eval_transform(read_image(image), size)
     except (BadImageError, ArgumentError) as error:
-        name = f" ({image})" if isinstance(image, str | os.PathLike) else ""
-        raise type(error)(f"picture {number}{name}: {error}") from error
+        raise type(error)(f"{picture_name(number, image)}: {error}") from error
 
 
 def _is_normalised(tensor: Tensor) -> bool:

@@ -1,19 +1,29 @@
 """What the MED and the two models made of its parts have in common: image encoder and text."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from blip.errors import UsageError
 from blip.model.config import ModelConfig
+from blip.model.heads import LanguageHead
 from blip.model.parts import make_text, make_vision
 from blip.nn.bert import MakeCross
-from blip.nn.per_mode import Shared
+from blip.nn.kv import ImageKV
+from blip.nn.mode import Mode
+from blip.nn.per_mode import TRANSFORMERS, Shared
+
+ABILITIES: dict[Mode, str] = {
+    "bidirectional": "it can match and embed, but write no captions",
+    "causal": "it can write captions, but neither match nor embed",
+}
+"""What a model of one mode is good for."""
 
 
 class GroundedModel(nn.Module):
     """An image encoder, and a text transformer that attends to its states.
 
-    Abstract: `Blip`, `QuestionModel` and `PairModel` add their heads and say what they compute.
+    Abstract: `EncoderDecoder` and `PairModel` say what they compute.
     """
 
     def __init__(self, config: ModelConfig, make_cross: MakeCross, *, shared: Shared) -> None:
@@ -29,11 +39,77 @@ class GroundedModel(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number format of the weights, in which pixels are to come."""
+        """The number format of the weights, and of the pixels that the model takes."""
         return self.vision.class_token.dtype
+
+    def require(self, mode: Mode) -> None:
+        """Raise UsageError where the model was built without `mode` and its heads."""
+        if mode not in self.config.modes:
+            (present,) = self.config.modes
+            raise UsageError(
+                f"this model has no {TRANSFORMERS[mode]}, only a {TRANSFORMERS[present]}: "
+                f"{ABILITIES[present]}"
+            )
 
     def encode_image(
         self, images: Float[Tensor, "batch 3 height width_pixels"]
     ) -> Float[Tensor, "batch tokens width"]:
         """States of the class token and of every patch, of normalised pixels."""
         return self.vision(images)
+
+
+class EncoderDecoder(GroundedModel):
+    """An image-grounded text encoder and a text decoder with its language head.
+
+    Abstract: `Blip` and `QuestionModel` say what the decoder attends to. Both add the head where
+    their weights are initialised.
+    """
+
+    language_head: LanguageHead
+
+    def project_image(self, states: Float[Tensor, "images tokens width"], mode: Mode) -> ImageKV:
+        """Cross-attention keys and values of every layer, once for all texts of these images.
+
+        Where encoder and decoder share cross-attention (`Blip.shares_cross_attention`, the
+        published model) the result is the same for both modes and serves both.
+        """
+        (image_kv,) = self.text.project_kv(states, mode=mode)
+        return image_kv
+
+    def ground(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        image_kv: ImageKV,
+    ) -> Float[Tensor, "texts length width"]:
+        """Image-grounded encoder: states of texts that start with `[ENC]`.
+
+        The first state of a text is the multimodal representation. `texts` is a multiple of
+        `images`, the length of `image_kv`; row `i` is about image `i // (texts // images)`.
+        """
+        return self.text(ids, visible, mode="bidirectional", image_kv=image_kv)
+
+    def decode(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        image_kv: ImageKV,
+    ) -> Float[Tensor, "texts length width"]:
+        """Decoder: causal states of texts that start with `[DEC]`. Rows as in `ground`."""
+        return self.text(ids, visible, mode="causal", image_kv=image_kv)
+
+    def next_token_logits(
+        self, states: Float[Tensor, "*rows width"]
+    ) -> Float[Tensor, "*rows vocabulary"]:
+        """Vocabulary logits of decoder states."""
+        self.require("causal")
+        return self.language_head(states, self.text.embedding.select("causal").words.weight)
+
+    def language_logits(
+        self,
+        ids: Int[Tensor, "texts length"],
+        visible: Bool[Tensor, "texts length"],
+        image_kv: ImageKV,
+    ) -> Float[Tensor, "texts length vocabulary"]:
+        """Logits of the token that follows each token. Rows as in `ground`."""
+        return self.next_token_logits(self.decode(ids, visible, image_kv))

@@ -1,12 +1,14 @@
-"""What stands on top of the text transformer: matching and language heads."""
+"""Heads of the models: from states to features for ITC and to vocabulary logits."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from blip.nn.bert import NORM_EPS
 from blip.nn.init import init_std, init_weights
 from blip.nn.kernels.packed_weight import PackedWeight, packed_linear
 from blip.nn.linear import Linear
+from blip.nn.precision import at_least_float32
 
 
 class LanguageHead(nn.Module):
@@ -30,3 +32,13 @@ class LanguageHead(nn.Module):
         """Logits of the next token; `words` is the decoder's word embedding, which is tied."""
         states = self.norm(self.dense.then_gelu(states))
         return packed_linear(states, words, self.bias, self.packed)
+
+
+def unit_features(
+    projection: nn.Linear, states: Float[Tensor, "rows width"]
+) -> Float[Tensor, "rows projection"]:
+    """First states of images or texts, projected and normalised to length 1 (ITC).
+
+    They are in float32 at least: rounded to half precision they would not have length 1.
+    """
+    return normalize(at_least_float32(projection(states)), dim=-1)

@@ -3,10 +3,9 @@
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from blip.model.blip import SHARED_PARTS
 from blip.model.config import ModelConfig
 from blip.model.grounded import GroundedModel
-from blip.model.parts import text_sizes
+from blip.model.parts import SHARED_PARTS, text_sizes
 from blip.nn.attention import PairCrossAttention
 from blip.nn.init import init_std, init_weights
 from blip.nn.kv import PairKV

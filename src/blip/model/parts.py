@@ -1,11 +1,23 @@
 """Image encoder and text transformer, of the sizes that a configuration names."""
 
-from blip.model.config import ModelConfig
+from blip.model.config import ModelConfig, Sharing
 from blip.nn.attention import AttentionSizes, CrossAttention
 from blip.nn.bert import NORM_EPS, MakeCross, TextTransformer
 from blip.nn.mode import Mode
 from blip.nn.per_mode import Shared
 from blip.nn.vit import VisionTransformer
+
+SHARED_PARTS: dict[Sharing, Shared] = {
+    "all": Shared(embedding=True, self_attention=True, cross_attention=True, mlp=True),
+    "all_but_cross_attention": Shared(
+        embedding=True, self_attention=True, cross_attention=False, mlp=True
+    ),
+    "all_but_self_attention": Shared(
+        embedding=True, self_attention=False, cross_attention=True, mlp=True
+    ),
+    "nothing": Shared(embedding=False, self_attention=False, cross_attention=False, mlp=False),
+}
+"""What encoder and decoder share, for each choice of the paper's table 3."""
 
 
 def make_vision(config: ModelConfig) -> VisionTransformer:

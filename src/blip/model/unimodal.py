@@ -2,12 +2,10 @@
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from blip.model.blip import SHARED_PARTS
 from blip.model.config import ModelConfig
-from blip.model.parts import make_text, make_vision
-from blip.nn.precision import at_least_float32
+from blip.model.heads import unit_features
+from blip.model.parts import SHARED_PARTS, make_text, make_vision
 
 
 class UnimodalEncoders(nn.Module):
@@ -29,8 +27,7 @@ class UnimodalEncoders(nn.Module):
         visible: Bool[Tensor, "batch length"],
     ) -> tuple[Float[Tensor, "batch projection"], Float[Tensor, "batch projection"]]:
         """Unit features of images and of texts."""
-        image = self.image_projection(self.vision.first_states(images))
-        text = self.text_projection(self.text.first_states(ids, visible))
-        # Vectors that are rounded afterwards are not of length 1.
-        image, text = at_least_float32(image), at_least_float32(text)
-        return normalize(image, dim=-1), normalize(text, dim=-1)
+        return (
+            unit_features(self.image_projection, self.vision.first_states(images)),
+            unit_features(self.text_projection, self.text.first_states(ids, visible)),
+        )

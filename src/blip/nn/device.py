@@ -4,14 +4,16 @@ import torch
 from torch import Tensor
 
 from blip.config.ranges import DEVICE, PrecisionChoice, RangeError
-from blip.errors import UsageError
+from blip.errors import ArgumentError, UsageError
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str | torch.device) -> torch.device:
     """The device called `name`; `auto` is a GPU where there is one, else the CPU.
 
     Raises RangeError for another name, UsageError for a GPU that is not there.
     """
+    if isinstance(name, torch.device):
+        return name
     if not DEVICE.holds(name):
         raise RangeError("device", repr(name), str(DEVICE))
     if name == "auto":
@@ -26,15 +28,25 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(precision: PrecisionChoice, device: torch.device) -> torch.dtype:
-    """The number format called `precision`; `auto` is bfloat16 on a GPU that has it, else float32.
+def choose_dtype(precision: PrecisionChoice | torch.dtype, device: torch.device) -> torch.dtype:
+    """The number format called `precision`; a `torch.dtype` stays as it is.
 
-    A GPU that only imitates it does not have it: there it is slower than float32.
+    A GPU that only emulates bfloat16 does not have it: there it is slower than float32. Raises
+    ArgumentError for another name, and for a type that is not a floating-point one.
     """
     if precision == "auto":
         has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_it else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    if isinstance(precision, torch.dtype) and precision.is_floating_point:
+        return precision
+    if precision == "float32":
+        return torch.float32
+    if precision == "bfloat16":
+        return torch.bfloat16
+    raise ArgumentError(
+        "precision must be auto, float32, bfloat16 or a floating-point torch.dtype, "
+        f"got {precision!r}"
+    )
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -128,13 +128,13 @@ class CheckpointModels:
         of_captioner, of_filter = (_device(name, place) for name in self._names)
         dtype = choose_dtype(self.precision, torch.device(of_captioner))
         loaded = _load_expected(self.captioner, expected[0], of_captioner, dtype)
+        if "causal" not in loaded.config.modes:
+            raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
         captioner = Captioner(loaded.model, loaded.tokenizer)
         loaded = _load_expected(self.filter, expected[1], of_filter, dtype)
-        matcher = Matcher(loaded.model, loaded.tokenizer)
-        if "causal" not in captioner.model.config.modes:
-            raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
-        if "bidirectional" not in matcher.model.config.modes:
+        if "bidirectional" not in loaded.config.modes:
             raise UsageError(f"{self.filter} writes texts and judges none; it may be the captioner")
+        matcher = Matcher(loaded.model, loaded.tokenizer)
         return Models(_CheckpointCaptioner(captioner, self.decoding), _CheckpointFilter(matcher))
 
     @property
@@ -181,7 +181,7 @@ class _CheckpointFilter:
     def score(self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]) -> list[list[Score]]:
         ready = [*map(NormalisedImage, images)]
         with unify_out_of_memory():
-            found = self.matcher.scores(ready, texts, batch_size=len(images))
+            found = self.matcher.scores(ready, texts, batch_size=len(images), allow_nan=True)
         return [[Score(one.probability, one.cosine) for one in row] for row in found]
 
 

@@ -1,0 +1,171 @@
+"""What all predictors share: they open a checkpoint and encode pictures in batches, each once."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Generic, Protocol, Self, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from blip.config.ranges import PrecisionChoice
+from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
+from blip.inference.checkpoint import load_model
+from blip.inference.inputs import check_batch_size
+from blip.inference.pixels import Picture, to_pixels
+from blip.model.make import Model
+from blip.nn.device import choose_device, choose_dtype
+from blip.nn.kernels.packed_weight import pack_weights
+from blip.nn.mode import Mode
+
+BATCH_SIZE = 32
+"""Pictures that go through a model together."""
+MAX_TOKENS = 35
+"""Tokens to which texts are cut that are matched, embedded or asked (BLIP, section 5)."""
+
+ModelKind = TypeVar("ModelKind", bound=Model)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class EncodedImages(Protocol):
+    """What a model keeps of some pictures while it reads texts about them."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def select(self, index: Int[Tensor, " selected"]) -> Self:
+        """Those of the pictures `index`."""
+        ...
+
+
+Encoded = TypeVar("Encoded", bound=EncodedImages)
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedTexts:
+    """As many texts for each picture, picture after picture."""
+
+    texts: list[str]
+    real: list[bool]
+    """False for the empty texts, the shortest that there are, which fill up a picture's row."""
+
+
+class Predictor(ABC, Generic[ModelKind]):
+    """A model in evaluation mode and its tokenizer.
+
+    Abstract: `Captioner`, `Matcher`, `Answerer` and `Embedder` say what they compute.
+    """
+
+    def __init__(self, model: ModelKind, tokenizer: Tokenizer) -> None:
+        """Raises UsageError for a model that lacks the encoder or decoder that this needs."""
+        _, mode = self._needs()
+        model.require(mode)
+        self.model: ModelKind = model
+        model.eval()
+        pack_weights(model)
+        self.tokenizer = tokenizer
+
+    @classmethod
+    @abstractmethod
+    def _needs(cls) -> tuple[type[ModelKind], Mode]:
+        """The kind of model, and the mode in which its text transformer runs."""
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        device: torch.device | str = "cpu",
+        *,
+        precision: PrecisionChoice | torch.dtype = "float32",
+        dtype: torch.dtype | None = None,
+    ) -> Self:
+        """Open the checkpoint `source`, as `blip.load` takes it.
+
+        `device` is a `torch.device` or one of cpu, cuda, cuda:N and auto (a GPU where there is
+        one). `precision` is the number format in which the model computes: float32, bfloat16, auto
+        (bfloat16 on a GPU that has it, else float32) or any floating-point `torch.dtype`; `dtype`
+        is its former name.
+
+        Raises UsageError where there is no such checkpoint or device, and for a model that cannot
+        do the work; BlipError for a checkpoint that is broken.
+        """
+        if dtype is not None:
+            warnings.warn("dtype is now precision", DeprecationWarning, stacklevel=2)
+            precision = dtype
+        place = choose_device(device)
+        kind, _ = cls._needs()
+        loaded = load_model(source, place, of=kind, dtype=choose_dtype(precision, place))
+        try:
+            return cls(loaded.model, loaded.tokenizer)
+        except UsageError as error:
+            raise UsageError(f"{source}: {error}") from error
+
+    def encode(
+        self, pictures: Sequence[Picture], first: int = 0
+    ) -> Float[Tensor, "pictures tokens width"]:
+        """States of the class token and of every patch of some pictures, in one pass.
+
+        Errors name a picture by its place behind `first`. Raises what `to_pixels` raises.
+        """
+        size = self.model.config.vision.image_size
+        pixels = to_pixels(pictures, size, self.model.device, self.model.dtype, first=first)
+        return self.model.encode_image(pixels)
+
+    @torch.inference_mode()
+    def _read_texts(
+        self,
+        pictures: Sequence[Picture],
+        texts: Sequence[Sequence[str]],
+        batch_size: int,
+        encode: Callable[[Tensor], Encoded],
+        read: Callable[[Encoded, PaddedTexts], Sequence[Result]],
+        texts_of_each: int,
+    ) -> Iterator[list[list[Result]]]:
+        """One result for each of the texts of each picture, batch of pictures by batch.
+
+        Each picture is encoded once: `encode` takes the states of a batch `(pictures, tokens,
+        width)`. `read` gets what `encode` returned and at most `texts_of_each` texts of each of
+        these pictures, and returns a result for each real text. Pictures without texts are not
+        encoded where a whole batch has none.
+        """
+        check_batch_size(batch_size)
+        for start in range(0, len(pictures), batch_size):
+            rows = texts[start : start + batch_size]
+            results: list[list[Result]] = [[] for _ in rows]
+            most = max(map(len, rows))
+            if most > 0:
+                encoded = encode(self.encode(pictures[start : start + batch_size], start))
+                waiting = list(range(len(rows)))
+                for first in range(0, most, texts_of_each):
+                    longer = [row for row in waiting if len(rows[row]) > first]
+                    if most > texts_of_each and len(longer) < len(waiting):
+                        index = torch.tensor([waiting.index(row) for row in longer])
+                        encoded = encoded.select(index.to(self.model.device))
+                        waiting = longer
+                    some = [rows[row][first : first + texts_of_each] for row in waiting]
+                    found = iter(read(encoded, _pad(some)))
+                    for row, of_row in zip(waiting, some, strict=True):
+                        results[row] += islice(found, len(of_row))
+            yield results
+
+
+def batches(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
+    """Lists of at most `batch_size` items; the next ones are taken when they are asked for."""
+    rest = iter(items)
+    while batch := list(islice(rest, batch_size)):
+        yield batch
+
+
+def _pad(rows: Sequence[Sequence[str]]) -> PaddedTexts:
+    most = max(map(len, rows))
+    return PaddedTexts(
+        [text for row in rows for text in [*row, *[""] * (most - len(row))]],
+        [place < len(row) for row in rows for place in range(most)],
+    )
