@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from blip.bootstrap import _Bootstrap, _fingerprint_named, bootstrap
+from blip.bootstrap import _Bootstrap, _fingerprint_tokenizer, bootstrap
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
 from blip.data.scenes.write import SPLITS
@@ -129,7 +129,7 @@ def test_a_folder_that_was_there_is_not_wiped(tmp_path: Path, name: str) -> None
     (tmp_path / name / "thesis.doc").write_text("mine")
     (tmp_path / "notes.txt").touch()
     before = files(tmp_path)
-    with pytest.raises(UsageError, match=f"holds {name}, which no run of `blip bootstrap`"):
+    with pytest.raises(UsageError, match=f"holds {name}, which `blip bootstrap` did not make"):
         bootstrap(scenes_test(), tmp_path, overwrite=True)
     assert files(tmp_path) == before
 
@@ -312,4 +312,4 @@ def test_the_content_of_a_tokenizer_is_an_input_of_every_stage(tmp_path: Path) -
         inputs.append([stage.fingerprint for stage in (job.stages[0], job.baseline(job.stages[0]))])
     assert inputs[0] == inputs[1]
     assert not set(inputs[1]) & set(inputs[2])
-    assert _fingerprint_named("org/name") == "org/name"
+    assert _fingerprint_tokenizer("org/name") == "org/name"

@@ -55,7 +55,7 @@ def test_what_nobody_knows_how_to_make_again_is_not_replaced(tmp_path: Path) -> 
     (tmp_path / "a/known.tar").touch()
     (tmp_path / "a/thesis.doc").touch()
     with (
-        pytest.raises(UsageError, match=r"a would be replaced, and holds thesis\.doc"),
+        pytest.raises(UsageError, match=r"a would be replaced, but holds thesis\.doc"),
         atomic_folder(tmp_path / "a", replaces=("*.tar",)),
     ):
         pass

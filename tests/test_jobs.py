@@ -47,7 +47,7 @@ def test_a_failure_is_named_and_the_other_stage_is_done(
 ) -> None:
     bad = Stage("bad", tmp_path / "bad", 1, failing, KIND)
     good = Stage("good", tmp_path / "good", 1, CountThreads(tmp_path / "good"), KIND)
-    with pytest.raises(BlipError, match=r"^bad did not end well"):
+    with pytest.raises(BlipError, match=r"^bad failed; run the same command again"):
         run_together([bad, good], parallel=2)
     assert good.is_done()
     assert not bad.is_done()

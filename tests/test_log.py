@@ -42,7 +42,7 @@ def test_what_a_killed_run_left_beyond_its_checkpoint_is_dropped(
     log.write(3, {"loss": 9.0})
     log.close()
     assert [line["loss"] for line in lines(tmp_path)] == [1.0, 2.0, 9.0]
-    assert "dropped a line that is not whole" in capsys.readouterr().err
+    assert "dropped an incomplete line" in capsys.readouterr().err
 
 
 def test_what_is_not_finite_is_null(tmp_path: Path) -> None:

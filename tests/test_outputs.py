@@ -89,7 +89,7 @@ def test_a_folder_is_claimed_and_claimed_again(tmp_path: Path) -> None:
 def test_what_was_there_before_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/thesis.doc").touch()
-    with pytest.raises(UsageError, match=r"holds checkpoints, which no run of `blip pretrain`"):
+    with pytest.raises(UsageError, match=r"holds checkpoints, which `blip pretrain` did not make"):
         claim(tmp_path, PRETRAIN)
     assert not (tmp_path / MARKER).exists()
     claim(tmp_path, JOB)

@@ -82,7 +82,7 @@ def test_what_no_stage_made_is_not_cleared(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
     (folder / "result").write_text("mine")
-    with pytest.raises(UsageError, match="a holds result, which no run of `blip work`"):
+    with pytest.raises(UsageError, match="a holds result, which `blip work` did not make"):
         stage(folder, overwrite=True).run()
     assert (folder / "result").read_text() == "mine"
 
@@ -128,7 +128,7 @@ def test_a_result_that_was_taken_away_is_made_again(
     assert not stage(folder).is_done()
     stage(folder).run()
     assert lines(folder) == 1
-    assert "result is gone" in capsys.readouterr().err
+    assert "result is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])
@@ -189,7 +189,7 @@ def test_a_model_that_was_replaced_is_refused(
     assert trained().is_done()
     (folder / name).write_text("of another model")
     assert not trained().is_done()
-    with pytest.raises(UsageError, match=rf"{name} was replaced or edited since work left it"):
+    with pytest.raises(UsageError, match=rf"{name} was replaced or edited after work wrote it"):
         trained().run()
     assert (folder / name).read_text() == "of another model"
     trained(overwrite=True).run()

@@ -39,12 +39,12 @@ SHOWN = 24
 def bootstrap(
     config: BootstrapConfig, out: Path, *, overwrite: bool = False, allow_change: bool = False
 ) -> dict[str, Any]:
-    """Run the main job into `out`, or what is left of it; returns what `out/summary.json` holds.
+    """Run or resume the main job in `out`; returns the content of `out/summary.json`.
 
-    Every stage leaves its result in `out` and is skipped when it is there and was made from the
-    same inputs. Raises BlipError where a stage fails or was stopped; the same call goes on. Raises
-    UsageError where `out` was made with another configuration: `overwrite` makes again what that
-    changes, `allow_change` lets a training that is not finished go on with it.
+    Every stage writes its result into `out`, and is skipped if its result is there already and was
+    made from the same inputs. Raises BlipError where a stage fails or is stopped; the same call
+    resumes. Raises UsageError where `out` was made with another configuration: `overwrite` repeats
+    the stages that it changes, `allow_change` resumes unfinished trainings with it.
     """
     run = _Bootstrap(config, out, overwrite=overwrite, allow_change=allow_change)
     run.check_places()
@@ -69,19 +69,19 @@ def bootstrap(
 
 _DOING = {
     "data": "draw the scenes",
-    "tokenizer": "open it, or learn it from the training texts",
+    "tokenizer": "open the tokenizer, or learn one from the training texts",
     "pretrain": "pre-train with ITC, ITM and LM",
     "captioner": "fine-tune with LM on the human pairs",
     "filter": "fine-tune with ITC and ITM on the human pairs",
     "capfilt": "write a text for every web image, drop texts that do not match",
-    "baseline": "the same budget on human and all web pairs",
-    "evaluation": "retrieval and captions of the test images",
+    "baseline": "pre-train as long on the human and all web pairs",
+    "evaluation": "measure retrieval and captions on the test images",
 }
 """What a stage does, by the last part of its name."""
 
 
 class _Bootstrap:
-    """The stages of a run, each made of what those before it left."""
+    """The stages of a run; each reads the results of those before it."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class _Bootstrap:
         self.data_inputs: Any = None
 
     def check_places(self) -> None:
-        """Raise UsageError where the run would write over what it reads."""
+        """Raise UsageError where the run would overwrite its inputs."""
         data = self.config.data
         read = [] if self.config.tokenizer is None else [self.config.tokenizer]
         if not isinstance(data, ScenesConfig):
@@ -110,30 +110,30 @@ class _Bootstrap:
         self.folder.claim()
 
     def prepare(self) -> None:
-        """The configuration, the data and the tokenizer: what every stage needs."""
+        """Check the configuration; make the data and the tokenizer, which every stage reads."""
         self.folder.compare(self.config)
         self._prepare_data()
         self._prepare_tokenizer()
 
     def run_stages(self, *stages: Stage) -> None:
-        """Run stages that do not need one another, those that are done aside."""
+        """Run stages that do not depend on one another; skip those that are done."""
         for stage in stages:
             if not stage.is_done():
-                # Before any of them begins, and before the run is said to be of this configuration.
+                # Before any stage begins, and before config.json names this configuration.
                 stage.check()
-                self.folder.note(self.config, stage)
+                self.folder.write_config(self.config, stage)
         run_together(stages, self.config.parallel)
 
     def pretrain(self, number: int, *, cleaned: Stage | None, init: Stage | None) -> Stage:
-        """Pre-training of a round: on all web text in the first, on what CapFilt left in later."""
+        """Pre-training of a round: on all web texts first, later on those that CapFilt kept."""
         web = self.splits["web"] if cleaned is None else _kept(cleaned.folder / "shards")
-        going_on = init is not None and self.config.init == "previous"
-        budget = self.config.next_pretrain if going_on else self.config.pretrain
+        continues = init is not None and self.config.init == "previous"
+        budget = self.config.next_pretrain if continues else self.config.pretrain
         name = f"round-{number}/pretrain"
-        return self._pretrain(name, web, budget, init if going_on else None, number, cleaned)
+        return self._pretrain(name, web, budget, init if continues else None, number, cleaned)
 
     def baseline(self, first: Stage) -> Stage:
-        """The same training budget as the last round's, on human and all web text."""
+        """A training as long as the last round's, on the human and all web texts."""
         config = self.config
         if config.init == "fresh":
             return self._pretrain("baseline", self.splits["web"], config.pretrain, None, 2, None)
@@ -162,7 +162,7 @@ class _Bootstrap:
         return self._stage(f"round-{number}/filter", config, model)
 
     def capfilt(self, number: int, captioner: Stage, matcher: Stage) -> Stage:
-        """A synthetic text for every web image; texts that do not match are dropped."""
+        """Write a synthetic text for every web image; drop all texts that do not match."""
         name = f"round-{number}/capfilt"
         config = CapFiltConfig(
             captioner=str(captioner.folder),
@@ -213,7 +213,7 @@ class _Bootstrap:
             "seed": self.config.seed,
             "config": fingerprint_json(to_json(self.config, former_names=True)),
         }
-        self.folder.note(self.config, None)
+        self.folder.write_config(self.config, None)
         write_json(self.out / "summary.json", summary)
         write_report(self.out, summary, results, self._shown_images())
         return summary
@@ -238,7 +238,7 @@ class _Bootstrap:
             self.data_inputs = stage.fingerprint
             return
         self.splits = {split: getattr(config.data, split) for split in SPLITS}
-        # Sizes and times stand for contents, which may be terabytes.
+        # Sizes and times instead of contents, which may be terabytes.
         self.data_inputs = [
             [path.name, path.stat().st_size, path.stat().st_mtime_ns]
             for split in SPLITS
@@ -248,8 +248,8 @@ class _Bootstrap:
 
     def _prepare_tokenizer(self) -> None:
         if self.config.tokenizer is not None:
-            # Every later stage reads texts with it: its content is an input of them all.
-            self.data_inputs = [self.data_inputs, _fingerprint_named(self.config.tokenizer)]
+            # Every later stage depends on the content of the tokenizer.
+            self.data_inputs = [self.data_inputs, _fingerprint_tokenizer(self.config.tokenizer)]
         texts = () if self.config.tokenizer else (*self.splits["human"], *self.splits["web"])
         config = TokenizerConfig(
             source=self.config.tokenizer, texts=texts, vocabulary_size=self.config.vocabulary_size
@@ -296,7 +296,7 @@ class _Bootstrap:
         )
 
     def _validation(self, budget: TrainConfig) -> ValidationConfig | None:
-        """The `val` split, for a pre-training that is to be judged on the way."""
+        """Validation on the `val` split during a pre-training, if it is enabled."""
         if budget.evaluate_every is None:
             return None
         return ValidationConfig(
@@ -314,7 +314,7 @@ class _Bootstrap:
         if isinstance(config, PretrainConfig | CaptionerConfig | FilterConfig):
             settings = without(config, FREE_TO_CHANGE)
         inputs = [
-            _without(self.out, settings),
+            _make_relative(self.out, settings),
             self.data_inputs,
             [stage.fingerprint for stage in after],
         ]
@@ -335,32 +335,32 @@ class _Bootstrap:
 
     @property
     def _num_stages(self) -> int:
-        """Data and tokenizer, the first pre-training, four a round, the baseline, two figures."""
+        """Data, tokenizer, first pre-training, four stages per round, baseline, two evaluations."""
         return int(isinstance(self.config.data, ScenesConfig)) + 5 + 4 * self.config.rounds
 
 
 def _kept(shards: Path) -> tuple[str, ...]:
-    """Where CapFilt wrote its shards; nothing, and a message, where it dropped every text."""
+    """The folder of CapFilt's shards; empty, with a message, where it dropped every text."""
     if any(shards.glob("*.tar")):
         return (str(shards),)
     say(f"{shards}: CapFilt kept no text; training on the human pairs alone")
     return ()
 
 
-def _fingerprint_named(tokenizer: str) -> str:
-    """Of the files of a tokenizer; of one on the hub, its name."""
+def _fingerprint_tokenizer(tokenizer: str) -> str:
+    """The fingerprint of a tokenizer's files; for one on the hub, its name."""
     path = Path(tokenizer)
     inside = [path / name for name in ("tokenizer.json", "vocab.txt")]
     files = [file for file in (path, *inside) if file.is_file()]
     return fingerprint_files(files) if files else tokenizer
 
 
-def _without(out: Path, value: Any) -> Any:
-    """A JSON value with paths below `out` relative to it: the same run may lie elsewhere."""
+def _make_relative(out: Path, value: Any) -> Any:
+    """A JSON value with paths relative to `out`, so that a run folder may be moved."""
     if isinstance(value, dict):
-        return {key: _without(out, item) for key, item in value.items()}
+        return {key: _make_relative(out, item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without(out, item) for item in value]
+        return [_make_relative(out, item) for item in value]
     if isinstance(value, str):
         return value.removeprefix(f"{out}/")
     return value

@@ -1,4 +1,4 @@
-"""What a user sees of an unexpected error: one line; its traceback goes into a file."""
+"""An unexpected error as one line for the user; its traceback goes into a file."""
 
 import os
 import sys
@@ -7,37 +7,37 @@ import traceback
 from blip.errors import first_line, is_out_of_memory, plain
 from blip.installed import version
 
-LONGEST = 300
-"""Characters of a foreign error's message that are shown."""
+MAX_MESSAGE = 300
+"""Most characters of an error message that are shown."""
 
 
 def report_crash(error: BaseException, doing: str) -> str:
-    """Save the traceback; returns the line that says what failed, where that is, what to do.
+    """Save the traceback; returns a line that says what failed, where the traceback is, what to do.
 
     `doing` names the work, such as "blip caption". Never raises.
     """
-    what = plain(first_line(error) if isinstance(error, Exception) else str(error))[:LONGEST]
+    message = plain(first_line(error) if isinstance(error, Exception) else str(error))[:MAX_MESSAGE]
     name = type(error).__name__
     saved = save_traceback(error)
     where = (
         f"the traceback is in {saved}"
         if saved is not None
-        else "no folder could be written to for the traceback, BLIP_TRACEBACK=1 shows it"
+        else "the traceback could not be saved; set BLIP_TRACEBACK=1 to print it"
     )
     if is_out_of_memory(error):
-        return f"{doing} ran out of memory: smaller batches need less ({what or name}; {where})"
-    told = name if what == name else f"{name}: {what}"
+        return f"{doing} ran out of memory: smaller batches need less ({message or name}; {where})"
+    described = name if message == name else f"{name}: {message}"
     return (
-        f"{doing} failed unexpectedly: {told} ({where}; please report it to the maintainers "
+        f"{doing} failed unexpectedly: {described} ({where}; please report it to the maintainers "
         "of blip, with that file once you have looked through it)"
     )
 
 
 def save_traceback(error: BaseException) -> str | None:
-    """Write a traceback where its owner alone can read it; None where no folder takes it."""
+    """Write a traceback to a file that only its owner can read; None if no folder is writable."""
     try:
         text = _describe(error)
-    except Exception:  # no memory, or an error that cannot even be shown
+    except Exception:  # out of memory, or an error whose text cannot be made
         text = f"{type(error).__name__}, which could not be described\n"
     for folder in (os.environ.get("BLIP_CACHE"), None):
         try:

@@ -19,13 +19,13 @@ from blip.errors import BlipError, StoppedError, UsageError, first_line
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(minutes=10)
-"""How long a collective waits for the others before the run ends with an error."""
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+"""How long a collective waits for the other processes before the run ends with an error."""
 
 
 @contextmanager
 def processes(device: str = "auto") -> Iterator[None]:
-    """Train together with the other processes that torchrun started; alone without it.
+    """Join the other processes that torchrun started; without torchrun there is one process.
 
     `device` is where they compute: over NCCL on GPUs (auto, cuda), over Gloo on CPUs. Raises
     UsageError where there are fewer GPUs than processes.
@@ -37,7 +37,7 @@ def processes(device: str = "auto") -> Iterator[None]:
         number = os.environ.get(name, "0")
         if not (number.isascii() and number.isdecimal()):
             raise UsageError(
-                f"{name} is {number!r} in the environment; allowed: what torchrun sets"
+                f"{name} is {number!r} in the environment; allowed: a number, as torchrun sets it"
             )
     backend = "gloo"
     if torch.cuda.is_available() and device != "cpu":
@@ -45,12 +45,12 @@ def processes(device: str = "auto") -> Iterator[None]:
         if here >= torch.cuda.device_count():
             raise UsageError(
                 f"torchrun started process {here} on a machine of {torch.cuda.device_count()} "
-                "GPUs; --nproc-per-node must be at most that"
+                "GPUs; --nproc-per-node must not be above that number"
             )
         torch.cuda.set_device(here)
         backend = "cpu:gloo,cuda:nccl"
     try:
-        distributed.init_process_group(backend, timeout=PATIENCE)
+        distributed.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
     except (ValueError, RuntimeError) as error:
         raise BlipError(
             f"cannot join the processes that torchrun started: {first_line(error)}"
@@ -60,7 +60,7 @@ def processes(device: str = "auto") -> Iterator[None]:
     except StoppedError:
         distributed.destroy_process_group()
         raise
-    # Not after another error: the others may be waiting, and would never answer.
+    # Not after another error: the other processes may be stuck in a collective.
     distributed.destroy_process_group()
 
 
@@ -70,12 +70,12 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Number of this process among them."""
+    """Rank of this process, from 0."""
     return distributed.get_rank() if _grouped() else 0
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and shows progress."""
+    """Whether this is rank 0, which writes files and shows progress."""
     return rank() == 0
 
 
@@ -86,13 +86,13 @@ def barrier() -> None:
 
 
 def own_rows(count: int, device: torch.device | str = "cpu") -> Int[Tensor, " count"]:
-    """Numbers in the global batch of this process's `count` rows."""
+    """Indices in the global batch of the `count` rows that this process holds."""
     return torch.arange(count, device=device) * world_size() + rank()
 
 
 @torch.no_grad()
 def gather_rows(rows: Shaped[Tensor, "count *rest"]) -> Shaped[Tensor, "all *rest"]:
-    """The global batch of which each process holds `count` rows, in its order; no gradient."""
+    """The rows of all processes in the order of the global batch, without a gradient."""
     if world_size() == 1:
         return rows
     parts = [torch.empty_like(rows) for _ in range(world_size())]
@@ -104,7 +104,7 @@ def gather_rows(rows: Shaped[Tensor, "count *rest"]) -> Shaped[Tensor, "all *res
 def gather_padded(
     rows: Shaped[Tensor, "count length"], fill: int | bool
 ) -> Shaped[Tensor, "all longest"]:
-    """`gather_rows` of rows whose length differs between processes; `fill` stands behind them."""
+    """`gather_rows` for rows whose length differs between processes; `fill` pads them."""
     if world_size() == 1:
         return rows
     longest = torch.tensor(rows.shape[1], device=rows.device)
@@ -130,12 +130,12 @@ def mean(value: Tensor) -> Tensor:
 
 
 def first_not_none(value: int | None) -> int | None:
-    """The value of the first process that has one, the same in all of them."""
+    """The value of the lowest rank that has one; every process gets the same."""
     if world_size() == 1:
         return value
     mine = torch.tensor(-1 if value is None else value)
     parts = [torch.empty_like(mine) for _ in range(world_size())]
-    # On the CPU, so that a GPU that computes need not be waited for.
+    # On the CPU, so that nothing waits for a busy GPU.
     distributed.all_gather(parts, mine)
     found = [int(part) for part in parts if int(part) != -1]
     return found[0] if found else None
@@ -151,7 +151,7 @@ def is_same(value: int) -> bool:
 
 
 def on_main(work: Callable[[], T]) -> T:
-    """Do `work` in the main process alone: its value, or its BlipError, is that of all of them."""
+    """Run `work` on rank 0 only; every process returns its value or raises its BlipError."""
     value, error = None, None
     if is_main():
         try:
@@ -168,7 +168,7 @@ def on_main(work: Callable[[], T]) -> T:
 
 
 def gather_objects(value: Any) -> list[Any] | None:
-    """What each process gives, in the order of ranks, to the main process; None to the others."""
+    """The values of all processes in the order of ranks, on rank 0; None on the others."""
     if world_size() == 1:
         return [value]
     found: list[Any] | None = [None] * world_size() if is_main() else None
@@ -178,13 +178,13 @@ def gather_objects(value: Any) -> list[Any] | None:
 
 @torch.no_grad()
 def whole(tensor: Tensor) -> Tensor:
-    """A sharded tensor put together, in every process, without a gradient; others as they are."""
+    """The full tensor of a sharded one, on every process, without a gradient; others unchanged."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
 
 
 @torch.no_grad()
 def local(tensor: Tensor) -> Tensor:
-    """What lies here of a sharded tensor, without a gradient; others as they are."""
+    """This process's part of a sharded tensor, without a gradient; others unchanged."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
 
 

@@ -1,9 +1,9 @@
-"""Errors that are for the person at the keyboard: one line, no traceback."""
+"""Errors that a user sees as one line, without a traceback."""
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
-_REFUSALS = ("can't allocate memory", "not enough memory", "out of memory")
-"""How torch says it on a CPU, where it has no error of its own for it, and on a GPU."""
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""Parts of torch's messages: on a CPU it raises a plain RuntimeError when memory runs out."""
 
 
 class BlipError(Exception):
@@ -23,7 +23,7 @@ class NotFiniteError(BlipError, ValueError):
 
 
 class StoppedError(BlipError):
-    """The work was asked to stop, and did so in an orderly way; the same command goes on.
+    """The work stopped in an orderly way after a signal; the same command resumes it.
 
     The exit status is 0 after SIGTERM, which schedulers send, and 130 after Ctrl-C.
     """
@@ -34,7 +34,7 @@ class StoppedError(BlipError):
 
 
 def first_line(error: Exception) -> str:
-    """What an error of others says, short enough for a line of ours; its name, if it is mute."""
+    """The first line of a library's error message, or the name of the error if it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
@@ -45,6 +45,6 @@ def plain(text: str) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, of Python or of torch, says that there is no memory."""
-    refused = any(words in str(error).lower() for words in _REFUSALS)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and refused)
+    """Whether an error of Python or torch means that memory ran out."""
+    no_memory = any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and no_memory)

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and fingerprints of their content."""
+"""Writing files so that readers see all of them or none, and fingerprints of their content."""
 
 import errno
 import hashlib
@@ -20,16 +20,16 @@ from blip.errors import BlipError, UsageError
 
 _CHUNK = 1 << 20
 _UNFINISHED = ".unfinished"
-"""Marks a folder that `atomic_folder` is filling: a later run that finds it removes the folder."""
+"""Marks a folder that `atomic_folder` is filling; a later run removes such a folder."""
 CHECKSUMS = "checksums.json"
-"""Lies in a checkpoint, and says what its files must be."""
+"""A file in a checkpoint folder with size and hash of every other file there."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""Numbers of the errors of a disk, or of a quota, that is full."""
+"""Error numbers of a full disk or quota."""
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write beside `path`, flush, rename into place: readers see the old or the new whole."""
+    """Write a temporary file, flush it, and rename it to `path`: readers see the old or the new."""
     content = to_utf8(data) if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -46,13 +46,13 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to be read; pipes, sockets and devices, which may never end, are not.
+    """Open a regular file for reading, but no pipe, socket or device, which might never end.
 
-    Raises OSError where there is no such file.
+    Raises OSError for those, and where the file does not exist.
     """
     if not S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-    # Should a pipe have taken its place by now, opening does not wait for a writer.
+    # If a pipe has replaced the file meanwhile, opening must not wait for a writer.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     if not S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -61,7 +61,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text; raises ValueError, too, for one that is nested too deeply."""
+    """The value of a JSON text; raises ValueError also where it is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -69,7 +69,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_json_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file of ours; None where there is none."""
+    """The JSON object in a file; None where it is missing or holds something else."""
     try:
         found = parse_json(path.read_bytes())
     except (OSError, ValueError):
@@ -78,27 +78,27 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
 
 
 def to_utf8(text: str) -> bytes:
-    """A text as it is written to a file.
+    """A text as bytes for a file.
 
-    Lone surrogates, by which Python stands for the bytes of file names that are not UTF-8, are
-    escaped as JSON escapes them: `os.fsencode` of the name that is read back gives those bytes.
+    Python represents bytes of file names that are not UTF-8 as lone surrogates. They are escaped as
+    in JSON, so that `os.fsencode` of the name that is read back gives the same bytes.
     """
     return text.encode("utf-8", "backslashreplace")
 
 
 def is_utf8(text: str | os.PathLike[str]) -> bool:
-    """Whether UTF-8 can hold a text or a path: it has no lone surrogates.
+    """Whether a text or path can be encoded in UTF-8, which means: it has no lone surrogates.
 
-    Libraries that are not written in Python open no other paths, and tokenizers read no other text.
+    Libraries in other languages cannot open other paths, and tokenizers cannot read other texts.
     """
     text = os.fspath(text)
     return text.isascii() or _SURROGATES.search(text) is None
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
-    """The bytes of a file as `open_regular` opens it.
+    """The content of a regular file (see `open_regular`).
 
-    Raises OSError where there is no such file, and where it has more than `limit` bytes.
+    Raises OSError where it does not exist or has more than `limit` bytes.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -114,9 +114,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any, **options: Any) -> str:
-    """`json.dumps` as we write JSON: UTF-8 as it is, and null for numbers that are not finite.
+    """`json.dumps` with UTF-8 unescaped, and null for numbers that are not finite.
 
-    JSON knows neither NaN nor Infinity, and many readers refuse a file that holds one.
+    JSON has no NaN and no Infinity, and many readers refuse a file with one.
     """
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
@@ -125,9 +125,9 @@ def json_text(value: Any, **options: Any) -> str:
 
 
 def disk_is_full(error: BaseException | None) -> bool:
-    """Whether a full disk or quota is behind an error, which a library may have put in its words.
+    """Whether a full disk or quota caused an error, also one that a library has wrapped.
 
-    torch reports a position in the file, with the error of the system as its cause.
+    torch reports a position in the file, with the system's error as its cause.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -140,16 +140,20 @@ def disk_is_full(error: BaseException | None) -> bool:
 
 @contextmanager
 def report_disk_errors(out: Path) -> Iterator[None]:
-    """Raise BlipError, which says what to do, in place of OSError while `out` is written."""
+    """Turn an OSError while `out` is written into a BlipError that says what to do."""
     try:
         yield
     except OSError as error:
-        hint = "; make room, and the same command goes on" if disk_is_full(error) else ""
+        hint = (
+            "; free some space, then run the same command again to resume"
+            if disk_is_full(error)
+            else ""
+        )
         raise BlipError(f"{error.filename or out}: {error.strerror or error}{hint}") from error
 
 
 def give_usual_mode(path: Path) -> None:
-    """Let a file that a library made for its owner alone be as readable as the umask says."""
+    """Give a file that a library made readable for its owner only the mode that the umask gives."""
     probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.mode")
     try:
         with probe.open("xb") as file:
@@ -161,12 +165,12 @@ def give_usual_mode(path: Path) -> None:
 
 @contextmanager
 def atomic_folder(path: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
-    """Yield a fresh folder beside `path` that takes its place when the block ends without error.
+    """Yield a new folder beside `path`, which replaces `path` when the block ends without error.
 
-    A folder that stood at `path` is replaced where all its files match the patterns in `replaces`;
-    else UsageError is raised before anything is written. A process killed in between leaves either
-    of them whole, and leftovers of earlier kills are removed by the next call. Files are as
-    readable as the umask says.
+    An existing folder is replaced only if all its files match the patterns in `replaces`; else
+    UsageError is raised before anything is written. If the process is killed, the old or the new
+    folder is complete, and the next call removes what is left of the other. Files get the mode that
+    the umask gives.
     """
     known = tuple(replaces)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +195,7 @@ def atomic_folder(path: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
         _sync_folder(path.parent)
         _remove_leftover(old, known)
     finally:
-        # Made above, with a name of ours: all that it holds is ours.
+        # This call made the folder, so that all its files are ours.
         shutil.rmtree(part, ignore_errors=True)
 
 
@@ -207,25 +211,25 @@ def _finite(value: Any) -> Any:
 
 
 def _check_replaceable(path: Path, known: tuple[str, ...]) -> None:
-    """Raise UsageError where `path` holds something that no run could write again."""
+    """Raise UsageError where `path` holds files that `atomic_folder` must not replace."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise UsageError(f"{path} is there already and is not a folder of ours; move it away")
+        raise UsageError(f"{path} exists and is not a folder; move it away")
     if not path.exists():
         return
-    strange = sorted(
+    unexpected = sorted(
         entry.name
         for entry in path.iterdir()
         if entry.is_dir() or not any(fnmatch(entry.name, pattern) for pattern in known)
     )
-    if strange:
+    if unexpected:
         raise UsageError(
-            f"{path} would be replaced, and holds {strange[0]}, which is not a file that is "
-            "written there; move it away"
+            f"{path} would be replaced, but holds {unexpected[0]}, which this command does not "
+            "write; move it away"
         )
 
 
 def _remove_leftover(folder: Path, known: tuple[str, ...]) -> None:
-    """Remove what a process that was killed left of a folder."""
+    """Remove the unfinished or replaced folder of a killed process."""
     if not folder.exists():
         return
     if (folder / _UNFINISHED).exists():
@@ -238,7 +242,7 @@ def _remove_leftover(folder: Path, known: tuple[str, ...]) -> None:
 
 
 def remove_leftovers(path: Path, known: Iterable[str]) -> None:
-    """Remove what a killed `atomic_folder(path)` left beside `path`; `known` as in `replaces`."""
+    """Remove folders that a killed `atomic_folder(path)` left; `known` is its `replaces`."""
     for leftover in (path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")):
         _remove_leftover(leftover, tuple(known))
 
@@ -261,7 +265,7 @@ def find_damage(folder: Path) -> str | None:
             if not path.is_file():
                 return f"{name} is missing"
             if path.stat().st_size != known["bytes"]:
-                return f"{name} has {path.stat().st_size} bytes, and had {known['bytes']}"
+                return f"{name} has {path.stat().st_size} bytes instead of {known['bytes']}"
             if _sha256(path) != known["sha256"]:
                 return f"{name} does not match its checksum"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

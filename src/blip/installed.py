@@ -1,4 +1,4 @@
-"""The distribution as pip knows it: its name, its version, and the extras that it may lack."""
+"""The installed distribution: its name, its version, and its optional extras."""
 
 import importlib
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from blip.errors import UsageError
 
 DISTRIBUTION = "blip-capfilt"
-"""The package index has a `blip` that belongs to somebody else; import and command are `blip`."""
+"""The name on the package index, where `blip` is somebody else's project."""
 
 
 def version() -> str:
@@ -20,14 +20,14 @@ def version() -> str:
 
 
 def install(extra: str) -> str:
-    """The command that installs what an extra brings."""
+    """The command that installs an extra."""
     return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def missing(name: str, extra: str, error: ImportError) -> UsageError:
     """The error for a library that an extra installs and that cannot be imported."""
-    what = "is not installed" if isinstance(error, ModuleNotFoundError) else "cannot be imported"
-    return UsageError(f"{name} {what} ({error}); {install(extra)}")
+    problem = "is not installed" if isinstance(error, ModuleNotFoundError) else "cannot be imported"
+    return UsageError(f"{name} {problem} ({error}); {install(extra)}")
 
 
 def need(module: str, name: str, extra: str) -> Any:

@@ -1,4 +1,4 @@
-"""The folder of a main job: which run it belongs to, and with which configuration."""
+"""The folder of a bootstrap run: which configuration made it, and which changes are allowed."""
 
 from functools import partial
 from pathlib import Path
@@ -29,21 +29,21 @@ FREE = (
         if key.startswith("train.")
     ),
 )
-"""Keys of the run that may differ when it goes on, as `FREE_TO_CHANGE` says for one training."""
+"""Keys that may differ when the run is resumed, as `FREE_TO_CHANGE` says for one training."""
 FIRST = ("data", "tokenizer")
-"""The stages that come first; where neither has begun, nothing was made."""
+"""The first stages; if neither has begun, the folder holds no result."""
 
 
 class JobFolder:
-    """The folder `out`, and what a run may do where another configuration made it."""
+    """The folder `out` of a run, and its config.json."""
 
     def __init__(self, out: Path, *, overwrite: bool, allow_change: bool) -> None:
         self.out, self.path = out, out / "config.json"
         self.overwrite, self.allow_change = overwrite, allow_change
-        self.is_noted = False
+        self.is_written = False
 
     def claim(self) -> None:
-        """Take the folder; raises UsageError where something there is not of such a run."""
+        """Mark the folder as ours; raises UsageError where it holds files of something else."""
         ours = partial(is_earlier_run, BootstrapConfig, self.out, BOOTSTRAP)
         claim(self.out, BOOTSTRAP, is_ours=ours)
 
@@ -55,21 +55,21 @@ class JobFolder:
         changes = find_changes(load_config(BootstrapConfig, self.path), config, FREE)
         if not changes:
             return
-        told = describe_changes(changes)
+        described = describe_changes(changes)
         if not self.overwrite and not self.allow_change:
             raise UsageError(
-                f"{self.out} was made with another configuration ({told}); --overwrite makes again "
-                "what that changes, --allow-change lets an unfinished training go on with it, "
-                "another --out keeps both"
+                f"{self.out} was made with another configuration ({described}); --overwrite "
+                "repeats the stages that it changes, --allow-change resumes unfinished trainings "
+                "with it, another --out keeps both"
             )
-        say(f"{self.out}: going on with {told}")
+        say(f"{self.out}: resuming with {described}")
 
-    def note(self, config: BootstrapConfig, stage: Stage | None) -> None:
+    def write_config(self, config: BootstrapConfig, stage: Stage | None) -> None:
         """Write config.json once: before the first stage that is not done, or at the end."""
-        if self.is_noted:
+        if self.is_written:
             return
         if stage is not None and self.overwrite:
             save(config, self.path)
         else:
             save_with_stage(config, self.path, stage.name if stage else "summary", FREE)
-        self.is_noted = True
+        self.is_written = True

@@ -1,4 +1,4 @@
-"""The pieces of work of the main job, done here or side by side in processes of their own."""
+"""The jobs of a bootstrap run, in this process or in parallel processes."""
 
 import multiprocessing
 import os
@@ -51,22 +51,22 @@ KINDS: dict[type[JobConfig], Kind] = {
     CapFiltConfig: JOB,
     EvaluateConfig: EVALUATION,
 }
-"""What a job makes, by its configuration."""
+"""The kind of result of a job, by the class of its configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work that a configuration describes wholly; it can be sent to another process."""
+    """Work that a configuration describes completely; it can be sent to another process."""
 
     config: JobConfig
     out: Path
-    # Whether it may go on with other inputs, or in another place, its stage has decided.
+    # Its stage has already decided whether it may resume with other inputs.
     options: RunOptions = RunOptions(allow_change=True)
 
     def __call__(self) -> None:
-        """Write config.json, then do it; heavy imports happen here."""
+        """Write config.json, then do the work; heavy imports happen here."""
         if not isinstance(self.config, PretrainConfig | CaptionerConfig | FilterConfig):
-            # A training writes its own: one that goes on may have been begun with another.
+            # A training writes its own config.json, with its history if it is resumed.
             save(self.config, self.out / "config.json")
         match self.config:
             case ScenesConfig():
@@ -102,11 +102,11 @@ class Job:
 
 
 def run_together(stages: Sequence[Stage], parallel: int) -> None:
-    """Do independent stages, up to `parallel` at a time, each with its share of the cores.
+    """Run independent stages, up to `parallel` at a time, each with its share of the cores.
 
-    A stage has the same share when the other one is done already: sums in another order would be
-    other weights, and a run that was killed must end as one that was not. Raises BlipError where
-    one fails; the others are let to their end first, so that nothing that they did is lost.
+    A stage has the same share when the other one is done already: another number of threads gives
+    other rounding, and a resumed run must end with the same weights. Raises BlipError where a stage
+    fails, after the others have finished.
     """
     if parallel == 1 or len(stages) < 2:
         for stage in stages:
@@ -125,10 +125,10 @@ def run_together(stages: Sequence[Stage], parallel: int) -> None:
 
 def _run_processes(stages: list[Stage], threads: int) -> None:
     if len(stages) > 1:
-        say(f"side by side: {' and '.join(stage.name for stage in stages)}")
+        say(f"in parallel: {' and '.join(stage.name for stage in stages)}")
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_in_child, args=(stage, threads)) for stage in stages]
-    with stop_on_sigterm("stopped; the same command goes on"):
+    with stop_on_sigterm("stopped; run the same command again to resume"):
         try:
             for process in processes:
                 start_process(process)
@@ -143,7 +143,7 @@ def _run_processes(stages: list[Stage], threads: int) -> None:
             raise
     failed = [s.name for p, s in zip(processes, stages, strict=True) if p.exitcode != 0]
     if failed:
-        raise BlipError(f"{' and '.join(failed)} did not end well; the same command goes on")
+        raise BlipError(f"{' and '.join(failed)} failed; run the same command again to resume")
 
 
 def _in_child(stage: Stage, threads: int) -> None:
@@ -157,7 +157,7 @@ def _in_child(stage: Stage, threads: int) -> None:
     except BlipError as error:
         say(f"{stage.name}: {plain(str(error))}")
         sys.exit(1)
-    # Whatever leaves a child unheard, multiprocessing shows as a traceback.
+    # multiprocessing would print a traceback for any other exception.
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:

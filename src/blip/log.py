@@ -1,4 +1,4 @@
-"""What a run tells: lines and a progress bar for people, metrics.jsonl for machines."""
+"""Lines and a progress bar for people, metrics.jsonl for machines."""
 
 import io
 import json
@@ -25,9 +25,9 @@ LINES_ONLY = "BLIP_LINES"
 
 
 def say(text: str) -> None:
-    """Print a line to stderr; results go to stdout, talk goes here.
+    """Print a line to stderr; results go to stdout.
 
-    Of the processes that train together, which torchrun numbers, the first alone talks.
+    Of the processes that torchrun started, only rank 0 prints.
     """
     if "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0":
         return
@@ -35,9 +35,9 @@ def say(text: str) -> None:
 
 
 def printable(text: str | os.PathLike[str]) -> str:
-    """A path or a text within a line: control characters, and bytes that are not UTF-8, escaped.
+    """A path or a text for one line of output: control characters and invalid UTF-8 are escaped.
 
-    A line break in a name would make two lines of one; other characters may upset a terminal.
+    A line break in a file name would make two lines of one.
     """
     return "".join(_printable(letter) for letter in os.fspath(text))
 
@@ -52,7 +52,7 @@ def _printable(letter: str) -> str:
 
 
 class Progress(Protocol):
-    """A bar, or lines where nobody sees a bar."""
+    """A progress bar, or lines where stderr is not a terminal."""
 
     def advance(self, steps: int = 1, **shown: object) -> None:
         """Count `steps` more as done and show the given values beside the bar."""
@@ -60,24 +60,24 @@ class Progress(Protocol):
 
 
 class _Lines:
-    """Progress for a log file: a line from time to time."""
+    """Progress for a log file: a line every few seconds."""
 
     def __init__(self, total: int | None, description: str, unit: str, done: int) -> None:
         self.total, self.description, self.unit = total, description, unit
         self.done = self.first = done
         self.started = time.monotonic()
-        self.spoken = self.started
+        self.printed = self.started
         self.shown: dict[str, object] = {}
 
     def advance(self, steps: int = 1, **shown: object) -> None:
         self.done += steps
         self.shown |= shown
         now = time.monotonic()
-        if now - self.spoken >= SECONDS_BETWEEN_LINES:
-            self.spoken = now
-            self.speak(now)
+        if now - self.printed >= SECONDS_BETWEEN_LINES:
+            self.printed = now
+            self.print_line(now)
 
-    def speak(self, now: float) -> None:
+    def print_line(self, now: float) -> None:
         seconds = max(now - self.started, 1e-9)
         rate = (self.done - self.first) / seconds
         of_total = "" if self.total is None else f"/{self.total}"
@@ -143,11 +143,11 @@ def progress(
     try:
         yield lines
     finally:
-        lines.speak(time.monotonic())
+        lines.print_line(time.monotonic())
 
 
 class Board(Protocol):
-    """Where figures and pictures of a run are also shown."""
+    """A service that also shows the metrics and pictures of a run."""
 
     def show_values(self, step: int, values: Mapping[str, float]) -> None:
         """Add the values of a step."""
@@ -165,8 +165,7 @@ class Board(Protocol):
 class MetricsLog:
     """metrics.jsonl of a run folder: one JSON object a line, in the order of steps.
 
-    Pictures go to `NAME/step-00000100.png`. Both are shown on TensorBoard and Weights & Biases,
-    where asked for.
+    Pictures go to `NAME/step-00000100.png`. TensorBoard and Weights & Biases show both, if enabled.
     """
 
     def __init__(
@@ -178,11 +177,10 @@ class MetricsLog:
         wandb: str | None = None,
         writes: bool = True,
     ) -> None:
-        """Open for appending; lines beyond step `after`, left by a killed run, are dropped.
+        """Open for appending, without the lines that a killed run left beyond step `after`.
 
-        `wandb` names a project; the run continues there after a restart. `writes` False, for a
-        process that is not the main one, keeps nothing. Raises BlipError where a package is
-        missing.
+        `wandb` names a project; a restarted run continues there. `writes` False, for ranks other
+        than 0, writes nothing. Raises UsageError where a package is missing.
         """
         self.folder, self.path = folder, folder / "metrics.jsonl"
         self.boards: list[Board] = []
@@ -190,7 +188,7 @@ class MetricsLog:
         if not writes:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        self._keep(after)
+        self._drop_after(after)
         if tensorboard:
             self.boards.append(_TensorBoard(folder, after))
         if wandb is not None:
@@ -198,7 +196,7 @@ class MetricsLog:
         self.file = self.path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append the values of a step; those that are not finite are null."""
+        """Append the values of a step; null stands for values that are not finite."""
         if self.file is None:
             return
         self.file.write(json_text({"step": step, **values}) + "\n")
@@ -207,7 +205,7 @@ class MetricsLog:
             board.show_values(step, values)
 
     def write_picture(self, step: int, name: str, picture: "Image") -> None:
-        """Keep a picture of a step in the folder `name` of the run."""
+        """Write a picture of a step into the folder `name` of the run."""
         if self.file is None:
             return
         path = self.folder / name / f"step-{step:08d}.png"
@@ -225,7 +223,7 @@ class MetricsLog:
         for board in self.boards:
             board.close()
 
-    def _keep(self, after: int) -> None:
+    def _drop_after(self, after: int) -> None:
         if not self.path.exists():
             return
         kept = []
@@ -235,7 +233,7 @@ class MetricsLog:
                 if values["step"] <= after:
                     kept.append(json_text(values))
             except (ValueError, KeyError, TypeError):
-                say(f"{self.path}: dropped a line that is not whole")
+                say(f"{self.path}: dropped an incomplete line")
         write_atomically(self.path, "".join(line + "\n" for line in kept))
 
 
@@ -261,7 +259,7 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """A run of a project there, identified by an id that the run folder keeps."""
+    """A run of a Weights & Biases project; its id is kept in the run folder."""
 
     def __init__(self, folder: Path, project: str) -> None:
         self.library = need("wandb", "Weights & Biases", "wandb")
@@ -281,9 +279,9 @@ class _WeightsAndBiases:
             )
         except Exception as error:
             raise BlipError(
-                f"Weights & Biases: {first_line(error)}; WANDB_MODE=offline keeps all on this disk"
+                f"Weights & Biases: {first_line(error)}; WANDB_MODE=offline logs to this disk only"
             ) from error
-        # A restart goes back some steps, which the library's own counter would refuse.
+        # A resumed run goes back some steps, which the library's own counter would refuse.
         self.run.define_metric("*", step_metric="step")
 
     def show_values(self, step: int, values: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""What a run may write: never over an input, never over what another run or a person made."""
+"""Which files a run may write: never an input, never what another run or a person made."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from blip.files import read_json_object, to_utf8, write_json
 from blip.places import home_path, real_path
 
 MARKER = ".blip.json"
-"""Lies in every folder that a run of ours writes to, and says which kind of run made it."""
+"""A file in every folder that a run writes to; it says which kind of run made the folder."""
 FORMAT = 1
 CHECKPOINT = (
     "model.safetensors",
@@ -20,7 +20,7 @@ CHECKPOINT = (
     "training.pt",
     "checksums.json",
 )
-"""The files of a checkpoint, finished or on the way."""
+"""The files of a checkpoint, of a finished run or of one in training."""
 TRAINING = (
     "config.json",
     "metrics.jsonl",
@@ -48,13 +48,13 @@ CAPFILT = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of run: what people call it, and patterns of all files that it writes."""
+    """A kind of run: its name, its command, and glob patterns of all files that it writes."""
 
     name: str
     command: str
     files: tuple[str, ...]
     can_change: bool = False
-    """Whether a run that is not finished may go on with another configuration."""
+    """Whether an unfinished run may resume with another configuration."""
 
     @property
     def tops(self) -> tuple[str, ...]:
@@ -105,17 +105,17 @@ LEFTOVERS = tuple(
         *("sizes.json", "README.md", ".pack.json"),
     )
 )
-"""What a killed process can leave of the files that lie in a run's folder, or beside shards."""
+"""Temporary files that a killed process can leave in a run's folder, or beside shards."""
 
 
 def refuse_inputs_as_output(
     inputs: Iterable[str | Path], out: Path, kind: Kind | None = None
 ) -> None:
-    """Raise UsageError where writing to `out` could replace something that is read.
+    """Raise UsageError where writing to `out` could replace an input.
 
-    An input is refused that is `out` itself, or that lies where a run of this `kind` writes its
-    files below `out`. Places are compared as the disk has them: behind links, `.` and `..`, and
-    where one file has two names. URLs and commands are never outputs.
+    An input must not be `out` itself, nor lie where a run of this `kind` writes its files below
+    `out`. Paths are resolved first: links, `.` and `..`, and two names of one file. URLs and
+    commands are never outputs.
     """
     places = [place for given in inputs for place in _places(given)]
     target = real_path(home_path(str(out)))
@@ -132,11 +132,11 @@ def refuse_inputs_as_output(
 
 
 def claim(out: Path, kind: Kind, is_ours: Callable[[], bool] = lambda: False) -> None:
-    """Take a folder for a run: from now on files under its names there belong to the run.
+    """Mark a folder as belonging to a kind of run, which may then write and replace its files.
 
-    A folder of this kind of run is taken again. Raises UsageError where another kind of run made
-    it, or where something is there under a name that this run would write, unless `is_ours` knows
-    it as that of an earlier version. Everything else in the folder stays as it is.
+    A folder that this kind of run has marked before is accepted. Raises UsageError where another
+    kind of run made it, or where it holds a file of a name that this run would write, unless
+    `is_ours` recognises the folder as one of an earlier version. All other files stay.
     """
     found = read_marker(out)
     if found is not None:
@@ -149,20 +149,20 @@ def claim(out: Path, kind: Kind, is_ours: Callable[[], bool] = lambda: False) ->
     there = sorted(path.name for path in _existing(out, kind.tops))
     if there and not is_ours():
         raise UsageError(
-            f"{out} holds {_listed(there)}, which no run of `{kind.command}` is known to have made "
-            f"(there is no {MARKER}); move it away, or choose another folder"
+            f"{out} holds {_listed(there)}, which `{kind.command}` did not make "
+            f"(there is no {MARKER}); move them away, or choose another folder"
         )
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / MARKER, {"kind": kind.name, "command": kind.command, "format": FORMAT})
 
 
 def read_marker(folder: Path) -> dict[str, Any] | None:
-    """What the marker of a folder says; None where there is no marker of ours."""
+    """The content of a folder's marker; None where it has none."""
     return read_json_object(folder / MARKER)
 
 
 def remove_known(folder: Path, files: Iterable[str]) -> None:
-    """Remove what matches the patterns, then folders that are left empty; all else stays.
+    """Remove files that match the patterns, then folders that are left empty; the rest stays.
 
     Links below `folder` are removed where they match, and never followed.
     """
@@ -180,7 +180,7 @@ def remove_known(folder: Path, files: Iterable[str]) -> None:
 
 
 def check_unchanged(path: Path, content: bytes | str, *, overwrite: bool) -> None:
-    """Raise UsageError where a finished result would be replaced by another, unless asked to."""
+    """Raise UsageError where other content would replace a finished result without `overwrite`."""
     new = to_utf8(content) if isinstance(content, str) else content
     if overwrite or not path.exists() or (path.is_file() and path.read_bytes() == new):
         return
@@ -191,7 +191,7 @@ def check_unchanged(path: Path, content: bytes | str, *, overwrite: bool) -> Non
 
 
 def _places(given: str | Path) -> Iterator[tuple[str, Path]]:
-    """Where an input lies: behind a link, and the link itself, which a rename would replace."""
+    """The paths of an input: behind links, and the link itself, which a rename would replace."""
     text = str(given).removeprefix("file://")
     if "://" in text or text.startswith("pipe:"):
         return
@@ -207,7 +207,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _files(path: Path, *, inside: bool) -> Iterator[Path]:
-    """A file, or those that lie in a folder."""
+    """A file, or the files in a folder."""
     if path.is_file():
         yield path
     elif inside and path.is_dir():
@@ -221,7 +221,7 @@ def _refusal(given: str, place: Path) -> str:
 
 
 def _existing(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    """What exists under some names; empty folders do not count."""
+    """The files and folders of some names that exist; empty folders do not count."""
     for name in names:
         for path in folder.glob(name):
             if not path.is_dir() or any(path.iterdir()):

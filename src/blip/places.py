@@ -1,4 +1,4 @@
-"""What a user writes for places on a disk: brace ranges, `~`; mistakes end in one line."""
+"""Paths as users write them: brace ranges and `~`; mistakes are reported in one line."""
 
 import math
 import os
@@ -10,23 +10,23 @@ from braceexpand import braceexpand
 from blip.errors import UsageError
 
 MOST_PLACES = 10_000_000
-"""More than any collection has shards: a slip of a digit must not fill the memory."""
+"""More shards than any collection has: a typing error must not fill the memory."""
 
 _RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.-?\d+)?\}")
 _LONG = re.compile(r"\{-?\d*\.\.-?\d*\d{19}|\{-?\d{19}")
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """The places that a pattern such as `web/{00000..00099}.tar` names, in order.
+    """The paths that a pattern such as `web/{00000..00099}.tar` names, in order.
 
-    Raises UsageError where braces are left open, or name more places than there can be.
+    Raises UsageError for braces that are not closed, and for too many paths.
     """
     if not pattern.strip() or "\0" in pattern:
         raise UsageError(f"{pattern!r} names no file or folder; give a path, a glob or a range")
     numbers = [(int(low), int(high)) for low, high in _RANGE.findall(pattern)]
     places = math.prod(abs(high - low) + 1 for low, high in numbers)
     if _LONG.search(pattern) or places > MOST_PLACES:
-        raise UsageError(f"{pattern} names more than {MOST_PLACES} places; allowed: fewer")
+        raise UsageError(f"{pattern} names more than {MOST_PLACES} files; check the range")
     try:
         return list(braceexpand(pattern))
     except (ValueError, RecursionError) as error:
@@ -37,7 +37,7 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def real_path(path: Path) -> Path:
-    """The path behind all links; of links that lead in a circle, the path itself."""
+    """The path with all links resolved; a link that leads to itself stays as it is."""
     return Path(os.path.realpath(path))
 
 
@@ -50,5 +50,5 @@ def home_path(text: str) -> Path:
         try:
             return Path(text).expanduser()
         except RuntimeError as error:
-            raise UsageError(f"cannot find {text}: this machine knows no such user") from error
+            raise UsageError(f"cannot find {text}: this machine has no such user") from error
     return Path(text)

@@ -1,4 +1,4 @@
-"""A stage: work whose result is kept, and that is not done again from the same inputs."""
+"""A stage: work that keeps its result and is skipped while its inputs stay the same."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,17 +17,17 @@ from blip.outputs import LEFTOVERS, Kind, claim, remove_known
 
 MARKER, BEGUN = "done.json", ".begun.json"
 MODEL_FILES = ("checkpoint/*", "tokenizer.json", "vocabulary.json")
-"""Patterns of the files of a stage by which later stages would become those of another model."""
+"""Patterns of model files, which later stages read: they must not change afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A named piece of work that leaves its result in `folder`.
+    """A named piece of work that writes its result into `folder`.
 
-    `inputs` are JSON values that decide the result: a configuration, fingerprints of what is read.
-    `kind` names the files that it may remove; all else in the folder stays. `title` is
-    printed when the work begins. `overwrite` replaces a result of other inputs, and `allow_change`
-    lets a training that is not finished go on with them; else such inputs are refused.
+    `inputs` are JSON values that decide the result: a configuration, fingerprints of inputs. `kind`
+    names the files that the stage may remove; all others stay. `title` is printed when the work
+    begins. With other inputs than before, `overwrite` replaces the result and `allow_change`
+    resumes an unfinished training; without either they are refused.
     """
 
     name: str
@@ -41,17 +41,17 @@ class Stage:
 
     @property
     def fingerprint(self) -> str:
-        """Of the inputs; whoever reads the result can take it as one of its own inputs."""
+        """Fingerprint of the inputs; stages that read the result use it as one of their inputs."""
         return fingerprint_json(self.inputs)
 
     def is_done(self) -> bool:
-        """Whether the result is there and was made from these inputs."""
+        """Whether the result exists and was made from these inputs."""
         marker = self._marker()
-        whole = not self._lost(marker) and not self._replaced(marker)
+        whole = not self._removed(marker) and not self._replaced(marker)
         return marker.get("inputs") == self.fingerprint and whole
 
     def run(self) -> None:
-        """Do the work unless it is done; the marker comes last, so that half a result has none."""
+        """Do the work unless it is done; the marker is written last, with the result complete."""
         title = self.title or self.name
         if self.is_done():
             say(f"{title}: done already")
@@ -80,19 +80,19 @@ class Stage:
 
     @property
     def seconds(self) -> float:
-        """How long the work took, over all attempts that were stopped in an orderly way."""
+        """Seconds that the work took, over all attempts that were not killed."""
         return float(self._marker().get("seconds", 0.0))
 
     def check(self) -> None:
-        """Raise UsageError where the work would replace what was made from other inputs.
+        """Raise UsageError where the work would replace a result of other inputs.
 
-        Likewise where somebody has changed its result: later stages would read another model.
+        Likewise where somebody edited its result: later stages would read another model.
         """
         finished, begun = self._marker(), _read(self._begun)
         if not self.overwrite and (replaced := self._replaced(finished)):
             raise UsageError(
-                f"{self.folder / replaced[0]} was replaced or edited since {self.name} left it; "
-                "put it back, or --overwrite makes it again"
+                f"{self.folder / replaced[0]} was replaced or edited after {self.name} wrote it; "
+                "put it back, or use --overwrite to make it again"
             )
         if self.overwrite or self.fingerprint in (begun.get("inputs"), finished.get("inputs")):
             return
@@ -108,12 +108,12 @@ class Stage:
                 "anew, another --out keeps it"
             )
 
-    def _lost(self, marker: dict[str, Any]) -> list[str]:
-        """Parts of the result that were removed since."""
+    def _removed(self, marker: dict[str, Any]) -> list[str]:
+        """Files and folders of the result that were removed since."""
         return [name for name in marker.get("holds", []) if not (self.folder / name).exists()]
 
     def _model_files(self) -> dict[str, str]:
-        """Fingerprints of the files of a model or tokenizer, which later stages read, by name."""
+        """Fingerprints by name of the model and tokenizer files, which later stages read."""
         files = [path for pattern in MODEL_FILES for path in sorted(self.folder.glob(pattern))]
         return {
             path.relative_to(self.folder).as_posix(): _fingerprint(path)
@@ -122,19 +122,19 @@ class Stage:
         }
 
     def _replaced(self, marker: dict[str, Any]) -> list[str]:
-        """Files of the model that changed since the work wrote them; none where all are gone."""
+        """Model files that changed since the work wrote them; empty where all were removed."""
         left, found = marker.get("model"), self._model_files()
         if not isinstance(left, dict):
-            # Of a stage that an earlier version did.
+            # An earlier version wrote this marker.
             return []
-        there = (name for name in left if (self.folder / Path(name).parts[0]).exists())
-        return sorted(name for name in there if found.get(name) != left[name])
+        existing = (name for name in left if (self.folder / Path(name).parts[0]).exists())
+        return sorted(name for name in existing if found.get(name) != left[name])
 
     def _explain(self) -> None:
-        """Say why a result that was there is made again."""
+        """Print why an existing result is made again."""
         marker = self._marker()
-        if marker.get("inputs") == self.fingerprint and (lost := self._lost(marker)):
-            say(f"{self.name}: {', '.join(lost)} is gone; making it again")
+        if marker.get("inputs") == self.fingerprint and (removed := self._removed(marker)):
+            say(f"{self.name}: {', '.join(removed)} is missing; making it again")
         elif replaced := self._replaced(marker):
             say(f"{self.name}: {', '.join(replaced)} was replaced or edited; making it again")
         elif marker:
@@ -145,16 +145,16 @@ class Stage:
         return self.folder / BEGUN
 
     def _begin(self) -> float:
-        """Keep what an earlier attempt left, if it can resume there; remove what others left."""
+        """Keep the files of an earlier attempt that can be resumed; else remove them."""
         begun = _read(self._begun)
         seconds = float(begun.get("seconds", 0.0))
-        goes_on = begun.get("inputs") == self.fingerprint or (
+        resumes = begun.get("inputs") == self.fingerprint or (
             bool(begun) and self.allow_change and self.kind.can_change and not self._marker()
         )
-        # A folder with a marker of a stage is ours; in any other, nothing of that name may lie.
+        # A folder with a stage's marker is ours; any other must not hold files of these names.
         ours = bool(begun) or (self.folder / MARKER).exists()
         claim(self.folder, self.kind, is_ours=lambda: ours)
-        if not goes_on:
+        if not resumes:
             remove_known(self.folder, (*self.kind.files, MARKER, self._begun.name))
             seconds = 0.0
         write_json(self._begun, {"inputs": self.fingerprint, "seconds": seconds})
@@ -166,9 +166,9 @@ class Stage:
 
 @contextmanager
 def exclusive_lock(out: Path) -> Iterator[None]:
-    """Hold a folder while a run writes to it; ends with the process, however that ends.
+    """Lock a folder while a run writes to it; the lock ends with the process.
 
-    Raises UsageError where another run holds it.
+    Raises UsageError where another run holds the lock.
     """
     with ExitStack() as held:
         try:
@@ -182,7 +182,7 @@ def exclusive_lock(out: Path) -> Iterator[None]:
 
 
 def _fingerprint(path: Path) -> str:
-    """Of a file's content; read once in a process as long as its size and time stay."""
+    """Fingerprint of a file's content, read again only if its size or time changes."""
     status = path.stat()
     return _fingerprint_once(path, status.st_size, status.st_mtime_ns)
 

@@ -235,7 +235,7 @@ def test_what_lies_beside_a_job_stays(web):
 def test_a_folder_that_no_job_made_is_refused(web, name):
     (web / "out" / name).parent.mkdir(parents=True)
     (web / "out" / name).write_text("mine")
-    with pytest.raises(UsageError, match="which no run of `blip capfilt` is known to have made"):
+    with pytest.raises(UsageError, match="which `blip capfilt` did not make"):
         run(config(web), models=FakeModels(), overwrite=True)
     assert [p.read_text() for p in (web / "out").rglob("*") if p.is_file()] == ["mine"]
 

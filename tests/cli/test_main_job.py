@@ -170,7 +170,7 @@ def test_a_folder_called_data_that_was_there_is_not_wiped(
     (tmp_path / "data/thesis.doc").touch()
     assert main(["demo", "--out", "."]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("blip: error: . holds data, which no run of `blip bootstrap`")
+    assert line.startswith("blip: error: . holds data, which `blip bootstrap` did not make")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["data", "thesis.doc"]
 
 

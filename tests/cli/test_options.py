@@ -58,7 +58,7 @@ def test_what_cannot_work_is_refused_with_what_is_allowed(read, text):
 
 
 def test_an_unknown_user_has_no_home():
-    with pytest.raises(UsageError, match="cannot find ~nosuchuser/x: this machine knows no such"):
+    with pytest.raises(UsageError, match="cannot find ~nosuchuser/x: this machine has no such"):
         options.output_folder("~nosuchuser/x")
 
 

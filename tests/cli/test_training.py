@@ -240,7 +240,7 @@ def test_a_folder_of_checkpoints_that_a_person_made_is_left_alone(
         (out / name).mkdir(parents=True)
         (out / name / "thesis.doc").touch()
         assert main(["pretrain", str(config), "--out", str(out), "--overwrite"]) == 2
-        assert f"{out} holds {name}, which no run of `blip pretrain`" in capsys.readouterr().err
+        assert f"{out} holds {name}, which `blip pretrain` did not make" in capsys.readouterr().err
         assert [path.name for path in out.rglob("*")] == [name, "thesis.doc"]
 
 

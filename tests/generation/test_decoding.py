@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blip.generation.beam import beam_search
 from blip.generation.config import DecodingConfig
-from blip.generation.decoder import adjusted
+from blip.generation.decoder import apply_penalties
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
 from tests.support.chains import ChainDecoder
@@ -89,7 +89,7 @@ def test_finished_rows_leave_the_batch() -> None:
 def test_adjusted_logits_by_hand() -> None:
     logits = torch.tensor([[2.0, -1.0, 0.5]])
     so_far = torch.tensor([[0, 1]])
-    changed = adjusted(logits, so_far, eos_id=2, min_length=3, repetition_penalty=2.0)
+    changed = apply_penalties(logits, so_far, eos_id=2, min_length=3, repetition_penalty=2.0)
     assert changed.tolist() == [[1.0, -2.0, -torch.inf]]
     assert logits.tolist() == [[2.0, -1.0, 0.5]]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from blip.generation.config import DecodingConfig
-from blip.generation.nucleus import FEW, among_likeliest, nucleus, pick_by_chance
+from blip.generation.nucleus import TOP, keep_top_k, nucleus, sample_nucleus
 from tests.support.chains import ChainDecoder
 
 EOS = 0
@@ -20,7 +20,7 @@ def test_nucleus_is_the_smallest_set_that_reaches_p(
     logits: list[float], p: float, chance: float
 ) -> None:
     row = torch.tensor([logits], dtype=torch.float64)
-    drawn = int(pick_by_chance(row, p, torch.tensor([chance])))
+    drawn = int(sample_nucleus(row, p, torch.tensor([chance])))
     probabilities = row[0].softmax(0)
     likelier = probabilities[probabilities > probabilities[drawn]].sum()
     assert likelier < p + 1e-12
@@ -29,11 +29,11 @@ def test_nucleus_is_the_smallest_set_that_reaches_p(
 def test_nucleus_draws_in_proportion() -> None:
     row = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
     chances = (torch.arange(1000) + 0.5) / 1000
-    drawn = pick_by_chance(row.expand(1000, -1), 0.9, chances)
+    drawn = sample_nucleus(row.expand(1000, -1), 0.9, chances)
     shares = torch.bincount(drawn, minlength=4) / 1000
     expected = torch.tensor([0.5, 0.3, 0.15, 0.0]) / 0.95
     torch.testing.assert_close(shares, expected, atol=2e-3, rtol=0)
-    first = pick_by_chance(torch.tensor([[0.9, 0.06, 0.03, 0.01]]).log(), 0.5, chances[:1])
+    first = sample_nucleus(torch.tensor([[0.9, 0.06, 0.03, 0.01]]).log(), 0.5, chances[:1])
     assert first.item() == 0
 
 
@@ -59,18 +59,18 @@ def by_sorting(logits: Tensor, top_p: float, chances: Tensor) -> Tensor:
 @pytest.mark.parametrize("steps", [0, 4])
 def test_many_tokens_and_ties_as_by_sorting(spread: float, top_p: float, steps: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(64, 4 * FEW, generator=generator) * spread
+    logits = torch.randn(64, 4 * TOP, generator=generator) * spread
     if steps:
         # Few different values: most tokens are as likely as some other.
         logits = (logits * steps / spread).round() * spread / steps
     chances = torch.rand(64, generator=generator, dtype=torch.float64)
-    drawn = pick_by_chance(logits, top_p, chances)
+    drawn = sample_nucleus(logits, top_p, chances)
     assert drawn.tolist() == by_sorting(logits, top_p, chances).tolist()
 
 
 def test_the_likeliest_are_those_that_the_last_of_them_ties_with() -> None:
     logits = torch.tensor([[1.0, 3.0, 2.0, 1.0, 0.0]])
     inf = torch.inf
-    assert among_likeliest(logits, 2).tolist() == [[-inf, 3.0, 2.0, -inf, -inf]]
-    assert among_likeliest(logits, 3).tolist() == [[1.0, 3.0, 2.0, 1.0, -inf]]
-    assert among_likeliest(logits, 9).tolist() == logits.tolist()
+    assert keep_top_k(logits, 2).tolist() == [[-inf, 3.0, 2.0, -inf, -inf]]
+    assert keep_top_k(logits, 3).tolist() == [[1.0, 3.0, 2.0, 1.0, -inf]]
+    assert keep_top_k(logits, 9).tolist() == logits.tolist()

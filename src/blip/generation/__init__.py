@@ -1,1 +1,1 @@
-"""Decoding over a callable: knows neither model nor tokenizer."""
+"""Decoding over a callable: greedy, beam search, nucleus. Knows neither model nor tokenizer."""

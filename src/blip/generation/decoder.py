@@ -1,4 +1,4 @@
-"""What decoding calls, and the adjustments of logits that all ways of decoding share."""
+"""The callable that decoding needs, and the penalties that all kinds of decoding share."""
 
 from typing import Protocol, runtime_checkable
 
@@ -11,10 +11,10 @@ from blip.errors import NotFiniteError
 
 @runtime_checkable
 class Decoder(Protocol):
-    """A language model with a cache of what it was fed, row by row."""
+    """A language model with a cache of the tokens read so far."""
 
     def __call__(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocabulary"]:
-        """Read new tokens behind those fed before; logits after the last of them."""
+        """Read new tokens after the earlier ones; returns the logits of the next token."""
         ...
 
     def reorder(self, index: Int[Tensor, " kept"]) -> None:
@@ -22,7 +22,7 @@ class Decoder(Protocol):
         ...
 
 
-def adjusted(
+def apply_penalties(
     logits: Float[Tensor, "rows vocabulary"],
     so_far: Int[Tensor, "rows length"],
     *,
@@ -30,23 +30,23 @@ def adjusted(
     min_length: int,
     repetition_penalty: float,
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Logits in float32 with repeated tokens made less likely and too early an end forbidden."""
+    """Logits in float32, with repeated tokens less likely and no end before `min_length`."""
     logits = logits.float()
     if repetition_penalty != 1.0:
         seen = logits.gather(1, so_far)
-        fined = torch.where(seen < 0, seen * repetition_penalty, seen / repetition_penalty)
-        logits = logits.scatter(1, so_far, fined)
+        penalised = torch.where(seen < 0, seen * repetition_penalty, seen / repetition_penalty)
+        logits = logits.scatter(1, so_far, penalised)
     if so_far.shape[1] < min_length:
         logits = logits.clone()
         logits[:, eos_id] = -torch.inf
     return logits
 
 
-def refuse_nan(greatest: Tensor) -> None:
-    """Raise NotFiniteError where one of the greatest values of some rows is not a number.
+def check_nan(largest: Tensor) -> None:
+    """Raise NotFiniteError if the largest value of a row is NaN.
 
-    Maxima, sums and top values of a row with a NaN are NaN: to look at them costs next to nothing,
-    to look through the whole vocabulary at each step does not.
+    The maximum of a row with a NaN is NaN, so that nobody has to look through the whole vocabulary
+    at each step.
     """
-    if bool(greatest.isnan().any()):
+    if bool(largest.isnan().any()):
         raise NotFiniteError("the model gave logits that are not numbers; its weights are broken")

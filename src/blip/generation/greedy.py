@@ -1,24 +1,24 @@
-"""Greedy decoding: always the likeliest next token."""
+"""Greedy decoding: always the most likely next token."""
 
 from jaxtyping import Int
 from torch import Tensor
 
 from blip.generation.config import DecodingConfig
-from blip.generation.decoder import Decoder, refuse_nan
+from blip.generation.decoder import Decoder, check_nan
 from blip.generation.rowwise import extend_rows
 
 
 def greedy(
     decoder: Decoder, prompt: Int[Tensor, "rows length"], eos_id: int, config: DecodingConfig
 ) -> list[list[int]]:
-    """The ids of each row behind the prompt, without the end token.
+    """The ids of each row after the prompt, without the end token.
 
     Raises NotFiniteError where the model gives logits that are not numbers.
     """
-    return extend_rows(decoder, prompt, eos_id, config, _likeliest)
+    return extend_rows(decoder, prompt, eos_id, config, _most_likely)
 
 
-def _likeliest(logits: Tensor, rows: Tensor, step: int) -> Tensor:
-    greatest, tokens = logits.max(dim=1)
-    refuse_nan(greatest)
+def _most_likely(logits: Tensor, rows: Tensor, step: int) -> Tensor:
+    largest, tokens = logits.max(dim=1)
+    check_nan(largest)
     return tokens

@@ -1,4 +1,4 @@
-"""Nucleus sampling (Holtzman et al. 2020): draw from the likeliest tokens that hold mass p."""
+"""Nucleus sampling (Holtzman et al. 2020): sample from the most likely tokens with mass p."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.generation.config import DecodingConfig
-from blip.generation.decoder import Decoder, refuse_nan
+from blip.generation.decoder import Decoder, check_nan
 from blip.generation.rowwise import extend_rows
 
-FEW = 256
-"""Tokens that are looked at first: the nucleus of a trained model seldom has more."""
+TOP = 256
+"""Tokens that are sorted first: the nucleus of a trained model seldom has more."""
 
 
 def nucleus(
@@ -22,12 +22,12 @@ def nucleus(
     config: DecodingConfig,
     seeds: Sequence[int],
 ) -> list[list[int]]:
-    """The ids of each row behind the prompt, without the end token.
+    """The ids of each row after the prompt, without the end token.
 
-    Repetition penalty, temperature, `top_k` and then the nucleus, as in the original release. Each
-    row draws from a random stream of its own, made from its seed, so that a text does not depend on
-    its neighbours in the batch. Raises ValueError unless there is a seed for each row, and
-    NotFiniteError where the model gives logits that are not numbers.
+    Applies repetition penalty, temperature, `top_k` and `top_p`, in the order of the original
+    release. Each row has a random stream of its own, made from its seed, so that a text does not
+    depend on its neighbours in the batch. Raises ValueError unless there is a seed for each row,
+    and NotFiniteError where the model gives logits that are not numbers.
     """
     if len(seeds) != len(prompt):
         raise ValueError(f"{len(prompt)} rows need as many seeds, got {len(seeds)}")
@@ -37,61 +37,61 @@ def nucleus(
         else np.empty((0, config.max_length))
     ).to(prompt.device)
 
-    def draw(logits: Tensor, rows: Tensor, step: int) -> Tensor:
+    def sample(logits: Tensor, rows: Tensor, step: int) -> Tensor:
         logits = logits / config.temperature
         if config.top_k is not None:
-            logits = among_likeliest(logits, config.top_k)
-        return pick_by_chance(logits, config.top_p, chances[rows, step])
+            logits = keep_top_k(logits, config.top_k)
+        return sample_nucleus(logits, config.top_p, chances[rows, step])
 
-    return extend_rows(decoder, prompt, eos_id, config, draw)
+    return extend_rows(decoder, prompt, eos_id, config, sample)
 
 
 def _stream(seed: int, length: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(seed)).random(length)
 
 
-def among_likeliest(
+def keep_top_k(
     logits: Float[Tensor, "rows vocabulary"], count: int
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Logits of the `count` likeliest tokens, and of those as likely as the last; no others."""
+    """Logits with all but the `count` largest, and those equal to the last, set to -inf."""
     least = logits.topk(min(count, logits.shape[1]), dim=1).values[:, -1:]
     return logits.masked_fill(logits < least, -torch.inf)
 
 
-def pick_by_chance(
+def sample_nucleus(
     logits: Float[Tensor, "rows vocabulary"],
     top_p: float,
     chances: Float[Tensor, " rows"],
 ) -> Int[Tensor, " rows"]:
-    """Draw from each row's nucleus by inverting its distribution at `chances`, in [0, 1).
+    """Sample from each row's nucleus by inverting its distribution at `chances`, in [0, 1).
 
-    The nucleus is the smallest set of likeliest tokens whose mass reaches `top_p`; it always holds
-    the likeliest one. Of equally likely tokens the one with the smaller id counts as the likelier.
-    Computed in float64, where sums over a vocabulary are exact enough.
+    The nucleus is the smallest set of most likely tokens whose mass reaches `top_p`; it always
+    holds the most likely one. Of equally likely tokens, the smaller id comes first. Computed in
+    float64, where sums over a vocabulary are exact enough.
     """
     whole = logits.double().logsumexp(dim=1, keepdim=True)
-    values = _likeliest_first(logits, whole, top_p)
+    values = _largest_first(logits, whole, top_p)
     probabilities = (values.double() - whole).exp()
-    refuse_nan(probabilities[:, :1])
+    check_nan(probabilities[:, :1])
     mass = probabilities.cumsum(dim=1)
     inside = mass - probabilities < top_p
     last = inside.sum(dim=1, keepdim=True) - 1
-    wanted = chances.double()[:, None] * mass.gather(1, last)
-    place = torch.minimum(torch.searchsorted(mass, wanted, right=True), last)
+    target = chances.double()[:, None] * mass.gather(1, last)
+    place = torch.minimum(torch.searchsorted(mass, target, right=True), last)
     value = values.gather(1, place)
-    # Of the tokens that have this value, the one as far behind the first as `place` is.
+    # Of the tokens with this value, the one as far after the first of them as `place` is.
     rank = place - (values > value).sum(dim=1, keepdim=True)
     equal = logits == value
     return ((equal.cumsum(dim=1) == rank + 1) & equal).int().argmax(dim=1)
 
 
-def _likeliest_first(
+def _largest_first(
     logits: Float[Tensor, "rows vocabulary"], whole: Float[Tensor, "rows 1"], top_p: float
 ) -> Float[Tensor, "rows some"]:
-    """The greatest logits in descending order: a few if they hold the nucleus, or else all."""
-    few = logits.topk(min(FEW, logits.shape[1]), dim=1).values
-    if bool(((few.double() - whole).exp().sum(dim=1) > top_p).all()):
-        return few
+    """The largest logits in descending order: the first `TOP` if they hold the nucleus, or all."""
+    top = logits.topk(min(TOP, logits.shape[1]), dim=1).values
+    if bool(((top.double() - whole).exp().sum(dim=1) > top_p).all()):
+        return top
     if logits.device.type == "cpu":
         # NumPy sorts numbers several times as fast as torch does on a CPU.
         return torch.from_numpy(-np.sort(-logits.detach().numpy(), axis=1))

@@ -1,4 +1,4 @@
-"""Decoding that looks at each row alone: pick a token, append it, until the row ends."""
+"""Decoding row by row: pick a token, append it, until the row ends."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.generation.config import DecodingConfig
-from blip.generation.decoder import Decoder, adjusted
+from blip.generation.decoder import Decoder, apply_penalties
 
 Pick = Callable[[Tensor, Tensor, int], Tensor]
-"""`(logits (rows, vocabulary), number of each row in the first batch (rows,), step) -> tokens`."""
+"""`(logits (rows, vocabulary), index of each row in the first batch (rows,), step) -> tokens`."""
 
 
 def extend_rows(
@@ -20,17 +20,17 @@ def extend_rows(
     config: DecodingConfig,
     pick: Pick,
 ) -> list[list[int]]:
-    """Continue every row by `pick` to its end token or `max_length`; a finished row leaves.
+    """Extend every row by `pick` to its end token or `max_length`; finished rows leave the batch.
 
-    Returns the ids of each row behind the prompt, without the end token.
+    Returns the ids of each row after the prompt, without the end token.
     """
     texts: list[list[int]] = [[] for _ in range(len(prompt))]
-    going = list(texts)
+    active = list(texts)
     rows = torch.arange(len(prompt), device=prompt.device)
     so_far = new = prompt
     step = 0
-    while going and so_far.shape[1] < config.max_length:
-        logits: Float[Tensor, "rows vocabulary"] = adjusted(
+    while active and so_far.shape[1] < config.max_length:
+        logits: Float[Tensor, "rows vocabulary"] = apply_penalties(
             decoder(new),
             so_far,
             eos_id=eos_id,
@@ -39,13 +39,13 @@ def extend_rows(
         )
         tokens = pick(logits, rows, step)
         step += 1
-        # The one time in a step that the tokens are waited for.
+        # The only synchronisation with the device in a step.
         picked = tokens.tolist()
         kept = [place for place, token in enumerate(picked) if token != eos_id]
         for place in kept:
-            going[place].append(picked[place])
-        if len(kept) < len(going):
-            going = [going[place] for place in kept]
+            active[place].append(picked[place])
+        if len(kept) < len(active):
+            active = [active[place] for place in kept]
             index = torch.tensor(kept, dtype=torch.int64, device=prompt.device)
             rows, tokens, so_far = rows[index], tokens[index], so_far[index]
             if kept:

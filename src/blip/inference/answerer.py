@@ -12,7 +12,7 @@ from blip.data.questions import clean_question
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import ArgumentError
 from blip.generation.config import DecodingConfig
-from blip.generation.decoder import refuse_nan
+from blip.generation.decoder import check_nan
 from blip.inference.base import BATCH_SIZE, MAX_TOKENS, PaddedTexts, Predictor, Result
 from blip.inference.decoding import decode_texts, start_of_text
 from blip.inference.inputs import check_pictures, check_texts, check_texts_of_pictures
@@ -266,7 +266,7 @@ def best_candidates(
     log_probabilities = sum_over_text(of_tokens)
     smoothed = RANKED_SMOOTHING * sum_over_text(of_all_tokens)
     scores = (1 - RANKED_SMOOTHING) * log_probabilities + smoothed
-    refuse_nan(scores)
+    check_nan(scores)
     order = scores.sort(dim=1, descending=True, stable=True).indices[:, :best]
     return BestCandidates(
         *(column.gather(1, order) for column in (chosen, log_probabilities, scores))

@@ -1,1 +1,1 @@
-"""Measures: NumPy in, dict out."""
+"""Metrics: NumPy in, dict out."""

@@ -1,4 +1,4 @@
-"""Recall of retrieval: how often a right one is among the best k."""
+"""Recall of retrieval: how often a correct item is among the top k."""
 
 import numpy as np
 
@@ -8,11 +8,10 @@ CUTS = (1, 5, 10)
 def recalls(scores: np.ndarray, texts_of_image: list[list[int]]) -> dict[str, float]:
     """Recall at 1, 5 and 10 in per cent from scores `(images, texts)`.
 
-    `tr`: an image counts where any of its texts is among its best k texts. `ir`: a text counts
-    where its image is among its best k images. Equal scores have no order, so that all orders of
-    them count alike: what is found in a share of these orders counts by that share. A model that
-    gives all pairs the same score finds what a blind guess finds. A score that is NaN is worse than
-    any other, and nothing is found by it.
+    `tr`: an image counts if any of its texts is among its top k texts. `ir`: a text counts if its
+    image is among its top k images. Equal scores are averaged over all their orders, so that a
+    model that gives all pairs the same score gets the recall of random guessing. NaN is worse than
+    any other score, and finds nothing.
     """
     images, texts = scores.shape
     own = np.zeros((images, texts), dtype=bool)
@@ -23,17 +22,17 @@ def recalls(scores: np.ndarray, texts_of_image: list[list[int]]) -> dict[str, fl
 
 
 def _share_found(scores: np.ndarray, own: np.ndarray, k: int) -> float:
-    """Per cent of rows with one of their own among the best k, over all orders of equal scores.
+    """Per cent of rows with a correct item among the top k, averaged over orders of equal scores.
 
-    With `above` strangers before its best own score, `equal` strangers beside it and `mine` own
-    ones of that score, a row misses where the k - above places that are left all go to strangers:
-    equal / (equal + mine) for the first of them, (equal - 1) / (equal + mine - 1) for the second...
+    Take a row whose best correct score is beaten by `above` wrong items, and shared by `equal`
+    wrong and `mine` correct ones. It misses if wrong items fill all k - above places that are left:
+    with probability equal / (equal + mine) the first, (equal - 1) / (equal + mine - 1) the next...
     """
-    worst = np.where(np.isnan(scores), -np.inf, scores)
-    best = np.where(own, worst, -np.inf).max(axis=1, keepdims=True)
-    above = ((worst > best) & ~own).sum(axis=1)
-    equal = ((worst == best) & ~own).sum(axis=1)
-    mine = ((worst == best) & own).sum(axis=1)
+    ordered = np.where(np.isnan(scores), -np.inf, scores)
+    best = np.where(own, ordered, -np.inf).max(axis=1, keepdims=True)
+    above = ((ordered > best) & ~own).sum(axis=1)
+    equal = ((ordered == best) & ~own).sum(axis=1)
+    mine = ((ordered == best) & own).sum(axis=1)
     missed = np.ones(len(scores))
     for place in range(k):
         drawn = place - above

@@ -15,7 +15,7 @@ from blip.train.config import OptimizerConfig, TrainConfig
 def _training(
     steps: int, lr: float, warmup: int, *, evaluate_every: int | None = None
 ) -> TrainConfig:
-    """Small models: a cosine, a short warm-up, and AdamW that forgets sooner than at scale."""
+    """For small models: cosine schedule, short warm-up, and a smaller second beta of AdamW."""
     return TrainConfig(
         steps=steps,
         optimizer=OptimizerConfig(
@@ -32,7 +32,7 @@ def _training(
 
 
 def scenes_demo() -> BootstrapConfig:
-    """The built-in scenes with under a million parameters: ten minutes on two cores."""
+    """The built-in scenes, with a model of under a million parameters: ten minutes on two cores."""
     return BootstrapConfig(
         data=ScenesConfig(
             image_size=48,
@@ -56,14 +56,14 @@ def scenes_demo() -> BootstrapConfig:
         ),
         # Captions say what is left and right: no flips; colours and places matter: no RandAugment.
         image=ImageConfig(size=48, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
-        # A second and a half each: a hundredth of the demo's time.
+        # A validation takes 1.5 s, a hundredth of the demo's time.
         pretrain=_training(2300, 2e-3, 100, evaluate_every=500),
         next_pretrain=_training(1000, 1e-3, 20, evaluate_every=500),
         captioner=_training(600, 1e-3, 20),
         filter=_training(400, 1e-3, 20),
-        # On the web noisy pairs outnumber clean ones: here, too.
+        # On the web, noisy pairs outnumber clean ones.
         human_weight=0.5,
-        # ITM sees two negatives for every match: where it is in doubt, it says less than a half.
+        # ITM trains on two negatives for every match, so that its probabilities are low.
         threshold=0.25,
         contrastive=ContrastiveConfig(queue_size=1024, positives="image"),
         language=LanguageConfig(label_smoothing=0.0),
@@ -75,7 +75,7 @@ def scenes_demo() -> BootstrapConfig:
 
 
 def scenes_test() -> BootstrapConfig:
-    """The demo in seconds, for tests: every part, and no time to learn anything."""
+    """The demo in seconds, for tests: every stage, but too few steps to learn anything."""
     demo = scenes_demo()
     assert isinstance(demo.data, ScenesConfig)
     return replace(
@@ -101,7 +101,7 @@ def scenes_test() -> BootstrapConfig:
 
 
 def flickr8k() -> BootstrapConfig:
-    """Real photos at 96 pixels, as an hour on two cores allows; see experiments/flickr8k."""
+    """Flickr8k's photos at 96 pixels: one hour on two cores; see experiments/flickr8k."""
     folder = "experiments/flickr8k/data"
     demo = scenes_demo()
     return replace(
@@ -118,7 +118,7 @@ def flickr8k() -> BootstrapConfig:
             text=TextConfig(width=128, depth=2, heads=4, mlp_width=512, positions=64, dropout=0.1),
             projection=128,
         ),
-        # A wider model saw too few photos in the hour to learn anything but grammar.
+        # In one hour a wider model sees too few photos to learn more than grammar.
         image=ImageConfig(size=96, crop_scale=(0.5, 1.0), flip=True, augment_ops=0),
         pretrain=_training(4000, 1e-3, 200),
         next_pretrain=_training(1500, 5e-4, 50),

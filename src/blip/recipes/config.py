@@ -1,4 +1,4 @@
-"""The configuration of the main job; loads no torch."""
+"""The configuration of `blip bootstrap`; loads no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,16 +24,16 @@ from blip.train.config import TrainConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardsConfig:
-    """Data that is there already: tars, tables, folders of pictures or globs for each split."""
+    """Existing data: tars, tables, folders of images or globs for each split."""
 
     human: tuple[str, ...]
-    """Pairs that people wrote: they teach captioner and filter, and stay in every training set."""
+    """Human-annotated pairs: they train captioner and filter, and are in every training set."""
     web: tuple[str, ...]
     """Noisy pairs, which CapFilt cleans."""
     val: tuple[str, ...]
-    """Images with true captions that judge a pre-training on the way, every `evaluate_every`."""
+    """Images with true captions, for validation every `evaluate_every` steps of pre-training."""
     test: tuple[str, ...]
-    """Images with true captions, for the table at the end."""
+    """Images with true captions, for the final evaluation."""
 
     def __post_init__(self) -> None:
         """Refuse a split without shards."""
@@ -44,49 +44,49 @@ class ShardsConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BootstrapConfig:
-    """Pre-train, fine-tune captioner and filter, CapFilt, pre-train on what is left, evaluate.
+    """Pre-train, fine-tune captioner and filter, CapFilt, pre-train on the kept texts, evaluate.
 
-    Seeds within the parts are replaced by `seed`, which decides everything random.
+    `seed` replaces the seeds in all parts.
     """
 
     data: ScenesConfig | ShardsConfig
-    """Drawn here (the built-in scenes), or given as shards, tables or folders of pictures."""
+    """The built-in scenes, or your own shards, tables or folders of images."""
     model: ModelConfig
-    """Its vocabulary size is replaced by the tokenizer's."""
+    """The tokenizer's vocabulary size replaces the one given here."""
     image: ImageConfig
     pretrain: TrainConfig
     """Pre-training from random weights."""
     next_pretrain: TrainConfig
-    """Pre-training that goes on from the last round's weights (`init` previous)."""
+    """Pre-training that continues from the last round's weights (`init` previous)."""
     captioner: TrainConfig
     filter: TrainConfig
     tokenizer: str | None = None
-    """A vocab.txt, tokenizer.json, folder or hub name; none learns one from the training texts."""
+    """A vocab.txt, tokenizer.json, folder or hub name; none: learn one from the training texts."""
     vocabulary_size: int = 400
-    """Bound of a learnt vocabulary."""
+    """Largest size of a learned vocabulary."""
     batch_size: int = 64
     max_tokens: int = 30
     human_weight: float = 1.0
-    """How often a human pair is seen in an epoch of pre-training."""
+    """How often an epoch of pre-training shows each human pair."""
     contrastive: ContrastiveConfig = ContrastiveConfig()
     language: LanguageConfig = LanguageConfig()
     captions: int = 1
-    """Synthetic texts an image."""
+    """Synthetic texts per image."""
     synthesis: DecodingConfig = DecodingConfig(kind="nucleus", top_p=0.9)
-    """How synthetic texts are written."""
+    """How synthetic texts are decoded."""
     threshold: float = 0.5
-    """Least ITM probability of a text that is kept."""
+    """Texts with a lower ITM probability are dropped."""
     capfilt_precision: PrecisionChoice = "auto"
-    """How texts are written and judged; auto is bfloat16 on a GPU that has it, else float32."""
+    """Number format of captioner and filter; auto: bfloat16 on a GPU that has it, else float32."""
     rounds: int = 1
-    """How often captioner, filter and CapFilt are made anew."""
+    """How often to repeat captioner, filter and CapFilt."""
     init: Literal["previous", "fresh"] = "previous"
-    """Whether a round's pre-training goes on from the last weights or starts anew (the paper's)."""
+    """Whether a round continues from the last weights, or pre-trains anew as in the paper."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: DecodingConfig = DecodingConfig()
-    """How captions are written that are judged at the end."""
+    """How the captions of the final evaluation are decoded."""
     parallel: int = 1
-    """Independent stages that run at the same time, each with its share of the cores."""
+    """Most independent stages to run at the same time, each with its share of the cores."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -22,14 +22,14 @@ _IMAGES = {
 }
 """Images of the paper's sources: 14 M, and 115 M more of LAION."""
 _WEIGHTS = {"coco": COCO_WEIGHT, "vg": 7.7, "laion": 0.2}
-"""COCO has 567 K texts and VG 769 K, of which each image of a stream comes with one at a time; of
-LAION an epoch sees a fifth (BLIP, section 4.1)."""
+"""How often an epoch shows each image. A streamed image comes with one of its texts at a time: COCO
+has 567 K texts and VG 769 K. An epoch shows a fifth of LAION (BLIP, section 4.1)."""
 
 
 def base() -> PretrainConfig:
     """ViT-B/16 at 224 pixels, BERT-base, for human and web shards of your own.
 
-    As long as the paper trains on 14 M images (20 epochs). The image encoder starts from DeiT's
+    Trains as long as the paper on 14 M images (20 epochs). The image encoder starts from DeiT's
     weights, as in the original.
     """
     return PretrainConfig(
@@ -52,8 +52,8 @@ def base() -> PretrainConfig:
 def large() -> PretrainConfig:
     """ViT-L/16 at 224 pixels, BERT-base, for human and web shards of your own.
 
-    As long as the paper trains on 14 M images (20 epochs). The image encoder starts from weights of
-    ImageNet-21k, as in the original.
+    Trains as long as the paper on 14 M images (20 epochs). The image encoder starts from weights
+    trained on ImageNet-21k, as in the original.
     """
     small = base()
     return replace(
@@ -67,21 +67,21 @@ def large() -> PretrainConfig:
 
 def base_14m() -> PretrainConfig:
     """ViT-B/16 on COCO, VG, SBU, CC3M and CC12M: the paper's 14 M images, 20 epochs."""
-    return _on_the_paper_s_data(base(), laion=False)
+    return _on_paper_data(base(), laion=False)
 
 
 def base_129m() -> PretrainConfig:
-    """ViT-B/16 on the 14 M images and LAION's 115 M, of which an epoch sees a fifth, 20 epochs."""
-    return _on_the_paper_s_data(base(), laion=True)
+    """ViT-B/16 on the 14 M images and LAION's 115 M, a fifth of it per epoch, 20 epochs."""
+    return _on_paper_data(base(), laion=True)
 
 
 def large_129m() -> PretrainConfig:
-    """ViT-L/16 on the 14 M images and LAION's 115 M, of which an epoch sees a fifth, 20 epochs."""
-    return _on_the_paper_s_data(large(), laion=True)
+    """ViT-L/16 on the 14 M images and LAION's 115 M, a fifth of it per epoch, 20 epochs."""
+    return _on_paper_data(large(), laion=True)
 
 
-def _on_the_paper_s_data(config: PretrainConfig, *, laion: bool) -> PretrainConfig:
-    """The sources as docs/pretraining.md packs them, judged on COCO's validation images."""
+def _on_paper_data(config: PretrainConfig, *, laion: bool) -> PretrainConfig:
+    """The sources as docs/pretraining.md prepares them; validation on COCO's validation images."""
     names = [name for name in _IMAGES if laion or name != "laion"]
     sources = tuple(
         SourceConfig(

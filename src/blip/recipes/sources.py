@@ -1,4 +1,4 @@
-"""Where recipes of the paper's data look for it; docs/pretraining.md tells how it comes there."""
+"""Where the recipes expect the paper's data; docs/pretraining.md says how to prepare it."""
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.train.config import OptimizerConfig, TrainConfig
@@ -6,9 +6,9 @@ from blip.train.config import OptimizerConfig, TrainConfig
 COCO = ("shards/coco-train", "shards/coco-restval")
 """COCO's training images in Karpathy's split, of which restval is a part."""
 COCO_CAPTIONS = 566_747
-"""Texts there."""
+"""Number of texts in COCO's training images."""
 COCO_WEIGHT = 5.0
-"""For shards that are streamed, where each image comes with one of its texts at a time."""
+"""COCO has five texts per image, and a streamed image comes with one of them at a time."""
 COCO_VALIDATION = ("shards/coco-val",)
 
 _BATCH = 256
@@ -28,7 +28,7 @@ def coco_data(*, max_tokens: int, prompt: str = "") -> DataConfig:
 
 
 def coco_training(*, epochs: int, lr: float) -> TrainConfig:
-    """So many passes over all of COCO's captions."""
+    """A training of `epochs` passes over all of COCO's captions."""
     return TrainConfig(
         steps=epochs * COCO_CAPTIONS // _BATCH,
         optimizer=OptimizerConfig(lr=lr, warmup_steps=0, schedule="cosine", final_lr=0.0),

@@ -50,7 +50,7 @@ def test_scenes_of_other_settings_are_replaced_on_request_alone(tmp_path: Path) 
 def test_shards_that_were_there_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "human").mkdir()
     (tmp_path / "human/00000.tar").write_bytes(b"mine")
-    with pytest.raises(UsageError, match="holds human, which no run of `blip data scenes`"):
+    with pytest.raises(UsageError, match="holds human, which `blip data scenes` did not make"):
         write_splits(SMALL, tmp_path, overwrite=True)
     assert (tmp_path / "human/00000.tar").read_bytes() == b"mine"
 
