@@ -50,7 +50,7 @@ def test_a_kill_between_the_renames_is_mended(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "x").read_text() == "kept"
 
 
-def test_what_nobody_knows_how_to_make_again_is_not_replaced(tmp_path: Path) -> None:
+def test_a_folder_with_unknown_files_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/known.tar").touch()
     (tmp_path / "a/thesis.doc").touch()
@@ -60,7 +60,7 @@ def test_what_nobody_knows_how_to_make_again_is_not_replaced(tmp_path: Path) -> 
     ):
         pass
     (tmp_path / "b").write_text("a file")
-    with pytest.raises(UsageError, match="b is there already"), atomic_folder(tmp_path / "b"):
+    with pytest.raises(UsageError, match="b exists and is not a folder"), atomic_folder(tmp_path / "b"):
         pass
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
         *("a", "b", "known.tar", "thesis.doc")
