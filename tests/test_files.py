@@ -60,7 +60,10 @@ def test_a_folder_with_unknown_files_is_not_replaced(tmp_path: Path) -> None:
     ):
         pass
     (tmp_path / "b").write_text("a file")
-    with pytest.raises(UsageError, match="b exists and is not a folder"), atomic_folder(tmp_path / "b"):
+    with (
+        pytest.raises(UsageError, match="b exists and is not a folder"),
+        atomic_folder(tmp_path / "b"),
+    ):
         pass
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
         *("a", "b", "known.tar", "thesis.doc")
