@@ -19,6 +19,7 @@ from blip.model.checkpoint.assemble import (
     not_real,
     shapes_of,
 )
+from blip.model.checkpoint.format import CONFIG, MOMENTUM, check_format, sizes_from_json
 from blip.model.checkpoint.huggingface import is_huggingface, original_name, read_sizes
 from blip.model.checkpoint.momentum import momentum_from_original
 from blip.model.checkpoint.original import (
@@ -36,7 +37,6 @@ from blip.model.make import Model, make_model
 from blip.nn.mode import Mode
 from blip.nn.vit import resize_positions
 
-WEIGHTS, CONFIG, MOMENTUM = "model.safetensors", "config.json", "momentum.safetensors"
 OUR_KEY = "blip_config"
 """Beside "model" in a file of the original layout that we wrote: sizes that no shape shows."""
 _OURS = "vision."
@@ -115,8 +115,9 @@ def read_contents(
     for the momentum encoders, too, which a model does not need. Tensors that are not
     `checked` serve for sizes alone.
 
-    Raises BlipError for a truncated file, for NaN or infinite weights and for tensors that do not
-    fit, all of them in one list, and UsageError where sizes or layout cannot be determined.
+    Raises BlipError for a truncated file, for a format of a later version, for NaN or infinite
+    weights and for tensors that do not fit, all of them in one list, and UsageError where sizes or
+    layout cannot be determined.
     """
     sizes = _sizes_beside(weights)
     stored = read_tensors(weights, checked=checked, momentum=momentum)
@@ -223,15 +224,18 @@ def _our_sizes(weights: Path) -> ModelConfig:
     path = weights.with_name(CONFIG)
     if not path.is_file():
         raise UsageError(f"{weights} needs its {CONFIG}, which holds its sizes, in {path.parent}")
-    return from_json(ModelConfig, _read_json(path), where=str(path))
+    return sizes_from_json(_read_json(path), path)
 
 
 def _sizes_beside(weights: Path) -> Mapping[str, Any] | None:
     """The config.json in the folder of weights in the formats that Hugging Face's layout has."""
     path = weights.with_name(CONFIG)
-    if weights.name.endswith((*PARTS, INDEX)) and path.is_file():
-        return _read_json(path)
-    return None
+    if not weights.name.endswith((*PARTS, INDEX)) or not path.is_file():
+        return None
+    sizes = _read_json(path)
+    # Before the weights are read: a later format may name them as no layout does today.
+    check_format(sizes, path)
+    return sizes
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

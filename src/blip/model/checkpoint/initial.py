@@ -12,7 +12,7 @@ from blip.config.strict import load_json
 from blip.errors import UsageError
 from blip.model.blip import Blip
 from blip.model.checkpoint.assemble import Faults, not_real, shapes_of
-from blip.model.checkpoint.contents import CONFIG
+from blip.model.checkpoint.format import CONFIG
 from blip.model.checkpoint.locate import find_weights
 from blip.model.checkpoint.original import (
     Layout,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from blip.errors import UsageError
-from blip.model.checkpoint.contents import CONFIG, WEIGHTS
+from blip.model.checkpoint.format import CONFIG, WEIGHTS
 from blip.model.checkpoint.released import fetch_huggingface, fetch_original
 from blip.model.checkpoint.tensors import INDEX
 

@@ -10,18 +10,22 @@ from torch import Tensor
 
 from blip.config.strict import to_json
 from blip.files import give_usual_mode, write_json
-from blip.model.checkpoint.contents import CONFIG, MOMENTUM, OUR_KEY, WEIGHTS, Contents
+from blip.model.checkpoint.contents import OUR_KEY, Contents
+from blip.model.checkpoint.format import CONFIG, MOMENTUM, WEIGHTS, sizes_to_json
 from blip.model.checkpoint.huggingface import SpecialIds, to_huggingface, write_sizes
 from blip.model.checkpoint.momentum import momentum_to_original
 from blip.model.checkpoint.original import Kind, names_of, to_original
 
 
 def write_ours(contents: Contents, folder: Path) -> None:
-    """Write weights (float32, as they are named in the model) and sizes into an existing folder."""
+    """Write weights (float32, as they are named in the model) and sizes into an existing folder.
+
+    The folder has the newest format of our layout.
+    """
     _save(contents.tensors, folder / WEIGHTS)
     if contents.momentum:
         _save(contents.momentum, folder / MOMENTUM)
-    write_json(folder / CONFIG, to_json(contents.config))
+    write_json(folder / CONFIG, sizes_to_json(contents.config))
 
 
 def write_original(contents: Contents, path: Path) -> None:

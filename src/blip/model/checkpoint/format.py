@@ -1,0 +1,47 @@
+"""config.json of our own layout: the sizes of a model, and the number of the layout's format.
+
+Format 0, which has no number, and format 1 have the same files: WEIGHTS under the names of the
+model, MOMENTUM where it was kept, the tokenizer. The number grows when an earlier version could no
+longer read a folder, or would read it wrongly.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from blip.config.strict import from_json, to_json
+from blip.errors import BlipError
+from blip.installed import DISTRIBUTION, version
+from blip.model.config import ModelConfig
+
+WEIGHTS, CONFIG, MOMENTUM = "model.safetensors", "config.json", "momentum.safetensors"
+FORMAT = 1
+"""What this version writes, and the last one that it reads."""
+_KEY = "format"
+
+
+def sizes_to_json(config: ModelConfig) -> dict[str, Any]:
+    """The content of config.json."""
+    return {_KEY: FORMAT, **to_json(config)}
+
+
+def sizes_from_json(content: Mapping[str, Any], path: Path) -> ModelConfig:
+    """Sizes from the content of the config.json at `path`, of any format up to `FORMAT`.
+
+    Raises BlipError for a later format, and UsageError for sizes that cannot be.
+    """
+    check_format(content, path)
+    sizes = {name: value for name, value in content.items() if name != _KEY}
+    return from_json(ModelConfig, sizes, where=str(path))
+
+
+def check_format(content: Mapping[str, Any], path: Path) -> None:
+    """Raise BlipError where a later version wrote the config.json at `path`."""
+    number = content.get(_KEY, 0)
+    if type(number) is not int or number < 0:
+        raise BlipError(f"{path}: {_KEY} must be a whole number from 0 on, got {number!r}")
+    if number > FORMAT:
+        raise BlipError(
+            f"{path} has format {number}, which a later version of {DISTRIBUTION} wrote; "
+            f"version {version()} reads formats up to {FORMAT}: pip install -U {DISTRIBUTION}"
+        )
