@@ -21,11 +21,11 @@ from blip.model.blip import Blip
 from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
-from blip.tasks.alignment import ContrastTask
 from blip.tasks.pretrain import PretrainStep
-from blip.train import parallel
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
+from blip.train.state import whole_weights
+from blip.train.training import Training
 from tests.support.tiny import TINY
 
 BATCH = 8
@@ -83,7 +83,15 @@ def pretrain(
     contrast = MomentumContrast(
         model, ContrastiveConfig(queue_size=12, momentum=0.9, alpha_epochs=0.5)
     )
-    task = ContrastTask(PretrainStep(model, words, LanguageConfig()), contrast, validation)
+    step = PretrainStep(model, words, LanguageConfig())
+    training = Training(
+        step=step,
+        model=model,
+        state=contrast,
+        evaluator=validation.recalls,
+        samples=validation.sheet,
+        operations=step.operations,
+    )
     loader = PairLoader(
         DataConfig(
             sources=(SourceConfig(name="all", shards=(str(shards),)),),
@@ -102,13 +110,18 @@ def pretrain(
         "device": "cpu",
     }
     config = TrainConfig(**values | changes)
-    fit(task, RecordingLoader(loader, record, pause, dtype), config, folder, save=lambda *_: None)
+    fit(
+        training,
+        RecordingLoader(loader, record, pause, dtype),
+        config,
+        folder,
+        save=lambda *_: None,
+    )
     momentum = contrast.momentum_encoder.module
-    parameters = task.step.named_parameters()
     return {
-        "weights": parallel.whole_weights(task.step),
-        "gradients": {name: parallel._whole(p.grad) for name, p in parameters},
-        "momentum": parallel.whole_weights(momentum),
+        "weights": whole_weights(step),
+        "gradients": {name: dist.whole(p.grad) for name, p in step.named_parameters()},
+        "momentum": whole_weights(momentum),
         "queue": contrast.queue.state_dict(),
     }
 
