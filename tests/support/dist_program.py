@@ -12,8 +12,8 @@ import torch
 
 from blip import dist
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.examples.pairs import PairBatch
-from blip.data.loader import PairLoader
+from blip.data.examples.pairs import Pair, PairBatch
+from blip.data.loader import Loader
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.config import ValidationConfig
 from blip.evaluation.validation import Validation
@@ -26,6 +26,7 @@ from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
 from blip.train.state import whole_weights
 from blip.train.training import Training
+from tests.support.pairs import pair_loader
 from tests.support.tiny import TINY
 
 BATCH = 8
@@ -44,7 +45,7 @@ class RecordingLoader:
     """Pairs in float64; the numbers of the batches that were made, and their keys, are kept."""
 
     def __init__(
-        self, loader: PairLoader, record: Path | None, pause: float, dtype: torch.dtype
+        self, loader: Loader[Pair, PairBatch], record: Path | None, pause: float, dtype: torch.dtype
     ) -> None:
         self.loader, self.record, self.pause, self.dtype = loader, record, pause, dtype
         self.steps_per_epoch = loader.steps_per_epoch
@@ -92,7 +93,7 @@ def pretrain(
         samples=validation.sheet,
         operations=step.operations,
     )
-    loader = PairLoader(
+    loader = pair_loader(
         DataConfig(
             sources=(SourceConfig(name="all", shards=(str(shards),)),),
             batch_size=BATCH,

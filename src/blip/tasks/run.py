@@ -17,7 +17,8 @@ from blip.config.history import (
     save_with_history,
 )
 from blip.config.strict import save
-from blip.data.loader import PairLoader
+from blip.data.examples.pairs import PairExamples
+from blip.data.loader import Loader
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError
 from blip.files import disk_is_full
@@ -61,9 +62,9 @@ class RunFolder:
         check_length(model.config.text, "data.max_tokens", self.config.data.max_tokens)
         self._compare_tokenizers(tokenizer)
         name = "bad_samples.jsonl" if dist.is_main() else f"bad_samples-{dist.rank()}.jsonl"
-        loader = PairLoader(
+        loader = Loader(
             self.config.data,
-            tokenizer,
+            PairExamples(self.config.data, tokenizer),
             rank=dist.rank(),
             ranks=dist.world_size(),
             bad_log=self.out / name,
