@@ -4,7 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -14,9 +14,12 @@ from blip.data.readers.shards import read_shard
 from blip.data.scenes.write import SPLITS
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
+from blip.evaluation.config import EvaluateConfig
 from blip.inference.checkpoint import load_model
+from blip.jobs import Job
 from blip.recipes.bootstrap import scenes_test
 from blip.recipes.config import BootstrapConfig, ShardsConfig
+from blip.stage import Stage
 
 STAGES = [
     "data",
@@ -313,3 +316,31 @@ def test_the_content_of_a_tokenizer_is_an_input_of_every_stage(tmp_path: Path) -
     assert inputs[0] == inputs[1]
     assert not set(inputs[1]) & set(inputs[2])
     assert _fingerprint_tokenizer("org/name") == "org/name"
+
+
+@pytest.mark.parametrize("init", ["previous", "fresh"])
+def test_models_are_measured_on_the_device_and_in_the_format_of_the_run(
+    tmp_path: Path, init: Literal["previous", "fresh"]
+) -> None:
+    def evaluation_of(device: str, precision: Literal["float32", "bfloat16"]) -> Stage:
+        recipe = scenes_test()
+        budget = replace(recipe.next_pretrain, device=device, precision=precision)
+        config = replace(recipe, pretrain=budget, next_pretrain=budget, init=init)
+        job = _Bootstrap(config, tmp_path)
+        job.data_inputs, job.splits = "data", {name: (f"{name}.tar",) for name in SPLITS}
+        job.vocabulary_size = 100
+        first = job.pretrain(1, cleaned=None, init=None)
+        return job.evaluation(job.baseline(first))
+
+    stages = [
+        evaluation_of(*given)
+        for given in (("cuda:1", "bfloat16"), ("cpu", "bfloat16"), ("cpu", "float32"))
+    ]
+    configs = [stage.work.config for stage in stages if isinstance(stage.work, Job)]
+    assert [(c.device, c.precision) for c in configs if isinstance(c, EvaluateConfig)] == [
+        ("cuda:1", "bfloat16"),
+        ("cpu", "bfloat16"),
+        ("cpu", "float32"),
+    ]
+    # The same weights elsewhere are measured alike; weights of another format are others.
+    assert stages[0].fingerprint == stages[1].fingerprint != stages[2].fingerprint

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from blip.inference.answerer import Answerer
     from blip.inference.captioner import Captioner
     from blip.inference.checkpoint import load, load_model, save_model
-    from blip.inference.embedder import Embedder
     from blip.inference.matcher import Matcher
     from blip.model.blip import Blip
     from blip.model.config import ModelConfig
@@ -22,7 +21,6 @@ __all__ = [
     "Blip",
     "Captioner",
     "DecodingConfig",
-    "Embedder",
     "Matcher",
     "ModelConfig",
     "Tokenizer",
@@ -37,7 +35,6 @@ _HOMES = {
     "BadImageError": "blip.data.images",
     "Blip": "blip.model.blip",
     "Captioner": "blip.inference.captioner",
-    "Embedder": "blip.inference.embedder",
     "Matcher": "blip.inference.matcher",
     "ModelConfig": "blip.model.config",
     "DecodingConfig": "blip.generation.config",

@@ -27,6 +27,7 @@ from blip.tasks.config import (
     PretrainConfig,
     TokenizerConfig,
 )
+from blip.tasks.table import find_task
 from blip.train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ _DOING = {
     "evaluation": "measure retrieval and captions on the test images",
 }
 """What a stage does, by the last part of its name."""
+_OF_THE_TRAINING = ("task", "device", "precision")
+"""Keys of an evaluation that are no inputs of its own: they are those of the model's stage."""
 
 
 class _Bootstrap:
@@ -178,13 +181,17 @@ class _Bootstrap:
         return self._stage(name, config, captioner, matcher)
 
     def evaluation(self, model: Stage) -> Stage:
-        """Retrieval and captions of a model on the test split."""
+        """All figures of a model on the test split, on the device and in the format of the run."""
+        goes_on = self.config.init == "previous"
+        budget = self.config.next_pretrain if goes_on else self.config.pretrain
         config = EvaluateConfig(
             checkpoint=str(model.folder),
             data=self.splits["test"],
             retrieval=self.config.retrieval,
             captioning=self.config.captioning,
             max_pixels=self.config.image.max_pixels,
+            device=budget.device,
+            precision=budget.precision,
         )
         return self._stage(f"{model.name}/evaluation", config, model)
 
@@ -310,11 +317,12 @@ class _Bootstrap:
 
     def _stage(self, name: str, config: JobConfig, *after: Stage) -> Stage:
         folder = self.out / name
-        settings = to_json(config, former_names=True)
-        if isinstance(config, PretrainConfig | CaptionerConfig | FilterConfig):
-            settings = without(config, FREE_TO_CHANGE)
+        if find_task(config) is not None:
+            free = FREE_TO_CHANGE
+        else:
+            free = _OF_THE_TRAINING if isinstance(config, EvaluateConfig) else ()
         inputs = [
-            _make_relative(self.out, settings),
+            _make_relative(self.out, without(config, free)),
             self.data_inputs,
             [stage.fingerprint for stage in after],
         ]

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
 
 from blip.capfilt.config import CapFiltConfig
 from blip.config.strict import save
@@ -15,39 +14,18 @@ from blip.data.scenes.config import ScenesConfig
 from blip.errors import INTERRUPTED, BlipError, plain
 from blip.evaluation.config import EvaluateConfig
 from blip.log import LINES_ONLY, say
-from blip.outputs import (
-    EVALUATION,
-    JOB,
-    SCENES,
-    TOKENIZER,
-    Kind,
-)
+from blip.outputs import EVALUATION, JOB, SCENES, TOKENIZER, Kind
 from blip.processes import end_with_parent, start_process, stop_on_sigterm
 from blip.stage import Stage
-from blip.tasks import config as tasks
-from blip.tasks.config import (
-    CaptionerConfig,
-    FilterConfig,
-    PretrainConfig,
-    RunOptions,
-    TokenizerConfig,
-)
+from blip.tasks.config import RunOptions, TokenizerConfig, TrainingConfig
+from blip.tasks.table import EVALUATIONS, TASKS, find_task
 
-JobConfig = (
-    ScenesConfig
-    | PretrainConfig
-    | CaptionerConfig
-    | FilterConfig
-    | CapFiltConfig
-    | EvaluateConfig
-    | TokenizerConfig
-)
-
+JobConfig = ScenesConfig | TokenizerConfig | TrainingConfig | CapFiltConfig | EvaluateConfig
 
 KINDS: dict[type[JobConfig], Kind] = {
     ScenesConfig: SCENES,
     TokenizerConfig: TOKENIZER,
-    **tasks.KINDS,
+    **{task.config: task.config.kind for task in TASKS},
     CapFiltConfig: JOB,
     EvaluateConfig: EVALUATION,
 }
@@ -65,9 +43,12 @@ class Job:
 
     def __call__(self) -> None:
         """Write config.json, then do the work; heavy imports happen here."""
-        if not isinstance(self.config, PretrainConfig | CaptionerConfig | FilterConfig):
+        task = find_task(self.config)
+        if task is not None:
             # A training writes its own config.json, with its history if it is resumed.
-            save(self.config, self.out / "config.json")
+            task.train(self.config, self.out, self.options)
+            return
+        save(self.config, self.out / "config.json")
         match self.config:
             case ScenesConfig():
                 from blip.data.scenes.write import write_splits
@@ -77,18 +58,6 @@ class Job:
                 from blip.tasks.vocabulary import make_tokenizer
 
                 make_tokenizer(self.config, self.out)
-            case PretrainConfig():
-                from blip.tasks import pretrain
-
-                pretrain.train(self.config, self.out, self.options)
-            case CaptionerConfig():
-                from blip.tasks import caption
-
-                caption.train(self.config, self.out, self.options)
-            case FilterConfig():
-                from blip.tasks import retrieval
-
-                retrieval.train(self.config, self.out, self.options)
             case CapFiltConfig():
                 from blip.capfilt import job as pipeline
 
@@ -96,9 +65,9 @@ class Job:
             case EvaluateConfig():
                 from blip.evaluation.evaluate import evaluate_into
 
-                evaluate_into(self.config, self.out)
-            case _ as never:
-                assert_never(never)
+                evaluate_into(self.config, EVALUATIONS, self.out)
+            case _:
+                raise AssertionError(f"no job for {type(self.config).__name__}")
 
 
 def run_together(stages: Sequence[Stage], parallel: int) -> None:

@@ -11,13 +11,16 @@ from blip.data.readers.sources import read_samples
 from blip.data.writers.shards import write_shards
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate
+from blip.tasks.table import EVALUATIONS
 from tests.support.capfilt import FakeModels
 from tests.support.generators import run_generator
 from tests.support.saved_models import tiny_checkpoint
 
 
 def figures(checkpoint: Path, *shards: Path) -> dict[str, Any]:
-    return evaluate(EvaluateConfig(checkpoint=str(checkpoint), data=tuple(map(str, shards))))
+    return evaluate(
+        EvaluateConfig(checkpoint=str(checkpoint), data=tuple(map(str, shards))), EVALUATIONS
+    )
 
 
 @pytest.mark.parametrize("table", ["rows.csv", "keyed.csv"])

@@ -118,12 +118,12 @@ def test_momentum_encoders_start_from_the_same(
     config: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vision, text = published(donor(config), tmp_path / "published")
-    trainings = []
-    monkeypatch.setattr(RunFolder, "train", lambda _, training, *__: trainings.append(training))
+    tasks = []
+    monkeypatch.setattr(RunFolder, "train", lambda _, task, *__: tasks.append(task))
     config = replace(config, vision_weights=str(vision), text_weights=str(text))
     pretrain.train(config, tmp_path / "run")
-    followed = trainings[0].model.state_dict()
-    averaged = trainings[0].state.momentum_encoder.module.state_dict()
+    followed = tasks[0].step.model.state_dict()
+    averaged = tasks[0].contrast.momentum_encoder.module.state_dict()
     assert averaged
     assert all(torch.equal(tensor, followed[name]) for name, tensor in averaged.items())
 

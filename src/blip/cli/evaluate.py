@@ -1,25 +1,28 @@
-"""`blip evaluate`: retrieval and captioning of a checkpoint."""
+"""`blip evaluate`: the figures of a checkpoint, such as those of retrieval and captions."""
 
 import argparse
 
 from blip.cli import options
-from blip.data.config import MAX_PIXELS
 
 EXAMPLES = """\
 examples:
   blip evaluate runs/demo/round-2/pretrain --data runs/demo/data/test
   blip evaluate runs/base --data 'coco/test/*.tar' --candidates 256 --max-length 20 --json
   blip evaluate runs/base --data captions_val2014.json --json
+  blip evaluate runs/base --data 'coco/test/*.tar' --task retrieval --device cuda --batch-size 256
   blip evaluate original:model_base_retrieval_coco --data 'coco/test/*.tar' --out results/coco
 
 --data takes what `blip data pack` takes: tars, .parquet, .csv, .tsv, .json and .jsonl tables,
 folders of pictures with their texts beside them, globs and brace ranges.
-A model for captions alone, or for retrieval alone, is measured by what it can do. Broken pictures
-and empty texts are left out, counted and named. Samples of the same image are judged as one."""
+Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
+retrieval, a pre-trained model by both. Broken pictures and empty texts are left out, counted and
+named. Samples of the same image are judged as one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from blip.tasks.table import EVALUATIONS
+
     parser.add_argument(
         "checkpoint", type=options.path_text, metavar="CKPT", help="checkpoint or run folder"
     )
@@ -29,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DATA",
         help="tars, tables, folders of pictures, globs, brace ranges",
+    )
+    parser.add_argument(
+        "--task",
+        choices=[evaluation.name for evaluation in EVALUATIONS],
+        help="what to measure (all that the model can do)",
     )
     parser.add_argument(
         "--candidates",
@@ -47,7 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="start of every caption",
     )
-    options.add_max_pixels(parser, MAX_PIXELS)
+    parser.add_argument(
+        "--batch-size",
+        type=options.batch_size,
+        default=64,
+        metavar="N",
+        help="images, or texts, at a time (64)",
+    )
+    options.add_model_options(parser)
     parser.add_argument(
         "--out",
         type=options.output_folder,
@@ -67,28 +82,34 @@ def run(args: argparse.Namespace) -> int:
     from blip.evaluation.evaluate import evaluate, evaluate_into
     from blip.files import json_text
     from blip.log import say
+    from blip.tasks.table import EVALUATIONS
 
     given = {
         "checkpoint": args.checkpoint,
         "data": args.data,
-        "retrieval": {"candidates": args.candidates},
-        "max_pixels": args.max_pixels,
+        "task": args.task,
+        "retrieval": {"candidates": args.candidates, "batch_size": args.batch_size},
         "captioning": {"max_length": args.max_length, "prompt": args.prompt},
+        "batch_size": args.batch_size,
+        "device": args.device,
+        "precision": args.precision,
     }
+    if args.max_pixels is not None:
+        given["max_pixels"] = args.max_pixels
     with options.naming_options(options.given_options(args)):
         config = from_json(EvaluateConfig, given)
         if args.out is None:
-            result = evaluate(config)
+            result = evaluate(config, EVALUATIONS)
         else:
-            result = evaluate_into(config, args.out, overwrite=args.overwrite)
+            result = evaluate_into(config, EVALUATIONS, args.out, overwrite=args.overwrite)
     if args.json:
         print(json_text(result))
         return 0
     say(f"{result['images']} images with {result['texts']} texts")
-    for part in ("retrieval", "caption"):
-        for name, value in (result[part] or {}).items():
+    for evaluation in EVALUATIONS:
+        for name, value in (result.get(evaluation.name) or {}).items():
             if value is not None:
                 print(f"{name:<10}{value:>8.2f}")
-    for part, reason in result["not_measured"].items():
-        say(f"{part} is not measured: {reason}")
+    for name, reason in result["not_measured"].items():
+        say(f"{name} is not measured: {reason}")
     return 0

@@ -34,21 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pre-train."""
-    from blip.cli.recipe import read_config
-    from blip.cli.training import is_finished, print_checkpoint, read_options
-    from blip.config.override import describe
-    from blip.tasks.config import PretrainConfig
+    from blip.cli.training import train_from_recipe
 
-    config = read_config(PretrainConfig, "pretrain", args.recipe, args.overrides)
-    if args.keys:
-        print(describe(config))
-        return 0
-    options = read_options(args)
-    if not is_finished(config, args.out):
-        from blip import dist
-        from blip.tasks.pretrain import train
-
-        with dist.processes(config.train.device):
-            train(config, args.out, options)
-    print_checkpoint(args.out)
-    return 0
+    return train_from_recipe("pretrain", args)

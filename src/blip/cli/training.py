@@ -51,6 +51,27 @@ def add_change_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def train_from_recipe(name: str, args: argparse.Namespace) -> int:
+    """Train the task of that name with the recipe, overrides and options of a command line."""
+    from blip.cli.recipe import read_config
+    from blip.config.override import describe
+    from blip.tasks.table import TASKS
+
+    task = next(task for task in TASKS if task.name == name)
+    config = read_config(task.config, name, args.recipe, args.overrides)
+    if args.keys:
+        print(describe(config))
+        return 0
+    options = read_options(args)
+    if not is_finished(config, args.out):
+        from blip import dist
+
+        with dist.processes(config.train.device):
+            task.train(config, args.out, options)
+    print_checkpoint(args.out)
+    return 0
+
+
 def read_options(args: argparse.Namespace) -> "RunOptions":
     """What the run does with what it finds in its folder; raises UsageError where that forbids it.
 

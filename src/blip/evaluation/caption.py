@@ -1,14 +1,38 @@
 """Captions: what a model writes about test images, and its CIDEr and BLEU-4 (BLIP, section 5.2)."""
 
+import math
+from typing import Any
+
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.scenes.check import judge
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
+from blip.evaluation.subject import Subject
 from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
 from blip.metrics.captions import caption_scores
 from blip.model.blip import Blip
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """`caption`: cider, bleu4 and correct, each None where undefined; `captions`: text by key.
+
+    `correct` is the share of captions that state something of their scene and nothing wrong; it is
+    None where the data are not of the built-in scenes.
+    """
+    model, config, data = subject.model, subject.config, subject.pairs
+    assert isinstance(model, Blip)
+    texts = write_captions(model, subject.tokenizer, data, config.captioning, config.batch_size)
+    scores = {**evaluate_captions(texts, data), "correct": share_correct(texts, data)}
+    return {
+        "caption": {name: _finite(value) for name, value in scores.items()},
+        "captions": dict(zip(data.keys, texts, strict=True)),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def write_captions(
@@ -23,7 +47,8 @@ def write_captions(
     captions: list[str] = []
     for start in range(0, len(data), batch_size):
         images = [*map(NormalisedImage, data.images(start, min(start + batch_size, len(data))))]
-        captions += captioner.caption(images, decoding, seeds=range(start, start + len(images)))
+        seeds = range(start, start + len(images))
+        captions += captioner.caption(images, decoding, seeds=seeds, batch_size=batch_size)
     return captions
 
 

@@ -2,10 +2,20 @@
 
 from dataclasses import dataclass, field
 
-from blip.config.ranges import BATCH_SIZE, COUNT, COUNT_OR_NONE, TOKENS, Range, check_text
+from blip.config.ranges import (
+    BATCH_SIZE,
+    COUNT,
+    COUNT_OR_NONE,
+    TOKENS,
+    PrecisionChoice,
+    Range,
+    check_device,
+    check_text,
+)
 from blip.config.strict import formerly
 from blip.data.config import MAX_PIXELS
 from blip.generation.config import DecodingConfig
+from blip.model.config import ModelConfig, check_length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,21 +63,34 @@ class ValidationConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
-    """Retrieval and captioning of one checkpoint on one split."""
+    """The figures of one checkpoint on one split."""
 
     checkpoint: str
     data: tuple[str, ...]
     """Tars, tables or folders of pictures, with true captions."""
+    task: str | None = None
+    """What to measure, a name in `tasks/table.py`; none is all that the checkpoint can do."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: DecodingConfig = DecodingConfig()
     batch_size: int = 64
+    """Images that are captioned together."""
     max_pixels: int = MAX_PIXELS
     """Width times height of the largest picture that is read."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    precision: PrecisionChoice = "auto"
+    """Number format of the model; auto is bfloat16 on a GPU that has it, else float32."""
 
     def __post_init__(self) -> None:
         """Refuse a split without shards, and batches of none."""
-        check_text(self, "checkpoint")
+        check_text(self, "checkpoint", "task")
         if not self.data:
             raise ValueError("data must name at least one shard")
         BATCH_SIZE.check(self, "batch_size")
         COUNT.check(self, "max_pixels")
+        check_device(self, "device")
+
+
+def check_captioning(config: EvaluateConfig, model: ModelConfig) -> None:
+    """Raise RangeError where captions may become longer than the model's positions."""
+    check_length(model.text, "captioning.max_length", config.captioning.max_length)

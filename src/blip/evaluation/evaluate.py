@@ -1,108 +1,105 @@
-"""One checkpoint on one split: retrieval, captions, and how many captions are true."""
+"""One checkpoint on one split: its figures, and the file that holds them."""
 
-import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from blip.config.history import describe_changes, find_changes, holds_config, load_config
 from blip.config.strict import load_json, save
-from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
-from blip.evaluation.caption import evaluate_captions, share_correct, write_captions
+from blip.evaluation.choose import Evaluation, choose_evaluations
 from blip.evaluation.config import EvaluateConfig
-from blip.evaluation.retrieval import evaluate_retrieval
+from blip.evaluation.subject import Subject
 from blip.files import json_text, write_atomically
 from blip.inference.checkpoint import open_checkpoint
-from blip.model.blip import Blip
 from blip.model.checkpoint.locate import find_weights
-from blip.model.config import check_length
+from blip.nn.device import choose_device, choose_dtype
 from blip.outputs import EVALUATION, check_unchanged, claim, refuse_inputs_as_output
 from blip.stage import exclusive_lock
 
 RESULT = "evaluation.json"
+FREE_TO_CHANGE = ("device",)
+"""Keys that may differ when an evaluation is made again: the same figures, computed elsewhere."""
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """`retrieval` (tr1 ... ir10, per cent), `caption` (cider, bleu4, correct), `captions` by key.
+def evaluate(config: EvaluateConfig, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """The figures of those `evaluations` that the checkpoint can do, or of the one asked for.
 
-    `correct` is the share of captions that state something of their scene and nothing wrong; it is
-    None where the data is not of the built-in scenes. A model that has one half of a MED is
-    measured by what that half does; the other part is None, and `not_measured` says why.
-    `model` is the fingerprint of the checkpoint, whatever becomes of its folder later.
+    Each has its figures under its name, None where it was not measured, and `not_measured` says
+    why. `model` is the fingerprint of the checkpoint, whatever becomes of its folder later.
     `left_out` counts what was bad in the data by its reason, `left_out_samples` names it.
+
+    Raises UsageError for a task that is unknown or that the checkpoint cannot do, and for a device
+    that is not there.
     """
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.precision, device)
     checkpoint = open_checkpoint(config.checkpoint)
-    loaded = checkpoint.load_as(Blip)
-    modes = loaded.config.modes
-    if "causal" in modes:
-        check_length(loaded.config.text, "captioning.max_length", config.captioning.max_length)
-    size = loaded.config.vision.image_size
-    data = EvaluationSet(config.data, size, max_pixels=config.max_pixels)
+    sizes = checkpoint.contents.config
+    chosen, not_measured = choose_evaluations(evaluations, config, sizes)
+    for evaluation in chosen:
+        if evaluation.check is not None:
+            evaluation.check(config, sizes)
+    subject = Subject(checkpoint.load(device, dtype=dtype), config)
     result: dict[str, Any] = {
         "model": checkpoint.fingerprint(),
-        "retrieval": None,
-        "caption": None,
-        "captions": {},
-        "images": len(data),
-        "texts": sum(map(len, data.texts)),
-        "left_out": dict(sorted(data.bad.counts.items())),
-        "left_out_samples": [
-            {"shard": shard, "key": key, "reason": reason} for shard, key, reason in data.bad.first
-        ],
-        "not_measured": {},
+        "not_measured": not_measured,
+        **subject.describe_data(),
     }
-    if "bidirectional" in modes:
-        found = evaluate_retrieval(loaded.model, loaded.tokenizer, data, config.retrieval)
-        result["retrieval"] = found
-    else:
-        result["not_measured"]["retrieval"] = "this model has no text encoder, only a text decoder"
-    if "causal" in modes:
-        result |= _write_and_judge(loaded.model, loaded.tokenizer, data, config)
-    else:
-        result["not_measured"]["caption"] = "this model has no text decoder, only a text encoder"
+    for evaluation in evaluations:
+        if evaluation.architecture == sizes.architecture:
+            result[evaluation.name] = None
+            if evaluation.outputs is not None:
+                result[evaluation.outputs] = {}
+    for evaluation in chosen:
+        result |= evaluation.measure(subject)
     return result
 
 
-def _write_and_judge(
-    model: Blip, tokenizer: Tokenizer, data: EvaluationSet, config: EvaluateConfig
+def evaluate_into(
+    config: EvaluateConfig,
+    evaluations: Sequence[Evaluation],
+    out: Path,
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    texts = write_captions(model, tokenizer, data, config.captioning, config.batch_size)
-    scores = {**evaluate_captions(texts, data), "correct": share_correct(texts, data)}
-    return {
-        "caption": {name: _finite(value) for name, value in scores.items()},
-        "captions": dict(zip(data.keys, texts, strict=True)),
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def evaluate_into(config: EvaluateConfig, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
     """Write config.json and evaluation.json into `out`; returns what the latter holds.
 
-    Raises UsageError where another evaluation lies there, unless asked to `overwrite` it.
+    config.json has the number format that `auto` has become. Raises UsageError where another
+    evaluation lies there, unless asked to `overwrite` it.
     """
     path = out / "config.json"
     refuse_inputs_as_output([config.checkpoint, *config.data], out, EVALUATION)
     # Before the folder is marked: a mistyped checkpoint must leave nothing behind.
     find_weights(config.checkpoint)
+    config = _resolve_auto(config, config.device)
     claim(out, EVALUATION, is_ours=lambda: holds_config(EvaluateConfig, path))
     with exclusive_lock(out):
         if (out / RESULT).exists() and path.exists() and not overwrite:
-            changes = find_changes(load_config(EvaluateConfig, path), config)
+            before = _resolve_auto(load_config(EvaluateConfig, path), config.device)
+            changes = find_changes(before, config, FREE_TO_CHANGE)
             if changes:
                 raise UsageError(
                     f"{out} holds another evaluation ({describe_changes(changes)}); --overwrite "
                     "replaces it, another --out keeps both"
                 )
-        result = evaluate(config)
+        result = evaluate(config, evaluations)
         content = json_text(result, indent=2, sort_keys=True) + "\n"
         check_unchanged(out / RESULT, content, overwrite=overwrite)
         save(config, path)
         write_atomically(out / RESULT, content)
         return result
+
+
+def _resolve_auto(config: EvaluateConfig, device: str) -> EvaluateConfig:
+    """The configuration with the number format that `auto` means on a device."""
+    if config.precision != "auto":
+        return config
+    is_float32 = choose_dtype("auto", choose_device(device)) == torch.float32
+    return replace(config, precision="float32" if is_float32 else "bfloat16")
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:

@@ -1,11 +1,21 @@
 """Image-text retrieval: recall at 1, 5 and 10, both ways (BLIP, section 5.1)."""
 
+from typing import Any
+
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import rank
+from blip.evaluation.subject import Subject
 from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """`retrieval`: tr1 ... ir10, in per cent."""
+    model, config = subject.model, subject.config.retrieval
+    assert isinstance(model, Blip)
+    return {"retrieval": evaluate_retrieval(model, subject.tokenizer, subject.pairs, config)}
 
 
 def evaluate_retrieval(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 from blip.config.ranges import COUNT, check_text
 from blip.data.config import DataConfig
@@ -44,10 +45,33 @@ class RunOptions:
     """A checkpoint of another run, or its folder, to go on from where there is none yet."""
 
 
+class TrainingConfig(Protocol):
+    """What every task's configuration of a training run has, a dataclass."""
+
+    kind: ClassVar[Kind]
+    """The kind of run folder that it makes."""
+
+    @property
+    def data(self) -> DataConfig:
+        """What is trained on."""
+        ...
+
+    @property
+    def train(self) -> TrainConfig:
+        """For how long, and how."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Checkpoints, tokenizers and weights that the run reads, beside its data."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainConfig:
     """Pre-training with ITC + ITM + LM (BLIP, section 3.2)."""
 
+    kind: ClassVar[Kind] = PRETRAIN
     model: ModelConfig
     """Its vocabulary size must be the tokenizer's."""
     tokenizer: str
@@ -84,11 +108,18 @@ class PretrainConfig:
                     f"give one of them, or none for {name}, got {getattr(self, name)}"
                 )
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What else the run reads."""
+        places = (self.init, self.tokenizer, self.vision_weights, self.text_weights)
+        return tuple(place for place in places if place is not None)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaptionerConfig:
     """Fine-tuning of a captioner with LM (BLIP, section 3.3)."""
 
+    kind: ClassVar[Kind] = CAPTIONER
     init: str
     """The pre-trained checkpoint."""
     data: DataConfig
@@ -99,11 +130,17 @@ class CaptionerConfig:
         """Refuse an evaluation that nobody makes."""
         _no_evaluation(self.train)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What else the run reads."""
+        return (self.init,)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilterConfig:
     """Fine-tuning of a filter, or of a retrieval model, with ITC + ITM (BLIP 3.3, 5.1)."""
 
+    kind: ClassVar[Kind] = FILTER
     init: str
     """The pre-trained checkpoint."""
     data: DataConfig
@@ -113,6 +150,11 @@ class FilterConfig:
     def __post_init__(self) -> None:
         """Refuse an evaluation that nobody makes."""
         _no_evaluation(self.train)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What else the run reads."""
+        return (self.init,)
 
 
 def _no_evaluation(train: TrainConfig) -> None:
@@ -126,14 +168,6 @@ def _no_evaluation(train: TrainConfig) -> None:
 def _check_image_size(data: int, model: int) -> None:
     if data != model:
         raise ValueError(f"data.image.size must be model.vision.image_size {model}, got {data}")
-
-
-KINDS: dict[type[PretrainConfig | CaptionerConfig | FilterConfig], Kind] = {
-    PretrainConfig: PRETRAIN,
-    CaptionerConfig: CAPTIONER,
-    FilterConfig: FILTER,
-}
-"""What a training makes, by its configuration."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

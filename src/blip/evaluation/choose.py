@@ -1,0 +1,64 @@
+"""What a checkpoint can be evaluated on: by what its model has, or by what was asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from blip.config.ranges import RangeError
+from blip.errors import UsageError
+from blip.evaluation.config import EvaluateConfig
+from blip.model.config import Architecture, ModelConfig
+from blip.nn.mode import Mode
+
+if TYPE_CHECKING:
+    from blip.evaluation.subject import Subject
+
+LACKING: dict[Mode, str] = {
+    "bidirectional": "this model has no text encoder, only a text decoder",
+    "causal": "this model has no text decoder, only a text encoder",
+}
+"""Why a model without this mode cannot be measured."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """One way to measure a checkpoint."""
+
+    name: str
+    """Of `blip evaluate --task`, and the key of its figures in evaluation.json."""
+    figures: str
+    """What they are, in words."""
+    architecture: Architecture
+    mode: Mode
+    """How the text transformer must be able to read."""
+    measure: Callable[["Subject"], dict[str, Any]]
+    """To what evaluation.json holds under `name`, and under `outputs`; imports when called."""
+    outputs: str | None = None
+    """The key of what the model answered for each sample, which stays empty if not measured."""
+    check: Callable[[EvaluateConfig, ModelConfig], None] | None = None
+    """Raises RangeError for a configuration that the model cannot follow, before any work."""
+
+
+def choose_evaluations(
+    evaluations: Sequence[Evaluation], config: EvaluateConfig, model: ModelConfig
+) -> tuple[list[Evaluation], dict[str, str]]:
+    """What is to be measured, and why the rest of what such a model could have is not.
+
+    Raises UsageError where `config.task` is unknown, or the model cannot do it.
+    """
+    known = [evaluation.name for evaluation in evaluations]
+    if config.task is not None and config.task not in known:
+        raise RangeError("task", repr(config.task), ", ".join(known))
+    similar = [one for one in evaluations if one.architecture == model.architecture]
+    possible = [one for one in similar if one.mode in model.modes]
+    reasons = {one.name: LACKING[one.mode] for one in similar if one not in possible}
+    if config.task is None and possible:
+        return possible, reasons
+    chosen = [one for one in possible if one.name == config.task]
+    if not chosen:
+        asked = config.task or " or ".join(known)
+        able = "; it can do " + " and ".join(one.name for one in possible) if possible else ""
+        reason = reasons.get(asked, f"its architecture is {model.architecture}")
+        raise UsageError(f"{config.checkpoint} cannot do {asked}: {reason}{able}")
+    skipped = [one.name for one in possible if one not in chosen]
+    return chosen, reasons | dict.fromkeys(skipped, f"only {config.task} was asked for")

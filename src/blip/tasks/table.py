@@ -1,0 +1,125 @@
+"""Every task, listed once: what trains it and what measures it; loads no torch by itself.
+
+`blip pretrain`, `blip finetune`, `blip evaluate --task`, the jobs of the main job, the listings of
+recipes and the table in docs/architecture.md read it. A new task adds a line to `TASKS`, one to
+`EVALUATIONS`, and below them the function that imports it when it is called.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from blip.evaluation.choose import Evaluation
+from blip.evaluation.config import check_captioning
+from blip.tasks.config import (
+    CaptionerConfig,
+    FilterConfig,
+    PretrainConfig,
+    RunOptions,
+    TrainingConfig,
+)
+
+if TYPE_CHECKING:
+    from blip.evaluation.subject import Subject
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingTask:
+    """A model that can be trained."""
+
+    name: str
+    """Of `blip finetune NAME`; `blip.recipes.NAME` holds its recipes."""
+    verb: Literal["pretrain", "finetune"]
+    """The command that trains it."""
+    objectives: str
+    """Its losses, and what they make of the model."""
+    config: type[TrainingConfig]
+    train: Callable[[Any, Path, RunOptions | None], Path]
+    """Trains a `config` into a run folder; imports when called."""
+    evaluations: tuple[str, ...]
+    """Names in `EVALUATIONS`: what the trained model is measured by."""
+
+
+def find_task(config: object) -> TrainingTask | None:
+    """The task that a configuration trains; None for one of something else."""
+    return next((task for task in TASKS if task.config is type(config)), None)
+
+
+def _pretrain(config: PretrainConfig, out: Path, options: RunOptions | None) -> Path:
+    from blip.tasks import pretrain
+
+    return pretrain.train(config, out, options)
+
+
+def _finetune_captioner(config: CaptionerConfig, out: Path, options: RunOptions | None) -> Path:
+    from blip.tasks import caption
+
+    return caption.train(config, out, options)
+
+
+def _finetune_filter(config: FilterConfig, out: Path, options: RunOptions | None) -> Path:
+    from blip.tasks import retrieval
+
+    return retrieval.train(config, out, options)
+
+
+def _measure_retrieval(subject: "Subject") -> dict[str, Any]:
+    from blip.evaluation import retrieval
+
+    return retrieval.measure(subject)
+
+
+def _measure_captions(subject: "Subject") -> dict[str, Any]:
+    from blip.evaluation import caption
+
+    return caption.measure(subject)
+
+
+EVALUATIONS = (
+    Evaluation(
+        name="retrieval",
+        figures="recall at 1, 5 and 10, image to text and text to image",
+        architecture="med",
+        mode="bidirectional",
+        measure=_measure_retrieval,
+    ),
+    Evaluation(
+        name="caption",
+        figures="CIDEr and BLEU-4, and how many captions of built-in scenes are true",
+        architecture="med",
+        mode="causal",
+        measure=_measure_captions,
+        outputs="captions",
+        check=check_captioning,
+    ),
+)
+"""What a checkpoint can be measured by, in the order in which it is done."""
+
+TASKS = (
+    TrainingTask(
+        name="pretrain",
+        verb="pretrain",
+        objectives="ITC, ITM and LM: a MED",
+        config=PretrainConfig,
+        train=_pretrain,
+        evaluations=("retrieval", "caption"),
+    ),
+    TrainingTask(
+        name="captioner",
+        verb="finetune",
+        objectives="LM: writes captions",
+        config=CaptionerConfig,
+        train=_finetune_captioner,
+        evaluations=("caption",),
+    ),
+    TrainingTask(
+        name="filter",
+        verb="finetune",
+        objectives="ITC and ITM: matches, and retrieves",
+        config=FilterConfig,
+        train=_finetune_filter,
+        evaluations=("retrieval",),
+    ),
+)
+"""What can be trained."""

@@ -1,0 +1,148 @@
+"""The table of tasks is the only list: commands, help, jobs, recipes and docs follow it."""
+
+import importlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import pytest
+
+from blip import jobs
+from blip.cli.main import main, make_parser
+from blip.cli.recipe import recipe_names
+from blip.evaluation.choose import Evaluation
+from blip.evaluation.subject import Subject
+from blip.outputs import TRAINING, Kind
+from blip.tasks import table
+from blip.tasks.config import RunOptions
+from blip.tasks.table import EVALUATIONS, TASKS, TrainingTask, find_task
+from blip.train.config import TrainConfig
+from tests.support.saved_models import save_tiny
+
+ARCHITECTURE = Path(__file__).parents[2] / "docs/architecture.md"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RiddleConfig:
+    """The configuration of a task that blip does not have."""
+
+    kind: ClassVar[Kind] = Kind("riddles", "blip finetune riddles", TRAINING)
+    inputs: ClassVar[tuple[str, ...]] = ()
+    train: TrainConfig = TrainConfig(steps=1, device="cpu")
+    difficulty: int = 1
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Path]]:
+    """What was trained, for a table with another task and a module with its recipe."""
+    calls = []
+
+    def train(config: RiddleConfig, out: Path, options: RunOptions | None) -> Path:
+        calls.append((config, out))
+        return out
+
+    task = TrainingTask(
+        name="riddles",
+        verb="finetune",
+        objectives="LM: asks riddles",
+        config=RiddleConfig,
+        train=train,
+        evaluations=(),
+    )
+    recipes = ModuleType("blip.recipes.riddles")
+    recipes.__dict__["RiddleConfig"] = RiddleConfig
+    exec('def easy():\n    """A riddle for children."""\n    return RiddleConfig()', vars(recipes))
+    monkeypatch.setitem(sys.modules, recipes.__name__, recipes)
+    monkeypatch.setattr(table, "TASKS", (*TASKS, task))
+    return calls
+
+
+def test_a_new_task_is_trained_by_its_command_and_as_a_job(
+    trained: list[tuple[Any, Path]], tmp_path: Path
+) -> None:
+    given = ["--out", str(tmp_path / "run"), "--difficulty", "3"]
+    assert main(["finetune", "riddles", "easy", *given]) == 0
+    jobs.Job(RiddleConfig(), tmp_path / "job")()
+    assert trained == [
+        (RiddleConfig(difficulty=3), tmp_path / "run"),
+        (RiddleConfig(), tmp_path / "job"),
+    ]
+
+
+def test_a_new_task_is_in_help_and_list(
+    trained: list[tuple[Any, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "captioner,filter,riddles" in make_parser("finetune").format_help()
+    assert main(["finetune", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert "riddles:\n  easy              A riddle for children.\n" in listed
+    assert main(["finetune", "riddles", "hard"]) == 2
+    assert "unknown recipe 'hard'; allowed: easy" in capsys.readouterr().err
+    assert trained == []
+
+
+def test_a_new_evaluation_is_offered_and_made(
+    monkeypatch: pytest.MonkeyPatch,
+    shards: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def measure(subject: Subject) -> dict[str, Any]:
+        return {"letters": {"mean": float(len(subject.pairs))}}
+
+    letters = Evaluation(
+        name="letters",
+        figures="letters of a text",
+        architecture="med",
+        mode="causal",
+        measure=measure,
+    )
+    monkeypatch.setattr(table, "EVALUATIONS", (*EVALUATIONS, letters))
+    given = ["evaluate", str(save_tiny(tmp_path / "model")), "--data", str(shards)]
+    assert main([*given, "--task", "letters"]) == 0
+    told = capsys.readouterr()
+    assert told.out.split() == ["mean", "12.00"]
+    assert "retrieval is not measured: only letters was asked for" in told.err
+
+
+def test_every_task_has_recipes_a_folder_and_evaluations_of_its_own() -> None:
+    for task in TASKS:
+        module = importlib.import_module(f"blip.recipes.{task.name}")
+        names = recipe_names(task.name)
+        assert names
+        assert all(type(getattr(module, name)()) is task.config for name in names)
+        assert all(find_task(getattr(module, name)()) is task for name in names)
+        assert jobs.KINDS[task.config] is task.config.kind
+        words = [task.verb] if task.verb == task.name else [task.verb, task.name]
+        assert task.config.kind.command == " ".join(["blip", *words])
+        assert set(task.evaluations) <= {evaluation.name for evaluation in EVALUATIONS}
+        assert task.evaluations
+    assert len({task.name for task in TASKS}) == len({task.config for task in TASKS}) == len(TASKS)
+
+
+def test_the_docs_have_the_same_table() -> None:
+    rows = [
+        f"| {task.name} | `{task.config.kind.command} RECIPE` | {task.objectives} "
+        f"| {', '.join(task.evaluations)} |"
+        for task in TASKS
+    ]
+    rows += [f"| {evaluation.name} | {evaluation.figures} |" for evaluation in EVALUATIONS]
+    lines = ARCHITECTURE.read_text(encoding="utf-8").splitlines()
+    start, end = lines.index("## Tasks"), lines.index("## Five seams")
+    written = [line for line in lines[start:end] if line.startswith("| ")]
+    heads = [line for line in written if line.startswith(("| Task", "| Evaluation", "| ---"))]
+    assert len(heads) == 4
+    assert [line for line in written if line not in heads] == rows
+
+
+def test_the_table_and_the_help_that_reads_it_load_no_torch() -> None:
+    code = (
+        "import sys, blip.tasks.table\n"
+        "from blip.cli.main import make_parser\n"
+        "make_parser('finetune').format_help(), make_parser('evaluate').format_help()\n"
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
