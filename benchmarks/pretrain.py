@@ -182,7 +182,7 @@ def text_lengths(batch: int) -> list[int]:
     return [LENGTHS[int((row + 0.5) * len(LENGTHS) / batch) % len(LENGTHS)] for row in range(batch)]
 
 
-def draw_negatives(batch: int) -> Negatives:
+def sample_negatives(batch: int) -> Negatives:
     """The same for all contenders; an image may be drawn for several texts, and for none."""
     random, row = torch.Generator().manual_seed(0), torch.arange(batch)
     drawn = [torch.randint(1, batch, (batch,), generator=random) for _ in range(2)]
@@ -206,7 +206,7 @@ def make_contender(args: argparse.Namespace, size: int, device: torch.device) ->
     given = Given(
         tokenizer,
         batch.to(device),
-        Negatives(*(rows.to(device) for rows in draw_negatives(size))),
+        Negatives(*(rows.to(device) for rows in sample_negatives(size))),
         lambda: autocast(device, args.dtype),
     )
     # Where it is to be: a GPU draws 224 million weights in no time, and a search does so often.
@@ -239,7 +239,7 @@ def summary(
     for name, entry in entries.items():
         assert entry.batch is not None
         lengths = text_lengths(entry.batch)
-        hard = [lengths[row] for row in draw_negatives(entry.batch).texts.tolist()]
+        hard = [lengths[row] for row in sample_negatives(entry.batch).texts.tolist()]
         least = pretrain_step(sizes(args.small), lengths, hard).operations
         contenders[name] = {
             "batch": entry.batch,

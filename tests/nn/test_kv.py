@@ -40,7 +40,7 @@ def test_continued_text_equals_the_whole_text(cuts: list[int]) -> None:
 
 def test_a_long_text_outgrows_the_room() -> None:
     attention = SelfAttention(SIZES)
-    hidden = torch.randn(2, 3 * KVCache.ROOM, 24)
+    hidden = torch.randn(2, 3 * KVCache.SPARE_TOKENS, 24)
     cache = KVCache(1)
     parts = [attention.continue_text(part, cache, 0) for part in hidden.split(1, dim=1)]
     torch.testing.assert_close(torch.cat(parts, dim=1), whole(attention, hidden))

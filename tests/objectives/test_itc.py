@@ -111,5 +111,5 @@ def test_queue_round_trip_and_wrong_size() -> None:
     other.load_state_dict(queue.state_dict())
     assert torch.equal(other.contents().images, queue.contents().images)
     assert other.next == 3
-    with pytest.raises(ValueError, match=r"\(5, 2\), the checkpoint \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"shape \(5, 2\), the checkpoint's \(4, 2\)"):
         FeatureQueue(5, 2).load_state_dict(queue.state_dict())

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.objectives.itm import draw_negatives, match_cross_entropy
+from blip.objectives.itm import match_cross_entropy, sample_negatives
 
 
 def noise(rows: int) -> torch.Tensor:
@@ -25,7 +25,7 @@ def test_no_pair_of_the_same_image_is_ever_drawn(identities: list[int], spread: 
     # The positive is by far the most similar: a draw that forgot to forbid it would take it.
     scores = torch.randn(len(ids), len(ids)) + spread * matches
     for _ in range(5):
-        drawn = draw_negatives(scores, scores.T, matches, noise(len(ids)))
+        drawn = sample_negatives(scores, scores.T, matches, noise(len(ids)))
         own = torch.arange(len(ids))
         assert not matches[own, drawn.texts].any()
         assert not matches[drawn.images, own].any()
@@ -37,14 +37,14 @@ def test_harder_negatives_are_drawn_in_proportion() -> None:
     scores[0] = torch.tensor([5.0, math.log(3.0), 0.0])
     counts = torch.zeros(3)
     for _ in range(2000):
-        counts[draw_negatives(scores, scores.T, torch.eye(3).bool(), noise(3)).texts[0]] += 1
+        counts[sample_negatives(scores, scores.T, torch.eye(3).bool(), noise(3)).texts[0]] += 1
     assert counts[0] == 0
     assert 0.70 < counts[1] / 2000 < 0.80
 
 
 def test_a_batch_of_one_image_alone_still_draws() -> None:
     everything = torch.ones(3, 3).bool()
-    drawn = draw_negatives(torch.randn(3, 3), torch.randn(3, 3), everything, noise(3))
+    drawn = sample_negatives(torch.randn(3, 3), torch.randn(3, 3), everything, noise(3))
     assert drawn.images.shape == drawn.texts.shape == (3,)
 
 

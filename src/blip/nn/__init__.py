@@ -1,1 +1,1 @@
-"""Building blocks: attention, vision transformer, text transformer."""
+"""Building blocks: attention, vision transformer, text transformer, packing, KV cache."""

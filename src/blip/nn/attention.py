@@ -1,4 +1,4 @@
-"""Attention of the text transformer (post-norm, as in BERT): to the text itself, and to images."""
+"""Self-attention and cross-attention of the text transformer (post-norm, as in BERT)."""
 
 from dataclasses import dataclass
 
@@ -58,7 +58,7 @@ class SelfAttention(nn.Module):
         *,
         causal: bool,
     ) -> Float[Tensor, "tokens width"]:
-        """Attend within each of the packed texts; `mask` is the document mask of `rows`."""
+        """Attend within each packed text; `mask` is the document mask of `rows`."""
         query, key, value = self._heads(rows.tokens.unpack(self.query_key_value(hidden)))
         attended = attend_within_texts(
             query,
@@ -73,7 +73,7 @@ class SelfAttention(nn.Module):
     def first_states(
         self, hidden: Float[Tensor, "tokens width"], texts: PackedTexts
     ) -> Float[Tensor, "texts width"]:
-        """`forward` (not causal) for the first token alone: one query a text, all keys."""
+        """`forward` (bidirectional) for the first token only: one query per text, all keys."""
         rows = texts.rows
         width, heads = self.sizes.width, self.sizes.heads
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
@@ -93,7 +93,7 @@ class SelfAttention(nn.Module):
     def continue_text(
         self, hidden: Float[Tensor, "rows new width"], cache: KVCache, layer: int
     ) -> Float[Tensor, "rows new width"]:
-        """Attend from new tokens to themselves and to what was decoded before (causal)."""
+        """Attend from new tokens to themselves and to the cached ones (causal)."""
         query, new_key, new_value = self._heads(self.query_key_value(hidden))
         key, value = cache.extend(layer, new_key, new_value)
         new, total = query.shape[2], key.shape[2]
@@ -126,7 +126,7 @@ class MultiHeadCrossAttention(nn.Module):
     """Multi-head attention from text to images, without residual and norm.
 
     Keys and values depend on the images alone: `project_kv` computes them once for all texts.
-    `kv_width` is the width of the states that they are made of.
+    `kv_width` is the width of the image states.
     """
 
     def __init__(self, sizes: AttentionSizes, *, kv_width: int) -> None:
@@ -142,7 +142,7 @@ class MultiHeadCrossAttention(nn.Module):
         Float[Tensor, "images heads tokens head_width"],
         Float[Tensor, "images heads tokens head_width"],
     ]:
-        """Keys and values of image states; `contiguous` lays each head's in one piece."""
+        """Keys and values of image states; `contiguous` copies each head into contiguous memory."""
         both = (split_heads(p, self.sizes.heads) for p in self.key_value(states).chunk(2, dim=-1))
         key, value = (part.contiguous() if contiguous else part for part in both)
         return key, value
@@ -153,11 +153,11 @@ class MultiHeadCrossAttention(nn.Module):
         image_kv: LayerKV | ImageStates,
         queries: PaddedLayout | None = None,
     ) -> Float[Tensor, "*rows width"]:
-        """Attend to images: `queries` says which states attend to which of them.
+        """Attend to images; `queries` says which packed states attend to which image.
 
-        Without it states are `(texts, length, width)`, and row `i` of the texts attends to image
-        `i // (texts // images)`. The texts of an image lie side by side along the query axis, so
-        that keys and values are read in place and never copied for each text.
+        Without it, states are `(texts, length, width)`, and row `i` of the texts attends to image
+        `i // (texts // images)`. The texts of an image share one query axis, so
+        that its keys and values are never copied for each text.
         """
         projected = self.query(hidden)
         if queries is None:
@@ -186,18 +186,18 @@ class MultiHeadCrossAttention(nn.Module):
         query: Float[Tensor, "images queries width"],
         states: Float[Tensor, "images tokens kv_width"],
     ) -> Float[Tensor, "images queries width"]:
-        """Attention without keys and values: what would project the states goes to the queries.
+        """Attention without projecting the states: the projections are applied to the queries.
 
         `q (W s) = (q W) s`, and the mean of projected states is the projected mean. The bias of the
-        keys adds the same to all scores of a query and so changes nothing.
+        keys adds a constant to all scores of a query, which softmax ignores.
         """
         images, queries, width = query.shape
         heads = self.sizes.heads
         head_width, kv_width = width // heads, states.shape[2]
         key, value = self.key_value.weight.view(2, heads, head_width, kv_width)
         scaled = (query * head_width**-0.5).view(images * queries, heads, head_width)
-        moved = torch.bmm(scaled.transpose(0, 1), key).view(heads, images, queries, kv_width)
-        scores = torch.bmm(moved.transpose(0, 1).flatten(1, 2), states.mT)
+        projected = torch.bmm(scaled.transpose(0, 1), key).view(heads, images, queries, kv_width)
+        scores = torch.bmm(projected.transpose(0, 1).flatten(1, 2), states.mT)
         means = torch.bmm(scores.softmax(dim=-1), states)
         means = means.view(images, heads, queries, kv_width).transpose(0, 1).flatten(1, 2)
         values = torch.bmm(means, value.mT).transpose(0, 1).reshape(images, queries, width)
@@ -215,7 +215,7 @@ class CrossAttention(nn.Module):
 
     @property
     def attentions(self) -> tuple[MultiHeadCrossAttention, ...]:
-        """One for each image that a text is about."""
+        """The attention to the image, as a tuple of one."""
         return (self.read,)
 
     def forward(
@@ -230,9 +230,9 @@ class CrossAttention(nn.Module):
 
 
 class PairCrossAttention(nn.Module):
-    """Attention to the two images of a pair, joined; residual and norm (BLIP, figure 5).
+    """Attention to the two images of a pair, residual and norm (BLIP, figure 5).
 
-    With `merge` a linear layer joins both results, else their mean is taken.
+    With `merge` a linear layer joins both results, else they are averaged.
     """
 
     def __init__(self, sizes: AttentionSizes, *, kv_width: int, merge: bool) -> None:
@@ -245,7 +245,7 @@ class PairCrossAttention(nn.Module):
 
     @property
     def attentions(self) -> tuple[MultiHeadCrossAttention, ...]:
-        """Those to the left and to the right image."""
+        """The attentions to the left and to the right image."""
         return self.left, self.right
 
     def forward(

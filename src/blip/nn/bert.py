@@ -57,7 +57,7 @@ class TextEmbedding(nn.Module):
     def forward(
         self, ids: Int[Tensor, "batch length"], first_position: int = 0
     ) -> Float[Tensor, "batch length width"]:
-        """Token ids to states; the first token stands at `first_position`."""
+        """Token ids to states; the first token has position `first_position`."""
         last = first_position + ids.shape[1]
         self._check(last)
         return self._finish(self.words(ids) + self.positions.weight[first_position:last])
@@ -82,11 +82,11 @@ class TextEmbedding(nn.Module):
 
 Cross = CrossAttention | PairCrossAttention
 MakeCross = Callable[[int, Mode], Cross]
-"""`(number of the layer, mode) -> cross-attention`."""
+"""`(index of the layer, mode) -> cross-attention`."""
 
 
 class TextLayer(nn.Module):
-    """Self-attention, cross-attention for grounded passes, feed-forward; each shared or not."""
+    """Self-attention, cross-attention if image-grounded, feed-forward; each shared or per mode."""
 
     def __init__(
         self,
@@ -127,9 +127,9 @@ class TextLayer(nn.Module):
         *,
         last: bool = False,
     ) -> Float[Tensor, "states width"]:
-        """States of the tokens of all passes; the `last` layer may give the first ones alone.
+        """States of the tokens of all passes; the `last` layer may compute only first states.
 
-        Passes of several modes run together only where these share all but self-attention.
+        Passes of both modes can run together only if these share all but self-attention.
         """
         modes = {one.mode for one in batch.passes}
         assert len(modes) == 1 or self.shares_all_but_self_attention
@@ -164,7 +164,7 @@ class TextLayer(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """Token ids in, one state a token out.
+    """Token ids in, one state per token out.
 
     `shared` says which parts exist once for both modes. `make_cross` None builds a text-only
     encoder.
@@ -206,11 +206,10 @@ class TextTransformer(nn.Module):
         mode: Mode,
         visible: Bool[Tensor, "images tokens"] | None = None,
     ) -> tuple[ImageKV, ...]:
-        """Cross-attention keys and values of all layers, for any number of later text passes.
+        """Cross-attention keys and values of all layers, for any number of text passes.
 
-        Takes the states of images, or of left and right images where a text is about a pair;
-        returns keys and values of each. In inference mode those of a decoder, which reads them at
-        every step, are contiguous.
+        Takes the states of images, or of left and right images for texts about pairs; returns keys
+        and values of each. In inference mode a decoder's are contiguous, as every step reads them.
         """
         contiguous = mode == "causal" and torch.is_inference_mode_enabled()
         visible = None if visible is None else visible.to(states[0].device)
@@ -234,7 +233,7 @@ class TextTransformer(nn.Module):
         """States of whole texts; without `image_kv` cross-attention is skipped.
 
         Texts are padded at the right. Row `i` is about image `i // (texts // len(image_kv))`.
-        States of padding are meaningless in causal mode and must not be used in either.
+        States of padding are undefined.
         """
         padded = pack_with_padding(ids, visible, mode, _num_images(image_kv))
         (states,) = self.forward_packed(image_kv, padded)
@@ -247,10 +246,9 @@ class TextTransformer(nn.Module):
         *,
         image_kv: AnyImageKV | None = None,
     ) -> Float[Tensor, "texts width"]:
-        """`forward` in bidirectional mode, the first state of each text alone.
+        """`forward` in bidirectional mode for the first state of each text only.
 
-        The last layer computes nothing for the other tokens, whose states nobody would use.
-        `visible` is best on the CPU: a GPU would have to be waited for.
+        The last layer skips all other tokens. With `visible` on the CPU, nothing waits for a GPU.
         """
         images = _num_images(image_kv)
         one = pack_pass(ids, visible, "bidirectional", images, first_states_only=True)
@@ -260,10 +258,10 @@ class TextTransformer(nn.Module):
     def forward_packed(
         self, image_kv: AnyImageKV | None, *passes: PackedPass
     ) -> tuple[Float[Tensor, "states width"], ...]:
-        """States of each pass: of its tokens, or of the first of each text where it says so.
+        """States of each pass: of all tokens, or of first tokens if `first_states_only`.
 
-        All passes attend to the same images. Passes of both modes may run together where these
-        share all but self-attention.
+        All passes attend to the same images. Passes of both modes can run together if these share
+        all but self-attention.
         """
         batch = join_passes(*passes)
         hidden = _concatenate(
@@ -281,7 +279,7 @@ class TextTransformer(nn.Module):
     def continue_text(
         self, ids: Int[Tensor, "rows new"], cache: KVCache, image_kv: AnyImageKV | None
     ) -> Float[Tensor, "rows new width"]:
-        """States of new tokens behind those in `cache`, causally; they are added to it."""
+        """States of new tokens after those in `cache`, causally; appends them to the cache."""
         hidden = self.embedding.select("causal")(ids, cache.length)
         for index, layer in enumerate(self._layers()):
             attention = layer.self_attention.select("causal")
@@ -291,7 +289,7 @@ class TextTransformer(nn.Module):
         return hidden
 
     def empty_cache(self) -> KVCache:
-        """A cache for `continue_text` that holds nothing yet."""
+        """An empty cache for `continue_text`."""
         return KVCache(len(self.layers))
 
     def _layers(self) -> list[TextLayer]:

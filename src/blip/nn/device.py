@@ -1,4 +1,4 @@
-"""Where a model computes, and in which number format."""
+"""The device and the number format of a model."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from blip.errors import ArgumentError, UsageError
 def choose_device(name: str | torch.device) -> torch.device:
     """The device called `name`; `auto` is a GPU where there is one, else the CPU.
 
-    Raises RangeError for another name, UsageError for a GPU that is not there.
+    Raises RangeError for an unknown name, UsageError for a GPU that this machine does not have.
     """
     if isinstance(name, torch.device):
         return name
@@ -50,8 +50,8 @@ def choose_dtype(precision: PrecisionChoice | torch.dtype, device: torch.device)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on `device`; what a GPU is doing is not waited for."""
+    """A CPU tensor on `device`; does not wait for the GPU."""
     if tensor.device == device:
         return tensor
-    # From memory that can be swapped out a copy has to wait.
+    # Copies are only asynchronous from pinned memory.
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)

@@ -8,14 +8,14 @@ from torch import nn
 def init_std(width: int) -> float:
     """Initial standard deviation of weights: BERT's and ViT's 0.02 at width 768.
 
-    The variance grows as the width shrinks, so that a narrow model starts with activations of the
-    same size as the published ones; with a fixed 0.02 its attention starts almost uniform.
+    The variance grows as the width shrinks, so that a narrow model starts with activations as large
+    as those of the published ones; with a fixed 0.02 its attention would start almost uniform.
     """
     return 0.02 * math.sqrt(768 / width)
 
 
 def init_weights(module: nn.Module, std: float) -> None:
-    """Normal weights, zero biases, unit norms, in `module` and all below it."""
+    """Initialise `module`: truncated normal weights, zero biases, norms of scale 1."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):
             nn.init.trunc_normal_(part.weight, std=std, a=-2 * std, b=2 * std)

@@ -1,4 +1,4 @@
-"""Keys and values that are computed once: of images, for cross-attention; of decoded text."""
+"""Cached keys and values: of images for cross-attention, of decoded text for self-attention."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class LayerKV(NamedTuple):
-    """Keys and values for the cross-attention of one layer, and which of them are visible."""
+    """Keys and values for the cross-attention of one layer, and the mask of visible tokens."""
 
     key: Float[Tensor, "images heads tokens head_width"]
     value: Float[Tensor, "images heads tokens head_width"]
@@ -22,9 +22,9 @@ class ImageKV:
     """Cross-attention keys and values of some images, for every layer of the text transformer.
 
     `keys` and `values` hold one tensor a layer, of shape `(images, heads, tokens, head width)`.
-    `visible` (`(images, tokens)`) marks the tokens that may be seen; None means all of them, as for
-    an image, which has no padding. In VQA the decoder attends to questions, not to images: their
-    keys and values are held likewise.
+    `visible` (`(images, tokens)`) marks the tokens that may be seen; None means all, as for images,
+    which have no padding. In VQA the decoder attends to questions instead of images, whose keys and
+    values are stored in the same way.
     """
 
     keys: tuple[Float[Tensor, "images heads tokens head_width"], ...]
@@ -36,12 +36,12 @@ class ImageKV:
         return self.keys[0].shape[0]
 
     def layer(self, index: int) -> LayerKV:
-        """What the layer `index` attends to."""
+        """Keys and values for layer `index`."""
         mask = None if self.visible is None else self.visible[:, None, None, :]
         return LayerKV(self.keys[index], self.values[index], mask)
 
     def select(self, index: Int[Tensor, " selected"]) -> "ImageKV":
-        """Those of the images `index`, in that order; an image may come more than once."""
+        """Keys and values of the images `index`, in that order; repeats are allowed."""
         return ImageKV(
             tuple(key.index_select(0, index) for key in self.keys),
             tuple(value.index_select(0, index) for value in self.values),
@@ -51,9 +51,9 @@ class ImageKV:
 
 @dataclass(frozen=True, slots=True)
 class ImageStates:
-    """States of images, to which cross-attention attends without keys and values.
+    """Image states that cross-attention reads without projecting them to keys and values.
 
-    For few tokens about each image that is less work than to project all of its states first.
+    With few text tokens per image, that is less work than projecting all states first.
     """
 
     states: Float[Tensor, "images tokens width"]
@@ -63,11 +63,11 @@ class ImageStates:
         return len(self.states)
 
     def layer(self, index: int) -> "ImageStates":
-        """What the layer `index` attends to: the same for all."""
+        """The same states for every layer."""
         return self
 
     def select(self, index: Int[Tensor, " selected"]) -> "ImageStates":
-        """Those of the images `index`, in that order; an image may come more than once."""
+        """Keys and values of the images `index`, in that order; repeats are allowed."""
         return ImageStates(self.states.index_select(0, index))
 
 
@@ -83,7 +83,7 @@ class PairKV:
         return len(self.left)
 
     def layer(self, index: int) -> tuple[LayerKV, LayerKV]:
-        """What the layer `index` attends to."""
+        """Keys and values for layer `index`."""
         return self.left.layer(index), self.right.layer(index)
 
 
@@ -97,19 +97,19 @@ AnyLayerKV = LayerKV | ImageStates | tuple[LayerKV, LayerKV]
 class KVCache:
     """Self-attention keys and values of the tokens decoded so far, for every layer."""
 
-    ROOM = 16
-    """Tokens for which there is room beyond those that must be held."""
+    SPARE_TOKENS = 16
+    """Additional tokens to allocate memory for."""
 
     def __init__(self, layers: int) -> None:
         self._lengths = [0] * layers
         # (keys and values, layers, rows, heads, room for tokens, head width)
         self._held: Tensor | None = None
-        # What was held before the last `reorder`, to be written over by the next.
+        # The memory before the last `reorder`, which the next one reuses.
         self._spare: Tensor | None = None
 
     @property
     def length(self) -> int:
-        """Tokens held."""
+        """Number of cached tokens."""
         return self._lengths[-1]
 
     def extend(
@@ -121,12 +121,12 @@ class KVCache:
         Float[Tensor, "rows heads tokens head_width"],
         Float[Tensor, "rows heads tokens head_width"],
     ]:
-        """Append new keys and values of one layer; returns all of them, valid until `reorder`."""
+        """Append keys and values of new tokens; returns those of all, valid until `reorder`."""
         rows, heads, new, head_width = keys.shape
         first, last = self._lengths[layer], self._lengths[layer] + new
         held = self._held
         if held is None or last > held.shape[4]:
-            room = (2, len(self._lengths), rows, heads, last + self.ROOM, head_width)
+            room = (2, len(self._lengths), rows, heads, last + self.SPARE_TOKENS, head_width)
             self._held = keys.new_empty(room)
             if held is not None:
                 self._held[..., : held.shape[4], :] = held
@@ -143,10 +143,10 @@ class KVCache:
             return
         both, layers, _, heads, room, head_width = self._held.shape
         shape = (both, layers, len(index), heads, room, head_width)
-        # Fresh memory has to be mapped page by page, which takes longer than to move what is held.
-        moved = self._spare
-        if moved is None or moved.shape != shape:
-            moved = self._held.new_empty(shape)
+        # Reusing memory is faster than allocating, which maps fresh pages one by one.
+        reordered = self._spare
+        if reordered is None or reordered.shape != shape:
+            reordered = self._held.new_empty(shape)
         tokens = slice(0, self.length)
-        torch.index_select(self._held[..., tokens, :], 2, index, out=moved[..., tokens, :])
-        self._held, self._spare = moved, self._held
+        torch.index_select(self._held[..., tokens, :], 2, index, out=reordered[..., tokens, :])
+        self._held, self._spare = reordered, self._held

@@ -1,4 +1,4 @@
-"""The linear layer of all transformers here: torch's, by a faster kernel where there is one."""
+"""The linear layer of all transformers: torch's, with a faster kernel where one fits."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ class Linear(nn.Linear):
         self.packed: PackedWeight | None = None
 
     def pack(self) -> None:
-        """Keep a packed copy from the next inference on."""
+        """Keep a packed copy of the weight, made by the next inference."""
         self.packed = self.packed or PackedWeight()
 
     def forward(self, input: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:

@@ -1,4 +1,4 @@
-"""How the text transformer reads; loads no torch, so that configurations may name it."""
+"""The modes of the text transformer; loads no torch, so that configurations can use it."""
 
 from typing import Literal
 

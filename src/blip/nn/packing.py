@@ -1,4 +1,4 @@
-"""Packed texts: tokens of many texts one behind another, so that nothing is computed for padding.
+"""Packed texts: the tokens of many texts one after another, without padding.
 
 Three texts of 3, 1 and 2 tokens, padded and packed (`PackedTexts`):
 
@@ -7,15 +7,15 @@ Three texts of 3, 1 and 2 tokens, padded and packed (`PackedTexts`):
     b0  .  .                                    positions    0 1 2 0 0 1
     c0 c1  .
 
-All that looks at one token at a time (embeddings, linear layers, norms) runs on packed states
-`(tokens, width)`. Attention needs rows of equal length, so a `PaddedLayout` knows the place of
-every token in such rows: `unpack` sets packed states into their places, `pack` takes them out
-again. There are two kinds of rows.
+Whatever treats tokens one by one (embeddings, linear layers, norms) runs on packed states
+`(tokens, width)`. Attention needs rows of equal length, so a `PaddedLayout` holds the place of
+every token in such rows: `unpack` scatters packed states into rows, `pack` gathers them again.
+There are two kinds of rows.
 
-Self-attention: a row holds as many whole texts as fit into it, and a document mask, made from the
-numbers of the texts, keeps them apart. Causal mode keeps the lower triangle of that mask.
+Self-attention: a row holds as many whole texts as fit into it, and a document mask keeps
+them apart. Causal mode keeps the lower triangle of that mask.
 
-    rows of 4 columns        document_ids        mask of row 0 (x: is seen)
+    rows of 4 columns        document_ids        mask of row 0 (x: visible)
     a0 a1 a2 b0              1 1 1 2              a0  x x x .
     c0 c1  .  .              1 1 0 0              a1  x x x .
                                                   a2  x x x .
@@ -28,9 +28,8 @@ image 0, b is about image 1:
     image 0    a0 a1 a2 c0 c1
     image 1    b0  .  .  .  .
 
-A `PackedPass` is a batch of packed texts to be read in one mode. A `PackedBatch` joins passes that
-read the same images, of both modes if need be: layers then compute together all that the passes
-share, which is all but self-attention.
+A `PackedPass` is a batch of packed texts in one mode. A `PackedBatch` joins passes over the same
+images, also of both modes: layers then compute everything but self-attention together.
 """
 
 from bisect import bisect_right
@@ -47,7 +46,7 @@ from blip.nn.device import send
 from blip.nn.mode import Mode
 
 GPU_TILE = 64
-"""Columns of a row that a GPU's attention computes at once, however few of them hold a token."""
+"""Columns that GPU attention computes at once, even if few of them hold a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +54,12 @@ class PaddedLayout:
     """The place of each packed item in padded rows of equal length."""
 
     places: Int[Tensor, " items"] | None
-    """`row * columns + column` of each item. None where items fill all places in their order."""
+    """`row * columns + column` of each item. None where the items fill all places in order."""
     rows: int
     columns: int
 
     def unpack(self, packed: Shaped[Tensor, "items *rest"]) -> Shaped[Tensor, "rows columns *rest"]:
-        """Packed to padded: items go to their places, zeros to the empty ones."""
+        """Packed to padded, with zeros in empty places."""
         rest = packed.shape[1:]
         if self.places is not None:
             packed = _scatter(packed, self.places, self.rows * self.columns)
@@ -76,7 +75,7 @@ class PaddedLayout:
         return self if self.places is None else replace(self, places=send(self.places, device))
 
     def append(self, other: "PaddedLayout") -> "PaddedLayout":
-        """Rows that hold the items of mine and, behind them, those of the same row of `other`."""
+        """Rows with the items of this layout, then those of the same row of `other`."""
         row, column = self._rows_and_columns()
         other_row, other_column = other._rows_and_columns()
         filled = row.bincount(minlength=self.rows)
@@ -94,7 +93,7 @@ def _scatter(packed: Tensor, places: Tensor, size: int) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """`index_select` of distinct places: no two gradients meet, so that none need be added up."""
+    """`index_select` of distinct places: its backward pass need not add up gradients."""
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor, places: Tensor) -> Tensor:
@@ -113,26 +112,26 @@ class _Gather(torch.autograd.Function):
 
 @dataclass(frozen=True, slots=True)
 class PackedRows:
-    """Rows for self-attention: each holds whole texts, which a document mask keeps apart."""
+    """Rows for self-attention: each holds whole texts, separated by a document mask."""
 
     tokens: PaddedLayout
     first_tokens: PaddedLayout
-    """The first token of each text alone, in as many rows."""
+    """The first token of each text only, in as many rows."""
     document_ids: Int[Tensor, "rows columns"]
-    """Which text of its row each token belongs to, counted from 1; 0 in empty places."""
+    """The text of its row that each token belongs to, from 1; 0 in empty places."""
     one_text_per_row: bool
-    """Whether each row is one text and no place is empty: then no document mask is needed."""
+    """Whether each row is exactly one text, which needs no document mask."""
 
     def document_mask(
         self, *, causal: bool, invisible: Bool[Tensor, " tokens"] | None = None
     ) -> Bool[Tensor, "rows 1 columns columns"] | None:
-        """What each token may see: its own text, no `invisible` token, and no later if `causal`.
+        """What each token may see: its own text, no `invisible` and, if `causal`, no later token.
 
-        None where that is all of its row, or all that is not later.
+        None if no mask is needed but the causal one.
         """
         if self.one_text_per_row and invisible is None:
             return None
-        # Empty places see each other: a softmax over nothing might come out as NaN.
+        # Empty places see each other: a softmax over nothing may be NaN.
         mask = self.document_ids[:, None, :, None] == self.document_ids[:, None, None, :]
         if invisible is not None:
             mask = mask & ~self.tokens.unpack(invisible)[:, None, None, :]
@@ -161,20 +160,20 @@ class PackedTexts:
     """How a batch of texts is packed; see the drawing at the head of this file."""
 
     padded: PaddedLayout
-    """A row for each text, as long as the longest."""
+    """One row per text, as long as the longest text."""
     rows: PackedRows
     cu_seqlens: Int[Tensor, " texts_and_one"]
-    """Where each text begins among the tokens, and after the last one their number."""
+    """Where each text begins among the tokens, then the number of tokens."""
     positions: Int[Tensor, " tokens"]
     """Position of each token in its text."""
 
     @property
     def first_tokens(self) -> Int[Tensor, " texts"]:
-        """Number of the first token of each text."""
+        """Index of the first token of each text."""
         return self.cu_seqlens[:-1]
 
     def to(self, device: torch.device) -> "PackedTexts":
-        """The same on another device, which is not waited for."""
+        """The same on another device, without waiting for it."""
         return PackedTexts(
             padded=self.padded.to(device),
             rows=self.rows.to(device),
@@ -183,12 +182,12 @@ class PackedTexts:
         )
 
     def pack(self, padded: Shaped[Tensor, "texts length"]) -> Shaped[Tensor, " tokens"]:
-        """Values of all places of padded texts to values of the tokens."""
+        """Values of padded texts to values of their tokens."""
         return self.padded.pack(padded[:, : self.padded.columns])
 
 
 def pack_texts(lengths: Int[Tensor, " texts"], *, tile: int = 1) -> PackedTexts:
-    """How to pack texts of these lengths (on the CPU); self-attention's rows are tiles long."""
+    """How to pack texts of these lengths (on the CPU), in rows of a multiple of `tile` columns."""
     longest = int(lengths.max())
     text, positions = torch.arange(len(lengths)), _positions(lengths)
     return PackedTexts(
@@ -200,12 +199,12 @@ def pack_texts(lengths: Int[Tensor, " texts"], *, tile: int = 1) -> PackedTexts:
 
 
 class QueryLayout(NamedTuple):
-    """Rows for cross-attention: one for each image, with all tokens that attend to it."""
+    """Rows for cross-attention: one per image, with all tokens that attend to it."""
 
     tokens: PaddedLayout
-    """The tokens of all texts about an image, one text behind another."""
+    """The tokens of all texts about an image, text after text."""
     first_tokens: PaddedLayout
-    """Their first tokens alone."""
+    """Their first tokens only."""
 
 
 def group_by_image(
@@ -213,10 +212,10 @@ def group_by_image(
     images: int,
     image_of_text: Int[Tensor, " texts"] | None = None,
 ) -> QueryLayout:
-    """How texts of these lengths (on the CPU) attend to so many images.
+    """How texts of these lengths (on the CPU) attend to `images` images.
 
-    `image_of_text` says which one each text is about, in any order; without it text `i` is about
-    image `i // (texts / images)`.
+    `image_of_text` is the image of each text, in any order; without it text `i` is about image
+    `i // (texts / images)`.
     """
     if image_of_text is None:
         texts = len(lengths)
@@ -228,7 +227,7 @@ def group_by_image(
 
 
 def _fill_rows(lengths: Int[Tensor, " texts"], columns: int) -> PackedRows:
-    """As many texts in a row as it has room for, in their order."""
+    """Fill rows with texts in their order, as many as fit into each."""
     ends, begins = lengths.cumsum(0).tolist(), [0]
     while begins[-1] < len(ends):
         before = ends[begins[-1] - 1] if begins[-1] else 0
@@ -251,7 +250,7 @@ def _concatenate_in_rows(
     rows: int,
     columns: int | None = None,
 ) -> PaddedLayout:
-    """The texts of a row behind one another; without `columns` as many as the fullest row needs."""
+    """Place the texts of a row one after another; `columns` None fits the longest row."""
     filled = torch.zeros(rows, dtype=torch.int64).index_add_(0, row_of_text, lengths)
     order = row_of_text.argsort(stable=True)
     start = torch.empty_like(lengths)
@@ -276,26 +275,26 @@ def _layout(row: Tensor, column: Tensor, rows: int, columns: int) -> PaddedLayou
 
 
 class PackedPass(NamedTuple):
-    """Packed texts that are to be read in one mode."""
+    """Packed texts in one mode."""
 
     ids: Int[Tensor, "texts length"]
     mode: Mode
     texts: PackedTexts
     queries: QueryLayout | None
-    """How they attend to images; None for a unimodal pass."""
+    """Which tokens attend to which image; None for a unimodal pass."""
     first_states_only: bool = False
-    """Whether the last layer computes the first state of each text alone."""
+    """Whether the last layer computes only the first state of each text."""
     invisible: Bool[Tensor, " tokens"] | None = None
-    """Tokens that no other token may see."""
+    """Tokens that no token may see."""
 
     @property
     def causal(self) -> bool:
-        """Whether later tokens are hidden from earlier ones."""
+        """Whether tokens may not see later ones."""
         return self.mode == "causal"
 
     @property
     def num_states(self) -> int:
-        """How many states the last layer computes."""
+        """Number of states that the last layer computes."""
         texts = self.texts
         return len(texts.first_tokens if self.first_states_only else texts.positions)
 
@@ -309,10 +308,9 @@ def pack_pass(
     image_of_text: Int[Tensor, " texts"] | None = None,
     first_states_only: bool = False,
 ) -> PackedPass:
-    """Pack texts that are padded at the right and attend to so many images (None: to none).
+    """Pack texts that are padded at the right and attend to `images` images, or to none if None.
 
-    Which image a text is about is given as for `group_by_image`. Lengths are computed where
-    `visible` is: if that is the CPU, a GPU is not waited for.
+    `image_of_text` as for `group_by_image`. With `visible` on the CPU, nothing waits for a GPU.
     """
     lengths = visible.sum(dim=1).cpu()
     which = None if image_of_text is None else image_of_text.cpu()
@@ -327,27 +325,27 @@ def pack_with_padding(
     mode: Mode,
     images: int | None,
 ) -> PackedPass:
-    """A pass that computes padding, too, which no token sees; no device is waited for."""
+    """A pass that includes padding, which no token sees; waits for no device."""
     whole = pack_pass(ids, torch.ones(ids.shape, dtype=torch.bool), mode, images)
     return whole._replace(invisible=~visible.to(ids.device).flatten())
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Passes one behind another that attend to the same images, on the device of their ids."""
+    """Passes over the same images, one after another, on the device of their ids."""
 
     passes: tuple[PackedPass, ...]
     masks: tuple[Bool[Tensor, "_ 1 _ _"] | None, ...]
     """The document mask of each pass."""
     queries: PaddedLayout | None
-    """The tokens of all passes in a row for each image; None for unimodal passes."""
+    """The tokens of all passes, a row per image; None for unimodal passes."""
     last_queries: PaddedLayout | None
     """The same for the states that the last layer computes."""
 
     def split(
         self, states: Float[Tensor, "tokens width"], *, last: bool = False
     ) -> tuple[Float[Tensor, "tokens_of_pass width"], ...]:
-        """The states of each pass: of all its tokens, or what the `last` layer computes."""
+        """The states of each pass: of all its tokens, or those that the `last` layer computes."""
         if len(self.passes) == 1:
             return (states,)
         sizes = [one.num_states if last else len(one.texts.positions) for one in self.passes]
@@ -355,7 +353,7 @@ class PackedBatch:
 
 
 def join_passes(*passes: PackedPass) -> PackedBatch:
-    """Put passes one behind another."""
+    """Join passes over the same images."""
     device = passes[0].ids.device
     sent = tuple(one._replace(texts=one.texts.to(device), queries=None) for one in passes)
     attending = [(one.queries, one.first_states_only) for one in passes if one.queries is not None]

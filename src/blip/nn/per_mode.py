@@ -1,4 +1,4 @@
-"""A part of the text transformer that encoder and decoder share, or that each of them owns."""
+"""A part of the text transformer that encoder and decoder share, or that each has of its own."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from blip.nn.mode import BOTH_MODES, Mode
 Part = TypeVar("Part", bound=nn.Module)
 
 TRANSFORMERS: dict[Mode, str] = {"bidirectional": "text encoder", "causal": "text decoder"}
-"""What a mode is called in messages."""
+"""Names of the modes in messages."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,7 @@ class Shared:
 
 
 class PerMode(nn.Module, Generic[Part]):
-    """One module that serves every mode, or one module for each.
+    """One module for both modes, or one for each.
 
     Sharing is structural: a shared part exists once, under one name, so that checkpoints,
     optimisers and parallel wrappers never meet the same parameter twice. `make` is given the mode
@@ -44,14 +44,14 @@ class PerMode(nn.Module, Generic[Part]):
 
     @property
     def shared(self) -> bool:
-        """Whether one module serves every mode."""
+        """Whether both modes use the same module."""
         return "both" in self.copies
 
     def select(self, mode: Mode) -> Part:
-        """The module that serves `mode`; raises UsageError where the model has no such mode."""
+        """The module for `mode`; raises UsageError where the model has no such mode."""
         if mode not in self.modes:
-            there = TRANSFORMERS[self.modes[0]]
-            raise UsageError(f"this model has no {TRANSFORMERS[mode]}, only a {there}")
+            existing = TRANSFORMERS[self.modes[0]]
+            raise UsageError(f"this model has no {TRANSFORMERS[mode]}, only a {existing}")
         return cast(Part, self.copies["both" if self.shared else mode])
 
     def each(self) -> Iterator[Part]:

@@ -1,4 +1,4 @@
-"""Losses, scores and probabilities are in float32 at least, whatever the passes before them."""
+"""Losses, scores and probabilities are at least float32, also if the model is in half precision."""
 
 import torch
 from jaxtyping import Float
@@ -6,5 +6,5 @@ from torch import Tensor
 
 
 def at_least_float32(tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Half precision, of autocast or of a model in it, to float32; float32 and float64 as is."""
+    """Convert half precision to float32; float32 and float64 stay."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -15,7 +15,7 @@ from blip.nn.linear import Linear
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al. 2016): a sample's residual branch is left out at random."""
+    """Stochastic depth (Huang et al. 2016): skips residual branches of samples at random."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class DropPath(nn.Module):
 
 
 class VisionLayer(nn.Module):
-    """Self-attention and a feed-forward network, each behind a norm."""
+    """Self-attention and feed-forward network, each after a norm."""
 
     def __init__(
         self, width: int, heads: int, mlp_width: int, drop_path: float, norm_eps: float
@@ -58,7 +58,7 @@ class VisionLayer(nn.Module):
     def first_states(
         self, hidden: Float[Tensor, "batch tokens width"]
     ) -> Float[Tensor, "batch 1 width"]:
-        """`forward` for the first token alone: one query an image, all keys."""
+        """`forward` for the first token only: one query per image, all keys."""
         width = hidden.shape[2]
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         normed = self.attention_norm(hidden)
@@ -74,7 +74,7 @@ class VisionLayer(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Images in, one state a patch out, the class token's first.
+    """Images in, one state per patch out, after that of the class token.
 
     `image_size` must be a multiple of `patch_size`; `drop_path` is the last layer's rate.
     """
@@ -109,7 +109,7 @@ class VisionTransformer(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width_pixels"]
     ) -> Float[Tensor, "batch tokens width"]:
-        """Normalised pixels to states; raises ValueError where the image has another size."""
+        """Normalised pixels to states; raises ValueError for images of another size."""
         hidden = self._embed(images)
         for layer in self.layers:
             hidden = layer(hidden)
@@ -118,7 +118,7 @@ class VisionTransformer(nn.Module):
     def first_states(
         self, images: Float[Tensor, "batch 3 height width_pixels"]
     ) -> Float[Tensor, "batch width"]:
-        """`forward` for the class token alone: the last layer computes nothing for the patches."""
+        """`forward` for the class token only: the last layer skips the patches."""
         hidden = self._embed(images)
         *layers, last = cast(list[VisionLayer], list(self.layers))
         for layer in layers:
@@ -133,7 +133,7 @@ class VisionTransformer(nn.Module):
                 f"this model reads images of {side * size} x {side * size} pixels, "
                 f"got {height} x {width}"
             )
-        # The same as the convolution; a GPU's for such patches is many times slower.
+        # Equal to the convolution, which is many times slower on a GPU for such patches.
         cut = images.unflatten(3, (side, size)).unflatten(2, (side, size))
         pixels = cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
         patches = plain_linear(pixels, self.patches.weight.flatten(1), self.patches.bias)

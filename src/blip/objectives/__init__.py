@@ -1,1 +1,1 @@
-"""The three losses, each whole in its file: inputs, loss and the state that it needs."""
+"""The three losses, one file each: the inputs, the loss and its state."""

@@ -1,4 +1,4 @@
-"""Numbers of the three losses; the defaults are the paper's."""
+"""Hyper-parameters of the three losses; the defaults are the paper's."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,16 +11,16 @@ class ContrastiveConfig:
     """Image-text contrastive loss with momentum encoders (BLIP 3.2; ALBEF 3.3)."""
 
     momentum: float = 0.995
-    """How much of the momentum encoders stays at each step."""
+    """Decay of the moving average at each step."""
     queue_size: int = 57_600
-    """Recent momentum features that serve as further negatives."""
+    """Number of recent momentum features to use as additional negatives."""
     alpha: float = 0.4
     """Weight of the momentum encoders' own soft targets."""
     alpha_epochs: float = 2.0
     """Epochs over which `alpha` grows linearly from 0."""
     positives: Literal["pair", "image"] = "pair"
-    """What counts as a match: the pair alone (the published pre-training), or every text of the
-    same image in batch and queue (the published retrieval fine-tuning)."""
+    """Which candidates match an image: only its own text (the published pre-training), or every
+    text of the same image in batch and queue (the published retrieval fine-tuning)."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""

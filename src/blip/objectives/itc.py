@@ -1,9 +1,9 @@
-"""ITC, the image-text contrastive loss: a pair's features are to be closer than any other pair's.
+"""ITC, the image-text contrastive loss: features of a pair are closer than those of other pairs.
 
 Features of a batch are compared with those that a momentum encoder gives for the global batch, and
 with those of earlier batches in a queue (MoCo, He et al. 2020; ALBEF, section 3.3; BLIP, section
 3.2). `MomentumContrast` holds that state and makes the `ITCContext` of a batch from it, without a
-gradient; `itc_similarities` and `itc_loss` are the part that learns.
+gradient; `itc_similarities` and `itc_loss` compute the loss, with a gradient.
 """
 
 from typing import NamedTuple
@@ -21,25 +21,25 @@ from blip.objectives.config import ContrastiveConfig
 
 
 class Candidates(NamedTuple):
-    """What images and texts are compared with: this batch's momentum features, then the queue's."""
+    """Features to compare with: the momentum features of the global batch, then the queue's."""
 
     images: Float[Tensor, "candidates projection"]
     texts: Float[Tensor, "candidates projection"]
     matches: Bool[Tensor, "batch candidates"]
-    """Which candidates belong to each image (and, alike, to each text) of the batch."""
+    """Which candidates match each image of the batch, and likewise each text."""
 
 
 class Similarities(NamedTuple):
-    """Cosines over the temperature, of each image with all texts and each text with all images."""
+    """Cosine similarities divided by the temperature, image to text and text to image."""
 
     image_to_text: Float[Tensor, "batch candidates"]
     text_to_image: Float[Tensor, "batch candidates"]
 
 
 class ITCContext(NamedTuple):
-    """What a step needs beside its batch; computed without a gradient.
+    """What the losses of a batch need beside the batch; computed without a gradient.
 
-    `global` counts the rows of all processes.
+    The axis `global` has the rows of all processes.
     """
 
     candidates: Candidates
@@ -49,7 +49,7 @@ class ITCContext(NamedTuple):
     text_features: Float[Tensor, "global projection"]
     image_ids: Int[Tensor, " global"]
     noise: Float[Tensor, "2 batch global"]
-    """What ITM's negatives are drawn by: the same however many processes share the batch."""
+    """Random numbers for ITM's negatives: the same for any number of processes."""
 
 
 def itc_similarities(
@@ -58,13 +58,13 @@ def itc_similarities(
     texts: Texts,
     candidates: Candidates,
 ) -> Similarities:
-    """Similarities of a batch, whose images are encoded already, to the candidates."""
+    """Similarities of a batch to the candidates; its images are already encoded."""
     images, encoded = model.image_features(image_states), model.text_features(*texts)
     return similarities(images, encoded, candidates, model.temperature)
 
 
 def itc_loss(online: Similarities, targets: Similarities) -> Float[Tensor, ""]:
-    """Cross-entropy between targets and softmax similarities, both directions averaged."""
+    """Cross-entropy between soft targets and similarities, averaged over both directions."""
 
     def one_way(scores: Tensor, target: Tensor) -> Tensor:
         return -(scores.log_softmax(dim=1) * target).sum(dim=1).mean()
@@ -81,8 +81,8 @@ def similarities(
     candidates: Candidates,
     temperature: Float[Tensor, " one"],
 ) -> Similarities:
-    """Compare unit features of a batch with the candidates of the other kind."""
-    # Autocast would make the products half precision; small temperatures make that a large error.
+    """Compare normalised features of a batch with the candidates of the other modality."""
+    # Autocast would compute in half precision, an error that a small temperature makes large.
     with torch.autocast(images.device.type, enabled=False):
         return Similarities(
             images @ candidates.texts.T / temperature, texts @ candidates.images.T / temperature
@@ -94,17 +94,17 @@ def soft_targets(
     matches: Bool[Tensor, "batch candidates"],
     alpha: float,
 ) -> Float[Tensor, "batch candidates"]:
-    """Mix what should match with what the momentum encoders find alike (ALBEF, equation 6).
+    """Mix the matches with what the momentum encoders find similar (ALBEF, equation 6).
 
-    `momentum` holds the momentum encoders' similarities (over the temperature). Where a row has
-    several matches they share its weight. Rows sum to 1.
+    `momentum` holds the momentum encoders' similarities (over the temperature). Several
+    matches of a row share its weight. Rows sum to 1.
     """
     hard = matches / matches.sum(dim=1, keepdim=True)
     return alpha * momentum.softmax(dim=1) + (1.0 - alpha) * hard
 
 
 def pair_matches(own: Int[Tensor, " batch"], candidates: int) -> Bool[Tensor, "batch candidates"]:
-    """Row `i` matches candidate `own[i]` alone."""
+    """Row `i` matches only candidate `own[i]`."""
     return own[:, None] == torch.arange(candidates, device=own.device)
 
 
@@ -116,7 +116,7 @@ def image_matches(
 
 
 class MomentumContrast:
-    """The state of ITC: momentum encoder and queue, which change in named calls alone."""
+    """The state of ITC: momentum encoder and queue, which only `after_update` changes."""
 
     def __init__(self, model: Blip, config: ContrastiveConfig) -> None:
         model.require("bidirectional")
@@ -129,7 +129,7 @@ class MomentumContrast:
         self.seed, self.drawn = torch.initial_seed(), 0
 
     def to(self, device: torch.device) -> None:
-        """Move momentum encoder and queue to where the model goes."""
+        """Move momentum encoder and queue to the model's device."""
         self.momentum_encoder.module.to(device)
         self.queue.to(device)
 
@@ -158,13 +158,13 @@ class MomentumContrast:
         return ITCContext(candidates, targets, all_images, all_texts, all_ids, noise)
 
     def _draw_noise(self, own: Tensor, rows: int) -> Float[Tensor, "2 batch global"]:
-        """This process's rows of what is drawn for the global batch."""
+        """This process's rows of the random numbers for the global batch."""
         source = torch.Generator(own.device).manual_seed((self.seed + self.drawn) % 2**63)
         self.drawn += 1
         return torch.empty(2, rows, rows, device=own.device).exponential_(generator=source)[:, own]
 
     def alpha(self, epoch: float) -> float:
-        """Weight of the soft targets after `epoch` epochs: a linear ramp."""
+        """Weight of the soft targets after `epoch` epochs; it grows linearly."""
         ramp = 1.0 if self.config.alpha_epochs == 0 else min(1.0, epoch / self.config.alpha_epochs)
         return self.config.alpha * ramp
 
@@ -179,15 +179,15 @@ class MomentumContrast:
         return {"queue": self.queue.state_dict(), "drawn": self.drawn}
 
     def load_state_dict(self, state: dict) -> None:
-        """Undo `state_dict`."""
+        """Restore what `state_dict` returned."""
         self.queue.load_state_dict(state["queue"])
         self.drawn = state["drawn"]
 
 
 class MomentumEncoder:
-    """The exponential moving average of a module, parameter by parameter of the same name.
+    """The exponential moving average (EMA) of a module's parameters, matched by name.
 
-    Both may be moved or sharded afterwards, alike.
+    Both modules may be moved or sharded afterwards, in the same way.
     """
 
     def __init__(self, module: nn.Module, online: nn.Module) -> None:
@@ -200,7 +200,7 @@ class MomentumEncoder:
 
     @torch.no_grad()
     def copy_online(self) -> None:
-        """Make both equal."""
+        """Set the averages to the online parameters."""
         for averaged, online in zip(*self._parameters(), strict=True):
             averaged.copy_(online)
 
@@ -214,14 +214,14 @@ class MomentumEncoder:
         )
 
     def _parameters(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Averages and what they are averages of; of sharded tensors the part of this process."""
+        """Averages and online parameters; of sharded tensors, this process's part."""
         online = dict(self.online.named_parameters())
         own = dict(self.module.named_parameters())
         return [dist.local(own[name]) for name in own], [dist.local(online[name]) for name in own]
 
 
 class QueueContents(NamedTuple):
-    """Features of recent pairs, and of which image each was."""
+    """Features and image ids of recent pairs."""
 
     images: Float[Tensor, "held projection"]
     texts: Float[Tensor, "held projection"]
@@ -229,10 +229,10 @@ class QueueContents(NamedTuple):
 
 
 class FeatureQueue:
-    """A ring of the last `size` pairs.
+    """A ring buffer of the last `size` pairs.
 
-    Unlike the original it starts empty, not full of random vectors, and takes batches of any size:
-    the last short batch of an epoch simply wraps around.
+    Unlike the original, it starts empty instead of full of random vectors, and it takes batches of
+    any size, so that a short last batch wraps around.
     """
 
     def __init__(
@@ -249,18 +249,18 @@ class FeatureQueue:
         self.held = 0
 
     def to(self, device: torch.device) -> None:
-        """Move what is held, and what is to come."""
+        """Move the features to a device."""
         self.images = self.images.to(device)
         self.texts = self.texts.to(device)
         self.image_ids = self.image_ids.to(device)
 
     @property
     def size(self) -> int:
-        """Pairs that fit."""
+        """Capacity in pairs."""
         return len(self.images)
 
     def contents(self) -> QueueContents:
-        """What is held; a view, to be read before the next `push`."""
+        """The pairs in the queue: views, valid until the next `push`."""
         held = slice(0, self.held)
         return QueueContents(self.images[held], self.texts[held], self.image_ids[held])
 
@@ -271,7 +271,7 @@ class FeatureQueue:
         texts: Float[Tensor, "batch projection"],
         image_ids: Int[Tensor, " batch"],
     ) -> None:
-        """Overwrite the oldest pairs with these."""
+        """Replace the oldest pairs by these."""
         if self.size == 0:
             return
         images, texts, image_ids = (
@@ -287,19 +287,20 @@ class FeatureQueue:
         self.held = min(self.held + len(images), self.size)
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        """Everything, for a checkpoint."""
+        """The whole state, for a checkpoint."""
         return {**self._tensors(), "next": self.next, "held": self.held}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Undo `state_dict`; raises ValueError where the sizes differ."""
-        for name, mine in self._tensors().items():
-            other = state[name]
-            assert isinstance(other, Tensor)
-            if mine.shape != other.shape:
+        """Restore what `state_dict` returned; raises ValueError where the sizes differ."""
+        for name, current in self._tensors().items():
+            saved = state[name]
+            assert isinstance(saved, Tensor)
+            if current.shape != saved.shape:
                 raise ValueError(
-                    f"the queue holds {tuple(mine.shape)}, the checkpoint {tuple(other.shape)}"
+                    f"the queue's {name} has shape {tuple(current.shape)}, the checkpoint's "
+                    f"{tuple(saved.shape)}; use the same queue_size and projection"
                 )
-            mine.copy_(other)
+            current.copy_(saved)
         self.next, self.held = int(state["next"]), int(state["held"])
 
     def _tensors(self) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""ITM, the image-text matching loss: is this text about this image? Negatives are hard ones."""
+"""ITM, the image-text matching loss with hard negatives: does this text match this image?"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,59 +18,58 @@ from blip.objectives.itc import ITCContext, Similarities
 
 
 class Negatives(NamedTuple):
-    """Numbers in the global batch: for text `i` an image, for image `i` a text, that do not match.
+    """A hard-negative image for each text, and a hard-negative text for each image.
 
-    `i` counts the rows of this process.
+    Both are indices into the global batch, one for each row of this process.
     """
 
     images: Int[Tensor, " batch"]
     texts: Int[Tensor, " batch"]
 
 
-DrawNegatives = Callable[[Tensor, Tensor, Tensor, Tensor], Negatives]
-"""`(image_to_text, text_to_image, matches, noise) -> Negatives`: `draw_negatives` or a stand-in."""
+SampleNegatives = Callable[[Tensor, Tensor, Tensor, Tensor], Negatives]
+"""`(image_to_text, text_to_image, matches, noise) -> Negatives`: `sample_negatives` or a test's."""
 
 
 class ITMOutput(NamedTuple):
-    """The loss, and the share of pairs that were classified rightly."""
+    """The loss, and the share of pairs that are classified correctly."""
 
     loss: Float[Tensor, ""]
     accuracy: Float[Tensor, ""]
 
 
 @torch.no_grad()
-def draw_negatives(
+def sample_negatives(
     image_to_text: Float[Tensor, "batch global"],
     text_to_image: Float[Tensor, "batch global"],
     matches: Bool[Tensor, "batch global"],
     noise: Float[Tensor, "2 batch global"],
 ) -> Negatives:
-    """Draw for each row another one, likelier where the two look alike (ALBEF, section 3.2).
+    """Sample a negative for each row, with probability by ITC similarity (ALBEF, section 3.2).
 
-    The similarities are those of ITC. What `matches` marks is never drawn, unless a row has nothing
-    else: then (a batch of one image alone) its own match is all there is. `noise` is exponentially
-    distributed; what is drawn depends on nothing else.
+    Matches are never sampled, except in a row that has only matches, as in a batch of one image.
+    `noise` is exponentially distributed and the only source of randomness.
     """
     return Negatives(
-        images=_draw(text_to_image, matches, noise[0]),
-        texts=_draw(image_to_text, matches, noise[1]),
+        images=_sample(text_to_image, matches, noise[0]),
+        texts=_sample(image_to_text, matches, noise[1]),
     )
 
 
-def _draw(scores: Tensor, forbidden: Tensor, noise: Tensor) -> Tensor:
-    # The small constant keeps every other row possible when the softmax is all on one of them.
+def _sample(scores: Tensor, forbidden: Tensor, noise: Tensor) -> Tensor:
+    # The small constant keeps every row possible when one of them has all of the softmax.
     weights = (scores.float().softmax(dim=1) + 1e-4).masked_fill(forbidden, 0.0)
     only_matches = forbidden.all(dim=1, keepdim=True)
-    # The first of several exponential clocks to ring is drawn in proportion to their rates.
+    # The smallest of exponential variables has each index with probability by its rate.
     return (torch.where(only_matches, 1.0, weights) / noise).argmax(dim=1)
 
 
 def hard_negatives(
-    online: Similarities, context: ITCContext, draw: DrawNegatives = draw_negatives
+    online: Similarities, context: ITCContext, sample: SampleNegatives = sample_negatives
 ) -> Negatives:
-    """Negatives of a batch, drawn by ITC's similarities from the global batch, not the queue."""
+    """Negatives of a batch, sampled from the global batch (not the queue) by ITC similarity."""
     batch = slice(0, len(context.image_ids))
-    return draw(
+    return sample(
         online.image_to_text[:, batch],
         online.text_to_image[:, batch],
         context.candidates.matches[:, batch],
@@ -79,17 +78,17 @@ def hard_negatives(
 
 
 def itm_inputs(texts: Texts, negatives: Negatives, enc_id: int) -> PackedPass:
-    """Each pair, each text with a hard-negative image, each image with such a text, in one pass.
+    """The encoder's input: pairs, texts with a hard-negative image, images with such a text.
 
-    Negatives attend to the images in place, too. A pair is classified by the process that holds its
-    image: texts travel, which are small.
+    All are packed into one pass over the same images. The process that holds the image of a pair
+    classifies it, so that only texts, which are small, move between processes.
     """
     size = len(texts.ids)
-    everywhere = gather_texts(texts).start_with(enc_id)
+    all_texts = gather_texts(texts).start_with(enc_id)
     image_of_pair, text_of_pair = pairs_of_rank(size, negatives)
     return pack_pass(
-        everywhere.ids[send(text_of_pair, everywhere.ids.device)],
-        everywhere.visible[text_of_pair],
+        all_texts.ids[send(text_of_pair, all_texts.ids.device)],
+        all_texts.visible[text_of_pair],
         "bidirectional",
         images=size,
         image_of_text=image_of_pair,
@@ -98,11 +97,11 @@ def itm_inputs(texts: Texts, negatives: Negatives, enc_id: int) -> PackedPass:
 
 
 def itm_loss(model: Blip, states: Float[Tensor, "pairs width"], size: int) -> ITMOutput:
-    """ITM, of the first states of the pairs that `itm_inputs` gave for `size` images."""
+    """The loss from the first states of the pairs that `itm_inputs` made of `size` images."""
     logits = at_least_float32(model.matching_head(states))
     matching = torch.arange(len(logits), device=logits.device) < size
-    right = (logits.detach().argmax(dim=1) == matching).sum()
-    return ITMOutput(match_cross_entropy(logits, matching, 3 * size), right / (3 * size))
+    correct = (logits.detach().argmax(dim=1) == matching).sum()
+    return ITMOutput(match_cross_entropy(logits, matching, 3 * size), correct / (3 * size))
 
 
 def match_cross_entropy(
@@ -113,10 +112,10 @@ def match_cross_entropy(
 
 
 def gather_texts(texts: Texts) -> Texts:
-    """The texts of the global batch, ids and visibility on the devices where they are."""
+    """The texts of the global batch; ids and visibility stay on their devices."""
     if dist.world_size() == 1:
         return texts
-    # Processes exchange what lies on their devices.
+    # Collectives need tensors on the processes' own devices.
     visible = dist.gather_padded(texts.visible.to(texts.ids.device), fill=False)
     return Texts(dist.gather_padded(texts.ids, fill=0), visible.to(texts.visible.device))
 
@@ -124,13 +123,14 @@ def gather_texts(texts: Texts) -> Texts:
 def pairs_of_rank(
     size: int, negatives: Negatives
 ) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-    """Image (of this process) and text (of the global batch) of this process's pairs, on the CPU.
+    """The image and the text of every pair of this process, on the CPU.
 
-    The `size` matching pairs come first, then texts for which an image of this process was drawn,
-    then the texts that were drawn for its images.
+    Images are indices into this process's images, texts into the global batch. The `size` matching
+    pairs come first, then the texts whose negative image is here, then the images with their
+    negative texts.
     """
-    here, own = torch.arange(size), dist.own_rows(size)
-    drawn = dist.gather_rows(negatives.images).cpu()
-    others = (drawn % dist.world_size() == dist.rank()).nonzero().squeeze(1)
-    images = torch.cat([here, drawn[others] // dist.world_size(), here])
+    images_here, own = torch.arange(size), dist.own_rows(size)
+    sampled = dist.gather_rows(negatives.images).cpu()
+    others = (sampled % dist.world_size() == dist.rank()).nonzero().squeeze(1)
+    images = torch.cat([images_here, sampled[others] // dist.world_size(), images_here])
     return images, torch.cat([own, others, negatives.texts.cpu()])

@@ -15,18 +15,18 @@ from blip.nn.precision import at_least_float32
 
 
 class LMBatch(NamedTuple):
-    """What the decoder reads, and which tokens it is to predict from that."""
+    """The decoder's inputs, and the tokens that it predicts from them."""
 
     inputs: PackedPass
     scored: Bool[Tensor, " tokens"] | None
-    """From which tokens of the inputs a prediction is scored; None: from all."""
+    """Which input tokens have a target; None means all."""
     targets: Int[Tensor, " scored"]
 
 
 def lm_inputs(texts: Texts, prompt_tokens: int = 0) -> LMBatch:
-    """Texts that start with `[DEC]`, padding and prompt unscored; text `i` is about image `i`.
+    """Inputs and targets of texts that start with `[DEC]`; text `i` is about image `i`.
 
-    The last token of a text, which nothing follows, is not read.
+    Padding and prompt have no target. The last token of a text is a target but no input.
     """
     ids, followed = texts.ids[:, :-1], texts.visible[:, 1:]
     scored = scored_positions(texts.visible, prompt_tokens)
@@ -40,9 +40,9 @@ def lm_inputs(texts: Texts, prompt_tokens: int = 0) -> LMBatch:
 def lm_loss(
     model: Blip, batch: LMBatch, states: Float[Tensor, "tokens width"], label_smoothing: float
 ) -> Float[Tensor, ""]:
-    """LM, of the decoder's states of the inputs.
+    """The loss from the decoder's states.
 
-    Only those from which a prediction is scored go through the vocabulary projection.
+    Only states with a target go through the vocabulary projection.
     """
     if batch.scored is not None:
         states = select_rows(states, batch.scored)
@@ -55,9 +55,9 @@ def token_cross_entropy(
     targets: Int[Tensor, " scored"],
     label_smoothing: float,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy averaged over all scored tokens of the batch; 0 where none is scored.
+    """Cross-entropy, averaged over all targets of the batch; 0 where there are none.
 
-    Where several processes share a batch, the mean of their losses is that of the whole.
+    With several processes, the mean of their losses is the loss of the global batch.
     """
     total = cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="sum")
     return total / dist.mean(logits.new_full((), len(targets))).clamp(min=1e-9)
@@ -66,9 +66,9 @@ def token_cross_entropy(
 def scored_positions(
     visible: Bool[Tensor, "texts length"], prompt_tokens: int = 0
 ) -> Bool[Tensor, "texts length_less_one"]:
-    """Positions whose next token is scored: a real one, and none of the prompt.
+    """Positions whose next token is a target: neither padding nor prompt.
 
-    `prompt_tokens` counts the prompt's tokens behind the start token; they are fed, not scored.
+    `prompt_tokens` counts the prompt's tokens after the start token; they are inputs only.
     """
     scored = visible[:, 1:].clone()
     scored[:, :prompt_tokens] = False
@@ -78,12 +78,12 @@ def scored_positions(
 def next_tokens(
     ids: Int[Tensor, "texts length"], scored: Bool[Tensor, "texts length_less_one"]
 ) -> Int[Tensor, " scored"]:
-    """The tokens to be predicted, in the order of `states[:, :-1][scored]`."""
+    """The targets, in the order of `states[:, :-1][scored]`."""
     return select_rows(ids[:, 1:].flatten(), scored.flatten())
 
 
 def select_rows(
     rows: Shaped[Tensor, "all *rest"], mask: Bool[Tensor, " all"]
 ) -> Shaped[Tensor, "selected *rest"]:
-    """`rows[mask]`; where the mask is on the CPU, a GPU that holds the rows is not waited for."""
+    """`rows[mask]`; with the mask on the CPU it does not wait for the rows' GPU."""
     return rows.index_select(0, send(mask.nonzero().squeeze(1), rows.device))

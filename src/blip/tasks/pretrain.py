@@ -19,11 +19,11 @@ from blip.nn.packing import PackedPass
 from blip.objectives.config import LanguageConfig
 from blip.objectives.itc import ITCContext, MomentumContrast, itc_loss, itc_similarities
 from blip.objectives.itm import (
-    DrawNegatives,
-    draw_negatives,
+    SampleNegatives,
     hard_negatives,
     itm_inputs,
     itm_loss,
+    sample_negatives,
 )
 from blip.objectives.lm import lm_inputs, lm_loss
 from blip.tasks.alignment import ContrastTask
@@ -59,7 +59,7 @@ class PretrainStep(nn.Module):
         tokenizer: Tokenizer,
         language: LanguageConfig,
         *,
-        draw: DrawNegatives = draw_negatives,
+        draw: SampleNegatives = sample_negatives,
     ) -> None:
         super().__init__()
         self.model = model

@@ -11,11 +11,11 @@ from blip.inference.checkpoint import load_model
 from blip.model.blip import Blip
 from blip.objectives.itc import ITCContext, MomentumContrast, itc_loss, itc_similarities
 from blip.objectives.itm import (
-    DrawNegatives,
-    draw_negatives,
+    SampleNegatives,
     hard_negatives,
     itm_inputs,
     itm_loss,
+    sample_negatives,
 )
 from blip.tasks.alignment import ContrastTask
 from blip.tasks.config import FilterConfig, RunOptions
@@ -44,7 +44,7 @@ class RetrievalStep(nn.Module):
     """ITC and ITM of a batch in one pass over the image."""
 
     def __init__(
-        self, model: Blip, tokenizer: Tokenizer, *, draw: DrawNegatives = draw_negatives
+        self, model: Blip, tokenizer: Tokenizer, *, draw: SampleNegatives = sample_negatives
     ) -> None:
         super().__init__()
         model.freeze_all_but("bidirectional")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blip.nn.attention import AttentionSizes, MultiHeadCrossAttention
-from blip.nn.kernels.attention import FEW_QUERIES
+from blip.nn.kernels.attention import MAX_QUERIES
 from blip.nn.kv import LayerKV
 
 SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
@@ -15,7 +15,7 @@ SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
 def test_few_queries_attend_as_many_do(length: int, masked: bool) -> None:
     attention = MultiHeadCrossAttention(SIZES, kv_width=10)
     states, hidden = torch.randn(2, 5, 10), torch.randn(4, length, 24)
-    assert 2 * length <= FEW_QUERIES
+    assert 2 * length <= MAX_QUERIES
     visible = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()[:, None, None, :]
     kv = LayerKV(*attention.project_kv(states), visible if masked else None)
     expected = attention(hidden, kv).detach()

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import linear as plain_linear
 
-from blip.nn.kernels.onednn import LEAST_WEIGHT, linear
+from blip.nn.kernels.onednn import MIN_WEIGHT_SIZE, linear
 
 INPUTS, OUTPUTS = 320, 1024
-assert INPUTS * OUTPUTS >= LEAST_WEIGHT
+assert INPUTS * OUTPUTS >= MIN_WEIGHT_SIZE
 
 
 def drawn(*shape: int) -> torch.Tensor:

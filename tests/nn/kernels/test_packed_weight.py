@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, linear
 
-from blip.nn.kernels.onednn import LEAST_WEIGHT
+from blip.nn.kernels.onednn import MIN_WEIGHT_SIZE
 from blip.nn.kernels.packed_weight import (
-    MANY_READS,
+    READS_BEFORE_HUGE_PAGES,
     PackedWeight,
     pack_weights,
     packed_linear,
@@ -18,7 +18,7 @@ from blip.nn.kernels.packed_weight import (
 from blip.nn.linear import Linear
 
 WIDE = 512
-assert WIDE * WIDE >= LEAST_WEIGHT
+assert WIDE * WIDE >= MIN_WEIGHT_SIZE
 
 packs = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512")
@@ -62,7 +62,7 @@ def test_packed_equals_plain(layer: Linear, shape: tuple[int, ...]) -> None:
 @torch.inference_mode()
 def test_a_weight_that_is_read_often_stays_the_same(layer: Linear) -> None:
     assert layer.packed is not None
-    for _ in range(MANY_READS):
+    for _ in range(READS_BEFORE_HUGE_PAGES):
         layer.packed.of(layer.weight)
     packed = layer.packed.of(layer.weight)
     assert packed is not None

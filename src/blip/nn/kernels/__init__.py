@@ -1,1 +1,1 @@
-"""What is fast and bound to hardware or to private operations; `switch.py` turns it off."""
+"""Fast kernels that need certain hardware or private operations; `switch.py` turns them off."""

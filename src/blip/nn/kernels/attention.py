@@ -1,4 +1,4 @@
-"""Scaled dot-product attention by the kernel that is fastest for the shapes of this model."""
+"""Scaled dot-product attention with the fastest kernel for the shapes of this model."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,8 +8,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from blip.nn.kernels.switch import kernels_enabled
 
-FEW_QUERIES = 8
-"""Queries of an image up to which two products of matrices are faster on a CPU than attention."""
+MAX_QUERIES = 8
+"""Queries per image up to which two matrix products are faster on a CPU than fused attention."""
 
 SMALL_TILES_FIRST = [
     SDPBackend.EFFICIENT_ATTENTION,
@@ -29,9 +29,9 @@ def attend_within_texts(
     dropout_p: float,
     is_causal: bool = False,
 ) -> Float[Tensor, "rows heads queries head_width"]:
-    """Attention over many short texts: on a GPU by the kernel that has the smallest tiles.
+    """Attention over many short texts: on a GPU with the kernel of the smallest tiles.
 
-    The compiler heeds that order from torch 2.8 on.
+    `torch.compile` respects that order since torch 2.8.
     """
     if query.is_cuda and kernels_enabled():
         with sdpa_kernel(SMALL_TILES_FIRST, set_priority=True):
@@ -51,26 +51,26 @@ def attend_to_images(
     mask: Bool[Tensor, "images 1 1 tokens"] | None,
     dropout_p: float,
 ) -> Float[Tensor, "images heads queries head_width"]:
-    """Attention to images: in decoding on a CPU, where queries are few, by products of matrices."""
-    if _are_few(query):
-        return _attend_by_few(query, key, value, mask)
+    """Attention to images; with few queries on a CPU, as in decoding, by matrix products."""
+    if _uses_matrix_products(query):
+        return _attend_by_matrix_products(query, key, value, mask)
     return scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
 
 
-def _are_few(query: Float[Tensor, "images heads queries head_width"]) -> bool:
-    # The compiler cannot look into inference mode, and would make a program for each number.
+def _uses_matrix_products(query: Float[Tensor, "images heads queries head_width"]) -> bool:
+    # torch.compile cannot trace inference mode, and would compile for each number of queries.
     if torch.compiler.is_compiling() or not query.is_cpu or not kernels_enabled():
         return False
-    return query.shape[2] <= FEW_QUERIES and torch.is_inference_mode_enabled()
+    return query.shape[2] <= MAX_QUERIES and torch.is_inference_mode_enabled()
 
 
-def _attend_by_few(
+def _attend_by_matrix_products(
     query: Float[Tensor, "images heads queries head_width"],
     key: Float[Tensor, "images heads tokens head_width"],
     value: Float[Tensor, "images heads tokens head_width"],
     mask: Bool[Tensor, "images 1 1 tokens"] | None,
 ) -> Float[Tensor, "images heads queries head_width"]:
-    """`scaled_dot_product_attention`, whose kernel for the CPU is made for many queries."""
+    """The same as `scaled_dot_product_attention`, whose CPU kernel is made for many queries."""
     scaled = query * query.shape[-1] ** -0.5
     scores = torch.bmm(scaled.flatten(0, 1), key.flatten(0, 1).mT)
     if mask is not None:

@@ -1,4 +1,4 @@
-"""Linear layers whose weights change at every step: by oneDNN where it is faster on a CPU."""
+"""Linear layers in training: by oneDNN where it is faster on a CPU."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from torch.nn.functional import linear as plain_linear
 
 from blip.nn.kernels.switch import kernels_enabled
 
-# torch has public names for these operators only under its compiler.
+# torch makes these operators public only under its compiler.
 ONEDNN: Any = torch.ops.mkldnn
 
-LEAST_WEIGHT = 2**18
-"""Elements of a weight below which a call of oneDNN costs more than its kernels gain."""
+MIN_WEIGHT_SIZE = 2**18
+"""Elements of a weight below which calling oneDNN costs more time than it saves."""
 
 
 def linear(
@@ -22,12 +22,12 @@ def linear(
     weight: Float[Tensor, "outputs inputs"],
     bias: Float[Tensor, " outputs"] | None,
 ) -> Float[Tensor, "*rows outputs"]:
-    """`torch.nn.functional.linear`, differentiable once; results differ by rounding alone.
+    """`torch.nn.functional.linear`, differentiable once; results differ only by rounding.
 
-    On an x86 CPU in float32 the output and the gradient of the input are oneDNN's products, which
-    take a weight as it lies; everything else is left to torch.
+    On an x86 CPU in float32, oneDNN computes the output and the gradient of the input, and reads
+    the weight in place; torch computes everything else.
     """
-    if not _is_for_onednn(input, weight):
+    if not _uses_onednn(input, weight):
         return plain_linear(input, weight, bias)
     if torch.is_grad_enabled():
         return _OneDNNLinear.apply(input, weight, bias)
@@ -50,13 +50,13 @@ class _OneDNNLinear(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         (gradient,) = grad_outputs
         input, weight = ctx.saved_tensors
-        of_input, of_weight, of_bias = ctx.needs_input_grad
+        needs_input, needs_weight, needs_bias = ctx.needs_input_grad
         rows = gradient.flatten(0, -2)
         return (
-            _by_onednn(gradient, weight.t(), None) if of_input else None,
-            # Both factors are long here, and torch's own product is the faster one.
-            rows.t() @ input.flatten(0, -2) if of_weight else None,
-            rows.sum(dim=0) if of_bias else None,
+            _by_onednn(gradient, weight.t(), None) if needs_input else None,
+            # For two long factors torch's own product is faster.
+            rows.t() @ input.flatten(0, -2) if needs_weight else None,
+            rows.sum(dim=0) if needs_bias else None,
         )
 
 
@@ -64,13 +64,13 @@ def _by_onednn(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return ONEDNN._linear_pointwise(input.contiguous(), weight, bias, "none", [], "")
 
 
-def _is_for_onednn(input: Tensor, weight: Tensor) -> bool:
+def _uses_onednn(input: Tensor, weight: Tensor) -> bool:
     if not kernels_enabled():
         return False
-    # oneDNN is asked for float32 alone: halves of training come from autocast, which sees to it.
+    # Only float32: half precision in training comes from autocast, which calls oneDNN itself.
     if not (weight.is_cpu and weight.dtype == input.dtype == torch.float32):
         return False
-    if weight.numel() < LEAST_WEIGHT or input.numel() == 0:
+    if weight.numel() < MIN_WEIGHT_SIZE or input.numel() == 0:
         return False
     if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return False
@@ -78,7 +78,7 @@ def _is_for_onednn(input: Tensor, weight: Tensor) -> bool:
 
 
 def onednn_multiplies(dtype: torch.dtype) -> bool:
-    """Whether oneDNN multiplies matrices of this type well on this machine's CPU."""
+    """Whether oneDNN multiplies matrices of this type fast on this CPU."""
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
     if not torch.backends.mkldnn.is_available():

@@ -1,4 +1,4 @@
-"""Weights that are packed once, as the CPU reads them fastest, for inference."""
+"""Weights that are packed once for inference, in the layout that the CPU reads fastest."""
 
 import weakref
 from typing import Any, Protocol, runtime_checkable
@@ -8,19 +8,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from blip.nn.kernels.onednn import LEAST_WEIGHT, ONEDNN, linear, onednn_multiplies
+from blip.nn.kernels.onednn import MIN_WEIGHT_SIZE, ONEDNN, linear, onednn_multiplies
 from blip.nn.kernels.pages import hold_in_huge_pages
 from blip.nn.kernels.switch import kernels_enabled
 
-MANY_READS = 64
-"""Reads of a packed weight after which there will be more: it is moved into huge pages."""
+READS_BEFORE_HUGE_PAGES = 64
+"""A packed weight that is read this often will be read more: it moves into huge pages."""
 
 
 class PackedWeight:
-    """One weight in oneDNN's blocked layout; made when it is first asked for.
+    """A copy of one weight in oneDNN's blocked layout, made when it is first read.
 
-    It follows its weight: after an optimiser's step, loaded tensors or a move, it is made anew.
-    Writing through `weight.data` cannot be noticed. A copy or a pickle of it starts empty.
+    It is made again after the weight changes, by an optimiser step, loading or a move. Writes
+    through `weight.data` go unnoticed. A copy or a pickle of this object starts empty.
     """
 
     def __init__(self) -> None:
@@ -30,20 +30,20 @@ class PackedWeight:
         self._reads = 0
 
     def of(self, weight: Tensor) -> Tensor | None:
-        """The packed `weight`; None where it must be read as it is.
+        """The packed `weight`; None where it cannot be used.
 
-        That is where gradients may be asked for, under autocast or the compiler, with kernels off,
-        and for weights that are small, or not on an x86 CPU in a type that oneDNN multiplies there.
+        That is with gradients enabled, under autocast or the compiler, with kernels off, for small
+        weights, and for those not on an x86 CPU in a type that oneDNN multiplies there.
         """
         if not weight.is_cpu:
-            # It was moved away: nobody asks for the copy again.
+            # The weight has moved to another device: free the copy.
             self._packed = None
             return None
-        if not kernels_enabled() or torch.is_grad_enabled() or weight.numel() < LEAST_WEIGHT:
+        if not kernels_enabled() or torch.is_grad_enabled() or weight.numel() < MIN_WEIGHT_SIZE:
             return None
         if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
             return None
-        # Weights made in inference mode do not count their changes.
+        # Weights made in inference mode have no version counter.
         if weight.is_inference() or not onednn_multiplies(weight.dtype):
             return None
         state = (weight.data_ptr(), weight.dtype, weight._version)
@@ -53,7 +53,7 @@ class PackedWeight:
             packed = self._packed = ONEDNN._reorder_linear_weight(weight.detach())
             self._weight, self._state, self._reads = weakref.ref(weight), state, 0
         self._reads += 1
-        if self._reads == MANY_READS:
+        if self._reads == READS_BEFORE_HUGE_PAGES:
             hold_in_huge_pages(packed)
         return packed
 
@@ -67,7 +67,7 @@ def packed_linear(
     bias: Float[Tensor, " outputs"] | None,
     packed: PackedWeight | None,
 ) -> Float[Tensor, "*rows outputs"]:
-    """A linear layer; by the packed copy of its weight where there is one."""
+    """A linear layer, with the packed copy of its weight where there is one."""
     blocked = None if packed is None else packed.of(weight)
     if blocked is None:
         return linear(input, weight, bias)
@@ -80,7 +80,7 @@ def packed_linear_gelu(
     bias: Float[Tensor, " outputs"] | None,
     packed: PackedWeight | None,
 ) -> Float[Tensor, "*rows outputs"]:
-    """A linear layer and exact GELU; one pass over the result where the weight is packed."""
+    """A linear layer and exact GELU, fused where the weight is packed."""
     blocked = None if packed is None else packed.of(weight)
     if blocked is None:
         return gelu(linear(input, weight, bias))
@@ -89,21 +89,21 @@ def packed_linear_gelu(
 
 @runtime_checkable
 class Packable(Protocol):
-    """A module that may keep a packed copy of its weight."""
+    """A module that can keep a packed copy of its weight."""
 
     packed: PackedWeight | None
 
     def pack(self) -> None:
-        """Keep a packed copy from the next inference on."""
+        """Keep a packed copy of the weight, made by the next inference."""
         ...
 
 
 def pack_weights(model: nn.Module) -> None:
     """Let the linear layers of `model` keep packed copies of their weights for inference.
 
-    Matrix products are then faster on a CPU, those of few rows by far. Results differ by rounding
-    alone; training, checkpoints and other devices are as before. Memory: each large weight
-    that inference reads is held a second time.
+    Matrix products are then faster on a CPU, most of all those of few rows. Results differ only by
+    rounding; training, checkpoints and other devices do not change. Memory: inference keeps a
+    second copy of each large weight.
     """
     for module in model.modules():
         if isinstance(module, Packable):
@@ -111,7 +111,7 @@ def pack_weights(model: nn.Module) -> None:
 
 
 def unpack_weights(model: nn.Module) -> None:
-    """Undo `pack_weights`: the copies are dropped, and training is as if they had never been."""
+    """Drop the copies that `pack_weights` made."""
     for module in model.modules():
         if isinstance(module, Packable):
             module.packed = None

@@ -1,4 +1,4 @@
-"""Huge pages of memory for weights that are read again and again."""
+"""Huge memory pages for weights that are read often."""
 
 import ctypes
 import sys
@@ -13,17 +13,17 @@ _COLLAPSE = 25
 
 
 def hold_in_huge_pages(packed: Tensor) -> None:
-    """Let Linux put a tensor in oneDNN's layout into huge pages; its address stays.
+    """Let Linux move a tensor in oneDNN's layout into huge pages; its address stays.
 
-    A processor that reads all of it for a few rows, as decoding does, then waits less for
-    addresses to be translated. Where the system cannot or may not, nothing changes. To move a
-    gigabyte takes about a second, so this is for what is read often.
+    Decoding reads whole weights for a few rows, and with huge pages waits less for address
+    translation. Does nothing where the system does not support it. Moving a gigabyte takes about a
+    second, so this is only for tensors that are read often.
     """
     if sys.platform != "linux":
         return
     first = ONEDNN.data_ptr(packed)
     last = first + ONEDNN._nbytes(packed)
-    # Pages begin where the tensor does not: those at its ends hold something else, too.
+    # The tensor is not aligned: the pages at its ends hold other data as well.
     start = first // _HUGE_PAGE * _HUGE_PAGE
     end = -(-last // _HUGE_PAGE) * _HUGE_PAGE
     ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _COLLAPSE)

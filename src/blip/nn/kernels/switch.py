@@ -1,7 +1,7 @@
-"""The one switch of the kernels: with BLIP_KERNELS=off the model runs on plain torch alone.
+"""The switch for all kernels: with BLIP_KERNELS=off the model runs on plain torch.
 
-Results differ by rounding. The switch is for comparisons, for machines that a kernel does not suit,
-and for whoever takes the model elsewhere (an export).
+Results differ by rounding. Use it for comparisons, for machines where a kernel does not work, and
+to export the model.
 """
 
 import os
@@ -24,13 +24,13 @@ _enabled = _read_environment()
 
 
 def kernels_enabled() -> bool:
-    """Whether kernels may be used; what none of them fits is left to torch anyway."""
+    """Whether kernels may be used; torch computes what no kernel fits."""
     return _enabled
 
 
 @contextmanager
 def kernels(enabled: bool) -> Iterator[None]:
-    """Turn all kernels on or off for a while."""
+    """Turn all kernels on or off within a block."""
     global _enabled
     before, _enabled = _enabled, enabled
     try:
