@@ -5,7 +5,14 @@ import pytest
 
 from blip.metrics.captions import caption_scores
 from blip.metrics.classification import precision_recall
-from blip.metrics.retrieval import recalls
+from blip.metrics.retrieval import RankedScores, share_found
+from blip.metrics.retrieval import recalls as recalls_of_ranked
+
+
+def recalls(scores: np.ndarray, texts_of_image: list[list[int]]) -> dict[str, float]:
+    """Of a whole matrix `(images, texts)`."""
+    ranked = RankedScores.from_matrix
+    return recalls_of_ranked(ranked(scores), ranked(scores.T), texts_of_image)
 
 
 def test_recalls_by_hand() -> None:
@@ -57,6 +64,28 @@ def test_scores_that_are_no_number_find_nothing() -> None:
     found = recalls(scores, [[0], [1]])
     assert (found["tr1"], found["ir1"]) == (0.0, 50.0)
     assert set(recalls(np.full((3, 3), np.nan), [[0], [1], [2]]).values()) == {0.0}
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 30])
+def test_columns_that_are_no_candidates_rank_below_all_others_alike(k: int) -> None:
+    """Candidates alone give the same figures as the matrix with one low score elsewhere."""
+    rng = np.random.default_rng(k)
+    matrix = rng.integers(0, 4, (9, 14)).astype(np.float32)
+    matrix[2, 3] = np.nan
+    matrix[rng.random(matrix.shape) < 0.6] = -100.0
+    matrix[4] = -100.0
+    own_rows, own_columns = np.arange(9).repeat(2)[:14], rng.permutation(14)
+    listed = [np.flatnonzero(row != -100.0) for row in matrix]
+    sparse = RankedScores(
+        np.cumsum([0, *map(len, listed)]),
+        np.concatenate(listed),
+        np.concatenate([row[columns] for row, columns in zip(matrix, listed, strict=True)]),
+        14,
+    )
+    np.testing.assert_array_equal(sparse.to_matrix(-100.0), matrix)
+    whole = share_found(RankedScores.from_matrix(matrix), own_rows, own_columns, k)
+    np.testing.assert_allclose(share_found(sparse, own_rows, own_columns, k), whole)
+    assert k == 30 or 0 < whole.mean() < 1
 
 
 def test_precision_and_recall_by_hand() -> None:

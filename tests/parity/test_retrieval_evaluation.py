@@ -10,11 +10,14 @@ from blip.data.examples.evaluation_set import EvaluationSet
 from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import rank
 from blip.evaluation.retrieval import evaluate_retrieval
-from blip.metrics.retrieval import recalls
+from blip.metrics.retrieval import RankedScores, recalls
 from blip.model.blip import Blip
 from tests.support.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
 
 pytestmark = needs_vectors
+
+NOT_RANKED = -100.0
+"""What the original gives a pair that is no candidate."""
 
 
 class GoldenSet:
@@ -49,7 +52,8 @@ def test_scores_are_those_of_the_original(k: int) -> None:
     config = RetrievalEvaluationConfig(candidates=k, batch_size=5)
     ranking = rank(model, tokenizer(), golden_set(), config)
     for name in ("i2t", "t2i"):
-        found = ranking.image_to_text if name == "i2t" else ranking.text_to_image.T
+        ranked = ranking.image_to_text if name == "i2t" else ranking.text_to_image
+        found = ranked.to_matrix(NOT_RANKED)
         torch.testing.assert_close(torch.tensor(found), golden[f"score_{name}.k{k}"], **CLOSE)
 
 
@@ -65,8 +69,11 @@ def test_recalls_are_those_of_the_original_where_no_scores_are_equal() -> None:
 
 def test_equal_scores_change_no_first_place() -> None:
     golden, own = vectors("retrieval_evaluation"), texts()["retrieval_evaluation.img2txt"]
-    of_texts = recalls(golden["score_i2t.k4"].numpy(), own)
-    of_images = recalls(golden["score_t2i.k4"].numpy().T, own)
-    assert of_texts["tr1"] == pytest.approx(official(4)["tr1"])
-    assert of_images["ir1"] == pytest.approx(official(4)["ir1"])
-    assert np.isfinite(list(of_texts.values())).all()
+    found = recalls(
+        RankedScores.from_matrix(golden["score_i2t.k4"].numpy()),
+        RankedScores.from_matrix(golden["score_t2i.k4"].numpy()),
+        own,
+    )
+    assert found["tr1"] == pytest.approx(official(4)["tr1"])
+    assert found["ir1"] == pytest.approx(official(4)["ir1"])
+    assert np.isfinite(list(found.values())).all()

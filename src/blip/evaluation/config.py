@@ -1,6 +1,7 @@
 """What is measured of a checkpoint, finished or in training; loads no torch."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from blip.config.ranges import (
     BATCH_SIZE,
@@ -17,6 +18,9 @@ from blip.data.config import MAX_PIXELS
 from blip.generation.config import DecodingConfig
 from blip.model.config import ModelConfig, check_length
 
+MatchScore = Literal["logit", "log_probability", "probability"]
+"""What of ITM's two logits is added to the ITC cosine of a candidate."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetrievalEvaluationConfig:
@@ -26,9 +30,16 @@ class RetrievalEvaluationConfig:
     """k: how many of the ITC ranking ITM re-ranks (256 for COCO, 128 for Flickr30k)."""
     max_tokens: int = 35
     batch_size: int = 64
+    """Images that are encoded at a time, and texts."""
+    score: MatchScore = "logit"
+    """What of ITM is added to the cosine: the logit of a match, as published, or the (logarithm of
+    the) probability, which unlike it has a fixed zero."""
+    itc_weight: float = 1.0
+    """By what the ITC cosine is multiplied before ITM's score is added."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
+        Range(least=0).check(self, "itc_weight")
         COUNT.check(self, "candidates")
         TOKENS.check(self, "max_tokens")
         BATCH_SIZE.check(self, "batch_size")

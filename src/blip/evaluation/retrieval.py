@@ -15,7 +15,8 @@ def measure(subject: Subject) -> dict[str, Any]:
     """`retrieval`: tr1 ... ir10, in per cent."""
     model, config = subject.model, subject.config.retrieval
     assert isinstance(model, Blip)
-    return {"retrieval": evaluate_retrieval(model, subject.tokenizer, subject.pairs, config)}
+    found = evaluate_retrieval(model, subject.tokenizer, subject.pairs, config, show_progress=True)
+    return {"retrieval": found}
 
 
 def evaluate_retrieval(
@@ -23,12 +24,9 @@ def evaluate_retrieval(
     tokenizer: Tokenizer,
     data: EvaluationSet,
     config: RetrievalEvaluationConfig,
+    *,
+    show_progress: bool = False,
 ) -> dict[str, float]:
     """Recall at 1, 5 and 10 in per cent, image to text (tr) and text to image (ir)."""
-    ranking = rank(model, tokenizer, data, config)
-    of_texts = recalls(ranking.image_to_text, ranking.texts_of_image)
-    of_images = recalls(ranking.text_to_image, ranking.texts_of_image)
-    return {
-        name: (of_texts if name.startswith("tr") else of_images)[name]
-        for name in ("tr1", "tr5", "tr10", "ir1", "ir5", "ir10")
-    }
+    ranking = rank(model, tokenizer, data, config, show_progress=show_progress)
+    return recalls(ranking.image_to_text, ranking.text_to_image, ranking.texts_of_image)

@@ -1,43 +1,124 @@
 """Recall of retrieval: how often a correct item is among the top k."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 CUTS = (1, 5, 10)
 
 
-def recalls(scores: np.ndarray, texts_of_image: list[list[int]]) -> dict[str, float]:
-    """Recall at 1, 5 and 10 in per cent from scores `(images, texts)`.
+@dataclass(frozen=True, slots=True)
+class RankedScores:
+    """Scores of a few columns of each row of a matrix; all other columns rank below them, alike.
+
+    The columns of row `i` are `columns[starts[i] : starts[i + 1]]`, ascending, and `scores` stands
+    beside them. So the best candidates of half a million texts fit where the matrix would not.
+    """
+
+    starts: np.ndarray
+    """`(rows + 1,)` int64."""
+    columns: np.ndarray
+    """`(candidates,)` int64."""
+    scores: np.ndarray
+    """`(candidates,)` float."""
+    num_columns: int
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.starts) - 1
+
+    @classmethod
+    def from_matrix(cls, scores: np.ndarray) -> "RankedScores":
+        """All columns of a matrix `(rows, columns)`."""
+        rows, columns = scores.shape
+        return cls(
+            np.arange(rows + 1) * columns,
+            np.tile(np.arange(columns), rows),
+            scores.reshape(-1),
+            columns,
+        )
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of each candidate, `(candidates,)` int64."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
+
+    def to_matrix(self, fill: float) -> np.ndarray:
+        """The matrix `(rows, columns)`, with `fill` where there is no candidate."""
+        matrix = np.full((len(self), self.num_columns), fill, dtype=self.scores.dtype)
+        matrix[self.rows, self.columns] = self.scores
+        return matrix
+
+
+def recalls(
+    image_to_text: RankedScores,
+    text_to_image: RankedScores,
+    texts_of_image: Sequence[Sequence[int]],
+) -> dict[str, float]:
+    """Recall at 1, 5 and 10 in per cent.
 
     `tr`: an image counts if any of its texts is among its top k texts. `ir`: a text counts if its
     image is among its top k images. Equal scores are averaged over all their orders, so that a
     model that gives all pairs the same score gets the recall of random guessing. NaN is worse than
     any other score, and finds nothing.
     """
-    images, texts = scores.shape
-    own = np.zeros((images, texts), dtype=bool)
-    for image, columns in enumerate(texts_of_image):
-        own[image, columns] = True
-    found = {f"tr{k}": _share_found(scores, own, k) for k in CUTS}
-    return found | {f"ir{k}": _share_found(scores.T, own.T, k) for k in CUTS}
+    texts = np.array([text for own in texts_of_image for text in own], dtype=np.int64)
+    images = np.repeat(np.arange(len(texts_of_image)), [len(own) for own in texts_of_image])
+    mean = {f"tr{k}": share_found(image_to_text, images, texts, k).mean() for k in CUTS}
+    mean |= {f"ir{k}": share_found(text_to_image, texts, images, k).mean() for k in CUTS}
+    return {name: 100.0 * float(value) for name, value in mean.items()}
 
 
-def _share_found(scores: np.ndarray, own: np.ndarray, k: int) -> float:
-    """Per cent of rows with a correct item among the top k, averaged over orders of equal scores.
+def share_found(
+    ranked: RankedScores, own_rows: np.ndarray, own_columns: np.ndarray, k: int
+) -> np.ndarray:
+    """For each row, the share of orders of equal scores that have an own column in the top k.
 
-    Take a row whose best correct score is beaten by `above` wrong items, and shared by `equal`
-    wrong and `mine` correct ones. It misses if wrong items fill all k - above places that are left:
-    with probability equal / (equal + mine) the first, (equal - 1) / (equal + mine - 1) the next...
+    `(rows,)` float64, 0 or 1 where no scores are equal. `own_rows` and `own_columns` `(pairs,)` say
+    which columns are a row's own. Take a row whose best own score is beaten by `above` others, and
+    shared by `equal` others and `mine` own ones. It misses if others fill all k - above places that
+    are left: with probability equal / (equal + mine) for the first of them, (equal - 1) / (equal +
+    mine - 1) for the second...
     """
-    ordered = np.where(np.isnan(scores), -np.inf, scores)
-    best = np.where(own, ordered, -np.inf).max(axis=1, keepdims=True)
-    above = ((ordered > best) & ~own).sum(axis=1)
-    equal = ((ordered == best) & ~own).sum(axis=1)
-    mine = ((ordered == best) & own).sum(axis=1)
-    missed = np.ones(len(scores))
+    above, equal, mine = _count_around_best(ranked, own_rows, own_columns)
+    missed = np.ones(len(ranked))
     for place in range(k):
-        drawn = place - above
-        left = np.maximum(equal - drawn, 0)
-        miss = left / np.maximum(equal + mine - drawn, 1)
-        missed = np.where(drawn >= 0, missed * miss, missed)
-    missed[best[:, 0] == -np.inf] = 1.0
-    return 100.0 * float((1.0 - missed).mean())
+        taken = place - above
+        left = np.maximum(equal - taken, 0)
+        miss = left / np.maximum(equal + mine - taken, 1)
+        missed = np.where((taken >= 0) & (mine > 0), missed * miss, missed)
+    return 1.0 - missed
+
+
+def _count_around_best(
+    ranked: RankedScores, own_rows: np.ndarray, own_columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each row: others above its best own score, others equal to it, own columns of that score.
+
+    A row whose own scores are all NaN has no own columns.
+    """
+    count, rows = len(ranked), ranked.rows
+    own = np.isin(
+        rows * ranked.num_columns + ranked.columns, own_rows * ranked.num_columns + own_columns
+    )
+    scores = np.where(np.isnan(ranked.scores), -np.inf, ranked.scores)
+    best = np.full(count, -np.inf)
+    np.maximum.at(best, rows[own], scores[own])
+    at_row = best[rows]
+    above = _count(rows, (scores > at_row) & ~own, count)
+    equal = _count(rows, (scores == at_row) & ~own, count)
+    mine = _count(rows, (scores == at_row) & own, count)
+    # The best own one is no candidate: it stands among all that are none, below all candidates.
+    own_listed = _count(rows, own, count)
+    own_left = np.bincount(own_rows, minlength=count) - own_listed
+    listed = np.diff(ranked.starts)
+    below = np.isneginf(best) & (own_left > 0)
+    above = np.where(below, _count(rows, np.isfinite(scores) & ~own, count), above)
+    equal = np.where(below, ranked.num_columns - listed - own_left, equal)
+    mine = np.where(below, own_left, np.where(np.isneginf(best), 0, mine))
+    return above, equal, mine
+
+
+def _count(rows: np.ndarray, chosen: np.ndarray, count: int) -> np.ndarray:
+    return np.bincount(rows[chosen], minlength=count)

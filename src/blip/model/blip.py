@@ -84,10 +84,17 @@ class Blip(EncoderDecoder):
         ids: Int[Tensor, "texts length"],
         visible: Bool[Tensor, "texts length"],
         image_kv: ImageKV,
+        image_of_text: Int[Tensor, " texts"] | None = None,
     ) -> Float[Tensor, "texts 2"]:
-        """Image-text matching: column 1 is for a match, column 0 against. Rows as in `ground`."""
+        """Image-text matching: column 1 is for a match, column 0 against.
+
+        `image_of_text` says which image each text is about; without it rows are as in `ground`.
+        """
         self.require("bidirectional")
-        return self.matching_head(self.text.first_states(ids, visible, image_kv=image_kv))
+        states = self.text.first_states(
+            ids, visible, image_kv=image_kv, image_of_text=image_of_text
+        )
+        return self.matching_head(states)
 
     def freeze_all_but(self, mode: Mode) -> None:
         """Freeze all parameters that no pass in `mode` uses: fine-tuning leaves them unchanged."""

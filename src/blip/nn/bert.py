@@ -245,13 +245,21 @@ class TextTransformer(nn.Module):
         visible: Bool[Tensor, "texts length"],
         *,
         image_kv: AnyImageKV | None = None,
+        image_of_text: Int[Tensor, " texts"] | None = None,
     ) -> Float[Tensor, "texts width"]:
         """`forward` in bidirectional mode for the first state of each text only.
 
-        The last layer skips all other tokens. With `visible` on the CPU, nothing waits for a GPU.
+        `image_of_text` says which image each text is about, in any order. The last layer skips all
+        other tokens. With `visible` on the CPU, nothing waits for a GPU.
         """
-        images = _num_images(image_kv)
-        one = pack_pass(ids, visible, "bidirectional", images, first_states_only=True)
+        one = pack_pass(
+            ids,
+            visible,
+            "bidirectional",
+            _num_images(image_kv),
+            image_of_text=image_of_text,
+            first_states_only=True,
+        )
         (states,) = self.forward_packed(image_kv, one)
         return states
 

@@ -1,0 +1,101 @@
+"""Which pairs of images and texts ITM scores: the best of ITC, of either direction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from blip.metrics.retrieval import RankedScores
+
+SCORES_AT_A_TIME = 1 << 24
+"""Cosines that are computed at a time; memory does not grow with images times texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Columns chosen for each row; those of row `i` are `columns[starts[i] : starts[i + 1]]`."""
+
+    starts: np.ndarray
+    columns: np.ndarray
+
+    def repeat(self, rows: np.ndarray) -> "Candidates":
+        """The candidates of some rows, in that order; a row may come more than once."""
+        counts = np.diff(self.starts)[rows]
+        starts = _starts(counts)
+        index = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], counts)
+        return Candidates(starts, self.columns[index])
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of each candidate."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of images and different texts, each once, by image and then by text."""
+
+    images: int
+    texts: int
+    codes: np.ndarray
+    """`image * texts + text` of every pair, ascending, int64."""
+
+    @classmethod
+    def wanted_by(cls, of_images: Candidates, of_texts: Candidates, texts: int) -> "Pairs":
+        """Those that either direction wants; candidates of images are numbers of such texts."""
+        codes = np.concatenate(
+            [
+                of_images.rows * texts + of_images.columns,
+                of_texts.columns.astype(np.int64) * texts + of_texts.rows,
+            ]
+        )
+        return cls(len(of_images.starts) - 1, texts, np.unique(codes))
+
+    def slice_of(self, first: int, stop: int) -> slice:
+        """Where the pairs of images `first` to `stop` (not included) stand."""
+        start, end = np.searchsorted(self.codes, [first * self.texts, stop * self.texts])
+        return slice(int(start), int(end))
+
+    def texts_of(self, image: int) -> np.ndarray:
+        """The texts with which an image is paired, ascending."""
+        return self.codes[self.slice_of(image, image + 1)] - image * self.texts
+
+    def find(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        """Where pairs stand that are among these."""
+        return np.searchsorted(self.codes, images.astype(np.int64) * self.texts + texts)
+
+
+def best_columns(
+    rows: Float[Tensor, "rows projection"],
+    columns: Float[Tensor, "columns projection"],
+    k: int,
+    repeat: Int[Tensor, " all_columns"] | None = None,
+) -> Candidates:
+    """The k columns of the highest cosine for each row, and what equals the last of them.
+
+    `repeat` says which of `columns` each column is where several are the same.
+    """
+    width = len(columns) if repeat is None else len(repeat)
+    size = max(1, SCORES_AT_A_TIME // width)
+    counts, chosen = [], []
+    for start in range(0, len(rows), size):
+        scores = rows[start : start + size] @ columns.T
+        if repeat is not None:
+            scores = scores[:, repeat]
+        scores = scores.nan_to_num(nan=-torch.inf)
+        least = scores.topk(min(k, width), dim=1).values[:, -1:]
+        is_best = scores >= least
+        counts.append(is_best.sum(dim=1).cpu().numpy())
+        chosen.append(is_best.nonzero()[:, 1].to(torch.int32).cpu().numpy())
+    return Candidates(_starts(np.concatenate(counts)), np.concatenate(chosen))
+
+
+def ranked(candidates: Candidates, scores: np.ndarray, num_columns: int) -> RankedScores:
+    """Candidates with their scores `(candidates,)`."""
+    return RankedScores(candidates.starts, candidates.columns, scores, num_columns)
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

@@ -1,0 +1,99 @@
+"""ITM of many pairs: each image is projected once, and texts of several images share a call."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from blip.data.tokenizer import Texts
+from blip.evaluation.config import MatchScore
+from blip.model.blip import Blip
+from blip.nn.precision import at_least_float32
+
+TOKENS_AT_A_TIME = 8192
+"""Tokens of texts that the grounded encoder reads in one call; memory does not grow beyond."""
+
+TextsOfImage = tuple[int, np.ndarray]
+"""An image's number in its batch, and the numbers of the texts that are scored with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Some images of a batch, and the texts that are scored with each."""
+
+    texts_of_images: list[TextsOfImage]
+
+    @property
+    def images(self) -> list[int]:
+        """Numbers in the batch."""
+        return [image for image, _ in self.texts_of_images]
+
+
+def split_into_calls(texts_of_images: list[TextsOfImage], lengths: np.ndarray) -> Iterator[Call]:
+    """Cut the pairs of a batch into calls of about `TOKENS_AT_A_TIME` tokens, in their order.
+
+    `lengths` has the tokens of every text.
+    """
+    waiting: list[TextsOfImage] = []
+    room = TOKENS_AT_A_TIME
+    for image, texts in texts_of_images:
+        rest = texts
+        while len(rest):
+            ends = np.cumsum(lengths[rest])
+            fitting = int(np.searchsorted(ends, room, side="right"))
+            if fitting == 0 and waiting:
+                yield Call(waiting)
+                waiting, room = [], TOKENS_AT_A_TIME
+                continue
+            # A text that is longer than a whole call goes alone.
+            taken = max(fitting, 1)
+            waiting.append((image, rest[:taken]))
+            room -= int(ends[taken - 1])
+            rest = rest[taken:]
+    if waiting:
+        yield Call(waiting)
+
+
+class Reranker:
+    """Scores pairs with a model's grounded encoder."""
+
+    def __init__(self, model: Blip, texts: Texts, score: MatchScore) -> None:
+        """`texts` begin with `[ENC]` and lie on the CPU."""
+        self.model, self.texts = model, texts
+        self.lengths = texts.visible.sum(dim=1).numpy()
+        self.to_score = MATCH_SCORES[score]
+
+    def scores(
+        self, states: Float[Tensor, "batch tokens width"], texts_of_images: list[TextsOfImage]
+    ) -> np.ndarray:
+        """One score for each text of each image, `(pairs,)` float32, in their order."""
+        found = [
+            self._scores_of(states, call)
+            for call in split_into_calls(texts_of_images, self.lengths)
+        ]
+        return np.concatenate([np.zeros(0, np.float32), *found])
+
+    def _scores_of(self, states: Tensor, call: Call) -> np.ndarray:
+        device = states.device
+        index = torch.from_numpy(np.concatenate([texts for _, texts in call.texts_of_images]))
+        counts = torch.tensor([len(texts) for _, texts in call.texts_of_images])
+        visible = self.texts.visible[index]
+        longest = int(visible.sum(dim=1).max())
+        logits = self.model.match_logits(
+            self.texts.ids[index, :longest].to(device),
+            visible[:, :longest],
+            self.model.project_image(states[call.images], "bidirectional"),
+            torch.arange(len(counts)).repeat_interleave(counts),
+        )
+        return self.to_score(at_least_float32(logits)).float().cpu().numpy()
+
+
+MATCH_SCORES: dict[MatchScore, Callable[[Tensor], Tensor]] = {
+    "logit": lambda logits: logits[:, 1],
+    "log_probability": lambda logits: logits.log_softmax(dim=1)[:, 1],
+    "probability": lambda logits: logits.softmax(dim=1)[:, 1],
+}
+"""From the two logits of ITM `(pairs, 2)` to what is added to the cosine `(pairs,)`."""
