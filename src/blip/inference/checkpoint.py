@@ -1,4 +1,4 @@
-"""Opening and writing whole checkpoints: a model, its tokenizer, and where they came from."""
+"""Open and write checkpoints: a model, its tokenizer, and the file that they came from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ KINDS: dict[type[Model], str] = {
     QuestionModel: "a model for questions (VQA)",
     PairModel: "a model for pairs of images (NLVR2)",
 }
-"""What a kind of model is called in messages."""
+"""Kinds of models as messages call them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[AnyModel]):
-    """What a checkpoint holds; the model is in evaluation mode."""
+    """The model of a checkpoint, in evaluation mode, and its tokenizer."""
 
     model: AnyModel
     tokenizer: Tokenizer
@@ -49,16 +49,17 @@ class Loaded(Generic[AnyModel]):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a person named, read into memory: a file that changes later changes nothing here."""
+    """A checkpoint read into memory: a file that changes later does not change it."""
 
     source: str
+    """As the caller named it."""
     contents: Contents
     tokenizer: Tokenizer
     path: Path
     """The file of the weights, or the index of several."""
 
     def fingerprint(self) -> str:
-        """Of weights, tokenizer and sizes; results name by it the model that they are from."""
+        """A short hash of weights, tokenizer and sizes: results record the model that made them."""
         return fingerprint_model(self.contents, self.tokenizer)
 
     def load(
@@ -68,7 +69,7 @@ class Checkpoint:
         dtype: torch.dtype = torch.float32,
         image_size: int | None = None,
     ) -> Loaded[Model]:
-        """The model, whatever its kind; raises BlipError with all that does not fit."""
+        """The model, of any kind; raises BlipError with the list of all tensors that do not fit."""
         model = self.contents.at_image_size(image_size).model()
         return Loaded(model.to(device, dtype), self.tokenizer, self.path)
 
@@ -80,7 +81,7 @@ class Checkpoint:
         dtype: torch.dtype = torch.float32,
         image_size: int | None = None,
     ) -> Loaded[AnyModel]:
-        """The model, which must be `of` some kind; raises UsageError for others."""
+        """The model, which must be `of` this kind; raises UsageError for other kinds."""
         loaded = self.load(device, dtype=dtype, image_size=image_size)
         if not isinstance(loaded.model, of):
             raise UsageError(
@@ -101,16 +102,16 @@ def load(
     """Open a checkpoint in any layout: a `Blip`, a `QuestionModel` or a `PairModel`.
 
     `source` is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights or
-    the index of several, `hf:ORG/NAME` or `original:NAME`. The weights are brought to `dtype`, in
-    which the model then computes: bfloat16 is faster on a GPU; those that were stored in it come
-    back unchanged. `image_size` (pixels) resizes the position embeddings.
-    `tokenizer` is as `Tokenizer.load` takes it; without it the one beside the weights is taken, or
-    for released weights that of BERT-base (uncased). `heads`, of vision and text, are needed only
-    for files of the original layout whose heads are not 64 wide.
+    the index of several, `hf:ORG/NAME` or `original:NAME`. `dtype` is the number format of the
+    weights, in which the model computes: bfloat16 is faster on a GPU, and weights that were stored
+    in it are unchanged. `image_size` (pixels) resizes the position embeddings.
+    `tokenizer` names a tokenizer as `Tokenizer.load` does; without it the one beside the weights is
+    used, or that of BERT-base (uncased) for released weights. `heads` (vision, text) are needed
+    only for files of the original layout whose heads are not 64 wide.
 
     Raises UsageError where there is no such checkpoint, and BlipError for NaN or infinite weights,
-    for a truncated or foreign file, and with one list of all that does not fit; nothing that a file
-    contains is executed.
+    for a truncated or foreign file, and with one list of all tensors that do not fit. Nothing that
+    a file contains is executed.
     """
     checkpoint = open_checkpoint(source, tokenizer=tokenizer, heads=heads)
     return checkpoint.load(device, dtype=dtype, image_size=image_size)
@@ -141,7 +142,7 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     image_size: int | None = None,
 ) -> Loaded[Model]:
-    """Open a checkpoint that must hold a model `of` some kind; raises UsageError for others.
+    """Open a checkpoint that must hold a model `of` this kind; raises UsageError for other kinds.
 
     `dtype` and `image_size` are as `load` takes them.
     """
@@ -155,13 +156,13 @@ def open_checkpoint(
     tokenizer: str | Path | None = None,
     heads: tuple[int, int] | None = None,
 ) -> Checkpoint:
-    """Read what `source` names into memory; takes and raises what `load` does."""
+    """Read the checkpoint `source` into memory; arguments and errors are those of `load`."""
     contents, path = open_contents(source, heads=heads)
     return Checkpoint(str(source), contents, open_tokenizer(contents, path, tokenizer), path)
 
 
 def read_sizes(source: str | Path) -> ModelConfig:
-    """Sizes of the model that `source` names, as `load` takes it; its weights are not checked."""
+    """Sizes of the checkpoint `source`, as `load` takes it; its weights are not checked."""
     return read_contents(find_weights(source), checked=False).config
 
 
@@ -172,7 +173,7 @@ def open_contents(
     heads: tuple[int, int] | None = None,
     momentum: bool = False,
 ) -> tuple[Contents, Path]:
-    """Sizes and tensors of what `source` names, as `load` takes it, and the file of the weights."""
+    """Sizes and tensors of the checkpoint `source`, as `load` takes it; the file of the weights."""
     path = find_weights(source)
     contents = read_contents(path, None if heads is None else Heads(*heads), momentum=momentum)
     return contents.at_image_size(image_size), path
@@ -181,7 +182,7 @@ def open_contents(
 def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) -> Tokenizer:
     """The tokenizer of a model: the given one, the one beside its weights, or that of BERT-base.
 
-    Raises UsageError where there is none, and BlipError where its tokens are not the model's.
+    Raises UsageError where there is none, and BlipError where its size is not the model's.
     """
     found = find_tokenizer(weights.parent) if given is None else given
     words = contents.config.text.vocabulary_size
@@ -209,9 +210,9 @@ def save_model(
     folder: Path,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write a checkpoint into `folder`, which exists (an atomic folder, where it must be whole).
+    """Write a checkpoint into `folder`, which exists; `files.atomic_folder` makes it appear whole.
 
-    `weights` stand for the model's own, where these are sharded over processes.
+    `weights` replace the model's own, for a model that is sharded over processes.
     """
     state = model.state_dict() if weights is None else weights
     tensors = {name: tensor.detach() for name, tensor in state.items()}
@@ -220,5 +221,5 @@ def save_model(
 
 
 def fingerprint(source: str | Path) -> str:
-    """A short hash of weights, tokenizer and sizes of what `source` names, as `load` takes it."""
+    """A short hash of weights, tokenizer and sizes of a checkpoint, named as for `load`."""
     return open_checkpoint(source).fingerprint()

@@ -1,9 +1,9 @@
-"""A checkpoint from one layout to another."""
+"""Convert a checkpoint from one layout to another."""
 
 import copy
 import json
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
 from tokenizers.processors import TemplateProcessing
 
@@ -33,12 +33,12 @@ def convert(
     tokenizer: str | Path | None = None,
     heads: tuple[int, int] | None = None,
 ) -> Contents:
-    """Write what `source` holds (as `blip.load` takes it) in another layout; returns what it was.
+    """Write the checkpoint `source`, as `blip.load` takes it, in another layout.
 
-    `destination` is a folder, and a `.pth` file for the original layout, which holds no tokenizer.
-    `task` takes only the half of a MED that writes captions, or that matches. It is written beside
-    and renamed into place. Raises UsageError where the layout has no place for this model, and
-    whatever `blip.load` raises.
+    Returns its contents. `destination` is a folder, or a `.pth` file for the original layout, which
+    holds no tokenizer; it is written beside and renamed into place. `task` keeps only the half of a
+    MED that writes captions, or the half that matches. Raises UsageError where the layout has no
+    place for this model, and what `blip.load` raises.
     """
     refuse_inputs_as_output([source, *([] if tokenizer is None else [tokenizer])], destination)
     _check(destination, to)
@@ -47,30 +47,30 @@ def convert(
     contents, path = open_contents(source, image_size=image_size, heads=heads, momentum=True)
     if task is not None:
         contents = contents.for_task(task)
-    # A model that does not fit together is refused before anything is written.
+    # Refuse tensors that do not fit together before anything is written.
     contents.model()
     match to:
         case "original":
             destination.parent.mkdir(parents=True, exist_ok=True)
             write_original(contents, destination)
         case "blip":
-            words = open_tokenizer(contents, path, tokenizer)
+            opened = open_tokenizer(contents, path, tokenizer)
             with atomic_folder(destination) as folder:
                 write_ours(contents, folder)
-                words.save(folder)
+                opened.save(folder)
         case "hf":
-            words = open_tokenizer(contents, path, tokenizer)
+            opened = open_tokenizer(contents, path, tokenizer)
             with atomic_folder(destination) as folder:
-                ids = SpecialIds(dec=words.dec_id, sep=words.sep_id, pad=words.pad_id)
+                ids = SpecialIds(dec=opened.dec_id, sep=opened.sep_id, pad=opened.pad_id)
                 write_huggingface(contents, ids, folder)
-                _write_processor(words, contents.config.vision.image_size, folder)
+                _write_processor(opened, contents.config.vision.image_size, folder)
         case _ as never:
             assert_never(never)
     return contents
 
 
 def _check(destination: Path, to: Layout) -> None:
-    """Refuse a place that is taken, or that has not the form of the layout."""
+    """Raise UsageError for a destination that exists, or that does not suit the layout."""
     if to == "original" and destination.suffix != ".pth":
         raise UsageError(f"the original layout is a file NAME.pth, got {destination}")
     if to != "original" and destination.suffix == ".pth":
@@ -80,9 +80,9 @@ def _check(destination: Path, to: Layout) -> None:
 
 
 def _write_processor(tokenizer: Tokenizer, image_size: int, folder: Path) -> None:
-    """What transformers needs to read texts and pictures as this model wants them."""
+    """Write the files by which transformers prepares texts and pictures for this model."""
     backend = copy.deepcopy(tokenizer.backend)
-    # Ours adds start and end by itself; theirs leaves it to the file.
+    # Our tokenizer adds start and end tokens itself; transformers reads them from the file.
     backend.post_processor = TemplateProcessing(
         single=f"{CLS} $A {SEP}",
         pair=f"{CLS} $A {SEP} $B {SEP}",
@@ -93,7 +93,7 @@ def _write_processor(tokenizer: Tokenizer, image_size: int, folder: Path) -> Non
     write_json(folder / "preprocessor_config.json", _picture_config(image_size))
 
 
-def _tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
+def _tokenizer_config(tokenizer: Tokenizer) -> dict[str, object]:
     normalizer = json.loads(tokenizer.backend.to_str())["normalizer"] or {}
     return {
         "tokenizer_class": "BertTokenizer",
@@ -111,7 +111,7 @@ def _tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def _picture_config(image_size: int) -> dict[str, Any]:
+def _picture_config(image_size: int) -> dict[str, object]:
     return {
         "image_processor_type": "BlipImageProcessor",
         "processor_class": "BlipProcessor",

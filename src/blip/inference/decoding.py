@@ -1,4 +1,4 @@
-"""Decoding, as a configuration names it, over the keys and values of pictures or questions."""
+"""Decode texts about pictures, or answers to questions, in the way that a configuration names."""
 
 from collections.abc import Sequence
 from typing import assert_never
@@ -12,15 +12,14 @@ from blip.generation.config import DecodingConfig
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
 from blip.inference.inputs import check_text
-from blip.model.blip import Blip
 from blip.model.config import TextConfig, check_length
 from blip.model.decoding import DecodingSession
-from blip.model.question import QuestionModel
+from blip.model.grounded import EncoderDecoder
 from blip.nn.kv import ImageKV, ImageStates
 
 
 def rows_of_each(decoding: DecodingConfig, count: int) -> int:
-    """Rows that are decoded at a time for each picture, where it gets `count` texts."""
+    """Rows that are decoded together for each picture, where it gets `count` texts."""
     match decoding.kind:
         case "greedy":
             return 1
@@ -33,17 +32,18 @@ def rows_of_each(decoding: DecodingConfig, count: int) -> int:
 
 
 def start_of_text(
-    model: Blip | QuestionModel, tokenizer: Tokenizer, decoding: DecodingConfig
+    model: EncoderDecoder, tokenizer: Tokenizer, decoding: DecodingConfig
 ) -> list[int]:
     """The ids that every text starts with: the start token and the prompt.
 
-    Raises ArgumentError where they leave no room for a text, or the model has too few positions.
+    Raises ArgumentError where they leave no room for a text, RangeError where the model has too few
+    positions.
     """
     return start_within(model.config.text, tokenizer, decoding)
 
 
 def start_within(sizes: TextConfig, tokenizer: Tokenizer, decoding: DecodingConfig) -> list[int]:
-    """The same for a model of such sizes, before it is built."""
+    """`start_of_text` for a model of these sizes, before it is built."""
     check_length(sizes, "max_length", decoding.max_length)
     check_text("prompt", decoding.prompt)
     start = tokenizer.encode_prompt(decoding.prompt)
@@ -56,7 +56,7 @@ def start_within(sizes: TextConfig, tokenizer: Tokenizer, decoding: DecodingConf
 
 
 def decode_texts(
-    model: Blip | QuestionModel,
+    model: EncoderDecoder,
     kv: ImageKV | ImageStates,
     start_ids: Sequence[int],
     eos_id: int,
@@ -65,9 +65,10 @@ def decode_texts(
     count: int = 1,
     seeds: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The ids behind `start_ids` of `count` texts for each picture or question; greedily, of one.
+    """Decode `count` texts for each picture or question (greedy decoding: one).
 
-    Nucleus sampling takes a seed for each text, picture by picture. Raises what decoding raises.
+    Returns the ids of each text behind `start_ids`, picture by picture. Nucleus sampling takes a
+    seed for each text, in the same order. Raises NotFiniteError where the model gives NaN.
     """
     prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(kv), -1)
     copies = rows_of_each(decoding, count)

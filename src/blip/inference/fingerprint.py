@@ -1,4 +1,4 @@
-"""Which model it is, by content: a hash of all that decides what it computes."""
+"""The fingerprint of a model: a hash of everything that determines what it computes."""
 
 import hashlib
 import json
@@ -12,14 +12,14 @@ from blip.data.tokenizer import Tokenizer
 from blip.model.checkpoint.contents import Contents
 
 DIGITS = 20
-"""Of a fingerprint. Those of earlier versions have 16 and cover the file of the weights alone."""
+"""Digits of a fingerprint; earlier versions wrote 16, of the file of the weights alone."""
 
 
 def fingerprint_model(contents: Contents, tokenizer: Tokenizer) -> str:
     """A short hash of sizes, weights and tokenizer, as they are in memory.
 
-    It does not depend on names of files, their times or the layout: a checkpoint that was converted
-    keeps it. Hashing takes about a second for a gigabyte on one core.
+    It does not depend on the names, times or layout of files: a converted checkpoint keeps it.
+    Hashing takes about a second for a gigabyte on one core.
     """
     with ThreadPoolExecutor() as pool:
         weights = dict(
@@ -32,6 +32,6 @@ def fingerprint_model(contents: Contents, tokenizer: Tokenizer) -> str:
 def _digest(tensor: Tensor) -> str:
     values = tensor.detach().to("cpu", torch.float32).contiguous()
     digest = hashlib.sha256(str(tuple(values.shape)).encode())
-    # Read where it is, without a copy.
+    # A view of the same memory, not a copy.
     digest.update(values.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

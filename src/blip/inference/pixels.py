@@ -1,4 +1,4 @@
-"""Pictures in any form to the pixels that a model reads."""
+"""From pictures in any form to the pixels that a model reads."""
 
 import os
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from blip.errors import ArgumentError
 
 @dataclass(frozen=True, slots=True)
 class NormalisedImage:
-    """A picture that is ready for the model, as `blip.data.transforms.eval_transform` makes it."""
+    """Pixels as `blip.data.transforms.eval_transform` makes them: squashed and normalised."""
 
     pixels: Float[Tensor, "3 size size"]
 
 
 Picture = image_sources.Picture | NormalisedImage
-"""What `read_image` takes, or pixels that are ready.
+"""What `read_image` takes, or normalised pixels.
 
-A float tensor with values outside 0..1 is taken for ready pixels, too: normalised, and
-`(3, size, size)` of the model's size.
+A float tensor with values outside 0..1 is taken for normalised pixels, too; its shape must be
+`(3, size, size)`, of the model's size.
 """
 
 
@@ -58,9 +58,9 @@ def picture_name(number: int, image: Picture) -> str:
 def _pixels(image: Picture, size: int, number: int) -> Float[Tensor, "3 size size"]:
     try:
         if isinstance(image, NormalisedImage):
-            return _check_ready(image.pixels, size)
+            return _check_size(image.pixels, size)
         if isinstance(image, Tensor) and _is_normalised(image):
-            return _check_ready(image, size)
+            return _check_size(image, size)
         return eval_transform(read_image(image), size)
     except (BadImageError, ArgumentError) as error:
         raise type(error)(f"{picture_name(number, image)}: {error}") from error
@@ -72,7 +72,7 @@ def _is_normalised(tensor: Tensor) -> bool:
     return bool(tensor.min() < -image_sources.ROUNDING or tensor.max() > 1 + image_sources.ROUNDING)
 
 
-def _check_ready(pixels: Tensor, size: int) -> Tensor:
+def _check_size(pixels: Tensor, size: int) -> Tensor:
     if pixels.shape != (3, size, size):
         raise ArgumentError(
             f"normalised pixels for this model are (3, {size}, {size}), got {tuple(pixels.shape)}; "

@@ -1,4 +1,4 @@
-"""The sizes of a model: what is needed to build one, and nothing about training it."""
+"""The sizes of a model: all that is needed to build it, nothing about its training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +20,7 @@ DEPTH = Range(whole=True, least=1, most=1000)
 def check_length(text: "TextConfig", name: str, length: int) -> None:
     """Raise RangeError where the texts of the field `name` are longer than the model's positions.
 
-    Who knows a model and how long texts may become calls it before any work begins.
+    To be called before any work begins, by whoever knows the model and the longest text.
     """
     if length > text.positions:
         allowed = f"at most {text.positions}, as this model has no more positions"

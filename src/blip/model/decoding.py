@@ -4,22 +4,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from blip.model.blip import Blip
-from blip.model.question import QuestionModel
+from blip.model.grounded import EncoderDecoder
 from blip.nn.kv import ImageKV, ImageStates
 from blip.nn.precision import at_least_float32
 
 
 class DecodingSession:
-    """Feeds tokens to the decoder and answers with the logits of what comes next.
+    """Feeds tokens to the decoder and returns the logits of the next ones.
 
     Row `r` is about image `r // copies`, or answers that question (`QuestionModel`). Keys and
-    values of images and questions are never copied for beams or samples; those of the text are kept
-    from call to call. A start that all copies have in common is read once.
+    values of images and questions are never copied for beams or samples; those of the text are
+    cached from call to call. A start that all copies of an image share is read once.
     """
 
     def __init__(
-        self, model: Blip | QuestionModel, image_kv: ImageKV | ImageStates, copies: int = 1
+        self, model: EncoderDecoder, image_kv: ImageKV | ImageStates, copies: int = 1
     ) -> None:
         self.model = model
         self.image_kv = image_kv
@@ -28,7 +27,7 @@ class DecodingSession:
 
     @torch.inference_mode()
     def __call__(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocabulary"]:
-        """Read new tokens behind those fed before; logits after the last, in float32 at least."""
+        """Read new tokens behind the earlier ones; logits after the last, in float32 at least."""
         if self.cache.length == 0 and self.copies > 1:
             firsts = ids[:: self.copies]
             alike = firsts.repeat_interleave(self.copies, dim=0)
@@ -47,16 +46,16 @@ class DecodingSession:
     @torch.inference_mode()
     def reorder(self, index: Int[Tensor, " kept"]) -> None:
         """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
-        everything = torch.arange(len(self.image_kv) * self.copies, device=index.device)
-        if torch.equal(index, everything):
+        unchanged = torch.arange(len(self.image_kv) * self.copies, device=index.device)
+        if torch.equal(index, unchanged):
             return
         images = index // self.copies
         grouped = len(index) % self.copies == 0 and bool(
             (images.view(-1, self.copies) == images[:: self.copies, None]).all()
         )
         copies = self.copies if grouped else 1
-        wanted = images[::copies]
-        if copies != self.copies or not torch.equal(wanted, everything[: len(self.image_kv)]):
-            self.image_kv = self.image_kv.select(wanted)
+        kept = images[::copies]
+        if copies != self.copies or not torch.equal(kept, unchanged[: len(self.image_kv)]):
+            self.image_kv = self.image_kv.select(kept)
         self.copies = copies
         self.cache.reorder(index)

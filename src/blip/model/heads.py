@@ -12,7 +12,7 @@ from blip.nn.precision import at_least_float32
 
 
 class LanguageHead(nn.Module):
-    """States to vocabulary logits: dense, GELU, norm, then the tied word embedding."""
+    """From states to vocabulary logits: dense, GELU, norm, then the tied word embedding."""
 
     def __init__(self, width: int, vocabulary_size: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class LanguageHead(nn.Module):
         init_weights(self, init_std(width))
 
     def pack(self) -> None:
-        """Keep a packed copy of the words from the next inference on; see `pack_weights`."""
+        """Keep a packed copy of the word embedding for inference; see `pack_weights`."""
         self.packed = self.packed or PackedWeight()
 
     def forward(

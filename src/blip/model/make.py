@@ -1,4 +1,4 @@
-"""A model of the kind and the sizes that a configuration names."""
+"""Build the model that a configuration describes."""
 
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
@@ -9,7 +9,7 @@ Model = Blip | QuestionModel | PairModel
 
 
 def make_model(config: ModelConfig) -> Model:
-    """Build it, with newly initialised weights."""
+    """Build the model with newly initialised weights."""
     match config.architecture:
         case "med":
             return Blip(config)

@@ -12,7 +12,7 @@ from blip.nn.kv import PairKV
 from blip.nn.mode import Mode
 
 FIRST_MERGED_LAYER = 6
-"""From this layer on a linear layer joins what it attends to in both images; before, their mean."""
+"""From this layer on a linear layer joins both cross-attentions' outputs; before, their mean."""
 
 
 class PairModel(GroundedModel):
@@ -57,16 +57,16 @@ class PairModel(GroundedModel):
 def tensors_from_med(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """A MED's tensors for a `PairModel`: both cross-attentions start from its one.
 
-    Takes and gives our names, of the parts that both models have; merge layers and head are not
-    among them and stay as they were initialised.
+    Names are ours. The result has the parts that both models have: merge layers and head keep their
+    initial weights.
     """
-    found: dict[str, Tensor] = {}
+    copied: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if not name.startswith(("vision.", "text.")) or ".causal." in name:
             continue
         if ".read." in name:
             for side in ("left", "right"):
-                found[name.replace(".read.", f".{side}.")] = tensor
+                copied[name.replace(".read.", f".{side}.")] = tensor
         else:
-            found[name] = tensor
-    return found
+            copied[name] = tensor
+    return copied

@@ -1,4 +1,4 @@
-"""Image encoder and text transformer, of the sizes that a configuration names."""
+"""Image encoder and text transformer of the sizes in a configuration, and what modes share."""
 
 from blip.model.config import ModelConfig, Sharing
 from blip.nn.attention import AttentionSizes, CrossAttention
@@ -21,7 +21,7 @@ SHARED_PARTS: dict[Sharing, Shared] = {
 
 
 def make_vision(config: ModelConfig) -> VisionTransformer:
-    """The image encoder of a model."""
+    """The image encoder that `config` describes."""
     vision = config.vision
     return VisionTransformer(
         image_size=vision.image_size,
@@ -42,7 +42,7 @@ def make_text(
     shared: Shared,
     modes: tuple[Mode, ...],
 ) -> TextTransformer:
-    """The text transformer of a model; `make_cross` None builds a unimodal encoder."""
+    """The text transformer that `config` describes; without `make_cross` a unimodal encoder."""
     text = config.text
     return TextTransformer(
         vocabulary_size=text.vocabulary_size,

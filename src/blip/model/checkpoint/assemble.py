@@ -1,4 +1,4 @@
-"""Tensors and sizes to a model, and the one list of all that does not fit."""
+"""Assemble a model from tensors and sizes, or list all that does not fit."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from blip.model.config import ModelConfig
 from blip.model.make import Model, make_model
 
 SHOWN = 12
-"""Names that are shown of each sort of fault; all are counted."""
+"""Names that a message shows of each kind of fault; all are counted."""
 
 Shape = tuple[int, ...]
 
 
 @dataclass(slots=True)
 class Faults:
-    """What is wrong with a checkpoint's tensors."""
+    """All faults of a checkpoint's tensors, by kind."""
 
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Faults:
         ]
 
     def raise_any(self, where: str) -> None:
-        """Raise BlipError with the whole list, if there is any fault."""
+        """Raise BlipError with the list of all faults, if there is one."""
         lines = [
             *_line("lacks", self.missing),
             *_line("has unexpected keys:", self.unexpected),
@@ -58,12 +58,12 @@ def _line(what: str, names: Iterable[str]) -> list[str]:
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
-    """Name to shape."""
+    """The shape of each tensor, by its name."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def not_real(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """The names of tensors that cannot be weights, whatever their shape."""
+    """The names of tensors that cannot be weights: sparse, quantised, integer or complex ones."""
     return [
         f"{name} ({tensor.dtype})".replace("torch.", "")
         for name, tensor in tensors
@@ -80,7 +80,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, Shape]:
 def assemble(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> Model:
     """The model that has these tensors, in evaluation mode.
 
-    Raises BlipError with the list of what does not fit; `where` names the file in it.
+    Raises BlipError with the list of all that does not fit; `where` is the file, for the message.
     """
     with torch.device("meta"):
         model = make_model(config)

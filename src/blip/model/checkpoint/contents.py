@@ -1,10 +1,10 @@
-"""What a checkpoint holds, under our names, whatever layout it was written in."""
+"""The contents of a checkpoint in any layout, under our names."""
 
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,37 +38,37 @@ from blip.nn.mode import Mode
 from blip.nn.vit import resize_positions
 
 OUR_KEY = "blip_config"
-"""Beside "model" in a file of the original layout that we wrote: sizes that no shape shows."""
+"""Our entry beside "model" in a file of the original layout: sizes that no shape shows."""
 _OURS = "vision."
-"""Names of our layout begin so, and of no other."""
+"""Names of tensors start with it in our layout alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Sizes and tensors of a model, and of the momentum encoders that were beside it."""
+    """Sizes and tensors of a model, and of its momentum encoders where the file has them."""
 
     config: ModelConfig
     tensors: Mapping[str, Tensor]
     momentum: Mapping[str, Tensor] = field(default_factory=dict)
-    """Momentum encoders under our names, queues as they were; empty where there are none."""
+    """Momentum encoders under our names, queues under their own; empty where there are none."""
     where: str = "checkpoint"
     """The file, for messages."""
 
     @property
     def kind(self) -> Kind:
-        """As what the original release would have published it."""
+        """The kind of released checkpoint that it corresponds to."""
         temperature = self.tensors.get("temperature")
-        # What was published without one is read with this one: nothing is lost without it.
+        # A file without a temperature is read with the initial one, which need not be written.
         first = torch.full((1,), FIRST_TEMPERATURE)
         trained = temperature is not None and not torch.equal(temperature, first)
         return kind_of_config(self.config, has_temperature=bool(self.momentum) or trained)
 
     def model(self) -> Model:
-        """The model, in evaluation mode; raises BlipError with all that does not fit."""
+        """The model, in evaluation mode; raises BlipError with the list of what does not fit."""
         return assemble(self.config, self.tensors, self.where)
 
     def for_task(self, task: Literal["caption", "itm"]) -> "Contents":
-        """The half of a MED that writes captions, or the one that matches; without momentum.
+        """The half of a MED that writes captions, or that matches; without momentum encoders.
 
         Raises UsageError where the model has no such half.
         """
@@ -76,12 +76,12 @@ class Contents:
         if self.config.architecture != "med" or mode not in self.config.modes:
             raise UsageError(f"{self.where} holds a model for {self.kind}, not one for {task}")
         config = replace(self.config, modes=(mode,))
-        wanted = expected_shapes(config)
-        tensors = {name: tensor for name, tensor in self.tensors.items() if name in wanted}
+        expected = expected_shapes(config)
+        tensors = {name: tensor for name, tensor in self.tensors.items() if name in expected}
         return Contents(config, tensors, where=self.where)
 
     def at_image_size(self, image_size: int | None) -> "Contents":
-        """The same model for pictures of another size (None: as it is).
+        """The same model for pictures of another size in pixels (None: unchanged).
 
         Position embeddings are resized. Raises UsageError where patches do not divide that size.
         """
@@ -110,10 +110,10 @@ def read_contents(
 ) -> Contents:
     """Read the weights of a file or an index: ours, Hugging Face's or the original release's.
 
-    Layout, kind and sizes are found from `config.json` beside the weights, and from names and
-    shapes; `heads` is needed only where heads are not 64 wide and no file says so. `momentum` asks
-    for the momentum encoders, too, which a model does not need. Tensors that are not
-    `checked` serve for sizes alone.
+    Layout, kind and sizes follow from `config.json` beside the weights, and from names and shapes;
+    `heads` are needed only where heads are not 64 wide and no file has their number. With
+    `momentum` the momentum encoders, which a model does not need, are read, too. Tensors that are
+    not `checked` are good for their sizes alone.
 
     Raises BlipError for a truncated file, for a format of a later version, for NaN or infinite
     weights and for tensors that do not fit, all of them in one list, and UsageError where sizes or
@@ -139,7 +139,7 @@ def read_contents(
 
 
 def _with_heads(contents: Contents, heads: Heads | None) -> Contents:
-    """The contents; raises UsageError where `heads` are not those of the file."""
+    """The same contents; raises UsageError where `heads` are not those of the file."""
     actual = Heads(contents.config.vision.heads, contents.config.text.heads)
     if heads not in (None, actual):
         raise UsageError(
@@ -153,14 +153,14 @@ def published_contents(
     state: Mapping[str, Tensor],
     where: str,
     *,
-    sizes: Mapping[str, Any] | None = None,
-    ours: Any = None,
+    sizes: Mapping[str, object] | None = None,
+    ours: object = None,
     heads: Heads | None = None,
 ) -> Contents:
     """Contents of tensors in one of the two published layouts, in float32.
 
-    `sizes` is the content of Hugging Face's config.json, `ours` what `OUR_KEY` held; both may be
-    absent. Raises as `read_contents` does.
+    `sizes` is the content of Hugging Face's config.json, `ours` the value of `OUR_KEY`; both may be
+    absent. Raises what `read_contents` raises.
     """
     state = {name: _full_precision(tensor) for name, tensor in state.items()}
     found = {original_name(name): tensor for name, tensor in state.items()}
@@ -179,7 +179,7 @@ def published_contents(
     _check(kind, config, found, where)
     tensors = from_original(names_of(kind, config).tensors, found)
     if kind == "itm":
-        # Published without it: it is not needed to match.
+        # Released without it: matching does not need it.
         tensors["temperature"] = torch.full((1,), FIRST_TEMPERATURE)
     return Contents(config, tensors, momentum_from_original(config, momentum, where), where)
 
@@ -210,7 +210,7 @@ def _check(kind: Kind, config: ModelConfig, found: Mapping[str, Tensor], where: 
 
 
 def _hint(found: Mapping[str, Tensor]) -> str:
-    """What to do where a model's weights lie beside others, such as those of a loss."""
+    """Advice where a model's weights are stored among others, such as those of a loss."""
     for first in sorted({name.partition(".")[0] for name in found}):
         start = f"{first}."
         inner = {n.removeprefix(start): t for n, t in found.items() if n.startswith(start)}
@@ -227,8 +227,8 @@ def _our_sizes(weights: Path) -> ModelConfig:
     return sizes_from_json(_read_json(path), path)
 
 
-def _sizes_beside(weights: Path) -> Mapping[str, Any] | None:
-    """The config.json in the folder of weights in the formats that Hugging Face's layout has."""
+def _sizes_beside(weights: Path) -> Mapping[str, object] | None:
+    """The config.json beside weights in one of the file formats of Hugging Face's layout."""
     path = weights.with_name(CONFIG)
     if not weights.name.endswith((*PARTS, INDEX)) or not path.is_file():
         return None
@@ -238,7 +238,7 @@ def _sizes_beside(weights: Path) -> Mapping[str, Any] | None:
     return sizes
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def _read_json(path: Path) -> Mapping[str, object]:
     try:
         sizes = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:

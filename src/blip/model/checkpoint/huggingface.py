@@ -1,8 +1,8 @@
-"""Hugging Face's layout of BLIP: how it calls the tensors, and its config.json."""
+"""Hugging Face's layout of BLIP: its names of tensors and its config.json."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ ARCHITECTURES: dict[Kind, str] = {
     "itm": "BlipForImageTextRetrieval",
     "vqa": "BlipForQuestionAnswering",
 }
-"""The class that reads a kind; the other kinds have none."""
+"""The class of transformers that reads each kind; it has none for the other kinds."""
 
 _THEIRS, _ORIGINAL = "vision_model.", "visual_encoder."
 _VISION = (
@@ -31,9 +31,9 @@ _VISION = (
     (".norm1.", ".layer_norm1."),
     (".norm2.", ".layer_norm2."),
 )
-"""Parts of names in the original release, and what stands there here; texts have the same names."""
+"""Parts of names in the original release and here; tensors of the text have the same names."""
 
-# What transformers takes for a key that config.json does not have.
+# The defaults of transformers for keys that config.json lacks.
 _DEFAULT_HEADS = Heads(vision=12, text=8)
 _DEFAULT_VISION_EPS = 1e-5
 
@@ -68,25 +68,25 @@ def huggingface_name(name: str) -> str:
 
 
 def to_huggingface(names: Names, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under our names to this layout; ties and position ids are left out, as is usual."""
+    """Convert tensors from our names; tied tensors and position ids are left out as usual there."""
     state = to_original(Names(names.tensors), tensors)
     return {huggingface_name(name): tensor for name, tensor in state.items()}
 
 
 def read_sizes(
-    config: Mapping[str, Any] | None, shapes: Shapes, heads: Heads | None
+    config: Mapping[str, object] | None, shapes: Shapes, heads: Heads | None
 ) -> ModelConfig:
-    """What to build for tensors in the original's names, from config.json where there is one.
+    """Sizes for tensors under the original's names, from config.json where there is one.
 
-    Raises UsageError for a config.json that asks for what this model does not do.
+    Raises UsageError for a config.json that describes what this model cannot do.
     """
     if config is None:
         sizes = config_from_shapes(kind_of(shapes), shapes, heads)
         return replace(sizes, vision=replace(sizes.vision, norm_eps=_DEFAULT_VISION_EPS))
     text, vision = (_section(config, name) for name in ("text_config", "vision_config"))
-    _require(text, "hidden_act", "gelu", "gelu")
-    _require(vision, "hidden_act", "gelu", "gelu")
-    _require(text, "layer_norm_eps", NORM_EPS, NORM_EPS)
+    _require(text, "hidden_act", "gelu")
+    _require(vision, "hidden_act", "gelu")
+    _require(text, "layer_norm_eps", NORM_EPS)
     heads = Heads(
         vision=int(_number(vision, "num_attention_heads", _DEFAULT_HEADS.vision)),
         text=int(_number(text, "num_attention_heads", _DEFAULT_HEADS.text)),
@@ -95,15 +95,15 @@ def read_sizes(
     sizes = config_from_shapes(kind_of(shapes), shapes, heads)
     return replace(
         sizes,
-        # A captioner has no projection whose shape would tell.
+        # A captioner has no projection whose shape would show this.
         projection=int(_number(config, "image_text_hidden_size", sizes.projection)),
         vision=replace(sizes.vision, norm_eps=norm_eps),
         text=replace(sizes.text, dropout=_number(text, "hidden_dropout_prob", 0.0)),
     )
 
 
-def write_sizes(kind: Kind, config: ModelConfig, ids: SpecialIds) -> dict[str, Any]:
-    """The content of config.json; raises UsageError where no class there reads this kind."""
+def write_sizes(kind: Kind, config: ModelConfig, ids: SpecialIds) -> dict[str, object]:
+    """The content of config.json; raises UsageError for kinds that transformers cannot read."""
     if kind not in ARCHITECTURES:
         hint = "; `task` takes the half that captions or that matches" if kind == "pretrain" else ""
         raise UsageError(
@@ -154,20 +154,21 @@ def write_sizes(kind: Kind, config: ModelConfig, ids: SpecialIds) -> dict[str, A
     }
 
 
-def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _section(config: Mapping[str, object], name: str) -> Mapping[str, object]:
     section = config.get(name)
     if not isinstance(section, Mapping):
         raise UsageError(f"config.json must have an object {name}, got {section!r}")
     return section
 
 
-def _number(section: Mapping[str, Any], key: str, default: int | float) -> float:
+def _number(section: Mapping[str, object], key: str, default: int | float) -> float:
     value = section.get(key, default)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise UsageError(f"config.json: {key} must be a number, got {value!r}")
     return float(value)
 
 
-def _require(section: Mapping[str, Any], key: str, wanted: Any, default: Any) -> None:
-    if section.get(key, default) != wanted:
-        raise UsageError(f"config.json: {key} must be {wanted}, got {section[key]!r}")
+def _require(section: Mapping[str, object], key: str, required: object) -> None:
+    """Raise UsageError where a key, whose default is the required value, has another one."""
+    if section.get(key, required) != required:
+        raise UsageError(f"config.json: {key} must be {required}, got {section[key]!r}")

@@ -1,4 +1,4 @@
-"""Initial weights of a new MED: a ViT in timm's key layout, a BERT (BLIP, section 4.1)."""
+"""Initial weights of a new MED, from a ViT in timm's layout and a BERT (BLIP, section 4.1)."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from blip.model.checkpoint.tensors import read_tensors
 from blip.nn.vit import resize_positions
 
 VISION_LEFT_OUT = ("head.", "pre_logits.")
-"""Beginnings of names that are not taken: ImageNet's classifier, behind the states that we read."""
+"""Prefixes of tensors that are not used: ImageNet's classifier, which follows our last states."""
 
 TEXT_LEFT_OUT = (
     "bert.embeddings.token_type_embeddings.",
@@ -36,12 +36,12 @@ TEXT_LEFT_OUT = (
     "cls.seq_relationship.",
     "cls.predictions.decoder.",
 )
-"""Beginnings of names that are not taken: token types, as in the original, which has none and does
-not make up for the first one, so that states differ from BERT's until it is trained; numbers that
-count from 0; the head that joins two sentences; the output layer, which is tied."""
+"""Prefixes of tensors that are not used: token types, as in the original, which has none and does
+not compensate for the first one, so that states differ from BERT's until it is trained; position
+ids; the head for pairs of sentences; the output layer, which is tied."""
 
 MOST_FRESH_ROWS = 2
-"""Rows of the vocabulary that BERT does not have: `[DEC]` and `[ENC]`."""
+"""Rows of the vocabulary that BERT lacks: `[DEC]` and `[ENC]`."""
 
 _TIES = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
@@ -58,18 +58,18 @@ _TEXT_PLACES = {
     "positions": ("bert.embeddings.position_embeddings.weight", 0),
     "mlp_width": ("bert.encoder.layer.0.intermediate.dense.weight", 0),
 }
-"""The tensor and the axis that have each size."""
+"""The tensor and the axis that show each size."""
 
 
 def start_vision(model: Blip, source: str | Path) -> str:
-    """Give the image encoder the weights of a ViT; returns a line that says what was done.
+    """Load the weights of a ViT into the image encoder; returns a line that describes it.
 
     `source` is a `.safetensors`, `.pth` or `.bin` file in timm's key layout, alone or under "model"
     as DeiT's are, a folder that holds one beside its config.json, or `hf:ORG/NAME`. The position
-    embedding is resized bicubically where the image size differs. `VISION_LEFT_OUT` is not taken.
+    embedding is resized bicubically where the image size differs. `VISION_LEFT_OUT` is not used.
 
     Raises UsageError where a size differs from the model's, and BlipError with the list of all
-    tensors that are missing, unknown or of another shape; the model is then as it was.
+    tensors that are missing, unknown or of another shape; the model is then unchanged.
     """
     path = find_weights(source)
     state = {
@@ -90,8 +90,8 @@ def start_vision(model: Blip, source: str | Path) -> str:
     positions = state.get("pos_embed")
     if positions is not None and positions.dim() == 3 and positions.shape[1] != vision.tokens:
         old, new = isqrt(max(positions.shape[1] - 1, 0)), isqrt(vision.tokens - 1)
-        # Another number is a fault that the list will show: DeiT's distilled models have two
-        # tokens more than patches.
+        # Another number is a fault that the list will show: DeiT's distilled models have two tokens
+        # more than patches.
         if old > 0 and old**2 + 1 == positions.shape[1]:
             state["pos_embed"] = resize_positions(positions.float(), vision.tokens)
             resized = f", positions resized from {old} x {old} to {new} x {new} patches"
@@ -100,21 +100,20 @@ def start_vision(model: Blip, source: str | Path) -> str:
 
 
 def start_text(model: Blip, source: str | Path) -> str:
-    """Give the text transformer the weights of a BERT; returns a line that says what was done.
+    """Load the weights of a BERT into the text transformer; returns a line that describes it.
 
-    Embedding, self-attention and feed-forward go to encoder and decoder alike, whichever of them
-    are shared. `[DEC]` and `[ENC]` keep their random weights, and so does cross-attention, which
-    BERT does not have. BERT's head for masked words, where the file has it, becomes the language
-    head: the original builds its decoder with that head under BERT's own names, so that loading
-    fills it.
-    `TEXT_LEFT_OUT` is not taken.
+    Embedding, self-attention and feed-forward are loaded into encoder and decoder, shared or not.
+    `[DEC]`, `[ENC]` and cross-attention, which BERT lacks, keep their random weights. BERT's head
+    for masked words, where the file has it, becomes the language head: the original builds its
+    decoder with that head under BERT's own names, so that loading fills it. `TEXT_LEFT_OUT` is not
+    used.
 
     `source` is as for `start_vision`, in Hugging Face's key layout, with or without the prefix
     `bert.`, with `LayerNorm.weight` and `.bias` or the older `.gamma` and `.beta`.
 
     Raises UsageError where a size differs from the model's, and BlipError with the list of all
-    tensors that are missing, unknown, of another shape or wrongly tied; the model is then as it
-    was.
+    tensors that are missing, unknown, of another shape or wrongly tied; the model is then
+    unchanged.
     """
     path = find_weights(source)
     state = {_bert_name(name): tensor for name, tensor in read_tensors(path).tensors.items()}
@@ -148,7 +147,7 @@ def start_text(model: Blip, source: str | Path) -> str:
 
 
 def _bert_name(name: str) -> str:
-    """A tensor's name as today's files of a BERT with its heads have it."""
+    """The name of a tensor in today's files of a BERT with its heads."""
     if name.startswith(("embeddings.", "encoder.", "pooler.")):
         name = f"bert.{name}"
     name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
@@ -156,7 +155,7 @@ def _bert_name(name: str) -> str:
 
 
 def _text_layout(model: Blip, *, head: bool) -> Layout:
-    """Our name to BERT's, for every copy of a part that the model has."""
+    """From our name to BERT's, for every copy of a part in the model."""
     config, ours = model.config, model.state_dict().keys()
     layout: Layout = {}
     for mode in config.modes:
@@ -173,7 +172,7 @@ def _text_layout(model: Blip, *, head: bool) -> Layout:
 
 
 def _add_rows(model: Blip, layout: Layout, state: dict[str, Tensor], where: str) -> int:
-    """Put newly initialised rows behind those of BERT's vocabulary; returns how many.
+    """Append newly initialised rows to BERT's vocabulary; returns their number.
 
     Their biases in the language head are zeros, as in the original.
     """
@@ -209,7 +208,7 @@ def _sizes(
 
 
 def _heads_beside(weights: Path) -> dict[str, int]:
-    """The number of attention heads, which no shape tells, from config.json where there is one."""
+    """The number of attention heads, which no shape shows, from config.json where there is one."""
     path = weights.with_name(CONFIG)
     sizes = load_json(path) if path.is_file() else None
     heads = sizes.get("num_attention_heads") if isinstance(sizes, dict) else None
@@ -231,7 +230,7 @@ def _compare_sizes(
 def _put(
     model: Blip, layout: Layout, state: Mapping[str, Tensor], faults: Faults, where: str
 ) -> None:
-    """Load the tensors of `layout`, which must be those of `state`, neither more nor fewer."""
+    """Load the tensors of `layout`; raises BlipError unless `state` has exactly these."""
     expected = to_original(Names(layout), model.state_dict())
     faults.compare(shapes_of(expected), shapes_of(state))
     faults.unreal += not_real(state.items())

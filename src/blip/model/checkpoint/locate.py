@@ -1,4 +1,4 @@
-"""From what a person names to the file that holds the weights."""
+"""Find the file of the weights that the name of a checkpoint stands for."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ HUB, ORIGINAL = "hf:", "original:"
 PICKLED = "pytorch_model.bin"
 FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 IN_FOLDERS = (WEIGHTS, f"{WEIGHTS}{INDEX}", PICKLED, f"{PICKLED}{INDEX}")
-"""What the weights in a folder may be called; several files have an index."""
+"""Names of the weights in a folder; an index names several files."""
 
 
 def find_weights(source: str | Path) -> Path:
-    """The file of weights that `source` names.
+    """The file of the weights of the checkpoint `source`.
 
-    That is a folder of a checkpoint (ours or Hugging Face's), a run's folder, a file of weights or
-    the index of several, `hf:ORG/NAME` or `original:NAME`; the last two are downloaded where the
-    cache does not have them. Raises UsageError where there is none, naming checkpoints that lie
-    below, and BlipError where a download fails.
+    `source` is a folder of a checkpoint (ours or Hugging Face's), a run's folder, a file of weights
+    or the index of several, `hf:ORG/NAME` or `original:NAME`; the last two are downloaded unless
+    they are cached. Raises UsageError, which lists the checkpoints below the folder, where there is
+    none, and BlipError where a download fails.
     """
     text = str(source)
     if text.startswith(HUB):

@@ -1,4 +1,4 @@
-"""Momentum encoders and queues that lie in released checkpoints for pre-training and retrieval."""
+"""Momentum encoders and queues of released checkpoints for pre-training and retrieval."""
 
 from collections.abc import Mapping
 
@@ -24,9 +24,9 @@ _POSITION_IDS = "text_encoder_m.embeddings.position_ids"
 def momentum_from_original(
     config: ModelConfig, state: Mapping[str, Tensor], where: str
 ) -> dict[str, Tensor]:
-    """Momentum encoders under our names, queues under their own; nothing from nothing.
+    """Momentum encoders under our names, queues under their own; empty where `state` is.
 
-    Raises BlipError with the list of what is missing or does not belong there.
+    Raises BlipError with the list of all tensors that are missing, unexpected or misshapen.
     """
     if not state:
         return {}
@@ -56,6 +56,6 @@ def momentum_to_original(config: ModelConfig, momentum: Mapping[str, Tensor]) ->
 
 
 def _layout(config: ModelConfig) -> Layout:
-    """With the cross-attention that the release's momentum encoder has and nothing reads."""
+    """The momentum encoders with the cross-attention that the release stores and never reads."""
     text = encoder_layout(config.text.depth, theirs="text_encoder_m")
     return momentum_layout(config) | text

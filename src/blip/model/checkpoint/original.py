@@ -1,4 +1,4 @@
-"""The original release's names of tensors, and ours: one table, read both ways."""
+"""The names of tensors in the original release and here: one table for both directions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ from blip.model.pair import FIRST_MERGED_LAYER
 from blip.nn.mode import Mode
 
 Kind = Literal["pretrain", "retrieval", "itm", "caption", "vqa", "nlvr"]
-"""What was released: a retrieval checkpoint has a temperature, `itm` is one without it."""
+"""Kinds of released checkpoints; `itm` is a retrieval checkpoint without its temperature."""
 
 Layout = dict[str, tuple[str, ...]]
-"""Our name to the original's; several are laid one under the other (fused projections)."""
+"""From our name to the original's; tensors of several names are concatenated (fused q, k, v)."""
 
 _VISION_LAYER = {
     "attention_norm": "norm1",
@@ -67,13 +67,13 @@ QUEUES = ("image_queue", "text_queue", "idx_queue", "queue_ptr", "ptr_queue")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How one kind of released checkpoint calls what it holds."""
+    """The names of all tensors of one kind of released checkpoint."""
 
     tensors: Layout
     repeats: Mapping[str, str] = field(default_factory=dict)
-    """Further names of a tensor that is tied: the name, and the one in `tensors`."""
+    """From further names of tied tensors to the names in `tensors`."""
     position_ids: tuple[str, ...] = ()
-    """Buffers that count from 0."""
+    """Names of buffers that hold 0, 1, 2 and so on."""
 
     def used(self) -> Iterator[str]:
         """Every original name in `tensors`."""
@@ -81,7 +81,7 @@ class Names:
 
 
 def names_of(kind: Kind, config: ModelConfig) -> Names:
-    """The names that a released checkpoint of this kind and size has, momentum and queues aside."""
+    """The names in a released checkpoint of this kind and size, without momentum and queues."""
     depth = config.text.depth
     vision = vision_layout(config.vision.depth)
     ids = tuple(f"{stack}.embeddings.position_ids" for stack in (ENCODER, DECODER))
@@ -140,7 +140,7 @@ def encoder_layout(depth: int, *, theirs: str = ENCODER) -> Layout:
 
 
 def unimodal_layout(depth: int, mode: Mode, *, theirs: str = ENCODER) -> Layout:
-    """A text encoder without cross-attention, as BERT is; `mode` is whose self-attention it is."""
+    """A text encoder without cross-attention, as BERT is, whose self-attention serves `mode`."""
     layout = _text(depth, theirs, mode, "both")
     return {ours: names for ours, names in layout.items() if ".cross_attention." not in ours}
 
@@ -159,7 +159,7 @@ def is_momentum(name: str) -> bool:
 
 
 def from_original(layout: Layout, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of `layout`, all of which `state` must have, under our names."""
+    """Convert the tensors of `layout`, which `state` must have, to our names."""
     tensors: dict[str, Tensor] = {}
     for ours, theirs in layout.items():
         parts = [_at_least_one_axis(state[name]) for name in theirs]
@@ -168,7 +168,7 @@ def from_original(layout: Layout, state: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def to_original(names: Names, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `from_original`; ties and position ids are written out, as the release has them."""
+    """Undo `from_original`; adds tied tensors and position ids, which the release stores."""
     state: dict[str, Tensor] = {}
     for ours, theirs in names.tensors.items():
         if theirs == ("temp",):
@@ -184,7 +184,7 @@ def to_original(names: Names, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def kind_of(found: Mapping[str, object]) -> Kind:
-    """What a checkpoint in the original layout is, by its names; raises UsageError if nothing."""
+    """The kind of a checkpoint in the original layout, by its names; else raises UsageError."""
     stacks = {name.partition(".")[0] for name in found}
     if "visual_encoder" in stacks:
         if "cls_head" in stacks:
@@ -214,7 +214,7 @@ def _part(ours: str, theirs: str, names: Mapping[str, tuple[str, ...]]) -> Layou
 
 
 def _text(depth: int, theirs: str, mode: Mode, owner: str, *, pairs: bool = False) -> Layout:
-    """A text stack: its self-attention serves `mode`, the rest is our copy `owner`."""
+    """A text stack: its self-attention serves `mode`, all else is our copy called `owner`."""
     layout: Layout = {
         f"text.embedding.copies.{owner}.{ours}": (f"{theirs}.embeddings.{original}",)
         for ours, original in _EMBEDDING.items()
@@ -237,7 +237,7 @@ def _language_head() -> Layout:
 
 
 def _tied_head(words_of: str) -> dict[str, str]:
-    """The output layer's own names of the word embedding and of its bias."""
+    """The output layer's own names of the tied word embedding and of the bias."""
     return {
         f"{PREDICTIONS}.decoder.weight": f"{words_of}.embeddings.word_embeddings.weight",
         f"{PREDICTIONS}.decoder.bias": f"{PREDICTIONS}.bias",

@@ -1,9 +1,8 @@
-"""Reading PyTorch's own files without running what is in them."""
+"""Read PyTorch's own files without executing what they contain."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,21 +10,23 @@ from torch import Tensor
 from blip.errors import BlipError, first_line
 
 CONTAINERS = ("model", "state_dict", "model_state_dict", "module")
-"""Keys below which trainers put the weights: the original release and DeiT, Lightning, tutorials of
-PyTorch, DeepSpeed."""
+"""Keys under which weights are stored: by the original release and DeiT, Lightning, PyTorch's
+tutorials, DeepSpeed."""
 LEVELS = 3
-"""How deep they are looked for: a hostile file may hold a dictionary that holds itself."""
+"""Depth of the search for these keys: a hostile file may hold a dictionary that holds itself."""
 
 
-def read_pickle(path: Path) -> Mapping[str, Any]:
-    """What a file of PyTorch's holds, its tensors on the CPU.
+def read_pickle(path: Path) -> Mapping[str, object]:
+    """The contents of a file of PyTorch, its tensors on the CPU.
 
     Opened with `weights_only=True`: objects other than tensors and plain containers are refused
     and nothing is executed. Raises BlipError, in one line, for a file that is truncated or foreign.
     """
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    # torch raises whatever its parsers meet: UnpicklingError, RuntimeError, EOFError, KeyError ...
+        content: object = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=_is_zip(path)
+        )
+    # torch passes on the errors of its parsers: UnpicklingError, RuntimeError, EOFError and more.
     except Exception as error:
         raise BlipError(f"{path} cannot be read as weights: {_reason(error)}") from error
     if not isinstance(content, Mapping):
@@ -33,31 +34,33 @@ def read_pickle(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def state_dict_in(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The named tensors, which may lie some levels down, as training scripts write them.
+def state_dict_in(content: Mapping[str, object], path: Path) -> dict[str, Tensor]:
+    """The named tensors, which training scripts may store some levels down.
 
-    Raises BlipError, in one line, where there are none, or other things among them.
+    Raises BlipError, in one line, where there are none, or other objects among them.
     """
     for _ in range(LEVELS):
-        inner = [content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)]
-        content = inner[0] if inner else content
+        entries = (content.get(key) for key in CONTAINERS)
+        content = next((entry for entry in entries if isinstance(entry, Mapping)), content)
     if not content:
         raise BlipError(f"{path} holds no tensors")
-    others = [
-        str(name)
-        for name, value in content.items()
-        if not isinstance(value, Tensor) or not isinstance(name, str)
-    ]
+    tensors: dict[str, Tensor] = {}
+    others: list[str] = []
+    for name, value in content.items():
+        if isinstance(value, Tensor) and isinstance(name, str):
+            tensors[name] = value
+        else:
+            others.append(str(name))
     if others:
         raise BlipError(
             f"{path} holds other objects than tensors: {', '.join(others[:5])}; weights must lie "
             f"alone in it, or below one of {', '.join(CONTAINERS)}"
         )
-    return dict(content)
+    return tensors
 
 
 def _is_zip(path: Path) -> bool:
-    """Whether it was written by torch 1.6 or later; only such a file can be mapped."""
+    """Whether torch 1.6 or later wrote the file; only such a file can be mapped into memory."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 

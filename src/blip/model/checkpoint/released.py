@@ -1,4 +1,4 @@
-"""Checkpoints that were published: their names, and how they get here."""
+"""Released checkpoints: their names, and how to download them."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from blip.log import say
 
 ORIGINAL_URL = "https://storage.googleapis.com/sfr-vision-language-research/BLIP/models/"
 VOCABULARY = "google-bert/bert-base-uncased"
-"""Whose vocabulary every released model has."""
+"""The tokenizer of every released model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ RELEASES = (
     Release("hf:Salesforce/blip-vqa-base", "vqa", "ViT-B/16", 384, "VQA v2"),
     Release("hf:Salesforce/blip-vqa-capfilt-large", "vqa", "ViT-B/16", 384, "VQA v2"),
 )
-"""Pixels are those of the published configuration; the file's own shapes decide."""
+"""Pixels are those of the published configuration; the shapes in a file take precedence."""
 
 _WEIGHTS = (
     ("model.safetensors",),
@@ -56,18 +56,18 @@ _WEIGHTS = (
     ("pytorch_model.bin",),
     ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
 )
-"""Files of weights in a repository of the hub, and patterns of what belongs to them; the first that
-is there is fetched."""
+"""Files of weights in a repository of the hub, and patterns of the files that belong to them; the
+first that exists is downloaded."""
 
 NOTHING_LEFT = 416
-"""HTTP status: the range that was asked for lies behind the file's end."""
+"""HTTP status: the requested range lies behind the end of the file."""
 
 
 def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
     """The `.pth` of the original release, from the cache or downloaded into it.
 
-    A download that was cut off goes on where it stopped. Raises UsageError for an unknown name, and
-    BlipError where the file is neither in the cache nor to be had.
+    An interrupted download is resumed. Raises UsageError for an unknown name, and BlipError where
+    the file is neither cached nor can be downloaded.
     """
     known = [r.name.removeprefix("original:") for r in RELEASES if r.name.startswith("original:")]
     name = name.removesuffix(".pth")
@@ -80,7 +80,7 @@ def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
     path = Path(HF_HOME) / "blip" / f"{name}.pth"
     if path.is_file():
         return path
-    # Two that append to the same part would make a file that stays broken.
+    # Two processes that append to the same part would leave a broken file.
     with wait_for_lock(path.with_name(f".{path.name}.lock")):
         if not path.is_file():
             _download(f"{url}{name}.pth", path)
@@ -89,10 +89,13 @@ def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
 
 def _download(url: str, path: Path) -> None:
     from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.file_download import http_get
 
     if HF_HUB_OFFLINE:
-        raise BlipError(f"{path.name} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")
+        raise BlipError(
+            f"{path.name} is not in the cache, and HF_HUB_OFFLINE forbids downloading it"
+        )
     part = path.with_name(f"{path.name}.incomplete")
     say(f"downloading {url} to {path}")
     try:
@@ -100,11 +103,12 @@ def _download(url: str, path: Path) -> None:
             http_get(url, file, resume_size=file.tell(), displayed_filename=path.name)
             file.flush()
             os.fsync(file.fileno())
-    # The library hands on whatever its HTTP client raises.
+    # The library passes on whatever its HTTP client raises.
     except Exception as error:
         then = "goes on where it stopped"
-        if getattr(getattr(error, "response", None), "status_code", None) == NOTHING_LEFT:
-            # The part is as long as the file or longer, and nothing tells that it is the file.
+        response = error.response if isinstance(error, HfHubHTTPError) else None
+        if response is not None and response.status_code == NOTHING_LEFT:
+            # The part is as long as the file or longer, and may be anything.
             part.unlink(missing_ok=True)
             then = "fetches it anew"
         raise BlipError(
@@ -116,18 +120,18 @@ def _download(url: str, path: Path) -> None:
 def fetch_huggingface(name: str) -> Path:
     """The folder of a model on the Hugging Face hub, from the cache or downloaded into it.
 
-    Raises BlipError where it is neither in the cache nor to be had.
+    Raises BlipError where it is neither cached nor can be downloaded.
     """
     from huggingface_hub import list_repo_files, snapshot_download
 
     beside = ["config.json", "tokenizer.json", "vocab.txt"]
-    # The library hands on whatever its HTTP client raises.
+    # The library passes on whatever its HTTP client raises.
     try:
         try:
-            there = set(list_repo_files(name))
-            weights = next((files for files in _WEIGHTS if files[0] in there), _WEIGHTS[0])
+            names = set(list_repo_files(name))
+            weights = next((files for files in _WEIGHTS if files[0] in names), _WEIGHTS[0])
         except Exception:
-            # What was fetched before lies in the cache; the next call finds it, or says no.
+            # Without the hub the cache may have the model; if not, the next call raises.
             weights = tuple(file for files in _WEIGHTS for file in files)
         return Path(snapshot_download(name, allow_patterns=[*beside, *weights]))
     except Exception as error:

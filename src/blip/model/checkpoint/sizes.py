@@ -10,7 +10,7 @@ from blip.model.config import Architecture, ModelConfig, TextConfig, VisionConfi
 from blip.nn.mode import BOTH_MODES, Mode
 
 HEAD_WIDTH = 64
-"""Of every released model; no tensor's shape shows the number of heads."""
+"""Width of a head in every released model; no shape of a tensor shows the number of heads."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -34,10 +34,10 @@ _ARCHITECTURES: dict[Kind, Architecture] = {"vqa": "vqa", "nlvr": "nlvr"}
 
 
 def config_from_shapes(kind: Kind, shapes: Shapes, heads: Heads | None = None) -> ModelConfig:
-    """What to build for a checkpoint in the original layout.
+    """The sizes of a checkpoint in the original layout.
 
-    `heads` are to be given where they are not 64 wide. Raises UsageError where the tensors that
-    show sizes are missing.
+    `heads` are needed where they are not 64 wide. Raises UsageError where the tensors that show
+    sizes are missing.
     """
     stack = DECODER if kind == "caption" else ENCODER
     try:
@@ -69,15 +69,16 @@ def config_from_shapes(kind: Kind, shapes: Shapes, heads: Heads | None = None) -
             modes=_MODES[kind],
         )
     except KeyError as error:
-        raise UsageError(f"cannot tell the sizes: {error.args[0]} is missing") from error
+        raise UsageError(f"cannot determine the sizes: {error.args[0]} is missing") from error
     except (ValueError, IndexError, TypeError) as error:
-        raise UsageError(f"cannot tell the sizes from the shapes: {error}") from error
+        raise UsageError(f"cannot determine the sizes from the shapes: {error}") from error
 
 
 def kind_of_config(config: ModelConfig, *, has_temperature: bool) -> Kind:
-    """As what a model of ours is written; matchers were released with a temperature and without.
+    """The kind of released checkpoint that a model is written as.
 
-    Raises UsageError for a choice of shared parameters that was never released.
+    Matchers were released with a temperature (retrieval) and without it (itm). Raises UsageError
+    for a choice of shared parameters that was never released.
     """
     if config.architecture != "med":
         return config.architecture

@@ -1,14 +1,13 @@
-"""The tensors of a file, or of several by their index, under the names that the model gives them.
+"""Read the tensors of a file, or of several by their index, without the prefixes of wrappers.
 
-A wrapped model is saved with the wrapper's name before all names: DistributedDataParallel adds
-`module.`, torch.compile `_orig_mod.`, a Lightning module the name of its attribute. They are taken
-off.
+A wrapped model is saved with a prefix before all names: DistributedDataParallel adds `module.`,
+torch.compile `_orig_mod.`, a Lightning module the name of its attribute.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -22,42 +21,42 @@ from blip.model.checkpoint.original import is_momentum
 from blip.model.checkpoint.pickled import read_pickle, state_dict_in
 
 INDEX = ".index.json"
-"""End of the name of a file that says which of several files holds which tensor."""
+"""End of the name of an index: a file that maps each tensor to one of several files."""
 PARTS = (".safetensors", ".bin")
 PART = re.compile(r"-\d+-of-\d+\.(safetensors|bin)$")
 """End of the name of one of several files."""
 SHOWN = 4
-"""Names that an error shows; all are counted."""
+"""Names that a message shows; all are counted."""
 
 _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-"""Parts of names that PyTorch's wrappers add, wherever they stand."""
+"""Parts that PyTorch's wrappers add anywhere in a name."""
 _STACKS = frozenset(
     ("visual_encoder", "vision_model", "text_encoder", "text_decoder", "vision", "text")
 ) | {"blocks", "bert", "embeddings"}
-"""First parts of names that belong to a model that is read here."""
+"""First parts of the names of all models that are read here."""
 
 
 class Stored(NamedTuple):
-    """What a file of weights holds."""
+    """The contents of a file of weights."""
 
     tensors: dict[str, Tensor]
-    beside: Mapping[str, Any]
-    """In a pickled file, all that it holds: the sizes that we write beside the weights, and others'
-    epochs and optimisers."""
+    beside: Mapping[str, object]
+    """All entries of a pickled file: the weights, the sizes that we write beside them, or the epoch
+    and the optimiser that others do."""
 
 
 def read_tensors(path: Path, *, checked: bool = True, momentum: bool = True) -> Stored:
-    """Read a file of weights, or all that an index names.
+    """Read a file of weights, or all files that an index names.
 
-    Checked tensors are float32, finite, and in memory of their own: a file that is overwritten
-    later changes nothing. Unchecked ones may be read from the file when they are used; their shapes
-    alone may be relied on. Momentum encoders and queues, as large as the model again, stay
-    unchecked where nobody asks for them by `momentum`.
+    Checked tensors are float32, finite, and in memory of their own: overwriting the file later does
+    not change them. Unchecked tensors may be read from the file when they are used, so that only
+    their shapes are reliable. Without `momentum` the momentum encoders and queues, which are as
+    large as the model, stay unchecked.
 
     Raises BlipError, in one line, for a file that is truncated or foreign, for one that an index
     names and that is missing, and for NaN or infinite weights. Nothing is executed.
     """
-    beside: Mapping[str, Any] = {}
+    beside: Mapping[str, object] = {}
     if path.name.endswith(INDEX):
         state = _read_indexed(path)
     elif PART.search(path.name) and path.with_name(_index_name(path)).is_file():
@@ -69,11 +68,11 @@ def read_tensors(path: Path, *, checked: bool = True, momentum: bool = True) -> 
     else:
         beside = read_pickle(path)
         state = state_dict_in(beside, path)
-    # Both have the same order; errors use the names that the file has.
+    # Both have the same order; errors use the names of the file.
     names = dict(zip(state, plain_names(state), strict=True))
     if checked:
-        wanted = [theirs for theirs, name in names.items() if momentum or not is_momentum(name)]
-        copies = _in_float32({theirs: state[theirs] for theirs in wanted})
+        needed = [theirs for theirs, name in names.items() if momentum or not is_momentum(name)]
+        copies = _in_float32({theirs: state[theirs] for theirs in needed})
         refuse_not_finite(copies, str(path))
         state |= copies
     return Stored({name: state[theirs] for theirs, name in names.items()}, beside)
@@ -104,9 +103,9 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], where: str) -> None:
 
 
 def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under names without what wrappers put before all of them, or into them.
+    """The tensors under names without the parts that wrappers add.
 
-    Names that belong to no model that is read here stay as they are.
+    Names of a model that is not read here stay as they are.
     """
     plain = {_unwrapped(name): tensor for name, tensor in state.items()}
     while not any(_first_part(name) in _STACKS for name in plain):
@@ -114,7 +113,7 @@ def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not plain or not all(name.startswith(prefix) for name in plain):
             return dict(state)
         plain = {name.removeprefix(prefix): tensor for name, tensor in plain.items()}
-    # Where two names have become one, nothing tells which of them is meant.
+    # Where two names became one, it is not known which tensor is meant.
     return plain if len(plain) == len(state) else dict(state)
 
 
@@ -131,23 +130,23 @@ def _is_dense(tensor: Tensor) -> bool:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    # A sum is as fast as memory, and finite only where all values are; large ones may overflow it.
+    # A sum is as fast as memory and finite only if all values are; large values may overflow it.
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _in_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies in float32; tensors that share their memory, as tied ones do, share it again."""
-    copies: dict[Any, Tensor] = {}
-    found: dict[str, Tensor] = {}
+    copies: dict[tuple[object, ...], Tensor] = {}
+    converted: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if not _is_dense(tensor):
-            found[name] = tensor
+            converted[name] = tensor
             continue
         place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if place not in copies:
             copies[place] = tensor.to(torch.float32, copy=True)
-        found[name] = copies[place]
-    return found
+        converted[name] = copies[place]
+    return converted
 
 
 def _index_name(part: Path) -> str:
@@ -156,7 +155,7 @@ def _index_name(part: Path) -> str:
 
 
 def _read_indexed(index: Path) -> dict[str, Tensor]:
-    """All tensors of the files that an index names; each file must hold what the index says."""
+    """All tensors of the files that an index names; raises BlipError where one is missing."""
     file_of = _read_index(index)
     state: dict[str, Tensor] = {}
     for name in sorted(set(file_of.values())):
@@ -178,9 +177,9 @@ def _read_indexed(index: Path) -> dict[str, Tensor]:
 
 
 def _read_index(index: Path) -> dict[str, str]:
-    """From the name of a tensor to that of its file."""
+    """From the name of each tensor to the name of its file."""
     try:
-        content: Any = parse_json(index.read_text(encoding="utf-8"))
+        content: object = parse_json(index.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BlipError(f"{index} is not JSON: {error}") from error
     file_of = content.get("weight_map") if isinstance(content, dict) else None

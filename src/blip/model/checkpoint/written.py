@@ -1,4 +1,4 @@
-"""A checkpoint's contents written down in a layout: ours, the original's, Hugging Face's."""
+"""Write the contents of a checkpoint in a layout: ours, the original's or Hugging Face's."""
 
 import os
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def write_ours(contents: Contents, folder: Path) -> None:
 
 
 def write_original(contents: Contents, path: Path) -> None:
-    """Write a `.pth` as the original release has it; beside "model" stand the sizes."""
+    """Write a `.pth` as the original release does, with the sizes beside "model"."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
@@ -44,8 +44,8 @@ def write_original(contents: Contents, path: Path) -> None:
 def write_huggingface(contents: Contents, ids: SpecialIds, folder: Path) -> None:
     """Write model.safetensors and config.json as transformers reads them, into a folder.
 
-    The temperature of a matcher has no place there. Raises UsageError for a kind of model that
-    transformers has no class for.
+    That layout has no place for a matcher's temperature. Raises UsageError for kinds of models for
+    which transformers has no class.
     """
     write_json(folder / CONFIG, write_sizes(_huggingface_kind(contents), contents.config, ids))
     _save(huggingface_state(contents), folder / WEIGHTS, metadata={"format": "pt"})
@@ -69,7 +69,7 @@ def _huggingface_kind(contents: Contents) -> Kind:
 def _save(
     tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, which the library would let its owner alone read."""
+    """Write a safetensors file that others may read; the library lets only its owner read it."""
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     save_file(contiguous, path, metadata=metadata)
     give_usual_mode(path)
