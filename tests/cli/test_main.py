@@ -9,26 +9,22 @@ import stat
 import subprocess
 import sys
 import tempfile
-from types import SimpleNamespace
 
 import pytest
 
-from blip.cli import main as command
+from blip.cli import capfilt, capfilt_report, demo
 from blip.cli.main import VERBS, main, overview, parse
 from blip.errors import BlipError, UsageError
 
 
-def run_fake(monkeypatch, error: BaseException | None) -> int:
-    """`blip demo` with another piece of work behind it."""
+def fail_with(monkeypatch, error: BaseException) -> int:
+    """The status of `blip demo` where its work raises an error; all else is the real command."""
 
     def run(args):
-        if error is not None:
-            raise error
-        return 0
+        raise error
 
-    fake = SimpleNamespace(EXAMPLES="", add_arguments=lambda parser: None, run=run)
-    monkeypatch.setattr(command, "_module", lambda verb: fake)
-    return main(["demo"])
+    monkeypatch.setattr(demo, "run", run)
+    return main(["demo", "--out", "absent"])
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
@@ -69,26 +65,20 @@ def test_help_verb_is_verb_help(capsys):
 
 def test_an_action_below_a_verb_has_a_module_and_a_help_of_its_own(monkeypatch, capsys):
     asked: list[str] = []
-
-    def module(command: str) -> SimpleNamespace:
-        return SimpleNamespace(
-            EXAMPLES=f"examples:\n  blip {command} x",
-            ACTIONS={"again": "do it again"} if command == "capfilt" else {},
-            add_arguments=lambda parser: parser.add_argument("data"),
-            run=lambda args: asked.append(f"{command} {args.data}") or 0,
-        )
-
-    monkeypatch.setattr(command, "_module", module)
-    assert main(["capfilt", "again", "ledger"]) == 0
-    assert main(["capfilt", "agains.json"]) == 0
-    assert asked == ["capfilt again ledger", "capfilt agains.json"]
-    for arguments in (["help", "capfilt", "again"], ["capfilt", "again", "--help"]):
+    monkeypatch.setattr(capfilt_report, "run", lambda args: asked.append(f"report {args.job}") or 0)
+    monkeypatch.setattr(capfilt, "run", lambda args: asked.append(f"capfilt {args.config}") or 0)
+    assert main(["capfilt", "report", "a_job"]) == 0
+    assert main(["capfilt", "reports.json"]) == 0
+    assert asked == ["report a_job", "capfilt reports.json"]
+    for arguments in (["help", "capfilt", "report"], ["capfilt", "report", "--help"]):
         assert main(arguments) == 0
-        told = capsys.readouterr().out
-        assert "usage: blip capfilt again" in told
-        assert "do it again" in told
+        shown = capsys.readouterr().out
+        assert "usage: blip capfilt report" in shown
+        assert "  blip capfilt report " in shown.partition("examples:")[2]
     assert main(["capfilt", "--help"]) == 0
-    assert "\nafterwards:\n  blip capfilt again  do it again\n" in capsys.readouterr().out
+    afterwards = capsys.readouterr().out.partition("\nafterwards:\n")[2]
+    for action, line in capfilt.ACTIONS.items():
+        assert re.search(rf"^  blip capfilt {action} +{re.escape(line)}$", afterwards, re.MULTILINE)
 
 
 def test_version(capsys):
@@ -158,7 +148,7 @@ def test_a_file_that_is_named_like_an_action_is_read(tmp_path, monkeypatch, caps
     ],
 )
 def test_an_error_for_the_user_is_one_line(error, status, told, monkeypatch, capsys):
-    assert run_fake(monkeypatch, error) == status
+    assert fail_with(monkeypatch, error) == status
     assert capsys.readouterr().err == f"blip: error: {told}\n"
 
 
@@ -184,7 +174,7 @@ def test_an_unexpected_error_is_one_line_and_its_traceback_a_file(
     error, told, monkeypatch, capsys, tmp_path
 ):
     monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "cache"))
-    assert run_fake(monkeypatch, error) == 1
+    assert fail_with(monkeypatch, error) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -203,14 +193,14 @@ def test_where_no_folder_takes_the_traceback_the_line_says_so(monkeypatch, capsy
     (tmp_path / "file").touch()
     monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "file/below"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
-    assert run_fake(monkeypatch, ZeroDivisionError("x")) == 1
+    assert fail_with(monkeypatch, ZeroDivisionError("x")) == 1
     err = capsys.readouterr().err
-    assert "BLIP_TRACEBACK=1 shows it" in err
+    assert "set BLIP_TRACEBACK=1 to print it" in err
     assert err.count("\n") == 1
 
 
 def test_a_name_that_no_terminal_can_show_does_not_break_the_line(monkeypatch, capsys):
-    assert run_fake(monkeypatch, BlipError("cannot read a\udcff\n\x1b]0;b.jpg")) == 1
+    assert fail_with(monkeypatch, BlipError("cannot read a\udcff\n\x1b]0;b.jpg")) == 1
     assert capsys.readouterr().err == "blip: error: cannot read a\\udcff \\x1b]0;b.jpg\n"
 
 
@@ -245,7 +235,7 @@ def test_a_text_that_stdout_cannot_encode_is_shown_as_escapes(encoding):
 
 def test_a_traceback_is_to_be_had(monkeypatch, capsys):
     monkeypatch.setenv("BLIP_TRACEBACK", "1")
-    assert run_fake(monkeypatch, UsageError("wrong")) == 2
+    assert fail_with(monkeypatch, UsageError("wrong")) == 2
     err = capsys.readouterr().err
     assert "Traceback" in err
     assert err.endswith("blip: error: wrong\n")
@@ -264,7 +254,7 @@ def test_a_current_folder_that_is_gone_is_one_line(monkeypatch, tmp_path, capsys
     gone.rmdir()
     assert main([]) == 0
     capsys.readouterr()
-    assert run_fake(monkeypatch, None) == 2
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
     told = "cannot work in the current folder (No such file or directory); change to another one"
     assert capsys.readouterr().err == f"blip: error: {told}\n"
     monkeypatch.chdir(tmp_path)
@@ -273,11 +263,9 @@ def test_a_current_folder_that_is_gone_is_one_line(monkeypatch, tmp_path, capsys
 def test_a_second_ctrl_c_while_the_process_ends_shows_no_traceback():
     code = """
 import atexit, os, signal, sys
-from types import SimpleNamespace
-from blip.cli import main as command
+from blip.cli import demo, main as command
 def run(args): raise KeyboardInterrupt
-command._module = lambda verb: SimpleNamespace(
-    EXAMPLES="", add_arguments=lambda parser: None, run=run)
+demo.run = run
 atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
 sys.argv = ["blip", "demo"]
 sys.exit(command.main())

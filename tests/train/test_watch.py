@@ -1,8 +1,12 @@
 """Rates by a clock that the test moves, and peaks by name."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
+from blip.train import peak
 from blip.train.peak import gpu_rate, measured_rate, peak_rate
 from blip.train.watch import GIB, StepWatch, peak_memory
 
@@ -138,13 +142,33 @@ def test_the_peak_of_a_gpu(name: str, precision: str, tf32: bool, tera: float | 
     assert found == (None if tera is None else pytest.approx(tera * 1e12))
 
 
-def test_a_cpu_is_measured_and_no_number_is_drawn() -> None:
+def test_a_cpu_is_measured_by_its_best_product_and_no_number_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before = torch.get_rng_state()
-    assert 1e8 < measured_rate("float32") < 1e14
-    assert peak_rate(torch.device("cpu"), "bfloat16")
-    assert peak_rate(torch.device("meta"), "float32") is None
+    # The products take 4, 2 and 8 seconds, by this clock.
+    clock = iter([0.0, 4.0, 10.0, 12.0, 20.0, 28.0])
+    multiplied: list[torch.Size] = []
+    monkeypatch.setattr(peak, "TRIES", 3)
+    monkeypatch.setattr(peak.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(torch, "mm", lambda one, other: multiplied.append(one.shape))
+    assert measured_rate("float32") == 2 * peak.SIDE**3 / 2.0
+    assert multiplied == [(peak.SIDE, peak.SIDE)] * 3
+    monkeypatch.undo()
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_memory_of_this_process() -> None:
-    assert 2**24 < peak_memory(torch.device("cpu")) < 2**40
+def test_only_a_cpu_is_measured() -> None:
+    assert peak_rate(torch.device("cpu"), "bfloat16")
+    assert peak_rate(torch.device("meta"), "float32") is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells it there")
+def test_memory_of_a_process_is_the_most_that_it_held_in_bytes() -> None:
+    status = Path("/proc/self/status").read_text()
+    held = re.search(r"VmHWM:\s+(\d+) kB", status)
+    most = peak_memory(torch.device("cpu"))
+    assert held is not None
+    assert most is not None
+    # A process that began as a copy of a larger one has held that, too.
+    assert 0.99 < most / (int(held[1]) * 1024) < 4
