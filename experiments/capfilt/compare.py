@@ -27,7 +27,7 @@ from blip.config import strict
 from blip.data.config import DataConfig, SourceConfig
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
 from blip.files import write_json
 from blip.recipes.config import BootstrapConfig
@@ -168,7 +168,7 @@ def count(job: Path, metas: dict[str, Any]) -> dict[str, Any]:
         if row["source"] == "web":
             right = bool(meta["truth"]["matches"])
         else:
-            right = judge(row["text"], Scene.from_json(meta["scene"])).correct
+            right = check_facts(row["text"], Scene.from_json(meta["scene"])).correct
             texts.append(row["text"])
         score = -1.0 if row["itm_score"] is None else row["itm_score"]
         columns[row["source"]].append((score, right, is_best))

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.subject import Subject
@@ -66,4 +66,4 @@ def share_correct(texts: list[str], data: EvaluationSet) -> float | None:
     known = [(text, scene) for text, scene in zip(texts, scenes, strict=True) if scene is not None]
     if len(known) < len(texts):
         return None
-    return sum(judge(text, scene).correct for text, scene in known) / len(known)
+    return sum(check_facts(text, scene).correct for text, scene in known) / len(known)

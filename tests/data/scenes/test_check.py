@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.claims import parse
 from blip.data.scenes.language import caption, captions
 from blip.data.scenes.scene import Scene
@@ -48,7 +48,7 @@ MIXED = Scene(
     ],
 )
 def test_true_texts(text: str, stated: int) -> None:
-    verdict = judge(text, PAIR)
+    verdict = check_facts(text, PAIR)
     assert verdict.correct
     assert verdict.stated == stated
 
@@ -73,7 +73,7 @@ def test_true_texts(text: str, stated: int) -> None:
     ],
 )
 def test_false_texts(text: str) -> None:
-    verdict = judge(text, PAIR)
+    verdict = check_facts(text, PAIR)
     assert verdict.understood
     assert verdict.wrong >= 1
     assert not verdict.correct
@@ -108,35 +108,35 @@ def test_false_texts(text: str) -> None:
 )
 def test_nonsense_is_not_understood(text: str) -> None:
     assert parse(text) is None
-    assert not judge(text, PAIR).correct
+    assert not check_facts(text, PAIR).correct
 
 
 @pytest.mark.parametrize("text", ["", "...", "a picture of", "there is a", "image"])
 def test_saying_nothing_is_not_correct(text: str) -> None:
-    verdict = judge(text, PAIR)
+    verdict = check_facts(text, PAIR)
     assert verdict.stated == 0
     assert not verdict.correct
 
 
 def test_counts() -> None:
-    assert judge("three green circles", THREE).correct
-    assert judge("there are three big green discs on a pink background", THREE).correct
-    assert judge("green circles", THREE).correct
-    assert not judge("two green circles", THREE).correct
-    assert not judge("four green circles", THREE).correct
-    assert judge("three green circles and a red star", THREE).wrong == 1
+    assert check_facts("three green circles", THREE).correct
+    assert check_facts("there are three big green discs on a pink background", THREE).correct
+    assert check_facts("green circles", THREE).correct
+    assert not check_facts("two green circles", THREE).correct
+    assert not check_facts("four green circles", THREE).correct
+    assert check_facts("three green circles and a red star", THREE).wrong == 1
 
 
 def test_relations_of_groups_hold_for_each() -> None:
-    assert judge("a red star below two blue rings", MIXED).correct
-    assert judge("two rings above a star", MIXED).correct
-    assert not judge("two rings right of a star", MIXED).correct
-    assert judge("a ring above a red star and a blue ring", MIXED).correct
-    assert not judge("a blue ring and a blue ring and a blue ring", MIXED).correct
+    assert check_facts("a red star below two blue rings", MIXED).correct
+    assert check_facts("two rings above a star", MIXED).correct
+    assert not check_facts("two rings right of a star", MIXED).correct
+    assert check_facts("a ring above a red star and a blue ring", MIXED).correct
+    assert not check_facts("a blue ring and a blue ring and a blue ring", MIXED).correct
 
 
 def test_facts_add_up_where_several_are_wrong() -> None:
-    assert judge("a green star and a green ring on a brown background", PAIR).wrong == 3
+    assert check_facts("a green star and a green ring on a brown background", PAIR).wrong == 3
 
 
 @given(seed=SEEDS)
@@ -151,17 +151,17 @@ def test_a_changed_word_is_wrong(seed: int) -> None:
             things = tuple(
                 replace(t, **change) if t.look == first.look else t for t in scene.things
             )
-            assert judge(text, replace(scene, things=things)).wrong, (text, change)
+            assert check_facts(text, replace(scene, things=things)).wrong, (text, change)
         if "background" in text:
             ground = next(b for b in BACKGROUNDS if b != scene.background)
-            assert judge(text, replace(scene, background=ground)).wrong
+            assert check_facts(text, replace(scene, background=ground)).wrong
         if scene.is_group:
-            assert judge(text, replace(scene, things=scene.things[1:])).wrong
-            assert judge(text, replace(scene, things=(*scene.things, first))).wrong
+            assert check_facts(text, replace(scene, things=scene.things[1:])).wrong
+            assert check_facts(text, replace(scene, things=(*scene.things, first))).wrong
         if any(word in SIZES for word in text.split()):
             turned = {"small": "big", "big": "small"}
             things = tuple(replace(t, size=turned[t.size]) for t in scene.things)
-            assert judge(text, replace(scene, things=things)).wrong
+            assert check_facts(text, replace(scene, things=things)).wrong
 
 
 @given(seed=SEEDS)
@@ -171,13 +171,13 @@ def test_relations_fail_in_the_mirror(seed: int) -> None:
     text = caption(scene, source(seed))
     claims = parse(text)
     assert claims is not None
-    assert judge(text, turned).wrong == (1 if claims.relations else 0)
+    assert check_facts(text, turned).wrong == (1 if claims.relations else 0)
     for kind, _, _ in claims.relations:
         word = next(w for w in ("left", "right", "above", "below") if w == kind)
         if word in text.split():
             swapped = text.replace(f" {word} ", f" {OPPOSITE[word]} ")
-            assert judge(swapped, scene).wrong == 1
-            assert judge(swapped, turned).correct
+            assert check_facts(swapped, scene).wrong == 1
+            assert check_facts(swapped, turned).correct
 
 
 BABBLE = (
@@ -189,7 +189,7 @@ BABBLE = (
 @given(words=st.lists(st.sampled_from(BABBLE.split()), max_size=14))
 def test_babble_never_raises_and_states_only_what_it_says(words: list[str]) -> None:
     text = " ".join(words)
-    verdict = judge(text, PAIR)
+    verdict = check_facts(text, PAIR)
     if verdict.understood:
         assert not {"dog", "7"} & set(words)
         assert verdict.stated <= len(words)
@@ -199,6 +199,6 @@ def test_babble_never_raises_and_states_only_what_it_says(words: list[str]) -> N
 
 @given(text=st.text(max_size=40))
 def test_any_text_is_judged(text: str) -> None:
-    verdict = judge(text, PAIR)
+    verdict = check_facts(text, PAIR)
     assert 0 <= verdict.wrong <= verdict.stated <= len(text)
     assert verdict.understood or verdict.stated == 0

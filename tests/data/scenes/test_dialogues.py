@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.dialogues import dialogue
 from tests.support.scenes import SEEDS, scene_of, source
@@ -15,7 +15,7 @@ CONFIG = ScenesConfig()
 def test_rounds(seed: int) -> None:
     scene = scene_of(seed)
     made = dialogue(scene, CONFIG, source(seed), rounds=6, candidates=20)
-    assert judge(made.caption, scene).correct
+    assert check_facts(made.caption, scene).correct
     assert 3 <= len(made.rounds) <= 6
     assert len({one.question for one in made.rounds}) == len(made.rounds)
     for one in made.rounds:

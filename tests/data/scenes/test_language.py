@@ -4,7 +4,7 @@ import re
 
 from hypothesis import given
 
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.claims import parse
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.language import HUMAN_FRAMES, WEB_FRAMES, caption, captions
@@ -18,7 +18,7 @@ def test_every_caption_is_true_and_names_all(config: ScenesConfig, seed: int) ->
     scene = draw_scene(config, rng)
     for frames in (HUMAN_FRAMES, WEB_FRAMES):
         text = caption(scene, rng, frames)
-        assert judge(text, scene).correct, text
+        assert check_facts(text, scene).correct, text
         assert len(text.split()) <= 24, text
         claims = parse(text)
         assert claims is not None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.config import NOISE_KINDS, ScenesConfig
 from blip.data.scenes.noise import web_text
 from blip.data.scenes.scene import draw_scene
@@ -24,7 +24,7 @@ def test_labels_are_the_truth(config: ScenesConfig, kind: str, seed: int) -> Non
     rng = source(seed)
     scene = draw_scene(config, rng)
     web = web_text(scene, config, rng)
-    verdict = judge(web.text, scene)
+    verdict = check_facts(web.text, scene)
     assert web.matches == verdict.correct
     assert web.noise == kind or (kind, web.noise) == ("wrong_count", "wrong_attribute")
     assert web.text.strip() == web.text != ""

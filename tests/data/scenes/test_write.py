@@ -10,7 +10,7 @@ from PIL import Image
 
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.write import write_splits
@@ -69,8 +69,8 @@ def test_what_is_written_can_be_read_and_judged(tmp_path: Path) -> None:
                 if split == "web":
                     assert len(sample.texts) == 1
                     truth = sample.meta["truth"]
-                    assert truth["matches"] == judge(sample.texts[0], scene).correct
+                    assert truth["matches"] == check_facts(sample.texts[0], scene).correct
                 else:
                     assert len(sample.texts) == 5
                     assert "truth" not in sample.meta
-                    assert all(judge(text, scene).correct for text in sample.texts)
+                    assert all(check_facts(text, scene).correct for text in sample.texts)

@@ -11,7 +11,7 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.ledger.files import read_rows
 from blip.capfilt.shards.source import find_shards, read_samples
 from blip.data.keys import storable
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
 from blip.metrics.classification import precision_recall
 
@@ -83,7 +83,7 @@ def _filter_quality(rows: list[dict[str, Any]], metas: _Metas) -> dict[str, Any]
 def _caption_quality(rows: list[dict[str, Any]], metas: _Metas) -> dict[str, Any]:
     shown = [(row, Scene.of(metas.get((row["shard"], row["key"]), {}))) for row in rows]
     judged = [
-        (row["kept"], judge(row["text"], scene).correct)
+        (row["kept"], check_facts(row["text"], scene).correct)
         for row, scene in shown
         if scene is not None
     ]

@@ -1,1 +1,1 @@
-"""The built-in data set, drawn by our code."""
+"""The built-in data set: images of simple shapes with captions, drawn by our code."""

@@ -1,4 +1,4 @@
-"""Texts against scenes: is every stated fact true of the picture?"""
+"""Checks texts against scenes: is every stated fact true of the picture?"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from blip.data.scenes.scene import Scene, Thing, relation_holds
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a text stands to a scene."""
+    """Whether a text is true of a scene."""
 
     understood: bool
     stated: int
@@ -17,17 +17,17 @@ class Verdict:
 
     @property
     def correct(self) -> bool:
-        """Every stated fact is true, and there is one."""
+        """Whether the text states a fact, and all of them are true."""
         return self.understood and self.stated > 0 and self.wrong == 0
 
 
-def judge(text: str, scene: Scene) -> Verdict:
-    """Compare what a text states with what is in the scene.
+def check_facts(text: str, scene: Scene) -> Verdict:
+    """Compare the facts that a text states with the scene.
 
-    `stated` counts attributes, counts, relations and the background. `wrong` counts the
-    objects that are not there as described (or not so often) and a wrong background; where each
-    object is there, but not all at once (the same one is named twice) or not in the stated
-    relations, it is 1. A text that makes no sense (see `claims.parse`) is not understood.
+    `stated` counts attributes, counts, relations and the background. `wrong` counts the objects
+    that are not there as described (or not that many) and a wrong background. If each object is
+    there, but not all at once (one is named twice) or not in the stated relations, it is 1. A text
+    that makes no sense (see `claims.parse`) is not understood.
     """
     claims = parse(text)
     if claims is None:
@@ -37,14 +37,14 @@ def judge(text: str, scene: Scene) -> Verdict:
 
 def _wrong(claims: Claims, scene: Scene) -> int:
     wrong = int(claims.background not in (None, scene.background))
-    wrong += sum(not _meant(claim, scene) for claim in claims.things)
+    wrong += sum(not _possible_meanings(claim, scene) for claim in claims.things)
     if wrong == 0 and not any(_assignments(claims, scene, [])):
         wrong = 1
     return wrong
 
 
-def _meant(claim: ThingClaim, scene: Scene) -> list[tuple[int, ...]]:
-    """The sets of objects (their numbers) that a claim may speak of; none where it is false."""
+def _possible_meanings(claim: ThingClaim, scene: Scene) -> list[tuple[int, ...]]:
+    """The sets of objects (their indices) that a claim may mean; empty if it is false."""
     fitting = tuple(i for i, thing in enumerate(scene.things) if _fits(claim, thing))
     if claim.count is None and not claim.many:
         return [(number,) for number in fitting]
@@ -58,13 +58,13 @@ def _fits(claim: ThingClaim, thing: Thing) -> bool:
 
 
 def _assignments(claims: Claims, scene: Scene, chosen: list[tuple[int, ...]]) -> Iterator[bool]:
-    """Yield True for each way to give every claim objects of its own so that relations hold."""
+    """Yield True for each way to assign different objects to all claims so that relations hold."""
     number = len(chosen)
     if number == len(claims.things):
         yield True
         return
     taken = {thing for things in chosen for thing in things}
-    for meant in _meant(claims.things[number], scene):
+    for meant in _possible_meanings(claims.things[number], scene):
         holds = all(
             relation_holds(kind, scene.things[one], scene.things[other])
             for kind, first, second in claims.relations

@@ -1,4 +1,4 @@
-"""Sentences to claims: what does a text say is in the picture?"""
+"""Sentences to claims: what does a text say about the picture?"""
 
 import re
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ _RELATIONS: dict[tuple[str, ...], str] = {
     ("under",): "below",
     ("beneath",): "below",
 }
-_CUT_SHORT = ("to", "the", "on", "against", "and", "with", "a", "an", "is", "are", "of")
-"""Words with which a text may end that was cut between two facts."""
+_TRUNCATED_ENDS = ("to", "the", "on", "against", "and", "with", "a", "an", "is", "are", "of")
+"""Last words of a text that was truncated between two facts."""
 
 
 @dataclass(slots=True)
 class ThingClaim:
-    """There is such an object, or there are exactly `count` (or, where `many`, some) of them."""
+    """The claim that there is such an object, or that there are `count` or, if `many`, some."""
 
     count: int | None = None
     many: bool = False
@@ -46,33 +46,33 @@ class ThingClaim:
 
     @property
     def facts(self) -> int:
-        """How many attributes are stated."""
+        """Number of stated attributes."""
         parts = (self.count, self.size, self.pattern, self.colour, self.shape)
         return sum(part is not None for part in parts)
 
 
 @dataclass(slots=True)
 class Claims:
-    """What a sentence says."""
+    """All claims of a sentence."""
 
     things: list[ThingClaim] = field(default_factory=list)
     relations: list[tuple[str, int, int]] = field(default_factory=list)
-    """(kind, number of the one, number of the other claim)."""
+    """(kind, index of the first claim, index of the second)."""
     background: str | None = None
 
     @property
     def facts(self) -> int:
-        """How many facts are stated in all."""
+        """Number of stated facts."""
         said = sum(thing.facts for thing in self.things) + len(self.relations)
         return said + (self.background is not None)
 
 
 def parse(text: str) -> Claims | None:
-    """The claims of a sentence; None where a word or the order of words makes no sense.
+    """The claims of a sentence; None if a word or the word order makes no sense.
 
-    Objects are joined by "and", "with" or a relation; the background comes last. A text may break
-    off between two facts ("a red star on a"); one that breaks off within a fact ("a red star and a
-    big", "a red star above") makes no sense. Case and punctuation are ignored.
+    Objects are joined by "and", "with" or a relation; the background comes last. A text may be
+    truncated between two facts ("a red star on a"), but not within one ("a red star and a big",
+    "a red star above"). Case and punctuation are ignored.
     """
     reader = _Reader(_WORD.findall(text.lower()))
     reader.take_frame()
@@ -86,7 +86,7 @@ def parse(text: str) -> Claims | None:
 
 
 class _Reader:
-    """Takes one phrase after another from a list of words."""
+    """Reads one phrase after another from a list of words."""
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
@@ -97,21 +97,21 @@ class _Reader:
         return self.words[place] if place < len(self.words) else ""
 
     def take(self, allowed: tuple[str, ...]) -> bool:
-        """Step over the next word if it is one of these."""
+        """Skip the next word if it is one of these."""
         found = self.next() in allowed
         self.place += found
         return found
 
     def at_end(self) -> bool:
-        """Whether nothing is left but what ends a whole text ("picture") or a cut one."""
+        """Whether only the end of a whole text ("picture") or of a truncated one is left."""
         rest = self.words[self.place :]
         if rest[:1] and rest[0] in _MEDIA:
             rest = rest[1:]
-        # Longer than "to the" or "on a" is no cut, but babble.
-        return len(rest) <= 2 and all(word in _CUT_SHORT for word in rest)
+        # More words than "to the" or "on a" are not a truncated end.
+        return len(rest) <= 2 and all(word in _TRUNCATED_ENDS for word in rest)
 
     def take_frame(self) -> None:
-        """Step over "there is", "a picture of" and the like."""
+        """Skip "there is", "a picture of" and the like."""
         if self.take(("there",)):
             self.take(("is", "are"))
         before = self.place
@@ -120,7 +120,7 @@ class _Reader:
             self.place = before
 
     def take_ground(self, claims: Claims) -> bool:
-        """Take "(on) a pink background" into the claims; no step where there is none."""
+        """Read "(on) a pink background" into the claims, if it comes next."""
         before = self.place
         if not self.take(("on", "against")):
             self.take(("with",))
@@ -134,7 +134,7 @@ class _Reader:
         return False
 
     def take_thing(self, claims: Claims) -> bool:
-        """Take "a big striped red star" or "two stars" into the claims."""
+        """Read "a big striped red star" or "two stars" into the claims, if it comes next."""
         before = self.place
         claim = ThingClaim()
         if not self.take(_ARTICLES) and self.next() in NUMBERS:
@@ -153,11 +153,11 @@ class _Reader:
         return True
 
     def take_fact(self, claims: Claims) -> bool:
-        """Take an object or the background."""
+        """Read an object or the background."""
         return self.take_ground(claims) or self.take_thing(claims)
 
     def take_further_fact(self, claims: Claims) -> bool:
-        """Take what follows an object: a relation to another, "and" another, the background."""
+        """Read what follows an object: a relation to another, "and" another, the background."""
         self.take(("is", "are"))
         relation = self._take_relation()
         if relation is None:
@@ -178,7 +178,7 @@ class _Reader:
         return False
 
     def _take_relation(self) -> str | None:
-        """Take "to the left of" and the like; None, and no step, where there is none."""
+        """Read "to the left of" and the like; None if it does not come next."""
         for phrase, kind in _RELATIONS.items():
             if tuple(self.words[self.place : self.place + len(phrase)]) == phrase:
                 self.place += len(phrase)

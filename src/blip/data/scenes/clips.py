@@ -1,4 +1,4 @@
-"""Moving clips: a scene in which one object moves, comes or goes, and sentences that say so."""
+"""Video clips: scenes in which one object moves, appears or disappears, with captions."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
@@ -19,7 +19,7 @@ _VERBS = ("moves", "is moving", "goes", "slides")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A scene per frame; the object that moves is the last of those that it shows."""
+    """A scene per frame, in which the last object moves."""
 
     frames: tuple[Scene, ...]
     motion: Motion
@@ -37,10 +37,11 @@ class Clip:
 
 
 def draw_clip(config: ScenesConfig, rng: np.random.Generator, *, frames: int = 8) -> Clip:
-    """Draw a clip of `frames` frames with one object that moves and at most one that stands.
+    """Draw a clip of `frames` frames with one object that moves and at most one that stays.
 
-    The moving one crosses most of the picture at even speed, beside the other; one that comes or
-    goes does so between the second and the last frame. Captions are `config.captions` in number.
+    The moving one crosses most of the picture at constant speed, beside the other. One that appears
+    or disappears does so between the second and the last frame. There are `config.captions`
+    captions.
     """
     if frames < 2:
         raise ValueError(f"frames must be at least 2, got {frames}")
@@ -65,12 +66,12 @@ def draw_clip(config: ScenesConfig, rng: np.random.Generator, *, frames: int = 8
 
 
 def paint_clip(clip: Clip, size: int, seed: int) -> list[Image.Image]:
-    """The pictures of a clip, `size` x `size` RGB; colours stray alike in all frames."""
+    """The pictures of a clip, `size` x `size` RGB; colours vary equally in all frames."""
     return [paint(frame, size, np.random.default_rng(seed)) for frame in clip.frames]
 
 
 def _set_beside(thing: Thing, motion: Motion) -> Thing:
-    """Out of the way of what moves."""
+    """Move an object out of the way of the moving one."""
     if motion in ("left", "right"):
         return replace(thing, y=0.25)
     if motion in ("up", "down"):

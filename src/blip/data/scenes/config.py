@@ -1,4 +1,4 @@
-"""What the built-in data set draws and how noisy its web split is; loads no torch."""
+"""Settings of the built-in data set: what it draws, how noisy its web split is; loads no torch."""
 
 from dataclasses import dataclass, field
 
@@ -13,39 +13,39 @@ NOISE_KINDS = (
     "price_or_seo",
     "truncated",
 )
-"""What goes wrong with texts on the web, and here."""
+"""Kinds of noise in the web split, as texts on the web have them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScenesConfig:
-    """Drawn scenes of a few coloured shapes, in the spirit of CLEVR but flat."""
+    """Scenes of a few coloured shapes, like CLEVR in two dimensions."""
 
     image_size: int = 48
     min_objects: int = 1
-    """Fewest different objects in a scene that shows no group."""
+    """Minimum number of different objects in a scene without a group."""
     max_objects: int = 3
-    """Most different objects in a scene."""
+    """Maximum number of different objects in a scene."""
     object_scale: float = 1.0
-    """Enlarges all objects; there is room for 1.35 where at most two different ones are shown."""
+    """Enlarges all objects; at most 1.35 with `max_objects` 2, else at most 1."""
     groups: float = 0.25
-    """Share of scenes that show a group of objects that are all alike."""
+    """Share of scenes that show a group of equal objects."""
     max_count: int = 4
-    """Most objects that are all alike ("three red stars"); 1 draws no such groups."""
+    """Maximum size of a group ("three red stars"); 1 draws no groups."""
     shapes: tuple[str, ...] = tuple(SHAPES)
     colours: tuple[str, ...] = tuple(COLOURS)
     sizes: tuple[str, ...] = tuple(SIZES)
     patterns: tuple[str, ...] = tuple(PATTERNS)
     backgrounds: tuple[str, ...] = tuple(BACKGROUNDS)
     human: int = 1000
-    """Images with five true captions."""
+    """Number of images with `captions` true captions each."""
     web: int = 3000
-    """Images with one text from the web."""
+    """Number of images with one web text each."""
     val: int = 100
     test: int = 300
     captions: int = 5
-    """Captions of each human, val and test image."""
+    """Captions per human, val and test image."""
     noise: float = 0.4
-    """Share of web texts that are spoilt."""
+    """Share of noisy web texts."""
     noise_kinds: dict[str, float] = field(
         default_factory=lambda: {
             "other_text": 0.35,
@@ -60,7 +60,7 @@ class ScenesConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Refuse settings that cannot be drawn."""
         _subset("shapes", self.shapes, tuple(SHAPES))
         _subset("colours", self.colours, tuple(COLOURS))
         _subset("sizes", self.sizes, tuple(SIZES))

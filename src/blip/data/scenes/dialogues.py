@@ -1,4 +1,4 @@
-"""Dialogues about a scene: a caption, then rounds of questions with answers to choose from."""
+"""Dialogues about a scene: a caption, then rounds of questions with candidate answers."""
 
 from dataclasses import dataclass
 
@@ -12,23 +12,23 @@ from blip.data.scenes.scene import Scene
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A question, its answer, and the candidates among which the answer stands once."""
+    """A question, its answer, and the candidates, which contain the answer once."""
 
     question: str
     answer: str
     candidates: tuple[str, ...]
     relevance: tuple[float, ...]
-    """How right each candidate is, for NDCG: 1 right, 0.5 also right, 0 wrong."""
+    """Relevance of each candidate, for NDCG: 1 the answer, 0.5 also correct, 0 wrong."""
 
     @property
     def answer_index(self) -> int:
-        """Where the answer stands among the candidates."""
+        """Index of the answer among the candidates."""
         return self.candidates.index(self.answer)
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """A caption and what is asked after it (Visual Dialog)."""
+    """A caption and the rounds after it (Visual Dialog)."""
 
     caption: str
     rounds: tuple[Round, ...]
@@ -42,9 +42,9 @@ def dialogue(
     rounds: int = 10,
     candidates: int = 100,
 ) -> Dialogue:
-    """A dialogue of at most `rounds` rounds, fewer where less can be asked.
+    """A dialogue of at most `rounds` rounds; fewer if there are not enough questions.
 
-    Each round has `candidates` different answers, fewer where the scenes allow fewer.
+    Each round has `candidates` different answers; fewer if the scenes do not have as many.
     """
     if rounds < 1 or candidates < 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Scenes to pictures: anti-aliased by drawing large and shrinking."""
+"""Draws scenes as pictures, anti-aliased by drawing large and shrinking."""
 
 import itertools
 import math
@@ -11,10 +11,10 @@ from blip.data.scenes.words import BACKGROUNDS, COLOURS, RADII
 
 OVERSAMPLING = 4
 JITTER = 8
-"""How far a painted colour may stray from its name's, in each channel."""
+"""Largest deviation of a painted colour from the named one, in each channel."""
 
 GRAIN = 0.08
-"""From stripe to stripe and dot to dot, as a share of the side."""
+"""Distance between stripes and between dots, as a share of the side."""
 
 
 def paint(
@@ -22,7 +22,7 @@ def paint(
 ) -> Image.Image:
     """A picture of `size` x `size` pixels, RGB; `rng` varies the colours a little."""
     side = size * OVERSAMPLING
-    image = Image.new("RGB", (side, side), _stray(BACKGROUNDS[scene.background], rng))
+    image = Image.new("RGB", (side, side), _vary(BACKGROUNDS[scene.background], rng))
     for thing in scene.things:
         mask = Image.new("L", (side, side), 0)
         _outline(ImageDraw.Draw(mask), thing, side, object_scale)
@@ -30,24 +30,24 @@ def paint(
     return image.resize((size, size), Image.Resampling.BOX)
 
 
-def _stray(colour: tuple[int, int, int], rng: np.random.Generator) -> tuple[int, int, int]:
+def _vary(colour: tuple[int, int, int], rng: np.random.Generator) -> tuple[int, int, int]:
     red, green, blue = (int(np.clip(c + rng.integers(-JITTER, JITTER + 1), 0, 255)) for c in colour)
     return red, green, blue
 
 
 def _fill(thing: Thing, side: int, rng: np.random.Generator) -> Image.Image:
-    colour = _stray(COLOURS[thing.colour], rng)
+    colour = _vary(COLOURS[thing.colour], rng)
     image = Image.new("RGB", (side, side), colour)
     light = (70, 70, 70) if thing.colour in ("white", "yellow") else (255, 255, 255)
     draw = ImageDraw.Draw(image)
-    # Patterns start at the object's centre, so that the small ones show them as well.
+    # Patterns start at the object's centre, so that small objects show them too.
     step, x, y = GRAIN * side, thing.x * side, thing.y * side
     numbers = np.arange(-3, 3)
     if thing.pattern == "striped":
         for offset in numbers * step:
             draw.rectangle((0, y + offset - 0.2 * step, side, y + offset + 0.2 * step), fill=light)
     elif thing.pattern == "dotted":
-        # Dots go where the object is: round the centre, or onto it.
+        # Put dots around the centre or onto it, whichever the shape covers.
         offsets = (numbers + (0.5 if thing.shape in ("circle", "ring", "square") else 0.0)) * step
         radius = 0.3 * step
         for dx, dy in itertools.product(offsets, offsets):

@@ -1,4 +1,4 @@
-"""Scenes to sentences: true captions in varied English from a small grammar."""
+"""True captions of scenes, in varied English from a small grammar."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ Speaker = np.random.Generator
 
 
 def caption(scene: Scene, rng: Speaker, frames: Sequence[str] = HUMAN_FRAMES) -> str:
-    """One sentence that names all objects of the scene with colour and shape, all of it true."""
+    """A true sentence that names all objects of the scene with colour and shape."""
     text = _things(scene, rng)
     frame = str(rng.choice(frames))
     sentence = frame.replace("{be}", "are" if scene.is_group else "is").replace("{}", text)
@@ -36,7 +36,7 @@ def caption(scene: Scene, rng: Speaker, frames: Sequence[str] = HUMAN_FRAMES) ->
 
 
 def captions(scene: Scene, count: int, rng: Speaker) -> list[str]:
-    """Several captions of a scene, different ones as far as a few tries find them."""
+    """Several captions of a scene, different ones if a few tries find them."""
     found: list[str] = []
     for _ in range(count):
         text = caption(scene, rng)
@@ -58,7 +58,7 @@ def _things(scene: Scene, rng: Speaker) -> str:
         return _with_article(order[0], rng)
     if len(order) == 2:
         return _two(order[0], order[1], rng)
-    # Three stand in a line: one relation is said, the third is listed.
+    # Of three objects, state one relation and list the third.
     return f"{_two(order[0], order[1], rng)} and {_with_article(order[2], rng)}"
 
 
@@ -82,7 +82,7 @@ def _noun(thing: Thing, rng: Speaker, *, plural: bool) -> str:
         words.append(str(rng.choice(SIZES[thing.size])))
     if thing.pattern != "solid" and rng.random() < 0.8:
         words.append(str(rng.choice(PATTERNS[thing.pattern])))
-    # The usual name is usual.
+    # Mostly use the usual name.
     names = SHAPES[thing.shape]
     name = names[0] if rng.random() < 0.85 else str(rng.choice(names))
     return " ".join([*words, thing.colour, PLURALS[name] if plural else name])

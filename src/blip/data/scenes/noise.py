@@ -1,11 +1,11 @@
-"""Texts as the web has them: some true, some of another image, wrong, cut, or no caption at all."""
+"""Web texts: some true, others of another image, wrong, truncated, or no caption at all."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.language import WEB_FRAMES, caption
 from blip.data.scenes.scene import Scene
@@ -35,13 +35,13 @@ CHANGES = {
     "pattern": 0.05,
     "ground": 0.05,
 }
-"""What a wrong attribute is wrong about, with weights."""
+"""The attribute that `wrong_attribute` changes, with probabilities."""
 TRIES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class WebText:
-    """A text, whether it matches its image, and what was done to it (None: nothing)."""
+    """A text, whether it matches its image, and its kind of noise (None: without)."""
 
     text: str
     matches: bool
@@ -49,12 +49,12 @@ class WebText:
 
 
 def web_text(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> WebText:
-    """A text for a scene, spoilt with the configured chance.
+    """A text for a scene, noisy with the configured probability.
 
-    `matches` is judged, not assumed: another image's text that happens to be true matches, and so
-    does a cut text of which what is left states whole and true facts (about one in ten does: the
-    cut falls in the first half). A wrong count needs a lone object or a group of equal ones; other
-    scenes get a wrong attribute instead, and are labelled so.
+    `matches` is checked, not assumed. Another image's text matches if it happens to be true, and so
+    does a truncated text whose facts are complete and true (about one in ten, as texts are cut in
+    the first half). A wrong count needs a single object or a group of equal ones; other scenes get
+    a wrong attribute instead, and are labelled so.
     """
     kind = None
     if rng.random() < config.noise:
@@ -64,7 +64,7 @@ def web_text(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> We
     if kind == "wrong_count" and len({thing.look for thing in scene.things}) > 1:
         kind = "wrong_attribute"
     text = _text(kind, scene, config, rng)
-    return WebText(text, judge(text, scene).correct, kind)
+    return WebText(text, check_facts(text, scene).correct, kind)
 
 
 def _text(kind: str | None, scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> str:
@@ -87,19 +87,19 @@ def _text(kind: str | None, scene: Scene, config: ScenesConfig, rng: np.random.G
 
 
 def _miscounted(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Scene:
-    """The same object another number of times; at least two, since one of two is no lie."""
+    """The same object in another number, at least two: "one" is true of two objects as well."""
     most = max(3, config.max_count)
     others = [count for count in range(2, most + 1) if count != len(scene.things)]
     return replace(scene, things=scene.things[:1] * int(rng.choice(others)))
 
 
 def _wrong_caption(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> str:
-    """A caption of a scene that is like this one but for one thing, and that says so."""
+    """A caption of a scene that differs in one attribute, which the caption states."""
     for _ in range(TRIES):
         text = caption(_altered(scene, config, rng), rng, WEB_FRAMES)
-        if judge(text, scene).wrong:
+        if check_facts(text, scene).wrong:
             return text
-    raise AssertionError("a colour can always be changed, and is always said")
+    raise AssertionError("colours can always be changed, and captions always state them")
 
 
 def _altered(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Scene:
@@ -118,7 +118,7 @@ def _altered(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Sc
         "pattern": (config.patterns, tuple(PATTERNS)),
     }[change]
     new: dict[str, Any] = {change: _other(getattr(chosen, change), allowed, known, rng)}
-    # All of a group change together.
+    # All objects of a group change together.
     things = (replace(t, **new) if t.look == chosen.look else t for t in scene.things)
     return replace(scene, things=tuple(things))
 
@@ -126,6 +126,6 @@ def _altered(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Sc
 def _other(
     value: str, allowed: tuple[str, ...], known: tuple[str, ...], rng: np.random.Generator
 ) -> str:
-    """Another value that the data set uses; where it uses one only, any other."""
+    """Another value that the data set uses, or any other value if it uses only one."""
     others = [v for v in allowed if v != value] or [v for v in known if v != value]
     return str(rng.choice(others))

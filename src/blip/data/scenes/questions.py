@@ -1,4 +1,4 @@
-"""Questions about a scene, each with its one right answer."""
+"""Questions about a scene, each with one correct answer."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.scene import Scene, Thing, relation_holds
 from blip.data.scenes.words import NUMBERS, PLURALS, RELATIONS, SHAPES
@@ -22,7 +22,7 @@ Asker = Callable[[Scene, ScenesConfig, np.random.Generator], Iterator["Question"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, the usual right answer, what it is about; `also_right` says it otherwise."""
+    """A question, its usual answer and its kind; `also_right` holds other correct answers."""
 
     text: str
     answer: str
@@ -33,17 +33,17 @@ class Question:
 def questions(
     scene: Scene, count: int, config: ScenesConfig, rng: np.random.Generator
 ) -> list[Question]:
-    """At most `count` different questions on a scene, of as many kinds as can be asked.
+    """At most `count` different questions about a scene, of as many kinds as possible.
 
-    Nothing is asked that the picture leaves open: "what colour is the star" needs one star. Half
-    the yes-or-no questions are answered by yes.
+    Every question has one answer: "what colour is the star" needs exactly one star. Half of the
+    yes-or-no questions have the answer yes.
     """
     by_kind = []
     for ask in _ASKERS.values():
         different = {question.text: question for question in ask(scene, config, rng)}
         by_kind.append(_shuffled(list(different.values()), rng))
     chosen: list[Question] = []
-    # One of each kind, in random order, and then the next of each.
+    # One question of each kind in random order, then the next of each kind.
     for turn in range(max(len(found) for found in by_kind)):
         chosen += _shuffled([found[turn] for found in by_kind if turn < len(found)], rng)
     return chosen[:count]
@@ -55,7 +55,7 @@ def describe(thing: Thing) -> str:
 
 
 def possible_answers(config: ScenesConfig) -> tuple[str, ...]:
-    """Every answer that a question on such scenes may have: what a guesser chooses from."""
+    """Every possible answer to questions about such scenes."""
     things = [f"{colour} {shape}" for colour in config.colours for shape in config.shapes]
     return (
         "yes",
@@ -84,7 +84,7 @@ def _colour(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Ite
     kinds = _kinds_of_things(scene)
     for thing in kinds:
         if sum(other.shape == thing.shape for other in kinds) == 1:
-            verb, noun = _number(scene, thing.shape)
+            verb, noun = _inflect(scene, thing.shape)
             yield Question(f"what colour {verb} the {noun}?", thing.colour, "colour")
 
 
@@ -99,7 +99,7 @@ def _shape(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Iter
 
 def _size(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Iterator[Question]:
     for thing in _kinds_of_things(scene):
-        verb, noun = _number(scene, thing.shape)
+        verb, noun = _inflect(scene, thing.shape)
         yield Question(f"what size {verb} the {thing.colour} {noun}?", thing.size, "size")
 
 
@@ -121,18 +121,18 @@ def _count(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Iter
 
 
 def _yes_no(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Iterator[Question]:
-    """As many questions for yes as for no, where both can be found."""
+    """As many questions with the answer yes as with no."""
     claims: dict[str, list[str]] = {"yes": [], "no": []}
     first = scene.things[0]
     for colour in dict.fromkeys((first.colour, *config.colours)):
         for shape in dict.fromkeys((first.shape, *config.shapes)):
             claim = f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"
-            claims["yes" if judge(claim, scene).correct else "no"].append(claim)
+            claims["yes" if check_facts(claim, scene).correct else "no"].append(claim)
     pairs = [(a, b) for a in scene.things for b in scene.things if a.look != b.look]
     for one, other in pairs:
         for phrase in PHRASES.values():
             claim = f"the {describe(one)} {phrase} the {describe(other)}"
-            claims["yes" if judge(claim, scene).correct else "no"].append(claim)
+            claims["yes" if check_facts(claim, scene).correct else "no"].append(claim)
     most = min(len(claims["yes"]), len(claims["no"]))
     for answer, found in claims.items():
         for place in rng.permutation(len(found))[:most]:
@@ -170,8 +170,8 @@ def _where(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> Iter
             )
 
 
-def _number(scene: Scene, shape: str) -> tuple[str, str]:
-    """Verb and noun, as one or several are spoken of."""
+def _inflect(scene: Scene, shape: str) -> tuple[str, str]:
+    """Verb and noun in singular or plural."""
     return ("are", PLURALS[shape]) if scene.is_group else ("is", shape)
 
 

@@ -1,4 +1,4 @@
-"""A scene: a background and some objects, placed so that what is said of them is never in doubt."""
+"""A scene: a background and some objects, placed so that their relations are clear."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,13 +10,13 @@ from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.words import RADII
 from blip.errors import UsageError
 
-CLEAR = 0.15
-"""How much further left (or up) an object must stand to be called so, as a share of the side."""
+MIN_DISTANCE = 0.15
+"""Minimum distance of objects that are left of (or above) one another, as a share of the side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One object; its centre lies at `x`, `y` in shares of the side, from the upper left."""
+    """One object, with its centre at `x`, `y` as shares of the side, from the upper left."""
 
     shape: str
     colour: str
@@ -27,25 +27,25 @@ class Thing:
 
     @property
     def look(self) -> tuple[str, str, str, str]:
-        """Everything but the place."""
+        """All attributes except the position."""
         return self.shape, self.colour, self.size, self.pattern
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a picture shows, and all that can be said of it."""
+    """What a picture shows."""
 
     background: str
     things: tuple[Thing, ...]
 
     @property
     def is_group(self) -> bool:
-        """Whether it shows several objects that are all alike."""
+        """Whether it shows several equal objects."""
         return len(self.things) > 1 and len({thing.look for thing in self.things}) == 1
 
     @property
     def identity(self) -> str:
-        """What is shown, wherever it stands: equal for scenes of the same objects."""
+        """The objects without their positions: equal for scenes of the same objects."""
         looks = sorted(" ".join(thing.look) for thing in self.things)
         return f"{self.background}: {', '.join(looks)}"
 
@@ -55,30 +55,30 @@ class Scene:
 
     @classmethod
     def from_json(cls, data: Any) -> "Scene":
-        """Undo `to_json`; raises UsageError for anything else."""
+        """Read what `to_json` made; raises UsageError for anything else."""
         return strict.from_json(cls, data)
 
     @classmethod
     def of(cls, meta: dict[str, Any]) -> "Scene | None":
-        """The scene that a KEY.json describes; None where it describes none."""
+        """The scene that a KEY.json describes; None if it has no scene."""
         try:
             return cls.from_json(meta["scene"]) if "scene" in meta else None
-        # Other collections may use the word for something else.
+        # Other collections may have another field of that name.
         except UsageError:
             return None
 
 
 def relation_holds(kind: str, one: Thing, other: Thing) -> bool:
-    """Whether `one` stands left of, right of, above or below `other`, clearly."""
+    """Whether `one` is clearly left of, right of, above or below `other`."""
     match kind:
         case "left":
-            return one.x + CLEAR < other.x
+            return one.x + MIN_DISTANCE < other.x
         case "right":
-            return other.x + CLEAR < one.x
+            return other.x + MIN_DISTANCE < one.x
         case "above":
-            return one.y + CLEAR < other.y
+            return one.y + MIN_DISTANCE < other.y
         case _:
-            return other.y + CLEAR < one.y
+            return other.y + MIN_DISTANCE < one.y
 
 
 def draw_scene(config: ScenesConfig, rng: np.random.Generator) -> Scene:
@@ -100,7 +100,7 @@ def draw_scene(config: ScenesConfig, rng: np.random.Generator) -> Scene:
 
 
 def _look(config: ScenesConfig, rng: np.random.Generator) -> tuple[str, str, str, str]:
-    # Plain objects are the rule; a pattern is something to be mentioned.
+    # Most objects are plain, so that a pattern is worth a mention.
     pattern = "solid"
     others = [p for p in config.patterns if p != "solid"]
     if others and ("solid" not in config.patterns or rng.random() < 0.4):
@@ -119,19 +119,19 @@ def _different(
     looks: list[tuple[str, str, str, str]] = []
     while len(looks) < count:
         look = _look(config, rng)
-        # Objects that differ in size or pattern alone could not be told apart by name.
+        # Objects that differ only in size or pattern would have the same name.
         if not any(look[:2] == known[:2] for known in looks):
             looks.append(look)
     return looks
 
 
 def _line(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """Places side by side or one over the other, in random order."""
+    """Positions in a row or a column, in random order."""
     if count == 1:
         return [tuple(rng.uniform(0.25, 0.75, 2))]
-    # Three big ones stand close: little play, lest they touch or leave the picture.
-    play = 0.03 if count == 2 else 0.01
-    along = (np.arange(count) + 0.5) / count + rng.uniform(-play, play, count)
+    # Three big objects are close: small offsets, so that they neither touch nor leave the picture.
+    offset = 0.03 if count == 2 else 0.01
+    along = (np.arange(count) + 0.5) / count + rng.uniform(-offset, offset, count)
     across = 0.5 + rng.uniform(-0.2, 0.2) + rng.uniform(-0.05, 0.05, count)
     order = rng.permutation(count)
     places = list(zip(along[order], across[order], strict=True))
@@ -139,11 +139,11 @@ def _line(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
 
 
 def _corners(count: int, extent: float, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """Places in some quarters of the picture, with as much play as objects of an extent leave."""
+    """Positions in different quarters of the picture, with random offsets that `extent` allows."""
     cells = [(0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73)]
-    play = min(0.05, (0.45 - extent) / 2)
+    offset = min(0.05, (0.45 - extent) / 2)
     chosen = rng.permutation(4)[:count]
     return [
-        (cells[i][0] + rng.uniform(-play, play), cells[i][1] + rng.uniform(-play, play))
+        (cells[i][0] + rng.uniform(-offset, offset), cells[i][1] + rng.uniform(-offset, offset))
         for i in chosen
     ]

@@ -1,4 +1,4 @@
-"""Which scene belongs to which split, so that what is tested was not trained on."""
+"""Assigns scenes to splits, so that test scenes do not occur in training."""
 
 import zlib
 from dataclasses import replace
@@ -13,14 +13,14 @@ Split = Literal["human", "web", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 SHARES = 12
-"""One of so many combinations of objects is seen in val alone, and one in test alone."""
+"""One in `SHARES` combinations of objects occurs only in val, and one only in test."""
 TRIES = 200
 
 
 def random_source(
     config: ScenesConfig, split: Split, number: int, attempt: int = 0
 ) -> np.random.Generator:
-    """The random stream of one sample; no two samples of any splits share one."""
+    """The random stream of one sample, different for all samples of all splits."""
     entropy = [config.seed, SPLITS.index(split), number, attempt]
     return np.random.Generator(np.random.PCG64(entropy))
 
@@ -28,9 +28,8 @@ def random_source(
 def belongs(scene: Scene, split: Split) -> bool:
     """Whether a split may show this scene.
 
-    Combinations of different objects are dealt out by a hash of what they show: some to val, some
-    to test, the rest to human and web. Lone objects and groups of equal ones, of which there are
-    few kinds, may appear everywhere.
+    A hash assigns each combination of different objects to val, to test, or to human and web.
+    Single objects and groups of equal ones, of which there are few kinds, may appear everywhere.
     """
     if _kinds(scene) == 1:
         return True
@@ -44,9 +43,9 @@ def belongs(scene: Scene, split: Split) -> bool:
 
 
 def draw_scene_for(config: ScenesConfig, split: Split, rng: np.random.Generator) -> Scene:
-    """Draw a scene, and others with as many different objects until one belongs to the split.
+    """Draw scenes with the same number of different objects until one belongs to the split.
 
-    A configuration with so few kinds of objects that nothing belongs there gets any scene.
+    If no scene belongs to it, because there are too few kinds of objects, take the first.
     """
     first = draw_scene(config, rng)
     if belongs(first, split):

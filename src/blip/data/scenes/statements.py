@@ -1,11 +1,11 @@
-"""Statements about two pictures side by side, true or false (after NLVR2)."""
+"""True or false statements about a left and a right picture, like NLVR2's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from blip.data.scenes.check import judge
+from blip.data.scenes.check import check_facts
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.language import caption
 from blip.data.scenes.scene import Scene
@@ -16,7 +16,7 @@ TRIES = 60
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A sentence on a left and a right image, and whether it is true of them."""
+    """A sentence about a left and a right image, and whether it is true."""
 
     text: str
     truth: bool
@@ -25,11 +25,11 @@ class Statement:
 def statement(
     left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
 ) -> Statement:
-    """A statement on two scenes; half of all are true, where both kinds can be made."""
-    wanted = bool(rng.random() < 0.5)
+    """A statement about two scenes; half of all statements are true, if possible."""
+    truth = bool(rng.random() < 0.5)
     made = _make(left, right, config, rng)
     for _ in range(TRIES):
-        if made.truth == wanted:
+        if made.truth == truth:
             break
         made = _make(left, right, config, rng)
     return made
@@ -43,7 +43,7 @@ Maker = Callable[[Scene, Scene, ScenesConfig, np.random.Generator], Statement]
 
 
 def _some_thing(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> str:
-    """A colour and shape, usually one that is in one of the pictures."""
+    """A colour and shape, mostly of an object in one of the pictures."""
     things = (*left.things, *right.things)
     chosen = things[int(rng.integers(len(things)))]
     colour, shape = chosen.colour, chosen.shape
@@ -54,7 +54,7 @@ def _some_thing(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.
 
 def _both(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> Statement:
     thing = _some_thing(left, right, config, rng)
-    held = [judge(thing, scene).correct for scene in (left, right)]
+    held = [check_facts(thing, scene).correct for scene in (left, right)]
     form, truth = (
         ("there is {} in both images", all(held)),
         ("there is {} in at least one image", any(held)),
@@ -67,11 +67,11 @@ def _both(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Genera
 def _one_side(
     left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
 ) -> Statement:
-    """A whole caption of one of the images is said of one of the images."""
+    """Say a caption of one image of the same or of the other image."""
     scenes = {"left": left, "right": right}
-    said, shown = (str(side) for side in rng.choice(list(scenes), 2))
-    text = caption(scenes[said], rng, ("{}",))
-    return Statement(f"the {shown} image shows {text}", judge(text, scenes[shown]).correct)
+    captioned, named = (str(side) for side in rng.choice(list(scenes), 2))
+    text = caption(scenes[captioned], rng, ("{}",))
+    return Statement(f"the {named} image shows {text}", check_facts(text, scenes[named]).correct)
 
 
 def _numbers(
@@ -89,10 +89,10 @@ def _numbers(
 def _total(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> Statement:
     shape = str(rng.choice([thing.shape for thing in (*left.things, *right.things)]))
     number = sum(thing.shape == shape for thing in (*left.things, *right.things))
-    said = max(1, number + int(rng.integers(-1, 2)))
-    word = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")[said - 1]
-    noun, verb = (shape, "is") if said == 1 else (PLURALS[shape], "are")
-    return Statement(f"there {verb} {word} {noun} in all", said == number)
+    stated = max(1, number + int(rng.integers(-1, 2)))
+    word = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")[stated - 1]
+    noun, verb = (shape, "is") if stated == 1 else (PLURALS[shape], "are")
+    return Statement(f"there {verb} {word} {noun} in all", stated == number)
 
 
 def _grounds(

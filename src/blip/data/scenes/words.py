@@ -1,4 +1,4 @@
-"""The words of the scenes: what can be drawn, and how it is called."""
+"""The vocabulary of the scenes: what can be drawn, and its names."""
 
 SHAPES: dict[str, tuple[str, ...]] = {
     "circle": ("circle", "disc"),

@@ -1,4 +1,4 @@
-"""The built-in data set on disk: shards of the splits human, web, val and test."""
+"""Writes the built-in data set: shards of the splits human, web, val and test."""
 
 import io
 from collections.abc import Iterator
@@ -29,9 +29,9 @@ TRIES = 20
 def draw_sample(
     config: ScenesConfig, split: Split, number: int, attempt: int = 0
 ) -> tuple[Scene, Sample]:
-    """Sample `number` of a split: human, val and test have true captions, web one text.
+    """Sample `number` of a split: human, val and test have true captions, web has one text.
 
-    `attempt` draws another sample in its place.
+    Another `attempt` gives another sample.
     """
     rng = random_source(config, split, number, attempt)
     scene = draw_scene_for(config, split, rng)
@@ -39,7 +39,7 @@ def draw_sample(
     meta: dict[str, object] = {"scene": scene.to_json()}
     if split == "web":
         web = web_text(scene, config, rng)
-        # For measuring alone; nothing that trains or filters reads it.
+        # Only for evaluation: training and filtering do not read it.
         meta["truth"] = {"matches": web.matches, "noise": web.noise}
         texts = (web.text,)
     else:
@@ -50,8 +50,8 @@ def draw_sample(
 def draw_split(config: ScenesConfig, split: Split) -> Iterator[tuple[Scene, Sample]]:
     """All samples of a split, in order.
 
-    No two scenes of val, or of test, show the same objects, as long as some tries find others:
-    captions shall tell the pictures apart. Human and web scenes come as they are drawn.
+    Scenes of val, and of test, show different objects (as long as a few tries find some), so that
+    captions distinguish the pictures. Human and web scenes may repeat.
     """
     seen: set[str] = set()
     for number in range(getattr(config, split)):
@@ -70,9 +70,9 @@ def write_splits(
 ) -> dict[Split, int]:
     """Write `folder/{human,web,val,test}/*.tar`; returns the number of images of each.
 
-    Each split appears whole or not at all, and its bytes depend on the configuration alone, which
-    is kept in config.json. Raises UsageError where scenes of another one lie there, unless asked
-    to `overwrite` them.
+    A split is written completely or not at all, and its bytes depend only on the configuration,
+    which is saved in config.json. Raises UsageError where the folder holds scenes of another
+    configuration, unless `overwrite` is true.
     """
     path = folder / "config.json"
     claim(folder, SCENES, is_ours=lambda: is_earlier_run(ScenesConfig, folder, SCENES))
