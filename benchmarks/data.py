@@ -5,7 +5,7 @@
 Both read the same shards from disk, in one process with one thread, and make arrays of 224 x 224
 pixels for pre-training: a random crop of 20 to 100 % of the area, a flip, RandAugment with two
 operations at even odds. The pictures are drawn: three in four have the size of pictures on the web,
-about 640 x 480 pixels, one in four about 1500 x 1000. Ours is the stream of `PairLoader`, with its
+about 640 x 480 pixels, one in four about 1500 x 1000. Ours is the stream of `Loader`, with its
 shuffling, cleaning of texts and checks. Ours and the peer take turns; the best of the rounds counts
 for either. The last line is one JSON object; its "ratios" are ours over the peer's for all of them.
 """
@@ -29,9 +29,12 @@ from rich.console import Console
 from rich.table import Table
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.examples.pairs import PairExamples
 from blip.data.images import simplejpeg
-from blip.data.order.streamed import StreamRows
+from blip.data.loader import make_rows
+from blip.data.order.streamed import StreamedOrder
 from blip.data.sample import Sample
+from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 
 RESULTS = Path(__file__).parent / "results"
@@ -150,12 +153,15 @@ def measure(case: Case, config: ImageConfig, number: int, folder: Path) -> None:
         cache=str(folder / "cache"),
         seed=number,
     )
-    rows = StreamRows(data)
+    order = StreamedOrder(data)
+    examples = PairExamples(data, Tokenizer.train(["a drawn picture"], vocabulary_size=100))
     began = time.perf_counter()
     ours = {
-        row.key
+        row.example.key
         for start in range(0, case.images, BATCH)
-        for row in rows.rows(range(start, min(start + BATCH, case.images)))[0]
+        for row in make_rows(
+            order, examples, range(start, min(start + BATCH, case.images)), data.seed
+        )
     }
     between = time.perf_counter()
     shards = [str(path) for path in sorted(case.folder.glob("*.tar"))]

@@ -19,11 +19,10 @@ from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.objectives.itm import Negatives
-from blip.tasks.alignment import ContrastTask
 from blip.tasks.pretrain import PretrainStep
-from blip.train.compiling import compile_layers
 from blip.train.config import OptimizerConfig
 from blip.train.optim import make_optimizer
+from blip.train.parallelize import compile_layers
 
 LONGEST_TEXT = 30
 """Tokens that both peers pad texts to, as the original does in pre-training."""
@@ -80,24 +79,24 @@ class Ours(Contender):
         step = PretrainStep(
             model, given.tokenizer, LanguageConfig(), draw=lambda *_: given.negatives
         )
-        self.task = ContrastTask(step.train(), MomentumContrast(model, ContrastiveConfig()))
+        self.pretrain_step = step.train()
+        self.contrast = MomentumContrast(model, ContrastiveConfig())
         self.optimizer = make_optimizer(step, OPTIMIZER)
 
     def compile(self) -> None:
         """What the training loop does with `train.compile`."""
-        compile_layers(self.task.step)
-        for encoder in self.task.momentum_encoders.values():
-            compile_layers(encoder)
+        for module in (self.pretrain_step, *self.contrast.momentum_encoders.values()):
+            compile_layers(module)
 
     def drop_nothing(self) -> None:
         """See `Contender`."""
-        self.task.step.eval()
+        self.pretrain_step.eval()
 
     def losses(self) -> Tensor:
         """See `Contender`."""
         with self.given.autocast():
-            self.context = self.task.context(self.given.batch, EPOCH)
-            output = self.task.step(self.given.batch, self.context)
+            self.context = self.contrast.context(self.given.batch, EPOCH)
+            output = self.pretrain_step(self.given.batch, self.context)
         return torch.stack([output.contrastive, output.matching, output.language])
 
     def update(self, losses: Tensor) -> None:
@@ -105,7 +104,7 @@ class Ours(Contender):
         losses.sum().backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.task.after_update(self.context)
+        self.contrast.after_update(self.context)
 
 
 class Textbook(Contender):

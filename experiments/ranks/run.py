@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from blip.config import strict
-from blip.data.loader import PairLoader
+from blip.data.examples.pairs import PairExamples
+from blip.data.loader import Loader
 from blip.data.tokenizer import Tokenizer
 from blip.files import write_json
 from blip.reports.origin import origin
@@ -35,7 +36,8 @@ def main() -> int:
     args = parser.parse_args()
     first = args.demo / "round-1" / "pretrain"
     config = strict.from_json(PretrainConfig, strict.load_json(first / "config.json"))
-    epoch = PairLoader(config.data, Tokenizer.load(config.tokenizer)).steps_per_epoch
+    examples = PairExamples(config.data, Tokenizer.load(config.tokenizer))
+    epoch = Loader(config.data, examples).steps_per_epoch
     rows = []
     for kind, ranks in KINDS:
         rows.append(row(args, short(config, str(first), epoch, kind), f"{kind}-{ranks}", ranks))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from blip.inference.answerer import Answerer
     from blip.inference.captioner import Captioner
     from blip.inference.checkpoint import load, load_model, save_model
+    from blip.inference.embedder import Embedder
     from blip.inference.matcher import Matcher
     from blip.model.blip import Blip
     from blip.model.config import ModelConfig
@@ -21,6 +22,7 @@ __all__ = [
     "Blip",
     "Captioner",
     "DecodingConfig",
+    "Embedder",
     "Matcher",
     "ModelConfig",
     "Tokenizer",
@@ -35,6 +37,7 @@ _HOMES = {
     "BadImageError": "blip.data.images",
     "Blip": "blip.model.blip",
     "Captioner": "blip.inference.captioner",
+    "Embedder": "blip.inference.embedder",
     "Matcher": "blip.inference.matcher",
     "ModelConfig": "blip.model.config",
     "DecodingConfig": "blip.generation.config",

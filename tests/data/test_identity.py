@@ -15,14 +15,17 @@ from blip.capfilt.config import CapFiltConfig, RecutConfig
 from blip.capfilt.job import run
 from blip.capfilt.recut import recut
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.order.pair_index import PairIndex
-from blip.data.order.streamed import StreamRows
+from blip.data.examples.pairs import PairExamples
+from blip.data.loader import make_rows
+from blip.data.order.streamed import StreamedOrder
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
 from blip.data.readers.sources import read_samples
 from blip.data.sample import Sample
+from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import ShardWriter, write_shards
 from tests.support.capfilt import FakeModels, output_bytes, picture
+from tests.support.pairs import index_pairs, list_pairs
 from tests.support.pictures import photo
 
 ROWS = [(f"p{n}.png", f"p{n}", f"picture {n} text {k}") for n in range(6) for k in range(3)]
@@ -48,14 +51,14 @@ def pack_to(source: Path, out: Path, per_shard: int = 4) -> Path:
 
 def images(folders: list[Path], texts: int = 18) -> list[int]:
     """Numbers of the images of all texts, by an index in memory; a stream must agree."""
-    index = PairIndex.open(map(str, folders))
-    ids = [index.pictures[place].image_id for place in index.picture_of_text]
+    pairs = list_pairs(index_pairs(map(str, folders)))
+    ids = [image_id for image_id, _ in pairs]
     assert len(ids) == texts
-    by_text = dict(zip(index.texts, ids, strict=True))
+    by_text = {text: image_id for image_id, text in pairs}
     streamed = stream_ids(folders)
     assert streamed.keys() == by_text.keys()
-    pairs = {(by_text[text], streamed[text]) for text in by_text}
-    assert len(pairs) == len(set(ids)) == len(set(streamed.values()))
+    both = {(by_text[text], streamed[text]) for text in by_text}
+    assert len(both) == len(set(ids)) == len(set(streamed.values()))
     return ids
 
 
@@ -67,12 +70,11 @@ def stream_ids(folders: list[Path]) -> dict[str, int]:
         stream="always",
         cache=str(folders[0] / "cache"),
     )
-    rows = StreamRows(config)
-    found: dict[str, int] = {}
+    order = StreamedOrder(config)
+    examples = PairExamples(config, Tokenizer.train(["a text"], vocabulary_size=100))
     # Samples with several texts draw one each time.
-    for row in rows.rows(range(40 * rows.size))[0]:
-        found[row.text] = row.image_id
-    return found
+    rows = make_rows(order, examples, range(40 * order.size), config.seed)
+    return {row.example.text: row.example.image_id for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_identity_survives_rounds_of_capfilt_recut_and_packing(tmp_path: Path) -
     whole, cut = (output_bytes(tmp_path / out / "shards") for out in ("second", "cut"))
     assert whole == cut
     assert image_keys(pack_to(second, tmp_path / "again")) == named
-    assert len({*PairIndex.open([str(second)])._ids}) == 6
+    assert len({*index_pairs([str(second)])._ids}) == 6
 
 
 def test_shards_without_a_name_of_their_images_get_one(tmp_path: Path) -> None:

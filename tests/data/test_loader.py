@@ -10,12 +10,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.loader import PairLoader
 from blip.data.order.mixture import Mixture
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
+from tests.support.pairs import pair_loader
 from tests.support.pictures import photo
 
 PLAIN = ImageConfig(size=16, crop_scale=(1.0, 1.0), flip=False, augment_ops=0)
@@ -54,8 +54,8 @@ def config(folders: tuple[Path, Path], **changes: object) -> DataConfig:
 
 
 def test_an_epoch_holds_every_pair_once(folders: tuple[Path, Path], tokenizer: Tokenizer) -> None:
-    loader = PairLoader(config(folders), tokenizer)
-    assert loader.num_pairs == 14
+    loader = pair_loader(config(folders), tokenizer)
+    assert loader.num_examples == 14
     assert loader.steps_per_epoch == 2
     orders = []
     for epoch in range(2):
@@ -73,8 +73,8 @@ def test_an_epoch_holds_every_pair_once(folders: tuple[Path, Path], tokenizer: T
 def test_a_batch_is_the_same_whenever_it_is_made(
     folders: tuple[Path, Path], tokenizer: Tokenizer, image: ImageConfig
 ) -> None:
-    made = list(islice(PairLoader(config(folders, image=image), tokenizer).batches(0), 6))
-    late = next(PairLoader(config(folders, image=image), tokenizer).batches(5))
+    made = list(islice(pair_loader(config(folders, image=image), tokenizer).batches(0), 6))
+    late = next(pair_loader(config(folders, image=image), tokenizer).batches(5))
     assert torch.equal(made[5].images, late.images)
     assert torch.equal(made[5].texts.ids, late.texts.ids)
     assert made[5].keys == late.keys
@@ -82,8 +82,8 @@ def test_a_batch_is_the_same_whenever_it_is_made(
 
 def test_workers_make_the_same_batches(folders: tuple[Path, Path], tokenizer: Tokenizer) -> None:
     augmented = ImageConfig(size=16)
-    alone = PairLoader(config(folders, image=augmented), tokenizer)
-    helped = PairLoader(config(folders, image=augmented, workers=2), tokenizer)
+    alone = pair_loader(config(folders, image=augmented), tokenizer)
+    helped = pair_loader(config(folders, image=augmented, workers=2), tokenizer)
     # Dropout must go on after a restart as it would have without one.
     before = torch.get_rng_state()
     for one, other in zip(islice(alone.batches(3), 4), islice(helped.batches(3), 4), strict=True):
@@ -97,9 +97,9 @@ def test_ranks_share_the_rows_of_a_batch(
     folders: tuple[Path, Path], tokenizer: Tokenizer, ranks: int
 ) -> None:
     changes = {"image": ImageConfig(size=16), "batch_size": 8}
-    whole = next(PairLoader(config(folders, **changes), tokenizer).batches(2))
+    whole = next(pair_loader(config(folders, **changes), tokenizer).batches(2))
     for rank in range(ranks):
-        part = next(PairLoader(config(folders, **changes), tokenizer, rank, ranks).batches(2))
+        part = next(pair_loader(config(folders, **changes), tokenizer, rank, ranks).batches(2))
         assert torch.equal(part.images, whole.images[rank::ranks])
         assert torch.equal(part.image_ids, whole.image_ids[rank::ranks])
         assert part.keys == whole.keys[rank::ranks]
@@ -109,7 +109,7 @@ def test_a_batch_that_ranks_cannot_share_is_refused(
     folders: tuple[Path, Path], tokenizer: Tokenizer
 ) -> None:
     with pytest.raises(UsageError, match="multiple of the 2 processes, got 7"):
-        PairLoader(config(folders), tokenizer, 1, 2)
+        pair_loader(config(folders), tokenizer, 1, 2)
 
 
 def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(
@@ -118,15 +118,15 @@ def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(
     prompt = "a red circle "
     most = len(tokenizer.encode_prompt(prompt)) + 1
     with pytest.raises(UsageError, match=rf"`data.prompt` 'a red circle ' has {most} tokens"):
-        PairLoader(config(folders, prompt=prompt, max_tokens=most), tokenizer)
-    PairLoader(config(folders, prompt=prompt, max_tokens=most + 1), tokenizer)
+        pair_loader(config(folders, prompt=prompt, max_tokens=most), tokenizer)
+    pair_loader(config(folders, prompt=prompt, max_tokens=most + 1), tokenizer)
 
 
 def test_texts_of_one_image_share_its_number(
     folders: tuple[Path, Path], tokenizer: Tokenizer
 ) -> None:
     numbers: dict[str, set[int]] = {}
-    for batch in islice(PairLoader(config(folders), tokenizer).batches(0), 2):
+    for batch in islice(pair_loader(config(folders), tokenizer).batches(0), 2):
         for key, number in zip(batch.keys, batch.image_ids.tolist(), strict=True):
             numbers.setdefault(key.partition("-")[0], set()).add(number)
     assert len(numbers) == 7
@@ -135,7 +135,7 @@ def test_texts_of_one_image_share_its_number(
 
 
 def test_weights_and_prompt(folders: tuple[Path, Path], tokenizer: Tokenizer) -> None:
-    loader = PairLoader(
+    loader = pair_loader(
         config(folders, weight=2.5, prompt="a picture of ", batch_size=13), tokenizer
     )
     # 8 human pairs two and a half times, 6 web pairs once.
@@ -180,14 +180,14 @@ def test_bad_samples_are_left_out_and_named(
         Sample("empty", photo(2), ("...",)),
     ]
     write_shards(samples, tmp_path)
-    loader = PairLoader(
+    loader = pair_loader(
         DataConfig(
             sources=(SourceConfig(name="x", shards=(str(tmp_path),)),), batch_size=2, image=PLAIN
         ),
         tokenizer,
     )
-    assert loader.num_pairs == 1
-    assert [(key, reason) for _, key, reason in loader.bad_samples] == [
+    assert loader.num_examples == 1
+    assert [(key, reason) for _, key, reason in loader.bad.first] == [
         ("torn", "truncated_image"),
         ("text", "not_an_image"),
         ("empty", "empty_caption"),
@@ -199,4 +199,4 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path, tokenizer: Tokenizer) -
     write_shards([Sample("empty", photo(2), ("",))], tmp_path)
     source = SourceConfig(name="x", shards=(str(tmp_path),))
     with pytest.raises(BlipError, match="no sound pair to train on"):
-        PairLoader(DataConfig(sources=(source,), batch_size=2, image=PLAIN), tokenizer)
+        pair_loader(DataConfig(sources=(source,), batch_size=2, image=PLAIN), tokenizer)

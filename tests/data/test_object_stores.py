@@ -22,7 +22,6 @@ import torch
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import run
 from blip.cli.main import main
-from blip.data.loader import PairLoader
 from blip.data.readers import remote
 from blip.data.readers.counts import index_shards, locate
 from blip.data.sample import Sample
@@ -30,6 +29,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError
 from tests.support.capfilt import FakeModels, output_bytes, web_data
+from tests.support.pairs import pair_loader
 from tests.support.pictures import photo
 from tests.support.streams import COUNT, assert_same, make
 
@@ -210,11 +210,11 @@ def test_a_stream_gives_the_rows_of_the_disk_to_ranks_that_resume(
     far = make("s3://bucket/web/*.tar", tmp_path / "far", stream="auto", workers=1)
     near = make(str(shards), tmp_path / "near")
     assert_same(far, near, tokenizer)
-    whole = list(islice(PairLoader(near, tokenizer).batches(0), 12))
+    whole = list(islice(pair_loader(near, tokenizer).batches(0), 12))
     # Another machine, with nothing in its cache, goes on from the fifth batch.
     other = make("s3://bucket/web/{00000..00003}.tar", tmp_path / "other")
     for rank in range(2):
-        part = list(islice(PairLoader(other, tokenizer, rank, 2).batches(5), 7))
+        part = list(islice(pair_loader(other, tokenizer, rank, 2).batches(5), 7))
         for batch, of_all in zip(part, whole[5:], strict=True):
             assert batch.keys == of_all.keys[rank::2]
             assert torch.equal(batch.images, of_all.images[rank::2])

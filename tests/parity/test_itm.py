@@ -2,6 +2,7 @@
 
 import torch
 
+from blip.inference.embedder import Embedder
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
 from tests.support.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
@@ -40,5 +41,16 @@ def test_the_matcher_finds_the_same_cosines() -> None:
     images = list(golden["images"])
     found = Matcher(tiny_model("itm", Blip), tokenizer()).cosine(
         images, [[captions[n] for n in plain]] * len(images)
+    )
+    torch.testing.assert_close(torch.tensor(found), golden["itc"][:, plain], **CLOSE)
+
+
+def test_the_embedder_finds_the_same_cosines() -> None:
+    golden, captions = vectors("itm"), texts()["texts"]
+    plain = [n for n, text in enumerate(captions) if "." not in text]
+    embedder = Embedder(tiny_model("itm", Blip), tokenizer())
+    found = (
+        embedder.embed_images(golden["images"], batch_size=4)
+        @ embedder.embed_texts(captions[n] for n in plain).T
     )
     torch.testing.assert_close(torch.tensor(found), golden["itc"][:, plain], **CLOSE)

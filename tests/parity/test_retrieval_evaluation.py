@@ -10,6 +10,7 @@ from blip.data.examples.evaluation_set import EvaluationSet
 from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import rank
 from blip.evaluation.retrieval import evaluate_retrieval
+from blip.inference.embedder import Embedder
 from blip.metrics.retrieval import RankedScores, recalls
 from blip.model.blip import Blip
 from tests.support.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
@@ -77,3 +78,11 @@ def test_equal_scores_change_no_first_place() -> None:
     assert found["tr1"] == pytest.approx(official(4)["tr1"])
     assert found["ir1"] == pytest.approx(official(4)["ir1"])
     assert np.isfinite(list(found.values())).all()
+
+
+def test_the_embedder_gives_the_originals_similarities() -> None:
+    golden = vectors("retrieval_evaluation")
+    embedder = Embedder(tiny_model("retrieval", Blip), tokenizer())
+    images = embedder.embed_images(golden["images"], batch_size=5)
+    found = images @ embedder.embed_texts(texts()["retrieval_evaluation.texts"], batch_size=8).T
+    torch.testing.assert_close(torch.tensor(found), golden["sims"], **CLOSE)

@@ -9,8 +9,7 @@ import torch
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.nn.kernels.packed_weight import pack_weights, unpack_weights
-from blip.train.compiling import compile_layers
-from blip.train.memory import checkpoint_layers
+from blip.train.parallelize import compile_layers, recompute_layers
 from tests.support.pretrain_step import assert_same_gradients, make_step, take_step
 from tests.support.tiny_data import WORDS
 
@@ -31,8 +30,8 @@ def main(*options: str) -> None:
     loss, gradients, _ = take_step(*make_step(tokenizer), batch)
     step, contrast = make_step(tokenizer)
     names = list(step.state_dict())
-    if "checkpointed" in options:
-        checkpoint_layers(step)
+    if "recomputed" in options:
+        recompute_layers(step)
     compile_layers(step)
     compile_layers(contrast.momentum_encoder.module)
     again, found, _ = take_step(step, contrast, batch)

@@ -12,8 +12,8 @@ import torch
 
 from blip import dist
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.examples.pairs import PairBatch
-from blip.data.loader import PairLoader
+from blip.data.examples.pairs import Pair, PairBatch
+from blip.data.loader import Loader
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.config import ValidationConfig
 from blip.evaluation.validation import Validation
@@ -21,11 +21,12 @@ from blip.model.blip import Blip
 from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
-from blip.tasks.alignment import ContrastTask
 from blip.tasks.pretrain import PretrainStep
-from blip.train import parallel
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
+from blip.train.state import whole_weights
+from blip.train.training import Training
+from tests.support.pairs import pair_loader
 from tests.support.tiny import TINY
 
 BATCH = 8
@@ -44,7 +45,7 @@ class RecordingLoader:
     """Pairs in float64; the numbers of the batches that were made, and their keys, are kept."""
 
     def __init__(
-        self, loader: PairLoader, record: Path | None, pause: float, dtype: torch.dtype
+        self, loader: Loader[Pair, PairBatch], record: Path | None, pause: float, dtype: torch.dtype
     ) -> None:
         self.loader, self.record, self.pause, self.dtype = loader, record, pause, dtype
         self.steps_per_epoch = loader.steps_per_epoch
@@ -83,8 +84,16 @@ def pretrain(
     contrast = MomentumContrast(
         model, ContrastiveConfig(queue_size=12, momentum=0.9, alpha_epochs=0.5)
     )
-    task = ContrastTask(PretrainStep(model, words, LanguageConfig()), contrast, validation)
-    loader = PairLoader(
+    step = PretrainStep(model, words, LanguageConfig())
+    training = Training(
+        step=step,
+        model=model,
+        state=contrast,
+        evaluator=validation.recalls,
+        samples=validation.sheet,
+        operations=step.operations,
+    )
+    loader = pair_loader(
         DataConfig(
             sources=(SourceConfig(name="all", shards=(str(shards),)),),
             batch_size=BATCH,
@@ -102,13 +111,18 @@ def pretrain(
         "device": "cpu",
     }
     config = TrainConfig(**values | changes)
-    fit(task, RecordingLoader(loader, record, pause, dtype), config, folder, save=lambda *_: None)
+    fit(
+        training,
+        RecordingLoader(loader, record, pause, dtype),
+        config,
+        folder,
+        save=lambda *_: None,
+    )
     momentum = contrast.momentum_encoder.module
-    parameters = task.step.named_parameters()
     return {
-        "weights": parallel.whole_weights(task.step),
-        "gradients": {name: parallel._whole(p.grad) for name, p in parameters},
-        "momentum": parallel.whole_weights(momentum),
+        "weights": whole_weights(step),
+        "gradients": {name: dist.whole(p.grad) for name, p in step.named_parameters()},
+        "momentum": whole_weights(momentum),
         "queue": contrast.queue.state_dict(),
     }
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.loader import PairLoader
 from blip.data.tokenizer import Tokenizer
+from tests.support.pairs import pair_loader
 
 COUNT = 23
 
@@ -27,8 +27,8 @@ def make(shards: str, cache: Path, **changes: object) -> DataConfig:
 
 def assert_same(config: DataConfig, other: DataConfig, tokenizer: Tokenizer) -> None:
     pairs = zip(
-        islice(PairLoader(config, tokenizer).batches(0), 12),
-        islice(PairLoader(other, tokenizer).batches(0), 12),
+        islice(pair_loader(config, tokenizer).batches(0), 12),
+        islice(pair_loader(other, tokenizer).batches(0), 12),
         strict=True,
     )
     for one, two in pairs:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
+from blip.train.training import Training
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class ToyStep(nn.Module):
         return ToyOutput(((self.net(batch.points) - batch.targets - context) ** 2).mean())
 
 
-class ToyTask:
-    """Its context is a slow copy of a weight, so that a forgotten task state shows."""
+class ToyState:
+    """Its context is a slow copy of a weight, so that a forgotten state shows."""
 
-    def __init__(self, dropout: float = 0.0, pause: float = 0.0) -> None:
-        self.step = ToyStep(dropout)
+    def __init__(self, step: ToyStep, pause: float = 0.0) -> None:
+        self.step = step
         self.slow = torch.zeros(1)
         self.pause = pause
 
@@ -61,7 +62,7 @@ class ToyTask:
         return {}
 
     def to(self, device: torch.device) -> None:
-        self.step.to(device)
+        self.slow = self.slow.to(device)
 
     def context(self, batch: ToyBatch, epoch: float) -> Tensor:
         time.sleep(self.pause)
@@ -69,12 +70,6 @@ class ToyTask:
 
     def after_update(self, context: Tensor) -> None:
         self.slow = 0.9 * self.slow + 0.1 * self.step.net[0].weight.detach().mean()
-
-    def operations(self, batch: ToyBatch) -> float:
-        return 100.0 * len(batch)
-
-    def samples(self) -> None:
-        return None
 
     def evaluate(self) -> Mapping[str, float]:
         return {"slow": float(self.slow)}
@@ -84,6 +79,20 @@ class ToyTask:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.slow = state["slow"]
+
+
+def make_toy(
+    dropout: float = 0.0, pause: float = 0.0, make_state: type[ToyState] = ToyState
+) -> Training:
+    step = ToyStep(dropout)
+    state = make_state(step, pause)
+    return Training(
+        step=step,
+        model=step.net,
+        state=state,
+        evaluator=state.evaluate,
+        operations=lambda batch: 100.0 * len(batch),
+    )
 
 
 class ToyLoader:
@@ -118,7 +127,7 @@ def toy_config(steps: int, **changes: Any) -> TrainConfig:
 def train_toy(
     folder: Path,
     config: TrainConfig,
-    task: ToyTask,
+    training: Training,
     loader: ToyLoader,
     *,
     allow_change: bool = False,
@@ -126,7 +135,7 @@ def train_toy(
     """Run; returns whether it was stopped early."""
     folder.mkdir(parents=True, exist_ok=True)
     result = fit(
-        task,
+        training,
         loader,
         config,
         folder,
@@ -138,5 +147,5 @@ def train_toy(
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    task = ToyTask(dropout=0.3, pause=0.02)
-    train_toy(Path(sys.argv[1]), toy_config(int(sys.argv[2])), task, ToyLoader())
+    toy = make_toy(dropout=0.3, pause=0.02)
+    train_toy(Path(sys.argv[1]), toy_config(int(sys.argv[2])), toy, ToyLoader())

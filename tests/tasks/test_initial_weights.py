@@ -121,12 +121,13 @@ def test_momentum_encoders_start_from_the_same(
 ) -> None:
     given = donor(config)
     vision, text = published(given, tmp_path / "published")
-    tasks = []
-    monkeypatch.setattr(RunFolder, "train", lambda _, task, *__: tasks.append(task))
+    trainings = []
+    monkeypatch.setattr(RunFolder, "train", lambda _, training, *__: trainings.append(training))
     config = replace(config, vision_weights=str(vision), text_weights=str(text))
     pretrain.train(config, tmp_path / "run")
-    followed = tasks[0].step.model.state_dict()
-    averaged = tasks[0].contrast.momentum_encoder.module.state_dict()
+    followed = trainings[0].model.state_dict()
+    averaged = trainings[0].state.momentum_encoder.module.state_dict()
+    assert averaged
     assert all(torch.equal(tensor, followed[name]) for name, tensor in averaged.items())
     loaded = {name for name in averaged if torch.equal(averaged[name], given.state_dict()[name])}
     assert {name for name in averaged if name.startswith("vision.")} < loaded

@@ -8,13 +8,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from blip.data.examples.pairs import PairBatch
-from blip.data.tokenizer import Tokenizer
+from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, Sharing, TextConfig, VisionConfig
+from blip.model.operations import Operations
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.caption import CaptionStep
-from blip.tasks.operations import Operations, StepOperations
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
 
@@ -82,36 +82,70 @@ def test_a_pretraining_step(tokenizer: Tokenizer, sharing: Sharing) -> None:
     for _ in range(4):
         contrast.queue.push(torch.randn(4, 8), torch.randn(4, 8), torch.arange(4))
     step = PretrainStep(model, tokenizer, LanguageConfig())
-    formula = StepOperations(model.config, contrasts=True, writes=True, queue_size=16)
     found = counted(lambda: step(batch, contrast.context(batch, 0.0)).loss.backward())
-    assert found == pytest.approx(formula(batch), rel=0.03)
+    formula = step.operations(batch) + contrast.operations(batch)
+    assert found == pytest.approx(formula, rel=0.03)
 
 
 def test_a_retrieval_step(tokenizer: Tokenizer) -> None:
     model, batch = make(tokenizer), batch_of(tokenizer)
     contrast = MomentumContrast(model, ContrastiveConfig(queue_size=0))
     step = RetrievalStep(model, tokenizer)
-    formula = StepOperations(model.config, contrasts=True, writes=False)
     found = counted(lambda: step(batch, contrast.context(batch, 0.0)).loss.backward())
-    assert found == pytest.approx(formula(batch), rel=0.03)
+    formula = step.operations(batch) + contrast.operations(batch)
+    assert found == pytest.approx(formula, rel=0.03)
 
 
 def test_a_captioning_step(tokenizer: Tokenizer) -> None:
     model, batch = make(tokenizer), batch_of(tokenizer)
     step = CaptionStep(model, tokenizer, LanguageConfig(), prompt="one big ")
     assert step.prompt_tokens == 2
-    formula = StepOperations(model.config, contrasts=False, writes=True, prompt_tokens=2)
-    found = counted(lambda: step(batch, None).loss.backward())
-    assert found == pytest.approx(formula(batch), rel=0.03)
+    found = counted(lambda: step(batch).loss.backward())
+    assert found == pytest.approx(step.operations(batch), rel=0.03)
 
 
 def test_padding_is_not_counted(tokenizer: Tokenizer) -> None:
-    formula = StepOperations(DEEP, contrasts=True, writes=True)
-    short, long = tokenizer.encode(["a red circle"], 30), tokenizer.encode([TEXT], 30)
-    both = tokenizer.encode(["a red circle", TEXT], 30)
-    images, ids = torch.zeros(2, 3, 32, 32), torch.arange(2)
-    together = formula(PairBatch(images, both, ids, ("", "")))
-    alone = [formula(PairBatch(images[:1], text, ids[:1], ("",))) for text in (short, long)]
+    model = make(tokenizer)
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=0))
+    step = PretrainStep(model, tokenizer, LanguageConfig())
+
+    def count(texts: Texts) -> float:
+        images, ids = torch.zeros(len(texts.ids), 3, 32, 32), torch.arange(len(texts.ids))
+        batch = PairBatch(images, texts, ids, ("",) * len(ids))
+        return step.operations(batch) + contrast.operations(batch)
+
+    short, long = count(tokenizer.encode(["a red circle"], 30)), count(tokenizer.encode([TEXT], 30))
     # The pairs of a batch are candidates for one another: that is little.
-    assert together == pytest.approx(sum(alone), rel=1e-3)
-    assert alone[0] < alone[1]
+    together = count(tokenizer.encode(["a red circle", TEXT], 30))
+    assert together == pytest.approx(short + long, rel=1e-3)
+    assert short < long
+
+
+@pytest.mark.parametrize(
+    ("sharing", "pretraining"),
+    [
+        ("all", 791159101440),
+        ("all_but_cross_attention", 858087610368),
+        ("all_but_self_attention", 791159101440),
+        ("nothing", 858087610368),
+    ],
+)
+def test_the_numbers_of_vit_b_and_bert_base(
+    tokenizer: Tokenizer, sharing: Sharing, pretraining: int
+) -> None:
+    """Four texts of these lengths: what is logged as teraflops stays comparable over versions."""
+    lengths = torch.tensor([3, 7, 12, 30])
+    visible = torch.arange(30) < lengths[:, None]
+    texts = Texts(visible.long(), visible)
+    batch = PairBatch(torch.zeros(4, 3, 224, 224, device="meta"), texts, torch.arange(4), ())
+    with torch.device("meta"):
+        model = Blip(ModelConfig(sharing=sharing))
+        contrast = MomentumContrast(model, ContrastiveConfig(queue_size=57600))
+        step = PretrainStep(model, tokenizer, LanguageConfig())
+        assert step.operations(batch) + contrast.operations(batch) == pretraining
+        filtering = RetrievalStep(model, tokenizer)
+        assert filtering.operations(batch) + contrast.operations(batch) == 752066820096
+        captioning = CaptionStep(model, tokenizer, LanguageConfig(), prompt="")
+        assert captioning.operations(batch) == 526609391616
+        captioning.prompt_tokens = 4
+        assert captioning.operations(batch) == 524590682112

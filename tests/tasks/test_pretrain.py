@@ -13,7 +13,6 @@ from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.objectives.itm import Negatives
 from blip.objectives.lm import lm_inputs, lm_loss
-from blip.tasks.alignment import ContrastTask
 from blip.tasks.caption import CaptionStep
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
@@ -27,7 +26,7 @@ def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, Momentum
     return step, MomentumContrast(model, ContrastiveConfig(queue_size=8, alpha=0.3))
 
 
-def test_every_parameter_learns_and_the_followers_do_not(
+def test_every_parameter_learns_and_the_momentum_encoders_do_not(
     tokenizer: Tokenizer, batch: PairBatch
 ) -> None:
     model = make_model(tokenizer)
@@ -44,9 +43,8 @@ def test_forward_changes_nothing_and_the_verb_moves_everything(
 ) -> None:
     model = make_model(tokenizer)
     step, contrast = make_step(tokenizer, model)
-    task = ContrastTask(step, contrast)
     before = {k: v.clone() for k, v in contrast.momentum_encoder.module.state_dict().items()}
-    context = task.context(batch, 0.0)
+    context = contrast.context(batch, 0.0)
     step(batch, context)
     assert contrast.queue.held == 0
     after = contrast.momentum_encoder.module.state_dict()
@@ -54,7 +52,7 @@ def test_forward_changes_nothing_and_the_verb_moves_everything(
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 1.0
-    task.after_update(context)
+    contrast.after_update(context)
     assert contrast.queue.held == 4
     assert contrast.queue.contents().image_ids.tolist() == [5, 6, 7, 8]
     assert model.temperature.item() == 0.5
@@ -65,13 +63,12 @@ def test_forward_changes_nothing_and_the_verb_moves_everything(
 
 def test_state_round_trip(tokenizer: Tokenizer, batch: PairBatch) -> None:
     model = make_model(tokenizer)
-    step, contrast = make_step(tokenizer, model)
-    task = ContrastTask(step, contrast)
-    task.after_update(task.context(batch, 0.0))
-    other = ContrastTask(step, MomentumContrast(model, contrast.config))
-    other.load_state_dict(task.state_dict())
-    assert torch.equal(other.contrast.queue.images, contrast.queue.images)
-    assert other.contrast.queue.next == 4
+    _, contrast = make_step(tokenizer, model)
+    contrast.after_update(contrast.context(batch, 0.0))
+    other = MomentumContrast(model, contrast.config)
+    other.load_state_dict(contrast.state_dict())
+    assert torch.equal(other.queue.images, contrast.queue.images)
+    assert other.queue.next == 4
 
 
 @pytest.mark.parametrize(
@@ -89,7 +86,7 @@ def test_the_prompt_is_fed_and_not_scored(tokenizer: Tokenizer, batch: PairBatch
         texts=tokenizer.encode(["a red circle", "a red star", "a red square", "a red ground"], 30),
     )
     step = CaptionStep(model, tokenizer, LanguageConfig(), prompt="a red ")
-    loss = step(prompted, None).language
+    loss = step(prompted).language
     image_kv = model.project_image(model.encode_image(batch.images), "causal")
     texts = prompted.texts.start_with(tokenizer.dec_id)
     logits = model.language_logits(texts.ids, texts.visible, image_kv)

@@ -13,7 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from blip.errors import BlipError, UsageError
-from tests.support.toy_training import ToyBatch, ToyLoader, ToyTask, toy_config, train_toy
+from tests.support.toy_training import (
+    ToyBatch,
+    ToyLoader,
+    ToyState,
+    make_toy,
+    toy_config,
+    train_toy,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,8 +89,8 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path) -> None:
 
     halves = Halves()
     halves.steps_per_epoch = 10
-    train_toy(tmp_path / "whole", toy_config(6), ToyTask(), ToyLoader(8))
-    train_toy(tmp_path / "halves", toy_config(6, accumulation=2), ToyTask(), halves)
+    train_toy(tmp_path / "whole", toy_config(6), make_toy(), ToyLoader(8))
+    train_toy(tmp_path / "halves", toy_config(6, accumulation=2), make_toy(), halves)
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "halves")
     for name in whole:
         # Adam divides by the size of the gradient: rounding of small ones is seen.
@@ -91,7 +98,7 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path) -> None:
 
 
 def test_a_step_without_a_finite_loss_is_skipped_and_counted(tmp_path: Path) -> None:
-    train_toy(tmp_path, toy_config(8), ToyTask(), ToyLoader(poison=frozenset({2, 5})))
+    train_toy(tmp_path, toy_config(8), make_toy(), ToyLoader(poison=frozenset({2, 5})))
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["skipped"] == 2
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
@@ -100,7 +107,7 @@ def test_a_step_without_a_finite_loss_is_skipped_and_counted(tmp_path: Path) -> 
 def test_many_in_a_row_stop_the_run_with_the_last_good_checkpoint(tmp_path: Path) -> None:
     loader = ToyLoader(poison=frozenset(range(5, 100)))
     with pytest.raises(BlipError, match="3 updates in a row"):
-        train_toy(tmp_path, toy_config(50, max_nonfinite=3), ToyTask(), loader)
+        train_toy(tmp_path, toy_config(50, max_nonfinite=3), make_toy(), loader)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
 
 
@@ -109,14 +116,14 @@ def test_the_last_good_checkpoint_is_from_before_the_bad_updates(tmp_path: Path)
     config = toy_config(50, max_nonfinite=7, keep_checkpoints=1)
     loader = ToyLoader(poison=frozenset(range(6, 100)))
     with pytest.raises(BlipError, match=r"7 updates in a row .* is .*/step-00000004$"):
-        train_toy(tmp_path, config, ToyTask(), loader)
+        train_toy(tmp_path, config, make_toy(), loader)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
 
 
 def test_a_stop_amid_bad_updates_keeps_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Stopping(ToyTask):
+    class Stopping(ToyState):
         def context(self, batch: ToyBatch, epoch: float) -> torch.Tensor:
             if torch.isnan(batch.targets).any() and not list(tmp_path.glob("*/step-00000007")):
                 self.bad = getattr(self, "bad", 0) + 1
@@ -126,18 +133,18 @@ def test_a_stop_amid_bad_updates_keeps_the_last_good_checkpoint(
 
     loader = ToyLoader(poison=frozenset(range(5, 100)))
     config = toy_config(50, max_nonfinite=6, keep_checkpoints=1)
-    assert train_toy(tmp_path, config, Stopping(), loader)
+    assert train_toy(tmp_path, config, make_toy(make_state=Stopping), loader)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000004", "step-00000007"]
     # The same command goes on amid them, and counts on from there.
     with pytest.raises(BlipError, match=r"6 updates in a row .*step 11.* is .*/step-00000004$"):
-        train_toy(tmp_path, config, ToyTask(), loader)
+        train_toy(tmp_path, config, make_toy(), loader)
 
 
 def test_a_checkpoint_that_is_due_amid_bad_updates_is_written_after_them(tmp_path: Path) -> None:
     loader = ToyLoader(poison=frozenset({7, 8, *range(13, 100)}))
     with pytest.raises(BlipError, match="step-00000012"):
-        train_toy(tmp_path, toy_config(50, max_nonfinite=3, keep_checkpoints=5), ToyTask(), loader)
+        train_toy(tmp_path, toy_config(50, max_nonfinite=3, keep_checkpoints=5), make_toy(), loader)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000004", "step-00000010", "step-00000012"]
 
@@ -145,7 +152,7 @@ def test_a_checkpoint_that_is_due_amid_bad_updates_is_written_after_them(tmp_pat
 def test_weights_that_are_not_finite_are_no_result(tmp_path: Path) -> None:
     """The last update has a finite gradient and leads nowhere: no loss would ever tell."""
 
-    class Overflowing(ToyTask):
+    class Overflowing(ToyState):
         updates = 0
 
         def after_update(self, context: torch.Tensor) -> None:
@@ -157,7 +164,7 @@ def test_weights_that_are_not_finite_are_no_result(tmp_path: Path) -> None:
     with pytest.raises(
         BlipError, match=r"net\..* not finite, and no model .* is .*/step-00000004$"
     ):
-        train_toy(tmp_path, toy_config(6), Overflowing(), ToyLoader())
+        train_toy(tmp_path, toy_config(6), make_toy(make_state=Overflowing), ToyLoader())
     assert not (tmp_path / "checkpoint").exists()
 
 
@@ -166,25 +173,25 @@ def test_other_data_is_refused_unless_asked_for(
 ) -> None:
     loader = ToyLoader(poison=frozenset(range(5, 100)))
     with pytest.raises(BlipError):
-        train_toy(tmp_path, toy_config(8, max_nonfinite=1), ToyTask(), loader)
+        train_toy(tmp_path, toy_config(8, max_nonfinite=1), make_toy(), loader)
     other = ToyLoader()
     other.order = "other"
     with pytest.raises(UsageError, match=r"shards have changed .* 4 steps .* --allow-change"):
-        train_toy(tmp_path, toy_config(8), ToyTask(), other)
-    train_toy(tmp_path, toy_config(8), ToyTask(), other, allow_change=True)
+        train_toy(tmp_path, toy_config(8), make_toy(), other)
+    train_toy(tmp_path, toy_config(8), make_toy(), other, allow_change=True)
     assert "the data is not that of the first 4 steps" in capsys.readouterr().err
 
 
 def test_a_torn_checkpoint_is_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train_toy(tmp_path / "whole", toy_config(12), ToyTask(0.3), ToyLoader())
+    train_toy(tmp_path / "whole", toy_config(12), make_toy(0.3), ToyLoader())
     loader = ToyLoader(poison=frozenset(range(9, 100)))
     with pytest.raises(BlipError):
-        train_toy(tmp_path / "cut", toy_config(12, max_nonfinite=1), ToyTask(0.3), loader)
+        train_toy(tmp_path / "cut", toy_config(12, max_nonfinite=1), make_toy(0.3), loader)
     newest = tmp_path / "cut" / "checkpoints" / "step-00000008" / "training.pt"
     newest.write_bytes(newest.read_bytes()[:100])
-    train_toy(tmp_path / "cut", toy_config(12), ToyTask(0.3), ToyLoader())
+    train_toy(tmp_path / "cut", toy_config(12), make_toy(0.3), ToyLoader())
     assert "step-00000008: training.pt cannot be read" in capsys.readouterr().err
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
@@ -193,14 +200,14 @@ def test_a_torn_checkpoint_is_passed_over(
 def test_only_the_newest_checkpoints_are_kept_until_the_end(tmp_path: Path) -> None:
     loader = ToyLoader(poison=frozenset(range(13, 100)))
     with pytest.raises(BlipError):
-        train_toy(tmp_path, toy_config(20, max_nonfinite=1), ToyTask(), loader)
+        train_toy(tmp_path, toy_config(20, max_nonfinite=1), make_toy(), loader)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000008", "step-00000012"]
-    train_toy(tmp_path, toy_config(20), ToyTask(), ToyLoader())
+    train_toy(tmp_path, toy_config(20), make_toy(), ToyLoader())
     assert not (tmp_path / "checkpoints").exists()
 
 
 def test_evaluation_is_logged_when_asked(tmp_path: Path) -> None:
-    train_toy(tmp_path, toy_config(6, evaluate_every=3, log_every=6), ToyTask(), ToyLoader())
+    train_toy(tmp_path, toy_config(6, evaluate_every=3, log_every=6), make_toy(), ToyLoader())
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "slow" in line] == [3, 6]

@@ -9,7 +9,7 @@ import torch
 
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
-from blip.train.memory import checkpoint_layers
+from blip.train.parallelize import recompute_layers
 from tests.support.pretrain_step import assert_same_gradients, make_step, take_step
 from tests.support.tiny_data import batch, tokenizer
 
@@ -18,13 +18,13 @@ __all__ = ["batch", "tokenizer"]
 ROOT = Path(__file__).parents[2]
 
 
-def test_checkpointing_changes_nothing_but_what_is_kept(
+def test_recomputing_changes_nothing_but_what_is_kept(
     tokenizer: Tokenizer, batch: PairBatch
 ) -> None:
     loss, gradients, kept = take_step(*make_step(tokenizer), batch)
     step, contrast = make_step(tokenizer)
     names = list(step.state_dict())
-    checkpoint_layers(step)
+    recompute_layers(step)
     again, found, less = take_step(step, contrast, batch)
     assert torch.equal(again, loss)
     assert_same_gradients(found, gradients)
@@ -32,14 +32,14 @@ def test_checkpointing_changes_nothing_but_what_is_kept(
     assert list(step.state_dict()) == names
 
 
-@pytest.mark.parametrize("checkpointed", [False, True])
-def test_compiling_changes_nothing(checkpointed: bool) -> None:
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_compiling_changes_nothing(recomputed: bool) -> None:
     # In a process of its own: the checks of shapes in this one cannot be traced.
     command = [
         sys.executable,
         "-m",
         "tests.support.compiled_step",
-        *["checkpointed"] * checkpointed,
+        *["recomputed"] * recomputed,
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """Which image a text belongs to: decided where a sample is made, and read by everybody alike."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +35,12 @@ class Places:
         if sample.image_key is None:
             return f"shard {self._shards[str(shard)]}: {sample.key}"
         return f"folder {self._folders[_folder(str(shard))]}: {sample.image_key}"
+
+
+def stable_number(identity: str) -> int:
+    """63 bits that are the same in every process, and differ for different identities."""
+    digest = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def keep_identity(samples: Iterable[Sample], name: str, path: PurePath) -> Iterator[Sample]:

@@ -13,7 +13,7 @@ from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
 
 from blip.data.config import MAX_PIXELS
-from blip.errors import BlipError
+from blip.data.faults import BadSampleError
 
 try:
     import simplejpeg
@@ -41,7 +41,7 @@ _pillow_limit = threading.Lock()
 _large = threading.Lock()
 
 
-class BadImageError(BlipError):
+class BadImageError(BadSampleError):
     """The bytes are not a usable picture; the message is a short reason."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.data.config import MAX_PIXELS
-from blip.data.examples.usable import NAMED, describe_counts
+from blip.data.faults import NAMED, describe_counts
 from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
 from blip.data.readers.patterns import PACKED, match_paths, read_packed
 from blip.data.readers.remote import is_remote

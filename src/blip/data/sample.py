@@ -1,7 +1,8 @@
 """One image with its texts, as it came from wherever it came from."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 IMAGE_KEY = "image_key"
 """In `meta`, and so in KEY.json: which image it is, as PLACE/NAME; see `data/identity.py`."""
@@ -34,6 +35,31 @@ class Sample:
             return str(own)
         key = self.meta.get("key")
         return str(key) if _is_name(key) and str(key) != self.key else None
+
+
+class Selected(NamedTuple):
+    """The part of a sample that examples are made of."""
+
+    sample: Sample | None
+    """None where the sample cannot be used."""
+    num_examples: int
+    """How many it holds: pairs, questions, statements."""
+    fault: str | None
+    """What is wrong with the sample, or with parts of it while the rest is used."""
+
+
+class OrderedSample(NamedTuple):
+    """The sample at a position of an order."""
+
+    sample: Sample
+    shard: str
+    """Where it comes from, for messages."""
+    image_id: int
+    """Equal for samples of the same image."""
+    number: int | None = None
+    """Which of the sample's examples is due; None where one is to be drawn."""
+    cache_key: Hashable = None
+    """Equal whenever the same sample comes again, if it lies in memory; None where it does not."""
 
 
 def _is_name(value: Any) -> bool:

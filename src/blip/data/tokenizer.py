@@ -29,6 +29,10 @@ class Texts(NamedTuple):
     ids: Int[Tensor, "texts tokens"]
     visible: Bool[Tensor, "texts tokens"]
 
+    def lengths(self) -> list[int]:
+        """Real tokens of each text, both ends included; waits for a GPU that holds `visible`."""
+        return self.visible.sum(dim=1).tolist()
+
     def start_with(self, token_id: int) -> "Texts":
         """The same texts with another start token."""
         ids = self.ids.clone()

@@ -30,9 +30,9 @@ class Subject:
         return {
             "images": len(data),
             "texts": sum(map(len, data.texts)),
-            "left_out": dict(sorted(data.bad.items())),
+            "left_out": dict(sorted(data.bad.counts.items())),
             "left_out_samples": [
                 {"shard": shard, "key": key, "reason": reason}
-                for shard, key, reason in data.bad_samples
+                for shard, key, reason in data.bad.first
             ],
         }

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from blip.config.ranges import PrecisionChoice
 from blip.data.tokenizer import Tokenizer
-from blip.errors import UsageError
+from blip.errors import NotFiniteError, UsageError
 from blip.inference.checkpoint import load_model
 from blip.inference.inputs import check_batch_size
 from blip.inference.pixels import Picture, to_pixels
@@ -26,7 +26,7 @@ from blip.nn.mode import Mode
 BATCH_SIZE = 32
 """Pictures that go through a model together."""
 MAX_TOKENS = 35
-"""Tokens to which texts are cut that are matched, embedded or asked (BLIP, section 5)."""
+"""Tokens to which texts are cut that are matched, embedded or asked, as the release cuts them."""
 
 ModelKind = TypeVar("ModelKind", bound=Model)
 Item = TypeVar("Item")
@@ -161,6 +161,14 @@ def batches(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
     rest = iter(items)
     while batch := list(islice(rest, batch_size)):
         yield batch
+
+
+def not_finite(name: str, what: str) -> NotFiniteError:
+    """The error about a picture or text for which a model gives NaN or infinite numbers."""
+    return NotFiniteError(
+        f"{name}: the model's {what} are NaN or infinite: its weights are broken, or its values "
+        "overflow (try precision float32)"
+    )
 
 
 def _pad(rows: Sequence[Sequence[str]]) -> PaddedTexts:

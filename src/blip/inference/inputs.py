@@ -1,7 +1,7 @@
 """Arguments of captioner, matcher, answerer and embedder, checked before any work is done."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -23,12 +23,17 @@ def check_batch_size(batch_size: int) -> None:
 
 def check_pictures(images: Iterable[Picture]) -> Sequence[Picture]:
     """The pictures of a call as a sequence; raises ArgumentError for a single picture."""
-    refuse_single_picture(images)
+    _refuse_single_picture(images)
     return _listed("images", images)
 
 
-def refuse_single_picture(images: Iterable[Picture]) -> None:
-    """Raise ArgumentError for a picture in place of an iterable of pictures."""
+def iterate_pictures(images: Iterable[Picture]) -> Iterator[Picture]:
+    """The pictures of a call one after another; raises ArgumentError for a single picture."""
+    _refuse_single_picture(images)
+    return _iterate("images", images)
+
+
+def _refuse_single_picture(images: Iterable[Picture]) -> None:
     single = isinstance(images, Image.Image | str | os.PathLike | bytes | NormalisedImage)
     arrays = isinstance(images, np.ndarray | Tensor) and images.ndim < 4
     if single or arrays or hasattr(images, "read"):
@@ -52,14 +57,19 @@ def check_texts_of_pictures(
 
 def check_texts(name: str, texts: Iterable[str]) -> list[str]:
     """Some texts as a list; raises ArgumentError for a single text and for other types."""
-    if isinstance(texts, str | bytes):
-        raise ArgumentError(f"{name} must be a list of texts, got the single text {texts!r}")
-    listed = list(_listed(name, texts))
+    listed = list(iterate_texts(name, texts))
     for text in listed:
         if not isinstance(text, str):
             raise ArgumentError(f"{name} must be texts, got {text!r} ({type(text).__name__})")
         check_text(name, text)
     return listed
+
+
+def iterate_texts(name: str, texts: Iterable[str]) -> Iterator[str]:
+    """Some texts one after another, unchecked; raises ArgumentError for a single text."""
+    if isinstance(texts, str | bytes):
+        raise ArgumentError(f"{name} must be a list of texts, got the single text {texts!r}")
+    return _iterate(name, texts)
 
 
 def check_text(name: str, text: str) -> None:
@@ -77,7 +87,11 @@ def _check_texts(name: str, texts: Iterable[str]) -> list[str]:
 def _listed(name: str, values: Iterable[Item]) -> Sequence[Item]:
     if isinstance(values, Sequence | Tensor | np.ndarray):
         return values  # pyright: ignore[reportReturnType]
+    return list(_iterate(name, values))
+
+
+def _iterate(name: str, values: Iterable[Item]) -> Iterator[Item]:
     try:
-        return list(values)
+        return iter(values)
     except TypeError as error:
         raise ArgumentError(f"{name} must be a list, got {type(values).__name__}") from error

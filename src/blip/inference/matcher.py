@@ -11,8 +11,7 @@ from torch import Tensor
 
 from blip.data.captions import clean_caption
 from blip.data.tokenizer import Texts, Tokenizer
-from blip.errors import NotFiniteError
-from blip.inference.base import BATCH_SIZE, MAX_TOKENS, PaddedTexts, Predictor
+from blip.inference.base import BATCH_SIZE, MAX_TOKENS, PaddedTexts, Predictor, not_finite
 from blip.inference.inputs import check_pictures, check_texts_of_pictures
 from blip.inference.pixels import Picture, picture_name
 from blip.model.blip import Blip
@@ -145,10 +144,7 @@ class Matcher(Predictor[Blip]):
 def refuse_not_finite(name: str, scores: Sequence[Sequence[float]]) -> None:
     """Raise NotFiniteError where a score of the picture called `name` is NaN or infinite."""
     if not all(math.isfinite(number) for row in scores for number in row):
-        raise NotFiniteError(
-            f"{name}: the model's scores are NaN or infinite: its weights are broken, or its "
-            "values overflow (try precision float32)"
-        )
+        raise not_finite(name, "scores")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from blip.config.ranges import DEVICE, PrecisionChoice, RangeError
+from blip.config.ranges import DEVICE, RangeError
 from blip.errors import ArgumentError, UsageError
 
 
@@ -28,11 +28,12 @@ def choose_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def choose_dtype(precision: PrecisionChoice | torch.dtype, device: torch.device) -> torch.dtype:
+def choose_dtype(precision: str | torch.dtype, device: torch.device) -> torch.dtype:
     """The number format called `precision`; a `torch.dtype` stays as it is.
 
-    A GPU that only emulates bfloat16 does not have it: there it is slower than float32. Raises
-    ArgumentError for another name, and for a type that is not a floating-point one.
+    `auto` is bfloat16 on a GPU that has it, else float32. A GPU that only emulates bfloat16 does
+    not have it: there it is slower than float32. Raises ArgumentError for names other than auto,
+    float32 and bfloat16, and for a type that is not a floating-point one.
     """
     if precision == "auto":
         has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -6,6 +6,7 @@ with those of earlier batches in a queue (MoCo, He et al. 2020; ALBEF, section 3
 gradient; `itc_similarities` and `itc_loss` compute the loss, with a gradient.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from blip import dist
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
+from blip.model.operations import WITH_GRADIENT, Operations
 from blip.model.unimodal import UnimodalEncoders
 from blip.objectives.config import ContrastiveConfig
 
@@ -75,6 +77,21 @@ def itc_loss(online: Similarities, targets: Similarities) -> Float[Tensor, ""]:
     ) / 2
 
 
+def itc_operations(parts: Operations, lengths: Sequence[int]) -> float:
+    """Floating-point operations of ITC for texts of these lengths, with a gradient.
+
+    Those of images, which all losses share, and of `MomentumContrast` come on top.
+    """
+    return WITH_GRADIENT * _encode_texts(parts, lengths)
+
+
+def _encode_texts(parts: Operations, lengths: Sequence[int]) -> float:
+    """Forward passes of the unimodal text encoder, with both projections of each pair."""
+    return sum(
+        parts.text(length, grounded=False, first=True) + parts.features() for length in lengths
+    )
+
+
 def similarities(
     images: Float[Tensor, "batch projection"],
     texts: Float[Tensor, "batch projection"],
@@ -128,6 +145,11 @@ class MomentumContrast:
         self.queue = FeatureQueue(config.queue_size, model.config.projection, device, dtype)
         self.seed, self.drawn = torch.initial_seed(), 0
 
+    @property
+    def momentum_encoders(self) -> dict[str, nn.Module]:
+        """The momentum encoder's module, by its name in checkpoints."""
+        return {"momentum": self.momentum_encoder.module}
+
     def to(self, device: torch.device) -> None:
         """Move momentum encoder and queue to the model's device."""
         self.momentum_encoder.module.to(device)
@@ -173,6 +195,17 @@ class MomentumContrast:
         self.model.clamp_temperature()
         self.queue.push(context.image_features, context.text_features, context.image_ids)
         self.momentum_encoder.update(self.config.momentum)
+
+    def operations(self, batch: PairBatch) -> float:
+        """Floating-point operations that the momentum encoders and the candidates cost a step."""
+        parts, images = Operations(self.model.config), len(batch)
+        encoded = images * (parts.patches + parts.image)
+        encoded += _encode_texts(parts, batch.texts.lengths())
+        candidates = self.config.queue_size + images * dist.world_size()
+        # The similarities of features that learn (no gradient to the candidates), and the same of
+        # the momentum encoders; both ways.
+        compared = 2 * 2.0 * candidates * self.model.config.projection * (2 + 1)
+        return encoded + images * compared
 
     def state_dict(self) -> dict[str, object]:
         """Queue and number of draws, for a checkpoint; the momentum encoder is a module."""

@@ -1,6 +1,6 @@
 """ITM, the image-text matching loss with hard negatives: does this text match this image?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from blip import dist
 from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
+from blip.model.operations import WITH_GRADIENT, Operations
 from blip.nn.device import send
 from blip.nn.packing import PackedPass, pack_pass
 from blip.nn.precision import at_least_float32
@@ -109,6 +110,19 @@ def match_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Two-class cross-entropy, summed and divided by `count`; class 1 is "match"."""
     return cross_entropy(logits, matching.long(), reduction="sum") / count
+
+
+def itm_operations(parts: Operations, lengths: Sequence[int]) -> float:
+    """Floating-point operations of ITM for pairs with texts of these lengths, with a gradient.
+
+    The texts that are drawn as negatives are taken to be as long as all.
+    """
+    head = 4 * parts.config.text.width
+    # Each text itself, with another image, and another text with this image.
+    return sum(
+        WITH_GRADIENT * 3 * (parts.text(length, grounded=True, first=True) + head)
+        for length in lengths
+    )
 
 
 def gather_texts(texts: Texts) -> Texts:

@@ -1,5 +1,6 @@
 """LM, the language-modelling loss: the next token, given the image and the tokens before it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxtyping import Bool, Float, Int, Shaped
@@ -9,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from blip import dist
 from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
+from blip.model.operations import WITH_GRADIENT, Operations
 from blip.nn.device import send
 from blip.nn.packing import PackedPass, pack_pass
 from blip.nn.precision import at_least_float32
@@ -48,6 +50,18 @@ def lm_loss(
         states = select_rows(states, batch.scored)
     logits = at_least_float32(model.next_token_logits(states))
     return token_cross_entropy(logits, batch.targets, label_smoothing)
+
+
+def lm_operations(parts: Operations, lengths: Sequence[int], prompt_tokens: int = 0) -> float:
+    """Floating-point operations of LM for texts of these lengths, with a gradient."""
+    return sum(
+        WITH_GRADIENT
+        * (
+            parts.text(length, grounded=True, first=False)
+            + parts.words(max(0, length - 1 - prompt_tokens))
+        )
+        for length in lengths
+    )
 
 
 def token_cross_entropy(

@@ -15,20 +15,28 @@ from blip.log import say
 from blip.model.blip import Blip
 from blip.model.checkpoint.initial import start_text, start_vision
 from blip.model.checkpoint.locate import find_weights
+from blip.model.operations import Operations
 from blip.nn.packing import PackedPass
 from blip.objectives.config import LanguageConfig
-from blip.objectives.itc import ITCContext, MomentumContrast, itc_loss, itc_similarities
+from blip.objectives.itc import (
+    ITCContext,
+    MomentumContrast,
+    itc_loss,
+    itc_operations,
+    itc_similarities,
+)
 from blip.objectives.itm import (
     SampleNegatives,
     hard_negatives,
     itm_inputs,
     itm_loss,
+    itm_operations,
     sample_negatives,
 )
-from blip.objectives.lm import lm_inputs, lm_loss
-from blip.tasks.alignment import ContrastTask
+from blip.objectives.lm import lm_inputs, lm_loss, lm_operations
 from blip.tasks.config import PretrainConfig, RunOptions
 from blip.tasks.run import open_run
+from blip.train.training import Training
 
 
 class PretrainOutput(NamedTuple):
@@ -88,6 +96,17 @@ class PretrainStep(nn.Module):
         temperature = model.temperature.detach().squeeze().clone()
         return PretrainOutput(contrastive, matching.loss, language, matching.accuracy, temperature)
 
+    def operations(self, batch: PairBatch) -> float:
+        """Floating-point operations of an update, but for those of the state of ITC."""
+        parts, lengths = Operations(self.model.config), batch.texts.lengths()
+        image_kvs = 1 if self.model.shares_cross_attention else 2
+        return (
+            parts.trained_images(len(batch), image_kvs)
+            + itc_operations(parts, lengths)
+            + itm_operations(parts, lengths)
+            + lm_operations(parts, lengths)
+        )
+
     def _read(
         self,
         image_states: Float[Tensor, "batch tokens width"],
@@ -120,11 +139,17 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
             return out
         model = _start(config, tokenizer)
         step = PretrainStep(model, tokenizer, config.language)
+        contrast = MomentumContrast(model, config.contrastive)
         validation = config.validation and Validation(model, tokenizer, config.validation)
-        task = ContrastTask(
-            step, MomentumContrast(model, config.contrastive), validation, writes=True
+        training = Training(
+            step=step,
+            model=model,
+            state=contrast,
+            evaluator=validation and validation.recalls,
+            samples=validation and validation.sheet,
+            operations=lambda batch: step.operations(batch) + contrast.operations(batch),
         )
-        folder.train(task, model, tokenizer)
+        folder.train(training, tokenizer)
     return out
 
 

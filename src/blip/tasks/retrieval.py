@@ -9,17 +9,25 @@ from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import load_model
 from blip.model.blip import Blip
-from blip.objectives.itc import ITCContext, MomentumContrast, itc_loss, itc_similarities
+from blip.model.operations import Operations
+from blip.objectives.itc import (
+    ITCContext,
+    MomentumContrast,
+    itc_loss,
+    itc_operations,
+    itc_similarities,
+)
 from blip.objectives.itm import (
     SampleNegatives,
     hard_negatives,
     itm_inputs,
     itm_loss,
+    itm_operations,
     sample_negatives,
 )
-from blip.tasks.alignment import ContrastTask
 from blip.tasks.config import FilterConfig, RunOptions
 from blip.tasks.run import open_run
+from blip.train.training import Training
 
 
 class RetrievalOutput(NamedTuple):
@@ -65,6 +73,15 @@ class RetrievalStep(nn.Module):
         temperature = model.temperature.detach().squeeze().clone()
         return RetrievalOutput(contrastive, matching.loss, matching.accuracy, temperature)
 
+    def operations(self, batch: PairBatch) -> float:
+        """Floating-point operations of an update, but for those of the state of ITC."""
+        parts, lengths = Operations(self.model.config), batch.texts.lengths()
+        return (
+            parts.trained_images(len(batch), image_kvs=1)
+            + itc_operations(parts, lengths)
+            + itm_operations(parts, lengths)
+        )
+
 
 def train(config: FilterConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Fine-tune a filter into the run folder `out` (resumed where it was cut); returns `out`."""
@@ -72,7 +89,14 @@ def train(config: FilterConfig, out: Path, options: RunOptions | None = None) ->
     with open_run(config, out, options) as folder:
         if folder.is_finished:
             return out
-        step = RetrievalStep(loaded.model, loaded.tokenizer)
-        task = ContrastTask(step, MomentumContrast(loaded.model, config.contrastive))
-        folder.train(task, loaded.model, loaded.tokenizer)
+        model = loaded.model
+        step = RetrievalStep(model, loaded.tokenizer)
+        contrast = MomentumContrast(model, config.contrastive)
+        training = Training(
+            step=step,
+            model=model,
+            state=contrast,
+            operations=lambda batch: step.operations(batch) + contrast.operations(batch),
+        )
+        folder.train(training, loaded.tokenizer)
     return out

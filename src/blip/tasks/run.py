@@ -1,13 +1,12 @@
 """What every training run does around its task: folder, lock, configuration, data, checkpoint."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
 import torch
-from torch import Tensor
 
 from blip import dist
 from blip.config.history import (
@@ -18,13 +17,13 @@ from blip.config.history import (
     save_with_history,
 )
 from blip.config.strict import save
-from blip.data.loader import PairLoader
+from blip.data.examples.pairs import PairExamples
+from blip.data.loader import Loader
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError
 from blip.files import disk_is_full
-from blip.inference.checkpoint import save_model
+from blip.inference.checkpoint import Model, save_model
 from blip.log import say
-from blip.model.blip import Blip
 from blip.model.config import check_length
 from blip.outputs import Kind, claim, remove_known
 from blip.outputs import refuse_inputs_as_output as refuse_inputs
@@ -32,7 +31,7 @@ from blip.stage import exclusive_lock
 from blip.tasks.config import FREE_TO_CHANGE, RunOptions, TrainingConfig
 from blip.train.checkpoint import Checkpoints, adopt, has_checkpoints
 from blip.train.loop import fit
-from blip.train.task import Task
+from blip.train.training import Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +44,28 @@ class RunFolder:
     """Whether its model is there already."""
     allow_change: bool
 
-    def train(self, task: Task, model: Blip, tokenizer: Tokenizer) -> None:
-        """Train `task` and leave its `model` in `out/checkpoint`.
+    def train(self, training: Training[Model], tokenizer: Tokenizer) -> None:
+        """Train, and leave the model in `out/checkpoint`.
 
         Raises StoppedError where the run was asked to stop before its end; the same call goes on.
         """
+        model = training.model
         check_length(model.config.text, "data.max_tokens", self.config.data.max_tokens)
         self._compare_tokenizers(tokenizer)
         name = "bad_samples.jsonl" if dist.is_main() else f"bad_samples-{dist.rank()}.jsonl"
-        loader = PairLoader(
+        loader = Loader(
             self.config.data,
-            tokenizer,
+            PairExamples(self.config.data, tokenizer),
             rank=dist.rank(),
             ranks=dist.world_size(),
             bad_log=self.out / name,
         )
         result = fit(
-            task,
+            training,
             loader,
             self.config.train,
             self.out,
-            save=lambda folder, weights: save_model(model, tokenizer, folder, _of_model(weights)),
+            save=lambda folder, weights: save_model(model, tokenizer, folder, weights),
             allow_change=self.allow_change,
             resumed=self._note,
         )
@@ -181,12 +181,3 @@ def _full_disk_in_one_line(out: Path) -> Iterator[None]:
         raise BlipError(
             f"{out}: No space left on device; make room, then the same command {from_there}"
         ) from error
-
-
-def _of_model(step: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of the `model` that is all that a step is trained for."""
-    return {
-        name.removeprefix("model."): tensor
-        for name, tensor in step.items()
-        if name.startswith("model.")
-    }

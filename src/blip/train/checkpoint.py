@@ -25,13 +25,16 @@ from blip.files import (
     write_checksums,
 )
 from blip.log import say
-from blip.nn.snapshot import snapshot
 from blip.outputs import CHECKPOINT, remove_known
+from blip.train.snapshot import snapshot
 
 STATE = "training.pt"
 
+FORMER_NAMES = {"followers": "momentum_encoders", "task": "state"}
+"""Names in the state of a run as earlier versions wrote them, and as they are now."""
+
 SaveModel = Callable[[Path, Mapping[str, Tensor]], None]
-"""`(folder, weights of the step)`: writes the model, so that others can open it."""
+"""`(folder, weights)`: writes the model, so that others can open it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,11 @@ class Checkpoints:
 
     def read(self, step: int) -> Found:
         """A checkpoint that `newest` found."""
-        state = _load(self.folder / _name(step))
+        # Not mapped: the run goes on with these tensors, and without the file.
+        state = _load(self.folder / _name(step), mmap=False)
         if state is None or state.get("step") != step:
             raise BlipError(f"the checkpoint of step {step} in {self.folder} cannot be read")
-        return Found(step, state)
+        return Found(step, {FORMER_NAMES.get(name, name): part for name, part in state.items()})
 
     def last_good(self) -> Path | None:
         """The newest checkpoint that was not written amid updates without a finite loss."""
@@ -254,10 +258,10 @@ def _whole(folder: Path) -> bool:
     return damage is None
 
 
-def _load(folder: Path) -> dict[str, Any] | None:
+def _load(folder: Path, *, mmap: bool = True) -> dict[str, Any] | None:
     """The state in a checkpoint; None where it cannot be read."""
     try:
-        return torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=mmap)
     # torch, pickle and the system each have their own errors for a file that is damaged.
     except Exception:
         return None

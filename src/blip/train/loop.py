@@ -8,7 +8,7 @@ from signal import Signals
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from blip import dist
 from blip.errors import BlipError, UsageError, first_line
@@ -16,7 +16,6 @@ from blip.files import atomic_folder, fingerprint_json
 from blip.log import MetricsLog, Progress, progress, say
 from blip.nn.device import choose_device
 from blip.outputs import CHECKPOINT
-from blip.train import parallel
 from blip.train.checkpoint import (
     Checkpoints,
     SaveModel,
@@ -24,14 +23,14 @@ from blip.train.checkpoint import (
     random_state,
     restore_random_state,
 )
-from blip.train.compiling import compile_layers
 from blip.train.config import TrainConfig
-from blip.train.memory import checkpoint_layers
 from blip.train.optim import learning_rate, make_optimizer, set_learning_rate
+from blip.train.parallelize import clip_gradients, gradients, parallelize, unsharded
 from blip.train.peak import peak_rate
 from blip.train.precision import autocast
 from blip.train.signals import stop_on_signals
-from blip.train.task import Batch, Loader, Output, Task
+from blip.train.state import load_optimizer, load_weights, whole_optimizer, whole_weights
+from blip.train.training import Batch, Loader, Output, Training
 from blip.train.watch import StepWatch, peak_memory
 
 NO_CLIPPING = float("inf")
@@ -47,7 +46,7 @@ class FitResult:
 
 
 def fit(
-    task: Task,
+    training: Training,
     loader: Loader,
     config: TrainConfig,
     folder: Path,
@@ -56,19 +55,19 @@ def fit(
     allow_change: bool = False,
     resumed: Callable[[int], object] = lambda step: None,
 ) -> FitResult:
-    """Train `task` for `config.steps` updates in the run folder `folder`.
+    """Train for `config.steps` updates in the run folder `folder`.
 
     Under `dist.processes` every process calls it with its share of the batches; the main one
     writes, and a signal to any of them stops all after the same step.
 
     Goes on from the newest whole checkpoint there, to the same weights as a run never cut. SIGTERM
-    or Ctrl-C ends after the step under way, with a checkpoint. At the end `save` writes the model
-    to `folder/checkpoint`. Raises BlipError after `max_nonfinite` updates in a row without a finite
-    loss and gradient; the last checkpoint from before them stays. Raises UsageError where the data
-    is not that of the checkpoint, unless `allow_change`. `resumed` is called in the main process
-    with the step from which the run goes on, 0 where it begins.
+    or Ctrl-C ends after the step under way, with a checkpoint. At the end `save` writes the weights
+    of the model to `folder/checkpoint`. Raises BlipError after `max_nonfinite` updates in a row
+    without a finite loss and gradient; the last checkpoint from before them stays. Raises
+    UsageError where the data is not that of the checkpoint, unless `allow_change`. `resumed` is
+    called in the main process with the step from which the run goes on, 0 where it begins.
     """
-    run = _Run(task, loader, config, folder, save)
+    run = _Run(training, loader, config, folder, save)
     run.resume(allow_change=allow_change, resumed=resumed)
     stopped_by: int | None = None
     with ExitStack() as open_until_the_end:
@@ -93,26 +92,28 @@ class _Run:
 
     def __init__(
         self,
-        task: Task,
+        training: Training,
         loader: Loader,
         config: TrainConfig,
         folder: Path,
         save: SaveModel,
     ) -> None:
-        self.task, self.loader, self.config = task, loader, config
-        self.folder, self.save = folder, save
+        self.training, self.loader, self.config = training, loader, config
+        self.state = training.state
+        self.folder = folder
+        self.save: SaveModel = lambda to, weights: save(to, training.weights_of_model(weights))
         self.device = choose_device(config.device)
-        task.to(self.device)
-        task.step.train()
-        if config.recompute:
-            checkpoint_layers(task.step)
-        momentum_encoders = task.momentum_encoders.values()
-        if config.compile:
-            for module in (task.step, *momentum_encoders):
-                compile_layers(module)
-        self.forward = parallel.share(task.step, momentum_encoders, config.parallel, self.device)
-        self.optimizer = make_optimizer(task.step, config.optimizer)
-        self.checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, save_model=save)
+        self.training.step.to(self.device)
+        self.momentum_encoders: Mapping[str, nn.Module] = {}
+        if self.state is not None:
+            self.state.to(self.device)
+            self.momentum_encoders = self.state.momentum_encoders
+        self.training.step.train()
+        self.forward = parallelize(
+            self.training.step, self.momentum_encoders.values(), config, self.device
+        )
+        self.optimizer = make_optimizer(self.training.step, config.optimizer)
+        self.checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, save_model=self.save)
         self.step = self.skipped = self.nonfinite_in_a_row = 0
         self.checkpoint_is_due = False
         if dist.rank() > 0:
@@ -146,7 +147,7 @@ class _Run:
 
     def update(self, batches: Iterator[Batch]) -> None:
         """One update of the weights, or a counted failure to make one."""
-        config, task = self.config, self.task
+        config, training, state = self.config, self.training, self.state
         rate = learning_rate(
             config.optimizer,
             self.step,
@@ -160,16 +161,19 @@ class _Run:
             with self.watch.waiting():
                 batch = next(batches)
             # Counted before it is on a GPU, which would have to be waited for.
-            operations = task.operations(batch)
+            operations = None if training.operations is None else training.operations(batch)
             batch = batch.to(self.device)
-            with parallel.gradients(self.forward, complete=number == config.accumulation):
+            with gradients(self.forward, complete=number == config.accumulation):
                 with autocast(self.device, config.precision):
-                    contexts.append(task.context(batch, self.epoch))
-                    outputs.append(self.forward(batch, contexts[-1]))
+                    if state is None:
+                        outputs.append(self.forward(batch))
+                    else:
+                        contexts.append(state.context(batch, self.epoch))
+                        outputs.append(self.forward(batch, contexts[-1]))
                 (outputs[-1].loss / config.accumulation).backward()
             self.watch.after_step(len(batch), operations)
-        longest = config.optimizer.clip_norm or NO_CLIPPING
-        norm = parallel.clip_gradients(task.step.parameters(), longest)
+        max_norm = config.optimizer.clip_norm or NO_CLIPPING
+        norm = clip_gradients(self.training.step.parameters(), max_norm)
         self.step += 1
         # A loss that is not finite makes the gradient's norm so, too.
         if not torch.isfinite(norm):
@@ -177,8 +181,9 @@ class _Run:
             return
         self.nonfinite_in_a_row = 0
         self.optimizer.step()
-        for context in contexts:
-            task.after_update(context)
+        if state is not None:
+            for context in contexts:
+                state.after_update(context)
         self.last = (outputs, norm)
 
     def report(self, *, stops: bool) -> None:
@@ -210,7 +215,7 @@ class _Run:
         outputs, norm = self.last
         parts = [{"loss": output.loss, **output.parts()} for output in outputs]
         return {
-            name: float(dist.mean(torch.stack([one[name].detach() for one in parts]).mean()))
+            name: float(dist.mean(torch.stack([part[name].detach() for part in parts]).mean()))
             for name in parts[0]
         } | {"gradient_norm": float(norm)}
 
@@ -227,7 +232,7 @@ class _Run:
             return
         self.checkpoint_is_due = False
         with self.watch.apart():
-            state = self._state()
+            state = self._whole_state()
             if dist.is_main():
                 self.checkpoints.begin(self.step, state, drop=is_good)
 
@@ -236,7 +241,7 @@ class _Run:
 
         Raises BlipError, and keeps the checkpoints, where its weights are not finite.
         """
-        weights = parallel.whole_weights(self.task.step)
+        weights = whole_weights(self.training.step)
         dist.on_main(lambda: self._write_model(weights))
 
     def _write_model(self, weights: Mapping[str, Tensor]) -> None:
@@ -251,25 +256,26 @@ class _Run:
 
     def _evaluate(self) -> Mapping[str, float]:
         """Processes share the evaluation; the samples are the main one's."""
-        self.task.step.eval()
+        evaluator, samples = self.training.evaluator, self.training.samples
+        self.training.step.eval()
         # Images and texts come in other shapes here: nothing is compiled for them.
-        with torch.compiler.set_stance("force_eager"), parallel.gathered(self.forward):
-            values = self.task.evaluate()
-            picture = self.task.samples() if dist.is_main() else None
-        self.task.step.train()
+        with torch.compiler.set_stance("force_eager"), unsharded(self.forward):
+            values = {} if evaluator is None else evaluator()
+            picture = None if samples is None or not dist.is_main() else samples()
+        self.training.step.train()
         if picture is not None:
             self.log.write_picture(self.step, "samples", picture)
         return values
 
-    def _state(self) -> dict[str, Any]:
-        step, momentum_encoders = self.task.step, self.task.momentum_encoders
+    def _whole_state(self) -> dict[str, Any]:
+        """All that the rest of the run depends on, in the main process."""
         return {
-            "weights": parallel.whole_weights(step),
-            "followers": {
-                name: parallel.whole_weights(one) for name, one in momentum_encoders.items()
+            "weights": whole_weights(self.training.step),
+            "momentum_encoders": {
+                name: whole_weights(encoder) for name, encoder in self.momentum_encoders.items()
             },
-            "optimizer": parallel.whole_optimizer(step, self.optimizer),
-            "task": self.task.state_dict(),
+            "optimizer": whole_optimizer(self.training.step, self.optimizer),
+            "state": {} if self.state is None else self.state.state_dict(),
             "random": dist.gather_objects(random_state()),
             "data": self._data(),
             "skipped": self.skipped,
@@ -288,9 +294,8 @@ class _Run:
             raise BlipError("the processes find different data; all must see the same shards")
         if step is not None:
             self.step = step
-            state = self._read(step)
             try:
-                self._take(state, allow_change=allow_change)
+                self._restore(allow_change=allow_change)
             except (KeyError, ValueError, RuntimeError) as error:
                 raise UsageError(
                     f"the checkpoint of step {step} in {self.checkpoints.folder} is not of this "
@@ -299,35 +304,23 @@ class _Run:
         if dist.is_main():
             resumed(self.step)
 
-    def _read(self, step: int) -> dict[str, Any]:
-        """The state that the main process found, read by each."""
-        try:
-            state = self.checkpoints.read(step).state
-        except BlipError:
-            state = {}
-        if not dist.is_same(int(len(state) > 0)):
-            raise BlipError(
-                f"the processes find different checkpoints in {self.checkpoints.folder}; "
-                "the folder of the run must be one that all of them see"
-            )
-        return state
+    def _restore(self, *, allow_change: bool) -> None:
+        """Undo `_whole_state`. The main process reads, so that it alone need see the folder."""
+        whole: dict[str, Any] = {"weights": {}, "optimizer": {}, "momentum_encoders": {}}
 
-    def _take(self, state: dict[str, Any], *, allow_change: bool) -> None:
-        if state["data"] != self._data():
-            if not allow_change:
-                raise UsageError(
-                    f"the shards have changed since the first {self.step} steps of "
-                    f"{self.folder}; --allow-change goes on with them, another --out begins anew"
-                )
-            say(
-                f"the data is not that of the first {self.step} steps: from here on samples come "
-                "in another order, some of this epoch once more and some not at all"
-            )
-        parallel.load_weights(self.task.step, state["weights"])
-        for name, encoder in self.task.momentum_encoders.items():
-            parallel.load_weights(encoder, state["followers"][name])
-        parallel.load_optimizer(self.task.step, self.optimizer, state["optimizer"])
-        self.task.load_state_dict(state["task"])
+        def read() -> dict[str, Any]:
+            state = self.checkpoints.read(self.step).state
+            whole.update({name: state.pop(name, {}) for name in whole})
+            return state
+
+        state = dist.on_main(read)
+        self._compare_data(state["data"], allow_change=allow_change)
+        load_weights(self.training.step, whole["weights"])
+        for name, encoder in self.momentum_encoders.items():
+            load_weights(encoder, whole["momentum_encoders"].get(name, {}))
+        load_optimizer(self.training.step, self.optimizer, whole["optimizer"])
+        if self.state is not None:
+            self.state.load_state_dict(state["state"])
         self.skipped = state["skipped"]
         self.nonfinite_in_a_row = state["nonfinite_in_a_row"]
         if len(state["random"]) == dist.world_size():
@@ -335,6 +328,20 @@ class _Run:
         else:
             self._reseed()
             say(f"{len(state['random'])} processes wrote this checkpoint: dropout is drawn anew")
+
+    def _compare_data(self, data: str, *, allow_change: bool) -> None:
+        """Raise UsageError where the checkpoint is of other data, unless that is allowed."""
+        if data == self._data():
+            return
+        if not allow_change:
+            raise UsageError(
+                f"the shards have changed since the first {self.step} steps of "
+                f"{self.folder}; --allow-change goes on with them, another --out begins anew"
+            )
+        say(
+            f"the data is not that of the first {self.step} steps: from here on samples come "
+            "in another order, some of this epoch once more and some not at all"
+        )
 
     def _reseed(self) -> None:
         """Draw dropout in each process, and after each change of their number, by itself."""

@@ -49,8 +49,8 @@ def test_a_broken_picture_is_left_out_and_its_image_judged_by_another(
     data = EvaluationSet([str(tmp_path)], 16)
     assert data.keys == ["b", "f"]
     assert data.texts == [["second"], ["sixth"]]
-    assert data.bad == {"truncated_image": 2, "not_an_image": 1, "empty_caption": 1}
-    assert [(key, reason) for _, key, reason in data.bad_samples] == [
+    assert data.bad.counts == {"truncated_image": 2, "not_an_image": 1, "empty_caption": 1}
+    assert [(key, reason) for _, key, reason in data.bad.first] == [
         ("a", "truncated_image"),
         ("c", "truncated_image"),
         ("d", "not_an_image"),
@@ -93,7 +93,7 @@ def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
         archive.addfile(member, io.BytesIO(b"bad"))
     data = EvaluationSet([str(tmp_path)], 16)
     assert len(data.keys) == 1
-    json.dumps([data.keys, data.bad_samples], ensure_ascii=False).encode()
+    json.dumps([data.keys, data.bad.first], ensure_ascii=False).encode()
 
 
 def test_a_limit_on_pixels_holds_when_pictures_are_read_again(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ import pytest
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.examples.usable import find_usable
-from blip.data.loader import PairLoader
-from blip.data.order.pair_index import PairIndex
 from blip.data.sample import Sample
 from blip.data.texts import TEXT_LIMIT
 from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import ShardWriter
+from tests.support.pairs import index_pairs, list_pairs, pair_loader
 from tests.support.pictures import photo
 
 LONG = "x" * (TEXT_LIMIT + 1)
@@ -50,14 +49,14 @@ def shards(tmp_path: Path) -> Path:
 def test_the_other_texts_of_an_image_are_kept_and_the_bad_one_counted(
     shards: Path, tmp_path: Path
 ) -> None:
-    index = PairIndex.open([str(shards)])
-    assert index.texts == ["first", "second", "third"]
-    assert index.bad == {"text_too_long": 2}
-    assert [key for _, key, _ in index.bad_samples] == ["partly", "wholly"]
+    index = index_pairs([str(shards)])
+    assert [text for _, text in list_pairs(index)] == ["first", "second", "third"]
+    assert index.bad.counts == {"text_too_long": 2}
+    assert [key for _, key, _ in index.bad.first] == ["partly", "wholly"]
     data = EvaluationSet([str(shards)], 16)
     assert data.texts == [["first", "second"], ["third"]]
-    assert data.bad == {"text_too_long": 2}
-    loader = PairLoader(
+    assert data.bad.counts == {"text_too_long": 2}
+    loader = pair_loader(
         DataConfig(
             sources=(SourceConfig(name="all", shards=(str(shards),)),),
             batch_size=3,
@@ -72,6 +71,6 @@ def test_the_other_texts_of_an_image_are_kept_and_the_bad_one_counted(
     assert set(batch.keys) == {"partly", "sound"}
     assert "wholly" not in batch.keys
     # One row in three went to another sample; a lost text takes no row.
-    assert (loader.rows_made, loader.rows_bad) == (3, 1)
+    assert (loader.rows_made, loader.rows_replaced) == (3, 1)
     noted = [json.loads(line)["key"] for line in (tmp_path / "bad.jsonl").open()]
     assert sorted(noted) == ["partly", "wholly"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from blip.data.order.positions import StreamOrder
+from blip.data.order.positions import StreamPositions
 
 COUNTS = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=5), min_size=1, max_size=3)
 LANES, WINDOWS, SEEDS = st.integers(1, 9), st.integers(1, 12), st.integers(0, 9)
@@ -19,8 +19,8 @@ def make(
     lanes: int = 4,
     window: int = 5,
     seed: int = 0,
-) -> StreamOrder:
-    return StreamOrder(
+) -> StreamPositions:
+    return StreamPositions(
         counts, weights or [1.0] * len(counts), lanes=lanes, window=window, seed=seed
     )
 

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from blip.data import loader as loader_module
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.pairs import PairBatch
-from blip.data.loader import PairLoader, is_streamed
+from blip.data.order import choose as choose_module
+from blip.data.order.choose import is_streamed
 from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
+from tests.support.pairs import pair_loader
 from tests.support.pictures import photo
 
 IMAGE = ImageConfig(size=8)
@@ -68,8 +70,8 @@ def keys(batches: list[PairBatch]) -> Counter[str]:
 
 
 def test_epochs_are_whole_and_differ(folder: Path, tokenizer: Tokenizer) -> None:
-    loader = PairLoader(make(folder, batch_size=1), tokenizer)
-    assert loader.num_pairs == loader.steps_per_epoch == COUNT
+    loader = pair_loader(make(folder, batch_size=1), tokenizer)
+    assert loader.num_examples == loader.steps_per_epoch == COUNT
     made = list(islice(loader.batches(0), 2 * COUNT))
     orders = [[batch.keys[0] for batch in made[start : start + COUNT]] for start in (0, COUNT)]
     assert Counter(orders[0]) == Counter(orders[1]) == {f"k{i}": 1 for i in range(COUNT)}
@@ -96,11 +98,11 @@ def test_cut_runs_with_other_ranks_see_what_an_uncut_run_sees(
     """Each run makes some batches more than it is credited with, as one that is killed does."""
     config = make(folder, lanes=lanes, shuffle_buffer=window, seed=seed)
     steps = -(-COUNT // 6)
-    whole = list(islice(PairLoader(config, tokenizer).batches(0), steps))
+    whole = list(islice(pair_loader(config, tokenizer).batches(0), steps))
     step, seen = 0, []
     for length, ranks in [*cuts, (steps, 2)]:
         length = min(length, steps - step)
-        loaders = [PairLoader(config, tokenizer, rank, ranks) for rank in range(ranks)]
+        loaders = [pair_loader(config, tokenizer, rank, ranks) for rank in range(ranks)]
         parts = [list(islice(loader.batches(step), length + 1))[:length] for loader in loaders]
         for number in range(length):
             rows = [part[number].keys for part in parts]
@@ -115,11 +117,11 @@ def test_workers_and_ranks_make_the_same_batches(folder: Path, tokenizer: Tokeni
     samples = [Sample(f"k{i}", photo(i)[: 100 if i % 4 == 0 else None], ("t",)) for i in range(20)]
     write_shards(samples, torn, per_shard=7)
     config = make(folder, torn, batch_size=8)
-    alone = PairLoader(config, tokenizer)
+    alone = pair_loader(config, tokenizer)
     one = list(islice(alone.batches(3), 12))
-    helped = PairLoader(make(folder, torn, batch_size=8, workers=2), tokenizer)
+    helped = pair_loader(make(folder, torn, batch_size=8, workers=2), tokenizer)
     two = list(islice(helped.batches(3), 12))
-    parts = [list(islice(PairLoader(config, tokenizer, r, 2).batches(3), 12)) for r in range(2)]
+    parts = [list(islice(pair_loader(config, tokenizer, r, 2).batches(3), 12)) for r in range(2)]
     for number, (batch, other) in enumerate(zip(one, two, strict=True)):
         assert batch.keys == other.keys
         assert torch.equal(batch.images, other.images)
@@ -128,8 +130,8 @@ def test_workers_and_ranks_make_the_same_batches(folder: Path, tokenizer: Tokeni
             assert torch.equal(parts[rank][number].images, batch.images[rank::2])
             assert torch.equal(parts[rank][number].image_ids, batch.image_ids[rank::2])
     assert alone.bad == helped.bad
-    assert alone.bad["truncated_image"] > 0
-    assert alone.bad_samples == helped.bad_samples
+    assert alone.bad.counts["truncated_image"] > 0
+    assert alone.bad.first == helped.bad.first
 
 
 def test_sources_are_mixed_by_weight(folder: Path, tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -137,7 +139,7 @@ def test_sources_are_mixed_by_weight(folder: Path, tmp_path: Path, tokenizer: To
         [Sample(f"h{i}", photo(i), ("human",)) for i in range(10)], tmp_path / "h", per_shard=4
     )
     config = make(folder, tmp_path / "h", weights=(0.5, 2.0), batch_size=1)
-    loader = PairLoader(config, tokenizer)
+    loader = pair_loader(config, tokenizer)
     size = round(COUNT / 2) + 20
     assert loader.steps_per_epoch == size
     epochs = [keys(list(islice(loader.batches(e * size), size))) for e in range(2)]
@@ -150,7 +152,7 @@ def test_sources_are_mixed_by_weight(folder: Path, tmp_path: Path, tokenizer: To
 def test_one_of_several_texts_is_drawn_anew(tmp_path: Path, tokenizer: Tokenizer) -> None:
     texts = ("text 1", "...", "text 2", "text 3")
     write_shards([Sample("k", photo(), texts)], tmp_path)
-    loader = PairLoader(make(tmp_path, batch_size=30), tokenizer)
+    loader = pair_loader(make(tmp_path, batch_size=30), tokenizer)
     (batch,) = islice(loader.batches(0), 1)
     told = Counter(tokenizer.decode(row) for row in batch.texts.ids.tolist())
     assert set(told) == {"text 1", "text 2", "text 3"}
@@ -167,7 +169,7 @@ def test_samples_of_an_image_share_its_number(tmp_path: Path, tokenizer: Tokeniz
     write_shards(samples, tmp_path / "a", per_shard=3)
     write_shards(samples[:2], tmp_path / "b")
     (batch,) = islice(
-        PairLoader(make(tmp_path / "a", tmp_path / "b", batch_size=10), tokenizer).batches(0), 1
+        pair_loader(make(tmp_path / "a", tmp_path / "b", batch_size=10), tokenizer).batches(0), 1
     )
     numbers: dict[str, set[int]] = {}
     for key, number in zip(batch.keys, batch.image_ids.tolist(), strict=True):
@@ -188,19 +190,19 @@ def test_bad_samples_are_named_and_others_stand_in(tmp_path: Path, tokenizer: To
     samples[5] = Sample("no-text", photo(5), ("...",))
     write_shards(samples, tmp_path / "shards")
     log = tmp_path / "run/bad_samples.jsonl"
-    loader = PairLoader(make(tmp_path / "shards", batch_size=4), tokenizer, bad_log=log)
+    loader = pair_loader(make(tmp_path / "shards", batch_size=4), tokenizer, bad_log=log)
     batches = list(islice(loader.batches(0), 2))
     seen = keys(batches)
     assert set(seen) == {"k0", "k1", "k3", "k4", "k6", "k7"}
     assert sum(seen.values()) == 8
-    assert loader.bad == {"not_an_image": 1, "empty_caption": 1}
+    assert loader.bad.counts == {"not_an_image": 1, "empty_caption": 1}
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert {(line["key"], line["reason"]) for line in lines} == {
         ("no-picture", "not_an_image"),
         ("no-text", "empty_caption"),
     }
     assert lines[0]["shard"] == str(tmp_path / "shards/00000.tar")
-    again = list(islice(PairLoader(loader.config, tokenizer).batches(0), 2))
+    again = list(islice(pair_loader(loader.config, tokenizer).batches(0), 2))
     assert all(torch.equal(a.images, b.images) for a, b in zip(batches, again, strict=True))
 
 
@@ -209,11 +211,11 @@ def test_a_shard_broken_off_gives_what_is_whole(
 ) -> None:
     whole = (folder / "00000.tar").read_bytes()
     (tmp_path / "00000.tar").write_bytes(whole[: len(whole) // 2])
-    loader = PairLoader(make(tmp_path, batch_size=1), tokenizer)
-    assert 3 <= loader.num_pairs <= 7
-    assert loader.bad == {"torn_tar": 1}
+    loader = pair_loader(make(tmp_path, batch_size=1), tokenizer)
+    assert 3 <= loader.num_examples <= 7
+    assert loader.bad.counts == {"torn_tar": 1}
     assert "torn_tar 1" in capsys.readouterr().err
-    seen = keys(list(islice(loader.batches(0), loader.num_pairs)))
+    seen = keys(list(islice(loader.batches(0), loader.num_examples)))
     assert set(seen) <= {f"k{i}" for i in range(7)}
 
 
@@ -223,12 +225,12 @@ def test_counts_that_promise_too_much_are_met_and_named(
     for name in ("00000.tar", "00001.tar"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "00000_stats.json").write_text(json.dumps({"successes": 15}))
-    loader = PairLoader(make(tmp_path, batch_size=2), tokenizer)
-    assert loader.num_pairs == 26
+    loader = pair_loader(make(tmp_path, batch_size=2), tokenizer)
+    assert loader.num_examples == 26
     seen = keys(list(islice(loader.batches(0), 13)))
     assert set(seen) == {f"k{i}" for i in range(22)}
-    assert loader.bad == {"missing_sample": 4}
-    assert "missing_sample: 11 of 15, 11 are there" in {r for _, _, r in loader.bad_samples}
+    assert loader.bad.counts == {"missing_sample": 4}
+    assert "missing_sample: 11 of 15, 11 are there" in {r for _, _, r in loader.bad.first}
     told = capsys.readouterr().err
     assert "00000.tar holds 11 samples, 15 are counted" in told
     assert told.count("00000_stats.json says 15 and is out of date: remove it") == 1
@@ -241,27 +243,27 @@ def test_too_many_bad_samples_stop_the_run(
     write_shards(
         [Sample(f"k{i}", photo(i) if i % 2 else b"x", ("t",)) for i in range(40)], tmp_path
     )
-    few = PairLoader(make(tmp_path, max_bad=0.6), tokenizer)
+    few = pair_loader(make(tmp_path, max_bad=0.6), tokenizer)
     assert len(list(islice(few.batches(0), 20))) == 20
     with pytest.raises(BlipError, match=r"more than max_bad 0.2 allows \(not_an_image"):
-        list(islice(PairLoader(make(tmp_path), tokenizer).batches(0), 20))
+        list(islice(pair_loader(make(tmp_path), tokenizer).batches(0), 20))
 
 
 def test_nothing_sound_is_an_error_and_not_for_ever(tmp_path: Path, tokenizer: Tokenizer) -> None:
     write_shards([Sample(f"k{i}", b"x", ("t",)) for i in range(5)], tmp_path / "bad")
     with pytest.raises(BlipError, match=r"64 samples in a row are bad.*not_an_image"):
-        next(PairLoader(make(tmp_path / "bad"), tokenizer).batches(0))
+        next(pair_loader(make(tmp_path / "bad"), tokenizer).batches(0))
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/0.tar").write_bytes(b"")
     with pytest.raises(BlipError, match="no sample to train on"):
-        PairLoader(make(tmp_path / "empty"), tokenizer)
+        pair_loader(make(tmp_path / "empty"), tokenizer)
 
 
 def test_small_local_sets_stay_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_streamed(make(folder, stream="auto"))
     assert is_streamed(make(folder, stream="always"))
     assert is_streamed(make(folder, "pipe:cat x", stream="auto"))
-    monkeypatch.setattr(loader_module, "MEMORY_BYTES", 1000)
+    monkeypatch.setattr(choose_module, "MEMORY_BYTES", 1000)
     assert is_streamed(make(folder, stream="auto"))
     assert not is_streamed(make(folder, stream="never"))
     with pytest.raises(UsageError, match=r"auto or always where shards are remote: s3://b/x\.tar"):
@@ -287,8 +289,8 @@ def test_impossible_settings_are_refused(change: dict, message: str) -> None:
 def test_pixels_are_those_of_the_crop(tmp_path: Path, tokenizer: Tokenizer) -> None:
     plain = ImageConfig(size=24, crop_scale=(1.0, 1.0), flip=False, augment_ops=0)
     write_shards([Sample("k", photo(3), ("t",))], tmp_path)
-    streamed = next(PairLoader(make(tmp_path, image=plain), tokenizer).batches(0))
-    held = next(PairLoader(make(tmp_path, image=plain, stream="never"), tokenizer).batches(0))
+    streamed = next(pair_loader(make(tmp_path, image=plain), tokenizer).batches(0))
+    held = next(pair_loader(make(tmp_path, image=plain, stream="never"), tokenizer).batches(0))
     np.testing.assert_array_equal(streamed.images.numpy(), held.images.numpy())
 
 
@@ -298,10 +300,10 @@ def test_a_shard_that_vanishes_on_the_way_costs_its_own_samples(
     """Others stand in its rows, as in those of a shard that was cut off."""
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    loader = PairLoader(make(copy), tokenizer)
+    loader = pair_loader(make(copy), tokenizer)
     (copy / "00001.tar").unlink()
     made = keys(list(islice(loader.batches(0), loader.steps_per_epoch)))
     assert sum(made.values()) == 6 * loader.steps_per_epoch
     assert not set(made) & {f"k{n}" for n in range(11, 22)}
-    assert loader.bad.keys() == {"unreadable"}
-    assert loader.bad_samples[0][0] == str(copy / "00001.tar")
+    assert loader.bad.counts.keys() == {"unreadable"}
+    assert loader.bad.first[0][0] == str(copy / "00001.tar")

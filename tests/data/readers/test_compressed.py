@@ -12,13 +12,13 @@ import pytest
 
 from blip.capfilt.shards.source import find_shards
 from blip.cli.main import main
-from blip.data.order.pair_index import PairIndex
 from blip.data.readers.compressed import read_compressed
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
 from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
+from tests.support.pairs import index_pairs
 from tests.support.pictures import photo
 
 
@@ -85,7 +85,7 @@ def test_they_are_refused_where_samples_are_read_in_any_order_and_counted_by_ind
 ) -> None:
     path = tmp_path / "s.tar.gz"
     path.write_bytes(gzip.compress(plain))
-    for use in (lambda: find_shards([str(path)], 5), lambda: PairIndex.open([str(path)])):
+    for use in (lambda: find_shards([str(path)], 5), lambda: index_pairs([str(path)])):
         with pytest.raises(UsageError, match=r"s\.tar\.gz is compressed"):
             use()
     assert main(["data", "index", str(path), "--cache", str(tmp_path / "cache"), "--json"]) == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from blip.data.faults import Fault
 from blip.data.readers import counts
-from blip.data.readers.archive import Fault
 from blip.data.readers.counts import index_shards, locate
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard

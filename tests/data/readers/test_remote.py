@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from blip.data.loader import PairLoader
 from blip.data.readers import remote
 from blip.data.readers.cache import ShardCache
 from blip.data.readers.counts import index_shards, locate
@@ -20,6 +19,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
 from tests.support.flaky_server import Server
+from tests.support.pairs import pair_loader
 from tests.support.pictures import photo
 from tests.support.streams import COUNT, assert_same, make
 
@@ -65,7 +65,7 @@ def test_a_server_that_breaks_off_and_comes_back(
     )
     # Counted and fetched once, in spite of four lanes and several epochs.
     server.flaky, before = False, len(server.asked)
-    next(PairLoader(over_http, tokenizer).batches(7))
+    next(pair_loader(over_http, tokenizer).batches(7))
     assert {kind for kind, _ in server.asked[before:]} == {"HEAD"}
 
 
@@ -84,8 +84,8 @@ def test_commands_are_run(shards: Path, tmp_path: Path, tokenizer: Tokenizer) ->
     assert len(locate([command])) == 4
     piped = make(command, tmp_path / "piped")
     local = make(str(shards), tmp_path / "local")
-    ours = list(islice(PairLoader(piped, tokenizer).batches(0), 12))
-    theirs = list(islice(PairLoader(local, tokenizer).batches(0), 12))
+    ours = list(islice(pair_loader(piped, tokenizer).batches(0), 12))
+    theirs = list(islice(pair_loader(local, tokenizer).batches(0), 12))
     assert [batch.keys for batch in ours] == [batch.keys for batch in theirs]
     assert all(torch.equal(a.images, b.images) for a, b in zip(ours, theirs, strict=True))
     # One pass to count, one to keep.
@@ -165,14 +165,14 @@ def test_a_changed_shard_is_counted_and_fetched_anew(
     server: Server, shards: Path, tmp_path: Path, tokenizer: Tokenizer
 ) -> None:
     config = make(f"{server.url}/00000.tar", tmp_path / "cache")
-    assert PairLoader(config, tokenizer).num_pairs == 6
+    assert pair_loader(config, tokenizer).num_examples == 6
     write_shards(
         [Sample(f"n{i}", photo(i), ("text 1",)) for i in range(9)], tmp_path / "new", per_shard=9
     )
     (tmp_path / "new/00000.tar").replace(shards / "00000.tar")
     os.utime(shards / "00000.tar", (2e9, 2e9))
-    loader = PairLoader(config, tokenizer)
-    assert loader.num_pairs == 9
+    loader = pair_loader(config, tokenizer)
+    assert loader.num_examples == 9
     assert {key[0] for batch in islice(loader.batches(0), 3) for key in batch.keys} == {"n"}
 
 

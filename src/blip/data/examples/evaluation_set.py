@@ -1,6 +1,5 @@
 """Images with all their true texts, to judge a model by; bad ones are counted and named."""
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from blip.data.config import MAX_PIXELS
-from blip.data.examples.usable import describe_left_out, find_usable, note_bad
+from blip.data.examples.usable import find_usable
+from blip.data.faults import BadSamples, Fault
 from blip.data.identity import Places
 from blip.data.images import BadImageError, decode_image
 from blip.data.keys import storable
@@ -50,15 +50,13 @@ class EvaluationSet:
         self.metas: list[dict[str, Any]] = []
         self.contents: list[bytes] = []
         self._taken: set[str] = set()
-        self.bad: Counter[str] = Counter()
-        self.bad_samples: list[tuple[str, str, str]] = []
-        """(shard, key, reason) of the first bad ones."""
+        self.bad = BadSamples()
         self._read(find_sources(shards), most)
         if self.bad:
-            say(f"left out: {describe_left_out(self.bad, self.bad_samples)}")
+            say(f"left out: {self.bad.describe()}")
         if not self.keys:
-            told = describe_left_out(self.bad, self.bad_samples) or "no sample"
-            raise BlipError(f"no picture with a text to judge by: {told}")
+            reasons = self.bad.describe() or "no sample"
+            raise BlipError(f"no picture with a text to judge by: {reasons}")
 
     def _read(self, shards: list[Path], most: int | None) -> None:
         places, known = Places(shards), dict[str, int]()
@@ -71,7 +69,7 @@ class EvaluationSet:
             if reason is None and sample.image is not None:
                 reason = self._find_fault(sample.image, place)
             if fault := reason or lost:
-                note_bad(self.bad, self.bad_samples, shard.name, sample.key, fault)
+                self.bad.add([Fault(shard.name, sample.key, fault)])
             if reason is not None or sample.image is None:
                 continue
             if place is not None:

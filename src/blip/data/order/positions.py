@@ -38,7 +38,7 @@ class _Epoch(NamedTuple):
     """How many samples come in the pieces up to and with each."""
 
 
-class StreamOrder:
+class StreamPositions:
     """Positions to samples. Every epoch holds each sample of a source `weight` times.
 
     A weight's whole part gives every shard as often; its fraction gives that share of the source's

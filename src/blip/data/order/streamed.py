@@ -1,40 +1,30 @@
-"""Rows from sets of any size, read from their shards as they are needed; the unit is the sample."""
+"""The order of sets of any size, read from shards as needed: every sample once in an epoch."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, final
 
-import numpy as np
-
-from blip.data.captions import clean_caption
 from blip.data.config import DataConfig
-from blip.data.examples.usable import find_usable
-from blip.data.identity import Places
-from blip.data.images import BadImageError
-from blip.data.order.positions import Place, StreamOrder
-from blip.data.order.rows import Row
-from blip.data.readers.archive import Archive, Fault
+from blip.data.faults import BadSamples, Fault
+from blip.data.identity import Places, stable_number
+from blip.data.order.positions import StreamPositions
+from blip.data.readers.archive import Archive
 from blip.data.readers.cache import ShardCache, cache_folder
 from blip.data.readers.counts import Shard, blame, index_shards, locate
 from blip.data.readers.prefetch import Fetcher
 from blip.data.readers.remote import is_remote
-from blip.data.sample import Sample
-from blip.data.transforms import decode_train_pixels
+from blip.data.sample import OrderedSample, Sample
 from blip.errors import BlipError
 from blip.files import fingerprint_json
 from blip.log import say
 
-SUBSTITUTES = 64
-"""Samples that are tried in the place of a bad one."""
-
 
 @final
-class StreamRows:
-    """Every sample is a row of an epoch, with one of its texts, drawn anew each time.
+class StreamedOrder:
+    """Every sample has a position in an epoch; which of its examples is due is drawn each time.
 
-    A bad sample's row is given to another sample, of the same window where one is sound: the batch
-    keeps its size, and that other sample comes once more in the epoch.
+    Substitutes for a bad sample come from the same window where one is sound: a batch keeps its
+    size, and that other sample comes once more in the epoch.
     """
 
     def __init__(self, config: DataConfig) -> None:
@@ -43,12 +33,14 @@ class StreamRows:
         Raises UsageError where shards are not there, BlipError where they hold no sample.
         """
         self.config = config
-        found = [locate(source.shards) for source in config.sources]
+        located = [locate(source.shards) for source in config.sources]
         folder = cache_folder(config.cache)
-        # All at once: so that one progress bar tells how far it is.
-        indexed = iter(index_shards([location for of in found for location in of], folder))
-        shards = [[next(indexed) for _ in of] for of in found]
+        # All at once, under one progress bar.
+        indexed = iter(index_shards([name for names in located for name in names], folder))
+        shards = [[next(indexed) for _ in names] for names in located]
         self.shards: list[Shard] = [shard for of_source in shards for shard in of_source]
+        self.bad = BadSamples()
+        self.bad.add(fault for shard in self.shards for fault in shard.faults)
         self.source_of = [
             source.name
             for source, of_source in zip(config.sources, shards, strict=True)
@@ -56,8 +48,9 @@ class StreamRows:
         ]
         self.places_of = [
             (number, places)
-            for number, (places, of) in enumerate(zip(map(Places, found), found, strict=True))
-            for _ in of
+            for number, names in enumerate(located)
+            for places in [Places(names)]
+            for _ in names
         ]
         """Of every shard: the number of its source, and what tells the source's images apart."""
         for source, of_source in zip(config.sources, shards, strict=True):
@@ -65,7 +58,7 @@ class StreamRows:
                 say(f"source {source.name} has no samples in its {len(of_source)} shards")
         if not any(shard.samples for shard in self.shards):
             raise BlipError("no sample to train on")
-        self.order = StreamOrder(
+        self.positions = StreamPositions(
             [[shard.samples for shard in of_source] for of_source in shards],
             [source.weight for source in config.sources],
             lanes=config.lanes,
@@ -85,11 +78,16 @@ class StreamRows:
 
     @property
     def size(self) -> int:
-        """Samples."""
-        return sum(self.order.sizes)
+        """Samples in all sources, each counted once."""
+        return sum(self.positions.sizes)
 
     @property
-    def order_fingerprint(self) -> str:
+    def epoch_size(self) -> int:
+        """Samples in an epoch, repetitions included."""
+        return self.positions.epoch_size
+
+    @property
+    def fingerprint(self) -> str:
         """Of the shards' counts, weights, lanes, windows and seed."""
         config = self.config
         weights = [source.weight for source in config.sources]
@@ -97,65 +95,50 @@ class StreamRows:
         settings = [config.lanes, config.shuffle_buffer, config.seed]
         return fingerprint_json(["stream", self.source_of, counts, weights, settings])
 
-    @property
-    def epoch_size(self) -> int:
-        """Samples in an epoch, repetitions included."""
-        return self.order.epoch_size
+    def prepare(self, positions: Sequence[int]) -> None:
+        """Have the remote shards of these windows and of the next ones fetched."""
+        now: list[int] = []
+        later: list[int] = []
+        for position in positions:
+            spot = self.positions.spot(position)
+            window = spot[:3]
+            if window in self._windows:
+                continue
+            self._windows[window] = None
+            if len(self._windows) > 4 * self.config.lanes:
+                self._windows.popitem(last=False)
+            now += self.positions.shards_of(spot)
+            later += self.positions.shards_of(self.positions.next_window(spot))
+        for number in dict.fromkeys(now + later):
+            shard = self.shards[number]
+            if is_remote(shard.location) and number not in self._archives:
+                self._fetcher = self._fetcher or Fetcher(self.cache)
+                self._fetcher.ask(shard.location, shard.facts.tag)
 
-    def rows(self, positions: Sequence[int]) -> tuple[list[Row], list[Fault]]:
-        """The rows at some positions, and the bad samples that should have stood there."""
-        self._look_ahead(positions)
-        made = [self._row(position) for position in positions]
-        return [row for row, _ in made], [fault for _, fault in made if fault is not None]
-
-    def _row(self, position: int) -> tuple[Row, Fault | None]:
-        own: Fault | None = None
-        place = self.order.at(position)
-        for attempt in range(SUBSTITUTES):
-            row, fault = self._read(place, position)
-            own = own or fault
-            if row is not None:
-                return row, own
-            place = self.order.substitute(position, attempt)
-        assert own is not None
-        raise BlipError(
-            f"{SUBSTITUTES} samples in a row are bad, the first: {own.shard} {own.key} {own.reason}"
-        )
-
-    def _read(self, place: Place, position: int) -> tuple[Row | None, Fault | None]:
-        """The row of a sample, unless it is bad; and what is wrong with it or some of its texts."""
+    def at(self, position: int, attempt: int = 0) -> OrderedSample | Fault:
+        """The sample at a position, or why it cannot be read; later attempts give substitutes."""
+        if attempt == 0:
+            place = self.positions.at(position)
+        else:
+            place = self.positions.substitute(position, attempt - 1)
         name = self.shards[place.shard].location
         try:
             archive = self._open(place.shard)
         except OSError as error:
-            return None, Fault(name, "", f"unreadable: {error.strerror or error}")
+            return Fault(name, "", f"unreadable: {error.strerror or error}")
         if place.sample >= len(archive):
-            told = f"{place.sample} of {self.shards[place.shard].samples}, {len(archive)} are there"
-            return None, Fault(name, "", f"missing_sample: {told}")
+            counted = self.shards[place.shard].samples
+            reason = f"missing_sample: {place.sample} of {counted}, {len(archive)} are there"
+            return Fault(name, "", reason)
         try:
             sample = archive.sample(place.sample)
         except OSError as error:
-            return None, Fault(name, archive.keys[place.sample], f"unreadable: {error}")
-        texts, reason, lost = find_usable(sample)
-        if reason is not None or sample.image is None:
-            return None, Fault(name, sample.key, reason or "missing_image")
-        rng = np.random.Generator(np.random.PCG64([self.config.seed, position]))
-        text = texts[int(rng.integers(len(texts)))]
-        try:
-            pixels = decode_train_pixels(sample.image, self.config.image, rng)
-        except BadImageError as bad:
-            return None, Fault(name, sample.key, str(bad))
-        row = Row(
-            pixels=pixels,
-            text=self.config.prompt + clean_caption(text),
-            image_id=self._image_id(place.shard, sample),
-            key=sample.key,
-        )
-        return row, None if lost is None else Fault(name, sample.key, lost)
+            return Fault(name, archive.keys[place.sample], f"unreadable: {error}")
+        return OrderedSample(sample, name, self._image_id(place.shard, sample))
 
     def _image_id(self, shard: int, sample: Sample) -> int:
         source, places = self.places_of[shard]
-        return _stable_id(f"{source} {places.identify(self.shards[shard].location, sample)}")
+        return stable_number(f"{source} {places.identify(self.shards[shard].location, sample)}")
 
     def _open(self, number: int) -> Archive:
         archive = self._archives.get(number)
@@ -171,33 +154,15 @@ class StreamRows:
             archive = self._archives[number] = Archive(shard.location, file)
             if len(archive) != shard.samples and number not in self._miscounted:
                 self._miscounted.add(number)
-                told = f"{shard.location} holds {len(archive)} samples, {shard.samples} are counted"
-                say(told + blame(shard))
+                say(
+                    f"{shard.location} holds {len(archive)} samples, "
+                    f"{shard.samples} are counted{blame(shard)}"
+                )
             # Two windows of each lane, which may share a shard or lie across several.
             while len(self._archives) > 2 * self.config.lanes + 2:
                 self._archives.popitem(last=False)[1].close()
         self._archives.move_to_end(number)
         return archive
-
-    def _look_ahead(self, positions: Sequence[int]) -> None:
-        """Have the remote shards of these windows and of the next ones fetched."""
-        now: list[int] = []
-        later: list[int] = []
-        for position in positions:
-            spot = self.order.spot(position)
-            window = spot[:3]
-            if window in self._windows:
-                continue
-            self._windows[window] = None
-            if len(self._windows) > 4 * self.config.lanes:
-                self._windows.popitem(last=False)
-            now += self.order.shards_of(spot)
-            later += self.order.shards_of(self.order.next_window(spot))
-        for number in dict.fromkeys(now + later):
-            shard = self.shards[number]
-            if is_remote(shard.location) and number not in self._archives:
-                self._fetcher = self._fetcher or Fetcher(self.cache)
-                self._fetcher.ask(shard.location, shard.facts.tag)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker needs; it opens files of its own."""
@@ -208,9 +173,3 @@ class StreamRows:
         """In a worker."""
         self.__dict__ |= state
         self._start()
-
-
-def _stable_id(text: str) -> int:
-    """63 bits that are the same in every process, and differ for different texts."""
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1

@@ -7,6 +7,7 @@ from typing import BinaryIO, NamedTuple, final
 
 import numpy as np
 
+from blip.data.faults import Fault
 from blip.data.readers.headers import FOLDER, PLAIN, Damage, Member, Reader, read_headers
 from blip.data.readers.image_files import IMAGE_EXTENSIONS
 from blip.data.readers.parts import Parts, make_sample
@@ -19,19 +20,6 @@ MACOS = "__MACOSX"
 """The folder in which macOS's archives keep what it knows of their files."""
 LARGEST_GAP = 1 << 16
 """Gaps of so many bytes between a sample's members are read rather than skipped."""
-
-
-class Fault(NamedTuple):
-    """What is wrong with a sample, or with a shard where `key` is empty."""
-
-    shard: str
-    key: str
-    reason: str
-
-    @property
-    def kind(self) -> str:
-        """The reason without its details."""
-        return self.reason.partition(":")[0]
 
 
 class _Entry:

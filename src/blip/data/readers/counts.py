@@ -9,7 +9,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple, TypeVar
 
-from blip.data.readers.archive import Fault, count_samples
+from blip.data.faults import Fault
+from blip.data.readers.archive import count_samples
 from blip.data.readers.patterns import STATISTICS, expand, is_compressed
 from blip.data.readers.remote import (
     COMMAND,

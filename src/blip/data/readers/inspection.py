@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blip.data.faults import Fault
 from blip.data.images import BadImageError, decode_image
-from blip.data.readers.archive import Fault
 from blip.data.readers.counts import Shard, index_shards, locate, read_statistics
 from blip.data.readers.remote import is_remote, on_disk
 from blip.data.readers.shards import read_shard

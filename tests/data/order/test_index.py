@@ -10,13 +10,13 @@ import torch
 import blip.data.order.in_memory as memory_module
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.loader import PairLoader, is_streamed
-from blip.data.order.pair_index import PairIndex
+from blip.data.order.choose import is_streamed
 from blip.data.pack import Collection, pack_collection
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.tasks.config import TokenizerConfig
 from blip.tasks.vocabulary import make_tokenizer
+from tests.support.pairs import index_pairs, list_pairs, pair_loader
 from tests.support.pictures import photo
 
 ROWS = [(name, f"{text} {name}") for text in ("a text of", "another of") for name in "abc"]
@@ -48,44 +48,39 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def pairs(index: PairIndex) -> list[tuple[int, str]]:
-    images = [index.pictures[picture].image_id for picture in index.picture_of_text]
-    return list(zip(images, index.texts, strict=True))
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_has_the_pairs_of_its_pack(folder: Path, form: str) -> None:
     source = str(folder / form)
     pack_collection(Collection(source=source), folder / "shards")
-    direct, packed = PairIndex.open([source]), PairIndex.open([str(folder / "shards")])
-    assert pairs(direct) == pairs(packed)
-    assert direct.keys == packed.keys
-    assert len(direct) == 6
-    assert direct.bad == {"truncated_image": 1}
+    direct, packed = index_pairs([source]), index_pairs([str(folder / "shards")])
+    assert list_pairs(direct) == list_pairs(packed)
+    assert [s.key for s in direct.samples] == [s.key for s in packed.samples]
+    assert direct.size == 6
+    assert direct.bad.counts == {"truncated_image": 1}
     judged = [EvaluationSet([place], 16) for place in (source, str(folder / "shards"))]
     assert judged[0].keys == judged[1].keys
     assert judged[0].texts == judged[1].texts
-    assert judged[0].bad == {"truncated_image": 1}
+    assert judged[0].bad.counts == {"truncated_image": 1}
 
 
 def test_tables_of_one_name_in_one_place_do_not_mix_their_images(folder: Path) -> None:
-    index = PairIndex.open([str(folder / "rows.csv"), str(folder / "rows.jsonl")])
-    assert len({image for image, _ in pairs(index)}) == 6
+    index = index_pairs([str(folder / "rows.csv"), str(folder / "rows.jsonl")])
+    assert len({image for image, _ in list_pairs(index)}) == 6
 
 
 def test_a_broken_table_among_several_is_one_bad_sample(folder: Path) -> None:
     (folder / "broken.parquet").write_bytes(b"no table")
-    index = PairIndex.open([str(folder / "rows.csv"), str(folder / "broken.parquet")])
-    assert (len(index), index.bad["broken_table"]) == (6, 1)
+    index = index_pairs([str(folder / "rows.csv"), str(folder / "broken.parquet")])
+    assert (index.size, index.bad.counts["broken_table"]) == (6, 1)
     with pytest.raises(UsageError, match=r"broken\.parquet"):
-        PairIndex.open([str(folder / "broken.parquet")])
+        index_pairs([str(folder / "broken.parquet")])
 
 
 def test_beside_tars_only_tars_are_meant(folder: Path) -> None:
     pack_collection(Collection(source=str(folder / "rows.csv")), folder / "shards")
     (folder / "shards" / "README.md").write_text("words")
     (folder / "shards" / "rows.csv").write_text("path,caption\nx.png,a text\n")
-    assert len(PairIndex.open([str(folder / "shards" / "*")])) == 6
+    assert index_pairs([str(folder / "shards" / "*")]).size == 6
 
 
 def test_what_is_remote_is_refused(folder: Path) -> None:
@@ -100,7 +95,7 @@ def test_a_stream_wants_tars_and_says_how_to_pack(folder: Path, form: str) -> No
         Tokenizer.train(["a text of a"], vocabulary_size=100),
     )
     with pytest.raises(UsageError, match=rf"only tars are streamed; `blip data pack .*{form} OUT`"):
-        PairLoader(config, tokenizer)
+        pair_loader(config, tokenizer)
 
 
 def test_pictures_outside_a_table_count_for_memory(
@@ -109,8 +104,8 @@ def test_pictures_outside_a_table_count_for_memory(
     monkeypatch.setattr(memory_module, "MEMORY_BYTES", 1000)
     tokenizer = Tokenizer.train(["a text of a"], vocabulary_size=100)
     with pytest.raises(UsageError, match=r"only tars are streamed; .*rows\.csv OUT`"):
-        PairLoader(data(folder / "rows.csv", "auto"), tokenizer)
-    assert PairLoader(data(folder / "rows.csv", "never"), tokenizer).num_pairs == 6
+        pair_loader(data(folder / "rows.csv", "auto"), tokenizer)
+    assert pair_loader(data(folder / "rows.csv", "never"), tokenizer).num_examples == 6
 
 
 def test_a_tokenizer_is_learnt_from_the_texts_of_a_table(folder: Path) -> None:
@@ -133,7 +128,7 @@ def test_batches_are_those_of_the_pack(folder: Path, form: str) -> None:
     pack_collection(Collection(source=str(folder / form)), folder / "shards")
     tokenizer = Tokenizer.train(["a text of another a b c"] * 3, vocabulary_size=100)
     direct, packed = (
-        islice(PairLoader(data(place, "auto"), tokenizer).batches(0), 4)
+        islice(pair_loader(data(place, "auto"), tokenizer).batches(0), 4)
         for place in (folder / form, folder / "shards")
     )
     for batch, expected in zip(direct, packed, strict=True):

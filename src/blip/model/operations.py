@@ -1,0 +1,62 @@
+"""How many floating-point operations passes through a model need, by formula.
+
+Counted is what the mathematics asks for, once: real text tokens and no padding, each image encoded
+and projected once, no activation computed again. A multiplication and its addition are two
+operations; additions of bias, norms and the like are left out. A gradient costs twice the forward
+pass: once for what goes in, once for the weights.
+"""
+
+from blip.model.config import ModelConfig, TextConfig
+
+WITH_GRADIENT = 3.0
+"""A forward and a backward pass, as a multiple of the forward pass alone."""
+
+
+class Operations:
+    """Forward passes of the parts of a model, each for one image or one text."""
+
+    def __init__(self, model: ModelConfig) -> None:
+        self.config = model
+        vision, text = model.vision, model.text
+        self.patches = 2.0 * (vision.tokens - 1) * 3 * vision.patch_size**2 * vision.width
+        """The first layer, whose input asks for no gradient."""
+        layer = 2 * vision.tokens * vision.width * (4 * vision.width + 2 * vision.mlp_width)
+        attention = 4 * vision.tokens**2 * vision.width
+        self.image = float(vision.depth * (layer + attention))
+        """The layers of the image encoder."""
+        self.image_kv = 4.0 * text.depth * vision.tokens * vision.width * text.width
+        """Keys and values of an image for the cross-attention of all layers."""
+
+    def trained_images(self, count: int, image_kvs: int) -> float:
+        """So many images encoded and projected to `image_kvs` keys and values, with a gradient."""
+        encoded = WITH_GRADIENT * (self.image + image_kvs * self.image_kv)
+        return count * (encoded + (WITH_GRADIENT - 1) * self.patches)
+
+    def text(self, length: int, *, grounded: bool, first: bool) -> float:
+        """A text of `length` tokens, all layers; `first`: the first state alone is asked for.
+
+        `grounded`: it reads an image whose keys and values are there.
+        """
+        config, tokens = self.config.text, self.config.vision.tokens
+        full = _text_layer(config, length, length, tokens if grounded else 0)
+        if not first:
+            return config.depth * full
+        last = _text_layer(config, length, 1, tokens if grounded else 0)
+        return (config.depth - 1) * full + last
+
+    def words(self, tokens: int) -> float:
+        """The language head at `tokens` positions."""
+        config = self.config.text
+        return 2.0 * tokens * config.width * (config.width + config.vocabulary_size)
+
+    def features(self) -> float:
+        """The projections of an image and of a text into the space where they are compared."""
+        return 2.0 * self.config.projection * (self.config.vision.width + self.config.text.width)
+
+
+def _text_layer(config: TextConfig, length: int, queries: int, image_tokens: int) -> float:
+    """One layer that reads `length` tokens and goes on with `queries` of them."""
+    width = config.width
+    own = 2 * width * width * (2 * length + 2 * queries) + 4 * queries * length * width
+    cross = 4 * queries * width * (width + image_tokens) if image_tokens else 0
+    return float(own + cross + 4 * queries * width * config.mlp_width)
