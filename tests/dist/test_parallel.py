@@ -58,6 +58,17 @@ def test_two_processes_train_as_one(
 
 
 
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_the_optimiser_s_state_comes_back_whole_and_nothing_is_added(
+    shared: Path, kind: str
+) -> None:
+    """Two of four parameters have one: the others' first update must still be their first."""
+    found = torch.load(shared / "states.pt", weights_only=True)[kind]
+    assert found["before"].keys() == found["after"].keys() == {"0.weight", "0.bias"}
+    for name, state in found["before"].items():
+        assert state["exp_avg"].shape == {"0.weight": (2, 3), "0.bias": (2,)}[name]
+        assert all(torch.equal(found["after"][name][key], state[key]) for key in state)
+
 
 def test_shards_are_judged_on_the_way_as_a_whole_is(
     shared: Path, tmp_path: Path, shards: Path, words: Path

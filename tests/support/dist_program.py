@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -24,7 +24,9 @@ from blip.objectives.itc import MomentumContrast
 from blip.tasks.pretrain import PretrainStep
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
-from blip.train.state import whole_weights
+from blip.train.optim import make_optimizer
+from blip.train.parallelize import distribute
+from blip.train.state import load_optimizer, whole_optimizer, whole_weights
 from blip.train.training import Training
 from tests.support.pairs import pair_loader
 from tests.support.tiny import TINY
@@ -127,12 +129,29 @@ def pretrain(
     }
 
 
+def put_back(kind: Literal["ddp", "fsdp"]) -> dict[str, Any]:
+    """The optimiser's state of a module half of which has learnt, before and after its return."""
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
+    distribute(module, (), kind, torch.device("cpu"))
+    first, second = (make_optimizer(module, OptimizerConfig()) for _ in range(2))
+    for parameter in module[0].parameters():
+        parameter.grad = torch.ones_like(parameter)
+    first.step()
+    before = whole_optimizer(module, first)
+    first.zero_grad()
+    load_optimizer(module, second, before)
+    return {"before": before, "after": whole_optimizer(module, second)}
+
+
 def main() -> None:
     """Every way to share, one after the other; the main process writes what came of each."""
     out, shards, tokenizer = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
     with dist.processes():
         pretrain(out / "judged", shards, tokenizer, **JUDGED)
+        states = {kind: put_back(kind) for kind in ("ddp", "fsdp")}
+        if dist.is_main():
+            torch.save(states, out / "states.pt")
         for name, changes in WAYS.items():
             found = pretrain(out / name, shards, tokenizer, **changes)
             if dist.is_main():

@@ -41,6 +41,9 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 def whole_optimizer(module: nn.Module, optimizer: torch.optim.Optimizer) -> OptimizerState:
     """The optimiser's state in the main process, as `whole_weights` gives the weights."""
+    if not optimizer.state:
+        # Torch's function would make one, as if there had been an update.
+        return {}
     found: Any = get_optimizer_state_dict(module, optimizer, options=_to_main(module))
     return found.get("state", {})
 
