@@ -92,22 +92,16 @@ def test_a_job_on_cpus_is_one_whose_models_are_both_there(places, cpus):
     assert replace(NEEDED, **places).on_cpus is cpus
 
 
-def test_a_batch_size_that_is_none_is_told(capsys):
-    with pytest.raises(SystemExit):
+def test_a_batch_size_that_is_no_number_is_refused():
+    with pytest.raises(UsageError, match="^--batch-size is 'many'; allowed: auto, or a whole num"):
         read("--batch-size", "many")
-    assert (
-        "--batch-size: got 'many'; allowed: auto, or a whole number from 1 to "
-        in capsys.readouterr().err
-    )
 
 
 def test_the_likeliest_tokens_may_be_bounded():
     needed = ("--captioner", "c", "--filter", "f", "--data", "d", "--out", "o")
     assert read(*needed).decoding.top_k is None
     assert read(*needed, "--top-k", "50").decoding.top_k == 50
-    with pytest.raises(
-        UsageError, match=r"`decoding\.top_k` is 0; allowed: a whole number from 1 "
-    ):
+    with pytest.raises(UsageError, match="--top-k is 0; allowed: a whole number from 1 "):
         read(*needed, "--top-k", "0")
 
 
@@ -163,8 +157,8 @@ def test_output_elsewhere_is_refused(kind):
 @pytest.mark.parametrize(
     ("decoding", "captions", "message"),
     [
-        ("greedy", "2", "`captions` is 2; allowed: a whole number from 0 to 1, as greedy decoding"),
-        ("beam", "4", "`captions` is 4; allowed: a whole number from 0 to 3, as beam search"),
+        ("greedy", "2", "--captions is 2; allowed: a whole number from 0 to 1, as greedy decoding"),
+        ("beam", "4", "--captions is 4; allowed: a whole number from 0 to 3, as beam search"),
     ],
 )
 def test_more_captions_than_decoding_gives_are_refused(decoding, captions, message):

@@ -121,7 +121,7 @@ def test_bad_arguments_end_in_one_line(models, tmp_path, capsys):
         ("--max-bad", "many"): "--max-bad is many; allowed: a share",
         ("--captioner", str(tmp_path)): str(tmp_path),
         ("--data", str(tmp_path / "none*.tar")): "none*.tar",
-        ("--device", "gpu"): "argument --device: got 'gpu'; allowed: auto, cpu",
+        ("--device", "gpu"): "--device is 'gpu'; allowed: auto, cpu",
     }.items():
         assert main(options(models, data, tmp_path / "out", *more)) == 2
         told = capsys.readouterr().err

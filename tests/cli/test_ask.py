@@ -115,9 +115,7 @@ def test_what_cannot_be_asked_is_said(folder: Path, capsys: pytest.CaptureFixtur
     assert main(["ask", str(folder), str(folder), "what?"]) == 2
     assert "is a folder; `blip ask` takes one picture" in capsys.readouterr().err
     assert ask(folder, "--answers", str(folder / "answers.txt"), "--candidates", "0") == 2
-    assert (
-        "argument --candidates: got '0'; allowed: a whole number from 1 " in capsys.readouterr().err
-    )
+    assert "--candidates is 0; allowed: a whole number from 1 " in capsys.readouterr().err
     (folder / "broken.png").write_bytes(b"\x89PNG")
     picture = str(folder / "broken.png")
     assert main(["ask", str(folder), picture, "what?", "--device", "cpu"]) == 1

@@ -119,15 +119,14 @@ def test_another_process_of_the_run_leaves_the_folder_to_the_first(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under torchrun the second process comes to a folder that the first has begun to fill."""
-    from blip.cli.main import parse
-    from blip.cli.training import read_options
+    from blip.cli.training import TrainingOptions, run_options
 
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.json").touch()
     monkeypatch.setenv("RANK", "1")
-    command = ["pretrain", "base", "--out", str(tmp_path / "run"), "--resume"]
-    assert read_options(parse([*command, "never"])).start is None
-    assert read_options(parse([*command, "nowhere"])).start == Path("nowhere")
+    out = tmp_path / "run"
+    assert run_options(TrainingOptions(resume="never"), out).start is None
+    assert run_options(TrainingOptions(resume="nowhere"), out).start == Path("nowhere")
 
 
 def cut(config: Path, out: Path, *more: str) -> None:
@@ -296,7 +295,7 @@ def test_finetune_from_a_recipe_at_a_larger_image(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["finetune"], ["kind"]),
+        (["finetune"], ["captioner|filter", "RECIPE"]),
         (["finetune", "captoner", "coco"], ["captoner", "captioner", "filter"]),
         (["finetune", "filter", "koko", "--out", "x"], ["koko", "coco", "coco_large"]),
         (["finetune", "filter", "coco"], ["--out"]),

@@ -88,7 +88,7 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
         (["med", "x.bin", "--to", "original"], 2, "is a file NAME.pth, got"),
         (["med", "med"], 2, "the output med would replace the input med"),
         (["none", "x"], 2, "no checkpoint at"),
-        (["med", "x", "--to", "onnx"], 2, "invalid choice: 'onnx'"),
+        (["med", "x", "--to", "onnx"], 2, "--to is 'onnx'; allowed: blip, hf, original"),
         (
             ["med", "x", "--image-size", "50"],
             2,

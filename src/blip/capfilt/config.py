@@ -1,20 +1,22 @@
 """What a CapFilt job is asked to do; loads no torch."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.config.ranges import (
     BATCH_SIZE,
     COUNT,
+    DEVICE,
+    NOT_EMPTY,
+    PLACE,
     PROCESSES,
     SEED,
     SHARE,
     PrecisionChoice,
     Range,
     RangeError,
-    check_device,
-    check_text,
+    check_fields,
 )
 from blip.config.strict import formerly
 from blip.data.config import MAX_PIXELS
@@ -28,69 +30,62 @@ NUCLEUS = DecodingConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
 class CapFiltConfig:
     """Caption the images of some shards, then keep the texts that match their image."""
 
-    captioner: str
-    """Checkpoint of the captioner in any layout: a folder, a file, hf:ORG/NAME, original:NAME."""
-    filter: str
-    """Likewise of the filter, an ITM model; it may be the captioner's."""
+    captioner: Annotated[str, PLACE]
+    """Checkpoint of the captioner: a folder, a file, hf:ORG/NAME or original:NAME."""
+    filter: Annotated[str, PLACE]
+    """Checkpoint of the filter, fine-tuned with ITC and ITM: likewise. It may be the captioner."""
     data: tuple[str, ...]
-    """What to clean: .tar shards, .parquet, .csv, .tsv and .json tables, folders of either or of
-    pictures, globs and brace ranges of files."""
-    out: str
-    """Folder for shards, ledger and report; a job that was stopped goes on from it."""
-    threshold: float = 0.5
+    """What to clean: tars, tables (.parquet, .csv, .tsv, .json), folders of pictures, globs, brace
+    ranges."""
+    out: Annotated[str, PLACE]
+    """Folder for shards, ledger and report. A job that was stopped goes on from it."""
+    threshold: Annotated[float, SHARE] = 0.5
     """Least probability of a match with which a text is kept."""
     rules: FilterRules = FilterRules()
     """What else a text has to obey."""
     job_rules: JobRules = JobRules()
     """What a text has to obey beside all others of the job, once all shards are done."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
+    """Seed of nucleus sampling."""
     captions: int = 1
     """Synthetic texts written for each image; 0 only filters."""
     decoding: DecodingConfig = field(default=NUCLEUS, metadata=formerly("search"))
-    batch_size: int | Literal["auto"] = "auto"
-    """Images that are captioned and filtered together; auto is what is worth it on the device and
-    fits. A job keeps the size with which it began; where memory runs out, a shard is done with
-    half."""
-    rows: int = 1000
+    batch_size: Annotated[int | Literal["auto"], BATCH_SIZE] = "auto"
+    """Images at a time; auto is what is worth it on the device and fits. A job keeps the size with
+    which it began; where memory runs out, a shard is done with half."""
+    rows: Annotated[int, COUNT] = 1000
     """Rows of a table, or pictures of a folder, that make a shard."""
-    max_pixels: int = MAX_PIXELS
-    """Width times height of the largest picture that is read; others are bad samples."""
+    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
+    """Width times height of the largest picture that is read. Others are bad samples."""
     write: Literal["shards", "texts"] = "shards"
     """Shards of images and kept texts, or tables of the kept texts alone."""
     engine: Literal["local", "ray"] = "local"
     """Processes on this machine, or actors on a Ray cluster. The output is the same."""
-    workers: int | None = None
+    workers: Annotated[int | None, Range(whole=True, least=1, most=PROCESSES.most)] = None
     """Processes or actors; none is one a CPU, or one where a GPU does the work, as far as memory
     reaches. The output is the same."""
-    ray_address: str | None = None
-    """Of a cluster that runs, HOST:PORT or auto; none starts one here."""
-    gpus_per_worker: float | None = None
-    """Ray: GPUs that a worker is given, such as 0.5; none is 1 where there are GPUs."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    captioner_device: str | None = None
-    """None is as `device`."""
-    filter_device: str | None = None
+    ray_address: Annotated[str | None, NOT_EMPTY] = None
+    """Address of a Ray cluster that runs, HOST:PORT or auto; none starts one here."""
+    gpus_per_worker: Annotated[float | None, Range(least=0, most=1024)] = None
+    """GPUs of each worker on Ray, such as 0.5; none is 1 where there are GPUs."""
+    device: Annotated[str, DEVICE] = "auto"
+    """Where the model computes: auto, cpu, cuda or cuda:N. Here, both models."""
+    captioner_device: Annotated[str | None, DEVICE] = None
+    """Where the captioner computes; none is as --device."""
+    filter_device: Annotated[str | None, DEVICE] = None
+    """Where the filter computes; none is as --device."""
     precision: PrecisionChoice = "auto"
-    """Number format of both models; auto is bfloat16 where both sit on a GPU of this machine that
-    has it, else float32. A job keeps the format with which it began."""
+    """Number format; auto is bfloat16 on a GPU that has it, else float32. Both models must be on a
+    GPU of this machine. A job keeps the format with which it began."""
     max_bad: str | float | None = None
     """Most bad samples, such as 5% or 0.05, before the job stops; none only counts them."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        check_text(self, "captioner", "filter", "ray_address")
+        check_fields(self)
         _check_places(self)
-        SHARE.check(self, "threshold")
-        SEED.check(self, "seed")
-        if self.batch_size != "auto":
-            BATCH_SIZE.check(self, "batch_size")
-        COUNT.check(self, "rows", "max_pixels")
-        Range(whole=True, least=1, most=PROCESSES.most).check(self, "workers")
-        Range(least=0, most=1024).check(self, "gpus_per_worker")
         check_captions(self.captions, self.decoding)
         _share(self.max_bad)
-        check_device(self, "device", "captioner_device", "filter_device")
         for name in ("ray_address", "gpus_per_worker"):
             if self.engine != "ray" and getattr(self, name) is not None:
                 raise RangeError(name, getattr(self, name), f"none, with engine {self.engine}")
@@ -115,11 +110,11 @@ class CapFiltConfig:
 class RecutConfig:
     """Make another data set of a finished job, without a model."""
 
-    ledger: str
+    ledger: Annotated[str, PLACE]
     """Folder of the job, or its ledger/."""
-    out: str
-    """Folder for shards, ledger and report; what was stopped goes on from it."""
-    threshold: float = 0.5
+    out: Annotated[str, PLACE]
+    """Folder for shards, ledger and report. What was stopped goes on from it."""
+    threshold: Annotated[float, SHARE] = 0.5
     """Least probability of a match with which a text is kept."""
     rules: FilterRules = FilterRules()
     """What else a text has to obey."""
@@ -132,13 +127,11 @@ class RecutConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        check_text(self, "ledger")
+        check_fields(self)
         _check_places(self)
-        SHARE.check(self, "threshold")
 
 
 def _check_places(config: "CapFiltConfig | RecutConfig") -> None:
-    check_text(config, "out")
     if "://" in config.out:
         raise RangeError("out", config.out, "a folder of this machine")
     if not config.data and isinstance(config, CapFiltConfig):

@@ -2,23 +2,15 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from blip.cli.from_dataclass import Options
 from blip.cli.inputs import find_pictures, open_picture
-from blip.cli.options import (
-    JSON_HELP,
-    Renamed,
-    add_model_options,
-    batch_size,
-    input_path,
-    is_no_number,
-    path_text,
-    plain_text,
-    positive_int,
-)
+from blip.cli.options import ModelOptions, Renamed, is_no_number
 from blip.cli.rows import print_json
+from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, UTF8, check_fields
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,37 +35,39 @@ RENAMED = (
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskOptions:
+    """What `blip ask` is asked to do."""
+
+    checkpoint: Annotated[str, PLACE]
+    """Checkpoint or run folder of a model for questions."""
+    picture: Path
+    """A picture."""
+    questions: Annotated[tuple[str, ...], UTF8]
+    """Questions about it."""
+    answers: Path | None = None
+    """Choose among the answers in this file, write none."""
+    candidates: Annotated[int, COUNT] = 128
+    """With --answers: how many the first token leaves to compare whole."""
+    top: Annotated[int | None, COUNT] = None
+    """The best N answers with their probabilities."""
+    batch_size: Annotated[int, BATCH_SIZE] = 16
+    """Questions at a time."""
+    model: ModelOptions = ModelOptions()
+    json: bool = False
+    """Print a JSON object a line."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers and texts that cannot work."""
+        check_fields(self)
+
+
+OPTIONS = Options(of=AskOptions, arguments=("checkpoint", "picture", "questions"))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "checkpoint",
-        type=path_text,
-        metavar="CKPT",
-        help="checkpoint or run folder of a model for questions",
-    )
-    parser.add_argument("picture", metavar="IMAGE", type=input_path)
-    parser.add_argument("questions", nargs="+", type=plain_text, metavar="QUESTION")
-    parser.add_argument(
-        "--answers",
-        type=input_path,
-        metavar="FILE",
-        help="choose among these answers, write none",
-    )
-    parser.add_argument(
-        "--candidates",
-        type=positive_int,
-        default=128,
-        metavar="N",
-        help="with --answers: how many the first token leaves to compare whole (128)",
-    )
-    parser.add_argument(
-        "--top", type=positive_int, metavar="N", help="the best N answers with their probabilities"
-    )
-    parser.add_argument(
-        "--batch-size", type=batch_size, default=16, metavar="N", help="questions at a time (16)"
-    )
-    add_model_options(parser)
-    parser.add_argument("--json", action="store_true", help=JSON_HELP)
+    OPTIONS.declare(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,28 +75,31 @@ def run(args: argparse.Namespace) -> int:
     from blip.errors import UsageError
     from blip.inference.answerer import Answerer
 
-    if args.picture.is_dir():
-        raise UsageError(f"{args.picture} is a folder; `blip ask` takes one picture")
-    (path,) = find_pictures([args.picture])
-    candidates = None if args.answers is None else read_candidates(args.answers)
-    answerer = Answerer.load(args.checkpoint, args.device, precision=args.precision)
-    image = open_picture(path, args.max_pixels)
+    options = OPTIONS.read(args)
+    if options.picture.is_dir():
+        raise UsageError(f"{options.picture} is a folder; `blip ask` takes one picture")
+    (path,) = find_pictures([options.picture])
+    candidates = None if options.answers is None else read_candidates(options.answers)
+    answerer = Answerer.load(
+        options.checkpoint, options.model.device, precision=options.model.precision
+    )
+    image = open_picture(path, options.model.max_pixels)
     if image is None:
         return 1
-    if candidates is None and args.top is None:
-        (answers,) = answerer.answer([image], [args.questions], batch_size=args.batch_size)
-        for question, answer in zip(args.questions, answers, strict=True):
-            _print(args, {"question": question, "answer": answer})
+    questions = list(options.questions)
+    if candidates is None and options.top is None:
+        (answers,) = answerer.answer([image], [questions], batch_size=options.batch_size)
+        for question, answer in zip(questions, answers, strict=True):
+            _print({"question": question, "answer": answer}, json=options.json)
         return 0
-    for question, best in zip(
-        args.questions, _several(args, answerer, image, candidates), strict=True
-    ):
-        _print_best(args, question, best)
+    answered = _several(options, answerer, image, candidates)
+    for question, best in zip(questions, answered, strict=True):
+        _print_best(options, question, best)
     return 0
 
 
 def _several(
-    args: argparse.Namespace,
+    options: AskOptions,
     answerer: "Answerer",
     image: "Image.Image",
     candidates: list[str] | None,
@@ -110,34 +107,32 @@ def _several(
     """The best answers to each question."""
     from blip.inference.answerer import PUBLISHED_DECODING
 
-    count = args.top or 1
+    count, questions = options.top or 1, list(options.questions)
     if candidates is not None:
         ranked = answerer.rank_several(
             [image],
-            [args.questions],
+            [questions],
             candidates,
             count,
-            top_k=args.candidates,
-            batch_size=args.batch_size,
+            top_k=options.candidates,
+            batch_size=options.batch_size,
         )
         return ranked[0]
     decoding = replace(PUBLISHED_DECODING, beams=max(PUBLISHED_DECODING.beams, count))
     return answerer.answer_several(
-        [image], [args.questions], count, decoding, batch_size=args.batch_size
+        [image], [questions], count, decoding, batch_size=options.batch_size
     )[0]
 
 
-def _print_best(
-    args: argparse.Namespace, question: str, best: "Sequence[Ranked | Written]"
-) -> None:
-    if not args.json:
-        for one in best:
-            _print(args, {"question": question, **one._asdict()})
+def _print_best(options: AskOptions, question: str, best: "Sequence[Ranked | Written]") -> None:
+    if not options.json:
+        for answer in best:
+            _print({"question": question, **answer._asdict()}, json=False)
         return
-    told: dict[str, object] = {"question": question, **best[0]._asdict()}
-    if args.top is not None:
-        told["top"] = [one._asdict() for one in best]
-    _print(args, told)
+    row: dict[str, object] = {"question": question, **best[0]._asdict()}
+    if options.top is not None:
+        row["top"] = [answer._asdict() for answer in best]
+    _print(row, json=True)
 
 
 def read_candidates(path: Path) -> list[str]:
@@ -149,24 +144,24 @@ def read_candidates(path: Path) -> list[str]:
     from blip.errors import UsageError
 
     if path.suffix == ".json":
-        found = list(from_json(tuple[str, ...], load_json(path), where=str(path)))
+        answers = list(from_json(tuple[str, ...], load_json(path), where=str(path)))
     else:
         try:
-            found = path.read_text(encoding="utf-8-sig").splitlines()
+            answers = path.read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise UsageError(f"{path} is not UTF-8: {error.reason}") from error
-    found = [text.strip() for text in found if text.strip()]
-    if not found:
+    answers = [text.strip() for text in answers if text.strip()]
+    if not answers:
         raise UsageError(f"{path} holds no answers")
-    return found
+    return answers
 
 
-def _print(args: argparse.Namespace, found: dict[str, object]) -> None:
-    if args.json:
-        print_json(found)
-    elif "probability" in found:
-        print(f"{found['question']}\t{found['probability']:.3f}\t{found['answer']}")
+def _print(row: dict[str, object], *, json: bool) -> None:
+    if json:
+        print_json(row)
+    elif "probability" in row:
+        print(f"{row['question']}\t{row['probability']:.3f}\t{row['answer']}")
     else:
-        print(f"{found['question']}\t{found['answer']}")
+        print(f"{row['question']}\t{row['answer']}")

@@ -1,15 +1,15 @@
 """`blip bootstrap`: the main job from a recipe or a config.json."""
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from blip.cli import options
+from blip.cli.from_dataclass import Options
+from blip.cli.parser import Parser
+from blip.cli.training import ChangeOptions
+from blip.recipes.config import BootstrapConfig
 
-if TYPE_CHECKING:
-    from blip.recipes.config import BootstrapConfig
-
-TAKES_OVERRIDES = True
 EXAMPLES = """\
 examples:
   blip bootstrap scenes_demo --out runs/demo
@@ -25,45 +25,55 @@ settings a command says what differs and stops: `--overwrite` makes again what t
 `--allow-change` lets a training that is not finished go on with it."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; any other --part.field VALUE changes the configuration."""
-    from blip.cli.recipe import add_recipe_options, recipe_names
-    from blip.cli.training import add_change_arguments
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BootstrapOptions:
+    """What `blip bootstrap` is asked to do, beside the keys of its configuration."""
 
-    names = ", ".join(recipe_names("bootstrap"))
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE|config.json", help=names)
-    parser.add_argument(
-        "--out", type=options.output_folder, metavar="DIR", help="folder of the run"
-    )
-    add_change_arguments(parser)
-    add_recipe_options(parser, "bootstrap")
+    recipe: str | None = None
+    """A recipe (--list shows them) or a config.json."""
+    out: Path | None = None
+    """Folder of the run."""
+    change: ChangeOptions = ChangeOptions()
+    keys: bool = False
+    """List all keys that --part.field VALUE may change, and exit."""
+
+
+OPTIONS = Options(of=BootstrapOptions, arguments=("recipe",))
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the options; any other --part.field VALUE changes the configuration."""
+    from blip.cli.recipe import add_list
+
+    OPTIONS.declare(parser)
+    add_list(parser, "bootstrap")
+    parser.classes = (BootstrapConfig,)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run or go on with the main job."""
     from blip.cli.recipe import read_config
+    from blip.cli.training import need_folder
     from blip.config.override import describe
     from blip.errors import UsageError
-    from blip.recipes.config import BootstrapConfig
 
-    if args.recipe is None:
+    options = OPTIONS.read(args)
+    if options.recipe is None:
         raise UsageError("name a recipe or a config.json; `blip bootstrap --list` shows recipes")
-    config = read_config(BootstrapConfig, "bootstrap", args.recipe, args.overrides)
-    if args.keys:
+    config = read_config(BootstrapConfig, "bootstrap", options.recipe, args.overrides)
+    if options.keys:
         print(describe(config))
         return 0
-    if args.out is None:
-        raise UsageError("--out DIR is missing: the folder of the run")
-    return run_bootstrap(config, args.out, args)
+    return run_bootstrap(config, need_folder(options.out), options.change)
 
 
-def run_bootstrap(config: "BootstrapConfig", out: Path, args: argparse.Namespace) -> int:
-    """Run the main job and print its table; `args` say whether a changed one may go on."""
+def run_bootstrap(config: BootstrapConfig, out: Path, change: ChangeOptions) -> int:
+    """Run the main job and print its table; `change` says whether a changed one may go on."""
     from blip.bootstrap import bootstrap
     from blip.log import say
 
     say(f"blip bootstrap: writing to {out}; the same command goes on if this is stopped")
-    allowed = {"overwrite": args.overwrite, "allow_change": args.allow_change}
+    allowed = {"overwrite": change.overwrite, "allow_change": change.allow_change}
     print_table(bootstrap(config, out, **allowed), out)
     return 0
 

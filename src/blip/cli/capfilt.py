@@ -2,14 +2,15 @@
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from blip.cli import options
-from blip.cli.filter_rules import add_job_rules, add_rules, read_job_rules, read_rules
+from blip.capfilt.config import CapFiltConfig
+from blip.cli.from_dataclass import Options
+from blip.cli.options import DECODING_GROUP, DECODING_HIDDEN, DECODING_NAMES, Renamed
 
 if TYPE_CHECKING:
-    from blip.capfilt.config import CapFiltConfig
     from blip.capfilt.job import Summary
     from blip.capfilt.ledger.records import Counts
 
@@ -40,207 +41,57 @@ ACTIONS = {
 }
 """What else is done with the output of a job: `blip capfilt ACTION` is in capfilt_ACTION.py."""
 
-_DECODING = {
-    "decode": "kind",
-    "beams": "beams",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "temperature": "temperature",
-    "min_length": "min_length",
-    "max_length": "max_length",
-    "repetition_penalty": "repetition_penalty",
-    "prompt": "prompt",
-}
-"""Options of decoding, and the field of each."""
+RENAMED = (Renamed("--search", "--decode"),)
 
-RENAMED = (options.Renamed("--search", "--decode"),)
+RULES = {
+    "what else a text has to obey, off by default": ("rules",),
+    "what it has to obey beside all others of the job": ("job_rules",),
+}
+THE_JOB = "the job"
+WHERE = (
+    *("engine", "workers", "device", "captioner_device", "filter_device", "precision"),
+    *("batch_size", "ray_address", "gpus_per_worker"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CapFiltOptions:
+    """What `blip capfilt` is asked to do, beside the job's configuration."""
+
+    config: Path | None = None
+    """The config.json of a job; what is typed wins."""
+    overwrite: bool = False
+    """Replace what a job of other settings left in DIR (else it is refused)."""
+    dry_run: bool = False
+    """Print how much work, disk and time it is, by a few images, and stop."""
+
+
+OPTIONS = Options(
+    of=CapFiltOptions, arguments=("config",), groups={THE_JOB: ("overwrite", "dry_run")}
+)
+JOB = Options(
+    of=CapFiltConfig,
+    names=DECODING_NAMES,
+    groups={THE_JOB: ("",), "where": WHERE, **DECODING_GROUP, **RULES},
+    hidden=DECODING_HIDDEN,
+    from_file=True,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; a config.json may give any of them, and what is typed wins."""
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help="config.json of a job")
-    job = parser.add_argument_group("the job")
-    _add_job(job)
-    _add_limits(job)
-    _add_place(parser.add_argument_group("where"))
-    _add_decoding(parser.add_argument_group("how captions are written"))
-    add_rules(parser)
-    add_job_rules(parser)
-
-
-def _add_job(job: argparse._ArgumentGroup) -> None:
-    job.add_argument(
-        "--captioner",
-        type=options.path_text,
-        metavar="CKPT",
-        help="folder, file, hf:ORG/NAME or original:NAME",
-    )
-    job.add_argument(
-        "--filter",
-        type=options.path_text,
-        metavar="CKPT",
-        help="likewise, a model fine-tuned with ITC and ITM",
-    )
-    job.add_argument(
-        "--data",
-        nargs="+",
-        metavar="DATA",
-        help=".tar shards, .parquet, .csv, .tsv, .json tables, folders, globs, brace ranges",
-    )
-    job.add_argument(
-        "--out", type=options.path_text, metavar="DIR", help="folder for shards, ledger and report"
-    )
-    job.add_argument(
-        "--threshold",
-        type=options.finite_float,
-        metavar="T",
-        help="least match probability kept (0.5)",
-    )
-    job.add_argument(
-        "--seed", type=options.whole_number, metavar="S", help="seed of the sampled captions (0)"
-    )
-    job.add_argument(
-        "--captions",
-        type=options.whole_number,
-        metavar="N",
-        help="synthetic texts an image (1); 0 only filters",
-    )
-    job.add_argument(
-        "--max-bad", metavar="SHARE", help="stop if more samples are bad, such as 5%% (never)"
-    )
-    job.add_argument(
-        "--write", choices=("shards", "texts"), help="images and texts, or texts alone (shards)"
-    )
-
-
-def _add_limits(job: argparse._ArgumentGroup) -> None:
-    job.add_argument(
-        "--rows",
-        type=options.whole_number,
-        metavar="N",
-        help="rows of a table that make a shard (1000)",
-    )
-    job.add_argument(
-        "--max-pixels",
-        type=options.whole_number,
-        metavar="N",
-        help="largest picture that is read: width times height (100000000)",
-    )
-    job.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace what a job of other settings left in DIR (else it is refused)",
-    )
-    job.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="say how much work, disk and time it is, by a few images, and stop",
-    )
-
-
-def _add_place(place: argparse._ArgumentGroup) -> None:
-    place.add_argument(
-        "--engine", choices=("local", "ray"), help="processes here, or actors on Ray (local)"
-    )
-    place.add_argument(
-        "--workers",
-        type=options.whole_number,
-        metavar="N",
-        help="processes or actors (one a CPU, or a GPU)",
-    )
-    place.add_argument(
-        "--device", type=options.device, metavar="D", help="auto, cpu, cuda or cuda:N (auto)"
-    )
-    place.add_argument(
-        "--captioner-device",
-        type=options.device,
-        metavar="D",
-        help="device of the captioner (that of --device)",
-    )
-    place.add_argument(
-        "--filter-device",
-        type=options.device,
-        metavar="D",
-        help="device of the filter (that of --device)",
-    )
-    place.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        help="number format of both models (auto: bfloat16 on a GPU that has it, else float32)",
-    )
-    place.add_argument(
-        "--batch-size",
-        type=options.batch_size_or_auto,
-        metavar="N",
-        help="images at a time, or auto (auto)",
-    )
-    place.add_argument(
-        "--ray-address", metavar="A", help="HOST:PORT or auto (none: one is started here)"
-    )
-    place.add_argument(
-        "--gpus-per-worker",
-        type=options.finite_float,
-        metavar="G",
-        help="Ray: such as 0.5 (1, if there are any)",
-    )
-
-
-def _add_decoding(decoding: argparse._ArgumentGroup) -> None:
-    decoding.add_argument(
-        "--decode",
-        choices=("nucleus", "beam", "greedy"),
-        help="how a caption is chosen, token by token (nucleus)",
-    )
-    decoding.add_argument(
-        "--top-p",
-        type=options.finite_float,
-        metavar="P",
-        help="nucleus: probability mass drawn from (0.9)",
-    )
-    decoding.add_argument(
-        "--top-k",
-        type=options.whole_number,
-        metavar="K",
-        help="nucleus: so many of the likeliest tokens at most (no bound)",
-    )
-    decoding.add_argument(
-        "--temperature",
-        type=options.finite_float,
-        metavar="T",
-        help="nucleus: divides the logits (1.0)",
-    )
-    decoding.add_argument(
-        "--beams", type=options.whole_number, metavar="N", help="beam: hypotheses (3)"
-    )
-    decoding.add_argument(
-        "--min-length",
-        type=options.whole_number,
-        metavar="N",
-        help="fewest tokens, start and prompt included (5)",
-    )
-    decoding.add_argument(
-        "--max-length", type=options.whole_number, metavar="N", help="most tokens (20)"
-    )
-    decoding.add_argument(
-        "--repetition-penalty",
-        type=options.finite_float,
-        metavar="P",
-        help="divides scores of repeated tokens (1.0, none)",
-    )
-    decoding.add_argument(
-        "--prompt", type=options.plain_text, metavar="TEXT", help="start of every caption"
-    )
+    JOB.declare(parser)
+    OPTIONS.declare(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do the job; 130 where it was interrupted."""
-    with options.naming_options(options.given_options(args)):
-        return _run(args)
+    with JOB.naming(args):
+        return _run(read_config(args), OPTIONS.read(args))
 
 
-def _run(args: argparse.Namespace) -> int:
-    config = read_config(args)
-    if args.dry_run:
+def _run(config: CapFiltConfig, options: CapFiltOptions) -> int:
+    if options.dry_run:
         from blip.capfilt.forecast import forecast
 
         sys.stdout.write(forecast(config))
@@ -249,7 +100,7 @@ def _run(args: argparse.Namespace) -> int:
     from blip.log import say
 
     try:
-        summary = run_job(config, overwrite=args.overwrite)
+        summary = run_job(config, overwrite=options.overwrite)
     except KeyboardInterrupt:
         say(f"\nstopped; finished shards are kept in {config.out}, the same command goes on")
         return 130
@@ -257,36 +108,16 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_config(args: argparse.Namespace) -> "CapFiltConfig":
+def read_config(args: argparse.Namespace) -> CapFiltConfig:
     """The configuration that file and options describe; raises UsageError."""
-    from dataclasses import fields
-
-    from blip.capfilt.config import NUCLEUS, CapFiltConfig
-    from blip.config import strict
+    from blip.config.strict import load_json
     from blip.errors import UsageError
 
-    data: Any = strict.load_json(Path(args.config)) if args.config else {}
-    if not isinstance(data, dict):
-        raise UsageError(f"{args.config} must hold a JSON object")
-    typed = {name: value for name, value in vars(args).items() if value is not None}
-    for field in fields(CapFiltConfig):
-        name = field.name
-        if name in typed and name != "rules":
-            data[name] = typed[name]
-    for name, given in (("rules", read_rules(args)), ("job_rules", read_job_rules(args))):
-        rules = data.get(name) or {}
-        if isinstance(rules, dict):
-            data[name] = {**rules, **given}
-    decoding = {field: typed[name] for name, field in _DECODING.items() if name in typed}
-    data = strict.with_current_names(CapFiltConfig, data)
-    base = data.get("decoding", {})
-    if isinstance(base, dict):
-        data["decoding"] = {**strict.to_json(NUCLEUS), **base, **decoding}
-    missing = [name for name in ("captioner", "filter", "data", "out") if name not in data]
-    if missing:
-        listed = ", ".join(f"--{name}" for name in missing)
-        raise UsageError(f"{listed} missing: give it, or a config.json that has it")
-    return strict.from_json(CapFiltConfig, data)
+    path = OPTIONS.read(args).config
+    base = load_json(path) if path else {}
+    if not isinstance(base, dict):
+        raise UsageError(f"{path} must hold a JSON object")
+    return JOB.read(args, base)
 
 
 def describe(summary: "Summary") -> str:

@@ -1,9 +1,13 @@
 """`blip capfilt calibrate`: choose a threshold by labelled texts."""
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from blip.cli import options
+from blip.cli.from_dataclass import Options
+from blip.cli.options import LEDGER_OPTION, Renamed
+from blip.config.ranges import PLACE, SHARE, check_fields
 
 EXAMPLES = """\
 examples:
@@ -15,41 +19,42 @@ Parquet; `number` says which text of a source (0), `shard` where it is, if keys 
 is printed, and written to calibration.md, .svg and .json beside the ledger. Exit status 1 where no
 threshold reaches the precision."""
 
-RENAMED = (options.LEDGER_OPTION, options.Renamed("--precision", "--target-precision"))
+RENAMED = (LEDGER_OPTION, Renamed("--precision", "--target-precision"))
 
-FAULTS_TOLD = 5
+FAULTS_NAMED = 5
 """Labels that cannot be used, and are named on stderr."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrateOptions:
+    """What `blip capfilt calibrate` is asked to do."""
+
+    ledger: Annotated[str, PLACE]
+    """Folder of a job, or its ledger/."""
+    labels: Path
+    """Labelled texts."""
+    target_precision: Annotated[float, SHARE] = 0.95
+    """Share of matches among the texts that are kept."""
+    score: Literal["itm_score", "itc_cosine"] = "itm_score"
+    """Score that the threshold is for."""
+    out: Path | None = None
+    """Folder for what is written; none is DIR/calibration."""
+    overwrite: bool = False
+    """Replace another result in the folder."""
+    json: bool = False
+    """Print the choice as JSON."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        check_fields(self)
+
+
+OPTIONS = Options(of=CalibrateOptions, arguments=("ledger",))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    options.add_ledger(parser)
-    parser.add_argument(
-        "--labels", type=options.input_path, required=True, metavar="FILE", help="labelled texts"
-    )
-    parser.add_argument(
-        "--target-precision",
-        type=options.share,
-        default=0.95,
-        metavar="P",
-        help="share of matches among the texts that are kept (0.95)",
-    )
-    parser.add_argument(
-        "--score",
-        choices=("itm_score", "itc_cosine"),
-        default="itm_score",
-        help="what the threshold is for (itm_score)",
-    )
-    parser.add_argument(
-        "--out",
-        type=options.output_folder,
-        metavar="DIR",
-        help="folder for what is written (DIR/calibration)",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace another result in the folder"
-    )
-    parser.add_argument("--json", action="store_true", help="print the choice as JSON")
+    OPTIONS.declare(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,22 +65,23 @@ def run(args: argparse.Namespace) -> int:
     from blip.log import say
     from blip.outputs import CALIBRATION, refuse_inputs_as_output
 
-    job = Path(args.ledger)
+    options = OPTIONS.read(args)
+    job = Path(options.ledger)
     ledgers = find_ledgers(job)
     of_job = job if ledgers[0].parent != job else job.parent
-    folder = args.out or of_job / "calibration"
-    refuse_inputs_as_output([args.labels, *ledgers], folder, CALIBRATION)
-    found = calibrate(ledgers, args.labels, args.target_precision, args.score)
-    write_calibration(found, folder, overwrite=args.overwrite)
-    if args.json:
-        told = {name: value for name, value in found.to_json().items() if name != "curves"}
-        print(json_text(told))
+    folder = options.out or of_job / "calibration"
+    refuse_inputs_as_output([options.labels, *ledgers], folder, CALIBRATION)
+    calibration = calibrate(ledgers, options.labels, options.target_precision, options.score)
+    write_calibration(calibration, folder, overwrite=options.overwrite)
+    if options.json:
+        choice = {name: part for name, part in calibration.to_json().items() if name != "curves"}
+        print(json_text(choice))
     else:
-        print(describe(found).replace("![](calibration.svg)\n\n", ""), end="")
-    for fault in found.labelled.faults[:FAULTS_TOLD]:
+        print(describe(calibration).replace("![](calibration.svg)\n\n", ""), end="")
+    for fault in calibration.labelled.faults[:FAULTS_NAMED]:
         say(f"left out: {fault}")
-    if len(found.labelled.faults) > FAULTS_TOLD:
-        say(f"left out: {len(found.labelled.faults)} in all, see calibration.json")
+    if len(calibration.labelled.faults) > FAULTS_NAMED:
+        say(f"left out: {len(calibration.labelled.faults)} in all, see calibration.json")
     say(f"curves: {folder}/calibration.md")
-    check_reached(found)
+    check_reached(calibration)
     return 0

@@ -1,8 +1,10 @@
 """`blip capfilt report`: draw report.html of a finished job."""
 
 import argparse
+from dataclasses import dataclass
+from pathlib import Path
 
-from blip.cli import options
+from blip.cli.from_dataclass import Options
 
 EXAMPLES = """\
 examples:
@@ -14,19 +16,28 @@ source, scores, lengths, words, and samples with their pictures and verdicts, th
 first. A job draws it at its end; this draws it again, or for a job that was stopped half way."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportOptions:
+    """What `blip capfilt report` is asked to do."""
+
+    job: Path
+    """Folder of a job, or of one cut anew."""
+    data: tuple[str, ...] = ()
+    """The originals, for pictures; none is what DIR says."""
+
+
+OPTIONS = Options(of=ReportOptions, arguments=("job",))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "job", type=options.input_path, metavar="DIR", help="folder of a job, or of one cut anew"
-    )
-    parser.add_argument(
-        "--data", nargs="+", metavar="DATA", help="the originals, for pictures (as DIR says)"
-    )
+    OPTIONS.declare(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Draw, and say where."""
     from blip.capfilt.report.redraw import redraw_report
 
-    print(redraw_report(args.job, tuple(args.data or ())))
+    options = OPTIONS.read(args)
+    print(redraw_report(options.job, options.data))
     return 0

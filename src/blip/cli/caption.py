@@ -4,31 +4,27 @@ import argparse
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from blip.cli.inputs import find_pictures, open_picture, report_broken
+from blip.cli.from_dataclass import Options
+from blip.cli.inputs import find_pictures, open_pictures, report_broken
 from blip.cli.options import (
+    DECODING_GROUP,
+    DECODING_HIDDEN,
+    DECODING_NAMES,
+    ModelOptions,
     Renamed,
-    add_model_options,
-    add_row_formats,
-    batch_size,
-    decoding_config,
-    finite_float,
-    input_path,
-    int_or_zero,
-    path_text,
-    plain_text,
-    positive_int,
-    seed,
+    RowOptions,
 )
 from blip.cli.rows import RowPrinter
+from blip.config.ranges import BATCH_SIZE, PLACE, SEED, Range, check_fields
+from blip.generation.config import MAX_CAPTIONS, DecodingConfig
 
 if TYPE_CHECKING:
-    from blip.generation.config import DecodingConfig
     from blip.inference.captioner import Caption
 
-BEAMS = 3
 RENAMED = (Renamed("--search", "--decode"),)
 EXAMPLES = """\
 examples:
@@ -44,119 +40,91 @@ generators read them. --json and --csv add how likely the model finds a caption:
 log-probabilities of its tokens, and their mean."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptionOptions:
+    """What `blip caption` is asked to do."""
+
+    checkpoint: Annotated[str, PLACE]
+    """Checkpoint or run folder."""
+    pictures: tuple[Path, ...]
+    """Pictures, and folders of them."""
+    captions: Annotated[int, Range(whole=True, least=1, most=MAX_CAPTIONS)] = 1
+    """Captions of each picture."""
+    write: Literal["txt", "caption"] | None = None
+    """Write a file with this extension beside each picture."""
+    write_name: Literal["stem", "full"] = "stem"
+    """With --write: photo.txt (stem), or photo.jpg.txt (full) where two pictures would share it."""
+    overwrite: bool = False
+    """With --write: replace files that are there."""
+    decoding: DecodingConfig = DecodingConfig(max_length=30)
+    keep_prompt: bool = False
+    """Print and write captions with their prompt."""
+    seed: Annotated[int, SEED] = 0
+    """Seed of nucleus sampling."""
+    batch_size: Annotated[int, BATCH_SIZE] = 16
+    """Pictures at a time."""
+    model: ModelOptions = ModelOptions()
+    rows: RowOptions = RowOptions()
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        check_fields(self)
+
+
+OPTIONS = Options(
+    of=CaptionOptions,
+    arguments=("checkpoint", "pictures"),
+    names=DECODING_NAMES,
+    groups=DECODING_GROUP,
+    hidden=DECODING_HIDDEN,
+    either=("rows.json", "rows.csv"),
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "checkpoint", type=path_text, metavar="CKPT", help="checkpoint or run folder"
-    )
-    parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER", type=input_path)
-    parser.add_argument(
-        "--captions", type=positive_int, default=1, metavar="N", help="for each picture (1)"
-    )
-    parser.add_argument(
-        "--write", choices=("txt", "caption"), help="a file with this extension beside each picture"
-    )
-    parser.add_argument(
-        "--write-name",
-        choices=("stem", "full"),
-        default="stem",
-        help="with --write: photo.txt, or photo.jpg.txt where two pictures would share it (stem)",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="with --write: replace files that are there"
-    )
-    _add_decoding(parser)
-    parser.add_argument(
-        "--batch-size", type=batch_size, default=16, metavar="N", help="pictures at a time (16)"
-    )
-    add_model_options(parser)
-    add_row_formats(parser)
-
-
-def _add_decoding(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--decode",
-        choices=("beam", "greedy", "nucleus"),
-        default="beam",
-        help="how a caption is chosen, token by token (beam)",
-    )
-    parser.add_argument(
-        "--beams",
-        type=positive_int,
-        metavar="N",
-        help="beam: hypotheses, as many as captions at least (3)",
-    )
-    parser.add_argument(
-        "--top-p",
-        type=finite_float,
-        default=0.9,
-        metavar="P",
-        help="nucleus: probability mass drawn from (0.9)",
-    )
-    parser.add_argument(
-        "--min-length",
-        type=int_or_zero,
-        default=5,
-        metavar="N",
-        help="fewest tokens, start and prompt included (5)",
-    )
-    parser.add_argument(
-        "--max-length", type=positive_int, default=30, metavar="N", help="most tokens (30)"
-    )
-    parser.add_argument(
-        "--repetition-penalty",
-        type=finite_float,
-        default=1.0,
-        metavar="P",
-        help="divides scores of repeated tokens (1, none)",
-    )
-    parser.add_argument(
-        "--prompt",
-        type=plain_text,
-        default="",
-        metavar="TEXT",
-        help="start of every caption; it is not printed or written",
-    )
-    parser.add_argument(
-        "--keep-prompt", action="store_true", help="print and write captions with their prompt"
-    )
-    parser.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="seed of nucleus sampling (0)"
-    )
+    OPTIONS.declare(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Caption; 1 where a picture was broken or a caption could not be written."""
+    with OPTIONS.naming(args):
+        options = OPTIONS.read(args)
+        decoding = _decoding(options, beams_are_typed="decoding.beams" in OPTIONS.typed(args))
+    return _caption(options, decoding)
+
+
+def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
     from blip.inference.captioner import Captioner
     from blip.log import progress
 
-    decoding = _decoding(args)
-    paths = find_pictures(args.pictures)
-    texts = _TextFiles(args, paths) if args.write else None
+    paths = find_pictures(options.pictures)
+    texts = _TextFiles(options, paths) if options.write else None
     if texts is not None:
         paths = texts.missing()
-    captioner = Captioner.load(args.checkpoint, args.device, precision=args.precision)
-    rows = RowPrinter.of(json=args.json, csv=args.csv)
-    # Plain lines tell no likelihoods, which cost another pass over each text.
+    captioner = Captioner.load(
+        options.checkpoint, options.model.device, precision=options.model.precision
+    )
+    rows = RowPrinter.of(json=options.rows.json, csv=options.rows.csv)
+    # Plain lines show no likelihoods, which cost another pass over each text.
     write = captioner.captions if rows.form == "text" else captioner.scored_captions
     # Decoding that the model cannot do is refused before the bar is drawn.
-    write([], args.captions, decoding)
+    write([], options.captions, decoding)
     broken = 0
     with progress(len(paths), "caption", "pictures") as bar:
-        for start in range(0, len(paths), args.batch_size):
-            batch = paths[start : start + args.batch_size]
-            opened = [(path, open_picture(path, args.max_pixels)) for path in batch]
-            sound = [(path, image) for path, image in opened if image is not None]
-            broken += len(opened) - len(sound)
-            found = write(
+        for start in range(0, len(paths), options.batch_size):
+            batch = paths[start : start + options.batch_size]
+            sound = open_pictures(batch, options.model.max_pixels)
+            broken += len(batch) - len(sound)
+            written = write(
                 [image for _, image in sound],
-                args.captions,
+                options.captions,
                 decoding,
-                seeds=[_seeds(args.seed, path, args.captions) for path, _ in sound],
-                batch_size=args.batch_size,
-                keep_prompt=args.keep_prompt,
+                seeds=[_seeds(options.seed, path, options.captions) for path, _ in sound],
+                batch_size=options.batch_size,
+                keep_prompt=options.keep_prompt,
             )
-            for (path, _), captions in zip(sound, found, strict=True):
+            for (path, _), captions in zip(sound, written, strict=True):
                 if texts is not None:
                     texts.write(path, captions)
                 _print(rows, path, captions)
@@ -168,17 +136,17 @@ def run(args: argparse.Namespace) -> int:
 class _TextFiles:
     """The file of captions beside each picture."""
 
-    def __init__(self, args: argparse.Namespace, paths: Sequence[Path]) -> None:
+    def __init__(self, options: CaptionOptions, paths: Sequence[Path]) -> None:
         """Raises UsageError, which names both, where two pictures would share a file."""
-        self.overwrite = args.overwrite
+        self.overwrite = options.overwrite
         self.failed = 0
         self.of: dict[Path, Path] = {}
         for path in paths:
-            full = args.write_name == "full"
+            full = options.write_name == "full"
             name = path.name if full else path.stem
-            self.of[path] = path.with_name(f"{name}.{args.write}")
+            self.of[path] = path.with_name(f"{name}.{options.write}")
         self._refuse_pictures()
-        if args.write_name == "stem":
+        if options.write_name == "stem":
             self._refuse_shared()
 
     def _refuse_pictures(self) -> None:
@@ -245,28 +213,23 @@ def _place(path: Path) -> tuple[str, str]:
     return os.path.realpath(path.parent), name
 
 
-def _decoding(args: argparse.Namespace) -> "DecodingConfig":
+def _decoding(options: CaptionOptions, *, beams_are_typed: bool) -> DecodingConfig:
+    """How captions are written; beams that were not typed are as many as captions at least."""
     from blip.errors import UsageError
     from blip.generation.config import check_captions
 
-    least = args.captions if args.decode == "beam" else 1
-    beams = max(BEAMS, least) if args.beams is None else args.beams
-    if args.decode == "greedy" and args.captions > 1:
+    captions, decoding = options.captions, options.decoding
+    if decoding.kind == "greedy" and captions > 1:
         raise UsageError(
-            f"--captions {args.captions} needs --decode beam or nucleus; greedy decoding writes one"
+            f"--captions {captions} needs --decode beam or nucleus; greedy decoding writes one"
         )
-    if least > beams:
-        raise UsageError(f"--beams must be at least --captions ({args.captions}), got {beams}")
-    decoding = decoding_config(
-        kind=args.decode,
-        beams=beams,
-        top_p=args.top_p,
-        min_length=args.min_length,
-        max_length=args.max_length,
-        repetition_penalty=args.repetition_penalty,
-        prompt=args.prompt,
-    )
-    check_captions(args.captions, decoding)
+    if decoding.kind == "beam" and captions > decoding.beams:
+        if beams_are_typed:
+            raise UsageError(
+                f"--beams must be at least --captions ({captions}), got {decoding.beams}"
+            )
+        decoding = replace(decoding, beams=captions)
+    check_captions(captions, decoding)
     return decoding
 
 

@@ -1,8 +1,12 @@
 """`blip convert`: a checkpoint from one layout to another."""
 
 import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
 
-from blip.cli import options
+from blip.cli.from_dataclass import Options
+from blip.config.ranges import COUNT, PLACE, SIDE, check_fields
 
 EXAMPLES = """\
 examples:
@@ -20,44 +24,39 @@ Layout, kind and sizes are found from what it holds; what wrappers put before al
 cache; with HF_HUB_OFFLINE=1 only the cache is used."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertOptions:
+    """What `blip convert` is asked to do."""
+
+    source: Annotated[str | None, PLACE] = None
+    """Checkpoint in any layout."""
+    destination: Path | None = None
+    """Folder, or .pth."""
+    to: Literal["blip", "hf", "original"] = "blip"
+    """Our folder (blip), Hugging Face's (hf), or the original release's file (original)."""
+    task: Literal["caption", "itm"] | None = None
+    """Only the half of a pre-trained model that writes captions, or that matches."""
+    image_size: Annotated[int | None, SIDE] = None
+    """Resize the position embeddings to pictures of this side."""
+    tokenizer: str | None = None
+    """The file vocab.txt or tokenizer.json, a folder or a hub name; none is the one beside SRC, or
+    BERT-base's."""
+    heads: Annotated[tuple[int, int] | None, COUNT] = None
+    """Numbers of attention heads, where they are not 64 wide and SRC does not say."""
+    list: bool = False
+    """List the released checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers and names that cannot work."""
+        check_fields(self)
+
+
+OPTIONS = Options(of=ConvertOptions, arguments=("source", "destination"))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "source", type=options.path_text, nargs="?", metavar="SRC", help="checkpoint in any layout"
-    )
-    parser.add_argument(
-        "destination", nargs="?", metavar="DST", type=options.output_folder, help="folder, or .pth"
-    )
-    parser.add_argument(
-        "--to",
-        choices=("blip", "hf", "original"),
-        default="blip",
-        help="our folder, Hugging Face's, or the original release's file (blip)",
-    )
-    parser.add_argument(
-        "--task",
-        choices=("caption", "itm"),
-        help="only the half of a pre-trained model that writes captions, or that matches",
-    )
-    parser.add_argument(
-        "--image-size",
-        type=options.positive_int,
-        metavar="PIXELS",
-        help="resize the position embeddings",
-    )
-    parser.add_argument(
-        "--tokenizer",
-        metavar="FILE|NAME",
-        help="vocab.txt, tokenizer.json, folder or hub name (the one beside SRC, or BERT-base's)",
-    )
-    parser.add_argument(
-        "--heads",
-        nargs=2,
-        type=options.positive_int,
-        metavar=("VISION", "TEXT"),
-        help="numbers of attention heads, where they are not 64 wide and SRC does not tell",
-    )
-    parser.add_argument("--list", action="store_true", help="list the released checkpoints")
+    OPTIONS.declare(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,25 +64,26 @@ def run(args: argparse.Namespace) -> int:
     from blip.errors import UsageError
     from blip.log import say
 
-    if args.list:
+    options = OPTIONS.read(args)
+    if options.list:
         _list_releases()
         return 0
-    if args.source is None or args.destination is None:
+    if options.source is None or options.destination is None:
         raise UsageError("name a checkpoint and a place; `blip convert --list` shows released ones")
     from blip.inference.convert import convert
 
     contents = convert(
-        args.source,
-        args.destination,
-        args.to,
-        task=args.task,
-        image_size=args.image_size,
-        tokenizer=args.tokenizer,
-        heads=args.heads,
+        options.source,
+        options.destination,
+        options.to,
+        task=options.task,
+        image_size=options.image_size,
+        tokenizer=options.tokenizer,
+        heads=options.heads,
     )
     parameters = sum(tensor.numel() for tensor in contents.tensors.values()) / 1e6
     size = contents.config.vision.image_size
-    say(f"{args.destination}: {contents.kind}, {parameters:.1f} M parameters, {size} pixels")
+    say(f"{options.destination}: {contents.kind}, {parameters:.1f} M parameters, {size} pixels")
     return 0
 
 

@@ -1,11 +1,16 @@
 """`blip data`: pack any collection into shards, count and look into shards, draw the scenes."""
 
 import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
-from blip.cli import options
+from blip.cli.from_dataclass import Options
+from blip.cli.parser import Parser
+from blip.config.ranges import COUNT, check_fields
 from blip.data.config import MAX_PIXELS
+from blip.data.scenes.config import ScenesConfig
 
-TAKES_OVERRIDES = ("scenes",)
 EXAMPLES = """\
 examples:
   blip data pack photos/ shards/photos
@@ -23,60 +28,89 @@ what `pack` takes. `index` counts the samples of shards, local or remote, before
 streams them does."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackOptions:
+    """What `blip data pack` is asked to do."""
+
+    source: str
+    """Shards, a table, annotations or a folder of pictures."""
+    out: Path
+    """Folder for the shards."""
+    per_shard: Annotated[int, COUNT] = 1000
+    """Samples of a shard."""
+    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
+    """Width times height of the largest picture that is read."""
+    images: Path | None = None
+    """Folder at which paths in tables and annotation files start."""
+    split: str | None = None
+    """Split of a Karpathy file, or of a table with a column `split`."""
+    allow_missing_text: bool = False
+    """Pack pictures without a text, too, with an empty one: CapFilt captions them."""
+    overwrite: bool = False
+    """Replace what an earlier pack wrote to OUT."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InspectOptions:
+    """What `blip data inspect` is asked to do."""
+
+    shards: tuple[str, ...]
+    """Whatever `pack` takes, and URLs."""
+    json: bool = False
+    """Print a JSON object."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexOptions:
+    """What `blip data index` is asked to do."""
+
+    shards: tuple[str, ...]
+    """Paths, globs, brace ranges, URLs."""
+    cache: str = ""
+    """Folder for the counts; none is BLIP_CACHE or ~/.cache/blip."""
+    json: bool = False
+    """Print a JSON object."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScenesOptions:
+    """What `blip data scenes` is asked to do, beside the keys of its configuration."""
+
+    out: Path | None = None
+    """Folder for the four splits."""
+    overwrite: bool = False
+    """Replace scenes of other settings in OUT."""
+    keys: bool = False
+    """List all keys that --part.field VALUE may change, and exit."""
+
+
+PACK_OPTIONS = Options(of=PackOptions, arguments=("source", "out"), names={"out": "OUT"})
+INSPECT_OPTIONS = Options(of=InspectOptions, arguments=("shards",))
+INDEX_OPTIONS = Options(of=IndexOptions, arguments=("shards",))
+SCENES_OPTIONS = Options(of=ScenesOptions, arguments=("out",), names={"out": "OUT"})
+
+
+def add_arguments(parser: Parser) -> None:
     """Declare the four actions."""
     actions = parser.add_subparsers(
         dest="action", metavar="pack|inspect|index|scenes", required=True
     )
-    pack = actions.add_parser("pack", help="write shards from another form")
-    pack.add_argument(
-        "source", metavar="SRC", help="shards, a table, annotations or a folder of pictures"
+    PACK_OPTIONS.declare(actions.add_parser("pack", help="write shards from another form"))
+    INSPECT_OPTIONS.declare(
+        actions.add_parser(
+            "inspect", help="count samples, texts and faults of shards, tables and folders"
+        )
     )
-    pack.add_argument(
-        "out", metavar="OUT", type=options.output_folder, help="folder for the shards"
+    INDEX_OPTIONS.declare(
+        actions.add_parser("index", help="count the samples of shards that will be streamed")
     )
-    pack.add_argument(
-        "--per-shard",
-        type=options.positive_int,
-        default=1000,
-        metavar="N",
-        help="samples of a shard (1000)",
-    )
-    options.add_max_pixels(pack, MAX_PIXELS)
-    pack.add_argument(
-        "--images",
-        type=options.input_path,
-        metavar="DIR",
-        help="where paths in tables and annotation files start",
-    )
-    pack.add_argument(
-        "--split", metavar="NAME", help="of a Karpathy file, or of a table with a column `split`"
-    )
-    pack.add_argument(
-        "--allow-missing-text",
-        action="store_true",
-        help="pack pictures without a text, too, with an empty one: CapFilt captions them",
-    )
-    pack.add_argument(
-        "--overwrite", action="store_true", help="replace what an earlier pack wrote to OUT"
-    )
-    inspect = actions.add_parser(
-        "inspect", help="count samples, texts and faults of shards, tables and folders"
-    )
-    inspect.add_argument("shards", nargs="+", metavar="DATA", help="whatever pack takes, and URLs")
-    inspect.add_argument("--json", action="store_true", help="as a JSON object")
-    index = actions.add_parser("index", help="count the samples of shards that will be streamed")
-    index.add_argument("shards", nargs="+", metavar="DATA", help="paths, globs, ranges, URLs")
-    index.add_argument(
-        "--cache", default="", metavar="DIR", help="where counts lie (BLIP_CACHE or ~/.cache/blip)"
-    )
-    index.add_argument("--json", action="store_true", help="as a JSON object")
     scenes = actions.add_parser("scenes", help="draw the built-in data set; --KEY VALUE changes it")
-    scenes.add_argument("out", metavar="OUT", type=options.output_folder)
-    scenes.add_argument(
-        "--overwrite", action="store_true", help="replace scenes of other settings in OUT"
-    )
-    scenes.add_argument("--keys", action="store_true", help="list all keys and exit")
+    SCENES_OPTIONS.declare(scenes)
+    scenes.classes = (ScenesConfig,)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,18 +124,19 @@ def _pack(args: argparse.Namespace) -> int:
     from blip.data.readers.patterns import PACKED
     from blip.log import say
 
+    options = PACK_OPTIONS.read(args)
     collection = Collection(
-        source=args.source,
-        images=args.images,
-        split=args.split,
-        per_shard=args.per_shard,
-        max_pixels=args.max_pixels,
-        allow_missing_text=args.allow_missing_text,
+        source=options.source,
+        images=options.images,
+        split=options.split,
+        per_shard=options.per_shard,
+        max_pixels=options.max_pixels,
+        allow_missing_text=options.allow_missing_text,
     )
-    packed = pack_collection(collection, args.out, overwrite=args.overwrite)
-    print(f"{packed.samples} samples in {packed.shards} shards in {args.out}")
+    packed = pack_collection(collection, options.out, overwrite=options.overwrite)
+    print(f"{packed.samples} samples in {packed.shards} shards in {options.out}")
     if packed.left_out:
-        say(f"left out: {packed.describe_left_out()}; {args.out / PACKED} names the first")
+        say(f"left out: {packed.describe_left_out()}; {options.out / PACKED} names the first")
     return 0
 
 
@@ -109,8 +144,9 @@ def _inspect(args: argparse.Namespace) -> int:
     from blip.cli.rows import print_json
     from blip.data.readers.inspection import find_places, inspect_places
 
-    contents = inspect_places(find_places(args.shards))
-    if args.json:
+    options = INSPECT_OPTIONS.read(args)
+    contents = inspect_places(find_places(options.shards))
+    if options.json:
         print_json({**contents.counts(), "faults": contents.faults})
     else:
         print("\n".join(f"{name:<9}{count:>9}" for name, count in contents.counts().items()))
@@ -128,32 +164,33 @@ def _index(args: argparse.Namespace) -> int:
     from blip.outputs import INDEX as INDEX_KIND
     from blip.outputs import refuse_inputs_as_output
 
-    folder = cache_folder(args.cache)
-    places = find_places(args.shards)
-    refuse_inputs_as_output([*args.shards, *places], folder, INDEX_KIND)
+    options = INDEX_OPTIONS.read(args)
+    folder = cache_folder(options.cache)
+    places = find_places(options.shards)
+    refuse_inputs_as_output([*options.shards, *places], folder, INDEX_KIND)
     counted = count_places(places, folder)
     shards = counted.shards
     noted = [*counted.lost, *(fault for shard in shards for fault in shard.faults)]
     faults = [" ".join(filter(None, fault)) for fault in noted]
-    found: dict[str, object] = {
+    counts: dict[str, object] = {
         "shards": len(shards),
         "samples": sum(shard.samples for shard in shards),
         "bytes": sum(shard.facts.size for shard in shards),
         "faults": faults,
     }
     if counted.others:
-        found |= {"others": counted.others, "samples_of_others": counted.samples_of_others}
+        counts |= {"others": counted.others, "samples_of_others": counted.samples_of_others}
         say(
             f"{counted.samples_of_others} samples in {counted.others} tables, folders or "
             "compressed tars, which need no index: only plain tars are streamed, and `blip data "
             "pack` writes them"
         )
-    if args.json:
-        print_json({**found, "index": str(folder / INDEX)})
+    if options.json:
+        print_json({**counts, "index": str(folder / INDEX)})
     else:
         if shards:
             noted_in = folder / INDEX
-            print(f"{found['samples']} samples in {found['shards']} shards, noted in {noted_in}")
+            print(f"{counts['samples']} samples in {counts['shards']} shards, noted in {noted_in}")
         for fault in faults[:50]:
             print(fault)
     return 1 if counted.lost else 0
@@ -161,13 +198,16 @@ def _index(args: argparse.Namespace) -> int:
 
 def _scenes(args: argparse.Namespace) -> int:
     from blip.config.override import describe, override
-    from blip.data.scenes.config import ScenesConfig
     from blip.data.scenes.write import write_splits
+    from blip.errors import UsageError
 
+    options = SCENES_OPTIONS.read(args)
     config = override(ScenesConfig(), args.overrides)
-    if args.keys:
+    if options.keys:
         print(describe(config))
         return 0
-    for split, images in write_splits(config, args.out, overwrite=args.overwrite).items():
-        print(f"{args.out}/{split}  {images} images")
+    if options.out is None:
+        raise UsageError("name the folder OUT; see `blip data scenes --help`")
+    for split, images in write_splits(config, options.out, overwrite=options.overwrite).items():
+        print(f"{options.out}/{split}  {images} images")
     return 0

@@ -1,11 +1,16 @@
 """`blip demo`: the main job on the built-in data."""
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from blip.cli import options
+from blip.cli.from_dataclass import Options
+from blip.cli.parser import Parser
+from blip.cli.training import ChangeOptions
+from blip.config.ranges import SEED, check_fields
+from blip.recipes.config import BootstrapConfig
 
-TAKES_OVERRIDES = True
 EXAMPLES = """\
 examples:
   blip demo
@@ -18,23 +23,33 @@ Draws its own data, needs no download, and takes about ten minutes on two cores.
 another seed is replaced only with `--overwrite`."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; any other --part.field VALUE changes the configuration."""
-    from blip.cli.recipe import add_recipe_options
-    from blip.cli.training import add_change_arguments
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoOptions:
+    """What `blip demo` is asked to do, beside the keys of the configuration."""
 
-    parser.add_argument(
-        "--out",
-        type=options.output_folder,
-        default=Path("runs/demo"),
-        metavar="DIR",
-        help="folder of the run (runs/demo)",
-    )
-    parser.add_argument(
-        "--seed", type=options.seed, default=0, metavar="N", help="seed of data and trainings (0)"
-    )
-    add_change_arguments(parser)
-    add_recipe_options(parser, "bootstrap")
+    out: Path = Path("runs/demo")
+    """Folder of the run."""
+    seed: Annotated[int, SEED] = 0
+    """Seed of data and trainings."""
+    change: ChangeOptions = ChangeOptions()
+    keys: bool = False
+    """List all keys that --part.field VALUE may change, and exit."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        check_fields(self)
+
+
+OPTIONS = Options(of=DemoOptions)
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the options; any other --part.field VALUE changes the configuration."""
+    from blip.cli.recipe import add_list
+
+    OPTIONS.declare(parser)
+    add_list(parser, "bootstrap")
+    parser.classes = (BootstrapConfig,)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,8 +58,9 @@ def run(args: argparse.Namespace) -> int:
     from blip.config.override import describe, override
     from blip.recipes.bootstrap import scenes_demo
 
-    config = override(scenes_demo(), [f"--seed={args.seed}", *args.overrides])
-    if args.keys:
+    options = OPTIONS.read(args)
+    config = override(scenes_demo(), [f"--seed={options.seed}", *args.overrides])
+    if options.keys:
         print(describe(config))
         return 0
-    return run_bootstrap(config, args.out, args)
+    return run_bootstrap(config, options.out, options.change)

@@ -1,8 +1,21 @@
 """`blip evaluate`: the figures of a checkpoint, such as those of retrieval and captions."""
 
 import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
-from blip.cli import options
+from blip.cli.from_dataclass import Options
+from blip.cli.options import (
+    DECODING_GROUP,
+    DECODING_HIDDEN,
+    DECODING_NAMES,
+    ModelOptions,
+)
+from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, check_fields
+from blip.evaluation.config import EvaluateConfig, RetrievalEvaluationConfig
+from blip.generation.config import DecodingConfig
+from blip.tasks.table import EVALUATIONS
 
 EXAMPLES = """\
 examples:
@@ -19,90 +32,75 @@ retrieval, a pre-trained model by both. Broken pictures and empty texts are left
 named. Samples of the same image are judged as one."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateOptions:
+    """What `blip evaluate` is asked to do."""
+
+    checkpoint: Annotated[str, PLACE]
+    """Checkpoint or run folder."""
+    data: tuple[str, ...]
+    """What to measure with: tars, tables, folders of pictures, globs, brace ranges."""
+    task: str | None = None
+    """What to measure; none is all that the model can do."""
+    candidates: Annotated[int, COUNT] = 128
+    """Images, or texts, that ITM re-ranks."""
+    decoding: DecodingConfig = DecodingConfig(max_length=30)
+    batch_size: Annotated[int, BATCH_SIZE] = 64
+    """Images, or texts, at a time."""
+    model: ModelOptions = ModelOptions()
+    out: Path | None = None
+    """Folder for config.json and evaluation.json; none writes nothing."""
+    overwrite: bool = False
+    """Replace another evaluation in DIR."""
+    json: bool = False
+    """Print all figures and captions as JSON."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        check_fields(self)
+
+
+OPTIONS = Options(
+    of=EvaluateOptions,
+    arguments=("checkpoint",),
+    names=DECODING_NAMES,
+    groups=DECODING_GROUP,
+    hidden=DECODING_HIDDEN,
+    choices={"task": tuple(evaluation.name for evaluation in EVALUATIONS)},
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from blip.tasks.table import EVALUATIONS
-
-    parser.add_argument(
-        "checkpoint", type=options.path_text, metavar="CKPT", help="checkpoint or run folder"
-    )
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        required=True,
-        metavar="DATA",
-        help="tars, tables, folders of pictures, globs, brace ranges",
-    )
-    parser.add_argument(
-        "--task",
-        choices=[evaluation.name for evaluation in EVALUATIONS],
-        help="what to measure (all that the model can do)",
-    )
-    parser.add_argument(
-        "--candidates",
-        type=options.whole_number,
-        default=128,
-        metavar="K",
-        help="re-ranked by ITM (128)",
-    )
-    parser.add_argument(
-        "--max-length", type=options.whole_number, default=30, metavar="N", help="captions (30)"
-    )
-    parser.add_argument(
-        "--prompt",
-        type=options.plain_text,
-        default="",
-        metavar="TEXT",
-        help="start of every caption",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=options.batch_size,
-        default=64,
-        metavar="N",
-        help="images, or texts, at a time (64)",
-    )
-    options.add_model_options(parser)
-    parser.add_argument(
-        "--out",
-        type=options.output_folder,
-        metavar="DIR",
-        help="folder for config.json and evaluation.json (nothing is written)",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace another evaluation in DIR"
-    )
-    parser.add_argument("--json", action="store_true", help="all figures and captions as JSON")
+    OPTIONS.declare(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    from blip.config.strict import from_json
-    from blip.evaluation.config import EvaluateConfig
     from blip.evaluation.evaluate import evaluate, evaluate_into
     from blip.files import json_text
     from blip.log import say
-    from blip.tasks.table import EVALUATIONS
 
-    given = {
-        "checkpoint": args.checkpoint,
-        "data": args.data,
-        "task": args.task,
-        "retrieval": {"candidates": args.candidates, "batch_size": args.batch_size},
-        "captioning": {"max_length": args.max_length, "prompt": args.prompt},
-        "batch_size": args.batch_size,
-        "device": args.device,
-        "precision": args.precision,
-    }
-    if args.max_pixels is not None:
-        given["max_pixels"] = args.max_pixels
-    with options.naming_options(options.given_options(args)):
-        config = from_json(EvaluateConfig, given)
-        if args.out is None:
+    with OPTIONS.naming(args):
+        options = OPTIONS.read(args)
+        config = EvaluateConfig(
+            checkpoint=options.checkpoint,
+            data=options.data,
+            task=options.task,
+            retrieval=RetrievalEvaluationConfig(
+                candidates=options.candidates, batch_size=options.batch_size
+            ),
+            captioning=options.decoding,
+            batch_size=options.batch_size,
+            max_pixels=options.model.max_pixels,
+            device=options.model.device,
+            precision=options.model.precision,
+        )
+        if options.out is None:
             result = evaluate(config, EVALUATIONS)
         else:
-            result = evaluate_into(config, EVALUATIONS, args.out, overwrite=args.overwrite)
-    if args.json:
+            result = evaluate_into(config, EVALUATIONS, options.out, overwrite=options.overwrite)
+    if options.json:
         print(json_text(result))
         return 0
     say(f"{result['images']} images with {result['texts']} texts")

@@ -1,10 +1,13 @@
 """`blip finetune`: a captioner or a filter from a pre-trained model."""
 
 import argparse
+from dataclasses import dataclass
 
-from blip.cli.training import ABOUT_RESUMING
+from blip.cli.from_dataclass import Options
+from blip.cli.parser import Parser
+from blip.cli.training import ABOUT_RESUMING, TrainingOptions
+from blip.tasks.table import TASKS
 
-TAKES_OVERRIDES = True
 EXAMPLES = f"""\
 examples:
   blip finetune captioner coco --init runs/base --out runs/captioner
@@ -20,22 +23,33 @@ capfilt` cleans data with the two.
 {ABOUT_RESUMING}"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; any other --part.field VALUE changes the configuration."""
-    from blip.cli.recipe import add_recipe_options, recipe_names
-    from blip.cli.training import add_run_arguments
-    from blip.tasks.table import TASKS
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneOptions:
+    """What `blip finetune` is asked to do, beside the keys of its configuration."""
 
-    kinds = [task.name for task in TASKS if task.verb == "finetune"]
-    names = "; ".join(f"{kind}: {', '.join(recipe_names(kind))}" for kind in kinds)
-    parser.add_argument("kind", choices=kinds, help="what the model is to become")
-    parser.add_argument("recipe", metavar="RECIPE|config.json", help=names)
-    add_run_arguments(parser)
-    add_recipe_options(parser, *kinds)
+    kind: str
+    """What the model becomes."""
+    recipe: str
+    """A recipe (--list shows them) or a config.json."""
+    training: TrainingOptions = TrainingOptions()
+
+
+KINDS = {task.name: task.config for task in TASKS if task.verb == "finetune"}
+OPTIONS = Options(of=FinetuneOptions, arguments=("kind", "recipe"), choices={"kind": tuple(KINDS)})
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the options; any other --part.field VALUE changes the configuration."""
+    from blip.cli.recipe import add_list
+
+    OPTIONS.declare(parser)
+    add_list(parser, *KINDS)
+    parser.classes = tuple(KINDS.values())
 
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune."""
     from blip.cli.training import train_from_recipe
 
-    return train_from_recipe(args.kind, args)
+    options = OPTIONS.read(args)
+    return train_from_recipe(options.kind, options.recipe, args.overrides, options.training)

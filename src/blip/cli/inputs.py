@@ -40,15 +40,20 @@ def find_pictures(named: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
-def open_picture(path: Path, max_pixels: int | None = None) -> "Image.Image | None":
+def open_pictures(paths: Iterable[Path], max_pixels: int) -> "list[tuple[Path, Image.Image]]":
+    """The pictures that can be read, with their paths; stderr names the others."""
+    opened = [(path, open_picture(path, max_pixels)) for path in paths]
+    return [(path, image) for path, image in opened if image is not None]
+
+
+def open_picture(path: Path, max_pixels: int) -> "Image.Image | None":
     """The picture, or None and a line on stderr that says why not."""
-    from blip.data.config import MAX_PIXELS
     from blip.data.image_sources import read_image
     from blip.data.images import BadImageError
     from blip.log import printable, say
 
     try:
-        return read_image(path, MAX_PIXELS if max_pixels is None else max_pixels)
+        return read_image(path, max_pixels)
     except BadImageError as error:
         reason = str(error)
         hint = f" ({HINTS[reason]})" if reason in HINTS else ""

@@ -1,6 +1,5 @@
 """The command `blip`: finds the verb, turns errors into one line; loads no torch by itself."""
 
-import argparse
 import difflib
 import importlib
 import os
@@ -10,12 +9,17 @@ import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from blip.cli import streams
 from blip.crash import report_crash
 from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError, first_line, plain
 from blip.files import disk_is_full
+
+if TYPE_CHECKING:
+    import argparse
+
+    from blip.cli.parser import Parser
 
 GROUPS = {
     "the main job": {
@@ -24,7 +28,7 @@ GROUPS = {
     },
     "use a model": {
         "caption": "write captions for pictures",
-        "match": "tell how well texts match a picture",
+        "match": "score how well texts match a picture",
         "ask": "answer questions about a picture",
         "convert": "bring a checkpoint from one layout to another",
         "capfilt": "caption the pictures of shards, drop every text that does not match",
@@ -51,61 +55,6 @@ MAKE_ROOM = "; make room, and give the same command again"
 """What to do where a disk is full."""
 TRACEBACK = "BLIP_TRACEBACK"
 """Set in the environment, or `blip --traceback VERB`: errors show where they come from."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and can leave `--part.field value` to the configuration."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError instead of leaving the process."""
-        raise UsageError(f"{message}; see `{self.prog} --help`")
-
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse; an option that does not exist is named with the nearest one that does."""
-        args, unknown = self.parse_known_args(arguments)
-        if unknown:
-            self.refuse(unknown)
-        return args
-
-    def refuse(self, unknown: Sequence[str]) -> NoReturn:
-        """Raise UsageError for words that no option or argument takes."""
-        option = next((word for word in unknown if word.startswith("-")), None)
-        if option is None:
-            self.error(f"unexpected argument {unknown[0]!r}")
-        name = option.partition("=")[0]
-        near = difflib.get_close_matches(name, sorted(self._options()), n=1)
-        self.error(f"unknown option {name}" + (f" (did you mean {near[0]}?)" if near else ""))
-
-    def parse_with_overrides(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse; options that nobody declared become `overrides`, each with its value.
-
-        They are taken out first, for to argparse the value of an unknown option is a positional.
-        """
-        own: list[str] = []
-        overrides: list[str] = []
-        waiting = list(arguments)
-        while waiting:
-            argument = waiting.pop(0)
-            if not argument.startswith("--") or self._declares(argument):
-                own.append(argument)
-                continue
-            overrides.append(argument)
-            if "=" not in argument and waiting:
-                overrides.append(waiting.pop(0))
-        args = self.parse(own)
-        args.overrides = overrides
-        return args
-
-    def _declares(self, argument: str) -> bool:
-        return argument.partition("=")[0] in self._options()
-
-    def _options(self) -> set[str]:
-        """All options of the verb, and of its actions such as `data pack`."""
-        known = set(self._option_string_actions)
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                known.update(*(parser._option_string_actions for parser in action.choices.values()))
-        return known
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,16 +96,16 @@ def actions_of(verb: str) -> dict[str, str]:
     return getattr(_module(verb), "ACTIONS", {})
 
 
-def make_parser(command: str) -> Parser:
+def make_parser(command: str) -> "Parser":
     """The parser of "VERB" or "VERB ACTION", with its examples; imports its module."""
+    from blip.cli.parser import Parser
+
     module = _module(command)
     verb, _, action = command.partition(" ")
     parser = Parser(
         prog=f"blip {command}",
         description=actions_of(verb)[action] if action else VERBS[verb],
         epilog=module.EXAMPLES + ("" if action else _list_actions(verb)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     module.add_arguments(parser)
     return parser
@@ -170,20 +119,14 @@ def _list_actions(verb: str) -> str:
     return "\n\n" + "\n".join(["afterwards:", *lines]) if lines else ""
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> "argparse.Namespace":
     """Read the command line of a verb, without doing its work; raises UsageError."""
     from blip.cli.options import read_old_names
 
     command, rest = _command(arguments)
     parser, module = make_parser(command), _module(command)
     rest = read_old_names(rest, getattr(module, "RENAMED", ()))
-    takes = getattr(module, "TAKES_OVERRIDES", False)
-    if not takes:
-        return parser.parse(rest)
-    args = parser.parse_with_overrides(rest)
-    if args.overrides and takes is not True and args.action not in takes:
-        parser.refuse(args.overrides)
-    return args
+    return parser.parse(rest)
 
 
 def overview() -> str:

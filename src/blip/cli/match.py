@@ -3,19 +3,15 @@
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from blip.cli.inputs import find_pictures, open_picture, report_broken
-from blip.cli.options import (
-    add_model_options,
-    add_row_formats,
-    batch_size,
-    input_path,
-    path_text,
-    plain_text,
-)
+from blip.cli.from_dataclass import Options
+from blip.cli.inputs import find_pictures, open_pictures, report_broken
+from blip.cli.options import ModelOptions, RowOptions
 from blip.cli.rows import RowPrinter
+from blip.config.ranges import BATCH_SIZE, PLACE, UTF8, RangeError, check_fields
 
 if TYPE_CHECKING:
     from blip.inference.matcher import Scores
@@ -31,30 +27,38 @@ Prints the probability of a match (ITM), the cosine of the features (ITC) and th
 pictures the path comes first, with tabs between."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatchOptions:
+    """What `blip match` is asked to do."""
+
+    checkpoint: Annotated[str, PLACE]
+    """Checkpoint or run folder."""
+    picture: Path
+    """A picture or a folder of them."""
+    more: tuple[str, ...] = ()
+    """Texts; with --texts these are pictures, too."""
+    texts: Annotated[tuple[str, ...], UTF8] = ()
+    """The texts, where there are several pictures."""
+    batch_size: Annotated[int, BATCH_SIZE] = 16
+    """Pictures at a time."""
+    model: ModelOptions = ModelOptions()
+    rows: RowOptions = RowOptions()
+
+    def __post_init__(self) -> None:
+        """Refuse numbers and texts that cannot work."""
+        check_fields(self)
+
+
+OPTIONS = Options(
+    of=MatchOptions,
+    arguments=("checkpoint", "picture", "more"),
+    either=("rows.json", "rows.csv"),
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "checkpoint", type=path_text, metavar="CKPT", help="checkpoint or run folder"
-    )
-    parser.add_argument(
-        "picture", metavar="IMAGE", type=input_path, help="a picture or a folder of them"
-    )
-    parser.add_argument(
-        "more", nargs="*", metavar="TEXT", help="texts; with --texts these are pictures, too"
-    )
-    parser.add_argument(
-        "--texts",
-        nargs="+",
-        action="extend",
-        type=plain_text,
-        metavar="TEXT",
-        help="the texts, where there are several pictures",
-    )
-    parser.add_argument(
-        "--batch-size", type=batch_size, default=16, metavar="N", help="pictures at a time (16)"
-    )
-    add_model_options(parser)
-    add_row_formats(parser)
+    OPTIONS.declare(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,24 +66,26 @@ def run(args: argparse.Namespace) -> int:
     from blip.inference.matcher import Matcher, refuse_not_finite
     from blip.log import printable
 
-    texts, named = _texts_and_pictures(args)
+    options = OPTIONS.read(args)
+    texts, named = _texts_and_pictures(options)
     paths = find_pictures(named)
-    single = args.texts is None and not args.picture.is_dir()
-    matcher = Matcher.load(args.checkpoint, args.device, precision=args.precision)
-    rows = RowPrinter.of(json=args.json, csv=args.csv)
+    single = not options.texts and not options.picture.is_dir()
+    matcher = Matcher.load(
+        options.checkpoint, options.model.device, precision=options.model.precision
+    )
+    rows = RowPrinter.of(json=options.rows.json, csv=options.rows.csv)
     broken = 0
-    for start in range(0, len(paths), args.batch_size):
-        batch = paths[start : start + args.batch_size]
-        opened = [(path, open_picture(path, args.max_pixels)) for path in batch]
-        sound = [(path, image) for path, image in opened if image is not None]
-        broken += len(opened) - len(sound)
-        found = matcher.scores(
+    for start in range(0, len(paths), options.batch_size):
+        batch = paths[start : start + options.batch_size]
+        sound = open_pictures(batch, options.model.max_pixels)
+        broken += len(batch) - len(sound)
+        scored = matcher.scores(
             [image for _, image in sound],
             [texts] * len(sound),
-            batch_size=args.batch_size,
+            batch_size=options.batch_size,
             allow_nan=True,
         )
-        for (path, _), scores in zip(sound, found, strict=True):
+        for (path, _), scores in zip(sound, scored, strict=True):
             refuse_not_finite(printable(path), scores)
             _print(rows, path, texts, scores, single=single)
     if single:
@@ -87,26 +93,25 @@ def run(args: argparse.Namespace) -> int:
     return report_broken(broken, len(paths))
 
 
-def _texts_and_pictures(args: argparse.Namespace) -> tuple[list[str], list[Path]]:
+def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[Path]]:
     """Raises UsageError where there are no texts, and where one cannot be read."""
     from blip.errors import UsageError
 
-    if args.texts is not None:
-        return args.texts, [args.picture, *map(Path, args.more)]
-    if not args.more:
+    if options.texts:
+        return list(options.texts), [options.picture, *map(Path, options.more)]
+    if not options.more:
         raise UsageError("the following arguments are required: TEXT; see `blip match --help`")
     from blip.data.readers.image_files import is_image_name
     from blip.log import printable, say
 
-    for text in args.more:
+    for text in options.more:
         if is_image_name(text) and os.path.isfile(text):
             say(
                 f"{printable(text)} is scored as a text; with --texts, all other names are pictures"
             )
-    try:
-        return [plain_text(text) for text in args.more], [args.picture]
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"argument TEXT: {error}") from error
+        if not UTF8.holds(text):
+            raise RangeError("TEXT", repr(text), str(UTF8))
+    return list(options.more), [options.picture]
 
 
 def _print(

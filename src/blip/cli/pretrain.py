@@ -1,10 +1,13 @@
 """`blip pretrain`: pre-training alone, from a recipe or a config.json."""
 
 import argparse
+from dataclasses import dataclass
 
-from blip.cli.training import ABOUT_RESUMING
+from blip.cli.from_dataclass import Options
+from blip.cli.parser import Parser
+from blip.cli.training import ABOUT_RESUMING, TrainingOptions
+from blip.tasks.config import PretrainConfig
 
-TAKES_OVERRIDES = True
 EXAMPLES = f"""\
 examples:
   blip pretrain base --out runs/base --data.batch_size 64 --train.precision bfloat16
@@ -21,19 +24,30 @@ examples:
 {ABOUT_RESUMING}"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; any other --part.field VALUE changes the configuration."""
-    from blip.cli.recipe import add_recipe_options, recipe_names
-    from blip.cli.training import add_run_arguments
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainOptions:
+    """What `blip pretrain` is asked to do, beside the keys of its configuration."""
 
-    names = ", ".join(recipe_names("pretrain"))
-    parser.add_argument("recipe", metavar="RECIPE|config.json", help=names)
-    add_run_arguments(parser)
-    add_recipe_options(parser, "pretrain")
+    recipe: str
+    """A recipe (--list shows them) or a config.json."""
+    training: TrainingOptions = TrainingOptions()
+
+
+OPTIONS = Options(of=PretrainOptions, arguments=("recipe",))
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the options; any other --part.field VALUE changes the configuration."""
+    from blip.cli.recipe import add_list
+
+    OPTIONS.declare(parser)
+    add_list(parser, "pretrain")
+    parser.classes = (PretrainConfig,)
 
 
 def run(args: argparse.Namespace) -> int:
     """Pre-train."""
     from blip.cli.training import train_from_recipe
 
-    return train_from_recipe("pretrain", args)
+    options = OPTIONS.read(args)
+    return train_from_recipe("pretrain", options.recipe, args.overrides, options.training)

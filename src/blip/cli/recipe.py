@@ -24,23 +24,20 @@ class _ListRecipes(argparse.Action):
         parser.exit()
 
 
-def add_recipe_options(parser: argparse.ArgumentParser, *modules: str) -> None:
-    """Declare `--list` and `--keys` of a verb whose recipes are in these modules."""
+def add_list(parser: argparse.ArgumentParser, *modules: str) -> None:
+    """Declare `--list` of a verb whose recipes are in these modules of `blip.recipes`."""
     parser.add_argument(
         "--list", action=_ListRecipes, nargs=0, const=modules, help="list the recipes and exit"
-    )
-    parser.add_argument(
-        "--keys", action="store_true", help="list all keys that --part.field VALUE may change"
     )
 
 
 def recipe_names(module: str) -> dict[str, str]:
     """The recipes of a module of `blip.recipes`, each with the first line of its docstring."""
-    found = importlib.import_module(f"blip.recipes.{module}")
+    recipes = importlib.import_module(f"blip.recipes.{module}")
     return {
         name: (inspect.getdoc(function) or "").splitlines()[0]
-        for name, function in inspect.getmembers(found, inspect.isfunction)
-        if function.__module__ == found.__name__ and not name.startswith("_")
+        for name, function in inspect.getmembers(recipes, inspect.isfunction)
+        if function.__module__ == recipes.__name__ and not name.startswith("_")
     }
 
 

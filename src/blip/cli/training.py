@@ -1,11 +1,10 @@
 """What the verbs that train have in common: the folder of the run, and how it goes on."""
 
-import argparse
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from blip.cli import options
 
 if TYPE_CHECKING:
     from blip.tasks.config import RunOptions
@@ -23,56 +22,63 @@ changes no weight (how often a checkpoint is written or a line logged, the devic
 workers, the validation) may always be changed."""
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--out`, `--resume`, and what allows a changed configuration."""
-    parser.add_argument(
-        "--out", type=options.output_folder, metavar="DIR", help="folder of the run"
-    )
-    parser.add_argument(
-        "--resume",
-        default="auto",
-        metavar="auto|never|DIR",
-        help="go on from the run's own newest checkpoint (auto), never, or from that of another",
-    )
-    add_change_arguments(parser)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeOptions:
+    """What happens to a folder whose run had another configuration."""
+
+    allow_change: bool = False
+    """Go on with a configuration that differs; config.json keeps both."""
+    overwrite: bool = False
+    """Replace what was made with a configuration that differs."""
 
 
-def add_change_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--allow-change` and `--overwrite`."""
-    parser.add_argument(
-        "--allow-change",
-        action="store_true",
-        help="go on with a configuration that differs; config.json keeps both",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace what was made with a configuration that differs",
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOptions:
+    """The folder of a training, and how it goes on."""
+
+    out: Path | None = None
+    """Folder of the run."""
+    resume: str = "auto"
+    """Go on from the run's own newest checkpoint (auto), never, or from that of another."""
+    change: ChangeOptions = ChangeOptions()
+    keys: bool = False
+    """List all keys that --part.field VALUE may change, and exit."""
 
 
-def train_from_recipe(name: str, args: argparse.Namespace) -> int:
-    """Train the task of that name with the recipe, overrides and options of a command line."""
+def train_from_recipe(
+    name: str, recipe: str, overrides: Sequence[str], options: TrainingOptions
+) -> int:
+    """Train the task of that name with a recipe and what a command line changes of it."""
     from blip.cli.recipe import read_config
     from blip.config.override import describe
     from blip.tasks.table import TASKS
 
     task = next(task for task in TASKS if task.name == name)
-    config = read_config(task.config, name, args.recipe, args.overrides)
-    if args.keys:
+    config = read_config(task.config, name, recipe, overrides)
+    if options.keys:
         print(describe(config))
         return 0
-    options = read_options(args)
-    if not is_finished(config, args.out):
+    out = need_folder(options.out)
+    how = run_options(options, out)
+    if not is_finished(config, out):
         from blip import dist
 
         with dist.processes(config.train.device):
-            task.train(config, args.out, options)
-    print_checkpoint(args.out)
+            task.train(config, out, how)
+    print_checkpoint(out)
     return 0
 
 
-def read_options(args: argparse.Namespace) -> "RunOptions":
+def need_folder(out: Path | None) -> Path:
+    """The folder of a run; raises UsageError where none was named."""
+    from blip.errors import UsageError
+
+    if out is None:
+        raise UsageError("--out DIR is missing: the folder of the run")
+    return out
+
+
+def run_options(options: TrainingOptions, out: Path) -> "RunOptions":
     """What the run does with what it finds in its folder; raises UsageError where that forbids it.
 
     Reads the folder alone. A run whose folder is fine may still be refused by its configuration.
@@ -80,21 +86,20 @@ def read_options(args: argparse.Namespace) -> "RunOptions":
     from blip.errors import UsageError
     from blip.tasks.config import RunOptions
 
-    if args.out is None:
-        raise UsageError("--out DIR is missing: the folder of the run")
     # Under torchrun the first process alone looks: the others come to a folder that it fills.
     first = os.environ.get("RANK", "0") == "0"
-    if args.resume == "never" and first and args.out.is_dir() and any(args.out.iterdir()):
+    if options.resume == "never" and first and out.is_dir() and any(out.iterdir()):
         raise UsageError(
-            f"--resume never needs an empty folder, and {args.out} is not; choose another --out, "
+            f"--resume never needs an empty folder, and {out} is not; choose another --out, "
             "or leave out --resume to go on"
         )
-    start = None if args.resume in ("auto", "never") else Path(args.resume)
+    start = None if options.resume in ("auto", "never") else Path(options.resume)
     if start is not None and first:
         from blip.train.checkpoint import check_source
 
-        check_source(start, args.out)
-    return RunOptions(allow_change=args.allow_change, overwrite=args.overwrite, start=start)
+        check_source(start, out)
+    change = options.change
+    return RunOptions(allow_change=change.allow_change, overwrite=change.overwrite, start=start)
 
 
 def is_finished(config: Any, out: Path) -> bool:

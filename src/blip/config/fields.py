@@ -37,7 +37,7 @@ class Field:
     @property
     def allowed(self) -> str:
         """What the field may hold, in words."""
-        return type_name(self.hint) if self.rule is None else str(self.rule)
+        return str(self.rule) if self.rule else type_name(self.hint).removeprefix("one of ")
 
 
 def fields_of(cls: Any, prefix: str = "", defaults: Any = None) -> Iterator[Field]:

@@ -89,6 +89,18 @@ def put(data: Any, key: str, text: str, cls: Any) -> None:
 
     Raises UsageError where the key leads into something that has no parts.
     """
+    place, name, kinds = _find_place(data, key, cls)
+    place[name] = as_parts(parse_value(text, kinds), kinds)
+
+
+def put_value(data: Any, key: str, value: Any, cls: Any) -> None:
+    """The same, for a value that has been read already."""
+    place, name, _ = _find_place(data, key, cls)
+    place[name] = value
+
+
+def _find_place(data: Any, key: str, cls: Any) -> tuple[Any, Any, tuple[Any, ...]]:
+    """The object or list that holds a key, the name or number in it, and the types of its value."""
     place, kinds = data, (cls,)
     *parents, last = key.split(".")
     for depth, part in enumerate(parents):
@@ -100,13 +112,11 @@ def put(data: Any, key: str, text: str, cls: Any) -> None:
             raise _unknown(".".join(parents[: depth + 1]), place)
         place = below
     name, kinds = _enter(place, kinds, last)
-    value = as_parts(parse_value(text, kinds), kinds)
     if isinstance(place, list) and _part(place, name) is not None:
-        place[int(name)] = value
-    elif isinstance(place, dict) and (kinds or name in place):
-        place[name] = value
-    else:
-        raise _unknown(key, place)
+        return place, int(name), kinds
+    if isinstance(place, dict) and (kinds or name in place):
+        return place, name, kinds
+    raise _unknown(key, place)
 
 
 def _enter(place: Any, kinds: tuple[Any, ...], name: str) -> tuple[str, tuple[Any, ...]]:

@@ -2,19 +2,20 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from blip.config.ranges import (
     BATCH_SIZE,
     COUNT,
+    NOT_EMPTY,
     POSITIVE,
     PROCESSES,
     SEED,
     SHARE,
     SIDE,
+    UTF8,
     Range,
-    check_plain,
-    check_text,
+    check_fields,
 )
 
 MAX_PIXELS = 100_000_000
@@ -27,27 +28,23 @@ WEIGHT = Range(least=1e-6, most=1000)
 class ImageConfig:
     """How a picture becomes pixels for training; the defaults are the paper's pre-training."""
 
-    size: int = 224
+    size: Annotated[int, SIDE] = 224
     """Side of the square, in pixels."""
-    crop_scale: tuple[float, float] = (0.2, 1.0)
+    crop_scale: Annotated[tuple[float, float], Range(above=0, most=1)] = (0.2, 1.0)
     """Least and most share of the picture's area that a random crop keeps."""
     flip: bool = True
     """Mirror every other picture; not for captions that tell left from right."""
-    augment_ops: int = 2
+    augment_ops: Annotated[int, Range(whole=True, least=0, most=100)] = 2
     """Operations of RandAugment (N); 0 for none."""
-    augment_magnitude: int = 5
+    augment_magnitude: Annotated[int, Range(whole=True, least=0, most=10)] = 5
     """Strength of RandAugment (M), of 10."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        SIDE.check(self, "size")
-        Range(above=0, most=1).check(self, "crop_scale")
+        check_fields(self)
         Range(least=self.crop_scale[0], most=1).check(self, "crop_scale")
-        Range(whole=True, least=0, most=100).check(self, "augment_ops")
-        Range(whole=True, least=0, most=10).check(self, "augment_magnitude")
-        COUNT.check(self, "max_pixels")
 
     @property
     def plain(self) -> bool:
@@ -62,11 +59,11 @@ class SourceConfig:
     A path alone, as in `--data.sources shards/web`, stands for a source of that name and weight 1.
     """
 
-    name: str
+    name: Annotated[str, NOT_EMPTY]
     shards: tuple[str, ...]
     """Paths, folders, globs or brace ranges of .tar files; s3://, gs://, https:// and pipe:.
     Tables and folders of pictures, too, where the set is read into memory."""
-    weight: float = 1.0
+    weight: Annotated[float, WEIGHT] = 1.0
     """How often each pair is seen in an epoch (each image with one of its texts, where shards are
     streamed); a fraction is drawn anew each epoch."""
 
@@ -79,10 +76,9 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         """Refuse an empty or a negative source."""
-        check_text(self, "name")
+        check_fields(self)
         if not self.shards:
             raise ValueError(f"shards of source {self.name} must not be empty")
-        WEIGHT.check(self, "weight")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,41 +86,33 @@ class DataConfig:
     """A weighted mixture of sources, cut into batches."""
 
     sources: tuple[SourceConfig, ...]
-    batch_size: int
+    batch_size: Annotated[int, BATCH_SIZE]
     """Pairs in a batch, those of all processes that train together."""
     image: ImageConfig = ImageConfig()
-    max_tokens: int = 30
+    max_tokens: Annotated[int, Range(whole=True, least=3, most=2**16)] = 30
     """Longest text, start and end token included."""
-    prompt: str = ""
+    prompt: Annotated[str, UTF8] = ""
     """Put before every text, such as "a picture of "."""
-    workers: int = 0
+    workers: Annotated[int, PROCESSES] = 0
     """Processes that decode; 0 decodes in the training process."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     stream: Literal["auto", "always", "never"] = "auto"
     """Whether shards are read as they are needed, or whole into memory at the start. "auto" streams
     what is remote or larger than 2 GiB together."""
-    lanes: int = 64
+    lanes: Annotated[int, Range(whole=True, least=1, most=2**16)] = 64
     """Places in the stream that are read side by side. Processes whose number divides it read
     shards of their own."""
-    shuffle_buffer: int = 4096
+    shuffle_buffer: Annotated[int, COUNT] = 4096
     """Samples of a lane of the stream that are shuffled together."""
-    max_bad: float = 0.2
+    max_bad: Annotated[float, SHARE] = 0.2
     """Share of bad samples in the stream that stops the run."""
     cache: str = ""
     """Folder for counts and for copies of remote shards; BLIP_CACHE or ~/.cache/blip if empty."""
-    cache_gigabytes: float = 200.0
+    cache_gigabytes: Annotated[float, POSITIVE] = 200.0
     """Most space for copies of remote shards, in 10^9 bytes."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
         if not self.sources:
             raise ValueError("sources must name at least one source")
-        BATCH_SIZE.check(self, "batch_size")
-        Range(whole=True, least=3, most=2**16).check(self, "max_tokens")
-        PROCESSES.check(self, "workers")
-        SEED.check(self, "seed")
-        check_plain(self, "prompt")
-        Range(whole=True, least=1, most=2**16).check(self, "lanes")
-        COUNT.check(self, "shuffle_buffer")
-        SHARE.check(self, "max_bad")
-        POSITIVE.check(self, "cache_gigabytes")
+        check_fields(self)

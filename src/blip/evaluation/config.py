@@ -1,17 +1,18 @@
 """What is measured of a checkpoint, finished or in training; loads no torch."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from blip.config.ranges import (
     BATCH_SIZE,
     COUNT,
     COUNT_OR_NONE,
+    DEVICE,
+    NOT_EMPTY,
     TOKENS,
     PrecisionChoice,
     Range,
-    check_device,
-    check_text,
+    check_fields,
 )
 from blip.config.strict import formerly
 from blip.data.config import MAX_PIXELS
@@ -26,23 +27,20 @@ MatchScore = Literal["logit", "log_probability", "probability"]
 class RetrievalEvaluationConfig:
     """Ranking by ITC, then re-ranking of the best by ITM (BLIP, section 5.1)."""
 
-    candidates: int = 128
+    candidates: Annotated[int, COUNT] = 128
     """k: how many of the ITC ranking ITM re-ranks (256 for COCO, 128 for Flickr30k)."""
-    max_tokens: int = 35
-    batch_size: int = 64
+    max_tokens: Annotated[int, TOKENS] = 35
+    batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images that are encoded at a time, and texts."""
     score: MatchScore = "logit"
     """What of ITM is added to the cosine: the logit of a match, as published, or the (logarithm of
     the) probability, which unlike it has a fixed zero."""
-    itc_weight: float = 1.0
+    itc_weight: Annotated[float, Range(least=0)] = 1.0
     """By what the ITC cosine is multiplied before ITM's score is added."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        Range(least=0).check(self, "itc_weight")
-        COUNT.check(self, "candidates")
-        TOKENS.check(self, "max_tokens")
-        BATCH_SIZE.check(self, "batch_size")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,13 +50,13 @@ class ValidationConfig:
     shards: tuple[str, ...]
     """Tars, tables, folders of pictures, globs or brace ranges; images with all their true
     captions."""
-    images: int = 1000
+    images: Annotated[int, Range(whole=True, least=2, most=COUNT.most)] = 1000
     """Most images that are read, from the first on."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig(candidates=16)
     """Few candidates: it is the course that counts, not the last figure."""
-    samples: int = 8
+    samples: Annotated[int, COUNT_OR_NONE] = 8
     """Images whose captions are written, and drawn in `samples/` of the run; 0 for none."""
     decoding: DecodingConfig = field(default=DecodingConfig(), metadata=formerly("search"))
     """How those are written; pre-training knows no prompt."""
@@ -67,39 +65,34 @@ class ValidationConfig:
         """Refuse an empty list of shards, and numbers out of range."""
         if not self.shards:
             raise ValueError("shards must name at least one shard")
-        Range(whole=True, least=2, most=COUNT.most).check(self, "images")
-        COUNT.check(self, "max_pixels")
-        COUNT_OR_NONE.check(self, "samples")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
     """The figures of one checkpoint on one split."""
 
-    checkpoint: str
+    checkpoint: Annotated[str, NOT_EMPTY]
     data: tuple[str, ...]
     """Tars, tables or folders of pictures, with true captions."""
-    task: str | None = None
+    task: Annotated[str | None, NOT_EMPTY] = None
     """What to measure, a name in `tasks/table.py`; none is all that the checkpoint can do."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: DecodingConfig = DecodingConfig()
-    batch_size: int = 64
+    batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images that are captioned together."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read."""
-    device: str = "auto"
+    device: Annotated[str, DEVICE] = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: PrecisionChoice = "auto"
     """Number format of the model; auto is bfloat16 on a GPU that has it, else float32."""
 
     def __post_init__(self) -> None:
         """Refuse a split without shards, and batches of none."""
-        check_text(self, "checkpoint", "task")
+        check_fields(self)
         if not self.data:
             raise ValueError("data must name at least one shard")
-        BATCH_SIZE.check(self, "batch_size")
-        COUNT.check(self, "max_pixels")
-        check_device(self, "device")
 
 
 def check_captioning(config: EvaluateConfig, model: ModelConfig) -> None:

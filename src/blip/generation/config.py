@@ -1,9 +1,9 @@
 """How texts are decoded: greedy, beam search or nucleus; loads no torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from blip.config.ranges import COUNT, TOKENS, Range, RangeError, check_plain
+from blip.config.ranges import COUNT, TOKENS, UTF8, Range, RangeError, check_fields
 
 MAX_BEAMS = 1000
 MAX_CAPTIONS = 1000
@@ -20,9 +20,10 @@ class DecodingConfig:
     """
 
     kind: Literal["greedy", "beam", "nucleus"] = "beam"
-    beams: int = 3
+    """How a text is chosen, token by token."""
+    beams: Annotated[int, Range(whole=True, least=1, most=MAX_BEAMS)] = 3
     """Beam search: number of hypotheses kept."""
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Range(least=-10, most=10)] = 1.0
     """Beam search: the score of a text is the sum of its log-probabilities, divided by its length
     to this power; negative powers favour short texts."""
     scored_length: Literal["new_tokens", "whole_text"] = "new_tokens"
@@ -33,29 +34,26 @@ class DecodingConfig:
     """Beam search: an image is done once `beams` texts have ended (true), once no hypothesis would
     beat the worst of them if it ended now (false, as released), or once none could beat it even at
     `max_length` (never)."""
-    top_p: float = 0.9
+    top_p: Annotated[float, Range(above=0, most=1)] = 0.9
     """Nucleus: probability mass of the most likely tokens to sample from (BLIP's CapFilt: 0.9)."""
-    top_k: int | None = None
+    top_k: Annotated[int | None, COUNT] = None
     """Nucleus: sample from at most this many tokens, applied before `top_p`; none means all. The
     original release has 50, a default of its library."""
-    temperature: float = 1.0
+    temperature: Annotated[float, _FACTOR] = 1.0
     """Nucleus: logits are divided by it."""
     min_length: int = 5
-    max_length: int = 20
-    repetition_penalty: float = 1.0
+    """Fewest tokens of a text, start token and prompt included."""
+    max_length: Annotated[int, Range(whole=True, least=2, most=TOKENS.most)] = 20
+    """Most tokens of a text, start token and prompt included."""
+    repetition_penalty: Annotated[float, _FACTOR] = 1.0
     """Above 1 makes tokens that the text already contains less likely (CTRL, Keskar 2019)."""
-    prompt: str = ""
+    prompt: Annotated[str, UTF8] = ""
+    """Start of every caption; it is not printed or written."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        Range(whole=True, least=1, most=MAX_BEAMS).check(self, "beams")
-        Range(above=0, most=1).check(self, "top_p")
-        COUNT.check(self, "top_k")
-        _FACTOR.check(self, "temperature", "repetition_penalty")
-        Range(least=-10, most=10).check(self, "length_penalty")
-        Range(whole=True, least=2, most=TOKENS.most).check(self, "max_length")
+        check_fields(self)
         Range(whole=True, least=0, most=self.max_length).check(self, "min_length")
-        check_plain(self, "prompt")
 
 
 def check_captions(captions: int, decoding: DecodingConfig) -> None:

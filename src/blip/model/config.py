@@ -1,9 +1,9 @@
 """The sizes of a model: all that is needed to build it, nothing about its training."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from blip.config.ranges import SHARE_BELOW_ONE, SIDE, TOKENS, Range, RangeError
+from blip.config.ranges import SHARE_BELOW_ONE, SIDE, TOKENS, Range, RangeError, check_fields
 from blip.nn.mode import BOTH_MODES, Mode
 
 Architecture = Literal["med", "vqa", "nlvr"]
@@ -36,31 +36,26 @@ def _check_heads(config: "VisionConfig | TextConfig") -> None:
 class VisionConfig:
     """A vision transformer (ViT); the defaults are ViT-B/16."""
 
-    image_size: int = 224
+    image_size: Annotated[int, SIDE] = 224
     """Side of the square input, in pixels; a multiple of the patch size."""
-    patch_size: int = 16
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
+    patch_size: Annotated[int, SIDE] = 16
+    width: Annotated[int, WIDTH] = 768
+    depth: Annotated[int, DEPTH] = 12
+    heads: Annotated[int, WIDTH] = 12
+    mlp_ratio: Annotated[float, Range(above=0, most=100)] = 4.0
+    drop_path: Annotated[float, SHARE_BELOW_ONE] = 0.0
     """Stochastic depth of the last layer; earlier layers have proportionally less."""
-    norm_eps: float = 1e-6
+    norm_eps: Annotated[float, Range(above=0, most=1)] = 1e-6
     """Of the layer norms; Hugging Face's checkpoints run with 1e-5."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
-        SIDE.check(self, "image_size", "patch_size")
-        WIDTH.check(self, "width", "heads")
-        DEPTH.check(self, "depth")
+        check_fields(self)
         _check_heads(self)
         if self.image_size % self.patch_size:
             raise RangeError(
                 "image_size", self.image_size, f"a multiple of patch_size {self.patch_size}"
             )
-        Range(above=0, most=100).check(self, "mlp_ratio")
-        SHARE_BELOW_ONE.check(self, "drop_path")
-        Range(above=0, most=1).check(self, "norm_eps")
 
     @property
     def mlp_width(self) -> int:
@@ -77,24 +72,19 @@ class VisionConfig:
 class TextConfig:
     """A text transformer; the defaults are BERT-base with [DEC] and [ENC] added."""
 
-    vocabulary_size: int = 30524
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    mlp_width: int = 3072
-    positions: int = 512
+    vocabulary_size: Annotated[int, Range(whole=True, least=1, most=2**24)] = 30524
+    width: Annotated[int, WIDTH] = 768
+    depth: Annotated[int, DEPTH] = 12
+    heads: Annotated[int, WIDTH] = 12
+    mlp_width: Annotated[int, Range(whole=True, least=1, most=2**20)] = 3072
+    positions: Annotated[int, TOKENS] = 512
     """Longest text in tokens."""
-    dropout: float = 0.1
+    dropout: Annotated[float, SHARE_BELOW_ONE] = 0.1
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
-        Range(whole=True, least=1, most=2**24).check(self, "vocabulary_size")
-        WIDTH.check(self, "width", "heads")
-        DEPTH.check(self, "depth")
-        Range(whole=True, least=1, most=2**20).check(self, "mlp_width")
-        TOKENS.check(self, "positions")
+        check_fields(self)
         _check_heads(self)
-        SHARE_BELOW_ONE.check(self, "dropout")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +93,7 @@ class ModelConfig:
 
     vision: VisionConfig = VisionConfig()
     text: TextConfig = TextConfig()
-    projection: int = 256
+    projection: Annotated[int, WIDTH] = 256
     """Width of the space in which images and texts are compared."""
     sharing: Sharing = "all_but_self_attention"
     architecture: Architecture = "med"
@@ -112,7 +102,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work, and modes that no model has."""
-        WIDTH.check(self, "projection")
+        check_fields(self)
         encoder, decoder = BOTH_MODES
         choices: tuple[tuple[Mode, ...], ...] = {
             "med": (BOTH_MODES, (encoder,), (decoder,)),

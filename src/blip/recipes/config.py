@@ -1,17 +1,18 @@
 """The configuration of `blip bootstrap`; loads no torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from blip.config.ranges import (
     BATCH_SIZE,
     COUNT,
+    NOT_EMPTY,
     PROCESSES,
     SEED,
     SHARE,
     PrecisionChoice,
     Range,
-    check_text,
+    check_fields,
 )
 from blip.data.config import WEIGHT, ImageConfig
 from blip.data.scenes.config import ScenesConfig
@@ -60,13 +61,13 @@ class BootstrapConfig:
     """Pre-training that continues from the last round's weights (`init` previous)."""
     captioner: TrainConfig
     filter: TrainConfig
-    tokenizer: str | None = None
+    tokenizer: Annotated[str | None, NOT_EMPTY] = None
     """A vocab.txt, tokenizer.json, folder or hub name; none: learn one from the training texts."""
-    vocabulary_size: int = 400
+    vocabulary_size: Annotated[int, COUNT] = 400
     """Largest size of a learned vocabulary."""
-    batch_size: int = 64
-    max_tokens: int = 30
-    human_weight: float = 1.0
+    batch_size: Annotated[int, BATCH_SIZE] = 64
+    max_tokens: Annotated[int, Range(whole=True, least=3, most=2**16)] = 30
+    human_weight: Annotated[float, WEIGHT] = 1.0
     """How often an epoch of pre-training shows each human pair."""
     contrastive: ContrastiveConfig = ContrastiveConfig()
     language: LanguageConfig = LanguageConfig()
@@ -74,31 +75,24 @@ class BootstrapConfig:
     """Synthetic texts per image."""
     synthesis: DecodingConfig = DecodingConfig(kind="nucleus", top_p=0.9)
     """How synthetic texts are decoded."""
-    threshold: float = 0.5
+    threshold: Annotated[float, SHARE] = 0.5
     """Texts with a lower ITM probability are dropped."""
     capfilt_precision: PrecisionChoice = "auto"
     """Number format of captioner and filter; auto: bfloat16 on a GPU that has it, else float32."""
-    rounds: int = 1
+    rounds: Annotated[int, COUNT] = 1
     """How often to repeat captioner, filter and CapFilt."""
     init: Literal["previous", "fresh"] = "previous"
     """Whether a round continues from the last weights, or pre-trains anew as in the paper."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: DecodingConfig = DecodingConfig()
     """How the captions of the final evaluation are decoded."""
-    parallel: int = 1
+    parallel: Annotated[int, Range(whole=True, least=1, most=PROCESSES.most)] = 1
     """Most independent stages to run at the same time, each with its share of the cores."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        COUNT.check(self, "vocabulary_size", "rounds")
-        BATCH_SIZE.check(self, "batch_size")
-        Range(whole=True, least=3, most=2**16).check(self, "max_tokens")
-        Range(whole=True, least=1, most=PROCESSES.most).check(self, "parallel")
-        WEIGHT.check(self, "human_weight")
-        SEED.check(self, "seed")
-        SHARE.check(self, "threshold")
-        check_text(self, "tokenizer")
+        check_fields(self)
         check_captions(self.captions, self.synthesis)
         for name, length in (
             ("max_tokens", self.max_tokens),

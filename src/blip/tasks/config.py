@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
-from blip.config.ranges import COUNT, check_text
+from blip.config.ranges import COUNT, NOT_EMPTY, check_fields
 from blip.data.config import DataConfig
 from blip.evaluation.config import ValidationConfig
 from blip.model.config import ModelConfig, check_length
@@ -174,12 +174,11 @@ def _check_image_size(data: int, model: int) -> None:
 class TokenizerConfig:
     """Where a tokenizer comes from: a file or the hub, or else the texts of some shards."""
 
-    source: str | None
+    source: Annotated[str | None, NOT_EMPTY]
     texts: tuple[str, ...]
     """Shards to learn from; read only without `source`."""
-    vocabulary_size: int
+    vocabulary_size: Annotated[int, COUNT]
 
     def __post_init__(self) -> None:
         """Refuse an empty name and a bound below one."""
-        check_text(self, "source")
-        COUNT.check(self, "vocabulary_size")
+        check_fields(self)

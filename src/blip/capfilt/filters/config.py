@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
-from blip.config.ranges import COUNT, Range, RangeError
+from blip.config.ranges import COUNT, Range, RangeError, check_fields
 
 MOST_BITS = 8
 """Bits of an image's hash by which near-duplicates may differ at most."""
@@ -15,27 +16,25 @@ class FilterRules:
 
     keep: str = "all"
     """all, or best-N: of an image's texts that pass all other rules the N likeliest matches."""
-    min_itc: float | None = None
+    min_itc: Annotated[float | None, Range(least=-1, most=1)] = None
     """Least cosine of the contrastive features."""
-    min_words: int | None = None
+    min_words: Annotated[int | None, COUNT] = None
     """Fewest words of a text."""
     max_words: int | None = None
     """Most words of a text."""
     languages: tuple[str, ...] = ()
     """Languages that a text may be in, as two letters (ISO 639-1); none allows all."""
-    min_side: int | None = None
+    min_side: Annotated[int | None, COUNT] = None
     """Least length of an image's shorter side, in pixels."""
-    max_aspect: float | None = None
+    max_aspect: Annotated[float | None, Range(least=1)] = None
     """Most that an image's longer side may be, in shorter sides."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         if self.keep != "all" and not re.fullmatch(r"best-[1-9]\d{0,3}", self.keep):
             raise RangeError("keep", self.keep, "all, or best-N such as best-1")
-        Range(least=-1, most=1).check(self, "min_itc")
-        COUNT.check(self, "min_words", "min_side")
+        check_fields(self)
         Range(whole=True, least=self.min_words or 1, most=COUNT.most).check(self, "max_words")
-        Range(least=1).check(self, "max_aspect")
         for language in self.languages:
             if not re.fullmatch("[a-z]{2}", language):
                 raise RangeError("languages", language, "two letters such as en")
@@ -50,10 +49,10 @@ class FilterRules:
 class JobRules:
     """Rules that need all texts of a job: they are applied to a finished ledger."""
 
-    max_repeats: int | None = None
+    max_repeats: Annotated[int | None, COUNT] = None
     """How often a text may stand in the ledger, kept or not; one that does more often is
     boilerplate, and all of its rows are dropped."""
-    unique_images: int | None = None
+    unique_images: Annotated[int | None, Range(whole=True, least=0, most=MOST_BITS)] = None
     """Drop an image whose hash differs in so many bits at most from that of an earlier one that
     stays; 0 drops those of the same hash."""
     unique_texts: bool = False
@@ -61,8 +60,7 @@ class JobRules:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        COUNT.check(self, "max_repeats")
-        Range(whole=True, least=0, most=MOST_BITS).check(self, "unique_images")
+        check_fields(self)
 
     @property
     def any(self) -> bool:

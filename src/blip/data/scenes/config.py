@@ -1,8 +1,18 @@
 """Settings of the built-in data set: what it draws, how noisy its web split is; loads no torch."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from blip.config.ranges import COUNT, NOT_NEGATIVE, SEED, SHARE, SIDE, Range, RangeError
+from blip.config.ranges import (
+    COUNT,
+    NOT_NEGATIVE,
+    SEED,
+    SHARE,
+    SIDE,
+    Range,
+    RangeError,
+    check_fields,
+)
 from blip.data.scenes.words import BACKGROUNDS, COLOURS, PATTERNS, SHAPES, SIZES
 
 NOISE_KINDS = (
@@ -20,31 +30,31 @@ NOISE_KINDS = (
 class ScenesConfig:
     """Scenes of a few coloured shapes, like CLEVR in two dimensions."""
 
-    image_size: int = 48
+    image_size: Annotated[int, Range(whole=True, least=16, most=SIDE.most)] = 48
     min_objects: int = 1
     """Minimum number of different objects in a scene without a group."""
-    max_objects: int = 3
+    max_objects: Annotated[int, Range(whole=True, least=1, most=3)] = 3
     """Maximum number of different objects in a scene."""
     object_scale: float = 1.0
     """Enlarges all objects; at most 1.35 with `max_objects` 2, else at most 1."""
-    groups: float = 0.25
+    groups: Annotated[float, SHARE] = 0.25
     """Share of scenes that show a group of equal objects."""
-    max_count: int = 4
+    max_count: Annotated[int, Range(whole=True, least=1, most=4)] = 4
     """Maximum size of a group ("three red stars"); 1 draws no groups."""
     shapes: tuple[str, ...] = tuple(SHAPES)
     colours: tuple[str, ...] = tuple(COLOURS)
     sizes: tuple[str, ...] = tuple(SIZES)
     patterns: tuple[str, ...] = tuple(PATTERNS)
     backgrounds: tuple[str, ...] = tuple(BACKGROUNDS)
-    human: int = 1000
+    human: Annotated[int, COUNT] = 1000
     """Number of images with `captions` true captions each."""
-    web: int = 3000
+    web: Annotated[int, COUNT] = 3000
     """Number of images with one web text each."""
-    val: int = 100
-    test: int = 300
-    captions: int = 5
+    val: Annotated[int, COUNT] = 100
+    test: Annotated[int, COUNT] = 300
+    captions: Annotated[int, Range(whole=True, least=1, most=1000)] = 5
     """Captions per human, val and test image."""
-    noise: float = 0.4
+    noise: Annotated[float, SHARE] = 0.4
     """Share of noisy web texts."""
     noise_kinds: dict[str, float] = field(
         default_factory=lambda: {
@@ -57,7 +67,7 @@ class ScenesConfig:
         }
     )
     """Kinds of noise and their relative weights."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be drawn."""
@@ -67,18 +77,12 @@ class ScenesConfig:
         _subset("patterns", self.patterns, tuple(PATTERNS))
         _subset("backgrounds", self.backgrounds, tuple(BACKGROUNDS))
         _subset("noise_kinds", tuple(self.noise_kinds), NOISE_KINDS)
-        COUNT.check(self, "human", "web", "val", "test")
-        Range(whole=True, least=1, most=1000).check(self, "captions")
-        Range(whole=True, least=16, most=SIDE.most).check(self, "image_size")
-        Range(whole=True, least=1, most=3).check(self, "max_objects")
+        check_fields(self)
         kinds = len(self.shapes) * len(self.colours)
         fewest = min(self.max_objects, kinds)
         Range(whole=True, least=1, most=fewest).check(self, "min_objects")
         largest = 1.0 if self.max_objects > 2 else 1.35
         Range(least=0.5, most=largest).check(self, "object_scale")
-        Range(whole=True, least=1, most=4).check(self, "max_count")
-        SHARE.check(self, "groups", "noise")
-        SEED.check(self, "seed")
         for kind, weight in self.noise_kinds.items():
             if not NOT_NEGATIVE.holds(weight):
                 raise RangeError(f"noise_kinds.{kind}", weight, str(NOT_NEGATIVE))

@@ -1,0 +1,115 @@
+"""The parser of a verb: errors in one line, options in any spelling, keys of a configuration."""
+
+import argparse
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+from blip.config.fields import find_kinds, known_keys
+from blip.config.override import is_flag, negated_flag
+from blip.errors import UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; takes `--part.field value` where a configuration has it."""
+
+    classes: tuple[Any, ...] = ()
+    """The configurations whose keys are options, beside those that are declared."""
+
+    def __init__(self, **more: Any) -> None:
+        # Abbreviated options would change their meaning with every new one.
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(**{"formatter_class": formatter, "allow_abbrev": False, **more})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError instead of leaving the process."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse; keys of a configuration are left in `overrides`, each with its value.
+
+        They are taken out first, for to argparse the value of an unknown option is a positional.
+        Raises UsageError, which names the nearest option, for one that does not exist.
+        """
+        classes = self._classes_of(arguments)
+        own, overrides = self._split(arguments, classes)
+        args, unknown = self.parse_known_args(own)
+        if unknown:
+            option = next((word for word in unknown if word.startswith("-")), None)
+            if option is None:
+                self.error(f"unexpected argument {unknown[0]!r}")
+            self._refuse(option, classes)
+        if classes:
+            args.overrides = overrides
+        return args
+
+    def _split(
+        self, arguments: Sequence[str], classes: tuple[Any, ...]
+    ) -> tuple[list[str], list[str]]:
+        """The words of the verb's own options and arguments, and those of keys."""
+        spellings = self._spellings()
+        own, overrides, waiting = list[str](), list[str](), list(arguments)
+        while waiting and waiting[0] != "--":
+            word = waiting.pop(0)
+            name, equals, value = word.partition("=")
+            key = name.removeprefix("--").replace("-", "_")
+            if not name.startswith("--"):
+                own.append(word)
+            elif _hyphens(name) in spellings:
+                own.append(spellings[_hyphens(name)] + equals + value)
+            elif not classes or not _is_key(key, classes):
+                self._refuse(name, classes)
+            else:
+                overrides.append(word)
+                is_value = bool(waiting) and waiting[0].lower() in ("true", "false")
+                if equals or negated_flag(key, classes):
+                    continue
+                if not waiting and not is_flag(key, classes):
+                    raise UsageError(f"{name} needs a value")
+                if is_value or not is_flag(key, classes):
+                    overrides.append(waiting.pop(0))
+        return own + waiting, overrides
+
+    def _refuse(self, option: str, classes: tuple[Any, ...]) -> NoReturn:
+        """Raise UsageError for an option that does not exist."""
+        name = option.partition("=")[0]
+        known = self._spellings()
+        known |= {
+            _hyphens(key): key for cls in classes for key in map("--".__add__, known_keys(cls))
+        }
+        near = difflib.get_close_matches(_hyphens(name), sorted(known), n=1)
+        self.error(
+            f"unknown option {name}" + (f" (did you mean {known[near[0]]}?)" if near else "")
+        )
+
+    def _classes_of(self, arguments: Sequence[str]) -> tuple[Any, ...]:
+        """The configurations whose keys this command takes, or its action such as `data scenes`."""
+        actions = {name: parser for parsers in self._below() for name, parser in parsers.items()}
+        named = next((actions[word] for word in arguments if word in actions), self)
+        return named.classes
+
+    def _spellings(self) -> dict[str, str]:
+        """Every option, and the key of the field that it sets, to the option as it is declared."""
+        found: dict[str, str] = {}
+        for action in (
+            *self._actions,
+            *(a for p in self._below() for q in p.values() for a in q._actions),
+        ):
+            for name in action.option_strings:
+                found.setdefault(_hyphens(f"--{action.dest}"), name)
+                found[_hyphens(name)] = name
+        return found
+
+    def _below(self) -> Iterator[dict[str, "Parser"]]:
+        """The parsers of the actions of a verb such as `data`."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield action.choices
+
+
+def _hyphens(option: str) -> str:
+    return option.replace("_", "-")
+
+
+def _is_key(key: str, classes: tuple[Any, ...]) -> bool:
+    return any(find_kinds(cls, key) for cls in classes) or negated_flag(key, classes) is not None
