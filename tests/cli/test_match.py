@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from blip.cli.main import main
+from blip.inference.checkpoint import load_model, save_model
 from tests.support.saved_models import save_picture, save_tiny
 
 TEXTS = ["a red circle", "blue square near one star"]
@@ -89,3 +91,20 @@ def test_what_cannot_be_asked_is_said(folder: Path, capsys: pytest.CaptureFixtur
     assert match(folder, folder / "none.jpg", "text") == 2
     assert "no such file or folder" in capsys.readouterr().err
     assert match(folder, folder / "photos", "text", "--batch-size", "0") == 2
+
+
+def test_a_broken_model_ends_in_a_line_that_names_the_picture(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = load_model(folder)
+    # Finite, but too large to be multiplied.
+    torch.nn.init.constant_(loaded.model.vision.norm.weight, 3e38)
+    save_model(loaded.model, loaded.tokenizer, tmp_path)
+    picture = folder / "photos/a.png"
+    assert match(tmp_path, picture, *TEXTS) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"blip: error: {picture}: the model's scores are NaN or infinite: its weights are broken, "
+        "or its values overflow (try precision float32)\n"
+    )

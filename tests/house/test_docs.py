@@ -18,6 +18,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
+from blip.model.question import QuestionModel
 from blip.recipes import bootstrap, captioner, filter, pretrain
 from tests.support.tiny import TINY
 
@@ -129,10 +130,12 @@ def demo(tmp_path_factory) -> Path:
     tokenizer = Tokenizer.train(["a red circle", "two blue stars"], vocabulary_size=80)
     text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
     model = Blip(replace(TINY, text=text))
-    for name in ("captioner", "filter"):
-        place = folder / "runs/demo/round-1" / name
-        place.mkdir(parents=True)
-        save_model(model, tokenizer, place)
+    places: dict[str, Blip | QuestionModel]
+    places = {f"runs/demo/round-1/{name}": model for name in ("captioner", "filter")}
+    places["runs/vqa"] = QuestionModel(replace(TINY, text=text, architecture="vqa"))
+    for place, saved in places.items():
+        (folder / place).mkdir(parents=True)
+        save_model(saved, tokenizer, folder / place)
     Image.new("RGB", (48, 48), "red").save(folder / "picture.png")
     Image.new("RGB", (64, 48), "green").save(folder / "photo.jpg")
     return folder

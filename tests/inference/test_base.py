@@ -135,7 +135,7 @@ def test_all_are_opened_alike(
     ):
         assert predictor.load(tmp_path, "cpu", precision=precision).model.dtype == dtype
     assert predictor.load(str(tmp_path), torch.device("cpu")).model.dtype == torch.float32
-    with pytest.warns(DeprecationWarning, match="dtype is now precision"):
+    with pytest.warns(FutureWarning, match="dtype is now precision"):
         assert predictor.load(tmp_path, dtype=torch.bfloat16).model.dtype == torch.bfloat16
     with pytest.raises(ArgumentError, match=r"precision must be auto, .* got 'float8'"):
         predictor.load(tmp_path, precision="float8")

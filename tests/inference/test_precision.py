@@ -49,7 +49,7 @@ def saved(model: Blip, tokenizer: Tokenizer, tmp_path: Path) -> Path:
 
 def test_the_weights_come_in_the_format_that_is_asked_for(saved: Path) -> None:
     for dtype in (torch.float32, torch.bfloat16, torch.float64):
-        loaded = load(saved, dtype=dtype).model
+        loaded = load(saved, precision=dtype).model
         assert loaded.dtype == dtype
         assert {parameter.dtype for parameter in loaded.parameters()} == {dtype}
     assert load(saved).model.dtype == torch.float32
@@ -67,7 +67,7 @@ def test_weights_that_are_stored_in_half_precision_give_scores_near_those_of_flo
     found = torch.tensor(Matcher.load(saved).scores(images, texts))
     torch.testing.assert_close(found, exact, atol=0.03, rtol=0)
     assert not torch.equal(found, exact)
-    kept = load(saved, dtype=stored).model.state_dict()
+    kept = load(saved, precision=stored).model.state_dict()
     assert all(torch.equal(kept[name], half[name]) for name in half), "kept where that is asked for"
 
 

@@ -1,6 +1,5 @@
 """What all predictors share: they open a checkpoint and encode pictures in batches, each once."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from blip.inference.checkpoint import load_model
 from blip.inference.inputs import check_batch_size
 from blip.inference.pixels import Picture, to_pixels
 from blip.model.make import Model
-from blip.nn.device import choose_device, choose_dtype
 from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.mode import Mode
 
@@ -86,22 +84,12 @@ class Predictor(ABC, Generic[ModelKind]):
         precision: PrecisionChoice | torch.dtype = "float32",
         dtype: torch.dtype | None = None,
     ) -> Self:
-        """Open the checkpoint `source`, as `blip.load` takes it.
+        """Open the checkpoint `source`; arguments and errors are those of `blip.load`.
 
-        `device` is a `torch.device` or one of cpu, cuda, cuda:N and auto (a GPU where there is
-        one). `precision` is the number format in which the model computes: float32, bfloat16, auto
-        (bfloat16 on a GPU that has it, else float32) or any floating-point `torch.dtype`; `dtype`
-        is its former name.
-
-        Raises UsageError where there is no such checkpoint or device, and for a model that cannot
-        do the work; BlipError for a checkpoint that is broken.
+        Raises UsageError, too, for a model that cannot do the work.
         """
-        if dtype is not None:
-            warnings.warn("dtype is now precision", DeprecationWarning, stacklevel=2)
-            precision = dtype
-        place = choose_device(device)
         kind, _ = cls._needs()
-        loaded = load_model(source, place, of=kind, dtype=choose_dtype(precision, place))
+        loaded = load_model(source, device, of=kind, precision=precision, dtype=dtype)
         try:
             return cls(loaded.model, loaded.tokenizer)
         except UsageError as error:

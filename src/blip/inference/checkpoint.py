@@ -1,5 +1,6 @@
 """Open and write checkpoints: a model, its tokenizer, and the file that they came from."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Generic, TypeVar, overload
 import torch
 from torch import Tensor
 
+from blip.config.ranges import PrecisionChoice
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import BlipError, UsageError
 from blip.inference.fingerprint import fingerprint_model
@@ -21,6 +23,7 @@ from blip.model.config import ModelConfig, TextConfig
 from blip.model.make import Model
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
+from blip.nn.device import choose_device, choose_dtype
 
 AnyModel = TypeVar("AnyModel", bound=Model, covariant=True)
 
@@ -66,8 +69,9 @@ class Checkpoint:
         self,
         device: torch.device | str = "cpu",
         *,
-        dtype: torch.dtype = torch.float32,
+        precision: PrecisionChoice | torch.dtype = "float32",
         image_size: int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Loaded[Model]:
         """The model, of any kind; raises BlipError with the list of all tensors that do not fit."""
         model = self.contents.at_image_size(image_size).model()
@@ -78,8 +82,9 @@ class Checkpoint:
         of: type[AnyModel],
         device: torch.device | str = "cpu",
         *,
-        dtype: torch.dtype = torch.float32,
+        precision: PrecisionChoice | torch.dtype = "float32",
         image_size: int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Loaded[AnyModel]:
         """The model, which must be `of` this kind; raises UsageError for other kinds."""
         loaded = self.load(device, dtype=dtype, image_size=image_size)
@@ -94,27 +99,31 @@ def load(
     source: str | Path,
     device: torch.device | str = "cpu",
     *,
-    dtype: torch.dtype = torch.float32,
+    precision: PrecisionChoice | torch.dtype = "float32",
     image_size: int | None = None,
+    dtype: torch.dtype | None = None,
     tokenizer: str | Path | None = None,
     heads: tuple[int, int] | None = None,
 ) -> Loaded[Model]:
     """Open a checkpoint in any layout: a `Blip`, a `QuestionModel` or a `PairModel`.
 
     `source` is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights or
-    the index of several, `hf:ORG/NAME` or `original:NAME`. `dtype` is the number format of the
-    weights, in which the model computes: bfloat16 is faster on a GPU, and weights that were stored
-    in it are unchanged. `image_size` (pixels) resizes the position embeddings.
-    `tokenizer` names a tokenizer as `Tokenizer.load` does; without it the one beside the weights is
-    used, or that of BERT-base (uncased) for released weights. `heads` (vision, text) are needed
-    only for files of the original layout whose heads are not 64 wide.
+    the index of several, `hf:ORG/NAME` or `original:NAME`. `device` is a `torch.device` or one of
+    cpu, cuda, cuda:N and auto (a GPU where there is one). `precision` is the number format of the
+    weights, in which the model computes: float32, bfloat16, auto (bfloat16 on a GPU that has it,
+    else float32) or any floating-point `torch.dtype`; weights that were stored in it are unchanged.
+    `dtype` is the former name of `precision`. `image_size` (pixels) resizes the position
+    embeddings. `tokenizer` names a tokenizer as `Tokenizer.load` does; without it the one beside
+    the weights is used, or that of BERT-base (uncased) for released weights. `heads` (vision, text)
+    are needed only for files of the original layout whose heads are not 64 wide.
 
-    Raises UsageError where there is no such checkpoint, and BlipError for NaN or infinite weights,
-    for a truncated or foreign file, and with one list of all tensors that do not fit. Nothing that
-    a file contains is executed.
+    Raises UsageError where there is no such checkpoint or device, and BlipError for NaN or infinite
+    weights, for a truncated or foreign file, and with one list of all tensors that do not fit.
+    Nothing that a file contains is executed.
     """
+    place, number_format = _place_and_format(device, precision, dtype)
     checkpoint = open_checkpoint(source, tokenizer=tokenizer, heads=heads)
-    return checkpoint.load(device, dtype=dtype, image_size=image_size)
+    return checkpoint.load(place, dtype=number_format, image_size=image_size)
 
 
 @overload
@@ -122,8 +131,9 @@ def load_model(
     source: str | Path,
     device: torch.device | str = "cpu",
     *,
-    dtype: torch.dtype = torch.float32,
+    precision: PrecisionChoice | torch.dtype = "float32",
     image_size: int | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Loaded[Blip]: ...
 @overload
 def load_model(
@@ -131,23 +141,39 @@ def load_model(
     device: torch.device | str = "cpu",
     *,
     of: type[AnyModel],
-    dtype: torch.dtype = torch.float32,
+    precision: PrecisionChoice | torch.dtype = "float32",
     image_size: int | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Loaded[AnyModel]: ...
 def load_model(
     source: str | Path,
     device: torch.device | str = "cpu",
     *,
     of: type[Model] = Blip,
-    dtype: torch.dtype = torch.float32,
+    precision: PrecisionChoice | torch.dtype = "float32",
     image_size: int | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Loaded[Model]:
     """Open a checkpoint that must hold a model `of` this kind; raises UsageError for other kinds.
 
-    `dtype` and `image_size` are as `load` takes them.
+    The other arguments and errors are those of `load`.
     """
+    place, number_format = _place_and_format(device, precision, dtype)
     checkpoint = open_checkpoint(source)
-    return checkpoint.load_as(of, device, dtype=dtype, image_size=image_size)
+    return checkpoint.load_as(of, place, dtype=number_format, image_size=image_size)
+
+
+def _place_and_format(
+    device: torch.device | str,
+    precision: PrecisionChoice | torch.dtype,
+    dtype: torch.dtype | None,
+) -> tuple[torch.device, torch.dtype]:
+    if dtype is not None:
+        # Unlike a DeprecationWarning it is shown wherever the call stands.
+        warnings.warn("dtype is now precision", FutureWarning, stacklevel=3)
+        precision = dtype
+    place = choose_device(device)
+    return place, choose_dtype(precision, place)
 
 
 def open_checkpoint(
