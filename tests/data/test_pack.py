@@ -225,7 +225,7 @@ def test_the_largest_picture_is_a_choice(
     assert main([*command, "10000"]) == 0
 
 
-def test_a_full_disk_is_told_in_a_line_and_the_same_command_goes_on(
+def test_a_full_disk_gives_one_line_and_the_same_command_goes_on(
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -238,7 +238,7 @@ def test_a_full_disk_is_told_in_a_line_and_the_same_command_goes_on(
     with monkeypatch.context() as full:
         full.setattr(ShardWriter, "write_members", fill)
         assert main(command) == 1
-    assert "out: No space left on device; make room" in capsys.readouterr().err
+    assert "out: No space left on device; free some space" in capsys.readouterr().err
     with pytest.raises(UsageError, match="is not finished"):
         expand([str(tmp_path / "out")])
     assert main(command) == 0

@@ -11,15 +11,10 @@ from typing import Any
 from blip.data.identity import distinct_names, keep_identity
 from blip.data.readers.archive import count_samples as count_in_tar
 from blip.data.readers.cache import ShardCache, cache_folder
+from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.patterns import refuse_compressed
 from blip.data.readers.remote import COMMAND, expand_remote, facts, is_remote
-from blip.data.readers.sources import (
-    broken_table,
-    count_samples,
-    read_place,
-    resolve_source,
-    try_each,
-)
+from blip.data.readers.sources import broken_table, resolve_source, try_each
 from blip.data.sample import Sample
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_file, to_utf8
@@ -59,7 +54,7 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     tasks: list[ShardTask] = []
     named = name_shards(locations)
     here = [Path(whole.path) for whole in named if not is_remote(whole.path)]
-    lengths = dict(zip(here, try_each(here, count_samples), strict=True))
+    lengths = dict(zip(here, try_each(here, _count_rows), strict=True))
     for whole in named:
         length = lengths.get(Path(whole.path))
         if length is None:
@@ -77,6 +72,11 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
         if other != task.path:
             raise UsageError(f"{other} and {task.path} both give {task.name!r}; rename one")
     return tasks
+
+
+def _count_rows(path: Path) -> int | None:
+    """Samples of a table, an annotation file or a folder; None for a tar, which is a shard."""
+    return None if find_kind(path) == "tar" else open_place(path).count()
 
 
 def name_shards(locations: Sequence[str | Path]) -> list[ShardTask]:
@@ -113,7 +113,7 @@ def read_samples(task: ShardTask) -> Iterator[Sample]:
     path.stat()
     name = task.name if task.start is None else task.name.removesuffix(f"-{task.start:09d}")
     stop = None if task.start is None else task.stop
-    samples = read_place(path, task.start or 0, stop)
+    samples = open_place(path).samples(task.start or 0, stop)
     return keep_identity(_with_broken(samples, task), name, _path(task.path))
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from blip.data.faults import Fault
 from blip.data.images import BadImageError, decode_image
 from blip.data.readers.counts import Shard, index_shards, locate, read_statistics
+from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.remote import is_remote, on_disk
 from blip.data.readers.shards import read_shard
-from blip.data.readers.sources import count_samples, is_shard, read_place, resolve_source
+from blip.data.readers.sources import resolve_source
 from blip.errors import BlipError
 from blip.log import progress, say
 
@@ -87,27 +88,22 @@ def count_places(places: Sequence[str], cache: Path) -> Counted:
 
     Compressed tars are read through.
     """
-    tars = [place for place in places if is_remote(place) or is_shard(Path(place))]
+    tars = [place for place in places if is_remote(place) or find_kind(Path(place)) == "tar"]
     others, lost = list[int](), list[Fault]()
     for place in (place for place in places if place not in set(tars)):
         try:
-            others.append(_count(Path(place)))
+            others.append(open_place(Path(place)).count())
         except BlipError as error:
             lost.append(Fault(place, "", f"unreadable: {error}"))
     shards = index_shards(tars, cache, lost) if tars else []
     return Counted(shards, len(others), sum(others), lost)
 
 
-def _count(path: Path) -> int:
-    found = count_samples(path)
-    return sum(1 for _ in read_place(path)) if found is None else found
-
-
 def _faults(path: Path, contents: Contents) -> Iterator[str]:
     """Count the samples and texts of a place; key and reason of each bad one."""
     before = contents.samples
     # Those of a tar under the keys that stand in it.
-    for sample in read_shard(path) if is_shard(path) else read_place(path):
+    for sample in read_shard(path) if find_kind(path) == "tar" else open_place(path).samples():
         contents.samples += 1
         contents.texts += len(sample.texts)
         error = sample.error

@@ -2,16 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from blip.data.annotations.captions import list_annotated, read_annotations
 from blip.data.identity import distinct_names, keep_identity
-from blip.data.keys import check_lengths, with_safe_keys
-from blip.data.readers.compressed import read_compressed
-from blip.data.readers.folders import read_folder
+from blip.data.keys import with_safe_keys
 from blip.data.readers.image_files import list_images, say_skipped_below
+from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.patterns import (
     SIZES,
     STATISTICS,
@@ -27,7 +24,7 @@ from blip.data.readers.patterns import (
 )
 from blip.data.readers.remote import is_remote
 from blip.data.readers.shards import read_shard
-from blip.data.readers.tables import check_table, count_rows, has_pictures, is_table, read_table
+from blip.data.readers.tables import check_table, has_pictures, is_table
 from blip.data.sample import Sample
 from blip.errors import UsageError
 from blip.log import say
@@ -88,12 +85,6 @@ def list_files(path: Path) -> list[Path]:
     return sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
 
 
-def is_shard(path: Path) -> bool:
-    """Whether a place is a plain tar: one whose samples can be read in any order."""
-    others = path.is_dir() or is_compressed(path) or path.suffix.lower() == ".json"
-    return not others and not is_table(path)
-
-
 def read_sources(places: Sequence[Path]) -> Iterator[tuple[Path, Sample]]:
     """All samples of some places, each with its place; what folders skip is said.
 
@@ -108,34 +99,11 @@ def read_sources(places: Sequence[Path]) -> Iterator[tuple[Path, Sample]]:
     ):
         if fault is not None:
             yield place, broken_table("", fault)
-        elif is_shard(place):
+        elif find_kind(place) == "tar":
             yield from ((place, sample) for sample in read_shard(place))
         else:
-            samples = keep_identity(read_place(path), name, path)
+            samples = keep_identity(open_place(path).samples(), name, path)
             yield from ((place, sample) for sample in samples)
-
-
-def count_samples(path: Path) -> int | None:
-    """Rows of a table, images of an annotation file, pictures of a folder; None for a tar.
-
-    Raises UsageError for a file that is not what its name says.
-    """
-    if path.is_dir():
-        return len(list_images(path))
-    if path.suffix.lower() == ".json":
-        return len(list_annotated(path))
-    if is_table(path):
-        check_table(path)
-        return count_rows(path)
-    return None
-
-
-def check_place(path: Path, *, need_text: bool = True) -> None:
-    """Raises UsageError where `read_place` would before its first sample."""
-    if path.suffix.lower() == ".json" and not path.is_dir():
-        list_annotated(path, need_text=need_text)
-    elif not path.is_dir() and is_table(path):
-        check_table(path, need_text=need_text)
 
 
 def try_each(paths: Sequence[Path], look: Callable[[Path], T]) -> list[T | UsageError]:
@@ -160,39 +128,6 @@ def broken_table(name: str, reason: UsageError) -> Sample:
     return Sample(name, None, error=f"broken_table: {reason}")
 
 
-def read_place(
-    path: Path,
-    start: int = 0,
-    stop: int | None = None,
-    *,
-    images: Path | None = None,
-    split: str | None = None,
-    need_text: bool = True,
-) -> Iterator[Sample]:
-    """Samples of one tar, table, annotation file or folder of pictures.
-
-    Of rows, images or pictures `start` to `stop` alone, where given; a tar is read whole. Paths in
-    tables and annotation files start from `images`, else from the file's own folder. A table may
-    have no column for the text, and a list no captions, where `need_text` is false. Raises
-    UsageError where `images` or `split` have no meaning.
-    """
-    if path.suffix.lower() == ".json" and not path.is_dir():
-        folder = images or path.parent
-        return read_annotations(path, folder, split, start, stop, need_text=need_text)
-    if not path.is_dir() and is_table(path):
-        return read_table(path, start, stop, images=images, split=split, need_text=need_text)
-    for option, value in (("--images", images), ("--split", split)):
-        if value is not None:
-            kind = "a folder of pictures" if path.is_dir() else "a tar"
-            raise UsageError(
-                f"{option} {value}: {path} is {kind}; allowed with annotation files and tables"
-            )
-    if path.is_dir():
-        return read_folder(path, start, stop)
-    samples = read_compressed(path) if is_compressed(path) else read_shard(path)
-    return with_safe_keys(check_lengths(samples), "sample")
-
-
 def read_samples(
     source: str,
     images: Path | None = None,
@@ -202,7 +137,7 @@ def read_samples(
 ) -> Iterator[Sample]:
     """Samples of all that `source` stands for, under keys that differ; says what folders skip.
 
-    `images`, `split` and `need_text` are as those of `read_place`.
+    `images`, `split` and `need_text` are as those of `open_place`.
     """
     if images is not None and not images.is_dir():
         raise UsageError(f"--images {images}: no such folder")
@@ -210,15 +145,14 @@ def read_samples(
     say_skipped_below(places)
 
     def read() -> Iterator[Sample]:
-        check = partial(check_place, need_text=need_text)
-        found = zip(places, _names(places), _find_faults(places, check), strict=True)
-        for path, name, fault in found:
+        faults = _find_faults(places, need_text=need_text)
+        for path, name, fault in zip(places, _names(places), faults, strict=True):
             if fault is not None:
                 say(f"left out: {fault}")
                 yield broken_table(name, fault)
                 continue
-            samples = read_place(path, images=images, split=split, need_text=need_text)
-            yield from keep_identity(samples, name, path)
+            reader = open_place(path, images=images, split=split, need_text=need_text)
+            yield from keep_identity(reader.samples(), name, path)
 
     yield from read() if len(places) == 1 else with_safe_keys(read(), "sample")
 
@@ -228,11 +162,11 @@ def _names(places: Sequence[Path]) -> list[str]:
     return distinct_names(places) or [path.as_posix() for path in places]
 
 
-def _find_faults(
-    places: Sequence[Path], check: Callable[[Path], None] = check_place
-) -> list[UsageError | None]:
+def _find_faults(places: Sequence[Path], *, need_text: bool = True) -> list[UsageError | None]:
     """Of several places, why each cannot be read; one alone says so when it is read."""
-    return try_each(places, check) if len(places) > 1 else [None] * len(places)
+    if len(places) == 1:
+        return [None]
+    return try_each(places, lambda path: open_place(path, need_text=need_text).check())
 
 
 def _in_folder(folder: Path) -> list[Path]:
