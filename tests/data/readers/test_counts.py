@@ -94,6 +94,16 @@ def test_statistics_of_img2dataset_are_believed(shards: Path, tmp_path: Path) ->
     assert [shard.samples for shard in index_shards(locate([str(shards)]), tmp_path)] == [3, 4, 2]
 
 
+def test_statistics_of_an_earlier_state_of_a_shard_are_not_believed(
+    shards: Path, tmp_path: Path
+) -> None:
+    statistics = shards / "00000_stats.json"
+    statistics.write_text('{"successes": 3}')
+    changed = (shards / "00000.tar").stat().st_mtime_ns
+    os.utime(statistics, ns=(changed - 1, changed - 1))
+    assert [shard.samples for shard in index_shards(locate([str(shards)]), tmp_path)] == [4, 4, 2]
+
+
 def test_many_are_counted_by_helpers(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

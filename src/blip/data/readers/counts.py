@@ -93,9 +93,10 @@ def index_shards(
     """Count the samples of shards; what `folder/index.json` knows is not counted again.
 
     It is known by location, size and time of change or ETag. Processes that share the folder count
-    one after the other. img2dataset's `NNNNN_stats.json` beside a shard is believed. Raises
-    BlipError where a remote shard cannot be read, UsageError where a local one is not there; with
-    `lost` such a shard goes there, with the reason, and all others are counted.
+    one after the other. img2dataset's `NNNNN_stats.json` beside a shard is trusted, unless the
+    shard has changed since. Raises BlipError where a remote shard cannot be read, UsageError where
+    a local one is missing; with `lost` such a shard goes there, with the reason, and all others are
+    counted.
     """
     with ThreadPoolExecutor(THREADS) as threads:
         looked = _in_turn(threads, partial(_try, _state), locations, "look at shards")
@@ -108,11 +109,11 @@ def index_shards(
                 for n, (location, state) in enumerate(zip(locations, states, strict=True))
                 if location not in known or known[location].facts != state
             ]
-            told = _in_turn(
-                threads, read_statistics, [locations[n] for n in fresh], "read statistics"
+            noted = _in_turn(
+                threads, _trust_statistics, [locations[n] for n in fresh], "read statistics"
             )
             uncounted = []
-            for n, statistics in zip(fresh, told, strict=True):
+            for n, statistics in zip(fresh, noted, strict=True):
                 if statistics is None:
                     uncounted.append((locations[n], states[n]))
                 else:
@@ -217,15 +218,24 @@ def read_statistics(location: str) -> "Statistics | None":
     return Statistics(beside, int(successes)) if sound and successes is not None else None
 
 
+def _trust_statistics(location: str) -> Statistics | None:
+    """img2dataset's notes of a shard, unless a local shard has changed since they were written."""
+    statistics = read_statistics(location)
+    if statistics is None or is_remote(location):
+        return statistics
+    is_stale = os.stat(statistics.location).st_mtime_ns < os.stat(location).st_mtime_ns
+    return None if is_stale else statistics
+
+
 @lru_cache(1024)
 def blame(shard: Shard) -> str:
     """Where the wrong number of samples of a shard came from, in words; empty if unknown."""
     if is_remote(shard.location):
         return "; a _stats.json beside it, or an index of an earlier state, may be out of date"
-    told = read_statistics(shard.location)
-    if told is None or told.samples != shard.samples:
+    statistics = read_statistics(shard.location)
+    if statistics is None or statistics.samples != shard.samples:
         return ""
-    return f"; {told.location} says {told.samples} and is out of date: remove it"
+    return f"; {statistics.location} says {statistics.samples} and is out of date: remove it"
 
 
 def _count(what: tuple[str, Facts]) -> Shard:
