@@ -1,13 +1,100 @@
-"""Parquet files opened by their path, whatever bytes that has."""
+"""Rows of Parquet files; a row that cannot be read is named and costs no other."""
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blip.data.readers.delimited import BROKEN_ROW, Row
+from blip.errors import UsageError, first_line
 from blip.files import is_utf8
+
+BATCH = 256
+"""Rows that are read together."""
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """A Parquet file, as pyarrow opens it; raises what pyarrow raises."""
     # pyarrow takes no path that is not UTF-8.
     return pq.ParquetFile(path if is_utf8(path) else path.open("rb"))
+
+
+def open_described(path: Path) -> pq.ParquetFile:
+    """A closed file whose schema and metadata are read; raises UsageError for another file."""
+    try:
+        with open_parquet(path) as file:
+            _ = file.schema_arrow
+            return file
+    except FileNotFoundError as error:
+        raise UsageError(f"no file at {path}") from error
+    # A file of another kind, one cut off, one encrypted: each has an error of its own.
+    except Exception as error:
+        raise UsageError(f"{path} is not a Parquet file: {first_line(error)}") from error
+
+
+def read_first_text(path: Path, column: str) -> str | None:
+    """The first value of a column of texts; None where it holds none, or cannot be read."""
+    with open_parquet(path) as file:
+        kind = file.schema_arrow.field(column).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            return None
+        try:
+            batch = next(file.iter_batches(1, columns=[column]), None)
+            return batch.column(0)[0].as_py() if batch is not None and batch.num_rows else None
+        # Reading the rows reports what is broken.
+        except (OSError, ValueError):
+            return None
+
+
+def read_parquet(path: Path, start: int, stop: int | None) -> Iterator[tuple[int, Row]]:
+    """Rows `start` to `stop` with their numbers.
+
+    They are read group by group: a group that cannot be read costs its own rows alone.
+    """
+    with open_parquet(path) as file:
+        before = 0
+        for group in range(file.num_row_groups):
+            first, before = before, before + file.metadata.row_group(group).num_rows
+            if before <= start or (stop is not None and first >= stop):
+                continue
+            rows = enumerate(_read_group(file, group, before - first), first)
+            last = None if stop is None else stop - first
+            yield from islice(rows, max(start - first, 0), last)
+
+
+def _read_group(file: pq.ParquetFile, group: int, length: int) -> Iterator[Row]:
+    """All rows of a group: those that cannot be read are broken."""
+    batches, done = file.iter_batches(BATCH, row_groups=[group]), 0
+    while done < length:
+        try:
+            batch = next(batches)
+        # Each codec and each encoding has errors of its own.
+        except Exception as error:
+            for _ in range(length - done):
+                yield Row({}, f"{BROKEN_ROW}: {first_line(error)}")
+            return
+        done += batch.num_rows
+        yield from map(Row, _to_rows(batch))
+
+
+def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    try:
+        return batch.to_pylist()
+    # A text that is not UTF-8, a time that Python cannot hold: one cell must not cost the others.
+    except (ValueError, OverflowError, pa.ArrowException):
+        names = batch.schema.names
+        columns = [[_cell(value) for value in column] for column in batch.columns]
+        return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _cell(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        # As bytes it is read as a text that is not UTF-8.
+        return value.as_buffer().to_pybytes() if hasattr(value, "as_buffer") else b"\xff"
+    except (ValueError, OverflowError, pa.ArrowException):
+        return None

@@ -7,18 +7,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from blip.data.keys import key_text, storable, with_safe_keys
-from blip.data.readers.delimited import BROKEN_ROW, Row, read_delimited, read_json_lines
+from blip.data.readers.delimited import Row, read_delimited, read_json_lines
 from blip.data.readers.folders import extension_of, read_file
 from blip.data.readers.image_files import IMAGE_EXTENSIONS
-from blip.data.readers.parquet import open_parquet
+from blip.data.readers.parquet import open_described, read_first_text, read_parquet
 from blip.data.readers.patterns import TABLES
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import list_names, sound_texts
-from blip.errors import UsageError, first_line
+from blip.errors import UsageError
 from blip.files import is_utf8
 
 KEYS = ("key", "image_id", "id", "uid", "__key__")
@@ -32,7 +29,6 @@ IMAGES = (
 TEXTS = ("caption", "captions", "text", "texts", "sentence", "sentences", "txt")
 URLS = ("url", "image_url", "img_url", "urls", "link")
 SPLIT = "split"
-BATCH = 256
 FIRST = 100
 """Lines of JSON that are read to find the names of the fields."""
 
@@ -103,7 +99,7 @@ def check_table(path: Path, *, need_text: bool = True) -> None:
 def has_pictures(path: Path) -> bool | None:
     """Whether a Parquet file has a column for the image; None where it cannot be read."""
     try:
-        names = _open_parquet(path).schema_arrow.names
+        names = open_described(path).schema_arrow.names
     except UsageError:
         return None
     return find_columns(names).image is not None
@@ -112,7 +108,7 @@ def has_pictures(path: Path) -> bool | None:
 def count_rows(path: Path) -> int:
     """Rows of a table, those that cannot be read among them."""
     if path.suffix.lower() == ".parquet":
-        return _open_parquet(path).metadata.num_rows
+        return open_described(path).metadata.num_rows
     return sum(1 for _ in _open(path, 0, None)[1])
 
 
@@ -130,10 +126,10 @@ def _open(
 ) -> tuple[Columns, Iterator[tuple[int, Row]]]:
     """The columns, and rows `start` to `stop` with their numbers."""
     if path.suffix.lower() == ".parquet":
-        names = _open_parquet(path).schema_arrow.names
+        names = open_described(path).schema_arrow.names
         columns = _check_columns(names, path, need_text=need_text)
-        refuse_urls([_first_parquet_image(path, columns)], path)
-        return columns, _read_parquet(path, start, stop)
+        refuse_urls([read_first_text(path, str(columns.image))], path)
+        return columns, read_parquet(path, start, stop)
     fits = _fit if need_text else _show_pictures
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         rows, names = read_json_lines(path), None
@@ -195,81 +191,6 @@ def _of_split(
             yield number, row
     if split not in seen:
         raise UsageError(f"--split {split}: {path} has the splits {list_names(sorted(seen))}")
-
-
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    """The file with its metadata read, closed; raises UsageError where it is not a Parquet file."""
-    try:
-        with open_parquet(path) as file:
-            _ = file.schema_arrow
-            return file
-    except FileNotFoundError as error:
-        raise UsageError(f"no file at {path}") from error
-    # A file of another kind, one cut off, one encrypted: each has an error of its own.
-    except Exception as error:
-        raise UsageError(f"{path} is not a Parquet file: {first_line(error)}") from error
-
-
-def _first_parquet_image(path: Path, columns: Columns) -> Any:
-    """The first value of the image column, where that is one of texts."""
-    with open_parquet(path) as file:
-        kind = file.schema_arrow.field(str(columns.image)).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            return None
-        try:
-            batch = next(file.iter_batches(1, columns=[str(columns.image)]), None)
-            return batch.column(0)[0].as_py() if batch is not None and batch.num_rows else None
-        # Reading the rows reports what is broken.
-        except (OSError, ValueError):
-            return None
-
-
-def _read_parquet(path: Path, start: int, stop: int | None) -> Iterator[tuple[int, Row]]:
-    """Rows by group, so that a broken group costs its own rows alone."""
-    with open_parquet(path) as file:
-        before = 0
-        for group in range(file.num_row_groups):
-            first, before = before, before + file.metadata.row_group(group).num_rows
-            if before <= start or (stop is not None and first >= stop):
-                continue
-            rows = enumerate(_read_group(file, group, before - first), first)
-            last = None if stop is None else stop - first
-            yield from islice(rows, max(start - first, 0), last)
-
-
-def _read_group(file: pq.ParquetFile, group: int, length: int) -> Iterator[Row]:
-    """All rows of a group: those that cannot be read are broken."""
-    batches, done = file.iter_batches(BATCH, row_groups=[group]), 0
-    while done < length:
-        try:
-            batch = next(batches)
-        # Each codec and each encoding has errors of its own.
-        except Exception as error:
-            for _ in range(length - done):
-                yield Row({}, f"{BROKEN_ROW}: {first_line(error)}")
-            return
-        done += batch.num_rows
-        yield from map(Row, _to_rows(batch))
-
-
-def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    try:
-        return batch.to_pylist()
-    # A text that is not UTF-8, a time that Python cannot hold: one cell must not cost the others.
-    except (ValueError, OverflowError, pa.ArrowException):
-        names = batch.schema.names
-        columns = [[_cell(value) for value in column] for column in batch.columns]
-        return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
-
-
-def _cell(value: pa.Scalar) -> Any:
-    try:
-        return value.as_py()
-    except UnicodeDecodeError:
-        # As bytes it is read as a text that is not UTF-8.
-        return value.as_buffer().to_pybytes() if hasattr(value, "as_buffer") else b"\xff"
-    except (ValueError, OverflowError, pa.ArrowException):
-        return None
 
 
 class _Maker(NamedTuple):
