@@ -88,4 +88,4 @@ def test_statistics_of_an_earlier_state_are_named(
     (tmp_path / "00000_stats.json").write_text('{"successes": 9}')
     assert main(["data", "inspect", str(tmp_path)]) == 0
     told = capsys.readouterr().err
-    assert "00000_stats.json says 9 samples, 4 are there: it is of an earlier state" in told
+    assert "00000_stats.json says 9 samples, the shard holds 4; remove that file" in told

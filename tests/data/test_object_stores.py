@@ -317,7 +317,7 @@ def test_a_store_that_is_away_is_asked_again(
 def test_a_shard_that_was_replaced_after_the_listing_is_fetched(
     stored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "FRESH", 0.2)
+    monkeypatch.setattr(remote, "LISTING_EXPIRY", 0.2)
     (location,) = remote.expand_remote("s3://bucket/web/*3.tar")
     stored.put_object(Bucket="bucket", Key="web/00003.tar", Body=b"another")
     remote.fetch(location, tmp_path / "copy")
@@ -431,7 +431,7 @@ def test_google_shards_are_listed_fetched_and_streamed(
 def test_a_silent_google_is_asked_again(
     google: Wire, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "LONGEST_SILENCE", 0.5)
+    monkeypatch.setattr(remote, "READ_TIMEOUT", 0.5)
     google.silent = 2
     remote.fetch("gs://bucket/web/00000.tar", tmp_path / "copy")
     assert google.silent == 0

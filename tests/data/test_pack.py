@@ -205,7 +205,7 @@ def test_what_is_finished_is_replaced_on_request_alone(photos: Path, tmp_path: P
 def test_a_source_that_cannot_be_read_leaves_nothing_behind(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         pack(photos / "none.csv", tmp_path / "out")
-    with pytest.raises(UsageError, match="lies elsewhere, and only files here are packed"):
+    with pytest.raises(UsageError, match="is remote, and only local files are packed"):
         pack(Path("pipe:cat x.tar"), tmp_path / "out")
     with pytest.raises(UsageError, match="would replace the input"):
         pack(photos, photos)

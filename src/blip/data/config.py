@@ -21,7 +21,7 @@ from blip.config.ranges import (
 MAX_PIXELS = 100_000_000
 """Width times height of the largest picture that is read, unless another limit is given."""
 WEIGHT = Range(least=1e-6, most=1000)
-"""How often a pair comes in an epoch; a source that is not to be seen is left away."""
+"""How often a pair comes in an epoch; a source without weight is left out instead."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +54,7 @@ class ImageConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceConfig:
-    """Data that belong together, and how often their pairs come.
+    """Places that are read together, and how often their pairs come.
 
     A path alone, as in `--data.sources shards/web`, stands for a source of that name and weight 1.
     """

@@ -1,4 +1,4 @@
-"""Which image a text belongs to: decided where a sample is made, and read by everybody alike."""
+"""Which image a text belongs to: decided where a sample is made, then only read."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""A picture in any form that a caller has it in, to RGB: the one door for all of them."""
+"""Pictures in any form, from paths to tensors, to RGB: the one function that reads them all."""
 
 import os
 from typing import BinaryIO

@@ -22,7 +22,7 @@ except ImportError:  # the extra "fast"
 
 USUAL_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS = (*USUAL_FORMATS, "AVIF") if features.check("avif") else USUAL_FORMATS
-"""No more of what Pillow reads: some call other programs, some tell their size too late."""
+"""No more of what Pillow reads: some call other programs, some check the size too late."""
 HEIF_OR_AVIF = (b"mif1", b"msf1")
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", *HEIF_OR_AVIF)
 """What stands behind `ftyp` in the pictures of telephones; the extra `heif` reads them."""
@@ -55,7 +55,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 @final
 class EncodedImage:
-    """A picture whose header was read and checked; a JPEG's pixels wait until they are wanted.
+    """A picture whose header was read and checked; a JPEG is decoded by `decode` alone.
 
     Raises BadImageError, as `decode` does.
     """
@@ -70,7 +70,7 @@ class EncodedImage:
                 width, height = image.size
                 self.size = (height, width) if _orientation(image) >= 5 else (width, height)
             else:
-                # Other kinds cannot be shrunk as they are read, and may tell late how they lie.
+                # Other kinds cannot be shrunk as they are read, and may give their EXIF at the end.
                 image.load()
                 image = _to_rgb(_upright(image))
                 self.size = image.size

@@ -1,4 +1,4 @@
-"""The rule for keys: safe in every reader of shards, each given to one sample alone."""
+"""Keys that every reader of shards reads back, no two of them equal."""
 
 import hashlib
 import math

@@ -33,7 +33,7 @@ TOGETHER, BYTES_TOGETHER = 32, 64 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collection:
-    """What is packed, and how; a pack that was stopped is begun anew only with the same."""
+    """What is packed, and how; the same command alone writes a stopped pack anew."""
 
     source: str
     """Shards, a table, an annotation file or a folder of pictures."""
@@ -83,8 +83,8 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         raise UsageError(f"--per-shard must be positive, got {collection.per_shard}")
     if is_remote(collection.source):
         raise UsageError(
-            f"{collection.source} lies elsewhere, and only files here are packed; trainings, "
-            "`blip capfilt` and `blip data inspect` read it where it is"
+            f"{collection.source} is remote, and only local files are packed; trainings, "
+            "`blip capfilt` and `blip data inspect` read remote shards themselves"
         )
     inputs = [collection.source, *match_paths(collection.source)]
     refuse_inputs_as_output(inputs, out, PACK)
@@ -94,7 +94,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         collection.split,
         need_text=not collection.allow_missing_text,
     )
-    # Whatever is wrong with the source is said before anything is written.
+    # A source that cannot be read raises here, before anything is written.
     first = next(samples, None)
     if first is None:
         raise BlipError(f"nothing was packed: {collection.source} holds no samples")
@@ -130,17 +130,20 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
     claim(out, PACK)
     if marker is not None and not overwrite:
         asked = collection.to_json()
-        others = [name for name, value in asked.items() if marker.get(name) != value]
-        told = ", ".join(f"{name} {marker.get(name)} (now {asked[name]})" for name in others)
+        changes = ", ".join(
+            f"{name} {marker.get(name)} (now {value})"
+            for name, value in asked.items()
+            if marker.get(name) != value
+        )
         if marker.get("state") == "finished":
             raise UsageError(
                 f"{out} holds shards already, packed from {marker.get('source')}"
-                f"{f' with {told}' if told else ''}; choose another folder, or replace them with "
-                "--overwrite"
+                f"{f' with {changes}' if changes else ''}; choose another folder, or replace them "
+                "with --overwrite"
             )
-        if told:
+        if changes:
             raise UsageError(
-                f"{out} holds a pack that was stopped, with {told}; choose another folder, or "
+                f"{out} holds a pack that was stopped, with {changes}; choose another folder, or "
                 "replace it with --overwrite"
             )
         say(f"pack: {out} was not finished; it is written anew")
@@ -165,8 +168,8 @@ def _sound(
             partly = given.error is not None and sample.error is None
             lost[(given.error or "").partition(":")[0]] += partly
             if (partly or fault is not None) and len(named) < NAMED:
-                told = fault or given.error or ""
-                named.append([str(sample.meta.get(IMAGE_KEY, sample.key)), told])
+                reason = fault or given.error or ""
+                named.append([str(sample.meta.get(IMAGE_KEY, sample.key)), reason])
             yield replace(sample, error=fault)
             bar.advance()
 

@@ -35,7 +35,7 @@ def decode_text(content: bytes) -> str:
 def open_text(path: Path) -> TextIO:
     """A text file, to be read line by line: UTF-8, or what its byte order mark says.
 
-    Bytes that are not UTF-8 become lone surrogates; `is_utf8` tells a text that holds some. Line
+    Bytes that are not UTF-8 become lone surrogates; `is_utf8` is false for a text with some. Line
     ends stay as they are.
     """
     with path.open("rb") as file:
@@ -61,9 +61,9 @@ def load_json(path: Path) -> Any:
 
 def list_names(names: Iterable[str]) -> str:
     """Names out of a user's file for a message of one line."""
-    told = list(dict.fromkeys(names))
-    shown = [name if name.isprintable() else repr(name) for name in told[:MOST_NAMES]]
-    return ", ".join(shown) + (", ..." if len(told) > MOST_NAMES else "")
+    distinct = list(dict.fromkeys(names))
+    shown = [name if name.isprintable() else repr(name) for name in distinct[:MOST_NAMES]]
+    return ", ".join(shown) + (", ..." if len(distinct) > MOST_NAMES else "")
 
 
 def sound_texts(values: Iterable[Any]) -> tuple[tuple[str, ...], str | None]:

@@ -97,7 +97,8 @@ class Tokenizer:
         """Open a vocab.txt, a tokenizer.json, a folder that holds one, or a hub name.
 
         Hub names are "org/name" or "hf:org/name". A vocab.txt is taken for one of lower-cased text,
-        as that of bert-base-uncased. Raises UsageError where there is none, or no WordPiece.
+        as that of bert-base-uncased. Raises UsageError for a folder without one, and for a
+        tokenizer that is not a WordPiece.
         """
         path = Path(source)
         if path.is_dir():

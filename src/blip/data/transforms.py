@@ -41,7 +41,7 @@ def decode_train_pixels(
 ) -> np.ndarray:
     """As `train_pixels`, from a file's bytes; of a JPEG only as many pixels are made as are used.
 
-    The crop is chosen on the size that the header tells, then a large JPEG is decoded to the least
+    The crop is chosen on the size in the header, then a large JPEG is decoded to the least
     of its full, half, quarter and eighth size at which nothing has to be enlarged that would not be
     at full size. Raises BadImageError.
     """

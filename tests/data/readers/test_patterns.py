@@ -41,7 +41,7 @@ def test_what_is_not_read_as_a_shard_is_told(folder: Path) -> None:
     (folder / "t.tar.gz").write_bytes(b"")
     for name, told in {
         "pipe.tar": "neither a file nor a folder",
-        "circle.tar": "a link that leads nowhere",
+        "circle.tar": "a broken link",
         "t.tar.gz": "is compressed",
         "00.parquet": "is a table",
     }.items():
@@ -63,7 +63,7 @@ def test_what_is_called_a_tar_and_is_none_is_named(
     for find in (lambda: expand([str(folder)]), lambda: resolve_source(str(folder))):
         assert {path.suffix for path in find()} == {".tar"}
     assert capsys.readouterr().err.splitlines() == [
-        f"skipped {folder}/away.tar: it is a link that leads nowhere",
+        f"skipped {folder}/away.tar: it is a broken link",
         f"skipped {folder}/inner.tar: it is a folder",
         f"skipped {folder}/pipe.tar: it is neither a file nor a folder",
     ]
@@ -105,5 +105,5 @@ def test_what_is_missing_of_a_range_is_said(folder: Path, capsys: pytest.Capture
     pattern = f"{folder}/{{00..03}}.tar"
     assert expand([pattern]) == [folder / "00.tar", folder / "01.tar"]
     assert capsys.readouterr().err == (
-        f"{pattern} names 2 that are missing, first {folder}/02.tar\n"
+        f"{pattern} names 2 missing files, the first {folder}/02.tar\n"
     )

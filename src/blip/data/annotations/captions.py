@@ -181,9 +181,9 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int | str)
 
 
-def _broken(path: Path, number: int, told: str) -> Annotated:
+def _broken(path: Path, number: int, reason: str) -> Annotated:
     """An entry with a fault; raises UsageError for the first, as the file has another form then."""
-    told = told.format(number)
+    reason = reason.format(number)
     if number == 0:
-        raise UsageError(f"{path}: {told}; allowed: {FORMS}")
-    return Annotated(None, fault=f"{BROKEN_ROW}: {told}")
+        raise UsageError(f"{path}: {reason}; allowed: {FORMS}")
+    return Annotated(None, fault=f"{BROKEN_ROW}: {reason}")

@@ -52,7 +52,7 @@ class StreamedOrder:
             for places in [Places(names)]
             for _ in names
         ]
-        """Of every shard: the number of its source, and what tells the source's images apart."""
+        """For each shard, the number of its source and what identifies the source's images."""
         for source, of_source in zip(config.sources, shards, strict=True):
             if not any(shard.samples for shard in of_source):
                 say(f"source {source.name} has no samples in its {len(of_source)} shards")
@@ -69,10 +69,10 @@ class StreamedOrder:
         self._start()
 
     def _start(self) -> None:
-        """What each process has for itself."""
+        """State of this process alone."""
         self._archives: OrderedDict[int, Archive] = OrderedDict()
         self._miscounted: set[int] = set()
-        """Shards of which was said that they hold another number of samples."""
+        """Shards whose wrong number of samples was reported."""
         self._fetcher: Fetcher | None = None
         self._windows: OrderedDict[tuple[int, int, int], None] = OrderedDict()
 

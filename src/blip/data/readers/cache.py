@@ -15,7 +15,7 @@ PART = ".part"
 LOCK = ".lock"
 DIGITS = 20
 COPIES = "[0-9a-f]" * DIGITS + ".tar"
-"""Names of copies; another .tar in the folder is somebody else's, and stays."""
+"""Names of copies; other .tar files in the folder are not ours, and are kept."""
 TRIES = 5
 """How often a shard that others removed before it could be opened is fetched again."""
 
@@ -38,7 +38,7 @@ class ShardCache:
         self.folder, self.bound = folder / "shards", bound
 
     def open(self, location: str, tag: str = "") -> BinaryIO:
-        """Open a shard; `tag` tells a remote one's state, so that a changed one is fetched anew.
+        """Open a shard; `tag` identifies a remote one's state: a changed one is fetched anew.
 
         Raises BlipError where it cannot be fetched, OSError where a local one cannot be opened.
         """
@@ -52,7 +52,7 @@ class ShardCache:
         return self.bring(location, tag).open("rb")
 
     def bring(self, location: str, tag: str = "") -> Path:
-        """See to it that a remote shard is in the folder, and give its path."""
+        """Fetch a remote shard unless the folder has it; returns its path."""
         path = self._path(location, tag)
         if not _touch(path):
             with wait_for_lock(path.with_name(path.name + LOCK)):
@@ -93,7 +93,7 @@ def _remove_if_left(part: Path) -> None:
 
 
 def _touch(path: Path) -> bool:
-    """Note that a copy is in use; False where there is none."""
+    """Note that a copy is in use; False where it is missing."""
     try:
         os.utime(path)
     except FileNotFoundError:

@@ -32,9 +32,9 @@ INDEX = "index.json"
 READER = 2
 """Number of the reader that counted: an older one took other members for samples."""
 THREADS = 16
-"""Shards that are asked about at a time; it is waiting, not work."""
+"""Shards that are looked up at a time; threads wait more than they work."""
 FEW = 16
-"""So many local shards are counted sooner than helpers have started."""
+"""Up to so many local shards are counted without helper processes, which take time to start."""
 SAVE_EVERY = 500
 """Shards after whose counting the index is written."""
 CHUNK = 1 << 20
@@ -44,14 +44,14 @@ A = TypeVar("A")
 
 
 class Shard(NamedTuple):
-    """A shard, as far as it is known without its samples."""
+    """A shard, and what is known of it without reading samples."""
 
     location: str
     facts: Facts
-    """Tell one state of the shard from another."""
+    """Identify a state of the shard."""
     samples: int
     faults: tuple[Fault, ...] = ()
-    """Of the shard itself, as its headers tell; not known where img2dataset has counted."""
+    """Of the shard itself, by its headers; unknown where img2dataset has counted."""
 
 
 class Statistics(NamedTuple):
@@ -126,7 +126,7 @@ def index_shards(
 
 
 def _try(work: Callable[[A], T], argument: A) -> T | BlipError:
-    """The result, or the reason why there is none: one shard must not cost the others."""
+    """The result, or why it failed: one shard must not cost the others."""
     try:
         return work(argument)
     except BlipError as error:
@@ -207,7 +207,7 @@ def _state(location: str) -> Facts:
 def read_statistics(location: str) -> "Statistics | None":
     """What img2dataset noted of a shard that it wrote, if it did.
 
-    Raises BlipError where the notes lie elsewhere and cannot be read.
+    Raises BlipError where remote notes cannot be read.
     """
     if location.startswith(COMMAND) or not location.endswith(".tar"):
         return None
@@ -229,7 +229,7 @@ def _trust_statistics(location: str) -> Statistics | None:
 
 @lru_cache(1024)
 def blame(shard: Shard) -> str:
-    """Where the wrong number of samples of a shard came from, in words; empty if unknown."""
+    """Where a wrong number of samples came from, for a message; empty if unknown."""
     if is_remote(shard.location):
         return "; a _stats.json beside it, or an index of an earlier state, may be out of date"
     statistics = read_statistics(shard.location)

@@ -124,7 +124,7 @@ def _across_lines(
     """The cells of a row whose quoted cell, the last of `opened`, goes on in the next lines.
 
     None where it cannot be; then the next lines are rows of their own. So they are where one of
-    them looks like a row: a quote that somebody forgot may be closed by another far below.
+    them looks like a row: an opening quote too many may be closed by another far below.
     """
     taken: list[str] = []
 

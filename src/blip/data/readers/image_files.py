@@ -22,7 +22,7 @@ TEXT_EXTENSIONS = ("txt", "caption", "json")
 IMAGE_LIMIT = 256 << 20
 """Largest image file that is read, in bytes."""
 NAMED = 5
-"""Extensions that are named of what a folder skips."""
+"""Extensions of skipped files that a message names."""
 
 
 def is_image_name(name: str) -> bool:
@@ -56,11 +56,11 @@ class FoundImages:
         parts: list[str] = []
         if self.skipped:
             most = self.skipped.most_common(NAMED)
-            told = ", ".join(f"{extension or 'no extension'} {count}" for extension, count in most)
+            counts = ", ".join(f"{name or 'no extension'} {count}" for name, count in most)
             more = ", ..." if len(self.skipped) > NAMED else ""
             count = self.skipped.total()
             kind = "file that is not a picture" if count == 1 else "files that are not pictures"
-            parts.append(f"{count} {kind} ({told}{more})")
+            parts.append(f"{count} {kind} ({counts}{more})")
         if self.hidden:
             parts.append(f"{self.hidden} hidden")
         parts += [f"folder {folder}" for folder in self.unreadable]
@@ -71,7 +71,7 @@ def find_images(folder: Path) -> FoundImages:
     """All pictures below a folder, in sorted order.
 
     Linked folders are followed; a folder that can be reached in several ways is read once, under
-    its own name rather than a link's. A link that leads nowhere and a pipe called `x.jpg` are
+    its own name rather than a link's. A broken link and a pipe called `x.jpg` are
     listed: opening them reports what is wrong.
     """
     found = FoundImages()

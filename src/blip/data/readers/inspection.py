@@ -51,7 +51,7 @@ class Counted:
 
 
 def find_places(patterns: Sequence[str]) -> list[str]:
-    """All that `blip data pack` would read for some patterns, and tars that lie elsewhere.
+    """All that `blip data pack` would read for some patterns, and remote tars.
 
     Raises UsageError as `resolve_source` does.
     """
@@ -118,10 +118,10 @@ def _faults(path: Path, contents: Contents) -> Iterator[str]:
 
 
 def _compare(place: str, samples: int) -> None:
-    """Say where the statistics beside a shard give another number of samples."""
-    told = read_statistics(place)
-    if told is not None and told.samples != samples:
+    """Name the statistics beside a shard if they give another number of samples."""
+    statistics = read_statistics(place)
+    if statistics is not None and statistics.samples != samples:
         say(
-            f"{told.location} says {told.samples} samples, {samples} are there: it is of an "
-            "earlier state of the shard; remove it"
+            f"{statistics.location} says {statistics.samples} samples, the shard holds {samples}; "
+            "remove that file, which is out of date"
         )

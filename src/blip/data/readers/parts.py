@@ -41,7 +41,7 @@ def _texts(parts: Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
     captions = meta.get("captions")
     if isinstance(captions, list) and captions:
         texts, fault = sound_texts(captions)
-        # A list of other things under this name is somebody else's: the text beside it counts.
+        # A list of other things under this name has another meaning: the text beside it counts.
         others = fault == NOT_A_STRING and parts.text is not None
         if not others and (texts or parts.text is None):
             return meta, texts, [*faults, fault] if fault else faults

@@ -63,8 +63,8 @@ def match_paths(pattern: str) -> list[Path]:
     """The files and folders that a pattern names, sorted; hidden ones where they are named alone.
 
     A name with braces or stars that is there as it stands is that file. Pipes, devices
-    and links that lead nowhere are skipped where a glob finds them, which is said; so is what of
-    a range is not there. Raises UsageError for a pattern that cannot be read.
+    and broken links that a glob finds are skipped, and files of a range may be missing: a line on
+    stderr says so. Raises UsageError for a pattern that cannot be read.
     """
     whole = home_path(pattern)
     if _exists(whole):
@@ -82,14 +82,14 @@ def match_paths(pattern: str) -> list[Path]:
             missing.append(path)
     if found and missing:
         _say_once(
-            f"{printable(pattern)} names {len(missing)} that are missing, "
-            f"first {printable(missing[0])}"
+            f"{printable(pattern)} names {len(missing)} missing files, "
+            f"the first {printable(missing[0])}"
         )
     return sorted(dict.fromkeys(found))
 
 
 def tars_in(folder: Path) -> list[Path]:
-    """The tars of a folder, sorted, without hidden ones; says what is called so and is none."""
+    """The tars of a folder, sorted, without hidden ones; others called .tar are named on stderr."""
     named = sorted(tar for tar in folder.glob("*.tar") if tar.name[0] != ".")
     _say_skipped(path for path in named if not _is_file(path))
     return [path for path in named if _is_file(path)]
@@ -200,7 +200,7 @@ def _kind(path: Path) -> str:
     """What a path is that is not a file, in words."""
     if _is_folder(path):
         return "a folder"
-    return "a link that leads nowhere" if path.is_symlink() else "neither a file nor a folder"
+    return "a broken link" if path.is_symlink() else "neither a file nor a folder"
 
 
 def _regular(path: Path) -> Path:
@@ -216,5 +216,5 @@ def _say_skipped(paths: Iterable[Path]) -> None:
 
 @cache
 def _say_once(line: str) -> None:
-    """Print a line, the first time alone: a command looks for its shards more than once."""
+    """Print a line once: a command looks for its shards more than once."""
     say(line)

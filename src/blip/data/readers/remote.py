@@ -1,4 +1,4 @@
-"""Shards that lie elsewhere: s3://, gs://, https:// and commands, read with retries."""
+"""Remote shards: s3://, gs://, https:// and commands, read with retries."""
 
 import json
 import logging
@@ -25,15 +25,15 @@ ATTEMPTS = 12
 FIRST_PAUSE = 0.5
 """Seconds before the second attempt, give or take a half; each further pause is twice as long."""
 LONGEST_PAUSE = 30.0
-LONGEST_SILENCE = 60.0
-"""Seconds after which a connection over which nothing comes has failed."""
-FRESH = 60.0
-"""Seconds for which a listing tells the facts of what it names."""
+READ_TIMEOUT = 60.0
+"""Seconds without a byte after which a connection has failed."""
+LISTING_EXPIRY = 60.0
+"""Seconds for which the listing of a store is kept."""
 COMMAND = "pipe:"
 WEB = ("http://", "https://")
-PASSING = (408, 425, 429)
-"""Statuses below 500 that a second attempt may mend."""
-HOPELESS = frozenset(
+TRANSIENT = (408, 425, 429)
+"""HTTP statuses below 500 that a retry may mend."""
+MISCONFIGURED = frozenset(
     {
         "DefaultCredentialsError",
         "NoCredentialsError",
@@ -43,13 +43,13 @@ HOPELESS = frozenset(
         "ProfileNotFound",
     }
 )
-"""What stores' libraries raise before they ask the store."""
+"""Errors of the stores' libraries before any request: credentials or settings are wrong."""
 
 T = TypeVar("T")
 
 
 class Facts(NamedTuple):
-    """What tells one state of a file from another."""
+    """Size and tag, which identify a state of a file."""
 
     size: int
     """In bytes; 0 for a command."""
@@ -111,9 +111,9 @@ def fetch(location: str, target: Path) -> None:
 
     def download() -> None:
         files.get_file(path, str(target))
-        told = int(files.info(path).get("size") or 0)
-        if told and target.stat().st_size != told:
-            raise ConnectionError(f"{target.stat().st_size} of {told} bytes came")
+        size = int(files.info(path).get("size") or 0)
+        if size and target.stat().st_size != size:
+            raise ConnectionError(f"received {target.stat().st_size} of {size} bytes")
 
     with_retries(download, f"fetch {location}")
 
@@ -131,7 +131,7 @@ def on_disk(location: str) -> Iterator[Path]:
 
 
 def read_json(location: str) -> dict[str, Any] | None:
-    """A small remote JSON object; None where there is none."""
+    """A small remote JSON object; None where it is missing or another value."""
     files, path = _open_store(location)
 
     def read() -> Any:
@@ -207,16 +207,16 @@ def _is_final(error: BaseException) -> bool:
         return False
     status = next(filter(None, map(_status, chain)), 0)
     if status:
-        return 300 <= status < 500 and status not in PASSING
-    # Over HTTP, the library tells every failure to look at a file as one that is not there.
+        return 300 <= status < 500 and status not in TRANSIENT
+    # Over HTTP, the library reports every failed request for a file as a missing file.
     if isinstance(error, FileNotFoundError):
         return error.__cause__ is None
     # What the library for Google says of status 403.
     if type(error) is OSError and str(error).startswith("Forbidden:"):
         return True
-    if any(kind.__name__ in HOPELESS for kind in type(error).__mro__):
+    if any(kind.__name__ in MISCONFIGURED for kind in type(error).__mro__):
         return True
-    # An endpoint or a name that is none; a body that is none is a matter of the network.
+    # An endpoint or a name that is not valid; a body that is not JSON is a fault of the network.
     return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
 
 
@@ -227,17 +227,17 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int:
-    """The HTTP status that an error of aiohttp, botocore or gcsfs tells; 0 where it tells none."""
+    """The HTTP status in an error of aiohttp, botocore or gcsfs; 0 where it has none."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
-        told = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
-        told = getattr(error, "status", None) or getattr(error, "code", None)
-    return int(str(told)) if str(told).isdigit() else 0
+        status = getattr(error, "status", None) or getattr(error, "code", None)
+    return int(str(status)) if str(status).isdigit() else 0
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, in a line; a missing file's says no more than its name."""
+    """What an error says, in a line; the error of a missing file has only its name."""
     if isinstance(error, FileNotFoundError) and " " not in str(error):
         cause = error.__cause__
         return _reason(cause) if isinstance(cause, Exception) else "not found"
@@ -255,8 +255,8 @@ def _run(location: str, target: Path) -> None:
             check=False,
         )
     if done.returncode:
-        told = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ConnectionError(f"exit status {done.returncode}, {(told or ['no message'])[-1]}")
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise ConnectionError(f"exit status {done.returncode}, {lines[-1]}")
 
 
 def _open_store(location: str) -> tuple[Any, str]:
@@ -274,21 +274,21 @@ def _open_store(location: str) -> tuple[Any, str]:
 
 
 def _options(location: str) -> dict[str, Any]:
-    """A large shard may take its time, but not stand still; what else there is, users say.
+    """A large shard may take long, but must not stall; all other settings are the user's.
 
-    aiohttp's own limit is on the whole, the library for Google has none, the one for S3 has this.
+    aiohttp limits the whole transfer, gcsfs nothing, and s3fs each read, as is done here.
     """
     if location.startswith("s3"):
-        return {"listings_expiry_time": FRESH}
+        return {"listings_expiry_time": LISTING_EXPIRY}
     if not location.startswith((*WEB, "gs://", "gcs://")):
         return {}
     from aiohttp import ClientTimeout
 
-    limit = ClientTimeout(total=None, sock_connect=LONGEST_SILENCE, sock_read=LONGEST_SILENCE)
+    limit = ClientTimeout(total=None, sock_connect=READ_TIMEOUT, sock_read=READ_TIMEOUT)
     if location.startswith(WEB):
         return {"client_kwargs": {"timeout": limit}}
     # It also logs what it raises, with tracebacks, and Python prints what nobody else takes.
     log = logging.getLogger("gcsfs")
     if not log.hasHandlers():
         log.addHandler(logging.NullHandler())
-    return {"listings_expiry_time": FRESH, "requests_timeout": limit}
+    return {"listings_expiry_time": LISTING_EXPIRY, "requests_timeout": limit}

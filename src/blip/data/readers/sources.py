@@ -188,7 +188,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _metadata(folder: Path) -> Path | None:
-    """The table of a folder of pictures; None where there is none with pictures and texts."""
+    """The table of a folder of pictures; None where no table has pictures and texts."""
     for path in (folder / name for name in METADATA):
         if path.is_file():
             try:

@@ -211,8 +211,8 @@ class _Maker(NamedTuple):
             return Sample(key or f"{number:09d}", None, error=row.fault)
         picture = _picture(cells.get(str(columns.image)))
         content, extension = _image(picture, self.folder)
-        told = cells.get(str(columns.text))
-        texts, error = sound_texts(told if isinstance(told, list) else [told])
+        value = cells.get(str(columns.text))
+        texts, error = sound_texts(value if isinstance(value, list) else [value])
         if content is None:
             error = "missing_image"
         meta = {

@@ -1,4 +1,4 @@
-"""What lies beside shards for other readers: how many samples each holds, and what is data."""
+"""Files beside shards for other readers: the samples of each shard, and which files are data."""
 
 import os
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ def encodable(meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_null(value: Any) -> Any:
-    """A JSON value without the fields of which no reader can tell the type; None for nothing."""
+    """A JSON value without null and empty fields, whose type readers cannot know; None if empty."""
     if isinstance(value, dict):
         fields = {name: _without_null(item) for name, item in value.items()}
         return {name: item for name, item in fields.items() if item is not None} or None
