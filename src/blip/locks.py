@@ -41,7 +41,7 @@ def hold_lock(path: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout as error:
         raise LockedError(str(path)) from error
-    except (OSError, NotImplementedError) as error:
+    except (OSError, RuntimeError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "not supported"
         say(f"{path.parent} cannot be locked ({reason}): start no second run there")
     try:

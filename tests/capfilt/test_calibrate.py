@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip.capfilt.calibrate import Share, make_curve
-from blip.capfilt.ledger.files import encode_ledger
 from blip.capfilt.ledger.labels import find_scores, read_labels
 from blip.cli.main import main
 from blip.errors import UsageError
-from tests.support.records import record
+from tests.support.records import encode_ledger, record
 
 PAIRS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.3001, 0.5, 0.9, 1.0]), st.booleans()), min_size=1

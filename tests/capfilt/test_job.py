@@ -1,165 +1,401 @@
-"""The verb on real checkpoints of the smallest size: broken data, kills, workers, interrupts."""
+"""The job: same bytes for any number of workers and kills, and clear ends."""
 
 import json
-import os
+import multiprocessing
+import re
 import signal
+from pathlib import Path
 
 import pytest
 
+from blip.capfilt.engine.local import InlineEngine
+from blip.capfilt.job import run
 from blip.capfilt.ledger.files import read_rows
-from blip.cli.main import main
-from blip.data.readers.shards import read_shard
-from tests.support.capfilt import output_bytes
-from tests.support.capfilt_command import jpeg, options, start, wait_for, web
-from tests.support.shard_job import tar
+from blip.capfilt.stages.pictures import open_batches
+from blip.data.writers.shards import ShardWriter
+from blip.errors import BlipError, StoppedError, UsageError
+from blip.outputs import JOB, claim
+from blip.stage import exclusive_lock
+from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, picture, web_data
+from tests.support.engines import Flaky
 
 
-def test_workers_and_kills_change_no_byte(models, tmp_path, capsys):
-    data = web(tmp_path / "web", shards=4, samples=24)
-    assert main(options(models, data, tmp_path / "one", "--workers", "1")) == 0
-    assert "report.html" in capsys.readouterr().out
-    whole = output_bytes(tmp_path / "one")
-    summary = json.loads(whole["summary.json"])
-    assert summary["images"] == 96
-    assert 0 < summary["web_kept"] + summary["synthetic_kept"] < 192, "nothing to tell apart"
-
-    two_workers = options(models, data, tmp_path / "two", "--workers", "2")
-    killed = start(two_workers)
-    try:
-        wait_for(lambda: list((tmp_path / "two").glob("done/*.json")))
-    finally:
-        killed.send_signal(signal.SIGKILL)
-        # The pipe ends with the last process that holds it: no worker outlives its driver.
-        killed.communicate(timeout=60)
-    assert not (tmp_path / "two/summary.json").exists(), "the kill came too late"
-    assert main(two_workers) == 0
-    assert output_bytes(tmp_path / "two") == whole
+@pytest.fixture
+def web(tmp_path: Path) -> Path:
+    web_data(tmp_path / "web")
+    return tmp_path
 
 
-def test_bfloat16_gives_bytes_of_its_own_the_same_for_any_workers(models, tmp_path, capsys):
-    data = web(tmp_path / "web", shards=2, samples=12)
-    for workers in ("1", "2"):
-        more = ("--workers", workers, "--precision", "bfloat16")
-        assert main(options(models, data, tmp_path / workers, *more)) == 0
-        assert "4 images at a time in bfloat16" in capsys.readouterr().err
-    assert output_bytes(tmp_path / "1") == output_bytes(tmp_path / "2")
-    for path in (tmp_path / "1/done").iterdir():
-        assert json.loads(path.read_text())["settings"]["precision"] == "bfloat16"
-    assert main(options(models, data, tmp_path / "plain", "--precision", "float32")) == 0
-    rough, exact = (
-        {
-            (row["key"], row["text"]): row["itm_score"]
-            for row in read_rows(sorted((tmp_path / out / "ledger").glob("*.parquet")))
-            if row["source"] == "web"
-        }
-        for out in ("1", "plain")
-    )
-    assert rough != exact
-    # Eight bits of a number, of which the larger weights above leave less.
-    assert rough == pytest.approx(exact, abs=0.1)
-    capsys.readouterr()
-    out = tmp_path / "1"
-    assert main(options(models, data, out, "--precision", "float32")) == 2
-    assert "precision bfloat16 (now float32); --overwrite replaces it" in capsys.readouterr().err
-    assert main(options(models, data, out)) == 0, "auto goes on as the job began"
+def test_one_and_two_workers_give_the_same_bytes(web):
+    one = run(config(web, "one"), models=FakeModels())
+    two = run(config(web, "two", workers=2), models=FakeModels())
+    assert one.to_json() == two.to_json()
+    files = output_bytes(web / "one")
+    assert files == output_bytes(web / "two")
+    assert len([name for name in files if name.endswith(".tar")]) == 3
+    assert not any("part" in name for name in files)
 
 
-def test_an_interrupt_says_how_to_go_on(models, tmp_path):
-    data = web(tmp_path / "web", shards=4, samples=150)
-    job = start(options(models, data, tmp_path / "out", "--workers", "2"))
-    wait_for(lambda: list((tmp_path / "out").glob(".parts/*")))
-    os.killpg(job.pid, signal.SIGINT)
-    _, told = job.communicate(timeout=60)
-    assert job.returncode == 130, told
-    assert "the same command goes on" in told
-    assert "Traceback" not in told
+def test_four_workers_give_the_same_bytes(tmp_path):
+    web_data(tmp_path / "web", shards=6, samples=5)
+    run(config(tmp_path, "one"), models=FakeModels())
+    run(config(tmp_path, "four", workers=4), models=FakeModels())
+    assert output_bytes(tmp_path / "one") == output_bytes(tmp_path / "four")
 
 
-def test_a_broken_data_set_finishes_and_the_ledger_names_each(models, tmp_path):
-    whole = jpeg(1)
-    tar(
-        tmp_path / "web.tar",
-        [
-            ("good.jpg", whole),
-            ("good.txt", b"a red square"),
-            ("truncated.jpg", jpeg(2)[:400]),
-            ("truncated.txt", b"a red square"),
-            ("foreign.jpg", b"I am a text file"),
-            ("foreign.txt", b"a red square"),
-            ("silent.jpg", jpeg(3)),
-            ("silent.txt", b""),
-            ("missing.txt", b"a red square"),
-            ("good.jpg", whole),
-            ("good.txt", b"a green circle"),
-        ],
-    )
-    out = tmp_path / "out"
-    assert main(options(models, tmp_path / "web.tar", out, "--threshold", "0")) == 0
-    rows = list(read_rows(sorted((out / "ledger").glob("*.parquet"))))
-    assert [(row["key"], row["source"], row["reason"]) for row in rows] == [
-        ("good", "web", "match"),
-        ("good", "synthetic", "match"),
-        ("truncated", "bad", "truncated_image"),
-        ("foreign", "bad", "not_an_image"),
-        ("silent", "web", "empty_text"),
-        ("silent", "synthetic", "match"),
-        ("missing", "bad", "missing_image"),
-        ("good", "bad", "duplicate_key"),
+def test_where_memory_runs_out_shards_are_done_with_fewer_images_at_a_time(web, capsys):
+    run(config(web, "whole", batch_size=16), models=FakeModels())
+    models = FakeModels(auto=16, room=5)
+    summary = run(config(web, batch_size="auto"), models=models)
+    told = capsys.readouterr().err
+    assert "shard 00000: out of memory; 8 images at a time" in told
+    assert told.count("out of memory") == 6, "every shard begins with the whole size"
+    files, whole = output_bytes(web / "out"), output_bytes(web / "whole")
+    for name in files:
+        if name.startswith("done/"):
+            marker = json.loads(files[name])
+            assert (marker["settings"]["batch_size"], marker["batch_size"]) == (16, 4)
+        else:
+            assert files[name] == whole[name], name
+    assert summary.counts.images == 21
+    status = json.loads((web / "out/status.json").read_text())
+    assert status["images_done"] == 21, "what was done again is counted once"
+
+
+def test_an_image_that_never_fits_ends_the_job(web):
+    with pytest.raises(BlipError, match=r"00000 .* no memory for a single image: CUDA out"):
+        run(config(web, batch_size=4), models=FakeModels(room=0))
+    assert json.loads((web / "out/status.json").read_text())["state"] == "failed"
+
+
+def test_a_batch_size_of_its_own_choice_is_kept_to_the_end(web):
+    with pytest.raises(BlipError):
+        run(
+            config(web, batch_size="auto"),
+            models=FakeModels(auto=2),
+            engine=Flaky(["00002"], kind="raised"),
+        )
+    run(config(web, batch_size="auto"), models=FakeModels(auto=7))
+    markers = sorted((web / "out/done").iterdir())
+    assert [json.loads(path.read_text())["batch_size"] for path in markers] == [2, 2, 2]
+
+
+def test_the_status_says_how_far_a_job_is(web, monkeypatch):
+    seen = []
+
+    def noting(path, value):
+        seen.append((path.name, value))
+
+    monkeypatch.setattr("blip.capfilt.progress.status.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("blip.capfilt.progress.status.write_json", noting)
+    run(config(web, max_bad="50%"), models=FakeModels())
+    assert {name for name, _ in seen} == {"status.json"}
+    told = [value for _, value in seen]
+    assert [value["state"] for value in told] == ["running"] * (len(told) - 1) + ["done"]
+    done = [value["images_done"] for value in told]
+    assert done == sorted(done)
+    assert set(done) > {3, 6, 7, 21}
+    assert (told[0]["shards"], told[0]["images"]) == (3, None), "it is there before all work"
+    assert [told[1][name] for name in ("shards", "shards_done", "images", "workers")] == [
+        3,
+        0,
+        21,
+        1,
     ]
-    written = list(read_shard(out / "shards/web.tar"))
-    assert [s.key for s in written] == ["good-web", "good-synthetic-0", "silent-synthetic-0"]
-    assert written[1].meta["original"] == "a red square"
-    counts = json.loads((out / "summary.json").read_text())
-    assert (counts["images"], counts["images_kept"], counts["images_bad"]) == (6, 2, 4)
-    assert "truncated_image" in (out / "report.html").read_text()
+    last = told[-1]
+    assert (last["shards_done"], last["images_done"], last["seconds_left"]) == (3, 21, 0)
+    assert last["web_kept"] + last["web_dropped"] == 21
+    assert last["images_per_second"] > 0
 
 
-def test_bad_arguments_end_in_one_line(models, tmp_path, capsys):
-    data = web(tmp_path / "web", shards=1, samples=2)
-    for more, named in {
-        ("--threshold", "2"): "--threshold is 2.0; allowed: a finite number from 0 to 1",
-        ("--max-bad", "many"): "--max-bad is many; allowed: a share",
-        ("--captioner", str(tmp_path)): str(tmp_path),
-        ("--data", str(tmp_path / "none*.tar")): "none*.tar",
-        ("--device", "gpu"): "--device is 'gpu'; allowed: auto, cpu",
-    }.items():
-        assert main(options(models, data, tmp_path / "out", *more)) == 2
-        told = capsys.readouterr().err
-        assert named in told
-        assert told.strip().count("\n") == 0, told
+def test_the_guide_tells_of_every_field_of_the_status_and_of_no_other(web):
+    run(config(web), models=FakeModels())
+    guide = (Path(__file__).parents[2] / "docs/capfilt.md").read_text(encoding="utf-8")
+    table = guide.partition("| field | meaning |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    told = [name for row in table.splitlines() for name in re.findall("`(.*?)`", row.split("|")[1])]
+    assert sorted(told) == sorted(json.loads((web / "out/status.json").read_text()))
 
 
-def test_the_config_in_the_output_does_the_job_again(models, tmp_path, capsys):
-    data = web(tmp_path / "web", shards=1, samples=6)
-    assert main(options(models, data, tmp_path / "out", "--decode", "beam", "--captions", "2")) == 0
-    again = ["capfilt", str(tmp_path / "out/config.json"), "--out", str(tmp_path / "again")]
-    assert main(again) == 0
-    assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "again")
-    capsys.readouterr()
-    assert main([*again, "--threshold", "0.9"]) == 2
-    assert "threshold 0.5 (now 0.9)" in capsys.readouterr().err
+def test_a_job_that_is_interrupted_is_stopped_in_its_status(web):
+    class Interrupting:
+        def run(self, items, make_worker):
+            yield from InlineEngine().run(items[:1], make_worker)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config(web), models=FakeModels(), engine=Interrupting())
+    status = json.loads((web / "out/status.json").read_text())
+    assert (status["state"], status["shards_done"]) == ("stopped", 1)
 
 
-def test_a_dry_run_says_how_much_it_is_and_writes_nothing(models, tmp_path, capsys):
-    data = web(tmp_path / "web", shards=3, samples=20)
-    out = tmp_path / "out"
-    assert main(options(models, data, out, "--workers", "2", "--dry-run")) == 0
-    told = capsys.readouterr().out
-    assert "shards     3, 0 of them done already\n" in told
-    assert "images     about 60 to be done, 2 texts or more each\n" in told
-    assert "at a time  4 images in float32\n" in told
-    assert " with 2 workers\n" in told
-    assert " are free\n" in told
-    assert "by         8 images in " in told
-    assert not out.exists()
-    assert main(options(models, data, out)) == 0
-    capsys.readouterr()
-    assert main(options(models, data, out, "--dry-run")) == 0
-    assert "3, 3 of them done already\nimages     about 0 to be done" in capsys.readouterr().out
+def test_the_summary_counts_everything(web):
+    summary = run(config(web), models=FakeModels())
+    told = json.loads((web / "out/summary.json").read_text())
+    assert told == summary.to_json()
+    assert told["images"] == 21 == told["images_kept"] + told["images_dropped"]
+    assert told["web_kept"] + told["web_dropped"] == 21
+    assert told["synthetic_kept"] + told["synthetic_dropped"] == 21
+    rows = list(read_rows(sorted((web / "out/ledger").glob("*.parquet"))))
+    assert sum(row["kept"] for row in rows) == told["web_kept"] + told["synthetic_kept"]
+    assert told["reasons"]["empty_text"] == sum(not row["text"] for row in rows)
+    assert "seconds" not in json.dumps(told)
+    assert json.loads((web / "out/timing.json").read_text())["images"] == 21
 
 
-def test_a_dry_run_takes_what_no_utf8_holds(models, tmp_path, capsys):
-    members = [("a.jpg", jpeg(1)), ("a.json", b'{"odd": "\\ud800", "captions": ["red \\ud800"]}')]
-    data = tar(tmp_path / "web.tar", members)
-    assert main(options(models, data, tmp_path / "out", "--dry-run")) == 0
-    assert "by         1 images in " in capsys.readouterr().out
+def test_a_dead_worker_costs_a_second_try(web):
+    whole = run(config(web, "whole"), models=FakeModels())
+    engine = Flaky(["00001"])
+    summary = run(config(web), models=FakeModels(), engine=engine)
+    assert engine.begun == ["00000", "00001", "00002", "00001"]
+    assert summary.to_json() == whole.to_json()
+    assert output_bytes(web / "out") == output_bytes(web / "whole")
+
+
+def test_a_worker_killed_for_memory_is_replaced(web):
+    (web / "kills").mkdir()
+    models = FakeModels(deadly=str(web / "kills"))
+    summary = run(config(web, workers=2), models=models)
+    assert len(list((web / "kills").iterdir())) == 1
+    run(config(web, "whole"), models=FakeModels())
+    assert summary.counts.images == 21
+    assert output_bytes(web / "out") == output_bytes(web / "whole")
+
+
+def test_a_shard_that_kills_twice_is_named_and_the_others_are_kept(web):
+    with pytest.raises(BlipError, match=r"shard 00001 .*lost.*same command"):
+        run(config(web), models=FakeModels(), engine=Flaky(["00001"] * 2))
+    assert sorted(p.stem for p in (web / "out/done").iterdir()) == ["00000", "00002"]
+    engine = Flaky([])
+    run(config(web), models=FakeModels(), engine=engine)
+    assert engine.begun == ["00001"]
+
+
+def test_an_error_is_not_tried_again_at_once(web):
+    engine = Flaky(["00001"], kind="raised")
+    with pytest.raises(BlipError, match="00001"):
+        run(config(web), models=FakeModels(), engine=engine)
+    assert engine.begun == ["00000", "00001", "00002"]
+
+
+def test_many_failures_in_a_row_stop_the_job(tmp_path):
+    web_data(tmp_path / "web", shards=12, samples=1)
+    engine = Flaky([f"{n:05d}" for n in range(12)])
+    with pytest.raises(BlipError, match="and 7 more"):
+        run(config(tmp_path), models=FakeModels(), engine=engine)
+    assert len(engine.begun) == 8
+
+
+def test_models_that_cannot_be_loaded_end_the_job(web):
+    with pytest.raises(BlipError, match="no such weights"):
+        run(config(web, workers=2), models=BrokenModels())
+
+
+def test_a_job_goes_on_where_it_was_interrupted(web):
+    class Interrupting:
+        def run(self, items, make_worker):
+            for number, outcome in enumerate(InlineEngine().run(items, make_worker)):
+                if number == 5:
+                    raise KeyboardInterrupt
+                yield outcome
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config(web), models=FakeModels(), engine=Interrupting())
+    assert len(list((web / "out/done").iterdir())) == 1
+    engine = Flaky([])
+    run(config(web), models=FakeModels(), engine=engine)
+    assert engine.begun == ["00001", "00002"]
+    run(config(web, "whole"), models=FakeModels())
+    assert output_bytes(web / "out") == output_bytes(web / "whole")
+
+
+def test_leftovers_of_killed_runs_are_removed(web):
+    claim(web / "out", JOB)
+    for name in (
+        *(".parts/00000.1.tar", "ledger/.00000.parquet.x.part", "done/.y.json.z.part"),
+        ".summary.json.0123abcd.part",
+    ):
+        (web / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (web / "out" / name).write_bytes(b"half")
+    run(config(web), models=FakeModels())
+    run(config(web, "whole"), models=FakeModels())
+    assert output_bytes(web / "out") == output_bytes(web / "whole")
+
+
+def test_what_lies_beside_a_job_stays(web):
+    (web / "out").mkdir()
+    for name in ("notes.txt", ".mine.part"):
+        (web / "out" / name).write_text("mine")
+    run(config(web), models=FakeModels())
+    run(config(web, threshold=0.9), models=FakeModels(), overwrite=True)
+    for name in ("notes.txt", ".mine.part"):
+        assert (web / "out" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["shards/00000.tar", "ledger/x.parquet", "summary.json"])
+def test_a_folder_that_no_job_made_is_refused(web, name):
+    (web / "out" / name).parent.mkdir(parents=True)
+    (web / "out" / name).write_text("mine")
+    with pytest.raises(UsageError, match="which `blip capfilt` did not make"):
+        run(config(web), models=FakeModels(), overwrite=True)
+    assert [p.read_text() for p in (web / "out").rglob("*") if p.is_file()] == ["mine"]
+
+
+def test_a_job_of_an_earlier_version_goes_on(web):
+    run(config(web), models=FakeModels())
+    written = {path: path.stat().st_mtime_ns for path in web.glob("out/done/*.json")}
+    (web / "out/.blip.json").unlink()
+    run(config(web), models=FakeModels())
+    assert written
+    assert written == {path: path.stat().st_mtime_ns for path in web.glob("out/done/*.json")}
+
+
+def test_another_job_is_replaced_on_request_alone(web):
+    run(config(web), models=FakeModels())
+    before = output_bytes(web / "out")
+    other = config(web, threshold=0.9)
+    with pytest.raises(UsageError, match=r"threshold 0\.5 \(now 0\.9\); --overwrite replaces it"):
+        run(other, models=FakeModels())
+    assert output_bytes(web / "out") == before
+    run(other, models=FakeModels(), overwrite=True)
+    run(config(web, "whole", threshold=0.9), models=FakeModels())
+    assert output_bytes(web / "out") == output_bytes(web / "whole") != before
+
+
+def test_other_models_are_refused(web):
+    run(config(web), models=FakeModels())
+    with pytest.raises(UsageError, match=r"filter fake-filter \(now newer\)"):
+        run(config(web), models=FakeModels(filter="newer"))
+
+
+def test_two_jobs_in_one_folder_are_refused(web):
+    with exclusive_lock(web / "out"), pytest.raises(UsageError, match="another run"):
+        run(config(web), models=FakeModels())
+    run(config(web), models=FakeModels())
+
+
+def test_an_output_that_is_no_folder_is_told(web):
+    (web / "out").write_text("a file")
+    with pytest.raises(BlipError, match="out: File exists"):
+        run(config(web), models=FakeModels())
+
+
+def broken_data(folder: Path, sound: int, broken: int) -> None:
+    with ShardWriter(folder / "0.tar") as writer:
+        for number in range(sound + broken):
+            image = picture("red", size=8) if number < sound else b"<html>"
+            writer.write(f"{number:05d}", image, "png", "red", {})
+
+
+def test_max_bad_stops_a_job_whose_data_is_broken(tmp_path):
+    broken_data(tmp_path / "web", sound=8, broken=2)
+    with pytest.raises(BlipError, match=r"2 of 10 samples are bad.*10%.*not_an_image 2.*ledger"):
+        run(config(tmp_path, max_bad="10%"), models=FakeModels())
+    assert not (tmp_path / "out/summary.json").exists()
+    summary = run(config(tmp_path, max_bad=0.2), models=FakeModels())
+    assert summary.counts.images_bad == 2
+
+
+def test_max_bad_does_not_wait_for_the_end(tmp_path):
+    broken_data(tmp_path / "web", sound=0, broken=1200)
+    web_data(tmp_path / "web", shards=1, samples=4)
+    engine = Flaky([])
+    with pytest.raises(BlipError, match="1200 of 1200"):
+        run(config(tmp_path, max_bad="5%"), models=FakeModels(), engine=engine)
+    assert engine.begun == ["0"]
+
+
+def test_no_processes_are_left(web):
+    run(config(web, workers=2), models=FakeModels())
+    assert not multiprocessing.active_children()
+
+
+def test_a_batch_size_is_kept_by_a_job_that_ends_before_its_first_shard(web):
+    class Interrupting:
+        def run(self, items, make_worker):
+            raise KeyboardInterrupt
+            yield
+
+    job = config(web, batch_size="auto")
+    with pytest.raises(KeyboardInterrupt):
+        run(job, models=FakeModels(auto=2), engine=Interrupting())
+    summary = run(job, models=FakeModels(auto=7))
+    assert summary.settings.batch_size == 2
+
+
+@pytest.mark.parametrize("losses", [["00002"], ["00000", "00001", "00002"]])
+def test_a_precision_of_its_own_choice_is_kept_to_the_end(web, monkeypatch, losses):
+    def choose(chosen: str) -> None:
+        monkeypatch.setattr("blip.capfilt.models.choose.choose_precision", lambda devices: chosen)
+
+    choose("float32")
+    with pytest.raises(BlipError):
+        run(config(web), models=FakeModels(), engine=Flaky(losses, kind="raised"))
+    assert json.loads((web / "out/config.json").read_text())["precision"] == "float32"
+    choose("bfloat16")
+    summary = run(config(web), models=FakeModels())
+    assert summary.settings.precision == "float32"
+    markers = [json.loads(path.read_text()) for path in (web / "out/done").iterdir()]
+    assert {marker["settings"]["precision"] for marker in markers} == {"float32"}
+    assert run(config(web, "new"), models=FakeModels()).settings.precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("places", "workers", "threads"),
+    [
+        ({"device": "cuda"}, 2, 12),
+        ({"device": "cuda"}, 1, 16),
+        ({"device": "cuda"}, 3, 8),
+        ({"device": "cpu", "filter_device": "cuda"}, 2, 12),
+        ({"device": "cpu"}, 1, 4),
+    ],
+)
+def test_workers_of_gpus_decode_on_their_share_of_the_cores(
+    web, monkeypatch, places, workers, threads
+):
+    run(config(web, "plain"), models=FakeModels())
+    seen = set()
+
+    def noting(samples, size, sides, decoders, max_pixels):
+        seen.add(decoders)
+        return open_batches(samples, size, sides, decoders, max_pixels)
+
+    monkeypatch.setattr("blip.capfilt.models.checkpoints.usable_cpus", lambda: 24)
+    monkeypatch.setattr("blip.capfilt.stages.shard.open_batches", noting)
+    run(config(web, workers=workers, **places), models=FakeModels(), engine=InlineEngine())
+    assert seen == {threads}
+    assert output_bytes(web / "out") == output_bytes(web / "plain")
+
+
+def test_another_precision_is_refused(web):
+    run(config(web, precision="float32"), models=FakeModels())
+    with pytest.raises(UsageError, match=r"precision float32 \(now bfloat16\)"):
+        run(config(web, precision="bfloat16"), models=FakeModels())
+
+
+def test_the_status_is_done_last_of_all(web):
+    status = web / "out/status.json"
+    data = config(web, max_bad="0%")
+    run(data, models=FakeModels())
+    status.write_text('{"state": "running"}')
+    run(data, models=FakeModels())
+    told = json.loads(status.read_text())
+    assert (told["state"], told["shards_done"], told["images_done"]) == ("done", 3, 21)
+    broken_data(web / "web", sound=1, broken=1)
+    with pytest.raises(BlipError, match="are bad"):
+        run(data, models=FakeModels())
+    assert json.loads(status.read_text())["state"] == "failed"
+
+
+def test_a_job_that_is_terminated_is_stopped_in_its_status(web):
+    class Terminating:
+        def run(self, items, make_worker):
+            for outcome in InlineEngine().run(items, make_worker):
+                yield outcome
+                signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedError, match="run the same command again to resume") as stop:
+        run(config(web), models=FakeModels(), engine=Terminating())
+    assert stop.value.status == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert json.loads((web / "out/status.json").read_text())["state"] == "stopped"

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from blip.capfilt.filters.config import FilterRules
-from blip.capfilt.filters.decide import decide_records
-from blip.capfilt.ledger.files import encode_ledger
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
-from tests.support.records import record
+from tests.support.records import decide_records, encode_ledger, record
 
 PATH = Path(__file__).parents[2] / "experiments/capfilt/compare.py"
 

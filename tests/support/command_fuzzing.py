@@ -313,7 +313,7 @@ def carry_out(run: Run) -> tuple[int, str]:
         patch.dict(os.environ, environment, clear=True),
         patch.multiple(sys, stdin=io.StringIO(), **streams),
         warnings.catch_warnings(),
-        patch("blip.capfilt.job.LocalEngine", lambda workers: InlineEngine()),
+        patch("blip.capfilt.engine.choose.LocalEngine", lambda workers: InlineEngine()),
         patch("blip.data.scenes.write.write_splits", lambda *_, **__: {}),
         patch("blip.stage.Stage.run", stopped),
         patch("blip.tasks.run.fit", stopped),

@@ -1,8 +1,16 @@
-"""Records of samples as a job makes them, at random."""
+"""Records of samples as a job makes them, at random, and what a plain loop says of them."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from blip.capfilt.ledger.records import TextRecord
+from blip.capfilt.filters.config import FilterRules
+from blip.capfilt.filters.decide import decide
+from blip.capfilt.ledger.files import SCHEMA, records_to_table
+from blip.capfilt.ledger.parquet import open_writer
+from blip.capfilt.ledger.records import Counts, TextRecord
 
 TEXTS = (
     "a red square",
@@ -61,3 +69,43 @@ def record(
         repeats=None,
         error=None,
     )
+
+
+def decide_records(
+    records: Sequence[TextRecord], threshold: float, rules: FilterRules
+) -> list[TextRecord]:
+    """Decided as columns, as a job decides them, and made records again."""
+    table = decide(records_to_table(records), threshold, rules)
+    columns = (table[name].to_pylist() for name in ("kept", "reason", "language"))
+    return [
+        replace(record, kept=kept, reason=reason, language=language)
+        for record, kept, reason, language in zip(records, *columns, strict=True)
+    ]
+
+
+def encode_ledger(records: Sequence[TextRecord]) -> bytes:
+    """The ledger file of some records, in one row group."""
+    buffer = io.BytesIO()
+    with open_writer(buffer, SCHEMA) as writer:
+        if records:
+            writer.write_table(records_to_table(records), row_group_size=len(records))
+    return buffer.getvalue()
+
+
+def count_samples(samples: Sequence[Sequence[TextRecord]]) -> Counts:
+    """Counts of samples by a loop over their records."""
+    counts = Counts()
+    for records in samples:
+        counts.images += 1
+        if any(record.source == "bad" for record in records):
+            counts.images_bad += 1
+        elif any(record.kept for record in records):
+            counts.images_kept += 1
+        else:
+            counts.images_dropped += 1
+        for record in records:
+            counts.reasons[record.reason] += 1
+            if record.source != "bad":
+                name = f"{record.source}_{'kept' if record.kept else 'dropped'}"
+                setattr(counts, name, getattr(counts, name) + 1)
+    return counts

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import torch
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.job import checkpoint_models, choose_settings, resolve_auto
 from blip.capfilt.ledger.records import BatchDone, Counts, ShardOutcome
 from blip.capfilt.models.checkpoints import choose_decoders
+from blip.capfilt.models.choose import checkpoint_models, choose_settings, resolve_auto
 from blip.capfilt.progress.plan import estimate_samples, make_plan
 from blip.capfilt.shards.layout import Layout, describe_output
 from blip.capfilt.shards.source import ShardTask, find_shards, read_samples

@@ -1,55 +1,52 @@
 """The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, assert_never
+from typing import Any
 
 import torch
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.engine.local import InlineEngine, LocalEngine
+from blip.capfilt.engine.choose import open_engine
 from blip.capfilt.engine.protocol import Engine, Failed
 from blip.capfilt.ledger.records import Counts
 from blip.capfilt.models.checkpoints import (
-    CheckpointModels,
     ModelSource,
     choose_decoders,
-    choose_precision,
 )
+from blip.capfilt.models.choose import checkpoint_models, choose_settings, resolve_auto
 from blip.capfilt.progress.plan import (
     Plan,
     check_whole,
     estimate_samples,
     make_plan,
-    resume_settings,
+    plan_anew,
 )
-from blip.capfilt.progress.status import State, Status
+from blip.capfilt.progress.status import Status, report_end
 from blip.capfilt.progress.tally import Tally, add_up, describe_failures, judge_bad
 from blip.capfilt.report.draw import write_report
-from blip.capfilt.shards.layout import Layout, write_sizes
+from blip.capfilt.shards.layout import Layout, remove_unfinished, write_sizes
 from blip.capfilt.shards.settings import Settings
 from blip.capfilt.shards.source import ShardTask, find_shards
 from blip.capfilt.stages.job_rules import apply_job_rules
 from blip.capfilt.stages.worker import ShardWorkers
 from blip.config import strict
 from blip.config.history import is_earlier_run
-from blip.config.ranges import Precision
 from blip.data.readers.image_files import say_skipped_below
-from blip.errors import BlipError, UsageError
+from blip.errors import BlipError
 from blip.files import report_disk_errors, write_json
 from blip.log import Progress, progress, say
 from blip.model.checkpoint.locate import find_weights
-from blip.outputs import JOB, LEFTOVERS, claim, refuse_inputs_as_output, remove_known
+from blip.outputs import JOB, claim, refuse_inputs_as_output
 from blip.processes import stop_on_sigterm
 from blip.stage import exclusive_lock
 
-T = TypeVar("T")
 ATTEMPTS = 2
 """How often a shard is begun whose worker dies."""
+STOPPED = "stopped; {out} keeps finished shards; run the same command again to resume"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,18 +98,17 @@ def run(
         models = models or checkpoint_models(config)
         settings = choose_settings(config, models)
         plan = plan_anew(lambda: make_plan(tasks, layout, settings), layout, overwrite=overwrite)
-        clean(layout)
+        remove_unfinished(layout)
         # With what was chosen: a job that is killed before its first marker keeps it.
         begun = replace(config, batch_size=settings.batch_size)
         strict.save(begun, layout.out / "config.json")
         make_worker = ShardWorkers(layout, settings, models)
         status = Status(layout.out / "status.json", shards=len(plan.tasks), done=plan.done)
-        stopped = f"stopped; finished shards are kept in {config.out}, the same command goes on"
-        with stop_on_sigterm(stopped), _ending(status):
+        with stop_on_sigterm(STOPPED.format(out=config.out)), report_end(status):
             try:
                 counts = _do_job(config, plan, make_worker, engine, status)
             finally:
-                clean(layout)
+                remove_unfinished(layout)
             check_whole(plan.tasks, layout, counts)
             total = add_up(counts)
             status.update(total, len(counts))
@@ -124,15 +120,18 @@ def run(
                 settings=settings,
                 seconds=time.monotonic() - started,
             )
-            write_sizes(layout, counts)
-            write_json(layout.out / "summary.json", summary.to_json())
-            write_report(layout, plan.tasks, total, settings.to_json())
-            done_now = total.images - sum(of_shard.images for of_shard in plan.done.values())
-            write_json(
-                layout.out / "timing.json",
-                {"images": done_now, "seconds": round(summary.seconds, 3)},
-            )
+            _write_results(summary, layout, plan, counts)
     return summary
+
+
+def _write_results(summary: Summary, layout: Layout, plan: Plan, counts: dict[str, Counts]) -> None:
+    """Write what speaks of the whole job; the shards and their ledgers are there already."""
+    write_sizes(layout, counts)
+    write_json(layout.out / "summary.json", summary.to_json())
+    write_report(layout, plan.tasks, summary.counts, summary.settings.to_json())
+    before = sum(of_shard.images for of_shard in plan.done.values())
+    timing = {"images": summary.counts.images - before, "seconds": round(summary.seconds, 3)}
+    write_json(layout.out / "timing.json", timing)
 
 
 def _find_inputs(config: CapFiltConfig, layout: Layout) -> list[ShardTask]:
@@ -142,67 +141,6 @@ def _find_inputs(config: CapFiltConfig, layout: Layout) -> list[ShardTask]:
     read = [*config.data, *(task.path for task in tasks), config.captioner, config.filter]
     refuse_inputs_as_output(read, layout.out, JOB)
     return tasks
-
-
-def plan_anew(plan: Callable[[], T], layout: Layout, *, overwrite: bool) -> T:
-    """What `plan` finds in the output folder; `overwrite` first clears one that it refuses."""
-    try:
-        return plan()
-    except UsageError as error:
-        if not overwrite:
-            raise
-        say(f"beginning anew: {error}")
-        remove_known(layout.out, JOB.files)
-        return plan()
-
-
-def resolve_auto(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
-    """Replace auto by the number format of the job in the folder, else by that of the devices.
-
-    Likewise the batch size of a job that has begun; before that the models choose it.
-    """
-    config = resume_settings(config, layout)
-    if config.precision == "auto":
-        return replace(config, precision=choose_precision(config.devices))
-    return config
-
-
-def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
-    """The models that a configuration without auto names."""
-    captioner_device, filter_device = config.devices
-    return CheckpointModels(
-        captioner=config.captioner,
-        filter=config.filter,
-        decoding=config.decoding,
-        captions=config.captions,
-        captioner_device=captioner_device,
-        filter_device=filter_device,
-        precision=_resolved_precision(config),
-    )
-
-
-def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
-    """All that the output of a configuration without auto depends on."""
-    captioner, matcher = models.fingerprints()
-    return Settings(
-        captioner=captioner,
-        filter=matcher,
-        threshold=config.threshold,
-        seed=config.seed,
-        captions=config.captions,
-        decoding=config.decoding,
-        batch_size=models.batch_size() if config.batch_size == "auto" else config.batch_size,
-        precision=_resolved_precision(config),
-        write=config.write,
-        max_pixels=config.max_pixels,
-        rules=config.rules,
-        job_rules=config.job_rules,
-    )
-
-
-def _resolved_precision(config: CapFiltConfig) -> Precision:
-    assert config.precision != "auto", "the job's beginning decides, by `resolve_auto`"
-    return config.precision
 
 
 def _do_job(
@@ -242,7 +180,8 @@ def _do_shards(
     before = status.counts.images
     total = before + _estimate(plan)
     threads = torch.get_num_threads()
-    with _engine(config, plan, make_worker) as (chosen, workers):
+    default_workers = partial(make_worker.models.default_workers, make_worker.settings.batch_size)
+    with open_engine(config, len(plan.waiting), default_workers) as (chosen, workers):
         status.begin(total, workers)
         if config.engine == "local":
             # On a cluster a worker is given one core.
@@ -291,50 +230,3 @@ def _listen(
     if failed:
         raise BlipError(describe_failures(list(failed.values())))
     return counts
-
-
-@contextmanager
-def _engine(
-    config: CapFiltConfig, plan: Plan, make_worker: ShardWorkers
-) -> Iterator[tuple[Engine, int]]:
-    """What places the shards, and its workers."""
-    match config.engine:
-        case "local":
-            default = make_worker.models.default_workers
-            workers = config.workers or default(make_worker.settings.batch_size)
-            workers = min(workers, len(plan.waiting))
-            yield (InlineEngine() if workers == 1 else LocalEngine(workers)), workers
-        case "ray":
-            from blip.capfilt.engine.ray import RayEngine
-
-            gpus = config.gpus_per_worker
-            if gpus is None and config.on_cpus:
-                gpus = 0.0
-            with RayEngine(config.workers, config.ray_address, gpus) as engine:
-                yield engine, min(engine.workers, len(plan.waiting))
-        case _ as never:
-            assert_never(never)
-
-
-@contextmanager
-def _ending(status: Status) -> Iterator[None]:
-    """That the job runs is written down, and how it ends, as far as it can be."""
-    state: State = "stopped"
-    try:
-        status.update(status.counts, status.shards_done)
-        yield
-        state = "done"
-    except Exception:
-        state = "failed"
-        raise
-    finally:
-        # The error that is being raised says that the disk is full.
-        with suppress(OSError):
-            status.end(state)
-
-
-def clean(layout: Layout) -> None:
-    """Remove what killed runs and dead workers left half-written."""
-    beside_shards = (f"shards/{name}" for name in LEFTOVERS)
-    known = (".parts/*", "ledger/.*.part", "done/.*.part", *LEFTOVERS, *beside_shards)
-    remove_known(layout.out, known)

@@ -1,23 +1,21 @@
 """Another data set of a finished job: its ledger is decided anew, and no model is asked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from blip.capfilt.config import RecutConfig
-from blip.capfilt.filters.decide import count_table, sample_starts
 from blip.capfilt.filters.whole_job import JobVerdicts, decide_anew, judge_ledgers
-from blip.capfilt.job import clean, plan_anew
-from blip.capfilt.ledger.files import count_rows, find_ledgers, to_record
+from blip.capfilt.ledger.columns import count_table, kept_rows, sample_starts
+from blip.capfilt.ledger.files import count_rows, find_ledgers
 from blip.capfilt.ledger.kept_texts import TextsWriter
-from blip.capfilt.ledger.records import Counts, TextRecord
-from blip.capfilt.progress.plan import check_settings, check_whole, read_marker
+from blip.capfilt.ledger.records import Counts
+from blip.capfilt.progress.plan import check_settings, check_whole, plan_anew, read_marker
 from blip.capfilt.progress.tally import FAILURES
 from blip.capfilt.report.draw import write_report
 from blip.capfilt.shards.layout import (
@@ -25,6 +23,7 @@ from blip.capfilt.shards.layout import (
     describe_output,
     holds_empty_tar,
     open_parts,
+    remove_unfinished,
     write_sizes,
 )
 from blip.capfilt.shards.originals import RECUT, find_originals
@@ -42,8 +41,6 @@ from blip.outputs import RECUT as RECUT_KIND
 from blip.outputs import claim, refuse_inputs_as_output
 from blip.places import real_path
 from blip.stage import exclusive_lock
-
-BATCH_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +88,7 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
         earlier = partial(is_earlier_run, RecutConfig, layout.out, RECUT_KIND, RECUT)
         claim(layout.out, RECUT_KIND, is_ours=earlier)
         held.enter_context(exclusive_lock(layout.out))
-        clean(layout)
+        remove_unfinished(layout)
         done, waiting = plan_anew(
             lambda: _look_at_output(config, layout, cuts), layout, overwrite=overwrite
         )
@@ -100,7 +97,7 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
         try:
             counts = _do(config, layout, cuts, done, waiting)
         finally:
-            clean(layout)
+            remove_unfinished(layout)
         tasks = [cut.task for cut in cuts]
         check_whole(tasks, layout, counts)
         total = Counts()
@@ -220,8 +217,8 @@ def _do(
             write_json(layout.marker(cut.task.name), marker)
     if failed:
         raise BlipError(
-            f"{len(failed)} of {len(cuts)} shards could not be cut, first: {failed[0]}; the same "
-            "command does what is left"
+            f"{len(failed)} of {len(cuts)} shards could not be cut, first: {failed[0]}; "
+            "run the same command again to do the rest"
         )
     return counts
 
@@ -240,7 +237,7 @@ def _cut_shard(
         for table in decide_anew(cut.ledger, config.threshold, config.rules, verdicts):
             ledger.write_group(table)
             if isinstance(writer, TextsWriter):
-                writer.write_rows(table.filter(table["kept"]))
+                writer.write(table)
             elif images is not None:
                 images.write(table)
             counts.add(count_table(table))
@@ -263,17 +260,9 @@ class _Images:
 
     def write(self, table: pa.Table) -> None:
         """Go on with the samples of a row group."""
-        starts = sample_starts(table)
-        if not len(starts):
-            return
-        sizes = np.diff(starts, append=table.num_rows)
-        kept = np.logical_or.reduceat(np.asarray(table["kept"].to_numpy()), starts)
-        rows = _records(table.filter(pa.array(np.repeat(kept, sizes))))
-        keys = table["key"].take(pa.array(starts)).to_pylist()
-        for key, size, is_kept in zip(keys, sizes.tolist(), kept.tolist(), strict=True):
-            sample = self._next(key)
-            if is_kept:
-                write_kept(self.writer, sample, [next(rows) for _ in range(size)])
+        keys = table["key"].take(pa.array(sample_starts(table))).to_pylist()
+        for key, rows in zip(keys, kept_rows(table), strict=True):
+            write_kept(self.writer, self._next(key), rows)
 
     def end(self) -> None:
         """Raises BlipError where the original has more samples than the ledger."""
@@ -296,13 +285,6 @@ class _Images:
             f"{self.cut.task.path} is not what {self.cut.ledger} tells of: sample {place} {found} "
             f"where the ledger {wanted}; name the originals with --data"
         )
-
-
-def _records(table: pa.Table) -> Iterator[TextRecord]:
-    names = [field.name for field in fields(TextRecord)]
-    for batch in table.select(names).to_batches(max_chunksize=BATCH_ROWS):
-        for row in batch.to_pylist():
-            yield to_record(row)
 
 
 def _describe(ledger: Path) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _run(config: CapFiltConfig, options: CapFiltOptions) -> int:
     try:
         summary = run_job(config, overwrite=options.overwrite)
     except KeyboardInterrupt:
-        say(f"\nstopped; finished shards are kept in {config.out}, the same command goes on")
+        say(f"\nstopped; {config.out} keeps finished shards; run the same command again to resume")
         return 130
     sys.stdout.write(describe(summary))
     return 0

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         summary = recut(config, overwrite=overwrite)
     except KeyboardInterrupt:
-        say(f"\nstopped; finished shards are kept in {config.out}, the same command goes on")
+        say(f"\nstopped; {config.out} keeps finished shards; run the same command again to resume")
         return 130
     sys.stdout.write(describe_counts(summary.counts, summary.out, config.write))
     return 0

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blip.capfilt.filters.config import FilterRules
-from blip.capfilt.filters.decide import count_table, decide, decide_records, sample_starts
+from blip.capfilt.filters.decide import decide
 from blip.capfilt.filters.language import _classifier, detect_languages
+from blip.capfilt.ledger.columns import count_table, sample_starts
 from blip.capfilt.ledger.files import records_to_table
-from blip.capfilt.ledger.records import Counts, TextRecord
+from blip.capfilt.ledger.records import TextRecord
 from blip.errors import UsageError
-from tests.support.records import record, samples
+from tests.support.records import count_samples, decide_records, record, samples
 
 RULES = st.builds(
     FilterRules,
@@ -77,10 +78,8 @@ def test_counts_of_columns_are_those_of_samples(found):
     assert sample_starts(table).tolist() == [
         sum(map(len, found[:number])) for number in range(len(found))
     ]
-    counts, decided = Counts(), iter(decide_records(flat, 0.5, FilterRules()))
-    for sample in found:
-        counts.add_sample([next(decided) for _ in sample])
-    assert count_table(table) == counts
+    decided = iter(decide_records(flat, 0.5, FilterRules()))
+    assert count_table(table) == count_samples([[next(decided) for _ in s] for s in found])
 
 
 def test_bad_samples_of_one_key_are_several():

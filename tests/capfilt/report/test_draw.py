@@ -12,7 +12,6 @@ from PIL import Image
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.filters.config import FilterRules
-from blip.capfilt.filters.decide import decide_records
 from blip.capfilt.job import run
 from blip.capfilt.ledger.files import records_to_table
 from blip.capfilt.ledger.records import TextRecord
@@ -22,7 +21,7 @@ from blip.capfilt.report.redraw import redraw_report
 from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, UsageError
 from tests.support.capfilt import FakeModels, picture, web_data
-from tests.support.records import record
+from tests.support.records import decide_records, record
 
 
 class Page(HTMLParser):

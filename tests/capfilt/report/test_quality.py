@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from blip.capfilt.ledger.files import encode_ledger
 from blip.capfilt.ledger.records import TextRecord
 from blip.capfilt.report.quality import measure_capfilt
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
 from blip.data.writers.shards import write_shards
+from tests.support.records import encode_ledger
 
 
 def record(key: str, source: str, text: str, *, kept: bool) -> TextRecord:

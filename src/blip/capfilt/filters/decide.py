@@ -3,17 +3,15 @@
 # Arrow makes its compute functions at run time, out of pyright's sight.
 # pyright: reportAttributeAccessIssue=false
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float, Int, UInt
+from jaxtyping import Bool, Int, UInt
 
 from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.filters.language import detect_languages
-from blip.capfilt.ledger.files import SCHEMA, records_to_table
+from blip.capfilt.ledger.columns import booleans, floats, sample_starts
+from blip.capfilt.ledger.files import SCHEMA
 from blip.capfilt.ledger.records import (
     BELOW_ITC,
     BELOW_THRESHOLD,
@@ -25,8 +23,6 @@ from blip.capfilt.ledger.records import (
     RULES,
     TOO_FEW_WORDS,
     TOO_MANY_WORDS,
-    Counts,
-    TextRecord,
 )
 
 NUMBERS = {reason: number for number, reason in enumerate((MATCH, *RULES))}
@@ -40,7 +36,7 @@ def decide(table: pa.Table, threshold: float, rules: FilterRules) -> pa.Table:
     score are judged; what else stands in a ledger stays as it is. All rows of a sample must be
     there. Raises UsageError where languages cannot be detected.
     """
-    scored = ~np.isnan(_floats(table, "itm_score"))
+    scored = ~np.isnan(floats(table, "itm_score"))
     table = _with_languages(table, scored, rules)
     table = _put(table, "repeats", pa.nulls(table.num_rows, pa.int32()))
     found = np.zeros(table.num_rows, np.uint8)
@@ -52,18 +48,6 @@ def decide(table: pa.Table, threshold: float, rules: FilterRules) -> pa.Table:
     judged = pa.array(scored)
     table = _put(table, "reason", pc.if_else(judged, _named(found), table["reason"]))
     return _put(table, "kept", pa.array(scored & (found == 0)))
-
-
-def decide_records(
-    records: Sequence[TextRecord], threshold: float, rules: FilterRules
-) -> list[TextRecord]:
-    """The same for records, which hold whole samples."""
-    table = decide(records_to_table(records), threshold, rules)
-    columns = (table[name].to_pylist() for name in ("kept", "reason", "language"))
-    return [
-        replace(record, kept=kept, reason=reason, language=language)
-        for record, kept, reason, language in zip(records, *columns, strict=True)
-    ]
 
 
 def overrule(
@@ -82,38 +66,6 @@ def overrule(
     return _put(table, "kept", pc.and_not(table["kept"], minded))
 
 
-def sample_starts(table: pa.Table) -> Int[np.ndarray, " samples"]:
-    """The first row of every sample; a bad one stands alone, even behind one of the same key."""
-    if table.num_rows == 0:
-        return np.zeros(0, np.int64)
-    keys, bad = table["key"].combine_chunks(), _booleans(pc.equal(table["source"], "bad"))
-    differ = _booleans(pc.not_equal(keys[1:], keys[:-1]))
-    begins = np.concatenate(([True], differ | bad[1:] | bad[:-1]))
-    return np.flatnonzero(begins)
-
-
-def count_table(table: pa.Table) -> Counts:
-    """What became of the samples and texts of some rows, which hold whole samples."""
-    counts = Counts()
-    starts = sample_starts(table)
-    if not len(starts):
-        return counts
-    kept = _booleans(table["kept"])
-    of = {name: _booleans(pc.equal(table["source"], name)) for name in ("web", "synthetic", "bad")}
-    any_kept, bad = np.logical_or.reduceat(kept, starts), of["bad"][starts]
-    counts.images = len(starts)
-    counts.images_bad = int(bad.sum())
-    counts.images_kept = int((any_kept & ~bad).sum())
-    counts.images_dropped = counts.images - counts.images_bad - counts.images_kept
-    counts.web_kept = int((of["web"] & kept).sum())
-    counts.web_dropped = int((of["web"] & ~kept).sum())
-    counts.synthetic_kept = int((of["synthetic"] & kept).sum())
-    counts.synthetic_dropped = int((of["synthetic"] & ~kept).sum())
-    for entry in pc.value_counts(table["reason"]).to_pylist():
-        counts.reasons[entry["values"]] += entry["counts"]
-    return counts
-
-
 def _named(numbers: Int[np.ndarray, " rows"]) -> pa.Array:
     names = pa.array((MATCH, *RULES))
     return pa.DictionaryArray.from_arrays(pa.array(numbers), names).cast(pa.string())
@@ -123,8 +75,8 @@ def _checks(
     table: pa.Table, threshold: float, rules: FilterRules
 ) -> list[tuple[str, Bool[np.ndarray, " rows"]]]:
     """Every rule that is on, in the order of `RULES`, with the rows that fail it."""
-    checks = [(BELOW_THRESHOLD, _floats(table, "itm_score") < threshold)]
-    width, height = _floats(table, "width"), _floats(table, "height")
+    checks = [(BELOW_THRESHOLD, floats(table, "itm_score") < threshold)]
+    width, height = floats(table, "width"), floats(table, "height")
     if rules.min_side is not None:
         checks.append((IMAGE_TOO_SMALL, np.fmin(width, height) < rules.min_side))
     if rules.max_aspect is not None:
@@ -140,9 +92,9 @@ def _checks(
             checks.append((TOO_MANY_WORDS, count > rules.max_words))
     if rules.languages:
         allowed = pc.is_in(table["language"], pa.array(rules.languages))
-        checks.append((OTHER_LANGUAGE, ~_booleans(allowed)))
+        checks.append((OTHER_LANGUAGE, ~booleans(allowed)))
     if rules.min_itc is not None:
-        checks.append((BELOW_ITC, _floats(table, "itc_cosine") < rules.min_itc))
+        checks.append((BELOW_ITC, floats(table, "itc_cosine") < rules.min_itc))
     return checks
 
 
@@ -155,7 +107,7 @@ def _with_languages(
     """
     if not rules.languages:
         return _put(table, "language", pa.nulls(table.num_rows, pa.string()))
-    wanted = scored & _booleans(table["language"].is_null())
+    wanted = scored & booleans(table["language"].is_null())
     if not wanted.any():
         return table
     languages = table["language"].to_pylist()
@@ -172,7 +124,7 @@ def _rank(table: pa.Table, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " 
     Of equal ones the earlier row is the better.
     """
     samples = np.searchsorted(sample_starts(table), rows, side="right")
-    order = np.lexsort((rows, -_floats(table, "itm_score")[rows], samples))
+    order = np.lexsort((rows, -floats(table, "itm_score")[rows], samples))
     sorted_samples = samples[order]
     firsts = np.searchsorted(sorted_samples, sorted_samples, side="left")
     ranks = np.empty(len(rows), np.int64)
@@ -182,12 +134,3 @@ def _rank(table: pa.Table, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " 
 
 def _put(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
     return table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), values)
-
-
-def _floats(table: pa.Table, name: str) -> Float[np.ndarray, " rows"]:
-    """A column of numbers, NaN where there is none."""
-    return table[name].cast(pa.float64()).to_numpy()
-
-
-def _booleans(values: pa.Array | pa.ChunkedArray) -> Bool[np.ndarray, " rows"]:
-    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=bool)

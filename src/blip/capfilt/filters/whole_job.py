@@ -10,8 +10,9 @@ import pyarrow as pa
 from jaxtyping import Bool, UInt
 
 from blip.capfilt.filters.config import FilterRules, JobRules
-from blip.capfilt.filters.decide import NUMBERS, decide, overrule, sample_starts
+from blip.capfilt.filters.decide import NUMBERS, decide, overrule
 from blip.capfilt.filters.near import first_of_near
+from blip.capfilt.ledger.columns import booleans, sample_starts
 from blip.capfilt.ledger.files import count_rows, hash_numbers, read_groups
 from blip.capfilt.ledger.records import DUPLICATE_IMAGE, DUPLICATE_TEXT, REPEATED_TEXT
 from blip.data.captions import clean_caption
@@ -117,14 +118,14 @@ class _Seen:
     """Rows of each sample."""
 
     def add(self, table: pa.Table, rules: JobRules) -> None:
-        self.kept.append(_numpy(table["kept"], bool))
+        self.kept.append(booleans(table["kept"]))
         self.texts.append(_hashes(table["text"]))
-        self.scored.append(_numpy(table["itm_score"].is_valid(), bool))
+        self.scored.append(booleans(table["itm_score"].is_valid()))
         if rules.unique_images is not None:
             starts = sample_starts(table)
             hashes = table["image_hash"].take(pa.array(starts))
             self.images.append(hash_numbers(hashes))
-            self.hashed.append(_numpy(hashes.is_valid(), bool))
+            self.hashed.append(booleans(hashes.is_valid()))
             self.sizes.append(np.diff(starts, append=table.num_rows).astype(np.uint32))
 
 
@@ -172,10 +173,6 @@ def _of_known_images(
     known = np.zeros(len(sizes), bool)
     known[asked[~first_of_near(_join(seen.images, np.uint64)[asked], bits)]] = True
     return np.repeat(known, sizes)
-
-
-def _numpy(values: pa.ChunkedArray, kind: type) -> np.ndarray:
-    return np.asarray(values.to_numpy(), dtype=kind)
 
 
 def _join(parts: list[np.ndarray], kind: type) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The ledger on disk: Parquet, one file a shard, one row a text."""
 
-import io
+# Arrow makes its compute functions at run time, out of pyright's sight.
+# pyright: reportAttributeAccessIssue=false
+
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
@@ -10,9 +12,11 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import UInt
 
-from blip.capfilt.ledger.parquet import open_writer, whole_parquet
+from blip.capfilt.ledger.columns import sample_ends
+from blip.capfilt.ledger.parquet import whole_parquet
 from blip.capfilt.ledger.records import TextRecord
 from blip.data.readers.parquet import open_parquet
 from blip.errors import BlipError, UsageError, first_line
@@ -64,8 +68,8 @@ class LedgerWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.open = ExitStack()
-        self.waiting: list[TextRecord] = []
-        self.characters = 0
+        self.waiting: list[pa.Table] = []
+        self.rows = self.characters = 0
 
     def __enter__(self) -> Self:
         """Open a temporary file beside the ledger."""
@@ -85,12 +89,20 @@ class LedgerWriter:
         else:
             self.open.__exit__(kind, error, trace)
 
-    def write(self, records: Sequence[TextRecord]) -> None:
-        """Add the records of a sample."""
-        self.waiting += records
-        self.characters += sum(len(record.text) for record in records)
-        if len(self.waiting) >= GROUP_ROWS or self.characters >= GROUP_CHARACTERS:
-            self._flush()
+    def write(self, table: pa.Table) -> None:
+        """Add rows, which hold whole samples; bytes do not depend on how many come at a time."""
+        ends = sample_ends(table)
+        characters = np.cumsum(pc.utf8_length(table["text"]).to_numpy())[ends - 1]
+        begin = counted = 0
+        for end, total in zip(ends.tolist(), characters.tolist(), strict=True):
+            rows, length = self.rows + end - begin, self.characters + total - counted
+            if rows >= GROUP_ROWS or length >= GROUP_CHARACTERS:
+                self._add(table.slice(begin, end - begin))
+                self._flush()
+                begin, counted = end, total
+        if begin < table.num_rows:
+            self._add(table.slice(begin))
+            self.characters += int(characters[-1]) - counted
 
     def write_group(self, table: pa.Table) -> None:
         """Add a row group as `read_groups` gave it."""
@@ -98,20 +110,15 @@ class LedgerWriter:
         if table.num_rows:
             self.writer.write_table(table, row_group_size=table.num_rows)
 
+    def _add(self, rows: pa.Table) -> None:
+        self.waiting.append(rows)
+        self.rows += rows.num_rows
+
     def _flush(self) -> None:
         if self.waiting:
-            table = records_to_table(self.waiting)
+            table = pa.concat_tables(self.waiting).combine_chunks()
             self.writer.write_table(table, row_group_size=table.num_rows)
-        self.waiting, self.characters = [], 0
-
-
-def encode_ledger(records: Sequence[TextRecord]) -> bytes:
-    """A Parquet file of some records, in one row group; equal records give equal bytes."""
-    buffer = io.BytesIO()
-    with open_writer(buffer, SCHEMA) as writer:
-        if records:
-            writer.write_table(records_to_table(records), row_group_size=len(records))
-    return buffer.getvalue()
+        self.waiting, self.rows, self.characters = [], 0, 0
 
 
 def records_to_table(records: Sequence[TextRecord]) -> pa.Table:

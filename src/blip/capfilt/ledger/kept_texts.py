@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
 import pyarrow as pa
 
@@ -25,22 +25,12 @@ SCHEMA = pa.schema(
 """`path` is the tar, table or folder that the image lies in, `key` its key there, made safe."""
 
 
-class SampleWriter(Protocol):
-    """Takes the kept texts of a shard."""
-
-    def write(
-        self, key: str, image: bytes, extension: str, text: str, meta: dict[str, Any]
-    ) -> None:
-        """Add a text with its image."""
-        ...
-
-
 GROUP_ROWS = 1 << 16
 """Rows of a row group: memory holds so many."""
 
 
 class TextsWriter:
-    """Takes what a ShardWriter takes, and leaves the images where they are.
+    """Takes rows of a ledger, and leaves the images where they are.
 
     The file appears under its name when the block ends without an error, and not before. Its bytes
     do not depend on how many rows came at a time.
@@ -49,7 +39,6 @@ class TextsWriter:
     def __init__(self, path: Path, source: str) -> None:
         self.path, self.source = path, source
         self.open = ExitStack()
-        self.rows: list[dict[str, Any]] = []
         self.tables: list[pa.Table] = []
 
     def __enter__(self) -> Self:
@@ -70,17 +59,9 @@ class TextsWriter:
         else:
             self.open.__exit__(kind, error, trace)
 
-    def write(
-        self, key: str, image: bytes, extension: str, text: str, meta: dict[str, Any]
-    ) -> None:
-        """Add a text; `meta` says of which sample it is, and where it is from."""
-        told = {name: meta[name] for name in SCHEMA.names if name not in ("path", "text")}
-        self.rows.append({"path": self.source, "text": text, **told})
-        if len(self.rows) >= GROUP_ROWS:
-            self._flush(whole_groups=True)
-
-    def write_rows(self, kept: pa.Table) -> None:
-        """Add the texts of some rows of a ledger."""
+    def write(self, rows: pa.Table) -> None:
+        """Add the texts of those of some rows of a ledger that are kept."""
+        kept = rows.filter(rows["kept"])
         paths = pa.repeat(pa.scalar(self.source), kept.num_rows)
         table = kept.append_column(pa.field("path", pa.string(), nullable=False), paths)
         self.tables.append(table.select(SCHEMA.names).cast(SCHEMA))
@@ -88,11 +69,9 @@ class TextsWriter:
             self._flush(whole_groups=True)
 
     def _flush(self, *, whole_groups: bool) -> None:
-        if self.rows:
-            self.tables.append(pa.Table.from_pylist(self.rows, schema=SCHEMA))
         if not self.tables:
             return
-        table, self.rows, self.tables = pa.concat_tables(self.tables).combine_chunks(), [], []
+        table, self.tables = pa.concat_tables(self.tables).combine_chunks(), []
         while table.num_rows >= GROUP_ROWS or (table.num_rows and not whole_groups):
             self.writer.write_table(table.slice(0, GROUP_ROWS), row_group_size=GROUP_ROWS)
             table = table.slice(GROUP_ROWS)

@@ -47,7 +47,10 @@ OF_TEXTS = TEXT_FAULTS | {MATCH, EMPTY_TEXT, MISSING_TEXT, SCORE_NOT_FINITE, *RU
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextRecord:
-    """One row of the ledger: a text that CapFilt looked at, or a bad sample."""
+    """One row of the ledger: a text that CapFilt looked at, or a bad sample.
+
+    What has a default is filled when the rows are decided on, as columns of a table.
+    """
 
     shard: str
     key: str
@@ -59,7 +62,7 @@ class TextRecord:
     itm_score: float | None
     """Probability of a match; None where the text was not scored."""
     itc_cosine: float | None
-    kept: bool
+    kept: bool = False
     reason: str
     """`match` where kept, otherwise one word that says why not."""
     captioner: str
@@ -71,9 +74,9 @@ class TextRecord:
     height: int | None
     image_hash: int | None
     """Alike for images that look alike; None for one that is bad, or of one colour."""
-    language: str | None
+    language: str | None = None
     """Two letters; None where no rule asked for it."""
-    repeats: int | None
+    repeats: int | None = None
     """How often the text stands in the ledger of the whole job, kept or not; None where no rule of
     the whole job was asked, or the text was not scored."""
     error: str | None
@@ -108,24 +111,6 @@ class Counts:
     synthetic_dropped: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     """Records by reason, the bad samples among them."""
-
-    def add_sample(self, records: list[TextRecord]) -> None:
-        """Count a sample by the records of its texts (or by the one that says that it is bad)."""
-        self.images += 1
-        if any(record.source == "bad" for record in records):
-            self.images_bad += 1
-        elif any(record.kept for record in records):
-            self.images_kept += 1
-        else:
-            self.images_dropped += 1
-        for record in records:
-            self.reasons[record.reason] += 1
-            if record.source == "web":
-                self.web_kept += record.kept
-                self.web_dropped += not record.kept
-            elif record.source == "synthetic":
-                self.synthetic_kept += record.kept
-                self.synthetic_dropped += not record.kept
 
     def add(self, other: "Counts") -> None:
         """Count all that another counted."""

@@ -1,10 +1,10 @@
 """Which shards are to be done, and which are done already: by content, never by number."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.ledger.files import count_rows
@@ -17,7 +17,10 @@ from blip.data.readers.remote import facts, is_remote
 from blip.errors import BlipError, UsageError
 from blip.files import parse_json
 from blip.inference.fingerprint import DIGITS
+from blip.log import say
+from blip.outputs import JOB, remove_known
 
+T = TypeVar("T")
 MODELS = ("captioner", "filter")
 """Settings that are fingerprints of models."""
 FORMER_DIGITS = 16
@@ -67,6 +70,18 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
         if _is_current(marker, task, layout) and not holds_empty_tar(layout, task.name, counts):
             done[task.name] = counts
     return Plan(tasks, done)
+
+
+def plan_anew(plan: Callable[[], T], layout: Layout, *, overwrite: bool) -> T:
+    """What `plan` finds in the output folder; `overwrite` first clears one that it refuses."""
+    try:
+        return plan()
+    except UsageError as error:
+        if not overwrite:
+            raise
+        say(f"beginning anew: {error}")
+        remove_known(layout.out, JOB.files)
+        return plan()
 
 
 def resume_settings(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:

@@ -1,7 +1,8 @@
 """status.json: how far a job is, for machines that watch it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, final
 
@@ -71,3 +72,20 @@ class Status:
                 "updated": round(time.time(), 1),
             },
         )
+
+
+@contextmanager
+def report_end(status: Status) -> Iterator[None]:
+    """That the job runs is written down, and how it ends, as far as it can be."""
+    state: State = "stopped"
+    try:
+        status.update(status.counts, status.shards_done)
+        yield
+        state = "done"
+    except Exception:
+        state = "failed"
+        raise
+    finally:
+        # The error that is being raised says that the disk is full.
+        with suppress(OSError):
+            status.end(state)

@@ -118,7 +118,7 @@ def describe_failures(failed: list[Failed[ShardTask]]) -> str:
     more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
     return (
         f"shard {first.item.name} ({first.item.path}){more} could not be done: {first.error}; "
-        "the same command does what is left"
+        "run the same command again to do the rest"
     )
 
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
-from blip.capfilt.filters.decide import sample_starts
+from blip.capfilt.ledger.columns import booleans, floats, sample_starts
+from blip.capfilt.ledger.files import to_record
 from blip.capfilt.ledger.records import TextRecord
 from blip.data.captions import clean_caption
 
@@ -111,8 +112,8 @@ class Findings:
 
     def add(self, table: pa.Table, *, show: bool) -> None:
         """Take in the rows of a row group; `show` where its samples may become cards."""
-        kept = np.asarray(table["kept"].to_numpy())
-        columns = {name: _floats(table, name) for name in ("itm_score", "itc_cosine")}
+        kept = booleans(table["kept"])
+        columns = {name: floats(table, name) for name in ("itm_score", "itc_cosine")}
         lengths = pc.list_value_length(pc.utf8_split_whitespace(table["text"]))
         # A text of which nothing is left to read has no length that would count.
         words = np.where(np.isnan(columns["itm_score"]), np.nan, lengths.to_numpy())
@@ -170,15 +171,11 @@ class Findings:
 
 
 def _records(table: pa.Table) -> list[TextRecord]:
-    return [TextRecord(**row) for row in table.to_pylist()]
-
-
-def _floats(table: pa.Table, name: str) -> Float[np.ndarray, " rows"]:
-    return table[name].to_numpy()
+    return [to_record(row) for row in table.to_pylist()]
 
 
 def _is(table: pa.Table, source: str) -> Bool[np.ndarray, " rows"]:
-    return np.asarray(pc.equal(table["source"], source).to_numpy(), dtype=bool)
+    return booleans(pc.equal(table["source"], source))
 
 
 def changed_words(words: Words, most: int) -> Iterator[tuple[str, float, float]]:

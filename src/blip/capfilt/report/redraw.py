@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from blip.capfilt.filters.decide import count_table
+from blip.capfilt.ledger.columns import count_table
 from blip.capfilt.ledger.files import find_ledgers, read_groups
 from blip.capfilt.ledger.records import Counts
 from blip.capfilt.progress.plan import read_marker

@@ -13,6 +13,7 @@ from blip.capfilt.ledger.records import Counts
 from blip.capfilt.shards.source import ShardTask
 from blip.data.writers.card import describe_shards
 from blip.data.writers.shards import ShardWriter
+from blip.outputs import LEFTOVERS, remove_known
 
 Write = Literal["shards", "texts"]
 
@@ -106,3 +107,10 @@ def open_parts(
     finally:
         shard.unlink(missing_ok=True)
         ledger.unlink(missing_ok=True)
+
+
+def remove_unfinished(layout: Layout) -> None:
+    """Remove what killed runs and dead workers left half-written."""
+    beside_shards = (f"shards/{name}" for name in LEFTOVERS)
+    known = (".parts/*", "ledger/.*.part", "done/.*.part", *LEFTOVERS, *beside_shards)
+    remove_known(layout.out, known)

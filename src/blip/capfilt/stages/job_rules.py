@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from blip.capfilt.filters.decide import count_table
 from blip.capfilt.filters.whole_job import JobVerdicts, decide_anew, judge_ledgers
+from blip.capfilt.ledger.columns import count_table
 from blip.capfilt.ledger.files import BATCH_ROWS
 from blip.capfilt.ledger.kept_texts import TextsWriter
 from blip.capfilt.ledger.records import Counts, output_key
@@ -90,11 +90,10 @@ def _rewrite(task: ShardTask, layout: Layout, settings: Settings, verdicts: JobV
     ):
         for table in decide_anew(before, settings.threshold, settings.rules, verdicts):
             ledger.write_group(table)
-            kept = table.filter(table["kept"])
             if isinstance(writer, TextsWriter):
-                writer.write_rows(kept)
+                writer.write(table)
             else:
-                _copy(kept, samples, writer)
+                _copy(table.filter(table["kept"]), samples, writer)
             counts.add(count_table(table))
     return counts
 

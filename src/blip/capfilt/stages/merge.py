@@ -1,13 +1,15 @@
 """Kept texts to samples of the output shard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from blip.capfilt.ledger.kept_texts import SampleWriter
-from blip.capfilt.ledger.records import TextRecord
+from blip.capfilt.ledger.records import output_key
 from blip.data.sample import Sample
 from blip.data.writers.meta import encodable
+from blip.data.writers.shards import ShardWriter
 
+ORIGIN = ("key", "source", "itm_score", "itc_cosine", "captioner", "filter", "seed")
+"""Columns of the ledger that KEY.json repeats."""
 CAPTION = "caption"
 """The field of KEY.json that img2dataset repeats the text in."""
 CAPTIONS = frozenset({"captions", "texts", "sentences"})
@@ -16,30 +18,23 @@ TEXTS = frozenset({"text", "sentence", "alt", "alt_text"})
 """Other fields that a text may be repeated in, in any case."""
 
 
-def write_kept(writer: SampleWriter, sample: Sample, records: Sequence[TextRecord]) -> None:
-    """Write one sample for every kept record.
+def write_kept(writer: ShardWriter, sample: Sample, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one sample for every kept row of the ledger, of all `rows` of the input's sample.
 
     KEY.json carries on what the input's held, and says where the text is from.
     """
     if sample.image is None:
         return
     carried = encodable(sample.meta)
-    web = next((record.text for record in records if record.source == "web"), "")
-    for record in records:
-        if not record.kept:
+    web = next((row["text"] for row in rows if row["source"] == "web"), "")
+    for row in rows:
+        if not row["kept"]:
             continue
-        origin = {
-            "key": record.key,
-            "source": record.source,
-            "itm_score": record.itm_score,
-            "itc_cosine": record.itc_cosine,
-            "captioner": record.captioner,
-            "filter": record.filter,
-            "seed": record.seed,
-            "original": web,
-        }
-        meta = {**_with_text(record.text, carried, sample.texts), **origin}
-        writer.write(record.output_key, sample.image, sample.extension, record.text, meta)
+        text = row["text"]
+        origin = {**{name: row[name] for name in ORIGIN}, "original": web}
+        meta = {**_with_text(text, carried, sample.texts), **origin}
+        key = output_key(row["key"], row["source"], row["number"])
+        writer.write(key, sample.image, sample.extension, text, meta)
 
 
 def _with_text(text: str, meta: dict[str, Any], before: Sequence[str]) -> dict[str, Any]:

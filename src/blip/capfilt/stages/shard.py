@@ -1,11 +1,15 @@
 """What happens to one shard: read, caption, filter, write; its output depends on nothing else."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+
+import pyarrow as pa
 
 from blip.capfilt.engine.protocol import EveryItemError
-from blip.capfilt.filters.decide import decide_records
+from blip.capfilt.filters.decide import decide
+from blip.capfilt.ledger.columns import count_table, kept_rows
+from blip.capfilt.ledger.files import records_to_table
+from blip.capfilt.ledger.kept_texts import TextsWriter
 from blip.capfilt.ledger.records import (
     MISSING_TEXT,
     SCORE_NOT_FINITE,
@@ -52,13 +56,16 @@ def process_shard(
                 read_samples(task), batch_size, sides, decoders, settings.max_pixels
             ):
                 samples += len(batch)
-                news = Counts()
-                for sample, rows in _process_batch(batch, task.name, settings, models):
-                    write_kept(writer, sample, rows)
-                    news.add_sample(rows)
-                    ledger.write(rows)
-                    scored += sum(row.itm_score is not None for row in rows)
+                table = _process_batch(batch, task.name, settings, models)
+                if isinstance(writer, TextsWriter):
+                    writer.write(table)
+                else:
+                    for opened, rows in zip(batch, kept_rows(table), strict=True):
+                        write_kept(writer, opened.sample, rows)
+                ledger.write(table)
+                news = count_table(table)
                 counts.add(news)
+                scored += table.num_rows - table["itm_score"].null_count
                 if not scored and counts.reasons[SCORE_NOT_FINITE] >= MANY:
                     refuse_broken_filter(models.filter, counts.reasons[SCORE_NOT_FINITE])
                 yield BatchDone(counts=news)
@@ -77,15 +84,15 @@ def process_shard(
         write_json(layout.marker(task.name), marker)
     except OSError as error:
         if disk_is_full(error):
-            raise EveryItemError(f"{layout.out}: {error.strerror}; make room") from error
+            raise EveryItemError(f"{layout.out}: {error.strerror}; free some space") from error
         raise
     return ShardOutcome(name=task.name, counts=counts)
 
 
 def _process_batch(
     batch: Sequence[Opened], shard: str, settings: Settings, models: Models
-) -> Iterator[tuple[Sample, list[TextRecord]]]:
-    """Every sample with its records, in the order of the batch."""
+) -> pa.Table:
+    """The ledger's rows of a batch, in its order, captioned, scored and decided."""
     of_captioner, of_filter = models.captioner.image_size, models.filter.image_size
     sound = [opened for opened in batch if opened.fault is None]
     written = write_captions(
@@ -95,7 +102,7 @@ def _process_batch(
         captions=settings.captions,
         seed=settings.seed,
     )
-    judged = judge(
+    scored = judge(
         models.filter,
         [opened.pictures[of_filter] for opened in sound],
         [
@@ -103,18 +110,15 @@ def _process_batch(
             for opened, texts in zip(sound, written, strict=True)
         ],
     )
-    results = zip(written, judged, strict=True)
-    records = []
+    results = zip(written, scored, strict=True)
+    records = list[TextRecord]()
     for opened in batch:
         notes = _Notes(shard, storable(opened.sample.key), settings, opened.seen)
         if opened.fault is not None:
-            records.append([notes.bad(opened.sample, opened.fault)])
+            records.append(notes.bad(opened.sample, opened.fault))
         else:
-            records.append(notes.texts(opened.sample, *next(results)))
-    flat = [record for of_sample in records for record in of_sample]
-    decided = iter(decide_records(flat, settings.threshold, settings.rules))
-    for opened, of_sample in zip(batch, records, strict=True):
-        yield opened.sample, list(islice(decided, len(of_sample)))
+            records += notes.texts(opened.sample, *next(results))
+    return decide(records_to_table(records), settings.threshold, settings.rules)
 
 
 def _web_texts(sample: Sample) -> list[str]:
@@ -163,7 +167,6 @@ class _Notes:
             text=text,
             itm_score=verdict.itm_score,
             itc_cosine=verdict.itc_cosine,
-            kept=False,
             reason=verdict.reason,
             captioner=self.settings.captioner,
             filter=self.settings.filter,
@@ -171,7 +174,5 @@ class _Notes:
             width=None if seen is None else seen.width,
             height=None if seen is None else seen.height,
             image_hash=None if seen is None else seen.hash,
-            language=None,
-            repeats=None,
             error=error,
         )

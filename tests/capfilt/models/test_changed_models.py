@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from blip.capfilt.engine.local import InlineEngine
-from blip.capfilt.job import checkpoint_models, run
+from blip.capfilt.job import run
 from blip.capfilt.models.checkpoints import CheckpointModels
+from blip.capfilt.models.choose import checkpoint_models
 from blip.capfilt.models.protocols import Models, Score
 from blip.capfilt.stages import filter as filter_stage
 from blip.errors import BlipError, NotFiniteError, UsageError

@@ -1,0 +1,59 @@
+"""From a configuration to its models, and to all that the output depends on."""
+
+from dataclasses import replace
+
+from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.models.checkpoints import CheckpointModels, ModelSource, choose_precision
+from blip.capfilt.progress.plan import resume_settings
+from blip.capfilt.shards.layout import Layout
+from blip.capfilt.shards.settings import Settings
+from blip.config.ranges import Precision
+
+
+def resolve_auto(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
+    """Replace auto by the number format of the job in the folder, else by that of the devices.
+
+    Likewise the batch size of a job that has begun; before that the models choose it.
+    """
+    config = resume_settings(config, layout)
+    if config.precision == "auto":
+        return replace(config, precision=choose_precision(config.devices))
+    return config
+
+
+def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
+    """The models that a configuration without auto names."""
+    captioner_device, filter_device = config.devices
+    return CheckpointModels(
+        captioner=config.captioner,
+        filter=config.filter,
+        decoding=config.decoding,
+        captions=config.captions,
+        captioner_device=captioner_device,
+        filter_device=filter_device,
+        precision=_resolved_precision(config),
+    )
+
+
+def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
+    """All that the output of a configuration without auto depends on."""
+    captioner, matcher = models.fingerprints()
+    return Settings(
+        captioner=captioner,
+        filter=matcher,
+        threshold=config.threshold,
+        seed=config.seed,
+        captions=config.captions,
+        decoding=config.decoding,
+        batch_size=models.batch_size() if config.batch_size == "auto" else config.batch_size,
+        precision=_resolved_precision(config),
+        write=config.write,
+        max_pixels=config.max_pixels,
+        rules=config.rules,
+        job_rules=config.job_rules,
+    )
+
+
+def _resolved_precision(config: CapFiltConfig) -> Precision:
+    assert config.precision != "auto", "the job's beginning decides, by `resolve_auto`"
+    return config.precision
