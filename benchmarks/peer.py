@@ -80,8 +80,13 @@ class PeerMatcher:
     @torch.inference_mode()
     def by_broadcasting(self, image: Tensor, texts: list[str]) -> list[float]:
         """Many texts and one image in one call: undocumented, but torch broadcasts it."""
-        ids, visible = self._ids(texts, image.device)
-        found = self.peer(input_ids=ids, pixel_values=image[None], attention_mask=visible)
+        return self.by_pairs(image[None], texts)
+
+    @torch.inference_mode()
+    def by_pairs(self, images: Tensor, texts: list[str]) -> list[float]:
+        """A batch of pairs: as many images as texts."""
+        ids, visible = self._ids(texts, images.device)
+        found = self.peer(input_ids=ids, pixel_values=images, attention_mask=visible)
         return found.itm_score.softmax(dim=1)[:, 1].tolist()
 
     @torch.inference_mode()
