@@ -25,7 +25,7 @@ transformers.logging.set_verbosity_error()
 def peer_of(kind: Kind, model: Blip, tokenizer: Tokenizer) -> Any:
     """The peer's class for "caption" or "itm" with the weights of `model`, where that is."""
     ids = SpecialIds(dec=tokenizer.dec_id, sep=tokenizer.sep_id, pad=tokenizer.pad_id)
-    sizes = write_sizes(kind, model.config, ids)
+    sizes: dict[str, Any] = dict(write_sizes(kind, model.config, ids))
     name = sizes.pop("architectures")[0]
     peer = getattr(transformers, name)(transformers.BlipConfig(**sizes))
     state = to_huggingface(names_of(kind, model.config), model.state_dict())
