@@ -151,6 +151,7 @@ class _Bootstrap:
             data=self._data(number, human_only=True),
             train=self._budget(self.config.captioner, number),
             language=self.config.language,
+            validation=self._validation(self.config.captioner),
         )
         return self._stage(f"round-{number}/captioner", config, model)
 
@@ -161,6 +162,7 @@ class _Bootstrap:
             data=self._data(number, human_only=True),
             train=self._budget(self.config.filter, number),
             contrastive=replace(self.config.contrastive, positives="image"),
+            validation=self._validation(self.config.filter),
         )
         return self._stage(f"round-{number}/filter", config, model)
 
@@ -303,7 +305,7 @@ class _Bootstrap:
         )
 
     def _validation(self, budget: TrainConfig) -> ValidationConfig | None:
-        """Validation on the `val` split during a pre-training, if it is enabled."""
+        """Validation on the `val` split during a training, if it is enabled."""
         if budget.evaluate_every is None:
             return None
         return ValidationConfig(

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model, save_model
 from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig
-from blip.tasks import pretrain
-from blip.tasks.config import PretrainConfig
+from blip.tasks import caption, pretrain, retrieval
+from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 from tests.support.tiny import TINY
 
@@ -52,14 +53,16 @@ def test_a_prompt_that_leaves_no_room_for_a_text_is_refused_before_the_training(
     decoding = DecodingConfig(max_length=8, prompt="a red circle and blue square near one")
     with pytest.raises(UsageError, match="max_length must be greater, got 8"):
         Validation(model, tokenizer, replace(config, decoding=decoding))
-    Validation(model, tokenizer, replace(config, decoding=decoding, samples=0))
+    # A captioner is measured by its captions, whether or not some are drawn.
+    with pytest.raises(UsageError, match="max_length must be greater, got 8"):
+        Validation(model, tokenizer, replace(config, decoding=decoding, samples=0))
 
 
 def test_figures_are_those_of_a_model_that_was_saved_and_opened(
     model: Blip, tokenizer: Tokenizer, config: ValidationConfig, tmp_path: Path
 ) -> None:
     validation = Validation(model, tokenizer, config)
-    before = validation.captions()
+    before = validation.captions(range(3))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
@@ -71,7 +74,7 @@ def test_figures_are_those_of_a_model_that_was_saved_and_opened(
     expected = evaluate_retrieval(loaded.model, tokenizer, data, config.retrieval)
     found = validation.recalls()
     assert found == {f"validation_{name}": value for name, value in expected.items()}
-    captions = validation.captions()
+    captions = validation.captions(range(3))
     written = Captioner(loaded.model, tokenizer).caption(
         list(data.images(0, 3)), config.decoding, seeds=range(3)
     )
@@ -124,6 +127,52 @@ def test_a_run_with_validation_ends_with_the_same_weights(
     assert [line["step"] for line in lines if "validation_tr1" in line] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("task", [caption, retrieval])
+def test_a_fine_tuned_model_is_measured_on_the_way_too(
+    model: Blip,
+    tokenizer: Tokenizer,
+    config: ValidationConfig,
+    shards: Path,
+    tmp_path: Path,
+    task: ModuleType,
+) -> None:
+    save_model(model, tokenizer, tmp_path)
+    plain = {caption: CaptionerConfig, retrieval: FilterConfig}[task](
+        init=str(tmp_path),
+        data=DataConfig(
+            sources=(SourceConfig(name="all", shards=(str(shards),)),),
+            batch_size=6,
+            image=ImageConfig(size=32),
+        ),
+        train=TrainConfig(steps=2, optimizer=OptimizerConfig(warmup_steps=1), device="cpu"),
+    )
+    measured = replace(
+        plain, train=replace(plain.train, evaluate_every=1), validation=replace(config, samples=2)
+    )
+    weights = [
+        load_model(task.train(given, tmp_path / name)).model.state_dict()
+        for name, given in (("plain", plain), ("measured", measured))
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    log = (tmp_path / "measured/metrics.jsonl").read_text().splitlines()
+    figures = [{name for name in json.loads(line) if name.startswith("val")} for line in log]
+    expected = {
+        caption: {"cider", "bleu4"},
+        retrieval: {"tr1", "tr5", "tr10", "ir1", "ir5", "ir10"},
+    }
+    assert figures == [{f"validation_{name}" for name in expected[task]}] * 2
+    # A filter writes no captions.
+    assert (tmp_path / "measured/samples").exists() == (task is caption)
+
+
+def test_a_captioner_is_measured_with_the_prompt_that_it_learns(config: ValidationConfig) -> None:
+    sources = (SourceConfig(name="all", shards=("x",)),)
+    data = DataConfig(sources=sources, batch_size=2, prompt="a picture of ")
+    train = TrainConfig(steps=1, evaluate_every=1)
+    with pytest.raises(ValueError, match=r"decoding\.prompt must be data\.prompt 'a picture of '"):
+        CaptionerConfig(init="x", data=data, train=train, validation=config)
+
+
 def test_the_sheet_shows_pictures_beside_texts() -> None:
     rows = [
         Written(Image.new("RGB", (300, 150), "red"), "a red wall", "a wall that is red"),
@@ -155,7 +204,7 @@ def test_without_samples_nothing_is_drawn(
     assert Validation(model, tokenizer, replace(config, samples=0)).sheet() is None
     # More samples than images: as many as there are.
     many = Validation(model, tokenizer, replace(config, samples=99))
-    assert len(many.captions()) == 9
+    assert many.sheet().height == 9 * (SIDE + MARGIN) + MARGIN
 
 
 @pytest.mark.parametrize(
@@ -189,7 +238,7 @@ def test_a_model_that_gives_nan_is_told_and_ends_no_training(
     validation = Validation(model, tokenizer, config)
     torch.nn.init.constant_(model.vision.norm.weight, 3e38)
     assert validation.recalls() == {}
-    assert validation.captions() == []
+    assert validation.captions(range(3)) == []
     assert validation.sheet() is None
     assert model.training
     told = capsys.readouterr().err.splitlines()

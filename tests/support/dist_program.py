@@ -91,7 +91,7 @@ def pretrain(
         step=step,
         model=model,
         state=contrast,
-        evaluator=validation.recalls,
+        evaluator=lambda: {**validation.recalls(), **validation.caption_scores()},
         samples=validation.sheet,
         operations=step.operations,
     )

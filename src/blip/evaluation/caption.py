@@ -41,13 +41,15 @@ def write_captions(
     data: EvaluationSet,
     decoding: DecodingConfig,
     batch_size: int,
+    places: range | None = None,
 ) -> list[str]:
-    """One caption for each image of `data`, in its order."""
+    """One caption for each image of `data`, or of those at `places`, in their order."""
+    places = range(len(data)) if places is None else places
     captioner = Captioner(model, tokenizer)
     captions: list[str] = []
-    for start in range(0, len(data), batch_size):
-        images = [*map(NormalisedImage, data.images(start, min(start + batch_size, len(data))))]
-        seeds = range(start, start + len(images))
+    for start in places[::batch_size]:
+        seeds = range(start, min(start + batch_size, places.stop))
+        images = [*map(NormalisedImage, data.images(seeds.start, seeds.stop))]
         captions += captioner.caption(images, decoding, seeds=seeds, batch_size=batch_size)
     return captions
 

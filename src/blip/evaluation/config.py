@@ -45,7 +45,7 @@ class RetrievalEvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidationConfig:
-    """Judging a model under way on held-out pairs, every `train.evaluate_every` steps."""
+    """Measuring a model on held-out pairs, every `train.evaluate_every` steps of its training."""
 
     shards: tuple[str, ...]
     """Tars, tables, folders of pictures, globs or brace ranges; images with all their true
@@ -59,7 +59,7 @@ class ValidationConfig:
     samples: Annotated[int, COUNT_OR_NONE] = 8
     """Images whose captions are written, and drawn in `samples/` of the run; 0 for none."""
     decoding: DecodingConfig = field(default=DecodingConfig(), metadata=formerly("search"))
-    """How those are written; pre-training knows no prompt."""
+    """How captions are decoded; pre-training knows no prompt."""
 
     def __post_init__(self) -> None:
         """Refuse an empty list of shards, and numbers out of range."""

@@ -1,20 +1,21 @@
-"""Judging a model that is being trained: recalls and written captions of held-out images."""
+"""Figures of a model that is being trained: recalls and captions of held-out images."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from PIL.Image import Image
 from torch import nn
 
+from blip import dist
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
+from blip.evaluation.caption import evaluate_captions, write_captions
 from blip.evaluation.config import ValidationConfig
 from blip.evaluation.retrieval import evaluate_retrieval
 from blip.evaluation.sheet import Written, draw_sheet
-from blip.inference.captioner import Captioner
 from blip.inference.decoding import start_of_text
-from blip.inference.pixels import NormalisedImage
 from blip.log import say
 from blip.model.blip import Blip
 from blip.nn.kernels.packed_weight import unpack_weights
@@ -31,7 +32,7 @@ class Validation:
     def __init__(self, model: Blip, tokenizer: Tokenizer, config: ValidationConfig) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
         size = model.config.vision.image_size
-        if config.samples and "causal" in model.config.modes:
+        if "causal" in model.config.modes:
             # A prompt that leaves no room for a text is said now, not after hours.
             start_of_text(model, tokenizer, config.decoding)
         self.data = EvaluationSet(
@@ -50,23 +51,35 @@ class Validation:
             found = evaluate_retrieval(self.model, self.tokenizer, self.data, self.config.retrieval)
         return {f"validation_{name}": value for name, value in found.items()}
 
-    def captions(self) -> list[str]:
-        """What the model writes about the first images; nothing without a decoder."""
-        count = min(self.config.samples, len(self.data))
-        if count == 0 or "causal" not in self.model.config.modes:
+    def caption_scores(self) -> dict[str, float]:
+        """`validation_cider` and `validation_bleu4` of a caption for each image, times 100.
+
+        Processes share the images, and the main one has the figures; without a figure where the
+        model writes nothing that can be scored.
+        """
+        ranks, count = dist.world_size(), len(self.data)
+        first, end = (count * rank // ranks for rank in (dist.rank(), dist.rank() + 1))
+        parts = dist.gather_objects(self.captions(range(first, end)))
+        texts = [text for part in parts or () for text in part]
+        if len(texts) < count:
+            return {}
+        scores = evaluate_captions(texts, self.data)
+        return {f"validation_{name}": x for name, x in scores.items() if math.isfinite(x)}
+
+    def captions(self, places: range) -> list[str]:
+        """What the model writes about these images; nothing without a decoder."""
+        if "causal" not in self.model.config.modes:
             return []
+        batch_size = self.config.retrieval.batch_size
         with _as_judged(self.model), _nan_in_one_line():
-            captioner = Captioner(self.model, self.tokenizer)
-            return captioner.caption(
-                [*map(NormalisedImage, self.data.images(0, count))],
-                self.config.decoding,
-                seeds=range(count),
+            return write_captions(
+                self.model, self.tokenizer, self.data, self.config.decoding, batch_size, places
             )
         return []
 
     def sheet(self) -> Image | None:
-        """These images with their captions, drawn; None where no samples are asked for."""
-        captions = self.captions()
+        """The first images with their captions, drawn; None where no samples are asked for."""
+        captions = self.captions(range(min(self.config.samples, len(self.data))))
         if not captions:
             return None
         return draw_sheet(

@@ -32,7 +32,7 @@ class ShardsConfig:
     web: tuple[str, ...]
     """Noisy pairs, which CapFilt cleans."""
     val: tuple[str, ...]
-    """Images with true captions, for validation every `evaluate_every` steps of pre-training."""
+    """Images with true captions, for validation every `evaluate_every` steps of a training."""
     test: tuple[str, ...]
     """Images with true captions, for the final evaluation."""
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from blip.data.examples.pairs import PairBatch
+from blip.data.examples.pairs import PairBatch, PairExamples
 from blip.data.tokenizer import Tokenizer
+from blip.evaluation.validation import Validation
 from blip.inference.checkpoint import load_model
 from blip.model.blip import Blip
 from blip.model.operations import Operations
@@ -67,8 +68,15 @@ def train(config: CaptionerConfig, out: Path, options: RunOptions | None = None)
     with open_run(config, out, options) as folder:
         if folder.is_finished:
             return out
-        prompt = config.data.prompt
-        step = CaptionStep(loaded.model, loaded.tokenizer, config.language, prompt=prompt)
-        training = Training(step=step, model=loaded.model, operations=step.operations)
-        folder.train(training, loaded.tokenizer)
+        model, tokenizer = loaded.model, loaded.tokenizer
+        step = CaptionStep(model, tokenizer, config.language, prompt=config.data.prompt)
+        validation = config.validation and Validation(model, tokenizer, config.validation)
+        training = Training(
+            step=step,
+            model=model,
+            evaluator=validation and validation.caption_scores,
+            samples=validation and validation.sheet,
+            operations=step.operations,
+        )
+        folder.train(training, tokenizer, PairExamples(config.data, tokenizer))
     return out

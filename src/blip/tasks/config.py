@@ -91,11 +91,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse two origins of the same weights, and a validation that is never made."""
-        if (self.validation is None) != (self.train.evaluate_every is None):
-            raise ValueError(
-                "validation and train.evaluate_every go together, "
-                f"got {self.validation} and {self.train.evaluate_every}"
-            )
+        _check_validation(self.validation, self.train)
         _check_image_size(self.data.image.size, self.model.vision.image_size)
         check_length(self.model.text, "data.max_tokens", self.data.max_tokens)
         if self.validation is not None:
@@ -125,10 +121,17 @@ class CaptionerConfig:
     data: DataConfig
     train: TrainConfig
     language: LanguageConfig = LanguageConfig()
+    validation: ValidationConfig | None = None
+    """Held-out images to measure its captions by on the way."""
 
     def __post_init__(self) -> None:
-        """Refuse an evaluation that nobody makes."""
-        _no_evaluation(self.train)
+        """Refuse a validation that is never made, and one with another prompt."""
+        _check_validation(self.validation, self.train)
+        if self.validation is not None and self.validation.decoding.prompt != self.data.prompt:
+            raise ValueError(
+                f"validation.decoding.prompt must be data.prompt {self.data.prompt!r}, "
+                f"got {self.validation.decoding.prompt!r}"
+            )
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -146,10 +149,12 @@ class FilterConfig:
     data: DataConfig
     train: TrainConfig
     contrastive: ContrastiveConfig = ContrastiveConfig(positives="image")
+    validation: ValidationConfig | None = None
+    """Held-out pairs to measure its recalls by on the way."""
 
     def __post_init__(self) -> None:
-        """Refuse an evaluation that nobody makes."""
-        _no_evaluation(self.train)
+        """Refuse a validation that is never made."""
+        _check_validation(self.validation, self.train)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -157,11 +162,11 @@ class FilterConfig:
         return (self.init,)
 
 
-def _no_evaluation(train: TrainConfig) -> None:
-    if train.evaluate_every is not None:
+def _check_validation(validation: ValidationConfig | None, train: TrainConfig) -> None:
+    if (validation is None) != (train.evaluate_every is None):
         raise ValueError(
-            "train.evaluate_every must be none, for a fine-tuned model is judged afterwards by "
-            f"`blip evaluate`, got {train.evaluate_every}"
+            "validation and train.evaluate_every go together, "
+            f"got {validation} and {train.evaluate_every}"
         )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from blip.data.examples.pairs import PairBatch
+from blip.data.examples.pairs import PairBatch, PairExamples
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import UsageError
 from blip.evaluation.validation import Validation
@@ -149,7 +149,7 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
             samples=validation and validation.sheet,
             operations=lambda batch: step.operations(batch) + contrast.operations(batch),
         )
-        folder.train(training, tokenizer)
+        folder.train(training, tokenizer, PairExamples(config.data, tokenizer))
     return out
 
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from blip.data.examples.pairs import PairBatch
+from blip.data.examples.pairs import PairBatch, PairExamples
 from blip.data.tokenizer import Tokenizer
+from blip.evaluation.validation import Validation
 from blip.inference.checkpoint import load_model
 from blip.model.blip import Blip
 from blip.model.operations import Operations
@@ -92,11 +93,13 @@ def train(config: FilterConfig, out: Path, options: RunOptions | None = None) ->
         model = loaded.model
         step = RetrievalStep(model, loaded.tokenizer)
         contrast = MomentumContrast(model, config.contrastive)
+        validation = config.validation and Validation(model, loaded.tokenizer, config.validation)
         training = Training(
             step=step,
             model=model,
             state=contrast,
+            evaluator=validation and validation.recalls,
             operations=lambda batch: step.operations(batch) + contrast.operations(batch),
         )
-        folder.train(training, loaded.tokenizer)
+        folder.train(training, loaded.tokenizer, PairExamples(config.data, loaded.tokenizer))
     return out

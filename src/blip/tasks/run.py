@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from blip.config.history import (
     save_with_history,
 )
 from blip.config.strict import save
-from blip.data.examples.pairs import PairExamples
+from blip.data.examples.examples import Examples
 from blip.data.loader import Loader
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import INTERRUPTED, BlipError, StoppedError, UsageError
@@ -44,8 +45,10 @@ class RunFolder:
     """Whether its model is there already."""
     allow_change: bool
 
-    def train(self, training: Training[Model], tokenizer: Tokenizer) -> None:
-        """Train, and leave the model in `out/checkpoint`.
+    def train(
+        self, training: Training[Model], tokenizer: Tokenizer, examples: Examples[Any, Any]
+    ) -> None:
+        """Train on these examples, and leave the model in `out/checkpoint`.
 
         Raises StoppedError where the run was asked to stop before its end; the same call goes on.
         """
@@ -55,7 +58,7 @@ class RunFolder:
         name = "bad_samples.jsonl" if dist.is_main() else f"bad_samples-{dist.rank()}.jsonl"
         loader = Loader(
             self.config.data,
-            PairExamples(self.config.data, tokenizer),
+            examples,
             rank=dist.rank(),
             ranks=dist.world_size(),
             bad_log=self.out / name,
