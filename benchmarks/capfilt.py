@@ -4,7 +4,7 @@
 
 ViT-B/16 at 384 pixels and BERT-base, captioner and filter with random weights; nothing is
 downloaded. Every image has a web text, gets a synthetic one by nucleus sampling, and both are
-judged. Ours is `blip.capfilt.job.run` from shards to shards, ledger and report, with one and
+scored. Ours is `blip.capfilt.job.run` from shards to shards, ledger and report, with one and
 with two workers of a thread each. The peer is the simple loop over the same shards, with as many
 threads: for every image `generate`, and the ITM model for each of the two texts; it writes nothing.
 A careful peer calls `generate` for a batch, and encodes an image once for both texts. Models are
@@ -152,9 +152,9 @@ class Bench:
             (case.careful_seconds, self.peer.careful_loop),
         ):
             started = time.perf_counter()
-            judged = loop(shards)
+            scored = loop(shards)
             seconds.append(time.perf_counter() - started)
-            assert judged == 2 * self.images
+            assert scored == 2 * self.images
 
     def ours(self, workers: int) -> tuple[float, float]:
         """Seconds of a job from the moment that all workers are ready, and those in the models."""
@@ -276,8 +276,8 @@ class Peer:
 
     @torch.inference_mode()
     def simple_loop(self, shards: list[Path]) -> int:
-        """How many texts were judged: image after image, pair after pair."""
-        judged = 0
+        """How many texts were scored: image after image, pair after pair."""
+        scored = 0
         tokenizer, matcher = self.matcher.tokenizer, self.matcher.peer
         for shard in shards:
             for sample in read_shard(shard):
@@ -290,12 +290,12 @@ class Peer:
                         pixel_values=image,
                         attention_mask=encoded.visible.long(),
                     )
-                    judged += len(found.itm_score.softmax(dim=1)[:, 1].tolist())
-        return judged
+                    scored += len(found.itm_score.softmax(dim=1)[:, 1].tolist())
+        return scored
 
     def careful_loop(self, shards: list[Path]) -> int:
         """The same, with batches to write for and one encoding an image."""
-        judged = 0
+        scored = 0
         for shard in shards:
             samples = list(read_shard(shard))
             for start in range(0, len(samples), BATCH):
@@ -303,8 +303,8 @@ class Peer:
                 images = torch.stack([self._pixels(sample) for sample in batch])
                 written = self.captioner.caption(images, DECODING)
                 for sample, image, text in zip(batch, images, written, strict=True):
-                    judged += len(self.matcher.by_states(image, [sample.texts[0], text]))
-        return judged
+                    scored += len(self.matcher.by_states(image, [sample.texts[0], text]))
+        return scored
 
     def _pixels(self, sample: Sample) -> Tensor:
         return eval_transform(decode_image(sample.image or b""), self.side)
@@ -355,13 +355,13 @@ def summary(cases: Sequence[Case], images: int) -> dict[str, Any]:
     }
 
 
-def show(console: Console, cases: Sequence[Case], images: int, told: dict[str, Any]) -> None:
+def show(console: Console, cases: Sequence[Case], images: int, result: dict[str, Any]) -> None:
     """The table."""
-    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     console.print(
-        f"{told['date']}, commit {told['commit']}; {told['machine']}; float32; {versions}\n"
+        f"{result['date']}, commit {result['commit']}; {result['machine']}; float32; {versions}\n"
         f"{images} images, two texts each; best of {len(cases[0].ours_seconds)} rounds; "
-        f"two workers do {told['two_workers_over_one']} times as much as one",
+        f"two workers do {result['two_workers_over_one']} times as much as one",
         highlight=False,
     )
     table = Table()

@@ -68,10 +68,10 @@ def main() -> int:
             for case in cases:
                 measure(case, config, number, Path(folder))
     packages = ("pillow", "simplejpeg", "webdataset", "torch")
-    told = describe(
+    environment = describe(
         torch.device("cpu"), torch.uint8, packages if simplejpeg else (packages[0], *packages[2:])
     )
-    result = summary(cases, told)
+    result = summary(cases, environment)
     console = Console(width=110, record=True)
     show(console, cases, result)
     line = json.dumps(result)
@@ -173,7 +173,7 @@ def measure(case: Case, config: ImageConfig, number: int, folder: Path) -> None:
         case.peer.append(ended - between)
 
 
-def summary(cases: list[Case], told: dict[str, Any]) -> dict[str, Any]:
+def summary(cases: list[Case], environment: dict[str, Any]) -> dict[str, Any]:
     """What the last line says."""
     images = sum(case.images for case in cases)
     seconds = {
@@ -196,7 +196,7 @@ def summary(cases: list[Case], told: dict[str, Any]) -> dict[str, Any]:
             },
         },
         "same_samples": all(case.same for case in cases),
-        **told,
+        **environment,
     }
 
 

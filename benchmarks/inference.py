@@ -112,10 +112,10 @@ def main() -> int:
     agree = bench.agree()
     cases, speed = list(bench.cases()), Speedometer(device, dtype)
     measure(cases, speed, args.repeats)
-    told = describe(device, dtype, ("torch", "transformers"))
-    result = summary(cases, speed, told, agree)
+    environment = describe(device, dtype, ("torch", "transformers"))
+    result = summary(cases, speed, environment, agree)
     console = Console(width=118, record=True)
-    show(console, cases, speed, told)
+    show(console, cases, speed, environment)
     line = json.dumps(result)
     print(line)
     if args.save:
@@ -149,10 +149,10 @@ class Bench:
         self.config = config
         tokenizer = make_tokenizer(config.text.vocabulary_size, folder)
         writer = draw(Blip(with_modes(config, "causal"))).to(device, dtype)
-        judge = draw(Blip(with_modes(config, "bidirectional"))).to(device, dtype)
-        self.captioner, self.matcher = Captioner(writer, tokenizer), Matcher(judge, tokenizer)
+        encoder = draw(Blip(with_modes(config, "bidirectional"))).to(device, dtype)
+        self.captioner, self.matcher = Captioner(writer, tokenizer), Matcher(encoder, tokenizer)
         self.peer_captioner = PeerCaptioner(writer, tokenizer)
-        self.peer_matcher = PeerMatcher(judge, tokenizer)
+        self.peer_matcher = PeerMatcher(encoder, tokenizer)
         size = config.vision.image_size
         self.images = torch.randn(IMAGES, 3, size, size).to(device, dtype)
         self.texts = [make_text(number, length) for number, length in enumerate(LENGTHS)]
@@ -171,8 +171,8 @@ class Bench:
     @torch.inference_mode()
     def match_states(self, states: Tensor) -> list[float]:
         """Our match probabilities, from the states of the image."""
-        memory = self.matcher.model.project_image(states, "bidirectional")
-        logits = self.matcher.model.match_logits(self.encoded.ids, self.encoded.visible, memory)
+        image_kv = self.matcher.model.project_image(states, "bidirectional")
+        logits = self.matcher.model.match_logits(self.encoded.ids, self.encoded.visible, image_kv)
         return logits.softmax(dim=1)[:, 1].tolist()
 
     def agree(self) -> dict[str, bool]:
@@ -208,18 +208,18 @@ class Bench:
     def _matching(self) -> Iterator[Case]:
         image, texts, peer = self.images[0], self.texts, self.peer_matcher
         states = self.matcher.model.encode_image(image[None]).detach()
-        encode, judge = encode_images(self.config, 1), match_texts(self.config, LENGTHS)
-        text_steps = [project_images(self.config, 1), judge]
+        encode, match = encode_images(self.config, 1), match_texts(self.config, LENGTHS)
+        text_steps = [project_images(self.config, 1), match]
         pairs, tokens = len(texts), sum(LENGTHS)
-        told = f"{pairs} texts, {tokens} tokens; peer {pairs * LONGEST_TEXT} tokens"
+        work = f"{pairs} texts, {tokens} tokens; peer {pairs * LONGEST_TEXT} tokens"
         yield Case(
             "match_one_image",
             "pairs",
             pairs,
             lambda: self.match_states(states),
-            lambda: peer.judge(states, texts),
+            lambda: peer.match_probabilities(states, texts),
             text_steps,
-            f"{told}, states given {pairs} times",
+            f"{work}, states given {pairs} times",
         )
         yield Case(
             "match_from_pixels",
@@ -298,7 +298,7 @@ def floors(case: Case, speed: Speedometer) -> tuple[float, float]:
 
 
 def summary(
-    cases: Sequence[Case], speed: Speedometer, told: dict[str, Any], agree: dict[str, bool]
+    cases: Sequence[Case], speed: Speedometer, environment: dict[str, Any], agree: dict[str, bool]
 ) -> dict[str, Any]:
     """What the last line says."""
     names = (*DECODINGS, "match_one_image")
@@ -322,16 +322,19 @@ def summary(
         "same_results": agree,
         "gflop_per_second": round(speed.operations_per_second / 1e9, 1),
         "gbyte_per_second": round(speed.bytes_per_second / 1e9, 1),
-        **told,
+        **environment,
     }
 
 
-def show(console: Console, cases: Sequence[Case], speed: Speedometer, told: dict[str, Any]) -> None:
+def show(
+    console: Console, cases: Sequence[Case], speed: Speedometer, environment: dict[str, Any]
+) -> None:
     """The table."""
-    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     console.print(
-        f"{told['date']}, commit {told['commit']}; {told['machine']}; {told['threads']} threads, "
-        f"{told['dtype']}; {versions}\nmatrix products "
+        f"{environment['date']}, commit {environment['commit']}; {environment['machine']}; "
+        f"{environment['threads']} threads, "
+        f"{environment['dtype']}; {versions}\nmatrix products "
         f"{speed.operations_per_second / 1e9:.0f} GFLOP/s, reading memory "
         f"{speed.bytes_per_second / 1e9:.0f} GB/s; best of {len(cases[0].ours_seconds)} rounds",
         highlight=False,

@@ -20,16 +20,16 @@ READ_BYTES = 2**28
 
 def describe(device: torch.device, dtype: torch.dtype, packages: tuple[str, ...]) -> dict[str, Any]:
     """Commit, machine, date, and what computes: enough to tell two results apart."""
-    told: dict[str, Any] = dict(origin(ROOT))
+    environment: dict[str, Any] = dict(origin(ROOT))
     if device.type == "cuda":
-        told["machine"] += f", {torch.cuda.get_device_name(device)}"
+        environment["machine"] += f", {torch.cuda.get_device_name(device)}"
     else:
-        told["machine"] += ", no GPU"
-    told["device"] = device.type
-    told["dtype"] = str(dtype).removeprefix("torch.")
-    told["threads"] = torch.get_num_threads()
-    told["versions"] = {name: importlib.metadata.version(name) for name in packages}
-    return told
+        environment["machine"] += ", no GPU"
+    environment["device"] = device.type
+    environment["dtype"] = str(dtype).removeprefix("torch.")
+    environment["threads"] = torch.get_num_threads()
+    environment["versions"] = {name: importlib.metadata.version(name) for name in packages}
+    return environment
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:

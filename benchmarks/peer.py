@@ -75,7 +75,7 @@ class PeerMatcher:
     @torch.inference_mode()
     def by_states(self, image: Tensor, texts: list[str]) -> list[float]:
         """The image is encoded once, its states are given once for each text."""
-        return self.judge(self.encode(image), texts)
+        return self.match_probabilities(self.encode(image), texts)
 
     @torch.inference_mode()
     def by_broadcasting(self, image: Tensor, texts: list[str]) -> list[float]:
@@ -95,7 +95,7 @@ class PeerMatcher:
         return self.peer.vision_model(image[None]).last_hidden_state
 
     @torch.inference_mode()
-    def judge(self, states: Tensor, texts: list[str]) -> list[float]:
+    def match_probabilities(self, states: Tensor, texts: list[str]) -> list[float]:
         """Match probabilities by the states of one image, given once for each text."""
         ids, visible = self._ids(texts, states.device)
         expanded = states.expand(len(texts), -1, -1)

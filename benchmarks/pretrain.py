@@ -5,9 +5,9 @@
 One step of pre-training, whole: momentum forward pass, forward and backward pass, AdamW, moving
 averages, queue. ViT-B/16 at 224 pixels and BERT-base with random weights and dropout 0.1; texts as
 long as captions of Flickr8k are. The peers pad them to 30 tokens, as the original does. Each
-contender has a process of its own, so that its memory can be told; they take turns, and the best
-step of all rounds counts. Before that, without dropout, all must give the same losses. On a GPU
-each takes the largest batch that fits. Utilisation counts the operations that the step needs at
+contender has a process of its own, so that its memory can be measured; they take turns, and the
+best step of all rounds counts. Before that, without dropout, all must give the same losses. On a
+GPU each takes the largest batch that fits. Utilisation counts the operations that the step needs at
 least, over what the machine could multiply in that time. The last line is one JSON object.
 """
 
@@ -68,13 +68,13 @@ def main() -> int:
     for _ in range(args.rounds):
         for name, entry in entries.items():
             speed.measure()
-            told = launch(name, entry.batch, args)
-            entry.batch = told["batch"]
-            entry.seconds += told["seconds"]
-            taken = ", ".join(f"{second:.3f}" for second in told["seconds"])
+            measured = launch(name, entry.batch, args)
+            entry.batch = measured["batch"]
+            entry.seconds += measured["seconds"]
+            taken = ", ".join(f"{second:.3f}" for second in measured["seconds"])
             print(f"{name}: {entry.batch} samples in {taken} s", file=sys.stderr)
-            entry.peak_bytes = max(entry.peak_bytes, told["peak_bytes"])
-            entry.losses = told["losses"]
+            entry.peak_bytes = max(entry.peak_bytes, measured["peak_bytes"])
+            entry.losses = measured["losses"]
     same = agree(entries)
     result = summary(entries, speed, args) | {"same_losses": same}
     console = Console(width=110, record=True)
@@ -134,8 +134,13 @@ def run_contender(args: argparse.Namespace) -> int:
         contender.compile()
     # The first one makes gradients and the optimiser's state.
     taken = [seconds(contender.step, device) for _ in range(1 + args.steps)][1:]
-    told = {"batch": batch, "seconds": taken, "losses": losses, "peak_bytes": peak_bytes(device)}
-    print(json.dumps(told))
+    measured = {
+        "batch": batch,
+        "seconds": taken,
+        "losses": losses,
+        "peak_bytes": peak_bytes(device),
+    }
+    print(json.dumps(measured))
     return 0
 
 
@@ -231,7 +236,7 @@ def summary(
     """What the last line says."""
     ours = entries["ours"].rate
     device = torch.device(args.device)
-    told = describe(device, getattr(torch, args.dtype), ("torch", "transformers"))
+    environment = describe(device, getattr(torch, args.dtype), ("torch", "transformers"))
     peak = {"measured": speed.operations_per_second}
     if device.type == "cuda" and (known := peak_rate(device, args.dtype)) is not None:
         peak["known"] = known
@@ -258,7 +263,7 @@ def summary(
         },
         "contenders": contenders,
         "gflop_per_second": {which: round(rate / 1e9, 1) for which, rate in peak.items()},
-        **told,
+        **environment,
     }
 
 
@@ -276,15 +281,15 @@ def show(console: Console, result: dict[str, Any]) -> None:
     for heading in ("", "batch", "samples/s", "ours / it", "peak memory", "GFLOP", "of it"):
         table.add_column(heading, justify="right" if heading else "left")
     ours = result["contenders"]["ours"]["samples_per_second"]
-    for name, told in result["contenders"].items():
+    for name, measured in result["contenders"].items():
         table.add_row(
             name,
-            str(told["batch"]),
-            f"{told['samples_per_second']:.3f}",
-            f"{ours / told['samples_per_second']:.2f}",
-            f"{told['peak_gbyte']:.2f} GB",
-            f"{told['gflop_a_step_at_least']:.0f}",
-            ", ".join(f"{100 * share:.0f} %" for share in told["utilisation"].values()),
+            str(measured["batch"]),
+            f"{measured['samples_per_second']:.3f}",
+            f"{ours / measured['samples_per_second']:.2f}",
+            f"{measured['peak_gbyte']:.2f} GB",
+            f"{measured['gflop_a_step_at_least']:.0f}",
+            ", ".join(f"{100 * share:.0f} %" for share in measured["utilisation"].values()),
         )
     console.print(table)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from peer import peer_of
-from textbook import Memory, Sizes, TextbookStep
+from textbook import MomentumState, Sizes, TextbookStep
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -156,28 +156,28 @@ class HuggingFace(Contender):
 
     def __init__(self, model: Blip, given: Given) -> None:
         self.given = given
-        judge = peer_of("itm", model, given.tokenizer).train()
+        matcher = peer_of("itm", model, given.tokenizer).train()
         writer = peer_of("caption", model, given.tokenizer).train().text_decoder
-        share(judge.text_encoder, writer)
+        share(matcher.text_encoder, writer)
         writer.label_smoothing = LanguageConfig().label_smoothing
-        self.judge, self.writer = judge, writer
+        self.matcher, self.writer = matcher, writer
         self.temperature = torch.nn.Parameter(model.temperature.detach().clone())
         names = ("vision_model", "text_encoder", "vision_proj", "text_proj")
-        leading = torch.nn.ModuleDict({name: getattr(judge, name) for name in names})
+        leading = torch.nn.ModuleDict({name: getattr(matcher, name) for name in names})
         self.leading = dict(leading.named_parameters())
         self.slow: Any = copy.deepcopy(leading).eval().requires_grad_(False)
         config = ContrastiveConfig()
         width = model.config.projection
-        self.memory = Memory({}, config.queue_size, width, self.temperature)
-        self.memory.weights = dict(self.slow.named_parameters())
-        learning = {*judge.parameters(), *writer.parameters(), self.temperature}
+        self.momentum_state = MomentumState({}, config.queue_size, width, self.temperature)
+        self.momentum_state.weights = dict(self.slow.named_parameters())
+        learning = {*matcher.parameters(), *writer.parameters(), self.temperature}
         self.optimizer = torch.optim.AdamW(
             learning, lr=OPTIMIZER.lr, weight_decay=OPTIMIZER.weight_decay, fused=True
         )
 
     def drop_nothing(self) -> None:
         """See `Contender`."""
-        self.judge.eval()
+        self.matcher.eval()
         self.writer.eval()
 
     def losses(self) -> Tensor:
@@ -186,15 +186,15 @@ class HuggingFace(Contender):
             return torch.stack(self._losses())
 
     def _losses(self) -> list[Tensor]:
-        given, judge = self.given, self.judge
+        given, matcher = self.given, self.matcher
         ids, visible = given.padded()
         seen = visible.long()
-        states = judge.vision_model(given.batch.images).last_hidden_state
-        features = self._features(judge, states, ids, seen)
+        states = matcher.vision_model(given.batch.images).last_hidden_state
+        features = self._features(matcher, states, ids, seen)
         with torch.no_grad():
             slow_states = self.slow["vision_model"](given.batch.images).last_hidden_state
             self.newest = self._features(_Parts(self.slow), slow_states, ids, seen)
-        contrastive, _, _ = self.memory.contrastive_loss(
+        contrastive, _, _ = self.momentum_state.contrastive_loss(
             features, self.newest, self.temperature, ALPHA
         )
         encoded = ids.clone()
@@ -227,21 +227,21 @@ class HuggingFace(Contender):
         return image, normalize(parts.text_proj(texts[:, 0]), dim=-1)
 
     def _match(self, ids: Tensor, seen: Tensor, states: Tensor) -> Tensor:
-        found = self.judge.text_encoder(
+        found = self.matcher.text_encoder(
             input_ids=ids,
             attention_mask=seen,
             encoder_hidden_states=states,
             encoder_attention_mask=seen.new_ones(states.shape[:2]),
         )
-        return self.judge.itm_head(found.last_hidden_state[:, 0])
+        return self.matcher.itm_head(found.last_hidden_state[:, 0])
 
     def update(self, losses: Tensor) -> None:
         """See `Contender`."""
         losses.sum().backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.memory.follow(self.leading, 0.995)
-        self.memory.push(*self.newest)
+        self.momentum_state.update(self.leading, 0.995)
+        self.momentum_state.push(*self.newest)
         with torch.no_grad():
             self.temperature.clamp_(0.001, 0.5)
 

@@ -145,7 +145,7 @@ def attend(
     return read.transpose(1, 2).reshape(rows, length, width)
 
 
-class Memory:
+class MomentumState:
     """Momentum weights and queues, and the contrastive loss that they serve (ALBEF, 3.2)."""
 
     def __init__(self, weights: Mapping[str, Tensor], size: int, width: int, like: Tensor) -> None:
@@ -173,7 +173,7 @@ class Memory:
         return loss, scores[0][:, :own].detach(), scores[1][:, :own].detach()
 
     @torch.no_grad()
-    def follow(self, leading: Mapping[str, Tensor], momentum: float) -> None:
+    def update(self, leading: Mapping[str, Tensor], momentum: float) -> None:
         """Move each weight a little towards the one that learns."""
         for name, weight in self.weights.items():
             weight.mul_(momentum).add_(leading[name], alpha=1.0 - momentum)
@@ -202,11 +202,11 @@ class TextbookStep:
             and ".causal." not in name
         }
         width = len(weights["image_projection.bias"])
-        self.memory = Memory(unimodal, self.QUEUE, width, weights["temperature"])
+        self.momentum_state = MomentumState(unimodal, self.QUEUE, width, weights["temperature"])
         still = Sizes(
             sizes.patch, sizes.vision_heads, sizes.text_heads, sizes.vision_eps, dropout=0.0
         )
-        self.slow_model = Model(self.memory.weights, still)
+        self.slow_model = Model(self.momentum_state.weights, still)
         self.enc_id, self.dec_id = enc_id, dec_id
         self.newest: tuple[Tensor, Tensor] | None = None
 
@@ -222,7 +222,7 @@ class TextbookStep:
             slow_image = slow.features("image", slow.image_states(images))
             slow_text = slow.features("text", slow.text_states(ids, visible, "bidirectional"))
         self.newest = (slow_image, slow_text)
-        contrastive, to_text, to_image = self.memory.contrastive_loss(
+        contrastive, to_text, to_image = self.momentum_state.contrastive_loss(
             (image, text), self.newest, self.weights["temperature"], alpha
         )
         image_of_text, text_of_image = draw(to_text, to_image)
@@ -241,17 +241,19 @@ class TextbookStep:
         )
 
     def _language(self, ids: Tensor, visible: Tensor, states: Tensor) -> Tensor:
-        wanted = ids.masked_fill(~visible, -100)[:, 1:]
+        targets = ids.masked_fill(~visible, -100)[:, 1:]
         ids = ids.clone()
         ids[:, 0] = self.dec_id
         hidden = self.model.text_states(ids, visible, "causal", states)
         logits = self.model.language_logits(hidden)[:, :-1]
-        return cross_entropy(logits.flatten(0, 1), wanted.flatten(), label_smoothing=self.SMOOTHING)
+        return cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), label_smoothing=self.SMOOTHING
+        )
 
     def after_update(self, momentum: float = 0.995) -> None:
         """What follows an update of the weights: momentum encoders, queue, temperature."""
         assert self.newest is not None
-        self.memory.follow(self.weights, momentum)
-        self.memory.push(*self.newest)
+        self.momentum_state.update(self.weights, momentum)
+        self.momentum_state.push(*self.newest)
         with torch.no_grad():
             self.weights["temperature"].clamp_(0.001, 0.5)

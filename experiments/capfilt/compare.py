@@ -145,7 +145,7 @@ def train_coupled(demo: Path, out: Path, config: BootstrapConfig) -> None:
         seed=config.seed + 1,
     )
     model = strict.from_json(PretrainConfig, before).model
-    told = PretrainConfig(
+    training = PretrainConfig(
         model=model,
         tokenizer=str(demo / "tokenizer"),
         data=data,
@@ -154,7 +154,7 @@ def train_coupled(demo: Path, out: Path, config: BootstrapConfig) -> None:
         language=config.language,
         init=str(demo / "round-1/pretrain"),
     )
-    pretrain.train(told, out)
+    pretrain.train(training, out)
 
 
 def count(job: Path, metas: dict[str, Any]) -> dict[str, Any]:
@@ -172,16 +172,16 @@ def count(job: Path, metas: dict[str, Any]) -> dict[str, Any]:
             texts.append(row["text"])
         score = -1.0 if row["itm_score"] is None else row["itm_score"]
         columns[row["source"]].append((score, right, is_best))
-    told: dict[str, Any] = {
+    counts: dict[str, Any] = {
         "images": len(metas),
         "different": len(set(texts)),
         "words": len({word for text in texts for word in text.split()}),
     }
     for source, entries in columns.items():
         scores, right, best = (np.array(column) for column in zip(*entries, strict=True))
-        told[source] = [quality(scores, right, threshold) for threshold in THRESHOLDS]
-        told[f"{source}_best"] = quality(scores[best], right[best], CHOSEN)
-    return told
+        counts[source] = [quality(scores, right, threshold) for threshold in THRESHOLDS]
+        counts[f"{source}_best"] = quality(scores[best], right[best], CHOSEN)
+    return counts
 
 
 def rows_of(job: Path) -> Iterator[tuple[dict[str, Any], bool]]:
@@ -279,10 +279,10 @@ def _seeds(found: list[dict[str, Any]]) -> str:
 def _mean(values: Iterator[float]) -> str:
     """The mean in per cent, and the least and greatest where there are several."""
     per_cent = [100.0 * value for value in values]
-    told = f"{statistics.mean(per_cent):.1f}"
+    text = f"{statistics.mean(per_cent):.1f}"
     if len(per_cent) > 1:
-        told += f" ({min(per_cent):.1f}..{max(per_cent):.1f})"
-    return told
+        text += f" ({min(per_cent):.1f}..{max(per_cent):.1f})"
+    return text
 
 
 if __name__ == "__main__":

@@ -57,12 +57,12 @@ def main() -> int:
     )
     started = time.monotonic()
     summary = run(config, engine=engine)
-    told = {str(n): round(engine.peaks[n - 1], 1) for n in MOMENTS if n <= len(engine.peaks)}
+    peaks = {str(n): round(engine.peaks[n - 1], 1) for n in MOMENTS if n <= len(engine.peaks)}
     first, last = engine.peaks[len(engine.peaks) // 10], engine.peaks[-1]
     result = {
         "shards": summary.shards,
         "images": summary.counts.images,
-        "peak_megabytes_after_shards": told,
+        "peak_megabytes_after_shards": peaks,
         "grown_megabytes_behind_the_first_tenth": round(last - first, 1),
         "seconds": round(time.monotonic() - started, 1),
         "torch": torch.__version__,

@@ -1,4 +1,4 @@
-"""Flickr8k as bootstrap wants it: human pairs, noisy web pairs with planted truth, val and test.
+"""Flickr8k in the splits of `blip bootstrap`: human pairs, noisy web pairs, val and test.
 
     python experiments/flickr8k/prepare.py [--out experiments/flickr8k/data]
 
@@ -130,7 +130,7 @@ def _web(photos: list[Photo], rng: np.random.Generator, kinds: Counter[str]) -> 
             noise = names[rng.choice(len(names), p=weights / weights.sum())]
             text = other_text(photos, number, rng) if noise == "other_text" else SPOIL[noise](rng)
         kinds[noise or "true"] += 1
-        # For measuring alone; nothing that trains or filters reads it.
+        # Only for evaluation: training and filtering do not read it.
         meta = {"truth": {"matches": noise is None, "noise": noise}}
         yield Sample(photo.key, photo.image, (text,), meta)
 
@@ -151,7 +151,7 @@ def file_name(rng: np.random.Generator) -> str:
 
 
 def price(rng: np.random.Generator) -> str:
-    """As a shop tells it."""
+    """A price, as a shop writes it."""
     goods = GOODS[rng.integers(len(GOODS))]
     return (
         f"{goods} ${rng.integers(2, 90)}.{rng.choice([49, 95, 99])} only {rng.integers(1, 9)} left"

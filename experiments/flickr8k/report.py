@@ -1,4 +1,4 @@
-"""The run on Flickr8k, told: results.json and samples.md beside this file.
+"""The results of the run on Flickr8k: results.json and samples.md beside this file.
 
     python experiments/flickr8k/report.py experiments/flickr8k/run
 
@@ -129,10 +129,11 @@ def page(run: Path, rows: list[dict[str, Any]], truths: dict[str, Any]) -> Itera
     for key, found in list(texts.items())[:SHOWN]:
         web, synthetic = found["web"], found["synthetic"]
         kind = (truths[key]["noise"] or "of this photo").replace("_", " ")
-        yield f"| {key} | {kind} | {told(web)} | {synthetic['text']} | {told(synthetic)} |"
+        scores = format_score(web), format_score(synthetic)
+        yield f"| {key} | {kind} | {scores[0]} | {synthetic['text']} | {scores[1]} |"
 
 
-def told(row: dict[str, Any]) -> str:
+def format_score(row: dict[str, Any]) -> str:
     """Score and verdict."""
     return f"{row['itm_score']:.2f} | {'kept' if row['kept'] else 'dropped'}"
 

@@ -61,14 +61,14 @@ def short(config: PretrainConfig, init: str, steps: int, kind: Any) -> PretrainC
 
 
 def row(args: argparse.Namespace, config: PretrainConfig, name: str, ranks: int) -> dict[str, Any]:
-    """Train over so many processes and judge the result."""
+    """Train over so many processes and evaluate the result."""
     out = args.out / name
     strict.save(config, args.out / f"{name}.json")
     blip = ["-m", "blip", "pretrain", str(args.out / f"{name}.json"), "--out", str(out)]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     subprocess.run([sys.executable, *torchrun, *blip], check=True)
     test = ["--data", str(args.demo / "data" / "test"), "--candidates", "32", "--json"]
-    judged = subprocess.run(
+    evaluated = subprocess.run(
         [sys.executable, "-m", "blip", "evaluate", str(out), *test],
         check=True,
         stdout=subprocess.PIPE,
@@ -76,7 +76,7 @@ def row(args: argparse.Namespace, config: PretrainConfig, name: str, ranks: int)
     )
     last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     found = {"name": name, "processes": ranks, "loss": last["loss"]}
-    found |= json.loads(judged.stdout)["retrieval"]
+    found |= json.loads(evaluated.stdout)["retrieval"]
     print(
         " ".join(
             f"{key} {value if isinstance(value, str | int) else round(value, 3)}"

@@ -37,14 +37,17 @@ def main() -> int:
     args = parser.parse_args()
     runs = {s: bootstrap(replace(scenes_demo(), seed=s), args.out / f"seed{s}") for s in args.seeds}
     rows = {path: row(path, list(runs.values())) for path in NAMES}
-    cleaning = {name: spread([run["capfilt"][name] for run in runs.values()]) for name in CAPFILT}
+    cleaning = {
+        name: mean_and_deviation([run["capfilt"][name] for run in runs.values()])
+        for name in CAPFILT
+    }
     seconds = [sum(run["seconds"].values()) for run in runs.values()]
     print(f"{'':<18}{'baseline':>16}{'bootstrapped':>18}{'difference':>18}")
     for path, values in rows.items():
         cells = (values["baseline"], values["bootstrapped"], values["difference"])
-        print(f"{path:<18}" + "".join(f"{told(cell):>18}" for cell in cells))
+        print(f"{path:<18}" + "".join(f"{format_mean(cell):>18}" for cell in cells))
     for name, value in cleaning.items():
-        print(f"{name:<28}{told(value)}")
+        print(f"{name:<28}{format_mean(value)}")
     write_json(
         HERE / "results.json",
         {
@@ -68,10 +71,13 @@ def row(path: str, runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
         for model in ("baseline", "bootstrapped")
     }
     differences = [b - a for a, b in zip(*values.values(), strict=True)]
-    return {**{m: spread(v) for m, v in values.items()}, "difference": spread(differences)}
+    return {
+        **{m: mean_and_deviation(v) for m, v in values.items()},
+        "difference": mean_and_deviation(differences),
+    }
 
 
-def spread(values: list[float]) -> dict[str, float]:
+def mean_and_deviation(values: list[float]) -> dict[str, float]:
     """Mean and standard deviation (of a sample), least and greatest."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {
@@ -82,7 +88,7 @@ def spread(values: list[float]) -> dict[str, float]:
     }
 
 
-def told(value: dict[str, float]) -> str:
+def format_mean(value: dict[str, float]) -> str:
     """Mean and deviation as text."""
     digits = 1 if abs(value["mean"]) > 1.5 or value["deviation"] > 0.2 else 3
     return f"{value['mean']:.{digits}f} +- {value['deviation']:.{digits}f}"
