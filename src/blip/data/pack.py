@@ -1,7 +1,6 @@
 """A collection in any form, copied into shards; samples without picture or text are left out."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.data.config import MAX_PIXELS
-from blip.data.faults import NAMED, describe_counts
+from blip.data.faults import BadSamples, Fault, describe_counts
 from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
 from blip.data.readers.patterns import PACKED, match_paths, read_packed
 from blip.data.readers.remote import is_remote
@@ -100,23 +99,23 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         raise BlipError(f"nothing was packed: {collection.source} holds no samples")
     with report_disk_errors(out), exclusive_lock(out):
         _begin(collection, out, overwrite=overwrite)
-        lost, named = Counter[str](), list[list[str]]()
-        sound = _sound(chain([first], samples), collection, lost, named)
+        bad = BadSamples()
+        sound = _sound(chain([first], samples), collection, bad)
         counts = write_shards(sound, out, collection.per_shard)
-        packed = Packed(counts.pop("samples"), counts.pop("shards"), dict(lost + Counter(counts)))
+        packed = Packed(counts["samples"], counts["shards"], dict(bad.counts))
         if not packed.samples:
             (out / PACKED).unlink()
             raise BlipError(
                 f"nothing was packed of {collection.source}; "
-                f"left out: {packed.describe_left_out()}, the first: {' '.join(named[0])}"
-                + _hint(packed)
+                f"left out: {packed.describe_left_out()}, "
+                f"the first: {bad.first[0].key} {bad.first[0].reason}" + _hint(packed)
             )
         describe_shards(out, _sizes(packed, collection.per_shard))
         done = {
             "state": "finished",
             "samples": packed.samples,
             "left_out": packed.left_out,
-            "first_left_out": named,
+            "first_left_out": [[fault.key, fault.reason] for fault in bad.first],
         }
         write_json(out / PACKED, {**collection.to_json(), **done})
     return packed
@@ -152,24 +151,16 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
     remove_known(out, [name for name in PACK.files if name != PACKED])
 
 
-def _sound(
-    samples: Iterable[Sample],
-    collection: Collection,
-    lost: Counter[str],
-    named: list[list[str]],
-) -> Iterator[Sample]:
+def _sound(samples: Iterable[Sample], collection: Collection, bad: BadSamples) -> Iterator[Sample]:
     """The samples, with `error` where one is not to be packed; shows how far it is.
 
-    A text that is `lost`, while its sample has others, is counted and costs no more than itself.
-    The first of what is left out are `named`, with the reason in full.
+    What is left out is counted in `bad`: samples, and bad texts of samples that have others.
     """
     with progress(None, "pack", "samples") as bar:
         for given, sample, fault in _checked(samples, collection):
-            partly = given.error is not None and sample.error is None
-            lost[(given.error or "").partition(":")[0]] += partly
-            if (partly or fault is not None) and len(named) < NAMED:
-                reason = fault or given.error or ""
-                named.append([str(sample.meta.get(IMAGE_KEY, sample.key)), reason])
+            lost = given.error if sample.error is None else None
+            name = str(sample.meta.get(IMAGE_KEY, sample.key))
+            bad.add(Fault("", name, reason) for reason in (lost, fault) if reason is not None)
             yield replace(sample, error=fault)
             bar.advance()
 
