@@ -34,7 +34,7 @@ def forecast(config: CapFiltConfig) -> str:
     """
     layout = Layout(Path(config.out), config.write)
     # Before the models are loaded: whatever is wrong with the data is said at once.
-    tasks = find_shards(config.data, config.rows)
+    tasks = find_shards(config.data, config.rows, need_text=config.captions == 0)
     config = resolve_auto(config, layout)
     models = checkpoint_models(config)
     settings = choose_settings(config, models)

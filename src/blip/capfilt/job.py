@@ -136,7 +136,9 @@ def _write_results(summary: Summary, layout: Layout, plan: Plan, counts: dict[st
 
 def _find_inputs(config: CapFiltConfig, layout: Layout) -> list[ShardTask]:
     """The shards to be read; raises UsageError where the output would replace what is read."""
-    tasks = find_shards(config.data, config.rows)
+    tasks = find_shards(config.data, config.rows, need_text=config.captions == 0)
+    for path in dict.fromkeys(task.path for task in tasks if not task.has_text):
+        say(f"capfilt: {path} has no column for the text: its images get synthetic texts alone")
     say_skipped_below(Path(task.path) for task in tasks if task.start is not None)
     read = [*config.data, *(task.path for task in tasks), config.captioner, config.filter]
     refuse_inputs_as_output(read, layout.out, JOB)

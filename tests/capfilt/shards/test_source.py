@@ -136,6 +136,34 @@ def test_pictures_without_texts_are_captioned(tables, tmp_path):
     assert summary.counts.synthetic_kept + summary.counts.synthetic_dropped == ROWS - 1
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "t.parquet"])
+def test_a_table_without_texts_is_captioned_and_refused_where_nothing_is_written(
+    tables, tmp_path, name, capsys
+):
+    path = tables / name
+    if name.endswith("parquet"):
+        pq.write_table(pq.read_table(path).drop_columns("caption"), path)
+    elif name.endswith("json"):
+        entries = json.loads(path.read_text())
+        path.write_text(json.dumps([{"image": entry["image"]} for entry in entries]))
+    else:
+        delimiter = "," if name.endswith("csv") else "\t"
+        lines = path.read_text().splitlines()
+        path.write_text("".join(f"{line.split(delimiter)[0]}\n" for line in lines))
+    with pytest.raises(UsageError, match=r"caption|text"):
+        run(config(tmp_path, data=(str(path),), captions=0), models=FakeModels())
+    job = config(tmp_path, data=(str(path), str(tables / "sub")), rows=4, write="texts")
+    summary = run(job, models=FakeModels())
+    assert summary.counts.images == 2 * ROWS
+    assert summary.counts.reasons["missing_text"] == ROWS
+    assert summary.counts.synthetic_kept + summary.counts.synthetic_dropped == 2 * ROWS
+    told = capsys.readouterr().err
+    assert told.count("has no column for the text: its images get synthetic texts alone") == 1
+    assert run(job, models=FakeModels()).to_json() == summary.to_json()
+    recut(RecutConfig(ledger=job.out, out=str(tmp_path / "cut"), threshold=0.0))
+    assert len(list((tmp_path / "cut/shards").glob("*.tar"))) == 6
+
+
 def test_texts_are_written_beside_images_that_stay(tables, tmp_path):
     data = (str(tables / "t.parquet"),)
     whole = run(config(tmp_path, "whole", data=data, rows=6), models=FakeModels())

@@ -25,9 +25,9 @@ def find_originals(job: Path, data: Sequence[str]) -> dict[str, ShardTask]:
         raise UsageError(f"{job} has no {CONFIG} that says what was read; name it with --data")
     rows = CapFiltConfig.rows if found is None else found.rows
     if data or found is None:
-        return {task.name: task for task in find_shards(data, rows)}
+        return {task.name: task for task in find_shards(data, rows, need_text=False)}
     try:
-        tasks = find_shards(found.data, rows)
+        tasks = find_shards(found.data, rows, need_text=False)
     except UsageError as error:
         raise UsageError(
             f"{error} (as {job / CONFIG} says, seen from where the job was started); "

@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from blip.data.identity import distinct_names, keep_identity
 from blip.data.readers.archive import count_samples as count_in_tar
@@ -36,15 +37,18 @@ class ShardTask:
     """Of a table or a folder: the first of its rows or pictures; none for a tar."""
     stop: int = 0
     """Of a table or a folder: the one behind the last."""
+    has_text: bool = True
+    """False for a table that has no column for the text, or a list without captions."""
 
 
-def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
+def find_shards(data: Iterable[str], rows: int, *, need_text: bool = True) -> list[ShardTask]:
     """The shards that some tars, folders, tables, globs and brace ranges name, in their order.
 
     They are what `data/readers/sources.py` says that they stand for, each once. Tables and
     pictures are cut into shards of `rows`, named by their first row. Tars may also be remote ones.
-    A table that cannot be read is one bad sample, unless there is nothing else. Raises UsageError
-    for what names nothing or cannot be read, and for shards that would have the same name.
+    A table that cannot be read is one bad sample, unless there is nothing else; one without a
+    column for the text is read where `need_text` is false. Raises UsageError for what names nothing
+    or cannot be read, and for shards that would have the same name.
     """
     found: dict[str, str] = {}
     for location in (location for pattern in data for location in _expand(pattern)):
@@ -54,7 +58,8 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     tasks: list[ShardTask] = []
     named = name_shards(locations)
     here = [Path(whole.path) for whole in named if not is_remote(whole.path)]
-    lengths = dict(zip(here, try_each(here, _count_rows), strict=True))
+    count = partial(_count_rows, need_text=need_text)
+    lengths = dict(zip(here, try_each(here, count), strict=True))
     for whole in named:
         length = lengths.get(Path(whole.path))
         if length is None:
@@ -62,10 +67,8 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
             continue
         if isinstance(length, UsageError):
             say(f"capfilt: left out: {length}")
-            length = 1
-        for start in range(0, length, rows):
-            name, stop = f"{whole.name}-{start:09d}", min(start + rows, length)
-            tasks.append(ShardTask(name=name, path=whole.path, start=start, stop=stop))
+            length = Length(1)
+        tasks += _cut(whole, length, rows)
     places: dict[str, str] = {}
     for task in tasks:
         other = places.setdefault(task.name, task.path)
@@ -74,9 +77,30 @@ def find_shards(data: Iterable[str], rows: int) -> list[ShardTask]:
     return tasks
 
 
-def _count_rows(path: Path) -> int | None:
-    """Samples of a table, an annotation file or a folder; None for a tar, which is a shard."""
-    return None if find_kind(path) == "tar" else open_place(path).count()
+class Length(NamedTuple):
+    """How many samples a place holds."""
+
+    samples: int
+    has_text: bool = True
+
+
+def _count_rows(path: Path, *, need_text: bool) -> Length | None:
+    """The length of a table, an annotation file or a folder; None for a tar, which is a shard."""
+    if find_kind(path) == "tar":
+        return None
+    try:
+        return Length(open_place(path).count())
+    except UsageError:
+        if need_text:
+            raise
+        return Length(open_place(path, need_text=False).count(), has_text=False)
+
+
+def _cut(whole: ShardTask, length: Length, rows: int) -> Iterator[ShardTask]:
+    """Shards of `rows` samples each, named by their first one."""
+    for start in range(0, length.samples, rows):
+        name, stop = f"{whole.name}-{start:09d}", min(start + rows, length.samples)
+        yield replace(whole, name=name, start=start, stop=stop, has_text=length.has_text)
 
 
 def name_shards(locations: Sequence[str | Path]) -> list[ShardTask]:
@@ -113,7 +137,7 @@ def read_samples(task: ShardTask) -> Iterator[Sample]:
     path.stat()
     name = task.name if task.start is None else task.name.removesuffix(f"-{task.start:09d}")
     stop = None if task.start is None else task.stop
-    samples = open_place(path).samples(task.start or 0, stop)
+    samples = open_place(path, need_text=task.has_text).samples(task.start or 0, stop)
     return keep_identity(_with_broken(samples, task), name, _path(task.path))
 
 

@@ -98,8 +98,8 @@ class _Table:
         check_table(self.path, need_text=self.need_text)
 
     def count(self) -> int:
-        check_table(self.path)
-        return count_rows(self.path)
+        check_table(self.path, need_text=self.need_text)
+        return count_rows(self.path, need_text=self.need_text)
 
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         return read_table(
@@ -126,7 +126,7 @@ class _Annotations:
         list_annotated(self.path, need_text=self.need_text)
 
     def count(self) -> int:
-        return len(list_annotated(self.path))
+        return len(list_annotated(self.path, need_text=self.need_text))
 
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         return read_annotations(

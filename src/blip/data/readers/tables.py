@@ -105,11 +105,11 @@ def has_pictures(path: Path) -> bool | None:
     return find_columns(names).image is not None
 
 
-def count_rows(path: Path) -> int:
+def count_rows(path: Path, *, need_text: bool = True) -> int:
     """Rows of a table, those that cannot be read among them."""
     if path.suffix.lower() == ".parquet":
         return open_described(path).metadata.num_rows
-    return sum(1 for _ in _open(path, 0, None)[1])
+    return sum(1 for _ in _open(path, 0, None, need_text=need_text)[1])
 
 
 def _fit(names: Sequence[str]) -> bool:
