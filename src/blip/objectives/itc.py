@@ -85,6 +85,14 @@ def itc_operations(parts: Operations, lengths: Sequence[int]) -> float:
     return WITH_GRADIENT * _encode_texts(parts, lengths)
 
 
+def momentum_operations(parts: Operations, lengths: Sequence[int], candidates: int) -> float:
+    """Floating-point operations of the momentum encoders, and of the similarities to candidates."""
+    encoded = len(lengths) * (parts.patches + parts.image) + _encode_texts(parts, lengths)
+    # Both directions, of features with a gradient (none to the candidates) and of the momentum's.
+    compared = 2 * 2.0 * candidates * parts.config.projection * (2 + 1)
+    return encoded + len(lengths) * compared
+
+
 def _encode_texts(parts: Operations, lengths: Sequence[int]) -> float:
     """Forward passes of the unimodal text encoder, with both projections of each pair."""
     return sum(
@@ -198,14 +206,8 @@ class MomentumContrast:
 
     def operations(self, batch: PairBatch) -> float:
         """Floating-point operations that the momentum encoders and the candidates cost a step."""
-        parts, images = Operations(self.model.config), len(batch)
-        encoded = images * (parts.patches + parts.image)
-        encoded += _encode_texts(parts, batch.texts.lengths())
-        candidates = self.config.queue_size + images * dist.world_size()
-        # The similarities of features that learn (no gradient to the candidates), and the same of
-        # the momentum encoders; both ways.
-        compared = 2 * 2.0 * candidates * self.model.config.projection * (2 + 1)
-        return encoded + images * compared
+        candidates = self.config.queue_size + len(batch) * dist.world_size()
+        return momentum_operations(Operations(self.model.config), batch.texts.lengths(), candidates)
 
     def state_dict(self) -> dict[str, object]:
         """Queue and number of draws, for a checkpoint; the momentum encoder is a module."""
