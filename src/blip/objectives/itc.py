@@ -124,7 +124,7 @@ def soft_targets(
     `momentum` holds the momentum encoders' similarities (over the temperature). Several
     matches of a row share its weight. Rows sum to 1.
     """
-    hard = matches / matches.sum(dim=1, keepdim=True)
+    hard = matches.to(momentum.dtype) / matches.sum(dim=1, keepdim=True)
     return alpha * momentum.softmax(dim=1) + (1.0 - alpha) * hard
 
 
