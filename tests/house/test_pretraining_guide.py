@@ -79,7 +79,7 @@ def test_a_job_that_was_stopped_is_queued_again(cluster: dict[str, str]) -> None
     ]
     (command, _) = (call for call in calls if call.startswith("blip"))
     args = parse(shlex.split(command)[1:])
-    assert (args.recipe, str(args.out)) == ("base_129m", cluster["OUT"])
+    assert (args.recipe, vars(args)["training.out"]) == ("base_129m", cluster["OUT"])
 
 
 def test_a_finished_job_is_not(cluster: dict[str, str]) -> None:
