@@ -3,12 +3,12 @@
 The text is put together here and not by argparse, whose layout differs between Python versions.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from blip.cli.main import GROUPS, actions_of, make_parser
+from blip.cli.parser import Parser
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 HEAD = """\
@@ -27,48 +27,22 @@ def page() -> str:
     for group, verbs in GROUPS.items():
         lines.append(f"## {group.capitalize()}\n")
         for verb, line in verbs.items():
-            parser = make_parser(verb)
-            lines += [f"### blip {verb}\n", f"{_sentence(line)}\n"]
-            lines += _options(parser, f"blip {verb}")
-            lines += ["```text", parser.epilog or "", "```\n"]
-            for action, told in actions_of(verb).items():
-                parser = make_parser(f"{verb} {action}")
-                lines += [f"#### blip {verb} {action}\n", f"{_sentence(told)}\n"]
-                lines += _options(parser, f"blip {verb} {action}")
-                lines += ["```text", parser.epilog or "", "```\n"]
+            lines += _command(f"blip {verb}", line, make_parser(verb), "###")
+            for action, below in actions_of(verb).items():
+                name = f"blip {verb} {action}"
+                lines += _command(name, below, make_parser(f"{verb} {action}"), "####")
     return "\n".join(lines)
 
 
-def _options(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
-    actions = [a for a in parser._actions if not isinstance(a, argparse._HelpAction)]
-    nested = [a for a in actions if isinstance(a, argparse._SubParsersAction)]
-    rows = [_row(action) for action in actions if action not in nested]
+def _command(name: str, line: str, parser: Parser, heading: str) -> Iterator[str]:
+    yield f"{heading} {name}\n\n{_sentence(line)}\n"
+    rows = [f"| `{_cell(usage)}` | {_cell(meaning)} |" for usage, meaning in parser.arguments()]
     if rows:
         yield from ("| argument | meaning |", "| --- | --- |", *rows, "")
-    for action in nested:
-        told = {choice.dest: choice.help or "" for choice in action._choices_actions}
-        for key, inner in action.choices.items():
-            yield f"#### {name} {key}\n"
-            yield f"{_sentence(told.get(key, ''))}\n"
-            yield from _options(inner, f"{name} {key}")
-
-
-def _row(action: argparse.Action) -> str:
-    name = ", ".join(action.option_strings)
-    if action.nargs != 0:
-        name = f"{name} {_value(action)}".strip()
-    told = [(action.help or "").replace("%%", "%")]
-    if action.required and action.option_strings:
-        told.append("must be given")
-    return f"| `{_cell(name)}` | {_cell('; '.join(filter(None, told)))} |"
-
-
-def _value(action: argparse.Action) -> str:
-    value = action.metavar or action.dest.upper()
-    text = " ".join(value) if isinstance(value, tuple) else value
-    if action.choices:
-        text = "|".join(map(str, action.choices))
-    return text + {"+": " ...", "*": " ..."}.get(str(action.nargs), "")
+    for action, below, inner in parser.actions():
+        yield from _command(f"{name} {action}", below, inner, "####")
+    if parser.epilog:
+        yield from ("```text", parser.epilog, "```\n")
 
 
 def _sentence(text: str) -> str:

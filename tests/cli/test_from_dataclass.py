@@ -180,6 +180,8 @@ def test_what_is_typed_wins_over_a_file():
     args = parser.parse(["--checkpoint", "c", "--size", "6"])
     expected = Whole(checkpoint="c", count=3, size=6, part=Part(rate=4.0, kind="blue"))
     assert options.read(args, base) == expected
+    args_with_none = parser.parse(["--checkpoint", "c", "--share", "none"])
+    assert options.read(args_with_none, {"count": 3, "share": 0.5}).share is None
     with pytest.raises(UsageError, match=r"^--checkpoint, --count missing: give it, or a config"):
         options.read(parser.parse([]), {"size": 1})
     with pytest.raises(UsageError, match=r"^`part\.rate` is -1\.0; allowed: "):

@@ -4,15 +4,10 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from blip.capfilt.config import CapFiltConfig
 from blip.cli.from_dataclass import Options
 from blip.cli.options import DECODING_GROUP, DECODING_HIDDEN, DECODING_NAMES, Renamed
-
-if TYPE_CHECKING:
-    from blip.capfilt.job import Summary
-    from blip.capfilt.ledger.records import Counts
 
 EXAMPLES = """\
 examples:
@@ -97,15 +92,9 @@ def _run(config: CapFiltConfig, options: CapFiltOptions) -> int:
         sys.stdout.write(forecast(config))
         return 0
     from blip.capfilt.job import run as run_job
-    from blip.log import say
+    from blip.cli.totals import run_and_print
 
-    try:
-        summary = run_job(config, overwrite=options.overwrite)
-    except KeyboardInterrupt:
-        say(f"\nstopped; {config.out} keeps finished shards; run the same command again to resume")
-        return 130
-    sys.stdout.write(describe(summary))
-    return 0
+    return run_and_print(lambda: run_job(config, overwrite=options.overwrite), config)
 
 
 def read_config(args: argparse.Namespace) -> CapFiltConfig:
@@ -118,31 +107,3 @@ def read_config(args: argparse.Namespace) -> CapFiltConfig:
     if not isinstance(base, dict):
         raise UsageError(f"{path} must hold a JSON object")
     return JOB.read(args, base)
-
-
-def describe(summary: "Summary") -> str:
-    """The totals of a job as text."""
-    return describe_counts(summary.counts, summary.out, summary.settings.write)
-
-
-def describe_counts(counts: "Counts", out: Path, write: str) -> str:
-    """The totals as text, and where things lie."""
-    rows = [
-        ("images", counts.images, ""),
-        ("  kept", counts.images_kept, "with a text or more"),
-        ("  dropped", counts.images_dropped, "no text matched"),
-        ("  bad", counts.images_bad, "the ledger says why"),
-        ("web texts kept", counts.web_kept, _of(counts.web_kept, counts.web_dropped)),
-        (
-            "synthetic texts kept",
-            counts.synthetic_kept,
-            _of(counts.synthetic_kept, counts.synthetic_dropped),
-        ),
-    ]
-    lines = [f"{name:<22}{number:>10}  {note}".rstrip() for name, number, note in rows]
-    lines += [f"{write:<9}{out}/{write}", f"ledger   {out}/ledger", f"report   {out}/report.html"]
-    return "\n".join(lines) + "\n"
-
-
-def _of(kept: int, dropped: int) -> str:
-    return f"{kept / (kept + dropped):.1%} of {kept + dropped}" if kept + dropped else ""

@@ -1,7 +1,6 @@
 """`blip capfilt recut`: another data set of a finished job, without a model."""
 
 import argparse
-import sys
 from dataclasses import dataclass
 
 from blip.capfilt.config import RecutConfig
@@ -45,16 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cut anew; 130 where it was interrupted."""
-    from blip.cli.capfilt import describe_counts
-    from blip.log import say
+    from blip.cli.totals import run_and_print
 
     config, overwrite = JOB.read(args), OPTIONS.read(args).overwrite
     from blip.capfilt.recut import recut
 
-    try:
-        summary = recut(config, overwrite=overwrite)
-    except KeyboardInterrupt:
-        say(f"\nstopped; {config.out} keeps finished shards; run the same command again to resume")
-        return 130
-    sys.stdout.write(describe_counts(summary.counts, summary.out, config.write))
-    return 0
+    return run_and_print(lambda: recut(config, overwrite=overwrite), config)

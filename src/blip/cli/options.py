@@ -60,14 +60,14 @@ def read_old_names(arguments: Sequence[str], renamed: Sequence[Renamed]) -> list
     while rest and rest[0] != "--":
         name, equals, value = rest[0].partition("=")
         value = value if equals else (rest[1] if len(rest) > 1 else "")
-        found = [one for one in renamed if one.old == name and (not one.when or one.when(value))]
+        former = [r for r in renamed if r.old == name and (r.when is None or r.when(value))]
         given = rest[: 1 if equals else 2]
         rest = rest[len(given) :]
-        if not found:
+        if not former:
             read += given[:1]
             rest = given[1:] + rest
             continue
-        new = found[0].new
+        new = former[0].new
         is_option = new.startswith("--")
         print(f"{name} is now {'' if is_option else 'the argument '}{new}", file=sys.stderr)
         if is_option:

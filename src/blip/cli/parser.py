@@ -3,15 +3,23 @@
 import argparse
 import difflib
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from blip.config.fields import find_kinds, known_keys
 from blip.config.override import is_flag, negated_flag
 from blip.errors import UsageError
 
 
+class Argument(NamedTuple):
+    """An option or argument as documentation shows it."""
+
+    usage: str
+    """Such as `--out DIR`."""
+    meaning: str
+
+
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; takes `--part.field value` where a configuration has it."""
+    """Raises errors of one line; takes `--part.field value` where a configuration has it."""
 
     classes: tuple[Any, ...] = ()
     """The configurations whose keys are options, beside those that are declared."""
@@ -42,6 +50,26 @@ class Parser(argparse.ArgumentParser):
         if classes:
             args.overrides = overrides
         return args
+
+    def arguments(self) -> Iterator[Argument]:
+        """What `--help` lists, but for the actions of a verb such as `data`."""
+        for action in self._actions:
+            is_listed = action.help and action.help != argparse.SUPPRESS
+            if not is_listed or isinstance(
+                action, argparse._HelpAction | argparse._SubParsersAction
+            ):
+                continue
+            words = [", ".join(action.option_strings), *_words_of(action)]
+            meaning = (action.help or "").replace("%%", "%")
+            needed = "; must be given" if action.required and action.option_strings else ""
+            yield Argument(" ".join(filter(None, words)), meaning + needed)
+
+    def actions(self) -> Iterator[tuple[str, str, "Parser"]]:
+        """Name, line and parser of each action of a verb such as `data`."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for choice in action._choices_actions:
+                    yield choice.dest, choice.help or "", action.choices[choice.dest]
 
     def _split(
         self, arguments: Sequence[str], classes: tuple[Any, ...]
@@ -84,27 +112,28 @@ class Parser(argparse.ArgumentParser):
 
     def _classes_of(self, arguments: Sequence[str]) -> tuple[Any, ...]:
         """The configurations whose keys this command takes, or its action such as `data scenes`."""
-        actions = {name: parser for parsers in self._below() for name, parser in parsers.items()}
+        actions = {name: parser for name, _, parser in self.actions()}
         named = next((actions[word] for word in arguments if word in actions), self)
         return named.classes
 
     def _spellings(self) -> dict[str, str]:
         """Every option, and the key of the field that it sets, to the option as it is declared."""
-        found: dict[str, str] = {}
-        for action in (
-            *self._actions,
-            *(a for p in self._below() for q in p.values() for a in q._actions),
-        ):
+        spellings: dict[str, str] = {}
+        parsers = (self, *(parser for _, _, parser in self.actions()))
+        for action in (action for parser in parsers for action in parser._actions):
             for name in action.option_strings:
-                found.setdefault(_hyphens(f"--{action.dest}"), name)
-                found[_hyphens(name)] = name
-        return found
+                spellings.setdefault(_hyphens(f"--{action.dest}"), name)
+                spellings[_hyphens(name)] = name
+        return spellings
 
-    def _below(self) -> Iterator[dict[str, "Parser"]]:
-        """The parsers of the actions of a verb such as `data`."""
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                yield action.choices
+
+def _words_of(action: argparse.Action) -> list[str]:
+    """What stands for the values of an option or argument."""
+    if action.nargs == 0 or isinstance(action, argparse.BooleanOptionalAction):
+        return []
+    noun = "|".join(map(str, action.choices or ())) or action.metavar or action.dest
+    more = ["..."] if action.nargs in ("+", "*") else []
+    return [*([noun] if isinstance(noun, str) else noun), *more]
 
 
 def _hyphens(option: str) -> str:

@@ -66,9 +66,9 @@ def find_changes(before: Any, now: Any, free: Iterable[str] = ()) -> dict[str, t
 
 def describe_changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
     """Changes in words: "train.steps 9, was 3"."""
-    told = [f"{key} {_short(now)}, was {_short(old)}" for key, (old, now) in changes.items()]
-    more = [f"{len(told) - NAMED} more"] if len(told) > NAMED else []
-    return "; ".join([*told[:NAMED], *more])
+    named = [f"{key} {_short(now)}, was {_short(old)}" for key, (old, now) in changes.items()]
+    more = [f"{len(named) - NAMED} more"] if len(named) > NAMED else []
+    return "; ".join([*named[:NAMED], *more])
 
 
 def without(config: Any, free: Iterable[str]) -> Any:
@@ -120,9 +120,9 @@ def load_history(path: Path) -> list[dict[str, Any]]:
         return []
     if not isinstance(data, dict):
         return []
-    told = data.pop(HISTORY, None)
-    if isinstance(told, list) and all(_is_entry(entry) for entry in told):
-        return told
+    entries = data.pop(HISTORY, None)
+    if isinstance(entries, list) and all(_is_entry(entry) for entry in entries):
+        return entries
     return [{"from_step": 0, "config": data}]
 
 
@@ -146,10 +146,10 @@ def _flatten(value: Any, key: str = "") -> dict[str, Any]:
         items = ((str(number), item) for number, item in enumerate(value))
     else:
         return {key: value}
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for name, item in items:
-        found |= _flatten(item, f"{key}.{name}" if key else str(name))
-    return found
+        leaves |= _flatten(item, f"{key}.{name}" if key else str(name))
+    return leaves
 
 
 def _is_below(key: str, allowed: tuple[str, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blip.capfilt.filters.config import FilterRules, JobRules
+from blip.capfilt.filters.config import LANGUAGES, FilterRules, JobRules
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ from blip.capfilt.filters.config import FilterRules, JobRules
             "`max_aspect` is nan; allowed: a finite number of at least 1",
         ),
         ({"languages": ("english",)}, "`languages` is english; allowed: two letters such as en"),
+        ({"languages": ("en", "zz")}, "`languages` is zz; allowed: two letters such as en, of af "),
     ],
 )
 def test_wrong_rules_are_refused(wrong, told):
@@ -30,6 +31,14 @@ def test_wrong_rules_are_refused(wrong, told):
 def test_wrong_rules_of_a_job_are_refused(wrong):
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         JobRules(**wrong)
+
+
+def test_languages_are_those_that_the_library_detects():
+    langid = pytest.importorskip("py3langid.langid")
+    langid.classify("a text loads its model")
+    assert sorted({code for code in langid.IDENTIFIER.nb_classes if len(code) == 2}) == sorted(
+        LANGUAGES
+    )
 
 
 def test_nothing_is_asked_for_by_default():

@@ -8,6 +8,14 @@ from blip.config.ranges import COUNT, Range, RangeError, check_fields
 
 MOST_BITS = 8
 """Bits of an image's hash by which near-duplicates may differ at most."""
+_CODES = """
+af am an ar as az ba be bg bn br bs ca cs cy da de dz el en eo es et eu fa fi fo fr fy ga gd gl
+gu ha he hi hr ht hu hy id ig is it ja jv ka kk km kn ko ku ky la lb lg ln lo lt lv mg mk ml mn
+mr ms mt my ne nl nn no oc om or pa pl ps pt qu ro ru rw sa se si sk sl sn so sq sr st sv sw ta
+te tg th tk tl tr tt ug uk ur uz vi vo wa xh yo zh zu
+"""
+LANGUAGES = frozenset(_CODES.split())
+"""What `py3langid` detects, of the languages that have two letters in ISO 639-1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +31,8 @@ class FilterRules:
     max_words: int | None = None
     """Most words of a text."""
     languages: tuple[str, ...] = ()
-    """Languages that a text may be in, as two letters (ISO 639-1); none allows all."""
+    """Languages that a text may be in, such as en ko (two letters of ISO 639-1); none allows all.
+    They need the extra `language`."""
     min_side: Annotated[int | None, COUNT] = None
     """Least length of an image's shorter side, in pixels."""
     max_aspect: Annotated[float | None, Range(least=1)] = None
@@ -36,8 +45,9 @@ class FilterRules:
         check_fields(self)
         Range(whole=True, least=self.min_words or 1, most=COUNT.most).check(self, "max_words")
         for language in self.languages:
-            if not re.fullmatch("[a-z]{2}", language):
-                raise RangeError("languages", language, "two letters such as en")
+            if language not in LANGUAGES:
+                allowed = f"two letters such as en, of {' '.join(_CODES.split())}"
+                raise RangeError("languages", language, allowed)
 
     @property
     def best(self) -> int | None:

@@ -1,0 +1,52 @@
+"""The totals of a CapFilt job, or of one cut anew, on stdout."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blip.errors import INTERRUPTED
+
+if TYPE_CHECKING:
+    from blip.capfilt.config import CapFiltConfig, RecutConfig
+    from blip.capfilt.job import Summary
+    from blip.capfilt.ledger.records import Counts
+    from blip.capfilt.recut import RecutSummary
+
+
+def run_and_print(
+    work: "Callable[[], Summary | RecutSummary]", config: "CapFiltConfig | RecutConfig"
+) -> int:
+    """Do the work and print its totals; the exit status, 130 where it was interrupted."""
+    from blip.log import say
+
+    try:
+        summary = work()
+    except KeyboardInterrupt:
+        say(f"\nstopped; {config.out} keeps finished shards; run the same command again to resume")
+        return INTERRUPTED
+    sys.stdout.write(describe_totals(summary.counts, summary.out, config.write))
+    return 0
+
+
+def describe_totals(counts: "Counts", out: Path, write: str) -> str:
+    """The totals as text, and where things lie."""
+    rows = [
+        ("images", counts.images, ""),
+        ("  kept", counts.images_kept, "with a text or more"),
+        ("  dropped", counts.images_dropped, "no text matched"),
+        ("  bad", counts.images_bad, "the ledger says why"),
+        ("web texts kept", counts.web_kept, _share_kept(counts.web_kept, counts.web_dropped)),
+        (
+            "synthetic texts kept",
+            counts.synthetic_kept,
+            _share_kept(counts.synthetic_kept, counts.synthetic_dropped),
+        ),
+    ]
+    lines = [f"{name:<22}{number:>10}  {note}".rstrip() for name, number, note in rows]
+    lines += [f"{write:<9}{out}/{write}", f"ledger   {out}/ledger", f"report   {out}/report.html"]
+    return "\n".join(lines) + "\n"
+
+
+def _share_kept(kept: int, dropped: int) -> str:
+    return f"{kept / (kept + dropped):.1%} of {kept + dropped}" if kept + dropped else ""
