@@ -1,8 +1,8 @@
 """Options of a verb made from a dataclass, and the dataclass made from what was typed.
 
 Why not tyro (1.0.17, measured on this project's configurations): `import tyro` takes 32 ms more
-than argparse, `--help` of CapFiltConfig 134 ms (51 ms before), of PretrainConfig 168 ms; an error is
-a box of several lines; an optional part (`--validation.shards`) needs a subcommand, a source cannot
+than argparse, `--help` of CapFiltConfig 134 ms (51 ms before), of PretrainConfig 168 ms; errors are
+boxes of several lines; an optional part (`--validation.shards`) needs a subcommand, a source cannot
 be a plain path (`--data.sources a,b`) and a list cannot grow; and it accepts `1_0` and digits of
 other scripts as numbers, which config.json refuses.
 """
