@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.images import decode_image
 from blip.data.loader import Loader
 from blip.data.sample import Sample
+from blip.data.transforms import eval_pixels
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError
 from tests.support.pictures import photo
-from tests.support.questions import Question, QuestionExamples
+from tests.support.questions import Question, QuestionExamples, Statement, StatementExamples
 
 ANSWERS = ("two", "2", "a pair")
 
@@ -95,3 +97,28 @@ def test_messages_call_examples_by_their_name(places: list[Path]) -> None:
     write_shards([Sample("a", photo())], empty)
     with pytest.raises(BlipError, match="no sound question to train on"):
         make([empty, empty], "never")
+
+
+@pytest.mark.parametrize("stream", ["never", "always"])
+def test_a_sample_may_have_further_images(tmp_path: Path, stream: str) -> None:
+    pairs = [(photo(2 * n), photo(2 * n + 1)) for n in range(4)]
+    samples = [
+        Sample(f"s{n}", left, (f"text {n}",), more_images=(right,))
+        for n, (left, right) in enumerate(pairs)
+    ]
+    write_shards([*samples, Sample("one", photo(9), ("text",))], tmp_path / "shards", per_shard=3)
+    config = DataConfig(
+        sources=(SourceConfig(name="s", shards=(str(tmp_path / "shards"),)),),
+        batch_size=5,
+        image=ImageConfig(size=30, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
+        stream=stream,
+        cache=str(tmp_path / "cache"),
+    )
+    loader = Loader(config, StatementExamples(config))
+    made: list[Statement] = [row for batch in islice(loader.batches(0), 2) for row in batch]
+    assert {row.text for row in made} == {f"text {n}" for n in range(4)}
+    for row in made:
+        left, right = pairs[int(row.text.removeprefix("text "))]
+        expected = [eval_pixels(decode_image(content), 30).mean() for content in (left, right)]
+        assert row.brightness == pytest.approx(expected)
+    assert loader.bad.counts["not_two_images"] > 0

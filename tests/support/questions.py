@@ -1,4 +1,4 @@
-"""A toy kind of examples, questions about an image, to show that a loader takes any kind."""
+"""Toy kinds of examples, to show that a loader takes any kind: questions, and pairs of images."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -54,4 +54,40 @@ class QuestionExamples:
         return Question(sample.key, text, answer, float(pixels.mean()), ordered.image_id)
 
     def collate(self, examples: Sequence[Question]) -> list[Question]:
+        return list(examples)
+
+
+class Statement(NamedTuple):
+    """A text about two images."""
+
+    text: str
+    brightness: tuple[float, float]
+
+
+class StatementExamples:
+    """A sample with two images is one example."""
+
+    noun = "statement"
+
+    def __init__(self, config: DataConfig) -> None:
+        self.pixels = TrainingPixels(config.image)
+
+    def select(self, sample: Sample) -> Selected:
+        if sample.image is None or len(sample.more_images) != 1:
+            return Selected(None, 0, "not_two_images")
+        return Selected(sample, 1, None)
+
+    def check(self, sample: Sample) -> Selected:
+        return self.select(sample)
+
+    def make(self, ordered: OrderedSample, rng: np.random.Generator) -> Statement:
+        sample, key = ordered.sample, ordered.cache_key
+        assert sample.image is not None
+        left, right = (
+            float(self.pixels.make(content, None if key is None else (key, side), rng).mean())
+            for side, content in enumerate((sample.image, *sample.more_images))
+        )
+        return Statement(sample.texts[0], (left, right))
+
+    def collate(self, examples: Sequence[Statement]) -> list[Statement]:
         return list(examples)

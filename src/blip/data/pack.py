@@ -205,10 +205,11 @@ def _fault(sample: Sample, collection: Collection) -> str | None:
     if not any(sample.texts) and not collection.allow_missing_text:
         return MISSING
     try:
-        with one_large_picture_at_a_time(sample.image, collection.max_pixels):
-            image = EncodedImage(sample.image, collection.max_pixels)
-            # To an eighth, a JPEG is read to its end all the same.
-            image.decode(8 if image.shrinks else 1)
+        for content in (sample.image, *sample.more_images):
+            with one_large_picture_at_a_time(content, collection.max_pixels):
+                image = EncodedImage(content, collection.max_pixels)
+                # To an eighth, a JPEG is read to its end all the same.
+                image.decode(8 if image.shrinks else 1)
     except BadImageError as bad:
         return str(bad)
     return None

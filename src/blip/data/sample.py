@@ -22,6 +22,8 @@ class Sample:
     meta: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     extension: str = "jpg"
+    more_images: tuple[bytes, ...] = ()
+    """Further images: the second one of a statement about two, the later frames of a clip."""
 
     @property
     def image_key(self) -> str | None:

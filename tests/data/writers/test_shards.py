@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import webdataset
 
+from blip.data.pack import Collection, pack_collection
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
@@ -47,3 +48,24 @@ def test_shards_are_cut_and_counted(tmp_path: Path) -> None:
     assert [s.key for s in read] == [f"k{i}" for i in range(5)]
     assert read[3].texts == ("text 3", "more")
     assert read[3].meta["n"] == 3
+
+
+def test_further_images_are_written_read_and_packed(tmp_path: Path) -> None:
+    images = [photo(n) for n in range(12)]
+    sample = Sample("k", images[0], ("text",), more_images=tuple(images[1:]))
+    write_shards([sample, Sample("alone", photo(), ("text",))], tmp_path / "a")
+    (row, _) = webdataset.WebDataset(str(tmp_path / "a/00000.tar"), shardshuffle=False)
+    assert [row[name] for name in ("jpg", "1.png", "11.png")] == [images[n] for n in (0, 1, 11)]
+    read, alone = read_shard(tmp_path / "a/00000.tar")
+    assert (read.image, *read.more_images) == tuple(images)
+    assert alone.more_images == ()
+    pack_collection(Collection(source=str(tmp_path / "a")), tmp_path / "b")
+    packed, _ = read_shard(tmp_path / "b/00000.tar")
+    assert packed.more_images == read.more_images
+
+
+def test_a_further_image_that_does_not_decode_costs_its_sample(tmp_path: Path) -> None:
+    broken = Sample("k", photo(), ("text",), more_images=(photo(1)[:90],))
+    write_shards([broken, Sample("alone", photo(), ("text",))], tmp_path / "a")
+    packed = pack_collection(Collection(source=str(tmp_path / "a")), tmp_path / "b")
+    assert (packed.samples, packed.left_out) == (1, {"truncated_image": 1})

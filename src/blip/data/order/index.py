@@ -75,7 +75,7 @@ class SampleIndex:
         self.samples.append(sample)
         self.starts.append(self.size)
         self.size += count
-        self.held_bytes += len(sample.image or b"")
+        self.held_bytes += sum(map(len, (sample.image or b"", *sample.more_images)))
 
     def locate(self, example: int) -> tuple[int, int]:
         """The sample that holds an example, and the example's number within it."""

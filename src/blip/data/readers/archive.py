@@ -1,6 +1,7 @@
 """Random access to the samples of a shard, by a table of where their members lie."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple, final
@@ -16,6 +17,8 @@ from blip.data.sample import Sample
 IMAGE, TEXT, META = range(3)
 PARTS = {**dict.fromkeys(IMAGE_EXTENSIONS, IMAGE), "txt": TEXT, "json": META}
 ABSENT = -1
+MORE_IMAGES = re.compile(rf"(\d{{1,6}})\.(?:{'|'.join(IMAGE_EXTENSIONS)})")
+"""Suffixes of further images of a sample: KEY.1.jpg, KEY.2.jpg, ..."""
 MACOS = "__MACOSX"
 """The folder in which macOS's archives keep what it knows of their files."""
 LARGEST_GAP = 1 << 16
@@ -25,11 +28,19 @@ LARGEST_GAP = 1 << 16
 class _Entry:
     """A sample in the table: offset and size of each part."""
 
-    __slots__ = ("extension", "key", "spans")
+    __slots__ = ("extension", "key", "more", "spans")
 
     def __init__(self, key: str) -> None:
         self.key, self.extension = key, "jpg"
         self.spans = [(0, ABSENT)] * 3
+        self.more: dict[int, tuple[int, int]] | None = None
+        """Further images by their number; most samples have none."""
+
+    def has(self, part: int | None, number: int | None) -> bool:
+        """Whether it has a part, or a further image, already."""
+        if number is not None:
+            return self.more is not None and number in self.more
+        return part is not None and self.spans[part][1] != ABSENT
 
 
 class _Table(NamedTuple):
@@ -55,6 +66,11 @@ class Archive:
         self.keys = [entry.key for entry in entries]
         self.extensions = [entry.extension for entry in entries]
         self.spans = np.array([entry.spans for entry in entries], dtype=np.int64).reshape(-1, 3, 2)
+        self.more = {
+            n: [entry.more[number] for number in sorted(entry.more)]
+            for n, entry in enumerate(entries)
+            if entry.more is not None
+        }
         seen: set[str] = set()
         self.repeated = {n for n, key in enumerate(self.keys) if key in seen or seen.add(key)}
 
@@ -83,7 +99,8 @@ class Archive:
             else self._read(offset, size)
             for offset, size in spans
         )
-        parts = Parts(image, self.extensions[number], text, meta)
+        more = tuple(self._read(offset, size) for offset, size in self.more.get(number, ()))
+        parts = Parts(image, self.extensions[number], text, meta, more)
         return make_sample(self.keys[number], parts, number in self.repeated)
 
     def _read(self, offset: int, size: int) -> bytes:
@@ -115,13 +132,17 @@ def _table(name: str, file: Reader, skip: Callable[[int], object], size: int | N
         elif member.kind != FOLDER and not _is_hidden(member.name):
             key, suffix = _split(member.name)
             part, entry = PARTS.get(suffix), latest.get(key)
-            if entry is None or (part is not None and entry.spans[part][1] != ABSENT):
+            number = _image_number(suffix) if part is None else None
+            if entry is None or entry.has(part, number):
                 entry = latest[key] = _Entry(key)
                 entries.append(entry)
             if part is not None:
                 entry.spans[part] = (member.offset, member.size)
             if part == IMAGE:
                 entry.extension = suffix
+            if number is not None:
+                entry.more = {} if entry.more is None else entry.more
+                entry.more[number] = (member.offset, member.size)
     return _Table(entries, faults)
 
 
@@ -155,6 +176,11 @@ def _is_hidden(name: str) -> bool:
     if any(folder.startswith(".") or folder == MACOS for folder in folders):
         return True
     return file.startswith(".") and file[1:].lower() not in PARTS
+
+
+def _image_number(suffix: str) -> int | None:
+    found = MORE_IMAGES.fullmatch(suffix)
+    return None if found is None else int(found[1])
 
 
 def _split(name: str) -> tuple[str, str]:

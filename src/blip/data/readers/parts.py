@@ -16,6 +16,7 @@ class Parts:
     extension: str = "jpg"
     text: bytes | None = None
     meta: bytes | None = None
+    more_images: tuple[bytes, ...] = ()
 
 
 def make_sample(key: str, parts: Parts, duplicate: bool) -> Sample:
@@ -26,7 +27,7 @@ def make_sample(key: str, parts: Parts, duplicate: bool) -> Sample:
     if duplicate:
         faults.insert(0, "duplicate_key")
     error = faults[0] if faults else None
-    return Sample(key, parts.image, texts, meta, error, parts.extension)
+    return Sample(key, parts.image, texts, meta, error, parts.extension, parts.more_images)
 
 
 def _texts(parts: Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:

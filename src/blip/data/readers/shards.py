@@ -1,4 +1,7 @@
-"""Reads WebDataset shards, tar files of KEY.jpg, KEY.txt and KEY.json, with their faults."""
+"""Reads WebDataset shards, tar files of KEY.jpg, KEY.txt and KEY.json, with their faults.
+
+Further images of a sample are KEY.1.jpg, KEY.2.jpg, ...
+"""
 
 import tarfile
 from collections.abc import Generator, Iterator

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from blip.data.keys import check_key
+from blip.data.readers.folders import extension_of
 from blip.data.readers.image_files import ONE_EXTENSION
 from blip.data.sample import Sample
 from blip.data.writers.meta import encodable
@@ -46,9 +47,15 @@ class ShardWriter:
             self.part.unlink(missing_ok=True)
 
     def write(
-        self, key: str, image: bytes, extension: str, text: str, meta: dict[str, Any]
+        self,
+        key: str,
+        image: bytes,
+        extension: str,
+        text: str,
+        meta: dict[str, Any],
+        more_images: Sequence[bytes] = (),
     ) -> None:
-        """Add a sample: KEY.extension, KEY.txt and KEY.json.
+        """Add a sample: KEY.extension, KEY.txt, KEY.json; further images as KEY.1.jpg and so on.
 
         A format has one extension, however the picture's file was called: readers of shards take
         `jpg` and `jpeg` for two fields. Raises BlipError for a key that they would not find again.
@@ -58,6 +65,8 @@ class ShardWriter:
         extension = ONE_EXTENSION.get(extension, extension)
         encoded = json.dumps(encodable(meta), sort_keys=True, ensure_ascii=False).encode()
         contents = {extension: image, "txt": text.encode(), "json": encoded}
+        for number, content in enumerate(more_images, 1):
+            contents[f"{number}.{extension_of(content)}"] = content
         self.write_members([(f"{key}.{suffix}", data) for suffix, data in contents.items()])
 
     def write_members(self, members: Sequence[tuple[str, bytes]]) -> None:
@@ -91,6 +100,8 @@ def write_shards(samples: Iterable[Sample], folder: Path, per_shard: int = 1000)
             if len(sample.texts) > 1:
                 meta["captions"] = list(sample.texts)
             first = sample.texts[0] if sample.texts else ""
-            writer.write(sample.key, sample.image, sample.extension, first, meta)
+            writer.write(
+                sample.key, sample.image, sample.extension, first, meta, sample.more_images
+            )
             counts["samples"] += 1
     return counts
