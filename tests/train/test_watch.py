@@ -55,7 +55,7 @@ def test_rates_of_a_stretch() -> None:
 def test_an_evaluation_is_no_training() -> None:
     clock = Clock()
     watch = make(clock)
-    with watch.apart():
+    with watch.paused():
         clock.pass_by(50.0)
     with watch.waiting():
         clock.pass_by(1.0)

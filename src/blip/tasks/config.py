@@ -19,7 +19,7 @@ FREE_TO_CHANGE = {
     "train.tensorboard": "where it is shown changes no weight",
     "train.wandb": "where it is shown changes no weight",
     "train.evaluate_every": "an evaluation reads the weights alone",
-    "validation": "held-out pairs judge the weights and do not move them",
+    "validation": "it reads the weights and does not change them",
     "train.max_nonfinite": "when a run gives up changes no update that it makes",
     "train.device": "the same sums are computed elsewhere",
     "train.parallel": "the same sums are computed by other processes",
@@ -83,11 +83,11 @@ class PretrainConfig:
     init: str | None = None
     """A checkpoint whose weights to start from; None starts a fresh model."""
     vision_weights: str | None = None
-    """A ViT in timm's key layout, for the image encoder of a fresh model; None draws it."""
+    """A ViT in timm's key layout, for the image encoder of a fresh model; None initialises it."""
     text_weights: str | None = None
     """A BERT in Hugging Face's key layout, for the text transformer of a fresh model."""
     validation: ValidationConfig | None = None
-    """Held-out pairs to judge the model by on the way."""
+    """Held-out pairs to measure the model by on the way."""
 
     def __post_init__(self) -> None:
         """Refuse two origins of the same weights, and a validation that is never made."""

@@ -139,7 +139,7 @@ def _prepare(config: TrainingConfig, out: Path, options: RunOptions, held: ExitS
 
 
 def _compare(config: TrainingConfig, out: Path, options: RunOptions, kind: Kind) -> None:
-    """Raise UsageError where the run would go on as another; begin anew where that is asked for."""
+    """Raise UsageError where the run would resume with other settings than `options` allow."""
     finished = (out / "checkpoint").is_dir()
     path = out / "config.json"
     if not (finished or has_checkpoints(out)) or not path.exists():
@@ -147,20 +147,20 @@ def _compare(config: TrainingConfig, out: Path, options: RunOptions, kind: Kind)
     changes = find_changes(load_config(type(config), path), config, FREE_TO_CHANGE)
     if not changes:
         return
-    told = describe_changes(changes)
+    changed = describe_changes(changes)
     if options.overwrite:
-        say(f"{out}: beginning anew with {told}")
+        say(f"{out}: starting over with {changed}")
         remove_known(out, kind.files)
     elif finished:
         raise UsageError(
-            f"{out} holds a finished run of another configuration ({told}); --overwrite replaces "
-            "it, another --out keeps both"
+            f"{out} holds a finished run of another configuration ({changed}); --overwrite "
+            "replaces it, another --out keeps both"
         )
     elif options.allow_change:
-        say(f"{out}: going on with {told}")
+        say(f"{out}: going on with {changed}")
     else:
         raise UsageError(
-            f"{out} was begun with another configuration ({told}); --allow-change goes on with "
+            f"{out} was begun with another configuration ({changed}); --allow-change goes on with "
             "the new one, --overwrite begins anew, another --out keeps both"
         )
 

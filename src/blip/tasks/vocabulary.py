@@ -12,7 +12,7 @@ from blip.tasks.config import TokenizerConfig
 def make_tokenizer(config: TokenizerConfig, out: Path) -> Tokenizer:
     """Write tokenizer.json and vocabulary.json (a list of the tokens) into `out`.
 
-    Raises UsageError where the source is none, or the texts name no shards.
+    Raises UsageError where the source holds no tokenizer, or the texts name no shards.
     """
     if config.source is not None:
         tokenizer = Tokenizer.load(config.source)

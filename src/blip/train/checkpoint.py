@@ -104,7 +104,7 @@ class Checkpoints:
         """
         self.wait()
         return next(
-            (step for step, folder in reversed(_steps(self.folder)) if _whole(folder)), None
+            (step for step, folder in reversed(_steps(self.folder)) if _is_whole(folder)), None
         )
 
     def read(self, step: int) -> Found:
@@ -180,16 +180,16 @@ def adopt(source: Path, run: Path) -> Path | None:
 
     `source` is a folder `step-NNNNNNNN`, or a run that holds some: its newest whole one. Where
     `run` has a checkpoint of its own nothing is done, so that the same command can be given again.
-    Raises UsageError where `source` is none.
+    Raises UsageError where `source` holds no checkpoint.
     """
     checkpoints = run / "checkpoints"
     if _steps(checkpoints):
         return None
-    for folder in (folder for _, folder in reversed(_candidates(source)) if _whole(folder)):
+    for folder in (folder for _, folder in reversed(_candidates(source)) if _is_whole(folder)):
         with atomic_folder(checkpoints / folder.name, replaces=CHECKPOINT) as own:
             shutil.copytree(folder, own, dirs_exist_ok=True, copy_function=_link)
         return folder
-    raise _not_one(source)
+    raise _no_checkpoint(source)
 
 
 def check_source(source: Path, run: Path) -> None:
@@ -197,7 +197,7 @@ def check_source(source: Path, run: Path) -> None:
     if not _steps(run / "checkpoints") and not any(
         (folder / STATE).is_file() for _, folder in _candidates(source)
     ):
-        raise _not_one(source)
+        raise _no_checkpoint(source)
 
 
 def has_checkpoints(run: Path) -> bool:
@@ -211,7 +211,7 @@ def _candidates(source: Path) -> list[tuple[int, Path]]:
     return [(named, source)] if named is not None else _steps(source / "checkpoints")
 
 
-def _not_one(source: Path) -> UsageError:
+def _no_checkpoint(source: Path) -> UsageError:
     return UsageError(
         f"{source} is not a checkpoint to resume from; give a folder step-NNNNNNNN that holds "
         f"{STATE}, or a run with some in checkpoints/"
@@ -241,7 +241,7 @@ def _step_of(folder: Path) -> int | None:
     return int(number) if folder.name != number and number.isdigit() else None
 
 
-def _whole(folder: Path) -> bool:
+def _is_whole(folder: Path) -> bool:
     """Whether a run can resume from a checkpoint; says why where it cannot."""
     state = _load(folder)
     damage = None

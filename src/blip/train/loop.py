@@ -60,7 +60,7 @@ def fit(
     Under `dist.processes` every process calls it with its share of the batches; the main one
     writes, and a signal to any of them stops all after the same step.
 
-    Goes on from the newest whole checkpoint there, to the same weights as a run never cut. SIGTERM
+    Resumes from the newest whole checkpoint there, to the same weights as a run never cut. SIGTERM
     or Ctrl-C ends after the step under way, with a checkpoint. At the end `save` writes the weights
     of the model to `folder/checkpoint`. Raises BlipError after `max_nonfinite` updates in a row
     without a finite loss and gradient; the last checkpoint from before them stays. Raises
@@ -70,10 +70,10 @@ def fit(
     run = _Run(training, loader, config, folder, save)
     run.resume(allow_change=allow_change, resumed=resumed)
     stopped_by: int | None = None
-    with ExitStack() as open_until_the_end:
-        stop = open_until_the_end.enter_context(stop_on_signals())
-        open_until_the_end.callback(run.checkpoints.wait)
-        run.show(open_until_the_end)
+    with ExitStack() as until_the_end:
+        stop = until_the_end.enter_context(stop_on_signals())
+        until_the_end.callback(run.checkpoints.wait)
+        run.show(until_the_end)
         batches = loader.batches(run.step * config.accumulation)
         while run.step < config.steps and stopped_by is None:
             run.update(batches)
@@ -201,7 +201,7 @@ class _Run:
             # Last, when the device has finished the step.
             values |= self.watch.values()
         if not stops and config.evaluate_every and self.step % config.evaluate_every == 0:
-            with self.watch.apart():
+            with self.watch.paused():
                 values |= self._evaluate()
         if values:
             self.log.write(self.step, values)
@@ -209,7 +209,7 @@ class _Run:
             self.bar.advance(1, **({"loss": f"{values['loss']:.3f}"} if "loss" in values else {}))
 
     def _losses(self) -> dict[str, float]:
-        """Of the update just made, over all its batches and processes; nothing where it failed."""
+        """Means over all batches and processes of the last update; nothing where it was skipped."""
         if self.last is None:
             return {}
         outputs, norm = self.last
@@ -220,7 +220,7 @@ class _Run:
         } | {"gradient_norm": float(norm)}
 
     def checkpoint(self, *, stops: bool) -> None:
-        """Write down all that the rest of the run depends on, where that is due or the run `stops`.
+        """Write a checkpoint, where one is due or the run `stops`.
 
         Not while updates fail: the newest checkpoint must be from before them. A run that stops
         then writes one all the same, and keeps that older one beside it.
@@ -231,13 +231,13 @@ class _Run:
         if not stops and not (self.checkpoint_is_due and is_good):
             return
         self.checkpoint_is_due = False
-        with self.watch.apart():
+        with self.watch.paused():
             state = self._whole_state()
             if dist.is_main():
                 self.checkpoints.begin(self.step, state, drop=is_good)
 
     def finish(self) -> None:
-        """Write the model that the run was for, and drop what it takes to go on.
+        """Write the model, the result of the run, and remove the checkpoints.
 
         Raises BlipError, and keeps the checkpoints, where its weights are not finite.
         """
@@ -268,7 +268,7 @@ class _Run:
         return values
 
     def _whole_state(self) -> dict[str, Any]:
-        """All that the rest of the run depends on, in the main process."""
+        """Everything that the rest of the run depends on, in the main process."""
         return {
             "weights": whole_weights(self.training.step),
             "momentum_encoders": {
@@ -288,7 +288,7 @@ class _Run:
         return fingerprint_json([self.loader.order, rows])
 
     def resume(self, *, allow_change: bool, resumed: Callable[[int], object]) -> None:
-        """Take the state of the newest whole checkpoint, if there is one."""
+        """Resume from the newest whole checkpoint, if there is one."""
         step = dist.on_main(self.checkpoints.newest)
         if not dist.is_same(int(self._data()[:15], base=16)):
             raise BlipError("the processes find different data; all must see the same shards")
@@ -327,7 +327,7 @@ class _Run:
             restore_random_state(state["random"][dist.rank()])
         else:
             self._reseed()
-            say(f"{len(state['random'])} processes wrote this checkpoint: dropout is drawn anew")
+            say(f"{len(state['random'])} processes wrote this checkpoint: dropout is sampled anew")
 
     def _compare_data(self, data: str, *, allow_change: bool) -> None:
         """Raise UsageError where the checkpoint is of other data, unless that is allowed."""
@@ -344,7 +344,7 @@ class _Run:
         )
 
     def _reseed(self) -> None:
-        """Draw dropout in each process, and after each change of their number, by itself."""
+        """Sample dropout independently in each process, and after each change of their number."""
         sources = [self.config.seed, self.step, dist.world_size(), dist.rank()]
         torch.manual_seed(int(fingerprint_json(sources), base=16))
 

@@ -11,6 +11,8 @@ def snapshot(value: Any) -> Any:
 
     From a GPU the copies are made side by side into pinned memory, and are whole on return.
     """
+    # torch's BlockingAsyncStager is as fast on a CPU. From a GPU it copies into pageable memory, or
+    # else keeps one pinned copy, and then fails where the optimiser's state has gained a tensor.
     copied = _copy(value)
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()

@@ -45,7 +45,7 @@ class StepWatch:
             self._waited += self._clock() - began
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Do not count the time of a block that does not train, such as an evaluation."""
         began = self._clock()
         try:
