@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from blip.metrics.captions import caption_scores
 from blip.metrics.classification import precision_recall
 from blip.metrics.retrieval import RankedScores, share_found
 from blip.metrics.retrieval import recalls as recalls_of_ranked
@@ -94,16 +93,3 @@ def test_precision_and_recall_by_hand() -> None:
     found = precision_recall(chosen, right)
     assert found == {"precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3)}
     assert precision_recall(~np.ones(3, bool), np.ones(3, bool)) == {"precision": 0, "recall": 0}
-
-
-def test_caption_scores(capsys: pytest.CaptureFixture[str]) -> None:
-    references = [["a red circle", "the red circle is big"], ["two blue stars on grey ground"]]
-    perfect = caption_scores(["a red circle", "two blue stars on grey ground"], references)
-    worse = caption_scores(["a red star", "two blue stars"], references)
-    punctuated = caption_scores(["A red circle.", "Two blue stars, on grey ground!"], references)
-    assert perfect["cider"] > worse["cider"]
-    assert perfect["bleu4"] > worse["bleu4"]
-    assert punctuated == perfect
-    assert capsys.readouterr().out == ""
-    with pytest.raises(ValueError, match="1 candidates, but 2"):
-        caption_scores(["a"], references)
