@@ -157,7 +157,7 @@ def test_a_fine_tuned_model_is_measured_on_the_way_too(
     log = (tmp_path / "measured/metrics.jsonl").read_text().splitlines()
     figures = [{name for name in json.loads(line) if name.startswith("val")} for line in log]
     expected = {
-        caption: {"cider", "bleu4"},
+        caption: {"cider", "bleu1", "bleu2", "bleu3", "bleu4", "rouge_l"},
         retrieval: {"tr1", "tr5", "tr10", "ir1", "ir5", "ir10"},
     }
     assert figures == [{f"validation_{name}" for name in expected[task]}] * 2
