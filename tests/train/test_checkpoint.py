@@ -233,7 +233,7 @@ def test_a_checkpoint_of_an_earlier_version_is_taken_with_a_note(
 
 def test_names_of_earlier_versions_are_read_as_those_of_today(tmp_path: Path) -> None:
     found = checkpoints(tmp_path)
-    found.write(1, state(followers={"momentum": {}}, task={"drawn": 3}))
+    found.write(1, state(**{"followers": {"momentum": {}}, "task": {"drawn": 3}}))
     assert found.read(1).state == {
         "weights": {}, "momentum_encoders": {"momentum": {}}, "state": {"drawn": 3}, "step": 1
     }  # fmt: skip
