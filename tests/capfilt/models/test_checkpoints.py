@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,16 +13,12 @@ from blip.capfilt.models import checkpoints, memory
 from blip.capfilt.models.checkpoints import CheckpointModels
 from blip.capfilt.models.memory import available_memory, bytes_of_image, unify_out_of_memory
 from blip.capfilt.models.protocols import Models, OutOfMemoryError
-from blip.errors import UsageError
+from blip.errors import BlipError, UsageError
 from blip.inference.checkpoint import fingerprint
+from blip.model.blip import Blip
 from blip.model.config import ModelConfig, VisionConfig
 from tests.support.capfilt import config, web_data
-from tests.support.released_models import (
-    SIZES,
-    WORDS,
-    hugging_face,
-    original,
-)
+from tests.support.released_models import SIZES, TOKENIZER, WORDS, hugging_face, original
 
 
 def models(captioner: Path | str, matcher: Path | str, **more) -> CheckpointModels:
@@ -98,22 +95,59 @@ def test_a_device_that_is_missing_is_told(tmp_path):
     assert there.batch_size() == 64, "the least of what either device is worth"
 
 
-def test_workers_are_spread_over_the_devices(monkeypatch):
+FREE = {"cuda:0": 1 << 40, "cuda:1": 1 << 20, "cuda:2": 1 << 30, "cuda:3": 1 << 40}
+"""Bytes of the four GPUs of a machine that is made up."""
+
+
+@pytest.fixture
+def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
-    spread = models("c", "f", captioner_device="auto", filter_device="cuda:3")
-    assert spread.default_workers(4) == 4
-    assert [checkpoints._device("auto", place) for place in range(5)] == [
-        "cuda:0",
-        "cuda:1",
-        "cuda:2",
-        "cuda:3",
-        "cuda:0",
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(FREE))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (FREE[device], 1 << 40))
+
+
+def test_workers_are_spread_over_the_devices(four_gpus):
+    assert models("c", "f", captioner_device="auto", filter_device="cuda:3").default_workers(4) == 4
+    places = [checkpoints._device("auto", place) for place in range(5)]
+    assert places == ["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:0"]
+    named = models("c", "f", captioner_device="cuda:1", filter_device="cuda:3")
+    assert named.default_workers(4) == 1
+    with pytest.raises(UsageError, match=r"device cuda:4 is not there; .* has 4 CUDA devices"):
+        models("c", "f", captioner_device="cuda:4", filter_device="cpu").default_workers(4)
+
+
+def test_each_model_is_put_on_its_own_device(four_gpus, monkeypatch):
+    put: list[tuple[str, str, str]] = []
+
+    def load_expected(source, expected, device, dtype):
+        put.append((source, expected, device))
+        if source == "f":
+            raise BlipError("both were asked for")
+        return SimpleNamespace(config=SIZES, model=Blip(SIZES), tokenizer=TOKENIZER)
+
+    monkeypatch.setattr(checkpoints, "_load_expected", load_expected)
+    for captioner, matcher, place in (("cuda:2", "cpu", 0), ("auto", "cuda:1", 3)):
+        source = models("c", "f", captioner_device=captioner, filter_device=matcher)
+        with pytest.raises(BlipError, match="both were asked for"):
+            source.load(place, ("of c", "of f"))
+    assert put == [
+        ("c", "of c", "cuda:2"),
+        ("f", "of f", "cpu"),
+        ("c", "of c", "cuda:3"),
+        ("f", "of f", "cuda:1"),
     ]
-    assert (
-        models("c", "f", captioner_device="cuda:1", filter_device="cuda:3").default_workers(4) == 1
-    )
+
+
+def test_a_batch_fits_into_the_gpu_with_the_least_memory(four_gpus, tmp_path):
+    captioner = hugging_face(tmp_path / "c", "causal")
+    matcher = hugging_face(tmp_path / "f", "bidirectional")
+
+    def size(one: str, other: str) -> int:
+        return models(captioner, matcher, captioner_device=one, filter_device=other).batch_size()
+
+    assert size("cuda:0", "cuda:3") == size("auto", "cuda:3") == 128
+    assert size("cuda:1", "cuda:0") == size("cuda:0", "cuda:1") == size("cuda:1", "cuda:1") == 1
+    assert size("cuda:0", "cpu") == 64, "what is worth it on a CPU"
 
 
 @pytest.mark.parametrize(
