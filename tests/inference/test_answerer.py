@@ -85,13 +85,16 @@ def test_the_best_candidate_is_the_likeliest_by_a_plain_sum(
     model: QuestionModel, tokenizer: Tokenizer, answerer: Answerer
 ) -> None:
     image, question = torch.randn(3, 32, 32), "is it a star?"
-    memory = asked(model, tokenizer, image, question)
+    question_kv = asked(model, tokenizer, image, question)
     found = {}
     for candidate in CANDIDATES:
         ids, visible = tokenizer.encode([candidate], 35).start_with(tokenizer.dec_id)
-        logits = model.language_logits(ids, visible, memory)[0, :-1].log_softmax(1)
-        told = logits.gather(1, ids[0, 1:, None]).sum()
-        found[candidate] = (float(0.9 * told + 0.1 * logits.mean(1).sum()), float(told.exp()))
+        logits = model.language_logits(ids, visible, question_kv)[0, :-1].log_softmax(1)
+        log_probability = logits.gather(1, ids[0, 1:, None]).sum()
+        found[candidate] = (
+            float(0.9 * log_probability + 0.1 * logits.mean(1).sum()),
+            float(log_probability.exp()),
+        )
     ((best,),) = answerer.rank([image], [[question]], CANDIDATES)
     assert best.answer == max(found, key=lambda candidate: found[candidate][0])
     assert (best.score, best.probability) == pytest.approx(found[best.answer], rel=1e-4)
@@ -102,9 +105,9 @@ def test_the_first_token_chooses_who_is_read(
     model: QuestionModel, tokenizer: Tokenizer, answerer: Answerer
 ) -> None:
     image, question = torch.randn(3, 32, 32), "is it a star?"
-    memory = asked(model, tokenizer, image, question)
+    question_kv = asked(model, tokenizer, image, question)
     start = torch.tensor([[tokenizer.dec_id]])
-    logits = model.language_logits(start, torch.ones_like(start).bool(), memory)[0, 0]
+    logits = model.language_logits(start, torch.ones_like(start).bool(), question_kv)[0, 0]
     first = [tokenizer.encode([candidate], 35).ids[0, 1] for candidate in CANDIDATES]
     likeliest = max(CANDIDATES, key=lambda candidate: logits[first[CANDIDATES.index(candidate)]])
     ((best,),) = answerer.rank([image], [[question]], CANDIDATES, top_k=1)

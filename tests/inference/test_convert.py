@@ -79,15 +79,15 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "told"),
+    ("words", "status", "message"),
     [
         (["med", "x", "--to", "hf"], 2, "no class for pretrain, only for caption, itm, vqa"),
         (["med", "x.pth"], 2, "blip is a folder, got x.pth"),
-        (["med", "x.pth", "--to", "original", "--tokenizer", "none"], 2, "holds no tokenizer"),
+        (["med", "x.pth", "--to", "original", "--tokenizer", "vocab.txt"], 2, "holds no tokenizer"),
         (["med", "x", "--heads", "8", "8"], 2, "are 3 and 2, got 8 and 8"),
         (["med", "x.bin", "--to", "original"], 2, "is a file NAME.pth, got"),
         (["med", "med"], 2, "the output med would replace the input med"),
-        (["none", "x"], 2, "no checkpoint at"),
+        (["missing", "x"], 2, "no checkpoint at"),
         (["med", "x", "--to", "onnx"], 2, "--to is 'onnx'; allowed: blip, hf, original"),
         (
             ["med", "x", "--image-size", "50"],
@@ -99,10 +99,10 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
         (["torn.pth", "x"], 1, "torn.pth cannot be read as weights"),
     ],
 )
-def test_what_cannot_be_converted_is_told(
+def test_what_cannot_be_converted_is_one_line(
     words: list[str],
     status: int,
-    told: str,
+    message: str,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -114,7 +114,7 @@ def test_what_cannot_be_converted_is_told(
     words = ["bare/bare.pth" if word == "bare.pth" else word for word in words]
     before = sorted(folder.parent.iterdir())
     assert run("convert", *words) == status
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert sorted(folder.parent.iterdir()) == before
 
 

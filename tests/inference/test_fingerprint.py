@@ -101,6 +101,6 @@ def test_a_tokenizer_with_ids_that_the_model_lacks_is_refused(folder: Path) -> N
     words.write_text(json.dumps(tokens))
     with pytest.raises(
         BlipError, match=r"tokens with ids up to 90, the model \d+; give the"
-    ) as told:
+    ) as caught:
         open_checkpoint(folder)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)

@@ -53,11 +53,11 @@ def step_by_step(
     model: Blip, states: torch.Tensor, start: list[int], ids: list[int]
 ) -> list[float]:
     """The log-probability of each of `ids`, each read from a text that ends before it."""
-    memory = model.project_image(states, "causal")
+    image_kv = model.project_image(states, "causal")
     found = []
     for place, token in enumerate(ids):
         before = torch.tensor([[*start, *ids[:place]]])
-        logits = model.language_logits(before, torch.ones_like(before, dtype=torch.bool), memory)
+        logits = model.language_logits(before, torch.ones_like(before, dtype=torch.bool), image_kv)
         found.append(float(logits[0, -1].double().log_softmax(0)[token]))
     return found
 
@@ -78,17 +78,17 @@ def test_it_is_the_sum_over_the_tokens_that_were_written(
     start = tokenizer.encode_prompt(decoding.prompt)
     for image, row, own in zip(images, rows, seeds, strict=True):
         states = model.encode_image(to_pixels([image], 32, model.device))
-        memory = model.project_image(states, "causal")
+        image_kv = model.project_image(states, "causal")
         found = decode_texts(
-            model, memory, start, tokenizer.sep_id, decoding, count=count, seeds=own
+            model, image_kv, start, tokenizer.sep_id, decoding, count=count, seeds=own
         )
         for ids, caption in zip(found, row, strict=True):
             ends = len(start) + len(ids) < decoding.max_length
-            told = step_by_step(model, states, start, [*ids, *[tokenizer.sep_id] * ends])
-            assert caption.tokens == len(told)
-            assert caption.log_likelihood == pytest.approx(sum(told), rel=1e-4)
+            of_tokens = step_by_step(model, states, start, [*ids, *[tokenizer.sep_id] * ends])
+            assert caption.tokens == len(of_tokens)
+            assert caption.log_likelihood == pytest.approx(sum(of_tokens), rel=1e-4)
             mean = caption.log_likelihood_per_token
-            assert mean == pytest.approx(sum(told) / len(told), rel=1e-4)
+            assert mean == pytest.approx(sum(of_tokens) / len(of_tokens), rel=1e-4)
     monkeypatch.setattr(likelihood, "ROWS", 2)
     for row, same in zip(
         rows, captioner.scored_captions(images, count, decoding, seeds=seeds), strict=True

@@ -34,7 +34,7 @@ def test_the_prompt_is_fed_and_not_scored(model: Blip, words: Tokenizer) -> None
     captions = words.encode([PROMPT + text for text in texts()["texts"]], 40)
     batch = PairBatch(golden["images"], captions, torch.arange(6), ())
     step = CaptionStep(model, words, LanguageConfig(), prompt=PROMPT)
-    torch.testing.assert_close(step(batch, None).loss, golden["loss"], **CLOSE)
+    torch.testing.assert_close(step(batch).loss, golden["loss"], **CLOSE)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -54,7 +54,7 @@ def test_captions_are_the_originals(
         prompt=PROMPT,
     )
     found = Captioner(model, words).caption(list(golden["images"]), decoding)
-    # The prompt is not told here; a caption may go on with a piece of its last word.
+    # The prompt is left out; a caption may go on with a piece of its last word.
     expected = [text.removeprefix(PROMPT.strip()).strip() for text in texts()[f"captioner.{name}"]]
     assert found == expected
     ids = golden[f"generate.{name}"]

@@ -161,8 +161,8 @@ def test_converted_back_it_is_what_it_was(
     _, peer, _, folder = pair
     convert(folder, tmp_path / "ours", "blip", tokenizer=vocabulary)
     convert(tmp_path / "ours", tmp_path / "theirs", "hf")
-    again, told = type(peer).from_pretrained(tmp_path / "theirs", output_loading_info=True)
-    assert not any(told.values()), told
+    again, loading = type(peer).from_pretrained(tmp_path / "theirs", output_loading_info=True)
+    assert not any(loading.values()), loading
     before, after = peer.state_dict(), again.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)

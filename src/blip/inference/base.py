@@ -95,6 +95,7 @@ class Predictor(ABC, Generic[ModelKind]):
         except UsageError as error:
             raise UsageError(f"{source}: {error}") from error
 
+    @torch.inference_mode()
     def encode(
         self, pictures: Sequence[Picture], first: int = 0
     ) -> Float[Tensor, "pictures tokens width"]:

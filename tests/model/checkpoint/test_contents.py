@@ -197,15 +197,15 @@ def test_everything_that_does_not_fit_is_in_one_list() -> None:
     state["text_decoder.bert.embeddings.position_ids"] += 1
     with pytest.raises(BlipError) as caught:
         published_contents(state, "model.pth", heads=HEADS)
-    told = str(caught.value)
-    assert told.startswith("model.pth does not fit:\n")
+    message = str(caught.value)
+    assert message.startswith("model.pth does not fit:\n")
     for part in (
         "lacks text_decoder.cls.predictions.bias, visual_encoder.norm.bias",
         "unexpected keys: visual_encoder.head.weight",
         "visual_encoder.norm.weight (3,) instead of (24,)",
         f"tied tensors that differ: text_decoder.bert.embeddings.position_ids, {tied}",
     ):
-        assert part in told
+        assert part in message
 
 
 def test_ties_may_be_left_out() -> None:
@@ -217,7 +217,7 @@ def test_ties_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "told"),
+    ("sizes", "message"),
     [
         ({"text_config": {"hidden_act": "relu"}, "vision_config": {}}, "hidden_act must be gelu"),
         ({"text_config": {"layer_norm_eps": 1e-5}, "vision_config": {}}, "layer_norm_eps must be"),
@@ -227,8 +227,8 @@ def test_ties_may_be_left_out() -> None:
         ({"text_config": {"num_attention_heads": 5}, "vision_config": {}}, "multiple of heads"),
     ],
 )
-def test_a_foreign_config_is_refused(sizes: dict, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_a_foreign_config_is_refused(sizes: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         published_contents(huggingface_state(contents("caption")), "here", sizes=sizes)
 
 
@@ -245,8 +245,8 @@ def test_choices_of_the_ablation_have_no_published_layout() -> None:
 
 @pytest.mark.parametrize("kind", ["pretrain", "nlvr", "vqa"])
 def test_transformers_has_not_every_kind(kind: str, tmp_path: Path) -> None:
-    told = "equally wide, got 24 and 16" if kind == "vqa" else f"no class for {kind}"
-    with pytest.raises(UsageError, match=told):
+    message = "equally wide, got 24 and 16" if kind == "vqa" else f"no class for {kind}"
+    with pytest.raises(UsageError, match=message):
         write_huggingface(contents(kind), IDS, tmp_path)
 
 
@@ -300,7 +300,7 @@ def test_a_foreign_file_is_told(content: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"model": {"weight": torch.zeros(2)}}, "not one of BLIP.s; found weight"),
         ({"model": {}}, "holds no tensors"),
@@ -310,18 +310,18 @@ def test_a_foreign_file_is_told(content: bytes, tmp_path: Path) -> None:
         ({"state_dict": {"visual_encoder.cls_token": torch.zeros(2)}}, "not one of BLIP.s"),
     ],
 )
-def test_other_weights_are_told(content: object, told: str, tmp_path: Path) -> None:
+def test_other_weights_are_told(content: object, message: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "model.pth")
-    with pytest.raises(BlipError, match=told):
+    with pytest.raises(BlipError, match=message):
         read_contents(tmp_path / "model.pth")
 
 
 def test_a_broken_config_beside_the_weights_is_told(tmp_path: Path) -> None:
     write_ours(contents("itm"), tmp_path)
     config = tmp_path / "config.json"
-    for content, told in (("{", "is not JSON"), ("[]", "must hold an object, got list")):
+    for content, message in (("{", "is not JSON"), ("[]", "must hold an object, got list")):
         config.write_text(content)
-        with pytest.raises(BlipError, match=told):
+        with pytest.raises(BlipError, match=message):
             read_contents(tmp_path / "model.safetensors")
     sizes = json.loads(json.dumps({"projection": 9}))
     config.write_text(json.dumps(sizes | {"widht": 3}))

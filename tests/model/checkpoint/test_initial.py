@@ -152,8 +152,8 @@ def test_positions_are_resized_as_transformers_does(tmp_path: Path) -> None:
     theirs = vit()
     torch.manual_seed(0)
     model = Blip(replace(TINY, vision=replace(TINY.vision, image_size=80))).eval()
-    told = start_vision(model, saved(timm_layout(theirs), tmp_path / "vit.safetensors"))
-    assert told.endswith("positions resized from 2 x 2 to 5 x 5 patches")
+    message = start_vision(model, saved(timm_layout(theirs), tmp_path / "vit.safetensors"))
+    assert message.endswith("positions resized from 2 x 2 to 5 x 5 patches")
     positions = theirs.vit.embeddings.position_embeddings
     assert torch.equal(model.vision.positions, resize_positions(positions, 26))
     images = torch.randn(2, 3, 80, 80)
@@ -193,17 +193,17 @@ def test_what_does_not_fit_is_one_list(tmp_path: Path) -> None:
     before, path = state_of(model), saved(state, tmp_path / "vit.safetensors")
     with pytest.raises(BlipError) as caught:
         start_vision(model, path)
-    told = str(caught.value)
-    assert told.splitlines()[0] == f"{path} does not fit:"
-    assert "lacks blocks.1.attn.qkv.bias" in told
-    assert "has unexpected keys: blocks.0.ls1.gamma, dist_token" in told
-    assert "norm.bias (23,) instead of (24,)" in told
-    assert "pos_embed (1, 6, 24) instead of (1, 5, 24)" in told
+    message = str(caught.value)
+    assert message.splitlines()[0] == f"{path} does not fit:"
+    assert "lacks blocks.1.attn.qkv.bias" in message
+    assert "has unexpected keys: blocks.0.ls1.gamma, dist_token" in message
+    assert "norm.bias (23,) instead of (24,)" in message
+    assert "pos_embed (1, 6, 24) instead of (1, 5, 24)" in message
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"width": 48}, "width is 24, but that of model.vision is 48"),
         ({"depth": 3}, "depth is 2, but that of model.vision is 3"),
@@ -212,10 +212,10 @@ def test_what_does_not_fit_is_one_list(tmp_path: Path) -> None:
         ({"mlp_ratio": 3.0}, "mlp width is 96, but that of model.vision is 72"),
     ],
 )
-def test_sizes_of_the_image_encoder_must_agree(tmp_path: Path, change: dict, told: str) -> None:
+def test_sizes_of_the_image_encoder_must_agree(tmp_path: Path, change: dict, message: str) -> None:
     model = Blip(replace(TINY, vision=replace(TINY.vision, **change)))
     path = saved(timm_layout(vit()), tmp_path / "vit.safetensors")
-    with pytest.raises(UsageError, match=f"^vision_weights {path}: .*{told}") as caught:
+    with pytest.raises(UsageError, match=f"^vision_weights {path}: .*{message}") as caught:
         start_vision(model, path)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -254,9 +254,9 @@ def test_text_states_are_those_of_bert_without_token_types(
 ) -> None:
     theirs, model = without_types(bert()), tiny_model(sharing)
     path = saved(rename(state_of(theirs)), tmp_path / "bert.safetensors")
-    told = start_text(model, path)
+    message = start_text(model, path)
     has_head = rename is not _without_prefix
-    assert told.endswith(
+    assert message.endswith(
         "newly initialised: cross-attention, 2 rows of the vocabulary"
         + ("" if has_head else ", language head")
     )
@@ -331,14 +331,14 @@ def test_token_types_are_dropped_as_in_the_original(tmp_path: Path) -> None:
 def test_a_model_that_only_encodes_takes_no_head(tmp_path: Path) -> None:
     model = make_model(replace(TINY, modes=("bidirectional",)))
     assert isinstance(model, Blip)
-    told = start_text(model, saved(state_of(bert()), tmp_path / "bert.safetensors"))
-    assert told.endswith("newly initialised: cross-attention, 2 rows of the vocabulary")
+    message = start_text(model, saved(state_of(bert()), tmp_path / "bert.safetensors"))
+    assert message.endswith("newly initialised: cross-attention, 2 rows of the vocabulary")
 
 
 def test_a_vocabulary_of_the_same_size_has_no_fresh_row(tmp_path: Path) -> None:
     model, theirs = tiny_model(), bert(vocab_size=40)
-    told = start_text(model, saved(state_of(theirs), tmp_path / "bert.safetensors"))
-    assert "0 rows of the vocabulary" in told
+    message = start_text(model, saved(state_of(theirs), tmp_path / "bert.safetensors"))
+    assert "0 rows of the vocabulary" in message
     words = model.text.embedding.select("causal").words.weight
     assert torch.equal(words, theirs.bert.embeddings.word_embeddings.weight)
 
@@ -352,16 +352,16 @@ def test_what_does_not_fit_a_text_transformer_is_one_list(tmp_path: Path) -> Non
     before, path = state_of(model), saved(state, tmp_path / "bert.safetensors")
     with pytest.raises(BlipError) as caught:
         start_text(model, path)
-    told = str(caught.value)
-    assert "lacks bert.encoder.layer.1.attention.self.key.bias" in told
-    assert "has unexpected keys: bert.encoder.layer.0.crossattention.self.query.bias" in told
-    assert "bert.encoder.layer.0.output.dense.bias (17,) instead of (16,)" in told
-    assert "has tied tensors that differ: cls.predictions.decoder.weight" in told
+    message = str(caught.value)
+    assert "lacks bert.encoder.layer.1.attention.self.key.bias" in message
+    assert "has unexpected keys: bert.encoder.layer.0.crossattention.self.query.bias" in message
+    assert "bert.encoder.layer.0.output.dense.bias (17,) instead of (16,)" in message
+    assert "has tied tensors that differ: cls.predictions.decoder.weight" in message
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"width": 32}, "width is 16, but that of model.text is 32"),
         ({"depth": 3}, "depth is 2, but that of model.text is 3"),
@@ -372,11 +372,13 @@ def test_what_does_not_fit_a_text_transformer_is_one_list(tmp_path: Path) -> Non
         ({"vocabulary_size": 41}, "has 38 tokens, but model.text.vocabulary_size is 41"),
     ],
 )
-def test_sizes_of_the_text_transformer_must_agree(tmp_path: Path, change: dict, told: str) -> None:
+def test_sizes_of_the_text_transformer_must_agree(
+    tmp_path: Path, change: dict, message: str
+) -> None:
     model = Blip(replace(TINY, text=replace(TINY.text, **change)))
     saved(state_of(bert()), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(bert_config().to_dict()))
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         start_text(model, tmp_path)
     assert str(caught.value).startswith(f"text_weights {tmp_path / 'model.safetensors'}: ")
     assert len(str(caught.value).splitlines()) == 1

@@ -48,13 +48,13 @@ def test_what_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     write_ours(contents(), tmp_path / "run" / "checkpoint")
     (tmp_path / "notes.txt").write_text("no weights")
-    for source, told in {
+    for source, message in {
         "absent": "no checkpoint at .*absent: no such folder or file",
         "notes.txt": r"notes\.txt is not a file of weights; allowed: \.safetensors, \.pth",
         "cache": "no such folder",
         ".": "is not a checkpoint folder; it holds .*run",
     }.items():
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             find_weights(tmp_path / source)
     with pytest.raises(UsageError, match=r"original:model_bas is not a released .* model_base_14M"):
         find_weights("original:model_bas")
@@ -64,9 +64,9 @@ def test_what_is_none_is_told(tmp_path: Path) -> None:
 def test_offline_is_told_in_one_line(name: str) -> None:
     with pytest.raises(BlipError) as caught:
         find_weights(name)
-    told = str(caught.value)
-    assert "\n" not in told
-    assert re.search("HF_HUB_OFFLINE|cache", told)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert re.search("HF_HUB_OFFLINE|cache", message)
 
 
 @pytest.mark.parametrize("name", ["no/such/name", "", "spaces are wrong/x"])

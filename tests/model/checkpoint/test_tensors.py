@@ -125,9 +125,9 @@ def test_objects_beside_the_weights_are_named_and_not_made(tmp_path: Path) -> No
     torch.save({"state_dict": original(), "hyper_parameters": Settings()}, tmp_path / "last.ckpt")
     with pytest.raises(
         BlipError, match=r"an object of \S*Settings, .*nothing was executed"
-    ) as told:
+    ) as caught:
         read_contents(tmp_path / "last.ckpt", HEADS)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_dictionary_that_holds_itself_is_refused(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_missing_file_of_several_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "is not JSON"),
         ("[]", "must hold an object weight_map"),
@@ -216,10 +216,10 @@ def test_a_missing_file_of_several_is_named(tmp_path: Path) -> None:
         ('{"weight_map": {"a": 3}}', "beside it, got 3"),
     ],
 )
-def test_a_broken_index_is_told_in_one_line(content: str, told: str, tmp_path: Path) -> None:
+def test_a_broken_index_is_one_line(content: str, message: str, tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(content)
-    with pytest.raises(BlipError, match=told) as caught:
+    with pytest.raises(BlipError, match=message) as caught:
         read_tensors(index)
     assert "\n" not in str(caught.value)
 

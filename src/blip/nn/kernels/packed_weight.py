@@ -1,7 +1,7 @@
 """Weights that are packed once for inference, in the layout that the CPU reads fastest."""
 
 import weakref
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,7 @@ class PackedWeight:
     def __init__(self) -> None:
         self._packed: Tensor | None = None
         self._weight: weakref.ref[Tensor] | None = None
-        self._state: tuple[Any, ...] = ()
+        self._state: tuple[object, ...] = ()
         self._reads = 0
 
     def of(self, weight: Tensor) -> Tensor | None:
@@ -57,7 +57,7 @@ class PackedWeight:
             hold_in_huge_pages(packed)
         return packed
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type["PackedWeight"], tuple[()]]:
         return (PackedWeight, ())
 
 
