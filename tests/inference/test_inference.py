@@ -8,10 +8,13 @@ import torch
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError, UsageError
 from blip.generation.config import DecodingConfig
+from blip.generation.greedy import greedy
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import load_model, save_model
 from blip.inference.matcher import Matcher
+from blip.inference.pixels import to_pixels
 from blip.model.blip import Blip
+from blip.model.decoding import DecodingSession
 from tests.support.attentive_models import TEXTS, attentive_blip, noise_pictures
 from tests.support.tiny_data import SENTENCE
 
@@ -62,13 +65,22 @@ def test_several_captions_differ_and_follow_their_seeds(model: Blip, tokenizer: 
     assert one == [rows[0][1], rows[1][2]]
 
 
-def test_the_prompt_leads_and_is_not_told(model: Blip, tokenizer: Tokenizer) -> None:
-    captioner = Captioner(model, tokenizer)
+@torch.inference_mode()
+def test_the_prompt_leads_and_is_left_out(model: Blip, tokenizer: Tokenizer) -> None:
     decoding = DecodingConfig(kind="greedy", prompt="a red", min_length=4, max_length=12)
-    plain = DecodingConfig(kind="greedy", min_length=4, max_length=12)
-    prompted = captioner.caption(noise_pictures(1), decoding)[0]
-    assert not prompted.startswith("a red")
-    assert prompted != captioner.caption(noise_pictures(1), plain)[0]
+    (written,) = Captioner(model, tokenizer).caption(noise_pictures(1), decoding)
+    pixels = to_pixels(noise_pictures(1), model.config.vision.image_size, model.device, model.dtype)
+    image_kv = model.project_image(model.encode_image(pixels), "causal")
+
+    def continued(start: list[int]) -> str:
+        session = DecodingSession(model, image_kv)
+        (ids,) = greedy(session, torch.tensor([start]), tokenizer.sep_id, decoding)
+        return tokenizer.decode(ids).strip()
+
+    start = tokenizer.encode_prompt("a red")
+    assert tokenizer.decode(start[1:]) == "a red"
+    assert written == continued(start)
+    assert written != continued(start[:1])
 
 
 def test_grouped_scores_equal_one_by_one(model: Blip, tokenizer: Tokenizer) -> None:
