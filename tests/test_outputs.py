@@ -9,12 +9,12 @@ from blip.errors import UsageError
 from blip.outputs import (
     JOB,
     MARKER,
-    PRETRAIN,
     check_unchanged,
     claim,
     refuse_inputs_as_output,
     remove_known,
 )
+from blip.tasks.config import PretrainConfig
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def test_an_input_that_no_output_replaces_is_accepted(shards: Path, given: str, 
 def test_a_folder_is_claimed_and_claimed_again(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     (tmp_path / "checkpoints").mkdir()
-    claim(tmp_path, PRETRAIN)
+    claim(tmp_path, PretrainConfig.kind)
     (tmp_path / "checkpoints/step-00000001").mkdir()
-    claim(tmp_path, PRETRAIN)
+    claim(tmp_path, PretrainConfig.kind)
     with pytest.raises(UsageError, match="made by `blip pretrain`, not by `blip capfilt`"):
         claim(tmp_path, JOB)
 
@@ -90,14 +90,14 @@ def test_what_was_there_before_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/thesis.doc").touch()
     with pytest.raises(UsageError, match=r"holds checkpoints, which `blip pretrain` did not make"):
-        claim(tmp_path, PRETRAIN)
+        claim(tmp_path, PretrainConfig.kind)
     assert not (tmp_path / MARKER).exists()
     claim(tmp_path, JOB)
 
 
 def test_what_an_earlier_version_made_is_known(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").touch()
-    claim(tmp_path, PRETRAIN, is_ours=lambda: True)
+    claim(tmp_path, PretrainConfig.kind, is_ours=lambda: True)
     assert (tmp_path / MARKER).exists()
 
 
@@ -113,7 +113,7 @@ def test_only_known_files_are_removed(tmp_path: Path) -> None:
     (away / "model.safetensors").touch()
     (run / "checkpoint").symlink_to(away)
     (run / "config.json").symlink_to(away / "model.safetensors")
-    remove_known(run, PRETRAIN.files)
+    remove_known(run, PretrainConfig.kind.files)
     left = sorted(p.relative_to(run).as_posix() for p in run.rglob("*") if not p.is_dir())
     assert left == ["checkpoints/step-00000002/thesis.doc", "notes.txt", "samples/mine.png"]
     assert (away / "model.safetensors").exists()

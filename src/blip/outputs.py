@@ -62,9 +62,11 @@ class Kind:
         return tuple(dict.fromkeys(pattern.partition("/")[0] for pattern in self.files))
 
 
-PRETRAIN = Kind("pretrain", "blip pretrain", TRAINING, can_change=True)
-CAPTIONER = Kind("captioner", "blip finetune captioner", TRAINING, can_change=True)
-FILTER = Kind("filter", "blip finetune filter", TRAINING, can_change=True)
+def training_kind(name: str, command: str) -> Kind:
+    """The kind of a training run: all of them write the same files."""
+    return Kind(name, command, TRAINING, can_change=True)
+
+
 JOB = Kind("capfilt", "blip capfilt", CAPFILT)
 RECUT = Kind("recut", "blip capfilt recut", CAPFILT)
 PACK = Kind(

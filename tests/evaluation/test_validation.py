@@ -16,7 +16,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.evaluation.config import RetrievalEvaluationConfig, ValidationConfig
 from blip.evaluation.retrieval import evaluate_retrieval
-from blip.evaluation.sheet import MARGIN, SIDE, Written, _font, draw_sheet, wrapped
+from blip.evaluation.sheet import MARGIN, SIDE, SheetRow, _font, draw_sheet, wrapped
 from blip.evaluation.validation import Validation
 from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
@@ -175,8 +175,8 @@ def test_a_captioner_is_measured_with_the_prompt_that_it_learns(config: Validati
 
 def test_the_sheet_shows_pictures_beside_texts() -> None:
     rows = [
-        Written(Image.new("RGB", (300, 150), "red"), "a red wall", "a wall that is red"),
-        Written(Image.new("L", (10, 40)), "", "\uadf8\ub9bc \u2026 " + "x" * 500),
+        SheetRow(Image.new("RGB", (300, 150), "red"), "a red wall", "a wall that is red"),
+        SheetRow(Image.new("L", (10, 40)), "", "\uadf8\ub9bc \u2026 " + "x" * 500),
     ]
     sheet = draw_sheet(rows)
     assert sheet.height == 2 * (SIDE + MARGIN) + MARGIN

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ from blip.errors import UsageError
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.question import QuestionModel
-from blip.recipes import bootstrap, captioner, filter, pretrain
+from blip.recipes import bootstrap
+from blip.tasks.table import TASKS
 from tests.support.tiny import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -66,12 +68,8 @@ def check_command(arguments: list[str]) -> None:
         return
     args = parse(arguments)
     named = args.kind if arguments[0] == "finetune" else arguments[0]
-    recipes = {
-        "bootstrap": bootstrap,
-        "pretrain": pretrain,
-        "captioner": captioner,
-        "filter": filter,
-    }.get(named)
+    has_recipes = named in ("bootstrap", *(task.name for task in TASKS))
+    recipes = import_module(f"blip.recipes.{named}") if has_recipes else None
     if named == "demo":
         override(bootstrap.scenes_demo(), args.overrides)
     elif recipes and args.recipe and args.recipe != "RECIPE" and not args.recipe.endswith(".json"):

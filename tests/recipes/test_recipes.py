@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 
@@ -14,15 +15,13 @@ from blip.errors import UsageError
 from blip.model.blip import Blip
 from blip.recipes import bootstrap, captioner, filter, pretrain
 from blip.recipes.config import BootstrapConfig, ShardsConfig
-from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig
+from blip.tasks.table import TASKS
 
 RECIPES = [
     (function, cls)
     for module, cls in (
         (bootstrap, BootstrapConfig),
-        (pretrain, PretrainConfig),
-        (captioner, CaptionerConfig),
-        (filter, FilterConfig),
+        *((import_module(f"blip.recipes.{task.name}"), task.config) for task in TASKS),
     )
     for function in (
         getattr(module, name) for name in recipe_names(module.__name__.rpartition(".")[2])

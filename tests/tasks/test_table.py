@@ -17,7 +17,7 @@ from blip.cli.main import main, make_parser
 from blip.cli.recipe import recipe_names
 from blip.evaluation.choose import Evaluation
 from blip.evaluation.subject import Subject
-from blip.outputs import TRAINING, Kind
+from blip.outputs import Kind, training_kind
 from blip.tasks import table
 from blip.tasks.config import RunOptions
 from blip.tasks.table import EVALUATIONS, TASKS, TrainingTask, find_task
@@ -31,7 +31,7 @@ ARCHITECTURE = Path(__file__).parents[2] / "docs/architecture.md"
 class RiddleConfig:
     """The configuration of a task that blip does not have."""
 
-    kind: ClassVar[Kind] = Kind("riddles", "blip finetune riddles", TRAINING)
+    kind: ClassVar[Kind] = training_kind("riddles", "blip finetune riddles")
     inputs: ClassVar[tuple[str, ...]] = ()
     train: TrainConfig = TrainConfig(steps=1, device="cpu")
     difficulty: int = 1

@@ -35,7 +35,7 @@ GROUPS = {
     },
     "train and measure": {
         "pretrain": "pre-train a model",
-        "finetune": "make a captioner or a filter of a pre-trained model",
+        "finetune": "fine-tune a pre-trained model for a task, such as captions",
         "evaluate": "retrieval and captioning figures of a model",
     },
     "data": {

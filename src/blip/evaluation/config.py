@@ -55,7 +55,7 @@ class ValidationConfig:
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig(candidates=16)
-    """Few candidates: it is the course that counts, not the last figure."""
+    """Few candidates: the trend matters here, not the exact figure."""
     samples: Annotated[int, COUNT_OR_NONE] = 8
     """Images whose captions are written, and drawn in `samples/` of the run; 0 for none."""
     decoding: DecodingConfig = field(default=DecodingConfig(), metadata=formerly("search"))

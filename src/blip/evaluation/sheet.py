@@ -12,10 +12,10 @@ TEXT_WIDTH = 400
 MARGIN = 10
 FONT_SIZE = 15
 LINE = 20
-MOST_LINES = SIDE // LINE
+MAX_LINES = SIDE // LINE
 
 
-class Written(NamedTuple):
+class SheetRow(NamedTuple):
     """A picture, the caption that a model wrote, and one that is true."""
 
     picture: Image.Image
@@ -23,7 +23,7 @@ class Written(NamedTuple):
     reference: str
 
 
-def draw_sheet(rows: Sequence[Written]) -> Image.Image:
+def draw_sheet(rows: Sequence[SheetRow]) -> Image.Image:
     """A row for each picture: its caption in black, the true one in grey below."""
     height = MARGIN + len(rows) * (SIDE + MARGIN)
     sheet = Image.new("RGB", (SIDE + TEXT_WIDTH + 3 * MARGIN, height), "white")
@@ -33,7 +33,7 @@ def draw_sheet(rows: Sequence[Written]) -> Image.Image:
         sheet.paste(_small(row.picture), (MARGIN, top))
         lines = [(line, "black") for line in wrapped(row.caption or "(nothing)", font)]
         lines += [(line, "gray") for line in wrapped(row.reference, font)]
-        for position, (line, colour) in enumerate(lines[:MOST_LINES]):
+        for position, (line, colour) in enumerate(lines[:MAX_LINES]):
             draw.text((SIDE + 2 * MARGIN, top + position * LINE), line, colour, font)
     return sheet
 

@@ -14,7 +14,7 @@ from blip.errors import NotFiniteError
 from blip.evaluation.caption import evaluate_captions, write_captions
 from blip.evaluation.config import ValidationConfig
 from blip.evaluation.retrieval import evaluate_retrieval
-from blip.evaluation.sheet import Written, draw_sheet
+from blip.evaluation.sheet import SheetRow, draw_sheet
 from blip.inference.decoding import start_of_text
 from blip.log import say
 from blip.model.blip import Blip
@@ -47,7 +47,7 @@ class Validation:
         if "bidirectional" not in self.model.config.modes:
             return {}
         found = {}
-        with _as_judged(self.model), _nan_in_one_line():
+        with _evaluation_mode(self.model), _nan_in_one_line():
             found = evaluate_retrieval(self.model, self.tokenizer, self.data, self.config.retrieval)
         return {f"validation_{name}": value for name, value in found.items()}
 
@@ -71,7 +71,7 @@ class Validation:
         if "causal" not in self.model.config.modes:
             return []
         batch_size = self.config.retrieval.batch_size
-        with _as_judged(self.model), _nan_in_one_line():
+        with _evaluation_mode(self.model), _nan_in_one_line():
             return write_captions(
                 self.model, self.tokenizer, self.data, self.config.decoding, batch_size, places
             )
@@ -84,7 +84,7 @@ class Validation:
             return None
         return draw_sheet(
             [
-                Written(self.data.picture(place), caption, self.data.texts[place][0])
+                SheetRow(self.data.picture(place), caption, self.data.texts[place][0])
                 for place, caption in enumerate(captions)
             ]
         )
@@ -100,7 +100,7 @@ def _nan_in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def _as_judged(model: nn.Module) -> Iterator[None]:
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode for a while; packed copies of its weights are dropped after."""
     training = model.training
     model.eval()

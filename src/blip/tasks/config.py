@@ -9,7 +9,7 @@ from blip.data.config import DataConfig
 from blip.evaluation.config import ValidationConfig
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
-from blip.outputs import CAPTIONER, FILTER, PRETRAIN, Kind
+from blip.outputs import Kind, training_kind
 from blip.train.config import TrainConfig
 
 FREE_TO_CHANGE = {
@@ -71,7 +71,7 @@ class TrainingConfig(Protocol):
 class PretrainConfig:
     """Pre-training with ITC + ITM + LM (BLIP, section 3.2)."""
 
-    kind: ClassVar[Kind] = PRETRAIN
+    kind: ClassVar[Kind] = training_kind("pretrain", "blip pretrain")
     model: ModelConfig
     """Its vocabulary size must be the tokenizer's."""
     tokenizer: str
@@ -115,7 +115,7 @@ class PretrainConfig:
 class CaptionerConfig:
     """Fine-tuning of a captioner with LM (BLIP, section 3.3)."""
 
-    kind: ClassVar[Kind] = CAPTIONER
+    kind: ClassVar[Kind] = training_kind("captioner", "blip finetune captioner")
     init: str
     """The pre-trained checkpoint."""
     data: DataConfig
@@ -143,7 +143,7 @@ class CaptionerConfig:
 class FilterConfig:
     """Fine-tuning of a filter, or of a retrieval model, with ITC + ITM (BLIP 3.3, 5.1)."""
 
-    kind: ClassVar[Kind] = FILTER
+    kind: ClassVar[Kind] = training_kind("filter", "blip finetune filter")
     init: str
     """The pre-trained checkpoint."""
     data: DataConfig
