@@ -79,7 +79,7 @@ _DOING = {
     "evaluation": "measure retrieval and captions on the test images",
 }
 """What a stage does, by the last part of its name."""
-_OF_THE_TRAINING = ("task", "device", "precision")
+_OF_THE_TRAINING = ("device", "precision")
 """Keys of an evaluation that are no inputs of its own: they are those of the model's stage."""
 
 
@@ -220,7 +220,7 @@ class _Bootstrap:
             "rounds": rounds,
             "seconds": {stage.name: stage.seconds for stage in self.stages},
             "seed": self.config.seed,
-            "config": fingerprint_json(to_json(self.config, former_names=True)),
+            "config": fingerprint_json(to_json(self.config, for_fingerprint=True)),
         }
         self.folder.write_config(self.config, None)
         write_json(self.out / "summary.json", summary)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blip.config.history import find_changes, load_history, save_with_history, without
 from blip.config.override import describe, override
-from blip.config.strict import formerly, from_json, load_json, save, to_json
+from blip.config.strict import added, formerly, from_json, load_json, save, to_json
 from blip.errors import UsageError
 from blip.recipes.bootstrap import flickr8k, scenes_demo, scenes_test
 from blip.recipes.config import BootstrapConfig
@@ -286,3 +286,17 @@ def test_a_former_name_is_read_and_the_current_one_is_written(tmp_path: Path) ->
 def test_a_former_name_beside_the_current_one_is_refused() -> None:
     with pytest.raises(UsageError, match="`piece` is the former name of `part`"):
         from_json(Renamed, {"piece": {}, "part": {}})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grown:
+    """A configuration that got a field later."""
+
+    rate: float
+    limit: int | None = field(default=None, metadata=added())
+
+
+def test_an_added_field_changes_no_fingerprint_while_it_has_its_default() -> None:
+    assert to_json(Grown(rate=2.0)) == {"rate": 2.0, "limit": None}
+    assert without(Grown(rate=2.0), ()) == {"rate": 2.0}
+    assert without(Grown(rate=2.0, limit=3), ()) == {"rate": 2.0, "limit": 3}

@@ -73,7 +73,7 @@ def describe_changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
 
 def without(config: Any, free: Iterable[str]) -> Any:
     """A configuration as JSON for a fingerprint: without the keys in `free`, by former names."""
-    data = to_json(config, former_names=True)
+    data = to_json(config, for_fingerprint=True)
     for key in free:
         *parents, last = key.split(".")
         inner = data

@@ -18,12 +18,17 @@ Config = TypeVar("Config")
 
 _LARGE = 2**1023
 """Larger integers do not fit a float."""
-_FORMER = "former_name"
+_FORMER, _ADDED = "former_name", "added"
 
 
 def formerly(name: str) -> dict[str, str]:
     """Metadata for a field that earlier releases called `name`: that name is still read."""
     return {_FORMER: name}
+
+
+def added() -> dict[str, bool]:
+    """Metadata for a field that earlier releases did not have; its default is what they did."""
+    return {_ADDED: True}
 
 
 def with_current_names(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
@@ -34,26 +39,29 @@ def with_current_names(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
     return {former.get(name, name): value for name, value in data.items()}
 
 
-def to_json(config: Any, *, former_names: bool = False) -> Any:
+def to_json(config: Any, *, for_fingerprint: bool = False) -> Any:
     """Nested dataclasses, tuples and dictionaries to plain JSON values; nothing is left out.
 
-    With `former_names` a renamed field keeps its first name: for fingerprints, so that folders of
-    earlier releases are recognised.
+    A fingerprint recognises folders of earlier releases: `for_fingerprint` a renamed field keeps
+    its first name, and an `added` one is left out as long as it has its default.
     """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {
-            (field.metadata.get(_FORMER, field.name) if former_names else field.name): to_json(
-                getattr(config, field.name), former_names=former_names
-            )
-            for field in dataclasses.fields(config)
-        }
+        found = {}
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if for_fingerprint and field.metadata.get(_ADDED) and value == field.default:
+                continue
+            name = field.metadata.get(_FORMER, field.name) if for_fingerprint else field.name
+            found[name] = to_json(value, for_fingerprint=for_fingerprint)
+        return found
     if isinstance(config, list | tuple):
-        return [to_json(item, former_names=former_names) for item in config]
+        return [to_json(item, for_fingerprint=for_fingerprint) for item in config]
     if isinstance(config, Path):
         return str(config)
     if isinstance(config, dict):
         return {
-            str(key): to_json(value, former_names=former_names) for key, value in config.items()
+            str(key): to_json(value, for_fingerprint=for_fingerprint)
+            for key, value in config.items()
         }
     return config
 

@@ -14,7 +14,7 @@ from blip.config.ranges import (
     Range,
     check_fields,
 )
-from blip.config.strict import formerly
+from blip.config.strict import added, formerly
 from blip.data.config import MAX_PIXELS
 from blip.generation.config import DecodingConfig
 from blip.model.config import ModelConfig, check_length
@@ -32,10 +32,10 @@ class RetrievalEvaluationConfig:
     max_tokens: Annotated[int, TOKENS] = 35
     batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images that are encoded at a time, and texts."""
-    score: MatchScore = "logit"
+    score: MatchScore = field(default="logit", metadata=added())
     """What of ITM is added to the cosine: the logit of a match, as published, or the (logarithm of
     the) probability, which unlike it has a fixed zero."""
-    itc_weight: Annotated[float, Range(least=0)] = 1.0
+    itc_weight: Annotated[float, Range(least=0)] = field(default=1.0, metadata=added())
     """By what the ITC cosine is multiplied before ITM's score is added."""
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class EvaluateConfig:
     checkpoint: Annotated[str, NOT_EMPTY]
     data: tuple[str, ...]
     """Tars, tables or folders of pictures, with true captions."""
-    task: Annotated[str | None, NOT_EMPTY] = None
+    task: Annotated[str | None, NOT_EMPTY] = field(default=None, metadata=added())
     """What to measure, a name in `tasks/table.py`; none is all that the checkpoint can do."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: DecodingConfig = DecodingConfig()

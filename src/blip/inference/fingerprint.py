@@ -25,7 +25,7 @@ def fingerprint_model(contents: Contents, tokenizer: Tokenizer) -> str:
         weights = dict(
             zip(contents.tensors, pool.map(_digest, contents.tensors.values()), strict=True)
         )
-    whole = [to_json(contents.config, former_names=True), weights, tokenizer.content]
+    whole = [to_json(contents.config, for_fingerprint=True), weights, tokenizer.content]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
