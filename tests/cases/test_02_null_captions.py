@@ -42,8 +42,8 @@ def test_pack_and_capfilt(
     left_out: dict[str, int],
 ) -> None:
     assert main(["data", "pack", str(folder / name), str(tmp_path / "out")]) == status
-    told = capsys.readouterr().err
-    assert all(f"{reason} {count}" in told for reason, count in left_out.items())
+    output = capsys.readouterr().err
+    assert all(f"{reason} {count}" in output for reason, count in left_out.items())
     shards = expand([str(tmp_path / "out")]) if written else []
     assert [(s.key, s.texts) for shard in shards for s in read_shard(shard)] == written
     if written:

@@ -37,8 +37,8 @@ def test_pack(
     left_out: str,
 ) -> None:
     assert main(["data", "pack", str(folder / name), str(tmp_path / "out")]) == 0
-    told = capsys.readouterr().err
-    assert left_out in told
-    assert ("left out" in told) == bool(left_out)
+    output = capsys.readouterr().err
+    assert left_out in output
+    assert ("left out" in output) == bool(left_out)
     [shard] = expand([str(tmp_path / "out")])
     assert {s.key: s.texts[0] for s in read_shard(shard)} == written

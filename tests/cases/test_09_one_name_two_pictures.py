@@ -19,7 +19,7 @@ def test_neither_caption_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "a.png" in err
     assert not list(photos.glob("*.txt"))
     assert main([*command, "--write-name", "full"]) == 0
-    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    captions = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
     for name in ("a.jpg", "a.png"):
         text = (photos / f"{name}.txt").read_text(encoding="utf-8")
-        assert text == told[str(photos / name)] + "\n"
+        assert text == captions[str(photos / name)] + "\n"

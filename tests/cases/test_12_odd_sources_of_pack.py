@@ -58,7 +58,7 @@ def test_what_capfilt_makes_of_an_odd_name_is_opened_by_webdataset(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["torn.parquet"], "torn.parquet is not a Parquet file"),
         (["karpathy.json", "--split", "vall"], "has the splits train"),
@@ -73,13 +73,13 @@ def test_what_is_refused(
     folder: Path,
     tmp_path: Path,
     arguments: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     source, *options = arguments
     assert main(["data", "pack", str(folder / source), str(tmp_path / "out"), *options]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.rglob("out/*"))
 

@@ -19,9 +19,9 @@ def test_shards_are_counted_and_faults_named(
     torn.write_bytes(torn.read_bytes()[:700])
     cache = tmp_path / "cache"
     assert main(["data", "index", str(tmp_path / "a"), "--cache", str(cache)]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == f"3 samples in 2 shards, noted in {cache}/index.json"
-    assert told[1].startswith(f"{torn} torn_tar: broken off at byte 700")
+    output = capsys.readouterr().out.splitlines()
+    assert output[0] == f"3 samples in 2 shards, noted in {cache}/index.json"
+    assert output[1].startswith(f"{torn} torn_tar: broken off at byte 700")
     assert main(["data", "index", str(tmp_path / "a"), "--cache", str(cache), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["samples"], found["shards"], len(found["faults"])) == (3, 2, 1)
@@ -72,11 +72,11 @@ def test_what_is_packed_can_be_inspected_and_indexed_before(
     }
     assert [fault.split()[0] for fault in found["faults"]] == ["photos", "t.csv"]
     assert main(["data", "index", *names, "--cache", str(tmp_path / "cache"), "--json"]) == 0
-    told = capsys.readouterr()
-    found = json.loads(told.out)
+    output = capsys.readouterr()
+    found = json.loads(output.out)
     assert (found["shards"], found["samples"]) == (1, 1)
     assert (found["others"], found["samples_of_others"]) == (2, 6)
-    assert "6 samples in 2 tables, folders or compressed tars, which need no index" in told.err
+    assert "6 samples in 2 tables, folders or compressed tars, which need no index" in output.err
     assert main(["data", "inspect", names[2]]) == 0
     assert "\n\n" not in capsys.readouterr().out
 
@@ -87,5 +87,5 @@ def test_statistics_of_an_earlier_state_are_named(
     write_shards([Sample(f"k{i}", photo(i), ("t",)) for i in range(4)], tmp_path)
     (tmp_path / "00000_stats.json").write_text('{"successes": 9}')
     assert main(["data", "inspect", str(tmp_path)]) == 0
-    told = capsys.readouterr().err
-    assert "00000_stats.json says 9 samples, the shard holds 4; remove that file" in told
+    output = capsys.readouterr().err
+    assert "00000_stats.json says 9 samples, the shard holds 4; remove that file" in output

@@ -131,7 +131,7 @@ def test_older_outputs_name_the_image_by_its_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("meta", [{}, {"image_key": ""}, {"image_key": None}, {"key": None}])
-def test_a_name_that_says_nothing_is_none(meta: dict) -> None:
+def test_a_name_that_says_nothing_is_ignored(meta: dict) -> None:
     assert Sample("a", None, meta=meta).image_key is None
 
 
@@ -200,7 +200,7 @@ def test_folders_and_annotations_name_their_images(photos: Path) -> None:
     assert named == [f"{photos.name}/p{n}.png" for n in range(6)]
 
 
-def test_a_name_of_lone_surrogates_tells_images_apart_in_a_stream(tmp_path: Path) -> None:
+def test_a_name_of_lone_surrogates_keeps_images_apart_in_a_stream(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "0.tar", "w") as archive:
         for number, name in enumerate(("\ud800", "\ud801", "\ud800")):
             parts = {

@@ -56,7 +56,7 @@ def test_a_safe_key_stays_as_it_is(raw: str) -> None:
 
 
 def test_keys_as_people_write_them() -> None:
-    told = {
+    expected = {
         "cam1.2023.png": "cam1_2023",
         "a/b c.JPEG": "a/b_c",
         "my photo": "my_photo",
@@ -70,7 +70,7 @@ def test_keys_as_people_write_them() -> None:
         "빨간/원": "빨간/원",
         ".jpg": "_jpg",
     }
-    assert {raw: safe_key(raw) for raw in told} == told
+    assert {raw: safe_key(raw) for raw in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_key_that_is_too_long_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [
         (17.0, "17"),
         (1e20, "100000000000000000000"),
@@ -110,8 +110,8 @@ def test_a_key_that_is_too_long_is_refused(tmp_path: Path) -> None:
         *((missing, None) for missing in ("null", [], [1], {}, {"a": 1})),
     ],
 )
-def test_the_key_in_a_cell(value: object, told: str | None) -> None:
-    assert key_text(value) == told
+def test_the_key_in_a_cell(value: object, expected: str | None) -> None:
+    assert key_text(value) == expected
 
 
 def test_what_was_changed_stays_known_where_it_is_asked_for() -> None:

@@ -198,5 +198,5 @@ def test_bad_samples_are_left_out_and_named(
 def test_nothing_to_train_on_is_an_error(tmp_path: Path, tokenizer: Tokenizer) -> None:
     write_shards([Sample("empty", photo(2), ("",))], tmp_path)
     source = SourceConfig(name="x", shards=(str(tmp_path),))
-    with pytest.raises(BlipError, match="no sound pair to train on"):
+    with pytest.raises(BlipError, match="no usable pair to train on"):
         pair_loader(DataConfig(sources=(source,), batch_size=2, image=PLAIN), tokenizer)

@@ -265,9 +265,9 @@ def test_what_cannot_succeed_is_tried_once(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert main(["data", "index", location]) in (1, 2)
-    told = capsys.readouterr().err.strip().splitlines()
-    assert len(told) == 1
-    assert re.search(message, told[0])
+    output = capsys.readouterr().err.strip().splitlines()
+    assert len(output) == 1
+    assert re.search(message, output[0])
 
 
 @pytest.mark.usefixtures("stored")
@@ -350,12 +350,12 @@ def test_settings_of_the_library_come_from_the_environment(
 def test_inspect_looks_through_stored_shards(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = []
+    reports = []
     for where in ("s3://bucket/web/*.tar", str(shards)):
         assert main(["data", "inspect", where, "--json"]) == 0
-        told.append(json.loads(capsys.readouterr().out))
-    assert told[0] == told[1]
-    assert (told[0]["samples"], told[0]["bad"]) == (COUNT, 0)
+        reports.append(json.loads(capsys.readouterr().out))
+    assert reports[0] == reports[1]
+    assert (reports[0]["samples"], reports[0]["bad"]) == (COUNT, 0)
     assert not (tmp_path / "blip-cache/shards").exists()
 
 
@@ -439,7 +439,7 @@ def test_a_silent_google_is_asked_again(
 
 
 @pytest.mark.usefixtures("google")
-def test_what_google_has_not_is_told_at_once_and_in_one_line() -> None:
+def test_what_google_lacks_is_reported_at_once_in_one_line() -> None:
     """In a process of its own: here, pytest takes what libraries log."""
     for location, reason in (
         ("gs://bucket/none.tar", "cannot find gs://bucket/none.tar: not found"),

@@ -95,7 +95,7 @@ def test_a_run_resumes_at_any_batch_with_any_ranks_and_workers(
 def test_messages_call_examples_by_their_name(places: list[Path]) -> None:
     empty = places[0].parent / "empty"
     write_shards([Sample("a", photo())], empty)
-    with pytest.raises(BlipError, match="no sound question to train on"):
+    with pytest.raises(BlipError, match="no usable question to train on"):
         make([empty, empty], "never")
 
 

@@ -107,9 +107,9 @@ def test_pictures_without_a_text_are_packed_where_it_is_asked_for(
     assert main([*command, "--allow-missing-text"]) == 0
     command[2:] = [str(tmp_path / "bare"), str(tmp_path / "again")]
     assert main(command) == 1
-    told = capsys.readouterr().err
-    assert "nothing was packed" in told
-    assert "missing_text 6, the first: photos/0.png missing_text (--allow-missing" in told
+    output = capsys.readouterr().err
+    assert "nothing was packed" in output
+    assert "missing_text 6, the first: photos/0.png missing_text (--allow-missing" in output
     assert main([*command, "--allow-missing-text"]) == 0
 
 
@@ -139,8 +139,8 @@ def test_what_packs_nothing_says_why(
     for path in photos.glob("*.png"):
         path.write_bytes(b"no picture")
     assert main(["data", "pack", str(photos), str(tmp_path / "out")]) == 1
-    told = capsys.readouterr().err
-    assert "left out: not_an_image 6, the first: photos/0.png not_an_image" in told
+    output = capsys.readouterr().err
+    assert "left out: not_an_image 6, the first: photos/0.png not_an_image" in output
     assert tars(tmp_path / "out") == {}
     with pytest.raises(UsageError, match="no shards at"):
         expand([str(tmp_path / "out")])

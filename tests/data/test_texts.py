@@ -69,7 +69,7 @@ def test_bytes_that_are_not_utf8_are_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b'["caf\xe9"]', r"is not UTF-8.* \(byte 5\); save it as UTF-8"),
         (b"{", "is not JSON"),
@@ -80,10 +80,10 @@ def test_bytes_that_are_not_utf8_are_seen(tmp_path: Path) -> None:
         (b"\xff\xfea", "is not UTF-16"),
     ],
 )
-def test_json_that_cannot_be_read_is_told_in_one_line(
-    tmp_path: Path, content: bytes, told: str
+def test_json_that_cannot_be_read_is_reported_in_one_line(
+    tmp_path: Path, content: bytes, message: str
 ) -> None:
     (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(UsageError, match=told) as error:
+    with pytest.raises(UsageError, match=message) as error:
         load_json(tmp_path / "x.json")
     assert "\n" not in str(error.value)

@@ -62,7 +62,7 @@ def test_coco_as_it_is_published(folder: Path) -> None:
     ]
 
 
-def test_images_of_coco_without_captions_are_told(folder: Path) -> None:
+def test_images_of_coco_without_captions_are_reported(folder: Path) -> None:
     images = [{"id": 7, "file_name": "a.png"}]
     assert read(folder, {"images": images, "annotations": []}) == [("a", (), "missing_text")]
     boxes = [{"image_id": 7, "bbox": [0, 0, 1, 1]}]
@@ -93,10 +93,10 @@ def test_karpathy_with_raw_with_tokens_and_with_neither(folder: Path) -> None:
 )
 def test_a_malformed_entry_is_counted_unless_all_may_be(folder: Path, entry: Any) -> None:
     fine = {"image": "a.png", "caption": "one"}
-    told = 'broken_row: entry 1 has no "image" and "caption"'
+    fault = 'broken_row: entry 1 has no "image" and "caption"'
     # An image without a caption is one that CapFilt may caption.
     mute = entry == {"image": "b.png"}
-    expected = ("b", (), "missing_text") if mute else ("000000001", (), told)
+    expected = ("b", (), "missing_text") if mute else ("000000001", (), fault)
     assert read(folder, [fine, entry])[1] == expected
     with pytest.raises(UsageError, match='entry 0 has no "image" and "caption"; allowed: a list'):
         read(folder, [entry, fine])
@@ -133,7 +133,7 @@ def test_splits_are_named_where_a_wrong_one_is_asked_for(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [7, "x", None, {}, {"images": 7}, {"a.png": ["one"]}])
-def test_another_form_is_told_with_those_that_are_read(folder: Path, data: Any) -> None:
+def test_another_form_is_refused_with_those_that_are_read(folder: Path, data: Any) -> None:
     with pytest.raises(
         UsageError, match="is not an annotation file that can be read; allowed: a list of"
     ):

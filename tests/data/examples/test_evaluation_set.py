@@ -67,7 +67,7 @@ def test_the_first_images_come_with_their_next_texts(tmp_path: Path) -> None:
     assert data.texts == [["0 0", "0 1"], ["1 0", "1 1"]]
 
 
-def test_keys_that_repeat_are_told_apart(tmp_path: Path) -> None:
+def test_keys_that_repeat_are_kept_apart(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         for shard in ("0", "1"):
             with ShardWriter(tmp_path / folder / f"{shard}.tar") as writer:

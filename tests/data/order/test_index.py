@@ -38,8 +38,8 @@ def folder(tmp_path: Path) -> Path:
     for ending, cut in (("csv", ","), ("tsv", "\t")):
         lines = [("path", "caption"), *((f"pictures/{name}.png", text) for name, text in rows)]
         (tmp_path / f"rows.{ending}").write_text("".join(f"{cut.join(row)}\n" for row in lines))
-    told = [{"path": f"pictures/{name}.png", "caption": text} for name, text in rows]
-    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in told))
+    records = [{"path": f"pictures/{name}.png", "caption": text} for name, text in rows]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in records))
     merged = [
         {"image": f"pictures/{name}.png", "caption": [t for of, t in rows if of == name]}
         for name in "abcd"

@@ -103,7 +103,7 @@ def test_ranks_that_divide_the_lanes_read_lanes_of_their_own(epoch_remainder: in
         assert sum(map(len, lanes)) == len(set.union(*lanes)) == 8
 
 
-def test_a_window_touches_few_shards_and_tells_them_ahead() -> None:
+def test_a_window_touches_few_shards_and_names_them_ahead() -> None:
     order = make([[100] * 50], lanes=5, window=100)
     spot = order.spot(7)
     ahead = set(order.shards_of(order.next_window(spot)))

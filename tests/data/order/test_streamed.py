@@ -154,9 +154,9 @@ def test_one_of_several_texts_is_drawn_anew(tmp_path: Path, tokenizer: Tokenizer
     write_shards([Sample("k", photo(), texts)], tmp_path)
     loader = pair_loader(make(tmp_path, batch_size=30), tokenizer)
     (batch,) = islice(loader.batches(0), 1)
-    told = Counter(tokenizer.decode(row) for row in batch.texts.ids.tolist())
-    assert set(told) == {"text 1", "text 2", "text 3"}
-    assert min(told.values()) >= 3
+    counts = Counter(tokenizer.decode(row) for row in batch.texts.ids.tolist())
+    assert set(counts) == {"text 1", "text 2", "text 3"}
+    assert min(counts.values()) >= 3
     assert len(set(batch.image_ids.tolist())) == 1
 
 
@@ -231,9 +231,9 @@ def test_counts_that_promise_too_much_are_met_and_named(
     assert set(seen) == {f"k{i}" for i in range(22)}
     assert loader.bad.counts == {"missing_sample": 4}
     assert "missing_sample: 11 of 15, 11 are there" in {r for _, _, r in loader.bad.first}
-    told = capsys.readouterr().err
-    assert "00000.tar holds 11 samples, 15 are counted" in told
-    assert told.count("00000_stats.json says 15 and is out of date: remove it") == 1
+    output = capsys.readouterr().err
+    assert "00000.tar holds 11 samples, 15 were expected" in output
+    assert output.count("00000_stats.json says 15 and is out of date: remove it") == 1
 
 
 def test_too_many_bad_samples_stop_the_run(

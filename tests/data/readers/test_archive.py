@@ -136,10 +136,10 @@ def test_a_damaged_block_costs_what_lies_in_it_and_no_more(tmp_path: Path) -> No
         path.write_bytes(whole[:3584] + damage + whole[4096:])
         found = [(s.key, s.error) for s in read_shard(path)]
         begin, lost = (3584, 2560) if damage[0] else (4096, 2048)
-        told = f"torn_tar: no header at byte {begin}, {lost} bytes are skipped"
+        expected = f"torn_tar: no header at byte {begin}, {lost} bytes are skipped"
         assert found == [
             ("a", None),
-            ("a", told),
+            ("a", expected),
             ("b", "missing_image"),
             ("c", None),
             ("d", None),
@@ -205,7 +205,7 @@ def test_tars_that_were_joined_are_read_to_the_end(tmp_path: Path) -> None:
         assert [(s.key, s.error) for s in read_shard(path)] == [("a", None), ("b", None)]
 
 
-def test_zeros_where_members_were_are_told(tmp_path: Path) -> None:
+def test_zeros_where_members_were_are_reported(tmp_path: Path) -> None:
     whole = tar_bytes([f"{key}.jpg" for key in "abcd"], [2000] * 4)
     path = tmp_path / "x.tar"
     # A member takes five blocks: b and c are gone.
@@ -219,13 +219,13 @@ def test_zeros_where_members_were_are_told(tmp_path: Path) -> None:
 
 def test_a_compressed_tar_and_a_pipe_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(gzip.compress(tar_bytes(["a.jpg"], [9])))
-    [told] = read_shard(tmp_path / "x.tar")
-    assert told.error == "torn_tar: compressed with gzip"
+    [sample] = read_shard(tmp_path / "x.tar")
+    assert sample.error == "torn_tar: compressed with gzip"
     os.mkfifo(tmp_path / "pipe.tar")
-    [told] = read_shard(tmp_path / "pipe.tar")
-    assert told.error == "unreadable: not a regular file"
-    [told] = read_shard(tmp_path / "none.tar")
-    assert told.error == "unreadable: No such file or directory"
+    [sample] = read_shard(tmp_path / "pipe.tar")
+    assert sample.error == "unreadable: not a regular file"
+    [sample] = read_shard(tmp_path / "none.tar")
+    assert sample.error == "unreadable: No such file or directory"
 
 
 def test_links_with_a_size_and_long_names_of_links_have_no_content(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_number_beyond_eight_gigabytes_and_numbers_in_records_are_read(tmp_pat
             assert [fault.kind for fault in archive.faults] == ["torn_tar"]
 
 
-def test_what_is_no_tar_is_torn(tmp_path: Path) -> None:
+def test_what_is_not_a_tar_is_one_fault(tmp_path: Path) -> None:
     for number, content in enumerate((b"", b"no tar at all" * 100, b"\1" * 700)):
         path = tmp_path / f"{number}.tar"
         path.write_bytes(content)

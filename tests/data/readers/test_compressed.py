@@ -89,8 +89,8 @@ def test_they_are_refused_where_samples_are_read_in_any_order_and_counted_by_ind
         with pytest.raises(UsageError, match=r"s\.tar\.gz is compressed"):
             use()
     assert main(["data", "index", str(path), "--cache", str(tmp_path / "cache"), "--json"]) == 0
-    told = capsys.readouterr()
-    found = json.loads(told.out)
+    output = capsys.readouterr()
+    found = json.loads(output.out)
     samples = sum(1 for _ in read_compressed(path))
     assert (found["shards"], found["samples_of_others"]) == (0, samples)
-    assert "only plain tars are streamed" in told.err
+    assert "only plain tars are streamed" in output.err

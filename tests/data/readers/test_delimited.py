@@ -53,10 +53,10 @@ def test_a_quote_that_is_not_closed_costs_its_row_alone(tmp_path: Path) -> None:
         ["c.jpg", "three"],
     ]
     # Another quote far below does not close it.
-    told = rows(path, 'image,caption\na.jpg,"one\nb.jpg,two\nc.jpg,"three, four"\nd.jpg,five\n')
-    assert told == [UNCLOSED, ["b.jpg", "two"], ["c.jpg", "three, four"], ["d.jpg", "five"]]
-    told = rows(path, 'image,caption\na.jpg,"one\nb.jpg,two"\nc.jpg,three\n')
-    assert told == [UNCLOSED, ["b.jpg", 'two"'], ["c.jpg", "three"]]
+    found = rows(path, 'image,caption\na.jpg,"one\nb.jpg,two\nc.jpg,"three, four"\nd.jpg,five\n')
+    assert found == [UNCLOSED, ["b.jpg", "two"], ["c.jpg", "three, four"], ["d.jpg", "five"]]
+    found = rows(path, 'image,caption\na.jpg,"one\nb.jpg,two"\nc.jpg,three\n')
+    assert found == [UNCLOSED, ["b.jpg", 'two"'], ["c.jpg", "three"]]
     assert rows(path, 'image,caption\na.jpg,two\nb.jpg,"one') == [["a.jpg", "two"], UNCLOSED]
 
 
@@ -76,8 +76,8 @@ def test_a_picture_may_stand_behind_a_cell_of_several_lines(
 
 
 def test_a_quote_that_is_not_closed_before_the_picture_costs_its_row_alone(tmp_path: Path) -> None:
-    told = rows(tmp_path / "t.csv", 'caption,image\n"one,a.jpg\n5",b.jpg\nx,c.jpg\n')
-    assert told == [UNCLOSED, ['5"', "b.jpg"], ["x", "c.jpg"]]
+    found = rows(tmp_path / "t.csv", 'caption,image\n"one,a.jpg\n5",b.jpg\nx,c.jpg\n')
+    assert found == [UNCLOSED, ['5"', "b.jpg"], ["x", "c.jpg"]]
 
 
 def test_quoted_cells_hold_lines_quotes_and_blank_lines(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path, delimiter: str, encoding: 
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "has no header"),
         (b"\n\n", "has no header"),
@@ -127,8 +127,8 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path, delimiter: str, encoding: 
         (b"\xff\xfei", "is not UTF-16"),
     ],
 )
-def test_what_has_no_header_is_told(tmp_path: Path, content: bytes, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_what_has_no_header_is_reported(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         rows(tmp_path / "t.csv", content)
 
 

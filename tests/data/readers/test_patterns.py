@@ -35,17 +35,17 @@ def test_what_lies_beside_tars_is_no_shard(folder: Path) -> None:
     assert expand([f"{folder}/0*"]) == tars[:2]
 
 
-def test_what_is_not_read_as_a_shard_is_told(folder: Path) -> None:
+def test_what_is_not_read_as_a_shard_is_reported(folder: Path) -> None:
     os.mkfifo(folder / "pipe.tar")
     (folder / "circle.tar").symlink_to(folder / "circle.tar")
     (folder / "t.tar.gz").write_bytes(b"")
-    for name, told in {
+    for name, message in {
         "pipe.tar": "neither a file nor a folder",
         "circle.tar": "a broken link",
         "t.tar.gz": "is compressed",
         "00.parquet": "is a table",
     }.items():
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             expand([str(folder / name)])
     assert [path.name for path in match_paths(f"{folder}/[pc]*")] == []
     (folder / "zipped").mkdir()
@@ -54,7 +54,7 @@ def test_what_is_not_read_as_a_shard_is_told(folder: Path) -> None:
         expand([str(folder / "zipped")])
 
 
-def test_what_is_called_a_tar_and_is_none_is_named(
+def test_what_is_called_a_tar_and_is_not_one_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.mkfifo(folder / "pipe.tar")

@@ -92,7 +92,7 @@ def test_commands_are_run(shards: Path, tmp_path: Path, tokenizer: Tokenizer) ->
     assert len(list((tmp_path / "tries").iterdir())) == 8
 
 
-def test_a_command_that_fails_is_tried_again_and_told(tmp_path: Path) -> None:
+def test_a_command_that_fails_is_tried_again_and_reported(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     once = f"pipe:test -e {flag} && echo whole || {{ touch {flag}; echo half; exit 3; }}"
     remote.fetch(once, tmp_path / "out")
@@ -103,7 +103,9 @@ def test_a_command_that_fails_is_tried_again_and_told(tmp_path: Path) -> None:
         remote.fetch("pipe:echo no >&2; exit 7", tmp_path / "out")
 
 
-def test_what_cannot_be_had_is_told_with_its_address(server: Server, tmp_path: Path) -> None:
+def test_what_cannot_be_fetched_is_reported_with_its_address(
+    server: Server, tmp_path: Path
+) -> None:
     cache = ShardCache(tmp_path / "cache", 10**9)
     with pytest.raises(BlipError, match=f"cannot fetch {server.url}/none.tar"):
         cache.open(f"{server.url}/none.tar")

@@ -86,7 +86,7 @@ def test_captions_in_json_and_the_text_beside(
 
 
 @given(cut=st.integers(0, 20_000))
-def test_a_torn_archive_gives_what_came_before(
+def test_a_truncated_archive_gives_what_came_before(
     tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:
     folder = tmp_path_factory.mktemp("torn")

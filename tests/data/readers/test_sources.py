@@ -129,17 +129,17 @@ def keys(path: Path) -> list[tuple[str, str | None]]:
 def test_a_row_for_every_caption_gives_each_a_key(images: Path) -> None:
     rows = ["42,a.jpg,one", "42,a.jpg,two", "7,b.jpg,three", "42-row-000000001,a.jpg,four"]
     (images / "t.csv").write_text("\n".join(["image_id,path,caption", *rows]))
-    told = ["42", "42-row-000000001", "7", "42-row-000000001-row-000000003"]
-    assert keys(images / "t.csv") == [(key, None) for key in told]
+    expected = ["42", "42-row-000000001", "7", "42-row-000000001-row-000000003"]
+    assert keys(images / "t.csv") == [(key, None) for key in expected]
     columns = [row.split(",") for row in rows]
     of_names = [[row[place] for row in columns] for place in range(3)]
     pq.write_table(pa.table(of_names, ["id", "path", "text"]), images / "t.parquet")
-    assert keys(images / "t.parquet") == [(key, None) for key in told]
+    assert keys(images / "t.parquet") == [(key, None) for key in expected]
     of_part = [sample.key for sample in read_table(images / "t.parquet", 1, 3)]
     assert of_part == ["42", "7"]
 
 
-def test_two_pictures_of_one_key_are_told_apart(images: Path) -> None:
+def test_two_pictures_of_one_key_are_kept_apart(images: Path) -> None:
     for name in ("a.png", "x.y.jpg", "x_y.jpg", "B.jpg"):
         (images / name).write_bytes(photo(3))
     found = [key for key, _ in keys(images)]
@@ -249,8 +249,8 @@ def test_any_file_is_read_or_refused_in_one_line(
     tasks = find_shards([str(path)], 2)
     parts = [list(read_of_job(task)) for task in tasks]
     assert [len(part) for part in parts] == [task.stop - (task.start or 0) for task in tasks]
-    told = [(sample.texts, sample.error) for sample in samples]
-    assert [(s.texts, s.error) for part in parts for s in part] == told
+    expected = [(sample.texts, sample.error) for sample in samples]
+    assert [(s.texts, s.error) for part in parts for s in part] == expected
     assert len({sample.key.casefold() for sample in samples}) == len(samples)
     for sample in samples:
         check_key(sample.key)

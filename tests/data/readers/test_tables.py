@@ -35,7 +35,7 @@ def table(path: Path, /, **columns: list[Any]) -> Path:
     return path
 
 
-def told(samples: list[Sample]) -> list[tuple[str, tuple[str, ...], str | None]]:
+def summarise(samples: list[Sample]) -> list[tuple[str, tuple[str, ...], str | None]]:
     return [(sample.key, sample.texts, sample.error) for sample in samples]
 
 
@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_null_is_no_caption(tmp_path: Path, captions: list[Any]) -> None:
     path = table(tmp_path / "t.parquet", image=[photo()] * 2, captions=captions)
-    assert told(list(read_table(path))) == [
+    assert summarise(list(read_table(path))) == [
         ("000000000", ("one", "three"), None),
         ("000000001", (), "missing_text"),
     ]
@@ -75,7 +75,7 @@ def test_null_is_no_caption(tmp_path: Path, captions: list[Any]) -> None:
 )
 def test_what_is_no_string_is_a_fault_and_never_a_repr(tmp_path: Path, cells: list[Any]) -> None:
     path = table(tmp_path / "t.parquet", image=[photo()] * 2, caption=cells)
-    assert told(list(read_table(path))) == [
+    assert summarise(list(read_table(path))) == [
         (f"{number:09d}", (), "text_not_a_string") for number in range(2)
     ]
 
@@ -143,7 +143,7 @@ def test_columns_of_img2dataset(tmp_path: Path, extension: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "expected"),
     [
         ({"URL": ["https://x/a.jpg"], "TEXT": ["one"]}, "column URL"),
         ({"url": ["https://x/a.jpg"], "caption": ["one"]}, "column url"),
@@ -152,15 +152,15 @@ def test_columns_of_img2dataset(tmp_path: Path, extension: str) -> None:
 )
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".jsonl"])
 def test_urls_are_to_be_downloaded_first(
-    tmp_path: Path, columns: dict[str, Any], told: str, suffix: str
+    tmp_path: Path, columns: dict[str, Any], expected: str, suffix: str
 ) -> None:
     path = table(tmp_path / f"t{suffix}", **columns)
-    with pytest.raises(UsageError, match=rf"\({told}\).*download with img2dataset first"):
+    with pytest.raises(UsageError, match=rf"\({expected}\).*download with img2dataset first"):
         list(read_table(path))
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("t.parquet", b"PAR1 no table", r"is not a Parquet file"),
         ("t.parquet", b"", r"is not a Parquet file"),
@@ -175,16 +175,16 @@ def test_urls_are_to_be_downloaded_first(
         ("t.jsonl", b'{"a": 1}\n', "no column for the image; it has a"),
     ],
 )
-def test_what_is_no_table_is_told_in_one_line(
-    tmp_path: Path, name: str, content: bytes, told: str
+def test_what_is_not_a_table_is_reported_in_one_line(
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UsageError, match=told) as error:
+    with pytest.raises(UsageError, match=message) as error:
         list(read_table(tmp_path / name))
     assert "\n" not in str(error.value)
 
 
-def test_a_truncated_parquet_file_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_truncated_parquet_file_is_reported_in_one_line(tmp_path: Path) -> None:
     path = table(tmp_path / "t.parquet", image=[photo()], caption=["one"])
     for size in (4, 300, len(path.read_bytes()) - 1):
         (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:size])

@@ -39,10 +39,10 @@ class MemoryOrder:
             self.bad.update(index.bad)
             if not index.size:
                 reasons = describe_counts(index.bad.counts) or "it is empty"
-                say(f"source {source.name} has no sound {noun}: {reasons}")
+                say(f"source {source.name} has no usable {noun}: {reasons}")
         sizes = [index.size for index in self.indices]
         if not any(sizes):
-            raise BlipError(f"no sound {noun} to train on")
+            raise BlipError(f"no usable {noun} to train on")
         self.mixture = Mixture(sizes, [source.weight for source in config.sources], config.seed)
 
     @property

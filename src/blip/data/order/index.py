@@ -64,9 +64,9 @@ class SampleIndex:
             index._add(selected.sample, selected.num_examples, places.identify(place, sample))
             if most_bytes is not None and index.held_bytes > most_bytes:
                 raise UsageError(
-                    f"the pictures of {place} are too large to be read into memory by data.stream "
-                    f"auto, and only tars are streamed; `blip data pack {place} OUT` writes shards "
-                    "of it, or data.stream never reads it into memory all the same"
+                    f"the pictures of {place} are too large for memory, and only tars are "
+                    f"streamed; `blip data pack {place} OUT` writes shards of it, or set "
+                    "--data.stream to never to read it into memory all the same"
                 )
         return index
 

@@ -156,7 +156,7 @@ class StreamedOrder:
                 self._miscounted.add(number)
                 say(
                     f"{shard.location} holds {len(archive)} samples, "
-                    f"{shard.samples} are counted{blame(shard)}"
+                    f"{shard.samples} were expected{blame(shard)}"
                 )
             # Two windows of each lane, which may share a shard or lie across several.
             while len(self._archives) > 2 * self.config.lanes + 2:

@@ -26,7 +26,7 @@ COMPRESSED = (
 TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 """How the names of tables end; annotation files (.json) and .txt files with a header are others."""
 
-_IN_MEMORY = ", or --data.stream never reads it into memory"
+_IN_MEMORY = ", or set --data.stream to never to read it into memory"
 
 
 def expand(patterns: Iterable[str]) -> list[Path]:
