@@ -90,6 +90,8 @@ def test_a_number_of_many_digits_is_told_in_short():
 
 def test_none_is_no_number_and_passes():
     SHARE.check(Example(rate=None), "rate")
+    with pytest.raises(RangeError):
+        SHARE.check(Example(rate=1.5), "rate")
 
 
 @pytest.mark.parametrize("text", ["", "  "])

@@ -149,6 +149,9 @@ def test_programs_run(block, demo, monkeypatch, capsys):
     text = RELEASED.sub("runs/demo/round-1/captioner", block.text)
     code = compile(text, str(block), "exec")
     exec(code, {"__name__": "__main__"})
+    shown = capsys.readouterr().out
+    assert bool(shown.strip()) == ("print(" in text)
+    assert "nan" not in shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
