@@ -155,9 +155,9 @@ def test_an_unfinished_training_goes_on_with_other_settings_where_that_is_allowe
         bootstrap(other, tmp_path)
     assert "history" not in read(tmp_path / "config.json")
     bootstrap(other, tmp_path, allow_change=True)
-    told = read(tmp_path / "round-1/pretrain/config.json")
+    result = read(tmp_path / "round-1/pretrain/config.json")
     last = config.pretrain.steps - 1
-    assert [(h["from_step"], h["config"]["train"]["steps"]) for h in told["history"]] == [
+    assert [(h["from_step"], h["config"]["train"]["steps"]) for h in result["history"]] == [
         (0, last + 1),
         (last, last + 2),
     ]

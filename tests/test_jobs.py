@@ -36,12 +36,12 @@ def test_share_of_the_cores_does_not_depend_on_what_is_done_already(
 
 
 @pytest.mark.parametrize(
-    ("failing", "told"),
+    ("failing", "message"),
     [(Fail(), "bad: no good\n"), (Crash(), "bad failed unexpectedly: ZeroDivisionError: in two (")],
 )
 def test_a_failure_is_named_and_the_other_stage_is_done(
     failing: Callable[[], None],
-    told: str,
+    message: str,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -52,7 +52,7 @@ def test_a_failure_is_named_and_the_other_stage_is_done(
     assert good.is_done()
     assert not bad.is_done()
     err = capfd.readouterr().err
-    assert told in err
+    assert message in err
     assert "Traceback" not in err
 
 

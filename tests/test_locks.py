@@ -80,8 +80,8 @@ def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("fcntl.flock", unsupported)
     with exclusive_lock(tmp_path / "run"):
         pass
-    told = capsys.readouterr().err
-    assert f"{tmp_path}/run cannot be locked (No locks available): start no second run" in told
+    printed = capsys.readouterr().err
+    assert f"{tmp_path}/run cannot be locked (No locks available): start no second run" in printed
 
 
 def test_a_lock_that_cannot_be_written_is_an_error_of_the_disk(tmp_path):

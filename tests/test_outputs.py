@@ -51,10 +51,10 @@ def test_an_input_is_no_output(shards: Path, tmp_path: Path, given: str, out: st
     (tmp_path / "away.tar").touch()
     (shards / "points-away.tar").symlink_to(tmp_path / "away.tar")
     given = given.format(tmp=tmp_path)
-    with pytest.raises(UsageError, match="would replace the input") as told:
+    with pytest.raises(UsageError, match="would replace the input") as raised:
         refuse_inputs_as_output([given], Path(out), JOB)
-    assert given.removeprefix("file://") in str(told.value)
-    assert "\n" not in str(told.value)
+    assert given.removeprefix("file://") in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ def test_ranges_and_lists_are_expanded_in_order():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "message"),
     [
         ("x/{0..", "cannot expand the braces of x/{0..: .*; allowed: {00000..00099} and {a,b}"),
         ("{" * 3000, "cannot expand the braces"),
@@ -23,8 +23,8 @@ def test_ranges_and_lists_are_expanded_in_order():
         ("a\0b", "names no file or folder"),
     ],
 )
-def test_what_cannot_be_expanded_is_one_line(pattern, told):
-    with pytest.raises(UsageError, match=told) as caught:
+def test_what_cannot_be_expanded_is_one_line(pattern, message):
+    with pytest.raises(UsageError, match=message) as caught:
         expand_braces(pattern)
     assert "\n" not in str(caught.value)
 

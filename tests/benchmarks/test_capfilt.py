@@ -19,11 +19,11 @@ def test_it_runs_and_says_what_it_promises():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert list(told["ratios"]) == ["capfilt"]
-    assert told["ratios"]["capfilt"] > 0
+    written = json.loads(done.stdout.splitlines()[-1])
+    assert list(written["ratios"]) == ["capfilt"]
+    assert written["ratios"]["capfilt"] > 0
     for workers in ("workers_1", "workers_2"):
-        figures = told["per_second"][workers]
+        figures = written["per_second"][workers]
         assert figures["ours"] > 0 < figures["peer"]
         assert 0 <= figures["share_not_in_models"] < 1
-    assert {"commit", "machine", "date", "versions"} <= told.keys()
+    assert {"commit", "machine", "date", "versions"} <= written.keys()

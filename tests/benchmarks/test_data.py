@@ -28,8 +28,8 @@ def test_the_last_line_holds_every_figure() -> None:
             (taken,) = rates[kind][f"{side}_seconds"]
             seconds[side] += taken
             assert rates[kind][side] == pytest.approx(images / taken, rel=0.02)
-        told = rates[kind]["ours"] / rates[kind]["peer"]
-        assert result["more_ratios"][kind] == pytest.approx(told, rel=0.05)
+        value = rates[kind]["ours"] / rates[kind]["peer"]
+        assert result["more_ratios"][kind] == pytest.approx(value, rel=0.05)
     whole = result["ratios"]["images_per_second"]
     assert whole == pytest.approx(seconds["peer"] / seconds["ours"], rel=0.02)
     assert f"{whole:.2f}" in done.stdout

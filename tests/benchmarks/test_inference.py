@@ -52,9 +52,9 @@ def test_the_last_line_holds_every_figure(printed: str, result: dict[str, Any]) 
         assert name in printed.splitlines()[-1]
         assert 0 < case["ours"] < case["floor_with_reading"] <= case["floor"]
         # Both are rounded; the ratio comes from the seconds themselves.
-        told = {**result["ratios"], **result["more_ratios"]}[name]
-        assert told == pytest.approx(case["ours"] / case["peer"], rel=0.02)
-        assert f"{told:.2f}" in printed
+        value = {**result["ratios"], **result["more_ratios"]}[name]
+        assert value == pytest.approx(case["ours"] / case["peer"], rel=0.02)
+        assert f"{value:.2f}" in printed
 
 
 def test_lengths_are_those_of_the_captions() -> None:

@@ -29,15 +29,15 @@ def test_the_last_line_holds_every_figure() -> None:
     assert set(result) >= {"commit", "machine", "date", "device", "dtype", "threads", "versions"}
     assert list(result["contenders"]) == CONTENDERS
     ours = result["contenders"]["ours"]
-    for name, told in result["contenders"].items():
-        assert told["batch"] == 8
-        assert len(told["seconds"]) == 1
-        assert told["peak_gbyte"] > 0
-        assert 0 < told["utilisation"]["measured"] < 1
-        assert told["samples_per_second"] == pytest.approx(8 / told["seconds"][0], rel=0.02)
+    for name, value in result["contenders"].items():
+        assert value["batch"] == 8
+        assert len(value["seconds"]) == 1
+        assert value["peak_gbyte"] > 0
+        assert 0 < value["utilisation"]["measured"] < 1
+        assert value["samples_per_second"] == pytest.approx(8 / value["seconds"][0], rel=0.02)
         assert name in done.stdout
         if name != "ours":
-            expected = ours["samples_per_second"] / told["samples_per_second"]
+            expected = ours["samples_per_second"] / value["samples_per_second"]
             assert result["ratios"][f"step_vs_{name}"] == pytest.approx(expected, rel=0.05)
 
 

@@ -93,10 +93,10 @@ def test_the_verb_chooses_writes_and_tells(tmp_path, capsys):
     path = write_csv(tmp_path / "labels.csv", labels())
     asked = ["capfilt", "calibrate", str(tmp_path / "job"), "--labels", str(path)]
     assert main([*asked, "--target-precision", "0.9"]) == 0
-    told = capsys.readouterr().out
-    assert "100 labelled texts, 45 of them matches." in told
-    assert "**Threshold 0.51**: precision 0.918 (45 of 49; 95 % interval 0.808 to 0.968)" in told
-    assert "To be sure of 0.9 (the lower end of the interval)" in told
+    printed = capsys.readouterr().out
+    assert "100 labelled texts, 45 of them matches." in printed
+    assert "**Threshold 0.51**: precision 0.918 (45 of 49; 95 % interval 0.808 to 0.968)" in printed
+    assert "To be sure of 0.9 (the lower end of the interval)" in printed
     found = json.loads((tmp_path / "job/calibration/calibration.json").read_text())
     assert (found["threshold"], found["chosen"]["recall"]["value"]) == (0.51, 1.0)
     svg = (tmp_path / "job/calibration/calibration.svg").read_bytes()
@@ -120,9 +120,9 @@ def test_a_precision_out_of_reach_is_an_error_that_says_what_there_is(tmp_path, 
     out = str(tmp_path / "out")
     asked = [str(tmp_path / "job/ledger"), "--labels", str(path), "--out", out]
     assert main(["capfilt", "calibrate", *asked]) == 1
-    told = capsys.readouterr()
-    assert "precision 0.95 is not reached: at most 0.5" in told.err
-    assert "**Not reached.**" in told.out
+    captured = capsys.readouterr()
+    assert "precision 0.95 is not reached: at most 0.5" in captured.err
+    assert "**Not reached.**" in captured.out
     assert json.loads((tmp_path / "out/calibration.json").read_text())["threshold"] is None
 
 
@@ -149,7 +149,7 @@ def test_labels_of_every_kind_say_the_same(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "holds no labels"),
         ("key,match\na,1\n", "row 1 must have key, match, and text or source; it has key, match"),
@@ -158,9 +158,9 @@ def test_labels_of_every_kind_say_the_same(tmp_path, kind):
         ("key,source,number,match\na,web,x,1\n", "number must be 0, 1, ..., got 'x'"),
     ],
 )
-def test_labels_that_cannot_be_read_are_named(tmp_path, text, told):
+def test_labels_that_cannot_be_read_are_named(tmp_path, text, message):
     (tmp_path / "labels.csv").write_text(text)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         read_labels(tmp_path / "labels.csv")
 
 
@@ -226,9 +226,9 @@ def test_bad_rows_and_ledgers_cost_themselves_alone(tmp_path, capsys):
     path = write_csv(tmp_path / "labels.csv", rows)
     asked = ["capfilt", "calibrate", str(tmp_path / "job"), "--labels", str(path)]
     assert main([*asked, "--target-precision", "0.9"]) == 0
-    told = capsys.readouterr()
-    assert "99 labelled texts, 45 of them matches." in told.out
-    assert "left out: " in told.err
+    captured = capsys.readouterr()
+    assert "99 labelled texts, 45 of them matches." in captured.out
+    assert "left out: " in captured.err
     found = json.loads((tmp_path / "job/calibration/calibration.json").read_text())
     assert found["threshold"] == 0.51
     assert [fault.split(str(tmp_path))[-1].split(":")[0] for fault in found["left_out"]] == [

@@ -142,9 +142,9 @@ def test_an_empty_tar_of_an_earlier_version_goes_when_the_job_goes_on(web: Path)
     with ShardWriter(web / "out/shards/00000.tar"):
         pass
     marker = web / "out/done/00000.json"
-    told = json.loads(marker.read_text())
-    told["output"]["shard_bytes"] = (web / "out/shards/00000.tar").stat().st_size
-    marker.write_text(json.dumps(told))
+    written = json.loads(marker.read_text())
+    written["output"]["shard_bytes"] = (web / "out/shards/00000.tar").stat().st_size
+    marker.write_text(json.dumps(written))
     run(job, models=FakeModels())
     assert output_bytes(web / "out") == before
 

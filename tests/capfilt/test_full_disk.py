@@ -38,9 +38,9 @@ def web(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_full_disk_is_told_in_a_line_and_the_job_goes_on_with_more_room(disk, web, workers):
     job = config(web, "disk/out", workers=workers, threshold=0.0)
-    with pytest.raises(BlipError, match=r"No space left on device; free some space") as told:
+    with pytest.raises(BlipError, match=r"No space left on device; free some space") as raised:
         run(job, models=FakeModels())
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     out = disk / "out"
     done = {path.stem for path in out.glob("done/*.json")}
     assert len(done) < 4

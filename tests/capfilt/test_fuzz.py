@@ -151,10 +151,10 @@ def header(name: str, size: int, kind: bytes = b"0") -> bytes:
     return bytes(block)
 
 
-def records(**told: str) -> bytes:
+def records(**fields: str) -> bytes:
     """A PAX header, and what it says of the member behind it."""
     content = b""
-    for name, value in told.items():
+    for name, value in fields.items():
         body = f" {name.replace('__', '.')}={value}\n".encode()
         length = len(body) + 2
         length += len(str(length)) - 2

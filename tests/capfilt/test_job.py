@@ -47,9 +47,9 @@ def test_where_memory_runs_out_shards_are_done_with_fewer_images_at_a_time(web, 
     run(config(web, "whole", batch_size=16), models=FakeModels())
     models = FakeModels(auto=16, room=5)
     summary = run(config(web, batch_size="auto"), models=models)
-    told = capsys.readouterr().err
-    assert "shard 00000: out of memory; 8 images at a time" in told
-    assert told.count("out of memory") == 6, "every shard begins with the whole size"
+    printed = capsys.readouterr().err
+    assert "shard 00000: out of memory; 8 images at a time" in printed
+    assert printed.count("out of memory") == 6, "every shard begins with the whole size"
     files, whole = output_bytes(web / "out"), output_bytes(web / "whole")
     for name in files:
         if name.startswith("done/"):
@@ -90,19 +90,19 @@ def test_the_status_says_how_far_a_job_is(web, monkeypatch):
     monkeypatch.setattr("blip.capfilt.progress.status.write_json", noting)
     run(config(web, max_bad="50%"), models=FakeModels())
     assert {name for name, _ in seen} == {"status.json"}
-    told = [value for _, value in seen]
-    assert [value["state"] for value in told] == ["running"] * (len(told) - 1) + ["done"]
-    done = [value["images_done"] for value in told]
+    result = [value for _, value in seen]
+    assert [value["state"] for value in result] == ["running"] * (len(result) - 1) + ["done"]
+    done = [value["images_done"] for value in result]
     assert done == sorted(done)
     assert set(done) > {3, 6, 7, 21}
-    assert (told[0]["shards"], told[0]["images"]) == (3, None), "it is there before all work"
-    assert [told[1][name] for name in ("shards", "shards_done", "images", "workers")] == [
+    assert (result[0]["shards"], result[0]["images"]) == (3, None), "it is there before all work"
+    assert [result[1][name] for name in ("shards", "shards_done", "images", "workers")] == [
         3,
         0,
         21,
         1,
     ]
-    last = told[-1]
+    last = result[-1]
     assert (last["shards_done"], last["images_done"], last["seconds_left"]) == (3, 21, 0)
     assert last["web_kept"] + last["web_dropped"] == 21
     assert last["images_per_second"] > 0
@@ -112,8 +112,10 @@ def test_the_guide_tells_of_every_field_of_the_status_and_of_no_other(web):
     run(config(web), models=FakeModels())
     guide = (Path(__file__).parents[2] / "docs/capfilt.md").read_text(encoding="utf-8")
     table = guide.partition("| field | meaning |\n| --- | --- |\n")[2].partition("\n\n")[0]
-    told = [name for row in table.splitlines() for name in re.findall("`(.*?)`", row.split("|")[1])]
-    assert sorted(told) == sorted(json.loads((web / "out/status.json").read_text()))
+    written = [
+        name for row in table.splitlines() for name in re.findall("`(.*?)`", row.split("|")[1])
+    ]
+    assert sorted(written) == sorted(json.loads((web / "out/status.json").read_text()))
 
 
 def test_a_job_that_is_interrupted_is_stopped_in_its_status(web):
@@ -130,15 +132,15 @@ def test_a_job_that_is_interrupted_is_stopped_in_its_status(web):
 
 def test_the_summary_counts_everything(web):
     summary = run(config(web), models=FakeModels())
-    told = json.loads((web / "out/summary.json").read_text())
-    assert told == summary.to_json()
-    assert told["images"] == 21 == told["images_kept"] + told["images_dropped"]
-    assert told["web_kept"] + told["web_dropped"] == 21
-    assert told["synthetic_kept"] + told["synthetic_dropped"] == 21
+    written = json.loads((web / "out/summary.json").read_text())
+    assert written == summary.to_json()
+    assert written["images"] == 21 == written["images_kept"] + written["images_dropped"]
+    assert written["web_kept"] + written["web_dropped"] == 21
+    assert written["synthetic_kept"] + written["synthetic_dropped"] == 21
     rows = list(read_rows(sorted((web / "out/ledger").glob("*.parquet"))))
-    assert sum(row["kept"] for row in rows) == told["web_kept"] + told["synthetic_kept"]
-    assert told["reasons"]["empty_text"] == sum(not row["text"] for row in rows)
-    assert "seconds" not in json.dumps(told)
+    assert sum(row["kept"] for row in rows) == written["web_kept"] + written["synthetic_kept"]
+    assert written["reasons"]["empty_text"] == sum(not row["text"] for row in rows)
+    assert "seconds" not in json.dumps(written)
     assert json.loads((web / "out/timing.json").read_text())["images"] == 21
 
 
@@ -378,8 +380,8 @@ def test_the_status_is_done_last_of_all(web):
     run(data, models=FakeModels())
     status.write_text('{"state": "running"}')
     run(data, models=FakeModels())
-    told = json.loads(status.read_text())
-    assert (told["state"], told["shards_done"], told["images_done"]) == ("done", 3, 21)
+    written = json.loads(status.read_text())
+    assert (written["state"], written["shards_done"], written["images_done"]) == ("done", 3, 21)
     broken_data(web / "web", sound=1, broken=1)
     with pytest.raises(BlipError, match="are bad"):
         run(data, models=FakeModels())

@@ -69,10 +69,10 @@ def test_an_interrupt_says_how_to_go_on(models, tmp_path):
     job = start(options(models, data, tmp_path / "out", "--workers", "2"))
     wait_for(lambda: list((tmp_path / "out").glob(".parts/*")))
     os.killpg(job.pid, signal.SIGINT)
-    _, told = job.communicate(timeout=60)
-    assert job.returncode == 130, told
-    assert "run the same command again to resume" in told
-    assert "Traceback" not in told
+    _, output = job.communicate(timeout=60)
+    assert job.returncode == 130, output
+    assert "run the same command again to resume" in output
+    assert "Traceback" not in output
 
 
 def test_a_broken_data_set_finishes_and_the_ledger_names_each(models, tmp_path):
@@ -124,9 +124,9 @@ def test_bad_arguments_end_in_one_line(models, tmp_path, capsys):
         ("--device", "gpu"): "--device is 'gpu'; allowed: auto, cpu",
     }.items():
         assert main(options(models, data, tmp_path / "out", *more)) == 2
-        told = capsys.readouterr().err
-        assert named in told
-        assert told.strip().count("\n") == 0, told
+        printed = capsys.readouterr().err
+        assert named in printed
+        assert printed.strip().count("\n") == 0, printed
 
 
 def test_the_config_in_the_output_does_the_job_again(models, tmp_path, capsys):
@@ -144,13 +144,13 @@ def test_a_dry_run_says_how_much_it_is_and_writes_nothing(models, tmp_path, caps
     data = web(tmp_path / "web", shards=3, samples=20)
     out = tmp_path / "out"
     assert main(options(models, data, out, "--workers", "2", "--dry-run")) == 0
-    told = capsys.readouterr().out
-    assert "shards     3, 0 of them done already\n" in told
-    assert "images     about 60 to be done, 2 texts or more each\n" in told
-    assert "at a time  4 images in float32\n" in told
-    assert " with 2 workers\n" in told
-    assert " are free\n" in told
-    assert "by         8 images in " in told
+    printed = capsys.readouterr().out
+    assert "shards     3, 0 of them done already\n" in printed
+    assert "images     about 60 to be done, 2 texts or more each\n" in printed
+    assert "at a time  4 images in float32\n" in printed
+    assert " with 2 workers\n" in printed
+    assert " are free\n" in printed
+    assert "by         8 images in " in printed
     assert not out.exists()
     assert main(options(models, data, out)) == 0
     capsys.readouterr()

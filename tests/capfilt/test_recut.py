@@ -89,11 +89,11 @@ def test_it_has_the_bytes_of_a_job_run_so(web, threshold, rules, write):
         }
         assert all(tars.values())
         assert json.loads(expected["shards/sizes.json"]) == tars
-    told, of_job = (
+    written, of_job = (
         json.loads((web / name / "summary.json").read_text()) for name in ("cut", "direct")
     )
-    del told["settings"], of_job["settings"]
-    assert told == of_job
+    del written["settings"], of_job["settings"]
+    assert written == of_job
 
 
 def test_row_groups_change_no_byte(web, monkeypatch):
@@ -295,8 +295,8 @@ def test_the_verb(web, capsys):
     job(web)
     asked = ["capfilt", "recut", str(web / "job"), "--out", str(web / "cut")]
     assert main([*asked, "--threshold", "0", "--keep", "best-1", "--unique-texts"]) == 0
-    told = capsys.readouterr().out
-    assert f"report   {web}/cut/report.html" in told
+    printed = capsys.readouterr().out
+    assert f"report   {web}/cut/report.html" in printed
     settings = json.loads((web / "cut/summary.json").read_text())["settings"]
     assert settings["rules"]["keep"] == "best-1"
     assert settings["job_rules"]["unique_texts"] is True
@@ -316,8 +316,8 @@ def test_a_folder_of_somebody_else_runs_no_command(web, capsys, named):
     job(web)
     ran, tar = web / "ran", web / "web/00000.tar"
     path = web / "job/config.json"
-    told = json.loads(path.read_text())
-    path.write_text(json.dumps({**told, "data": [named.format(ran, tar)]}))
+    written = json.loads(path.read_text())
+    path.write_text(json.dumps({**written, "data": [named.format(ran, tar)]}))
     with pytest.raises(UsageError, match=r"run only where it is typed; name it with --data"):
         cut(web)
     assert main(["capfilt", "report", str(web / "job")]) == 0

@@ -49,8 +49,8 @@ def test_each_question_with_its_answer(folder: Path, capsys: pytest.CaptureFixtu
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [question for question, _ in lines] == QUESTIONS
     assert ask(folder, "--json") == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [[row["question"], row["answer"]] for row in told] == lines
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [[row["question"], row["answer"]] for row in rows] == lines
 
 
 @pytest.mark.parametrize("file", ["answers.txt", "answers.json"])
@@ -58,12 +58,12 @@ def test_an_answer_among_candidates(
     folder: Path, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ask(folder, "--answers", str(folder / file), "--json") == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert all(row["answer"] in ("red", "a star", "blue") for row in told)
-    assert all(0 < row["probability"] < 1 and row["score"] < 0 for row in told)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(row["answer"] in ("red", "a star", "blue") for row in rows)
+    assert all(0 < row["probability"] < 1 and row["score"] < 0 for row in rows)
     assert ask(folder, "--answers", str(folder / file)) == 0
     lines = capsys.readouterr().out.splitlines()
-    expected = [f"{r['question']}\t{r['probability']:.3f}\t{r['answer']}" for r in told]
+    expected = [f"{r['question']}\t{r['probability']:.3f}\t{r['answer']}" for r in rows]
     assert lines == expected
 
 
@@ -74,8 +74,8 @@ def test_the_best_answers_with_their_probabilities(
         assert ask(folder, "--json", *more) == 0
         alone = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert ask(folder, "--top", "3", "--json", *more) == 0
-        told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        for one, row in zip(alone, told, strict=True):
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        for one, row in zip(alone, rows, strict=True):
             assert row["question"] == one["question"]
             assert row["answer"] == row["top"][0]["answer"] == one["answer"]
             assert row["probability"] == row["top"][0]["probability"]
@@ -85,7 +85,7 @@ def test_the_best_answers_with_their_probabilities(
         lines = capsys.readouterr().out.splitlines()
         assert lines == [
             f"{row['question']}\t{best['probability']:.3f}\t{best['answer']}"
-            for row in told
+            for row in rows
             for best in row["top"]
         ]
     assert ask(folder, "--top", "0") == 2

@@ -36,9 +36,9 @@ def test_a_line_for_each_picture(
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [Path(path).name for path, _ in lines] == ["a.png", "b.jpg", "c.png"]
     assert caption(checkpoint, photos, "--json", "--batch-size", "2") == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [[row["path"], row["caption"]] for row in told] == lines
-    for row in told:
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [[row["path"], row["caption"]] for row in rows] == lines
+    for row in rows:
         assert row["log_likelihood"] < 0
         assert row["log_likelihood_per_token"] == row["log_likelihood"] / row["tokens"]
 
@@ -53,12 +53,12 @@ def test_several_captions_as_text_json_and_csv(
     assert len(lines) == 12
     assert len({text for _, text in lines[:4]}) > 1
     assert caption(checkpoint, photos, *asked, "--json") == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [[row["path"], row["caption"]] for row in told] == lines
-    assert [row["number"] for row in told] == [1, 2, 3, 4] * 3
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [[row["path"], row["caption"]] for row in rows] == lines
+    assert [row["number"] for row in rows] == [1, 2, 3, 4] * 3
     assert caption(checkpoint, photos, *asked, "--csv") == 0
     table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [{name: str(value) for name, value in row.items()} for row in told] == table
+    assert [{name: str(value) for name, value in row.items()} for row in rows] == table
     # The first of several is the one that is written alone.
     if decoding == "nucleus":
         assert caption(checkpoint, photos, *asked[2:]) == 0
@@ -96,9 +96,9 @@ def test_pictures_that_would_share_a_text_file_are_both_named(
     assert all(name in err for name in (*names, "--write-name full"))
     assert not list(tmp_path.glob("*.txt"))
     assert caption(checkpoint, tmp_path, "--write", "txt", "--write-name", "full") == 0
-    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    lines = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
     for name in names:
-        assert (tmp_path / f"{name}.txt").read_text() == told[str(tmp_path / name)] + "\n"
+        assert (tmp_path / f"{name}.txt").read_text() == lines[str(tmp_path / name)] + "\n"
     # Without files they are captioned as ever.
     assert caption(checkpoint, tmp_path) == 0
 
@@ -187,8 +187,8 @@ def test_names_that_no_terminal_can_print(
     captured = capsys.readouterr()
     assert r"cannot read " in captured.err
     assert r"caf\xe9.png" in captured.err
-    told = [json.loads(line)["path"] for line in captured.out.splitlines()]
-    assert told == [str(tmp_path / "d\te\nf.png"), str(tmp_path / "été.png")]
+    paths = [json.loads(line)["path"] for line in captured.out.splitlines()]
+    assert paths == [str(tmp_path / "d\te\nf.png"), str(tmp_path / "été.png")]
     # A terminal of ASCII alone.
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", stream)

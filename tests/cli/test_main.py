@@ -30,10 +30,10 @@ def fail_with(monkeypatch, error: BaseException) -> int:
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
 def test_alone_it_lists_every_verb_with_its_line(arguments, capsys):
     assert main(arguments) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for verb, line in VERBS.items():
-        assert re.search(rf"^  blip {verb} +{re.escape(line)}$", told, re.MULTILINE)
-    assert max(map(len, told.splitlines())) <= 100
+        assert re.search(rf"^  blip {verb} +{re.escape(line)}$", printed, re.MULTILINE)
+    assert max(map(len, printed.splitlines())) <= 100
 
 
 def test_listing_verbs_loads_nothing_heavy():
@@ -87,7 +87,7 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["capton"], "unknown command 'capton'; did you mean `blip caption`?"),
         (["convert", "a", "b", "c"], "unexpected argument 'c'; see `blip convert --help`"),
@@ -120,12 +120,12 @@ def test_version(capsys):
         (["--frobnicate"], "unknown command '--frobnicate'"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(arguments, told, capsys):
+def test_wrong_usage_is_one_line_and_status_2(arguments, message, capsys):
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("blip: error: ")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
 
 
@@ -137,7 +137,7 @@ def test_a_file_that_is_named_like_an_action_is_read(tmp_path, monkeypatch, caps
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "message"),
     [
         (BlipError("the disk is full"), 1, "the disk is full"),
         (UsageError("seed must not be negative, got -1"), 2, "seed must not be negative, got -1"),
@@ -150,13 +150,13 @@ def test_a_file_that_is_named_like_an_action_is_read(tmp_path, monkeypatch, caps
         (KeyboardInterrupt(), 130, "stopped; the same command goes on where it can"),
     ],
 )
-def test_an_error_for_the_user_is_one_line(error, status, told, monkeypatch, capsys):
+def test_an_error_for_the_user_is_one_line(error, status, message, monkeypatch, capsys):
     assert fail_with(monkeypatch, error) == status
-    assert capsys.readouterr().err == f"blip: error: {told}\n"
+    assert capsys.readouterr().err == f"blip: error: {message}\n"
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (ZeroDivisionError("by \x1b[31mzero\nat all"), "ZeroDivisionError: by \\x1b[31mzero (the"),
         (RecursionError("too deep"), "RecursionError: too deep (the traceback is in "),
@@ -174,14 +174,14 @@ def test_an_error_for_the_user_is_one_line(error, status, told, monkeypatch, cap
     ],
 )
 def test_an_unexpected_error_is_one_line_and_its_traceback_a_file(
-    error, told, monkeypatch, capsys, tmp_path
+    error, message, monkeypatch, capsys, tmp_path
 ):
     monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "cache"))
     assert fail_with(monkeypatch, error) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert told in err
+    assert message in err
     assert "Traceback" not in err
     (saved,) = (tmp_path / "cache").glob("blip-error-*.txt")
     assert str(saved) in err
@@ -208,7 +208,7 @@ def test_a_name_that_no_terminal_can_show_does_not_break_the_line(monkeypatch, c
 
 
 @pytest.mark.parametrize(
-    ("redirected", "status", "told"),
+    ("redirected", "status", "message"),
     [
         (">&-", 2, "blip: error: stdout is closed; allowed: a file, a pipe, or /dev/null"),
         ("2>&- <&-", 0, ""),
@@ -217,12 +217,12 @@ def test_a_name_that_no_terminal_can_show_does_not_break_the_line(monkeypatch, c
         ("2> /dev/full", 0, ""),
     ],
 )
-def test_streams_that_are_closed_or_full_end_in_one_line(redirected, status, told):
+def test_streams_that_are_closed_or_full_end_in_one_line(redirected, status, message):
     command = f"{shlex.quote(sys.executable)} -m blip {redirected}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == status
-    assert done.stderr.startswith(told)
-    assert done.stderr.count("\n") == bool(told)
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == bool(message)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:strict"])
@@ -258,8 +258,8 @@ def test_a_current_folder_that_is_gone_is_one_line(monkeypatch, tmp_path, capsys
     assert main([]) == 0
     capsys.readouterr()
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
-    told = "cannot work in the current folder (No such file or directory); change to another one"
-    assert capsys.readouterr().err == f"blip: error: {told}\n"
+    printed = "cannot work in the current folder (No such file or directory); change to another one"
+    assert capsys.readouterr().err == f"blip: error: {printed}\n"
     monkeypatch.chdir(tmp_path)
 
 

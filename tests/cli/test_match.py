@@ -32,33 +32,33 @@ def test_one_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert match(folder, picture, *TEXTS) == 0
     lines = capsys.readouterr().out.splitlines()
     assert match(folder, picture, *TEXTS, "--json") == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["text"] for row in told] == TEXTS
-    for row, line in zip(told, lines, strict=True):
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == TEXTS
+    for row, line in zip(rows, lines, strict=True):
         assert line == f"{row['probability']:.3f}  {row['cosine']:+.3f}  {row['text']}"
 
 
 def test_many_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = folder / "photos"
     assert match(folder, photos, *TEXTS, "--json") == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     paths = [str(photos / name) for name in ("a.png", "b.jpg", "sub/c.png")]
-    assert [(row["path"], row["text"]) for row in told] == [
+    assert [(row["path"], row["text"]) for row in rows] == [
         (path, text) for path in paths for text in TEXTS
     ]
     assert match(folder, *paths, "--texts", *TEXTS, "--batch-size", "2") == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         [row["path"], f"{row['probability']:.3f}", f"{row['cosine']:+.3f}", row["text"]]
-        for row in told
+        for row in rows
     ]
     assert match(folder, photos, "--texts", TEXTS[0], "--texts", TEXTS[1], "--csv") == 0
     table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [{**row, **given} for row, given in zip(told, table, strict=True)] == table
+    assert [{**row, **given} for row, given in zip(rows, table, strict=True)] == table
     # In any company the scores are those of the picture alone.
     assert match(folder, paths[2], *TEXTS, "--json") == 0
     alone = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    for row, one in zip(told[4:], alone, strict=True):
+    for row, one in zip(rows[4:], alone, strict=True):
         assert row["probability"] == pytest.approx(one["probability"], abs=1e-5)
 
 

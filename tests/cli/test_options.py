@@ -10,7 +10,7 @@ CAPFILT = ["capfilt", "--captioner", "c", "--filter", "f", "--data", "d", "--out
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
             [*CAPFILT, "--beams", "100000"],
@@ -25,12 +25,12 @@ CAPFILT = ["capfilt", "--captioner", "c", "--filter", "f", "--data", "d", "--out
         ),
     ],
 )
-def test_a_number_is_named_as_it_was_given(words, told, monkeypatch, tmp_path, capsys):
+def test_a_number_is_named_as_it_was_given(words, message, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     needed = {"captioner": "c", "filter": "f", "data": ["d"], "out": "o"}
     (tmp_path / "wrong.json").write_text(json.dumps({**needed, "decoding": {"beams": 0}}))
     assert main(words) == 2
-    assert f"blip: error: {told}" in capsys.readouterr().err
+    assert f"blip: error: {message}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

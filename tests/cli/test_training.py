@@ -66,9 +66,9 @@ def test_a_finished_run_is_left_alone(
     assert main(["pretrain", str(config), "--out", str(out), "--resume", "never"]) == 0
     before = (out / "checkpoint/model.safetensors").stat().st_mtime_ns
     assert main(["pretrain", str(config), "--out", str(out)]) == 0
-    told = capsys.readouterr()
-    assert "finished already" in told.err
-    assert told.out.count(f"checkpoint   {out}/checkpoint") == 2
+    captured = capsys.readouterr()
+    assert "finished already" in captured.err
+    assert captured.out.count(f"checkpoint   {out}/checkpoint") == 2
     assert (out / "checkpoint/model.safetensors").stat().st_mtime_ns == before
     assert main(["pretrain", str(config), "--out", str(out), "--train.steps", "9"]) == 2
     assert "finished run of another configuration" in capsys.readouterr().err
@@ -110,8 +110,8 @@ def test_going_on_from_another_run_s_checkpoint(
     out = tmp_path / "third"
     command = ["pretrain", str(config), "--out", str(out), "--resume", str(found)]
     assert main([*command, "--train.optimizer.lr", "1e-05"]) == 0
-    told = json.loads((out / "config.json").read_text())["history"]
-    held = [(h["from_step"], h["config"]["train"]["optimizer"]["lr"]) for h in told]
+    written = json.loads((out / "config.json").read_text())["history"]
+    held = [(h["from_step"], h["config"]["train"]["optimizer"]["lr"]) for h in written]
     assert held == [(0, 3e-4), (2, 1e-5)]
 
 
@@ -156,11 +156,11 @@ def test_a_run_goes_on_with_its_own_configuration_alone(
     command = ["pretrain", str(config), "--out", str(out)]
     assert main([*command, *CHANGES]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    for told in (
+    for result in (
         *("train.optimizer.lr 1e-05, was 0.0003", "train.seed 7, was 0", "train.steps 5, was 3"),
         *("data.batch_size 8, was 4", "--allow-change", "--overwrite"),
     ):
-        assert told in line
+        assert result in line
     assert (out / "config.json").read_bytes() == before
     for free in (
         *(["--train.log_every", "2"], ["--train.keep_checkpoints", "9"], ["--data.workers", "1"]),
@@ -183,9 +183,9 @@ def test_a_run_goes_on_with_its_own_tokenizer_alone(
     words.write_text(json.dumps(tokens))
     command = ["pretrain", str(config), "--out", str(out)]
     assert main(command) == 2
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert "was begun with another tokenizer, that in" in told
-    assert "step-00000002" in told
+    lines = capsys.readouterr().err.splitlines()[-1]
+    assert "was begun with another tokenizer, that in" in lines
+    assert "step-00000002" in lines
     words.write_text(own)
     cut(config, out)
     words.write_text(json.dumps(tokens))
@@ -201,16 +201,16 @@ def test_a_change_that_is_allowed_is_remembered(
     change = ["--train.optimizer.lr", "1e-05"]
     assert main([*command, *change, "--allow-change"]) == 0
     assert "going on with train.optimizer.lr 1e-05, was 0.0003" in capsys.readouterr().err
-    told = json.loads((out / "config.json").read_text())
-    held = [(h["from_step"], h["config"]["train"]["optimizer"]["lr"]) for h in told["history"]]
+    written = json.loads((out / "config.json").read_text())
+    held = [(h["from_step"], h["config"]["train"]["optimizer"]["lr"]) for h in written["history"]]
     assert held == [(0, 3e-4), (2, 1e-5)]
-    assert told["train"]["optimizer"]["lr"] == 1e-5
+    assert written["train"]["optimizer"]["lr"] == 1e-5
     # The same command again, and the file as the recipe of another run.
     assert main([*command, *change, "--allow-change"]) == 0
     assert main([*command, *change]) == 0
     assert main(["pretrain", str(out / "config.json"), "--out", str(tmp_path / "again")]) == 0
     again = json.loads((tmp_path / "again/config.json").read_text())
-    assert again == {key: value for key, value in told.items() if key != "history"}
+    assert again == {key: value for key, value in written.items() if key != "history"}
 
 
 def test_overwriting_begins_anew_and_leaves_what_is_not_ours(

@@ -106,7 +106,7 @@ def test_the_examples_come_back_from_json(config):
 
 
 @pytest.mark.parametrize(
-    ("cls", "changes", "told"),
+    ("cls", "changes", "message"),
     [
         (PretrainConfig, {"train": {"optimizer": {"lr": NAN}}}, "`train.optimizer.lr` is nan"),
         (PretrainConfig, {"data": {"batch_size": 0}}, "`data.batch_size` is 0"),
@@ -119,7 +119,7 @@ def test_the_examples_come_back_from_json(config):
         (BootstrapConfig, {"synthesis": {"max_length": 41}}, "`synthesis.max_length` is 41; .* 40"),
     ],
 )  # fmt: skip
-def test_the_message_names_the_whole_key(cls, changes, told):
+def test_the_message_names_the_whole_key(cls, changes, message):
     data = to_json(next(config for config in WHOLE if type(config) is cls))
 
     def put(place, more):
@@ -127,5 +127,5 @@ def test_the_message_names_the_whole_key(cls, changes, told):
             put(place[name], value) if isinstance(value, dict) else place.update({name: value})
 
     put(data, changes)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         from_json(cls, data)

@@ -60,14 +60,14 @@ def spoilt(draw: st.DrawFn, cls: type) -> Any:
 
 def outcome(read: Callable[[], Any]) -> Any:
     """What is read; None where it is refused, which must take one line."""
-    told = ""
+    result = ""
     try:
         return read()
     except UsageError as error:
-        told = str(error)
-    assert told
-    assert "\n" not in told
-    assert len(told) < 1000
+        result = str(error)
+    assert result
+    assert "\n" not in result
+    assert len(result) < 1000
     return None
 
 

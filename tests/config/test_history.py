@@ -58,8 +58,8 @@ def test_changes_are_named_by_their_keys() -> None:
 
 
 def test_they_are_told_in_a_line() -> None:
-    told = describe_changes(find_changes(Run(), with_lr(1e-5)))
-    assert told == "one.lr 1e-05, was 0.1"
+    message = describe_changes(find_changes(Run(), with_lr(1e-5)))
+    assert message == "one.lr 1e-05, was 0.1"
     many = {f"key{n}": (None, "a\nb" * 100) for n in range(9)}
     assert "5 more" in describe_changes(many)
     assert "\n" not in describe_changes(many)

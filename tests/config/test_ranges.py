@@ -112,7 +112,7 @@ class Annotations:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"steps": 0}, "`steps` is 0; allowed: a whole number from 1 to"),
         ({"size": "many"}, "`size` is 'many'; allowed: a whole number from 1 to"),
@@ -120,11 +120,11 @@ class Annotations:
         ({"device": "gpu"}, "`device` is 'gpu'; allowed: auto, cpu, cuda or cuda:N"),
     ],
 )
-def test_a_rule_of_an_annotation_is_checked(fields, told):
+def test_a_rule_of_an_annotation_is_checked(fields, message):
     assert Annotations(size=None) != Annotations()
     with pytest.raises(RangeError) as caught:
         Annotations(**fields)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 def test_a_rule_names_the_words_that_may_stand_in_its_place():

@@ -240,7 +240,7 @@ def test_a_plain_path_is_a_source(arguments, sources):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--data.sorces", "a"], "unknown key `data.sorces` (did you mean `data.sources`?)"),
         (["--data.sources.9.weight", "1"], "unknown key `data.sources.9`; allowed there: 0, 1"),
@@ -248,10 +248,10 @@ def test_a_plain_path_is_a_source(arguments, sources):
         (["--data.sources", ""], "data: sources must name at least one source"),
     ],
 )
-def test_a_wrong_source_is_one_line(arguments, told):
+def test_a_wrong_source_is_one_line(arguments, message):
     with pytest.raises(UsageError) as caught:
         override(base(), arguments)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 def test_json_that_is_nested_a_million_deep_is_one_line(tmp_path):

@@ -7,7 +7,7 @@ from blip.errors import BlipError
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "message"),
     [
         ({"RANK": "x", "WORLD_SIZE": "1"}, "RANK is 'x' in the environment; allowed: what torchrun"),
         ({"RANK": "0", "WORLD_SIZE": ""}, "WORLD_SIZE is '' in the environment"),
@@ -15,10 +15,10 @@ from blip.errors import BlipError
         ({"RANK": "3", "WORLD_SIZE": "0"}, "cannot join the processes that torchrun started"),
     ],
 )  # fmt: skip
-def test_an_environment_that_is_not_torchrun_s_is_one_line(environment, told, monkeypatch):
+def test_an_environment_that_is_not_torchrun_s_is_one_line(environment, message, monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(BlipError, match=told), dist.processes("cpu"):
+    with pytest.raises(BlipError, match=message), dist.processes("cpu"):
         pass

@@ -101,9 +101,9 @@ def test_kills_lose_nothing_and_repeat_nothing(
     for epoch in range(EPOCHS):
         batches = steps[epoch * STEPS // EPOCHS : (epoch + 1) * STEPS // EPOCHS]
         assert sum(map(len, batches)) == len(set().union(*batches)) == PICTURES
-    told, expected = losses(folder), losses(tmp_path / "whole")
-    assert len(told) == STEPS
-    assert told == pytest.approx(expected, rel=1e-6)
+    measured, expected = losses(folder), losses(tmp_path / "whole")
+    assert len(measured) == STEPS
+    assert measured == pytest.approx(expected, rel=1e-6)
 
 
 def losses(folder: Path) -> list[float]:

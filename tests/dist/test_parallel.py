@@ -51,9 +51,9 @@ def test_two_processes_train_as_one(
                 torch.testing.assert_close(
                     found[part][name], value, rtol=1e-7, atol=1e-10, msg=f"{part} {name}"
                 )
-    told, expected = losses(shared / way), losses(tmp_path)
-    assert len(told) == len(expected) == 5
-    for mine, theirs in zip(told, expected, strict=True):
+    measured, expected = losses(shared / way), losses(tmp_path)
+    assert len(measured) == len(expected) == 5
+    for mine, theirs in zip(measured, expected, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-6)
 
 
@@ -76,8 +76,8 @@ def test_shards_are_judged_on_the_way_as_a_whole_is(
     """Where encoder and decoder share self-attention, evaluation calls one part in many ways."""
     alone = JUDGED | {"parallel": "ddp"}
     pretrain(tmp_path, shards, words, **alone)
-    told, expected = losses(shared / "judged"), losses(tmp_path)
-    assert [line["step"] for line in told if "validation_tr1" in line] == [2, 4]
-    for mine, theirs in zip(told, expected, strict=True):
+    measured, expected = losses(shared / "judged"), losses(tmp_path)
+    assert [line["step"] for line in measured if "validation_tr1" in line] == [2, 4]
+    for mine, theirs in zip(measured, expected, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-3)
     assert (shared / "judged/samples/step-00000002.png").exists()

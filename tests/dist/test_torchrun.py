@@ -78,9 +78,9 @@ def test_stopped_and_killed(config: Path) -> None:
     wait_for(config, 3, run)
     # A scheduler tells one process, or all: either way all stop after the same step.
     os.kill(workers(run)[1], signal.SIGTERM)
-    _, told = run.communicate(timeout=60)
-    assert run.returncode == 0, told
-    assert "the same command goes on from there" in told
+    _, output = run.communicate(timeout=60)
+    assert run.returncode == 0, output
+    assert "the same command goes on from there" in output
     (checkpoint,) = (config.parent / "run" / "checkpoints").glob("step-*")
     stopped_after = int(checkpoint.name.removeprefix("step-"))
     assert stopped_after >= 3
@@ -88,21 +88,21 @@ def test_stopped_and_killed(config: Path) -> None:
     run = start(config, 2)
     wait_for(config, stopped_after + 1, run)
     os.kill(workers(run)[0], signal.SIGKILL)
-    _, told = run.communicate(timeout=60)
+    _, output = run.communicate(timeout=60)
     assert run.returncode != 0
-    assert "Signal 9 (SIGKILL)" in told
+    assert "Signal 9 (SIGKILL)" in output
 
     # The main process decides, and none waits for another.
     last = stopped_after + 2
     run = start(config, 2, "--train.steps", str(last))
-    _, told = run.communicate(timeout=60)
+    _, output = run.communicate(timeout=60)
     assert run.returncode != 0
-    assert f"(train.steps {last}, was 100000); --allow-change goes on" in told
+    assert f"(train.steps {last}, was 100000); --allow-change goes on" in output
 
     # Alone, it goes on from what two processes left.
     run = start(config, 1, "--train.steps", str(last), "--allow-change")
-    _, told = run.communicate(timeout=120)
-    assert run.returncode == 0, told
+    _, output = run.communicate(timeout=120)
+    assert run.returncode == 0, output
     assert (config.parent / "run" / "checkpoint" / "model.safetensors").exists()
 
 
@@ -112,6 +112,6 @@ def test_a_signal_to_the_whole_group_leaves_workers_at_their_work(config: Path) 
     wait_for(config, 3, run)
     (worker,) = workers(run)
     os.killpg(os.getpgid(worker), signal.SIGTERM)
-    _, told = run.communicate(timeout=60)
-    assert list((config.parent / "run" / "checkpoints").glob("step-*")), told
-    assert "Traceback" not in told.partition("torch.distributed")[0], told
+    _, output = run.communicate(timeout=60)
+    assert list((config.parent / "run" / "checkpoints").glob("step-*")), output
+    assert "Traceback" not in output.partition("torch.distributed")[0], output

@@ -241,6 +241,6 @@ def test_a_model_that_gives_nan_is_told_and_ends_no_training(
     assert validation.captions(range(3)) == []
     assert validation.sheet() is None
     assert model.training
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 3
-    assert all(line.startswith("validation: the model") for line in told)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("validation: the model") for line in lines)

@@ -97,9 +97,9 @@ def test_commands_within_text_are_accepted(page):
     "verb", [*VERBS, *(f"{verb} {action}" for verb in VERBS for action in actions_of(verb))]
 )
 def test_examples_of_the_verbs_are_accepted(verb):
-    told = (make_parser(verb).epilog or "").partition("\n\nafterwards:")[0]
-    examples = commands(told)
-    examples += commands("\n".join(line[2:] for line in told.split("\n")))
+    result = (make_parser(verb).epilog or "").partition("\n\nafterwards:")[0]
+    examples = commands(result)
+    examples += commands("\n".join(line[2:] for line in result.split("\n")))
     assert examples
     for arguments in examples:
         check_command(arguments)
@@ -115,10 +115,10 @@ def test_a_wrong_command_is_found():
 def test_sessions_end_as_they_are_shown(block, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for part in block.text.split("$ ")[1:]:
-        line, _, told = part.partition("\n")
+        line, _, result = part.partition("\n")
         main(shlex.split(line)[1:])
         shown = capsys.readouterr()
-        assert shown.out + shown.err == told, line
+        assert shown.out + shown.err == result, line
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,8 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 def test_sources_are_short_and_say_their_idea(path):
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
-    told = ast.get_docstring(tree)
-    assert told, "the first line of a file says its one idea"
+    result = ast.get_docstring(tree)
+    assert result, "the first line of a file says its one idea"
     assert len(text.splitlines()) <= MOST_LINES
     for function in functions(tree):
         assert function.end_lineno is not None

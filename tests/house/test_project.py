@@ -65,9 +65,9 @@ def test_make_help_tells_every_target():
         ["make", "--no-print-directory", "help"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    told = set(re.findall(r"^make (\S+)", done.stdout, re.MULTILINE))
+    result = set(re.findall(r"^make (\S+)", done.stdout, re.MULTILINE))
     (phony,) = re.findall(r"^\.PHONY: (help .*)$", MAKEFILE, re.MULTILINE)
-    assert told == {*phony.split(), ".venv"} - {"help"}
+    assert result == {*phony.split(), ".venv"} - {"help"}
 
 
 def test_the_change_log_has_a_place_for_the_next_change():

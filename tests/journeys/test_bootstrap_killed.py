@@ -40,9 +40,9 @@ def start(out: Path) -> subprocess.Popen[str]:
 
 def finish(out: Path) -> str:
     process = start(out)
-    told, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, told
-    return told
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
 
 
 def kill_when(appears: Path, out: Path) -> None:
@@ -75,8 +75,8 @@ def test_killed_and_started_again_it_is_the_same(tmp_path: Path) -> None:
     for place in KILLED_AT:
         kill_when(tmp_path / "killed" / place, tmp_path / "killed")
         assert not (tmp_path / "killed" / "summary.json").exists()
-    told = finish(tmp_path / "killed")
-    assert told.count("done already") >= 5
+    output = finish(tmp_path / "killed")
+    assert output.count("done already") >= 5
     whole, killed = result(tmp_path / "whole"), result(tmp_path / "killed")
     assert whole.keys() == killed.keys()
     assert [name for name in whole if whole[name] != killed[name]] == []

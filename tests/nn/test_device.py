@@ -19,7 +19,7 @@ def test_what_is_there_is_taken(name, gpus, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "gpus", "told"),
+    ("name", "gpus", "message"),
     [
         ("cuda:9", 0, "device is 'cuda:9', but torch finds no GPU here"),
         ("cuda:9", 2, "device is 'cuda:9'; allowed: cuda:0 to cuda:1, cpu, auto"),
@@ -29,8 +29,8 @@ def test_what_is_there_is_taken(name, gpus, monkeypatch):
         ("cuda:\u0661", 1, "; allowed: auto, cpu, cuda or cuda:N"),
     ],
 )
-def test_what_is_not_there_is_refused(name, gpus, told, monkeypatch):
+def test_what_is_not_there_is_refused(name, gpus, message, monkeypatch):
     pretend(monkeypatch, gpus)
     with pytest.raises(UsageError) as caught:
         choose_device(name)
-    assert told in str(caught.value)
+    assert message in str(caught.value)

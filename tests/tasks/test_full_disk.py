@@ -77,9 +77,9 @@ def test_a_checkpoint_that_finds_no_room(
         update(self, batches)
 
     monkeypatch.setattr(_Run, "update", fill_before_the_third)
-    with pytest.raises(BlipError) as told:
+    with pytest.raises(BlipError) as raised:
         train(config, run)
-    line = str(told.value)
+    line = str(raised.value)
     assert "checkpoint of step 3 could not be written" in line
     assert "No space left on device; the one of step 2 is whole; make room, then" in line
     assert "\n" not in line
@@ -124,10 +124,10 @@ def test_what_else_finds_no_room(
 
     with monkeypatch.context() as patch:
         patch.setattr(f"blip.{name}", fill_first)
-        with pytest.raises(BlipError) as told:
+        with pytest.raises(BlipError) as raised:
             train(config, run)
     kept = run / f"checkpoints/step-0000000{step}"
-    assert str(told.value) == (
+    assert str(raised.value) == (
         f"{run}: No space left on device; make room, then the same command goes on from {kept}"
     )
     assert not (run / "checkpoint").exists()

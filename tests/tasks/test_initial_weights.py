@@ -81,11 +81,11 @@ def test_training_starts_from_both(
     vision, text = published(given, tmp_path / "published")
     config = override(config, ["--vision_weights", str(vision), "--text_weights", str(text)])
     out = pretrain.train(config, tmp_path / "run")
-    told = capsys.readouterr().err
-    assert f"image encoder from {vision}" in told
+    printed = capsys.readouterr().err
+    assert f"image encoder from {vision}" in printed
     assert (
         f"text transformer from {text}/model.safetensors; newly initialised: cross-attention, 2 "
-        in told
+        in printed
     )
     trained, start = load_model(out).model.state_dict(), given.state_dict()
     alike = {name for name in trained if name != "temperature" and close(trained, start, name)}
@@ -152,9 +152,9 @@ def test_a_whole_model_and_parts_of_one_exclude_each_other(
 def test_a_bert_of_other_words_is_refused(config: PretrainConfig, tmp_path: Path) -> None:
     _, text = published(donor(config), tmp_path / "published")
     words = list(Tokenizer.load(config.tokenizer).backend.get_vocab(with_added_tokens=True))
-    told = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    others = [f"word{number}" for number in range(len(words) - len(told) - 2)]
-    (text / "vocab.txt").write_text("\n".join(told + others) + "\n")
+    result = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    others = [f"word{number}" for number in range(len(words) - len(result) - 2)]
+    (text / "vocab.txt").write_text("\n".join(result + others) + "\n")
     config = replace(config, text_weights=str(text))
     with pytest.raises(UsageError, match=r"trained with the tokens of .*vocab\.txt") as caught:
         pretrain.train(config, tmp_path / "run")

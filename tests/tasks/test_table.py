@@ -124,9 +124,9 @@ def test_a_new_evaluation_is_offered_and_made(
     read_again(evaluate)
     given = ["evaluate", str(save_tiny(tmp_path / "model")), "--data", str(shards)]
     assert main([*given, "--task", "letters"]) == 0
-    told = capsys.readouterr()
-    assert told.out.split() == ["mean", "12.00"]
-    assert "retrieval is not measured: only letters was asked for" in told.err
+    captured = capsys.readouterr()
+    assert captured.out.split() == ["mean", "12.00"]
+    assert "retrieval is not measured: only letters was asked for" in captured.err
 
 
 def test_every_task_has_recipes_a_folder_and_evaluations_of_its_own() -> None:

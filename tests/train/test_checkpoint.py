@@ -215,10 +215,10 @@ def test_a_flipped_bit_is_named_and_the_checkpoint_passed_over(
     newest = newest_of(found)
     assert newest is not None
     assert newest.step == 1
-    told = capsys.readouterr().err
-    assert "step-00000002: " in told
+    printed = capsys.readouterr().err
+    assert "step-00000002: " in printed
     # Which file's checksum it was that changed cannot be known.
-    assert name == "checksums.json" or f"step-00000002: {name}" in told
+    assert name == "checksums.json" or f"step-00000002: {name}" in printed
 
 
 def test_a_checkpoint_of_an_earlier_version_is_taken_with_a_note(

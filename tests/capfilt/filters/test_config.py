@@ -6,7 +6,7 @@ from blip.capfilt.filters.config import LANGUAGES, FilterRules, JobRules
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"keep": "best"}, "`keep` is best; allowed: all, or best-N such as best-1"),
         ({"keep": "best-0"}, "`keep` is best-0; allowed"),
@@ -22,8 +22,8 @@ from blip.capfilt.filters.config import LANGUAGES, FilterRules, JobRules
         ({"languages": ("en", "zz")}, "`languages` is zz; allowed: two letters such as en, of af "),
     ],
 )
-def test_wrong_rules_are_refused(wrong, told):
-    with pytest.raises(ValueError, match=told):
+def test_wrong_rules_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         FilterRules(**wrong)
 
 

@@ -37,7 +37,7 @@ def by_loop(found: list[list[TextRecord]], rules: JobRules) -> list[str]:
     scored = [clean_caption(r.text) for r in flat if r.itm_score is not None]
     images: list[int] = []
     texts: set[str] = set()
-    told = []
+    result = []
     for sample in found:
         kept = [r.itm_score is not None and r.itm_score >= 0.5 for r in sample]
         often = [
@@ -54,17 +54,17 @@ def by_loop(found: list[list[TextRecord]], rules: JobRules) -> list[str]:
         for row, is_kept, is_often in zip(sample, kept, often, strict=True):
             text = clean_caption(row.text)
             if not is_kept:
-                told.append("below_threshold" if row.itm_score is not None else row.reason)
+                result.append("below_threshold" if row.itm_score is not None else row.reason)
             elif is_often:
-                told.append("repeated_text")
+                result.append("repeated_text")
             elif known:
-                told.append("duplicate_image")
+                result.append("duplicate_image")
             elif rules.unique_texts and text in texts:
-                told.append("duplicate_text")
+                result.append("duplicate_text")
             else:
-                told.append("match")
+                result.append("match")
                 texts.add(text)
-    return told
+    return result
 
 
 @settings(max_examples=150, deadline=None)

@@ -126,9 +126,9 @@ def test_workers_in_processes_of_their_own_check_what_they_load(job, engine):
     if engine == "ray":
         pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
     job = replace(job, workers=2, engine=engine, precision="float32")
-    with pytest.raises(BlipError, match="captioner changed since the job began") as told:
+    with pytest.raises(BlipError, match="captioner changed since the job began") as raised:
         run(job, models=ReplacedAfterLook(checkpoint_models(job)))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     assert not list(Path(job.out, "done").glob("*.json"))
 
 
@@ -224,9 +224,9 @@ class Given(FakeModels):
 def test_a_filter_without_a_finite_score_stops_the_job(tmp_path, workers):
     web_data(tmp_path / "web")
     broken = Given(models=Models(FakeCaptioner(), NanFilter()))
-    with pytest.raises(BlipError, match="filter's scores are NaN or infinite for all") as told:
+    with pytest.raises(BlipError, match="filter's scores are NaN or infinite for all") as raised:
         run(config(tmp_path, workers=workers), models=broken)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     assert not list((tmp_path / "out/done").glob("*.json")), "nothing was dropped"
 
 

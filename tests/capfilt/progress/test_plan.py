@@ -75,11 +75,11 @@ def test_other_settings_are_refused_and_named(job):
     changed = replace(SETTINGS, threshold=0.7, decoding=replace(SETTINGS.decoding, top_p=0.5))
     with pytest.raises(UsageError) as error:
         plan(job, changed)
-    told = str(error.value)
-    assert "threshold 0.5 (now 0.7)" in told
-    assert "top_p 0.9" in told
-    assert "another --out" in told
-    assert "seed" not in told.replace("seeds", "")
+    message = str(error.value)
+    assert "threshold 0.5 (now 0.7)" in message
+    assert "top_p 0.9" in message
+    assert "another --out" in message
+    assert "seed" not in message.replace("seeds", "")
 
 
 def test_what_a_release_made_that_called_decoding_a_search_is_done(job):

@@ -157,8 +157,8 @@ def test_a_table_without_texts_is_captioned_and_refused_where_nothing_is_written
     assert summary.counts.images == 2 * ROWS
     assert summary.counts.reasons["missing_text"] == ROWS
     assert summary.counts.synthetic_kept + summary.counts.synthetic_dropped == 2 * ROWS
-    told = capsys.readouterr().err
-    assert told.count("has no column for the text: its images get synthetic texts alone") == 1
+    printed = capsys.readouterr().err
+    assert printed.count("has no column for the text: its images get synthetic texts alone") == 1
     assert run(job, models=FakeModels()).to_json() == summary.to_json()
     recut(RecutConfig(ledger=job.out, out=str(tmp_path / "cut"), threshold=0.0))
     assert len(list((tmp_path / "cut/shards").glob("*.tar"))) == 6
@@ -241,6 +241,6 @@ def test_shards_of_one_name_are_both_named(tmp_path):
     web_shard(tmp_path / "00000.tar", range(2))
     table = pa.table({"image": [picture("red")], "caption": ["red"]})
     pq.write_table(table, tmp_path / "00000.parquet")
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as raised:
         find_shards([str(tmp_path / "00000.tar"), str(tmp_path / "00000.parquet")], 5)
-    assert f"{tmp_path}/00000.tar and {tmp_path}/00000.parquet would give" in str(told.value)
+    assert f"{tmp_path}/00000.tar and {tmp_path}/00000.parquet would give" in str(raised.value)

@@ -55,9 +55,9 @@ def data(tmp_path) -> Path:
 
 
 def summary_of(out: Path) -> dict[str, object]:
-    told = json.loads((out / "summary.json").read_text())
-    del told["settings"]
-    return told
+    written = json.loads((out / "summary.json").read_text())
+    del written["settings"]
+    return written
 
 
 @pytest.mark.parametrize("write", ["shards", "texts"])
@@ -75,10 +75,10 @@ def test_it_has_the_bytes_of_a_job_without_them_that_was_cut_by_them(data, asked
     assert 0 < summary.counts.texts_kept < plain.counts.records
     assert summary.counts.images == plain.counts.images == 18
     status = json.loads((data / "out/status.json").read_text())
-    told = summary.to_json()
+    result = summary.to_json()
     for name in ("web_kept", "web_dropped", "synthetic_kept", "synthetic_dropped"):
-        assert status[name] == told[name]
-    assert told["reasons"].keys() & {"repeated_text", "duplicate_image", "duplicate_text"}
+        assert status[name] == result[name]
+    assert result["reasons"].keys() & {"repeated_text", "duplicate_image", "duplicate_text"}
     rows = list(read_rows(find_ledgers(data / "out")))
     assert all((row["repeats"] is None) == (row["itm_score"] is None) for row in rows)
     page = (data / "out/report.html").read_text()
