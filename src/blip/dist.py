@@ -4,6 +4,7 @@ Rank `r` of `n` holds the rows `r`, `r + n`, `r + 2 n`, ... of a global batch: t
 that is made of it, is the same however many processes share it.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,9 +59,17 @@ def processes(device: str = "auto") -> Iterator[None]:
     try:
         yield
     except StoppedError:
-        distributed.destroy_process_group()
+        _leave()
         raise
     # Not after another error: the other processes may be stuck in a collective.
+    _leave()
+
+
+def _leave() -> None:
+    """Leave the group of processes, once all of them are done."""
+    # Models in reference cycles hold the group: its threads must end before the interpreter does,
+    # or the process aborts after all its work.
+    gc.collect()
     distributed.destroy_process_group()
 
 

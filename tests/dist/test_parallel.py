@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.dist_program import JUDGED, WAYS, pretrain
+from tests.support.dist_program import JUDGED, RESUMED, WAYS, pretrain
 
 ROOT = Path(__file__).parents[2]
 MEASURED = {
@@ -35,11 +35,11 @@ def losses(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if k not in MEASURED} for line in lines]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, RESUMED])
 def test_two_processes_train_as_one(
     shared: Path, tmp_path: Path, shards: Path, words: Path, way: str
 ) -> None:
-    accumulation = WAYS[way].get("accumulation", 1)
+    accumulation = WAYS.get(way, {}).get("accumulation", 1)
     alone = pretrain(tmp_path, shards, words, accumulation=accumulation)
     found = torch.load(shared / f"{way}.pt", weights_only=True)
     for part in ("gradients", "weights", "momentum", "queue"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import patch
 
 import torch
 
@@ -22,6 +23,7 @@ from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.pretrain import PretrainStep
+from blip.train.checkpoint import Checkpoints
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
 from blip.train.optim import make_optimizer
@@ -40,6 +42,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "fsdp, accumulating": {"parallel": "fsdp", "accumulation": 2},
     "fsdp, recomputing": {"parallel": "fsdp", "recompute": True},
 }
+RESUMED = "fsdp, resumed"
 JUDGED: dict[str, Any] = {"parallel": "fsdp", "sharing": "all", "evaluate_every": 2}
 
 
@@ -143,6 +146,14 @@ def put_back(kind: Literal["ddp", "fsdp"]) -> dict[str, Any]:
     return {"before": before, "after": whole_optimizer(module, second)}
 
 
+def resume(folder: Path, shards: Path, tokenizer: Path) -> dict[str, Any]:
+    """A run of shards that goes on from its second step, which the main process alone can see."""
+    with patch.object(Checkpoints, "remove"):
+        pretrain(folder, shards, tokenizer, parallel="fsdp", steps=3)
+    own = folder if dist.is_main() else folder.parent / f"{folder.name}-{dist.rank()}"
+    return pretrain(own, shards, tokenizer, parallel="fsdp")
+
+
 def main() -> None:
     """Every way to share, one after the other; the main process writes what came of each."""
     out, shards, tokenizer = map(Path, sys.argv[1:])
@@ -152,8 +163,9 @@ def main() -> None:
         states = {kind: put_back(kind) for kind in ("ddp", "fsdp")}
         if dist.is_main():
             torch.save(states, out / "states.pt")
-        for name, changes in WAYS.items():
-            found = pretrain(out / name, shards, tokenizer, **changes)
+        for name, changes in {**WAYS, RESUMED: {}}.items():
+            train = resume if name == RESUMED else pretrain
+            found = train(out / name, shards, tokenizer, **changes)
             if dist.is_main():
                 torch.save(found, out / f"{name}.pt")
 
