@@ -38,7 +38,7 @@ MODELS = [name for name in STAGES if name.endswith(("pretrain", "captioner", "fi
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run; copied where a test goes on from it."""
+    """A finished run; copied where a test resumes it."""
     out = tmp_path_factory.mktemp("bootstrap") / "run"
     bootstrap(scenes_test(), out)
     return out

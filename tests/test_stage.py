@@ -113,7 +113,7 @@ def test_a_cut_training_goes_on_with_other_inputs_where_that_is_allowed(tmp_path
     folder = tmp_path / "a"
     with pytest.raises(RuntimeError, match="cut"):
         stage(folder, 1, fails=True, kind=TRAINING).run()
-    with pytest.raises(UsageError, match="--allow-change goes on with the new ones"):
+    with pytest.raises(UsageError, match="--allow-change resumes with the new ones"):
         stage(folder, 2, kind=TRAINING).run()
     stage(folder, 2, kind=TRAINING, allow_change=True).run()
     assert lines(folder) == 2

@@ -102,10 +102,10 @@ class Stage:
                 "--overwrite makes it again, another --out keeps it"
             )
         if begun and not (self.allow_change and self.kind.can_change):
-            change = "--allow-change goes on with the new ones, " if self.kind.can_change else ""
+            change = "--allow-change resumes with the new ones, " if self.kind.can_change else ""
             raise UsageError(
-                f"{self.folder} was begun with other data or settings; {change}--overwrite begins "
-                "anew, another --out keeps it"
+                f"{self.folder} was begun with other data or settings; {change}--overwrite starts "
+                "from the beginning, another --out keeps it"
             )
 
     def _removed(self, marker: dict[str, Any]) -> list[str]:

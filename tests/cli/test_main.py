@@ -145,9 +145,9 @@ def test_a_file_that_is_named_like_an_action_is_read(tmp_path, monkeypatch, caps
         (
             OSError(errno.ENOSPC, "No space left on device", "out"),
             1,
-            "out: No space left on device; make room, and give the same command again",
+            "out: No space left on device; free some space, then run the same command again",
         ),
-        (KeyboardInterrupt(), 130, "stopped; the same command goes on where it can"),
+        (KeyboardInterrupt(), 130, "stopped; run the same command again to resume where possible"),
     ],
 )
 def test_an_error_for_the_user_is_one_line(error, status, message, monkeypatch, capsys):
@@ -275,7 +275,8 @@ sys.exit(command.main())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGINT
-    assert done.stderr == "blip: error: stopped; the same command goes on where it can\n"
+    stopped = "stopped; run the same command again to resume where possible"
+    assert done.stderr == f"blip: error: {stopped}\n"
 
 
 def test_a_reader_that_leaves_is_no_error():

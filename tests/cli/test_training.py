@@ -200,7 +200,7 @@ def test_a_change_that_is_allowed_is_remembered(
     command = ["pretrain", str(config), "--out", str(out)]
     change = ["--train.optimizer.lr", "1e-05"]
     assert main([*command, *change, "--allow-change"]) == 0
-    assert "going on with train.optimizer.lr 1e-05, was 0.0003" in capsys.readouterr().err
+    assert "resuming with train.optimizer.lr 1e-05, was 0.0003" in capsys.readouterr().err
     written = json.loads((out / "config.json").read_text())
     held = [(h["from_step"], h["config"]["train"]["optimizer"]["lr"]) for h in written["history"]]
     assert held == [(0, 3e-4), (2, 1e-5)]

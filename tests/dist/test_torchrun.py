@@ -80,7 +80,7 @@ def test_stopped_and_killed(config: Path) -> None:
     os.kill(workers(run)[1], signal.SIGTERM)
     _, output = run.communicate(timeout=60)
     assert run.returncode == 0, output
-    assert "the same command goes on from there" in output
+    assert "run the same command again to resume" in output
     (checkpoint,) = (config.parent / "run" / "checkpoints").glob("step-*")
     stopped_after = int(checkpoint.name.removeprefix("step-"))
     assert stopped_after >= 3
@@ -97,7 +97,7 @@ def test_stopped_and_killed(config: Path) -> None:
     run = start(config, 2, "--train.steps", str(last))
     _, output = run.communicate(timeout=60)
     assert run.returncode != 0
-    assert f"(train.steps {last}, was 100000); --allow-change goes on" in output
+    assert f"(train.steps {last}, was 100000); --allow-change resumes" in output
 
     # Alone, it goes on from what two processes left.
     run = start(config, 1, "--train.steps", str(last), "--allow-change")

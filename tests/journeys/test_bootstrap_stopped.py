@@ -31,6 +31,6 @@ def test_it_ends_in_order_and_goes_on(tmp_path: Path, sent: signal.Signals, stat
         process.send_signal(sent)
         _, said = process.communicate(timeout=60)
     assert process.returncode == status, said
-    assert "the same command goes on" in said
+    assert "run the same command again to resume" in said
     assert "Traceback" not in said
     assert list((log.parent / "checkpoints").glob("step-*/training.pt"))

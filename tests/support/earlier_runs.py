@@ -1,4 +1,4 @@
-"""Begins tiny trainings that stop after their second step, for later versions to go on with.
+"""Begins tiny trainings that stop after their second step, for later versions to resume.
 
     python -m tests.support.earlier_runs ARCHIVE.tar.xz
 
@@ -56,7 +56,7 @@ def begin(kind: str) -> list[str]:
 
 
 def resume(kind: str) -> list[str]:
-    """The command that goes on with it, from the configuration in its folder."""
+    """The command that resumes it, from the configuration in its folder."""
     verb = ["pretrain"] if kind == "pretrain" else ["finetune", kind]
     return [*verb, f"{kind}/config.json", "--out", kind]
 

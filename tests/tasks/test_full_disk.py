@@ -81,7 +81,7 @@ def test_a_checkpoint_that_finds_no_room(
         train(config, run)
     line = str(raised.value)
     assert "checkpoint of step 3 could not be written" in line
-    assert "No space left on device; the one of step 2 is whole; make room, then" in line
+    assert "No space left on device; the one of step 2 is complete; free some space, then" in line
     assert "\n" not in line
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         "step-00000001",
@@ -128,7 +128,8 @@ def test_what_else_finds_no_room(
             train(config, run)
     kept = run / f"checkpoints/step-0000000{step}"
     assert str(raised.value) == (
-        f"{run}: No space left on device; make room, then the same command goes on from {kept}"
+        f"{run}: No space left on device; free some space, then run the same command again: "
+        f"it resumes from {kept}"
     )
     assert not (run / "checkpoint").exists()
     make_room(disk, "64m")
@@ -139,7 +140,7 @@ def test_what_else_finds_no_room(
 
 def test_a_run_that_cannot_even_begin(config: PretrainConfig, disk: Path) -> None:
     filling = fill(disk, 0)
-    with pytest.raises(BlipError, match="No space left on device; make room, then the same"):
+    with pytest.raises(BlipError, match="No space left on device; free some space, then run"):
         train(config, disk / "run")
     filling.unlink()
     train(config, disk / "run")

@@ -99,7 +99,7 @@ def test_training_starts_from_both(
     assert not torch.allclose(trained[words][-2:], start[words][-2:], atol=1e-3)
     cross = "text.layers.0.cross_attention.copies.both.read.query.weight"
     assert cross not in alike
-    # The same command goes on: here there is nothing left to do.
+    # The same command resumes: here there is nothing left to do.
     again = load_model(pretrain.train(config, tmp_path / "run")).model.state_dict()
     assert all(torch.equal(again[name], trained[name]) for name in trained)
 

@@ -38,7 +38,7 @@ class CapFiltConfig:
     """What to clean: tars, tables (.parquet, .csv, .tsv, .json), folders of pictures, globs, brace
     ranges."""
     out: Annotated[str, PLACE]
-    """Folder for shards, ledger and report. A job that was stopped goes on from it."""
+    """Folder for shards, ledger and report. A stopped job resumes from it."""
     threshold: Annotated[float, SHARE] = 0.5
     """Least probability of a match with which a text is kept."""
     rules: FilterRules = FilterRules()
@@ -113,7 +113,7 @@ class RecutConfig:
     ledger: Annotated[str, PLACE]
     """Folder of the job, or its ledger/."""
     out: Annotated[str, PLACE]
-    """Folder for shards, ledger and report. What was stopped goes on from it."""
+    """Folder for shards, ledger and report. A stopped cut resumes from it."""
     threshold: Annotated[float, SHARE] = 0.5
     """Least probability of a match with which a text is kept."""
     rules: FilterRules = FilterRules()

@@ -79,7 +79,7 @@ def run(
     """Do a job, or what is left of it; write shards, ledger, summary.json and report.html.
 
     `models` and `engine` default to what the configuration says. Raises UsageError where it cannot
-    be done as asked, and BlipError where it stopped; after either the same call goes on. What was
+    be done as asked, and BlipError where it stopped; the same call then resumes. What was
     made with other settings is replaced where `overwrite` says so.
     """
     started = time.monotonic()

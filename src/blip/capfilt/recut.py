@@ -73,7 +73,7 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
 
     Memory holds a row group of a ledger, and for `job_rules` some 25 bytes a row (while sorting,
     several times that). Raises UsageError where it cannot be done as asked, BlipError where it
-    stopped; after either the same call goes on. What was cut by other rules is replaced where
+    stopped; the same call then resumes. What was cut by other rules is replaced where
     `overwrite` says so.
     """
     layout = Layout(Path(config.out), config.write)

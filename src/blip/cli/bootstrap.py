@@ -20,9 +20,9 @@ examples:
   blip bootstrap --list
   blip bootstrap scenes_demo --keys
 
-A run that was stopped, or killed, goes on with the same command. In the folder of a run of other
-settings a command says what differs and stops: `--overwrite` makes again what the change concerns,
-`--allow-change` lets a training that is not finished go on with it."""
+If a run is stopped or killed, run the same command again to resume it. In the folder of a run of
+other settings a command says what differs and stops: `--overwrite` repeats the stages that the
+change affects, `--allow-change` resumes an unfinished training with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run or go on with the main job."""
+    """Run or resume the main job."""
     from blip.cli.recipe import read_config
     from blip.cli.training import need_folder
     from blip.config.override import describe
@@ -68,11 +68,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_bootstrap(config: BootstrapConfig, out: Path, change: ChangeOptions) -> int:
-    """Run the main job and print its table; `change` says whether a changed one may go on."""
+    """Run the main job and print its table; `change` says whether it may resume with changes."""
     from blip.bootstrap import bootstrap
     from blip.log import say
 
-    say(f"blip bootstrap: writing to {out}; the same command goes on if this is stopped")
+    say(f"blip bootstrap: writing to {out}; if it stops, run the same command again to resume")
     allowed = {"overwrite": change.overwrite, "allow_change": change.allow_change}
     print_table(bootstrap(config, out, **allowed), out)
     return 0

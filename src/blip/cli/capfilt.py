@@ -22,9 +22,9 @@ examples:
   blip capfilt --captioner C --filter F --data web --out clean --unique-images 3 --max-repeats 100
   blip capfilt clean/config.json --out clean-strict --threshold 0.8
 
-A job that was stopped, or killed, goes on with the same command, to the same bytes. Repeated
-texts and images are found over the whole job, once all shards are done, and the first in the order
-of shards stays.
+If a job is stopped or killed, run the same command again to resume it; it ends with the same bytes.
+Repeated texts and images are found over the whole job, once all shards are done, and the first in
+the order of shards stays.
 OUT/shards has a sample for every kept text (OUT/texts a row, with --write texts), OUT/ledger a row
 for every text and bad sample, OUT/report.html shows both, OUT/summary.json has the totals, and
 OUT/status.json says, while the job runs, how far it is."""

@@ -17,8 +17,8 @@ examples:
 
 OUT is what the job itself would have made: the same bytes of shards and ledger. Images are read
 from the originals (those that config.json of the job names, or --data), so that dropped texts can
-come back; --write texts reads no image. What was stopped, or killed, goes on with the same command.
-Repeated texts and images are found over the whole job, and the first in the order of shards
+come back; --write texts reads no image. If it is stopped or killed, run the same command again to
+resume. Repeated texts and images are found over the whole job, and the first in the order of shards
 stays."""
 
 RENAMED = (LEDGER_OPTION,)

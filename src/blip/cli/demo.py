@@ -19,7 +19,7 @@ examples:
   blip demo --keys
 
 Draws its own data, needs no download, and takes about ten minutes on two cores. The same as
-`blip bootstrap scenes_demo`; a run that was stopped goes on with the same command, and one of
+`blip bootstrap scenes_demo`; if a run is stopped, the same command resumes it, and one of
 another seed is replaced only with `--overwrite`."""
 
 
@@ -53,7 +53,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run or go on with the demo."""
+    """Run or resume the demo."""
     from blip.cli.bootstrap import run_bootstrap
     from blip.config.override import describe, override
     from blip.recipes.bootstrap import scenes_demo

@@ -51,7 +51,7 @@ A verb that does its own work and has others below it, as `capfilt` has, names t
 VERBS = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
 
 USAGE = 2
-MAKE_ROOM = "; make room, and give the same command again"
+MAKE_ROOM = "; free some space, then run the same command again"
 """What to do where a disk is full."""
 TRACEBACK = "BLIP_TRACEBACK"
 """Set in the environment, or `blip --traceback VERB`: errors show where they come from."""
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if streams.reader_has_left(error) else _failed(_describe_os_error(error), 1)
     except KeyboardInterrupt:
         _let_ctrl_c_end(is_program)
-        return _failed("stopped; the same command goes on where it can", INTERRUPTED)
+        return _failed("stopped; run the same command again to resume where possible", INTERRUPTED)
     except Exception as error:
         # Some libraries report a full disk by errors of their own.
         if disk_is_full(error):

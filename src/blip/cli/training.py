@@ -1,4 +1,4 @@
-"""What the verbs that train have in common: the folder of the run, and how it goes on."""
+"""What the verbs that train have in common: the folder of the run, and how it is resumed."""
 
 import os
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from blip.tasks.config import RunOptions
 
 ABOUT_RESUMING = """\
-A run that was stopped, or killed, goes on with the same command, to the same weights. One that is
-finished is left alone. `--resume never` starts nothing in a folder that is not empty; `--resume
-DIR` goes on from a checkpoint of another run, a folder such as runs/one/checkpoints/step-00020000,
-and then, when it is given again, from its own.
+If a run is stopped or killed, run the same command again to resume it; it ends with the same
+weights. A finished run stays as it is. `--resume never` refuses a folder that is not empty;
+`--resume DIR` starts from a checkpoint of another run, a folder such as
+runs/one/checkpoints/step-00020000, and resumes from its own when it is given again.
 
-A command that would go on with another learning rate, seed, number of steps or other data than
-before says what differs and stops. `--allow-change` goes on with it, and config.json then holds all
-configurations of the run, each with the step from which it held; `--overwrite` begins anew. What
-changes no weight (how often a checkpoint is written or a line logged, the device, the number of
-workers, the validation) may always be changed."""
+A command that would resume with another learning rate, seed, number of steps or other data than
+before says what differs and stops. `--allow-change` resumes with it, and config.json then holds all
+configurations of the run, each with the step from which it held; `--overwrite` starts from the
+beginning. Settings that do not affect the weights (how often a checkpoint is written or a line
+logged, the device, the number of workers, the validation) may always change."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +34,7 @@ class ChangeOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOptions:
-    """The folder of a training, and how it goes on."""
+    """The folder of a training, and how it is resumed."""
 
     out: Path | None = None
     """Folder of the run."""
@@ -91,7 +91,7 @@ def run_options(options: TrainingOptions, out: Path) -> "RunOptions":
     if options.resume == "never" and first and out.is_dir() and any(out.iterdir()):
         raise UsageError(
             f"--resume never needs an empty folder, and {out} is not; choose another --out, "
-            "or leave out --resume to go on"
+            "or leave out --resume to resume it"
         )
     start = None if options.resume in ("auto", "never") else Path(options.resume)
     if start is not None and first:

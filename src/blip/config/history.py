@@ -14,7 +14,7 @@ Config = TypeVar("Config")
 
 HISTORY = "history"
 """Beside the keys of a configuration in config.json: all configurations of the run, oldest first,
-each with the step from which it held. It is there only where a run went on with another one."""
+each with the step from which it held. It is there only where a run was resumed with another one."""
 SHOWN = 60
 """Most characters of a value in a message."""
 NAMED = 4

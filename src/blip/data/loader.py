@@ -114,7 +114,7 @@ class Loader(Generic[Example, Batch]):
                 collate_fn=_unchanged,
                 worker_init_fn=_ignore_signals,
                 pin_memory=torch.cuda.is_available(),
-                # Its own: from the common one, dropout would go on otherwise after a restart.
+                # Its own: from the common one, dropout would continue differently after a restart.
                 generator=torch.Generator(),
             )
         )

@@ -55,7 +55,7 @@ class Operations:
 
 
 def _text_layer(config: TextConfig, length: int, queries: int, image_tokens: int) -> float:
-    """One layer that reads `length` tokens and goes on with `queries` of them."""
+    """One layer that reads `length` tokens and computes `queries` of them further."""
     width = config.width
     own = 2 * width * width * (2 * length + 2 * queries) + 4 * queries * length * width
     cross = 4 * queries * width * (width + image_tokens) if image_tokens else 0

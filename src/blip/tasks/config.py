@@ -30,7 +30,7 @@ FREE_TO_CHANGE = {
     "data.cache_gigabytes": "how many copies are kept changes no batch",
     "data.max_bad": "when a run gives up changes no batch that it sees",
 }
-"""Keys that may differ when a run goes on, and why its result is still of one configuration."""
+"""Keys that may differ when a run is resumed, and why its result is still of one configuration."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class RunOptions:
     overwrite: bool = False
     """Replace what was made with another configuration, instead of refusing to."""
     start: Path | None = None
-    """A checkpoint of another run, or its folder, to go on from where there is none yet."""
+    """A checkpoint of another run, or its folder, to start from where there is none yet."""
 
 
 class TrainingConfig(Protocol):

@@ -50,7 +50,7 @@ class RunFolder:
     ) -> None:
         """Train on these examples, and leave the model in `out/checkpoint`.
 
-        Raises StoppedError where the run was asked to stop before its end; the same call goes on.
+        Raises StoppedError where the run was asked to stop before its end; the same call resumes.
         """
         model = training.model
         check_length(model.config.text, "data.max_tokens", self.config.data.max_tokens)
@@ -74,19 +74,19 @@ class RunFolder:
         )
         if result.stopped_by is not None:
             raise StoppedError(
-                f"stopped after {result.steps} steps; the same command goes on from there",
+                f"stopped after {result.steps} steps; run the same command again to resume",
                 status=INTERRUPTED if result.stopped_by == Signals.SIGINT else 0,
             )
 
     def _compare_tokenizers(self, tokenizer: Tokenizer) -> None:
-        """Raise UsageError where the run would go on with other tokens than it began with."""
+        """Raise UsageError where the run would resume with other tokens than it began with."""
         begun = next(iter(sorted(self.out.glob("checkpoints/step-*"), reverse=True)), None)
         if begun is None or self.allow_change or find_tokenizer(begun) is None:
             return
         if Tokenizer.load(begun).content != tokenizer.content:
             raise UsageError(
                 f"{self.out} was begun with another tokenizer, that in {begun}; put it back, or "
-                "--allow-change goes on with the new one, another --out begins anew"
+                "--allow-change resumes with the new one, another --out starts a new run"
             )
 
     def _note(self, step: int) -> None:
@@ -157,11 +157,11 @@ def _compare(config: TrainingConfig, out: Path, options: RunOptions, kind: Kind)
             "replaces it, another --out keeps both"
         )
     elif options.allow_change:
-        say(f"{out}: going on with {changed}")
+        say(f"{out}: resuming with {changed}")
     else:
         raise UsageError(
-            f"{out} was begun with another configuration ({changed}); --allow-change goes on with "
-            "the new one, --overwrite begins anew, another --out keeps both"
+            f"{out} was begun with another configuration ({changed}); --allow-change resumes with "
+            "the new one, --overwrite starts from the beginning, another --out keeps both"
         )
 
 
@@ -173,14 +173,15 @@ def _inputs(config: TrainingConfig) -> list[str]:
 
 @contextmanager
 def _full_disk_in_one_line(out: Path) -> Iterator[None]:
-    """Raise BlipError for a full disk; it says from where the same command then goes on."""
+    """Raise BlipError for a full disk; it says from where the same command resumes."""
     try:
         yield
     except Exception as error:
         if isinstance(error, BlipError) or not disk_is_full(error):
             raise
         kept = Checkpoints(out, keep=1, save_model=lambda *_: None).last_good()
-        from_there = "begins anew" if kept is None else f"goes on from {kept}"
+        from_there = "starts from the beginning" if kept is None else f"resumes from {kept}"
         raise BlipError(
-            f"{out}: No space left on device; make room, then the same command {from_there}"
+            f"{out}: No space left on device; free some space, then run the same command again: "
+            f"it {from_there}"
         ) from error

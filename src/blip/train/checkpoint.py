@@ -39,7 +39,7 @@ SaveModel = Callable[[Path, Mapping[str, Tensor]], None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A checkpoint to go on from."""
+    """A checkpoint to resume from."""
 
     step: int
     state: dict[str, Any]
@@ -48,7 +48,7 @@ class Found:
 class Checkpoints:
     """The folder `checkpoints/` of a run: `step-00000100/` holds the model and `training.pt`.
 
-    `begin` copies the state and writes it in a thread while training goes on; `write` waits for
+    `begin` copies the state and writes it in a thread while training continues; `write` waits for
     the end of it. A checkpoint is renamed into place when it is whole, and older ones are dropped
     only then: a process killed at any moment leaves the one before.
     """
@@ -69,7 +69,7 @@ class Checkpoints:
         self.wait()
 
     def begin(self, step: int, state: dict[str, Any], *, drop: bool = True) -> None:
-        """Copy the state of a step, and write it and the model while the caller goes on.
+        """Copy the state of a step, and write it and the model while the caller continues.
 
         Waits for the checkpoint before, whose failure is raised as by `wait`. Older ones stay
         where not `drop`. Weights that are not finite are not written.
@@ -94,7 +94,8 @@ class Checkpoints:
             raise BlipError(
                 f"the checkpoint of step {step} could not be written to {self.folder}: {why}; "
                 f"{self._kept()}; "
-                f"{'make room, then ' if disk_is_full(error) else ''}the same command goes on"
+                f"{'free some space, then ' if disk_is_full(error) else ''}run the same command "
+                "again to resume"
             ) from error
 
     def newest(self) -> int | None:
@@ -109,7 +110,7 @@ class Checkpoints:
 
     def read(self, step: int) -> Found:
         """A checkpoint that `newest` found."""
-        # Not mapped: the run goes on with these tensors, and without the file.
+        # Not mapped: the run continues with these tensors, and without the file.
         state = _load(self.folder / _name(step), mmap=False)
         if state is None or state.get("step") != step:
             raise BlipError(f"the checkpoint of step {step} in {self.folder} cannot be read")
@@ -160,7 +161,7 @@ class Checkpoints:
 
     def _kept(self) -> str:
         steps = [step for step, _ in _steps(self.folder)]
-        return f"the one of step {steps[-1]} is whole" if steps else "there is none before it"
+        return f"the one of step {steps[-1]} is complete" if steps else "there is none before it"
 
 
 def find_not_finite(weights: Mapping[str, Tensor]) -> str | None:
@@ -176,7 +177,7 @@ def find_not_finite(weights: Mapping[str, Tensor]) -> str | None:
 
 
 def adopt(source: Path, run: Path) -> Path | None:
-    """Let the run folder `run` go on from a checkpoint of another run; returns that checkpoint.
+    """Let the run folder `run` start from a checkpoint of another run; returns that checkpoint.
 
     `source` is a folder `step-NNNNNNNN`, or a run that holds some: its newest whole one. Where
     `run` has a checkpoint of its own nothing is done, so that the same command can be given again.
@@ -201,7 +202,7 @@ def check_source(source: Path, run: Path) -> None:
 
 
 def has_checkpoints(run: Path) -> bool:
-    """Whether a run folder holds checkpoints to go on from, whole or damaged."""
+    """Whether a run folder holds checkpoints to resume from, complete or damaged."""
     return bool(_steps(run / "checkpoints"))
 
 

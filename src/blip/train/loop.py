@@ -65,7 +65,7 @@ def fit(
     of the model to `folder/checkpoint`. Raises BlipError after `max_nonfinite` updates in a row
     without a finite loss and gradient; the last checkpoint from before them stays. Raises
     UsageError where the data is not that of the checkpoint, unless `allow_change`. `resumed` is
-    called in the main process with the step from which the run goes on, 0 where it begins.
+    called in the main process with the step from which the run resumes, 0 where it begins.
     """
     run = _Run(training, loader, config, folder, save)
     run.resume(allow_change=allow_change, resumed=resumed)
@@ -336,7 +336,7 @@ class _Run:
         if not allow_change:
             raise UsageError(
                 f"the shards have changed since the first {self.step} steps of "
-                f"{self.folder}; --allow-change goes on with them, another --out begins anew"
+                f"{self.folder}; --allow-change resumes with them, another --out starts a new run"
             )
         say(
             f"the data is not that of the first {self.step} steps: from here on samples come "

@@ -68,7 +68,7 @@ def gpu_rate(name: str, precision: Precision, *, tf32: bool) -> float | None:
 def measured_rate(precision: Precision) -> float:
     """Operations a second of this CPU, by the best of a few matrix products with torch's threads.
 
-    Draws nothing at random: the run goes on as if it had not been measured.
+    Draws nothing at random: the run continues as if it had not been measured.
     """
     matrix = torch.full((SIDE, SIDE), 0.5, dtype=getattr(torch, precision))
     best = float("inf")

@@ -1,6 +1,6 @@
 """Weights and optimiser state as checkpoints hold them: whole, by the names of parameters.
 
-A run may go on with another number of processes, and with replicas where there were shards. Every
+A run may resume with another number of processes, and with replicas where there were shards. Every
 process must call these functions; the main one gives, and gets, what is whole.
 """
 

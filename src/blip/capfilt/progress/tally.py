@@ -113,7 +113,7 @@ def judge_bad(counts: Counts, config: CapFiltConfig, *, at_end: bool) -> None:
 
 
 def describe_failures(failed: list[Failed[ShardTask]]) -> str:
-    """One line: the first shard, why, and how to go on."""
+    """One line: the first shard, why, and how to resume."""
     first = failed[0]
     more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
     return (

@@ -33,7 +33,7 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a marker."""
         settings = strict.to_json(self)
-        # So that what an earlier version wrote, which knew no other limit, goes on.
+        # So that jobs of earlier versions, which had no other limit, can be resumed.
         if self.max_pixels == MAX_PIXELS:
             del settings["max_pixels"]
         return settings

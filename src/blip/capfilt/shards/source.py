@@ -209,7 +209,7 @@ def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
         # Of a command nothing is known: the same one is taken to give the same.
         return facts(task.path)._asdict().items() <= known.items()
     status = os.stat(task.path)
-    # Reading terabytes only to see that nothing changed would make going on slow.
+    # Reading terabytes only to see that nothing changed would make resuming slow.
     if (status.st_mtime_ns, status.st_size) == (known["modified_ns"], known["bytes"]):
         return True
     # A table may have grown at its end, and be the same in these rows.

@@ -129,14 +129,15 @@ def check_finished(shards: Iterable[Path]) -> None:
         if packed is not None and packed.get("state") != "finished":
             raise UsageError(
                 f"{folder} is not finished: `blip data pack {packed.get('source', 'SRC')} {folder}`"
-                " was stopped, or still runs; the same command writes it anew"
+                " was stopped, or still runs; run the same command again to write it from the "
+                "beginning"
             )
         if folder.name == "shards" and (job / MARKER).exists():
             command = (read_marker(job) or {}).get("command")
             if command in (JOB.command, RECUT.command) and not (job / "summary.json").exists():
                 raise UsageError(
                     f"{folder} is not finished: `{command} --out {job}` was stopped, or still "
-                    "runs; the same command goes on"
+                    "runs; run the same command again to resume"
                 )
 
 

@@ -105,7 +105,7 @@ def _download(url: str, path: Path) -> None:
             os.fsync(file.fileno())
     # The library passes on whatever its HTTP client raises.
     except Exception as error:
-        then = "goes on where it stopped"
+        then = "continues where it stopped"
         response = error.response if isinstance(error, HfHubHTTPError) else None
         if response is not None and response.status_code == NOTHING_LEFT:
             # The part is as long as the file or longer, and may be anything.
