@@ -318,7 +318,7 @@ def test_a_folder_of_somebody_else_runs_no_command(web, capsys, named):
     path = web / "job/config.json"
     written = json.loads(path.read_text())
     path.write_text(json.dumps({**written, "data": [named.format(ran, tar)]}))
-    with pytest.raises(UsageError, match=r"run only where it is typed; name it with --data"):
+    with pytest.raises(UsageError, match=r"run only where --data names them; name it with --data"):
         cut(web)
     assert main(["capfilt", "report", str(web / "job")]) == 0
     assert "name it with --data" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The threshold that reaches a precision with the most recall, by labelled texts."""
+"""Chooses the threshold with the highest recall at a target precision, by labelled texts."""
 
 import math
 from collections.abc import Sequence
@@ -17,26 +17,26 @@ from blip.outputs import check_unchanged
 ScoreName = Literal["itm_score", "itc_cosine"]
 NAMES: dict[ScoreName, str] = {"itm_score": "ITM probability", "itc_cosine": "ITC cosine"}
 Z = 1.959964
-"""Of a normal distribution, 95 % lie within so many standard deviations."""
+"""95 % of a normal distribution lie within this many standard deviations."""
 FEW = 100
-"""Labels below which a threshold is little more than a guess, which the result says."""
+"""Number of labels below which the result warns that the threshold is little more than a guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many, and Wilson's interval that holds the true share in 95 % of cases."""
+    """A share, `part` of `whole`, with Wilson's 95 % confidence interval."""
 
     part: int
     whole: int
 
     @property
     def value(self) -> float:
-        """The share; 0 of nothing is 0."""
+        """The share; 0 where `whole` is 0."""
         return self.part / self.whole if self.whole else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Lower and upper end (Wilson, 1927); of nothing, anything may be true."""
+        """Lower and upper end (Wilson, 1927); 0 to 1 where `whole` is 0."""
         if self.whole == 0:
             return 0.0, 1.0
         scale = 1.0 + Z * Z / self.whole
@@ -53,7 +53,7 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """What a threshold does to the labelled texts."""
+    """Precision and recall of a threshold on the labelled texts."""
 
     threshold: float
     precision: Share
@@ -78,24 +78,24 @@ class Curve:
     points: list[Point]
 
     def reaching(self, precision: float) -> Point | None:
-        """The point of the most recall whose precision is not below; None where there is none."""
+        """The point with the highest recall whose precision is at least this; None without one."""
         enough = [point for point in self.points if point.precision.value >= precision]
         return max(enough, key=_quality, default=None)
 
     def surely_reaching(self, precision: float) -> Point | None:
-        """The same where the lower end of the interval has to reach it."""
+        """The same for the lower end of the precision's interval."""
         enough = [point for point in self.points if point.precision.interval[0] >= precision]
         return max(enough, key=_quality, default=None)
 
     @property
     def most_precise(self) -> Point:
-        """The point of the highest precision, and of those the one with the most recall."""
+        """The point with the highest precision; of several, the one with the highest recall."""
         return max(self.points, key=lambda point: (point.precision.value, point.recall.part))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """What was found from labels; `chosen` is None where no threshold reaches the precision."""
+    """The result; `chosen` is None where no threshold reaches the precision."""
 
     precision: float
     score: ScoreName
@@ -109,7 +109,7 @@ class Calibration:
         return sum(text.match for text in self.labelled.texts)
 
     def to_json(self) -> dict[str, Any]:
-        """calibration.json: the choice and both curves."""
+        """The content of calibration.json: the choice and both curves."""
         sure = self.curves[self.score].surely_reaching(self.precision)
         return {
             "precision": self.precision,
@@ -132,7 +132,7 @@ class Calibration:
 def calibrate(
     ledgers: Sequence[Path], labels: Path, precision: float, score: ScoreName = "itm_score"
 ) -> Calibration:
-    """Choose a threshold by labels. Raises UsageError where they cannot be used."""
+    """Choose a threshold by labels. Raises UsageError where the labels cannot be used."""
     if not 0.0 < precision <= 1.0:
         raise UsageError(f"--precision must lie in (0, 1], got {precision}")
     faults: list[str] = []
@@ -160,7 +160,7 @@ def calibrate(
 def make_curve(
     scores: Float[np.ndarray, " texts"], matches: Bool[np.ndarray, " texts"], name: ScoreName
 ) -> Curve:
-    """A point for every different score: what is kept where that is the least allowed."""
+    """A point for every different score, taken as the threshold."""
     order = np.argsort(-scores, kind="stable")
     ordered, right = scores[order], np.cumsum(matches[order])
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(order) else order
@@ -179,7 +179,7 @@ def make_curve(
 def write_calibration(found: Calibration, folder: Path, *, overwrite: bool = False) -> None:
     """Write calibration.json, calibration.svg and calibration.md, which shows both.
 
-    Raises UsageError where another result is there, unless asked to `overwrite` it.
+    Raises UsageError where a different result is there, unless `overwrite` is true.
     """
     content = json_text(found.to_json(), indent=2, sort_keys=True) + "\n"
     files = {"json": content, "svg": draw(found), "md": describe(found)}
@@ -242,9 +242,9 @@ def draw(found: Calibration) -> bytes:
             left.axvline(found.chosen.threshold, color="grey", lw=0.8, ls="--")
         left.set(xlabel=f"threshold ({NAMES[found.score]})", ylim=(0, 1.02))
         left.legend(loc="lower left")
-        for name, one in found.curves.items():
-            recalls = [point.recall.value for point in one.points]
-            right.plot(recalls, [p.precision.value for p in one.points], label=NAMES[name])
+        for name, shown in found.curves.items():
+            recalls = [point.recall.value for point in shown.points]
+            right.plot(recalls, [p.precision.value for p in shown.points], label=NAMES[name])
         right.axhline(found.precision, color="grey", lw=0.8, ls=":")
         right.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
         right.legend(loc="lower left")
@@ -308,13 +308,13 @@ def _describe_sure(sure: Point | None, precision: float) -> str:
 
 
 def _describe_labels(found: Calibration) -> str:
-    told = f"{len(found.labelled.texts)} labelled texts, {found.matches} of them matches."
+    text = f"{len(found.labelled.texts)} labelled texts, {found.matches} of them matches."
     if len(found.labelled.texts) < FEW:
-        told += f" These are few: below {FEW} labels a threshold is little more than a guess."
+        text += f" These are few: below {FEW} labels a threshold is little more than a guess."
     if found.labelled.missing:
-        told += f" {len(found.labelled.missing)} labels fit no text of the ledger."
+        text += f" {len(found.labelled.missing)} labels fit no text of the ledger."
     if faults := found.labelled.faults:
-        told += f" {len(faults)} labels or ledgers were left out, the first: {faults[0]}."
+        text += f" {len(faults)} labels or ledgers were left out, the first: {faults[0]}."
     if found.labelled.unscored:
-        told += f" {found.labelled.unscored} labelled texts were never scored, and left out."
-    return told + " The intervals do not know that the threshold was chosen on the same labels."
+        text += f" {found.labelled.unscored} labelled texts were never scored, and left out."
+    return text + " The intervals do not know that the threshold was chosen on the same labels."

@@ -1,4 +1,4 @@
-"""What a CapFilt job is asked to do; loads no torch."""
+"""The configurations of a CapFilt job and of a recut; loads no torch."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -42,17 +42,17 @@ class CapFiltConfig:
     threshold: Annotated[float, SHARE] = 0.5
     """Least probability of a match with which a text is kept."""
     rules: FilterRules = FilterRules()
-    """What else a text has to obey."""
+    """Rules that a text has to pass besides the threshold."""
     job_rules: JobRules = JobRules()
-    """What a text has to obey beside all others of the job, once all shards are done."""
+    """Rules that compare all texts and images of the job; applied when all shards are done."""
     seed: Annotated[int, SEED] = 0
     """Seed of nucleus sampling."""
     captions: int = 1
     """Synthetic texts written for each image; 0 only filters."""
     decoding: DecodingConfig = field(default=NUCLEUS, metadata=formerly("search"))
     batch_size: Annotated[int | Literal["auto"], BATCH_SIZE] = "auto"
-    """Images at a time; auto is what is worth it on the device and fits. A job keeps the size with
-    which it began; where memory runs out, a shard is done with half."""
+    """Images at a time; auto is the size that is fastest on the device and fits into memory. A job
+    keeps the size it began with; a shard that runs out of memory is done again with half."""
     rows: Annotated[int, COUNT] = 1000
     """Rows of a table, or pictures of a folder, that make a shard."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
@@ -62,10 +62,10 @@ class CapFiltConfig:
     engine: Literal["local", "ray"] = "local"
     """Processes on this machine, or actors on a Ray cluster. The output is the same."""
     workers: Annotated[int | None, Range(whole=True, least=1, most=PROCESSES.most)] = None
-    """Processes or actors; none is one a CPU, or one where a GPU does the work, as far as memory
-    reaches. The output is the same."""
+    """Processes or actors; none is one for each CPU, or for each GPU that is used, as far as memory
+    allows. The output is the same."""
     ray_address: Annotated[str | None, NOT_EMPTY] = None
-    """Address of a Ray cluster that runs, HOST:PORT or auto; none starts one here."""
+    """Address of a running Ray cluster, HOST:PORT or auto; none starts one on this machine."""
     gpus_per_worker: Annotated[float | None, Range(least=0, most=1024)] = None
     """GPUs of each worker on Ray, such as 0.5; none is 1 where there are GPUs."""
     device: Annotated[str, DEVICE] = "auto"
@@ -76,9 +76,9 @@ class CapFiltConfig:
     """Where the filter computes; none is as --device."""
     precision: PrecisionChoice = "auto"
     """Number format; auto is bfloat16 on a GPU that has it, else float32. Both models must be on a
-    GPU of this machine. A job keeps the format with which it began."""
+    GPU of this machine. A job keeps the format it began with."""
     max_bad: str | float | None = None
-    """Most bad samples, such as 5% or 0.05, before the job stops; none only counts them."""
+    """Share of bad samples at which the job stops, such as 5% or 0.05; none only counts them."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -92,12 +92,12 @@ class CapFiltConfig:
 
     @property
     def devices(self) -> tuple[str, str]:
-        """Of captioner and filter, as they were asked for."""
+        """Devices of captioner and filter, as configured."""
         return self.captioner_device or self.device, self.filter_device or self.device
 
     @property
     def on_cpus(self) -> bool:
-        """Whether no GPU is asked for."""
+        """Whether both models run on the CPU."""
         return set(self.devices) == {"cpu"}
 
     @property
@@ -108,7 +108,7 @@ class CapFiltConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecutConfig:
-    """Make another data set of a finished job, without a model."""
+    """Make another data set from the ledger of a finished job, without a model."""
 
     ledger: Annotated[str, PLACE]
     """Folder of the job, or its ledger/."""
@@ -117,11 +117,11 @@ class RecutConfig:
     threshold: Annotated[float, SHARE] = 0.5
     """Least probability of a match with which a text is kept."""
     rules: FilterRules = FilterRules()
-    """What else a text has to obey."""
+    """Rules that a text has to pass besides the threshold."""
     job_rules: JobRules = JobRules()
-    """What a text has to obey beside all others of the job."""
+    """Rules that compare all texts and images of the job."""
     data: tuple[str, ...] = ()
-    """The originals that the job read; none is those that its config.json names."""
+    """The inputs that the job read; by default those in its config.json."""
     write: Literal["shards", "texts"] = "shards"
     """Shards of images and kept texts, or tables of the kept texts alone."""
 

@@ -1,4 +1,4 @@
-"""How much work, disk and time a job is, by the first few images that are still to be done."""
+"""Estimates the work, disk and time of a job from a few images of its first waiting shard."""
 
 import shutil
 import time
@@ -27,13 +27,13 @@ IMAGES = 8
 
 
 def forecast(config: CapFiltConfig) -> str:
-    """A table in words; nothing is written into the output folder.
+    """The estimate as lines of text; writes nothing into the output folder.
 
-    Some images of the first shard that is to be done go through both models, one batch at a time as
-    in the job. Raises UsageError where the job could not be done as asked.
+    Some images of the first waiting shard go through both models, in batches as in the job. Raises
+    UsageError where the configuration cannot work.
     """
     layout = Layout(Path(config.out), config.write)
-    # Before the models are loaded: whatever is wrong with the data is said at once.
+    # Before the models are loaded, so that faults of the data are reported at once.
     tasks = find_shards(config.data, config.rows, need_text=config.captions == 0)
     config = resolve_auto(config, layout)
     models = checkpoint_models(config)
@@ -64,7 +64,7 @@ def forecast(config: CapFiltConfig) -> str:
             ("disk", f"{_format_bytes(images * size / tried)}; {_free(config.out)} are free"),
             ("by", f"{counts.images} images in {seconds:.1f} s, {counts.texts_kept} texts kept"),
         ]
-    return "".join(f"{name:<11}{told}\n" for name, told in rows)
+    return "".join(f"{name:<11}{value}\n" for name, value in rows)
 
 
 def _try(task: ShardTask, make_worker: ShardWorkers) -> tuple[Counts, float, int]:
@@ -80,7 +80,7 @@ def _try(task: ShardTask, make_worker: ShardWorkers) -> tuple[Counts, float, int
     trial = ShardTask(name="trial", path=str(sample))
     try:
         worker = make_worker(0)
-        # The first time takes longer than every other: memory is got, weights are laid out.
+        # The first run takes longer: memory is allocated, weights are packed.
         _exhaust(worker(trial))
         started = time.perf_counter()
         counts = _exhaust(worker(trial))
@@ -92,7 +92,7 @@ def _try(task: ShardTask, make_worker: ShardWorkers) -> tuple[Counts, float, int
 
 
 def _exhaust(steps: Generator[BatchDone, None, ShardOutcome]) -> Counts:
-    """The counts of a shard that is done to its end."""
+    """Process a shard to its end; returns its counts."""
     while True:
         try:
             next(steps)
@@ -101,7 +101,7 @@ def _exhaust(steps: Generator[BatchDone, None, ShardOutcome]) -> Counts:
 
 
 def _free(out: str) -> str:
-    """Of the disk that the output will lie on."""
+    """Free space of the disk that holds the output."""
     folder = Path(out).absolute()
     there = next(path for path in (folder, *folder.parents) if path.is_dir())
     return _format_bytes(shutil.disk_usage(there).free)

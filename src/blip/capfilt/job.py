@@ -1,4 +1,4 @@
-"""The policy of a CapFilt job: what is done, what is done again, when to stop, what is reported."""
+"""The policy of a CapFilt job: what to do, what to do again, when to stop, what to report."""
 
 import time
 from contextlib import ExitStack
@@ -45,7 +45,7 @@ from blip.processes import stop_on_sigterm
 from blip.stage import exclusive_lock
 
 ATTEMPTS = 2
-"""How often a shard is begun whose worker dies."""
+"""How often a shard is tried whose worker dies."""
 STOPPED = "stopped; {out} keeps finished shards; run the same command again to resume"
 
 
@@ -78,9 +78,9 @@ def run(
 ) -> Summary:
     """Do a job, or what is left of it; write shards, ledger, summary.json and report.html.
 
-    `models` and `engine` default to what the configuration says. Raises UsageError where it cannot
-    be done as asked, and BlipError where it stopped; the same call then resumes. What was
-    made with other settings is replaced where `overwrite` says so.
+    `models` and `engine` are by default those of the configuration. Raises UsageError where the
+    configuration cannot work, and BlipError where the job stopped; after either the same call
+    resumes. `overwrite` replaces output that was made with other settings.
     """
     started = time.monotonic()
     layout = Layout(Path(config.out), config.write)
@@ -99,7 +99,7 @@ def run(
         settings = choose_settings(config, models)
         plan = plan_anew(lambda: make_plan(tasks, layout, settings), layout, overwrite=overwrite)
         remove_unfinished(layout)
-        # With what was chosen: a job that is killed before its first marker keeps it.
+        # With the chosen batch size, which a job keeps when it is killed before its first marker.
         begun = replace(config, batch_size=settings.batch_size)
         strict.save(begun, layout.out / "config.json")
         make_worker = ShardWorkers(layout, settings, models)
@@ -125,7 +125,7 @@ def run(
 
 
 def _write_results(summary: Summary, layout: Layout, plan: Plan, counts: dict[str, Counts]) -> None:
-    """Write what speaks of the whole job; the shards and their ledgers are there already."""
+    """Write the files about the whole job; the shards and their ledgers are there already."""
     write_sizes(layout, counts)
     write_json(layout.out / "summary.json", summary.to_json())
     write_report(layout, plan.tasks, summary.counts, summary.settings.to_json())
@@ -152,7 +152,7 @@ def _do_job(
     engine: Engine | None,
     status: Status,
 ) -> dict[str, Counts]:
-    """Counts of all shards by name, when all are done and obey the rules of the whole job."""
+    """Process all shards and apply the rules of the whole job; returns the counts by shard."""
     counts = _do_shards(config, plan, make_worker, engine, status)
     if not config.job_rules.any:
         return counts
@@ -160,8 +160,8 @@ def _do_job(
     counts = apply_job_rules(plan.tasks, layout, settings, status)
     again = Plan(plan.tasks, counts)
     if again.waiting:
-        # Data changed since the rules were applied, and texts come back.
-        say(f"capfilt: {len(again.waiting)} shards have lost texts that stay now: done anew")
+        # Data changed since the rules were applied, so that dropped texts are to be kept now.
+        say(f"capfilt: {len(again.waiting)} shards lack texts that are kept now: processing again")
         status.update(add_up(counts), len(counts))
         _do_shards(config, again, make_worker, engine, status)
         counts = apply_job_rules(plan.tasks, layout, settings, status)
@@ -175,7 +175,7 @@ def _do_shards(
     engine: Engine | None,
     status: Status,
 ) -> dict[str, Counts]:
-    """Counts of all shards by name, when all are done."""
+    """Process the shards that are waiting; returns the counts of all by name."""
     if not plan.waiting:
         say(f"capfilt: all {len(plan.tasks)} shards are done already, in {config.out}")
         return dict(plan.done)
@@ -186,7 +186,7 @@ def _do_shards(
     with open_engine(config, len(plan.waiting), default_workers) as (chosen, workers):
         status.begin(total, workers)
         if config.engine == "local":
-            # On a cluster a worker is given one core.
+            # On a cluster a worker has one core.
             make_worker = replace(make_worker, decoders=choose_decoders(config.devices, workers))
         say(
             f"capfilt: {len(plan.tasks)} shards, {len(plan.done)} done already, "
@@ -202,11 +202,11 @@ def _do_shards(
 
 
 def _estimate(plan: Plan) -> int:
-    """About how many images are to be done; 0 where a shard that is looked into is not there."""
+    """About how many images are waiting; 0 where a shard that would be counted is missing."""
     try:
         return estimate_samples(plan.waiting)
     except BlipError as error:
-        # Its turn comes, and then it costs itself alone.
+        # When it is processed, it fails alone.
         say(f"capfilt: no estimate: {error}")
         return 0
 

@@ -1,4 +1,4 @@
-"""Another data set of a finished job: its ledger is decided anew, and no model is asked."""
+"""Makes another data set of a finished job: decides again on its ledger, without a model."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -45,7 +45,7 @@ from blip.stage import exclusive_lock
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecutSummary:
-    """What was made; `to_json` is summary.json."""
+    """The result of a recut; `to_json` is summary.json."""
 
     out: Path
     shards: int
@@ -59,22 +59,22 @@ class RecutSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A shard that is to be cut anew."""
+    """A shard of the job, to be decided on again."""
 
     task: ShardTask
     ledger: Path
     rows: int
     known: dict[str, Any] | None
-    """What the job noted of the original; None where only the ledger is there."""
+    """The job's description of the original; None where only the ledger is there."""
 
 
 def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
-    """Cut a job anew, or what is left to be done; write what the job itself would have written.
+    """Recut a job, or resume a recut; write what the job would have written with these settings.
 
-    Memory holds a row group of a ledger, and for `job_rules` some 25 bytes a row (while sorting,
-    several times that). Raises UsageError where it cannot be done as asked, BlipError where it
-    stopped; the same call then resumes. What was cut by other rules is replaced where
-    `overwrite` says so.
+    Memory holds a row group of a ledger, and for `job_rules` some 25 bytes for each row (while
+    sorting, several times that). Raises UsageError where the configuration cannot work, and
+    BlipError where the recut stopped; after either the same call resumes. `overwrite` replaces
+    output of other settings.
     """
     layout = Layout(Path(config.out), config.write)
     ledgers = find_ledgers(Path(config.ledger))
@@ -112,9 +112,9 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
 
 
 def _settings(config: RecutConfig) -> dict[str, Any]:
-    """All that the output depends on beside ledgers and originals."""
-    told = strict.to_json(config)
-    return {name: told[name] for name in ("threshold", "rules", "job_rules", "write")}
+    """Everything that the output depends on, except ledgers and originals."""
+    values = strict.to_json(config)
+    return {name: values[name] for name in ("threshold", "rules", "job_rules", "write")}
 
 
 def _find_originals(config: RecutConfig, ledgers: Sequence[Path]) -> list[_Cut]:
@@ -127,7 +127,9 @@ def _find_originals(config: RecutConfig, ledgers: Sequence[Path]) -> list[_Cut]:
         )
     without = tasks.keys() - {ledger.stem for ledger in ledgers}
     if without:
-        say(f"recut: {len(without)} shards, first {min(without)!r}, have no ledger: not cut")
+        say(
+            f"recut: {len(without)} shards, first {min(without)!r}, have no ledger and are left out"
+        )
     markers = Layout(job)
     cuts = []
     for ledger in ledgers:
@@ -138,7 +140,7 @@ def _find_originals(config: RecutConfig, ledgers: Sequence[Path]) -> list[_Cut]:
 
 
 def _rows_of(ledger: Path) -> int:
-    """Rows, for the progress bar; 0 of a truncated ledger, which fails when its shard is cut."""
+    """Rows of a ledger, for the progress bar; 0 where it is truncated, which is reported later."""
     try:
         return count_rows(ledger)
     except BlipError:
@@ -148,14 +150,14 @@ def _rows_of(ledger: Path) -> int:
 def _look_at_output(
     config: RecutConfig, layout: Layout, cuts: Sequence[_Cut]
 ) -> tuple[dict[str, Counts], list[_Cut]]:
-    """Counts of the shards that are done, and those that are not."""
+    """Counts of the shards that are done already, and the waiting shards."""
     done: dict[str, Counts] = {}
     names = {cut.task.name for cut in cuts}
-    strange = sorted(path.stem for path in layout.markers() if path.stem not in names)
-    if strange:
+    unnamed = sorted(path.stem for path in layout.markers() if path.stem not in names)
+    if unnamed:
         raise UsageError(
-            f"{layout.out} holds {len(strange)} shards that the ledger does not have, first "
-            f"{strange[0]!r}; --overwrite replaces them, another --out keeps both"
+            f"{layout.out} holds {len(unnamed)} shards that the ledger does not have, first "
+            f"{unnamed[0]!r}; --overwrite replaces them, another --out keeps both"
         )
     together = _describe_all(config, cuts)
     for cut in cuts:
@@ -206,7 +208,7 @@ def _do(
             counts[cut.task.name] = of_shard
             marker = {
                 "name": cut.task.name,
-                # Carried on, so that what was cut can be cut again.
+                # So that the result of a recut can be recut, too.
                 "input": cut.known,
                 "ledger": _describe(cut.ledger),
                 "together": together,
@@ -249,7 +251,7 @@ def _cut_shard(
 
 
 class _Images:
-    """Writes the kept texts of a shard with the images of the original, side by side with it."""
+    """Writes the kept texts of a shard with the images of the original, read alongside."""
 
     def __init__(self, cut: _Cut, writer: ShardWriter) -> None:
         self.cut, self.writer = cut, writer
@@ -259,7 +261,7 @@ class _Images:
         self.samples = read_samples(cut.task)
 
     def write(self, table: pa.Table) -> None:
-        """Go on with the samples of a row group."""
+        """Write the kept texts of a row group."""
         keys = table["key"].take(pa.array(sample_starts(table))).to_pylist()
         for key, rows in zip(keys, kept_rows(table), strict=True):
             write_kept(self.writer, self._next(key), rows)
@@ -268,22 +270,21 @@ class _Images:
         """Raises BlipError where the original has more samples than the ledger."""
         extra = next(self.samples, None)
         if extra is not None:
-            raise self._other(f"has a sample {extra.key!r}", "ends")
+            raise self._differs(self.place + 1, f"has a sample {extra.key!r}", "ends")
 
     def _next(self, key: str) -> Sample:
         self.place += 1
         sample = next(self.samples, None)
         if sample is None:
-            raise self._other("ends", f"has {key!r}")
+            raise self._differs(self.place, "ends", f"has {key!r}")
         if storable(sample.key) != key:
-            raise self._other(f"is {sample.key!r}", f"has {key!r}")
+            raise self._differs(self.place, f"is {sample.key!r}", f"has {key!r}")
         return sample
 
-    def _other(self, found: str, wanted: str) -> BlipError:
-        place = self.place if wanted != "ends" else self.place + 1
+    def _differs(self, place: int, in_original: str, in_ledger: str) -> BlipError:
         return BlipError(
-            f"{self.cut.task.path} is not what {self.cut.ledger} tells of: sample {place} {found} "
-            f"where the ledger {wanted}; name the originals with --data"
+            f"{self.cut.task.path} does not match {self.cut.ledger}: sample {place} {in_original} "
+            f"where the ledger {in_ledger}; name the originals with --data"
         )
 
 
@@ -297,7 +298,7 @@ def _describe(ledger: Path) -> dict[str, Any]:
 
 
 def _describe_all(config: RecutConfig, cuts: Sequence[_Cut]) -> str | None:
-    """Of all ledgers together, where what becomes of one shard depends on the others."""
+    """Fingerprint of all ledgers, where rules of the whole job read them; else None."""
     if not config.job_rules.any:
         return None
     statuses = [(cut.ledger.name, cut.ledger.stat()) for cut in cuts]

@@ -210,8 +210,8 @@ def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch):
 )
 def test_large_models_need_few_images_at_a_time_on_a_cpu(kind, pixels, worth):
     base = ModelConfig(vision=VisionConfig(image_size=pixels))
-    assert checkpoints._worth_it(kind, base) == worth
-    assert checkpoints._worth_it("cpu", SIZES) == 64
+    assert checkpoints._fastest_batch(kind, base) == worth
+    assert checkpoints._fastest_batch("cpu", SIZES) == 64
 
 
 def test_more_pixels_and_more_texts_need_more_memory():

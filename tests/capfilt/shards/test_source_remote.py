@@ -75,6 +75,6 @@ def test_a_shard_that_cannot_be_fetched_costs_itself_alone(tmp_path):
     web_data(tmp_path / "web")
     lost = "pipe:cat nowhere.tar"
     job = config(tmp_path, data=(lost, str(tmp_path / "web")))
-    with pytest.raises(BlipError, match=r"shard pipe-\S+ \(pipe:cat nowhere.tar\) could not be"):
+    with pytest.raises(BlipError, match=r"shard pipe-\S+ \(pipe:cat nowhere.tar\) failed"):
         run(job, models=FakeModels())
     assert len(list((tmp_path / "out/done").iterdir())) == 3

@@ -1,1 +1,1 @@
-"""Engines place work; they decide nothing."""
+"""Engines run items on workers; they decide nothing."""

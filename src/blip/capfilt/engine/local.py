@@ -53,7 +53,7 @@ class LocalEngine:
             while crew:
                 for connection in wait(list(crew)):
                     assert isinstance(connection, Connection)
-                    outcome = _hear(crew[connection])
+                    outcome = _receive(crew[connection])
                     yield outcome
                     if isinstance(outcome, News):
                         continue
@@ -86,13 +86,13 @@ class _Member:
 
     def give(self, item: Any) -> None:
         self.item = item
-        # Where it has died, the next receive says so and names the item.
+        # Where the process has ended, the next receive reports that with the item.
         with suppress(OSError):
             self.connection.send(item)
 
     def stop(self) -> None:
         self.connection.close()
-        # All that it did is on the disk; taking leave in an orderly way takes seconds.
+        # All its results are on the disk; an orderly exit of Python would take seconds.
         self.process.terminate()
         self.process.join(SECONDS_TO_STOP)
         if self.process.is_alive():
@@ -107,26 +107,28 @@ def _hire(crew: dict[Connection, _Member], place: int, make_worker: Any, item: A
         target=_serve, args=(theirs, make_worker, place), name=f"capfilt-{place}", daemon=True
     )
     start_process(process)
-    # Ours alone must stay open, so that the end of either side is heard by the other.
+    # With one end open on each side, either notices when the other ends.
     theirs.close()
     member = _Member(place, process, ours, item)
     crew[ours] = member
     member.give(item)
 
 
-def _hear(member: _Member) -> Outcome[Any, Any]:
-    """The next thing that a worker says; its death, where it can say no more."""
+def _receive(member: _Member) -> Outcome[Any, Any]:
+    """The next outcome that a worker sends, or that its process ended."""
     try:
-        said = member.connection.recv()
+        message = member.connection.recv()
     except (EOFError, OSError):
         member.process.join(SECONDS_TO_STOP)
-        return Failed(member.item, "died", f"its process ended, {_ending(member.process.exitcode)}")
-    if isinstance(said, BlipError):
-        raise said
-    return said
+        return Failed(
+            member.item, "died", f"its process ended, {_describe_exit(member.process.exitcode)}"
+        )
+    if isinstance(message, BlipError):
+        raise message
+    return message
 
 
-def _ending(code: int | None) -> str:
+def _describe_exit(code: int | None) -> str:
     if code is None or code >= 0:
         return f"exit status {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
@@ -134,7 +136,7 @@ def _ending(code: int | None) -> str:
 
 
 def _serve(connection: Connection, make_worker: MakeWorker[Any, Any], place: int) -> None:
-    """Life of a worker process: make a worker, then do what comes until nothing comes."""
+    """A worker process: make a worker, then do items until the connection closes."""
     end_with_parent()
     try:
         try:

@@ -1,4 +1,4 @@
-"""What the pipeline and an engine know of each other."""
+"""The interface between a job and an engine."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ Result = TypeVar("Result")
 
 
 class EveryItemError(BlipError):
-    """An item cannot be done, and no other one could: a full disk, for example."""
+    """An item failed for a reason that would fail every item, such as a full disk."""
 
 
 Worker = Callable[[Item], Generator[Any, None, Result]]
 """Does an item: yields news on the way and returns the result."""
 
 MakeWorker = Callable[[int], Worker[Item, Result]]
-"""Makes a worker where it is to work; given the number of its place, from 0."""
+"""Makes a worker, called in its process with the number of its place, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class News(Generic[Item]):
-    """What a worker yielded."""
+    """A value that a worker yielded on the way."""
 
     item: Item
     value: Any
@@ -39,7 +39,7 @@ class Done(Generic[Item, Result]):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Generic[Item]):
-    """An item is not finished, and no longer worked on."""
+    """An item failed; nobody works on it any more."""
 
     item: Item
     kind: Literal["raised", "died"]
@@ -47,19 +47,19 @@ class Failed(Generic[Item]):
     error: str
     """One line."""
     fatal: bool = False
-    """Whether the other items would fail alike (the worker raised an EveryItemError)."""
+    """Whether every other item would fail, too (the worker raised an EveryItemError)."""
 
 
 Outcome = News[Item] | Done[Item, Result] | Failed[Item]
 
 
 class Engine(Protocol):
-    """Places items on workers; knows nothing of shards, retries or resuming."""
+    """Runs items on workers; knows nothing of shards, retries or resuming."""
 
     def run(
         self, items: Sequence[Item], make_worker: MakeWorker[Item, Result]
     ) -> Iterator[Outcome[Item, Result]]:
-        """Do all items, each once; outcomes come in the order of completion.
+        """Do every item once; outcomes come in the order of completion.
 
         Closing the iterator stops the work. Raises BlipError where no worker can be made.
         """

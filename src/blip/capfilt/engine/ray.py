@@ -28,10 +28,10 @@ except ImportError as _missing:
     raise missing("Ray", "ray", _missing) from _missing
 
 STORE_BYTES = 128 << 20
-"""Of the store of objects of a cluster that is started here; only counts and names go through."""
+"""Size of the object store of a cluster that is started here; it holds counts and names only."""
 SECONDS_TO_ANSWER = 10.0
-SECONDS_BEFORE_TELLING = 20.0
-"""How long nothing may have room before that is said."""
+SECONDS_BEFORE_NOTICE = 20.0
+"""How long all actors may wait for room before a line reports it."""
 
 
 @final
@@ -86,7 +86,7 @@ class RayEngine:
             while waiting or any(member.item is not None for member in crew.values()):
                 for awaited in self._wait(crew):
                     member = crew.pop(awaited)
-                    outcome = member.hear(awaited)
+                    outcome = member.receive(awaited)
                     if outcome is not None:
                         yield outcome
                     if isinstance(outcome, News):
@@ -103,8 +103,8 @@ class RayEngine:
                 member.stop()
 
     def _wait(self, crew: dict[Any, "_Member"]) -> list[Any]:
-        """What some of the actors have said, as soon as one has."""
-        ready, _ = ray.wait(list(crew), timeout=SECONDS_BEFORE_TELLING)
+        """References whose outcomes are ready, as soon as there is one."""
+        ready, _ = ray.wait(list(crew), timeout=SECONDS_BEFORE_NOTICE)
         if not ready and all(member.item is None for member in crew.values()):
             say(f"ray: waiting for room; a worker needs {self._needs()}")
         return ready
@@ -113,7 +113,7 @@ class RayEngine:
         actor: Any = (
             ray.remote(_Actor).options(num_cpus=1, num_gpus=self.gpus, max_restarts=0).remote()
         )
-        # Items go to actors that have their models: one that waits for room would hold it up.
+        # Items go only to actors whose models are loaded; one that waits for room would delay them.
         crew[actor.prepare.remote(make_worker, place)] = _Member(place, actor)
 
     def _needs(self) -> str:
@@ -134,23 +134,23 @@ class _Member:
         self.item = item
         return self.actor.serve.options(num_returns="streaming").remote(item)
 
-    def hear(self, awaited: Any) -> Outcome[Any, Any] | None:
-        """What an actor has said; None where it said that it is ready, BlipError where it is not.
+    def receive(self, awaited: Any) -> Outcome[Any, Any] | None:
+        """The next outcome of an actor; None when its models are loaded.
 
-        An actor that dies before it has an item cannot be made.
+        Raises BlipError where they cannot be loaded, or where the actor died before its first item.
         """
         try:
-            said: Any = ray.get(awaited if self.item is None else next(awaited))
+            message: Any = ray.get(awaited if self.item is None else next(awaited))
         except RayTaskError as error:
             return self._lost("raised", one_line(error))
         except RayError as error:
             return self._lost("died", f"its actor ended: {_reason(error)}")
-        if isinstance(said, BlipError):
-            raise said
-        return said
+        if isinstance(message, BlipError):
+            raise message
+        return message
 
     def stop(self) -> None:
-        # What has ended already is as it should be.
+        # It may have ended already.
         with suppress(RayError, ValueError):
             ray.kill(self.actor)
 
@@ -177,12 +177,12 @@ class _Actor:
 
 def _join(address: str | None, workers: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Of future behaviour that concerns actors without a GPU, which use none.
+    # Silences a warning about actors without a GPU.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
     try:
         if address is not None:
-            _knock(address)
+            _check_address(address)
         if address is None:
             ray.init(
                 "local",
@@ -195,16 +195,16 @@ def _join(address: str | None, workers: int | None) -> None:
             ray.init(address, **quiet)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         where = "here" if address is None else f"at {address}"
-        # Ray asks for a token by default, and sends one to a named address only when told to.
+        # Clusters may require a token, and Ray sends one to a named address only with this setting.
         hint = (
             ""
             if address in (None, "auto")
-            else "; one that asks for a token needs RAY_AUTH_MODE=token"
+            else "; one that requires a token needs RAY_AUTH_MODE=token"
         )
         raise BlipError(f"no Ray cluster {where}: {one_line(error)}{hint}") from error
 
 
-def _knock(address: str) -> None:
+def _check_address(address: str) -> None:
     """Raises OSError where nobody answers: there, Ray itself ends the whole process."""
     host, _, port = address.rpartition(":")
     if port.isdigit() and "://" not in address:
@@ -216,7 +216,7 @@ def _describe(resources: Mapping[str, float]) -> str:
 
 
 def _reason(error: RayError) -> str:
-    """The telling part of Ray's long story of a death."""
+    """The part of Ray's long message that gives the cause of a death."""
     text = " ".join(str(error).split())
     for mark in ("Worker exit detail: ", "The actor is dead because "):
         text = text.partition(mark)[2] or text

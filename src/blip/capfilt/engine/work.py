@@ -16,7 +16,7 @@ from blip.errors import BlipError
 
 
 def work(worker: Worker[Item, Result], item: Item) -> Iterator[Outcome[Item, Result]]:
-    """What a worker says of an item, to its end or its error."""
+    """The outcomes of an item on a worker, up to its result or its error."""
     steps = worker(item)
     while True:
         try:
@@ -24,7 +24,7 @@ def work(worker: Worker[Item, Result], item: Item) -> Iterator[Outcome[Item, Res
         except StopIteration as end:
             yield Done(item, end.value)
             return
-        # Whatever goes wrong with an item is the pipeline's to judge.
+        # The job decides what an error means.
         except Exception as error:
             yield Failed(item, "raised", one_line(error), isinstance(error, EveryItemError))
             return
@@ -32,11 +32,11 @@ def work(worker: Worker[Item, Result], item: Item) -> Iterator[Outcome[Item, Res
 
 
 def refusal(error: Exception) -> BlipError:
-    """Why no worker can be made, so that it can be sent to whoever asked for one."""
+    """The error for which no worker can be made, in a form that can be sent to another process."""
     return error if isinstance(error, BlipError) else BlipError(one_line(error))
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, with its type unless it is one of ours."""
+    """The message of an error, with its type unless it is one of ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, BlipError) else f"{type(error).__name__}: {text}"

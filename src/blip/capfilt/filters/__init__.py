@@ -1,1 +1,1 @@
-"""What is asked of a text beside a match; each rule is off unless asked for."""
+"""What decides whether a text is kept or dropped: threshold, rules of a text, of the whole job."""

@@ -1,4 +1,4 @@
-"""Which rules a text has to obey; loads no torch."""
+"""Rules that drop texts; each is off by default. Loads no torch."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated
 from blip.config.ranges import COUNT, Range, RangeError, check_fields
 
 MOST_BITS = 8
-"""Bits of an image's hash by which near-duplicates may differ at most."""
+"""Largest number of bits in which the hashes of near-duplicates may differ."""
 _CODES = """
 af am an ar as az ba be bg bn br bs ca cs cy da de dz el en eo es et eu fa fi fo fr fy ga gd gl
 gu ha he hi hr ht hu hy id ig is it ja jv ka kk km kn ko ku ky la lb lg ln lo lt lv mg mk ml mn
@@ -20,23 +20,24 @@ LANGUAGES = frozenset(_CODES.split())
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilterRules:
-    """What is asked of a text, or of its image, beside a match; they look at one image alone."""
+    """Rules for a text or its image besides the threshold; each looks at one image alone."""
 
     keep: str = "all"
-    """all, or best-N: of an image's texts that pass all other rules the N likeliest matches."""
+    """all, or best-N: keep the N texts of an image with the highest ITM scores that pass all other
+    rules."""
     min_itc: Annotated[float | None, Range(least=-1, most=1)] = None
-    """Least cosine of the contrastive features."""
+    """Minimum cosine of the contrastive (ITC) features."""
     min_words: Annotated[int | None, COUNT] = None
-    """Fewest words of a text."""
+    """Minimum number of words."""
     max_words: int | None = None
-    """Most words of a text."""
+    """Maximum number of words."""
     languages: tuple[str, ...] = ()
-    """Languages that a text may be in, such as en ko (two letters of ISO 639-1); none allows all.
-    They need the extra `language`."""
+    """Allowed languages, such as en ko (two letters of ISO 639-1); none allows all. They need the
+    extra `language`."""
     min_side: Annotated[int | None, COUNT] = None
-    """Least length of an image's shorter side, in pixels."""
+    """Minimum length of an image's shorter side, in pixels."""
     max_aspect: Annotated[float | None, Range(least=1)] = None
-    """Most that an image's longer side may be, in shorter sides."""
+    """Maximum ratio of an image's longer side to its shorter side."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -51,22 +52,22 @@ class FilterRules:
 
     @property
     def best(self) -> int | None:
-        """How many texts an image may keep; None is all."""
+        """How many texts an image may keep; None means all."""
         return None if self.keep == "all" else int(self.keep.partition("-")[2])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRules:
-    """Rules that need all texts of a job: they are applied to a finished ledger."""
+    """Rules that compare all texts of a job; they are applied to the finished ledgers."""
 
     max_repeats: Annotated[int | None, COUNT] = None
-    """How often a text may stand in the ledger, kept or not; one that does more often is
-    boilerplate, and all of its rows are dropped."""
+    """How often a text may occur in the ledger, kept or dropped. One that occurs more often is
+    boilerplate: all its rows are dropped."""
     unique_images: Annotated[int | None, Range(whole=True, least=0, most=MOST_BITS)] = None
-    """Drop an image whose hash differs in so many bits at most from that of an earlier one that
-    stays; 0 drops those of the same hash."""
+    """Drop an image whose hash differs in at most this many bits from that of an earlier image that
+    is kept; 0 drops those with the same hash."""
     unique_texts: bool = False
-    """Drop a text that an earlier one, of any image, repeats."""
+    """Drop a text that was kept before, for this or another image."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -74,5 +75,5 @@ class JobRules:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether a rule is on."""
         return self != JobRules()

@@ -1,4 +1,4 @@
-"""Rows of a ledger to verdicts: which texts are kept, and why the others are not."""
+"""Decides on the rows of a ledger: which texts are kept, and why the others are dropped."""
 
 # Arrow makes its compute functions at run time, out of pyright's sight.
 # pyright: reportAttributeAccessIssue=false
@@ -26,47 +26,46 @@ from blip.capfilt.ledger.records import (
 )
 
 NUMBERS = {reason: number for number, reason in enumerate((MATCH, *RULES))}
-"""Of each verdict on a scored text."""
+"""The number of each reason, in the order in which the rules are checked."""
 
 
 def decide(table: pa.Table, threshold: float, rules: FilterRules) -> pa.Table:
-    """The rows with their verdicts made anew: `kept`, `reason` and `language` change.
+    """The rows with new decisions in `kept`, `reason` and `language`.
 
-    `repeats` is forgotten, as of a job that nobody looked at as a whole. Only texts that have a
-    score are judged; what else stands in a ledger stays as it is. All rows of a sample must be
-    there. Raises UsageError where languages cannot be detected.
+    Only rows with a score are decided on; bad samples and texts without a score keep their reason.
+    `repeats` becomes null: only the rules of the whole job fill it. The table holds all rows of
+    each sample. Raises UsageError where languages cannot be detected.
     """
     scored = ~np.isnan(floats(table, "itm_score"))
     table = _with_languages(table, scored, rules)
     table = _put(table, "repeats", pa.nulls(table.num_rows, pa.int32()))
-    found = np.zeros(table.num_rows, np.uint8)
+    numbers = np.zeros(table.num_rows, np.uint8)
     for reason, fails in _checks(table, threshold, rules):
-        found[scored & (found == 0) & fails] = NUMBERS[reason]
+        numbers[scored & (numbers == 0) & fails] = NUMBERS[reason]
     if rules.best is not None:
-        passed = np.flatnonzero(scored & (found == 0))
-        found[passed[_rank(table, passed) >= rules.best]] = NUMBERS[NOT_BEST]
-    judged = pa.array(scored)
-    table = _put(table, "reason", pc.if_else(judged, _named(found), table["reason"]))
-    return _put(table, "kept", pa.array(scored & (found == 0)))
+        passed = np.flatnonzero(scored & (numbers == 0))
+        numbers[passed[_rank(table, passed) >= rules.best]] = NUMBERS[NOT_BEST]
+    table = _put(table, "reason", pc.if_else(pa.array(scored), _reasons(numbers), table["reason"]))
+    return _put(table, "kept", pa.array(scored & (numbers == 0)))
 
 
 def overrule(
     table: pa.Table, numbers: UInt[np.ndarray, " rows"], repeats: UInt[np.ndarray, " rows"]
 ) -> pa.Table:
-    """The rows as they were decided, but dropped where a number is not 0: `NUMBERS` says why.
+    """Decided rows, of which those with a number other than 0 are dropped for that reason.
 
-    `repeats` fills the column of that name, null where it is 0.
+    `numbers` are those of `NUMBERS`. `repeats` fills the column of that name, null where it is 0.
     """
     known = pa.array(repeats, pa.int32(), mask=repeats == 0)
     table = _put(table, "repeats", known)
     if not numbers.any():
         return table
-    minded = pa.array(numbers != 0)
-    table = _put(table, "reason", pc.if_else(minded, _named(numbers), table["reason"]))
-    return _put(table, "kept", pc.and_not(table["kept"], minded))
+    dropped = pa.array(numbers != 0)
+    table = _put(table, "reason", pc.if_else(dropped, _reasons(numbers), table["reason"]))
+    return _put(table, "kept", pc.and_not(table["kept"], dropped))
 
 
-def _named(numbers: Int[np.ndarray, " rows"]) -> pa.Array:
+def _reasons(numbers: Int[np.ndarray, " rows"]) -> pa.Array:
     names = pa.array((MATCH, *RULES))
     return pa.DictionaryArray.from_arrays(pa.array(numbers), names).cast(pa.string())
 
@@ -101,17 +100,17 @@ def _checks(
 def _with_languages(
     table: pa.Table, scored: Bool[np.ndarray, " rows"], rules: FilterRules
 ) -> pa.Table:
-    """Tell the languages that are asked for and not known yet; where none is, forget them all.
+    """Detect the languages of scored texts where a rule needs them and they are not known yet.
 
-    The table is then that of a job that never asked.
+    Without such a rule the column becomes null, as in a job that never had the rule.
     """
     if not rules.languages:
         return _put(table, "language", pa.nulls(table.num_rows, pa.string()))
-    wanted = scored & booleans(table["language"].is_null())
-    if not wanted.any():
+    unknown = scored & booleans(table["language"].is_null())
+    if not unknown.any():
         return table
     languages = table["language"].to_pylist()
-    rows = np.flatnonzero(wanted)
+    rows = np.flatnonzero(unknown)
     texts = table["text"].take(pa.array(rows)).to_pylist()
     for row, language in zip(rows, detect_languages(texts), strict=True):
         languages[row] = language
@@ -119,9 +118,9 @@ def _with_languages(
 
 
 def _rank(table: pa.Table, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-    """The place of each row among those of its sample, from 0 for the likeliest match.
+    """The rank of each row within its sample by ITM score, 0 for the highest.
 
-    Of equal ones the earlier row is the better.
+    Of equal scores the earlier row ranks first.
     """
     samples = np.searchsorted(sample_starts(table), rows, side="right")
     order = np.lexsort((rows, -floats(table, "itm_score")[rows], samples))

@@ -7,7 +7,7 @@ from blip.installed import need
 
 
 def detect_languages(texts: Sequence[str]) -> list[str]:
-    """Two letters (ISO 639-1) for each text; of a text of a word or two, little more than a guess.
+    """Two letters (ISO 639-1) for each text; for a text of one or two words it is a guess.
 
     Raises UsageError where the library is missing.
     """

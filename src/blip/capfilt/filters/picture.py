@@ -1,4 +1,4 @@
-"""A picture's 64-bit hash, alike for pictures that look alike (the DCT hash of Zauner, 2010)."""
+"""A 64-bit hash that is similar for pictures that look similar (the DCT hash of Zauner, 2010)."""
 
 import math
 
@@ -11,20 +11,20 @@ SIDE = 32
 LOW = 8
 """Frequencies kept in each direction."""
 FLAT = 1.0
-"""A picture none of whose frequencies is stronger shows nothing that could be told apart."""
+"""A picture whose frequencies are all weaker is of one colour, as far as this hash can see."""
 
 
 def image_hash(image: Image.Image) -> int | None:
-    """64 bits; None for a picture of one colour, which looks like every other of its kind.
+    """64 bits; None for a picture of one colour: all of those would have the same hash.
 
-    The picture is made grey and 32 pixels wide and high. Of its cosine transform the lowest 8 by 8
-    frequencies say a bit each: above their median or not; the mean brightness has no part in the
-    median. Resized, recompressed and slightly brighter copies differ in a few bits. Colours are
-    not looked at: what differs in nothing else is alike.
+    The picture is made grey and 32 pixels wide and high. Each of the lowest 8 by 8 frequencies of
+    its cosine transform gives a bit: whether it is above their median, from which the mean
+    brightness is left out. Resized, recompressed and slightly brighter copies differ in a few bits.
+    Colour is ignored: pictures that differ in colour alone have the same hash.
     """
     small = image.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
     pixels = np.asarray(small, dtype=np.float64)
-    # Rounded, so that no bit hangs on the last digit of a sum.
+    # Rounded, so that no bit depends on the last digit of a sum.
     waves = np.round(_BASIS @ pixels @ _BASIS.T, 3).ravel()
     if np.abs(waves[1:]).max() <= FLAT:
         return None

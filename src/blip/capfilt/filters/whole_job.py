@@ -1,4 +1,4 @@
-"""Rules that need the whole job: repeated texts and near-duplicate images, found in its ledgers."""
+"""Rules of the whole job: finds repeated texts and near-duplicate images in its ledgers."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,22 +21,22 @@ from blip.log import progress
 
 @dataclass(frozen=True, slots=True)
 class JobVerdicts:
-    """What the rules of the whole job say of some rows."""
+    """The decisions of the rules of the whole job on some rows."""
 
     numbers: UInt[np.ndarray, " rows"]
-    """By `decide.NUMBERS`; 0 where these rules do not mind a row."""
+    """The reason to drop a row, as in `decide.NUMBERS`; 0 where these rules keep it."""
     repeats: UInt[np.ndarray, " rows"]
-    """How often its text stands among those that were scored; 0 for one that was not."""
+    """How often the text occurs among the scored ones; 0 for a text without a score."""
 
     def part(self, start: int, stop: int) -> "JobVerdicts":
-        """Those of some of the rows; shares their memory."""
+        """The decisions on rows `start` to `stop`; shares their memory."""
         return JobVerdicts(self.numbers[start:stop], self.repeats[start:stop])
 
 
 def judge_ledgers(
     ledgers: Sequence[Path], threshold: float, rules: FilterRules, job_rules: JobRules
 ) -> dict[Path, JobVerdicts]:
-    """The verdicts on the rows of each ledger of a job, decided anew; shows how far it is.
+    """The verdicts on the rows of each ledger of a job; shows a progress bar.
 
     Raises BlipError where a ledger cannot be read.
     """
@@ -58,7 +58,7 @@ def judge_ledgers(
 def decide_anew(
     ledger: Path, threshold: float, rules: FilterRules, verdicts: JobVerdicts | None = None
 ) -> Iterator[pa.Table]:
-    """The row groups of a ledger, decided by the scores in it, and by the verdicts on its rows."""
+    """The row groups of a ledger, decided again by their scores, then by the job's `verdicts`."""
     place = 0
     for group in read_groups(ledger):
         table = decide(group, threshold, rules)
@@ -72,9 +72,9 @@ def decide_anew(
 def judge_job(tables: Iterable[pa.Table], rules: JobRules) -> JobVerdicts:
     """The verdicts on every row of a job.
 
-    `tables` are the row groups of all ledgers in their order, decided by all other rules. What
-    comes first in that order stays, so that the verdicts depend on the ledgers alone. Memory: 15
-    bytes for each row, 8 for each image, and a few times that while they are sorted.
+    `tables` are the row groups of all ledgers in their order, decided by all other rules. Of
+    duplicates the first in that order is kept, so that the verdicts depend on the ledgers alone.
+    Memory: 15 bytes for each row, 8 for each image, and a few times that while they are sorted.
     """
     seen = _Seen()
     for table in tables:
@@ -99,14 +99,14 @@ def judge_job(tables: Iterable[pa.Table], rules: JobRules) -> JobVerdicts:
 
 
 def text_hash(text: str) -> int:
-    """64 bits of a text as the models read it: case and most punctuation make no difference."""
+    """A 64-bit hash of a text as the models read it: case and most punctuation are ignored."""
     digest = hashlib.blake2b(clean_caption(text).encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "big")
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What is remembered of every row group."""
+    """What is collected from every row group."""
 
     texts: list[UInt[np.ndarray, " rows"]] = field(default_factory=list)
     scored: list[Bool[np.ndarray, " rows"]] = field(default_factory=list)
@@ -137,7 +137,7 @@ def _hashes(texts: pa.ChunkedArray) -> UInt[np.ndarray, " rows"]:
 
 
 def _count_each(hashes: UInt[np.ndarray, " rows"]) -> UInt[np.ndarray, " rows"]:
-    """How often the hash of each row stands among all."""
+    """How often the hash of each row occurs among all."""
     ordered = np.sort(hashes)
     begins = np.ones(len(ordered), bool)
     begins[1:] = ordered[1:] != ordered[:-1]
@@ -146,10 +146,10 @@ def _count_each(hashes: UInt[np.ndarray, " rows"]) -> UInt[np.ndarray, " rows"]:
     several = ordered[starts[sizes > 1]]
     counts = np.ones(len(hashes), np.uint32)
     if len(several):
-        # Most stand once, and looking up the others alone stays in the cache.
+        # Most occur once; a search among the others alone stays in the processor's cache.
         place = np.minimum(np.searchsorted(several, hashes), len(several) - 1)
-        stands = several[place] == hashes
-        counts[stands] = sizes[sizes > 1][place[stands]]
+        repeated = several[place] == hashes
+        counts[repeated] = sizes[sizes > 1][place[repeated]]
     return counts
 
 
@@ -165,18 +165,18 @@ def _is_first(hashes: UInt[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
 def _of_known_images(
     seen: _Seen, kept: Bool[np.ndarray, " rows"], bits: int
 ) -> Bool[np.ndarray, " rows"]:
-    """The rows of images that look like an earlier one; images without a text are no matter."""
+    """The rows of images that look like an earlier one; images without a kept text do not count."""
     sizes = _join(seen.sizes, np.uint32).astype(np.int64)
     starts = np.cumsum(sizes) - sizes
     has_text = np.logical_or.reduceat(kept, starts) if len(starts) else np.zeros(0, bool)
-    asked = np.flatnonzero(has_text & _join(seen.hashed, bool))
+    compared = np.flatnonzero(has_text & _join(seen.hashed, bool))
     known = np.zeros(len(sizes), bool)
-    known[asked[~first_of_near(_join(seen.images, np.uint64)[asked], bits)]] = True
+    known[compared[~first_of_near(_join(seen.images, np.uint64)[compared], bits)]] = True
     return np.repeat(known, sizes)
 
 
 def _join(parts: list[np.ndarray], kind: type) -> np.ndarray:
-    """One array; the parts are let go, so that both are never there for long."""
+    """One array of all parts; frees the parts."""
     joined = np.concatenate(parts) if parts else np.zeros(0, kind)
     parts.clear()
     return joined

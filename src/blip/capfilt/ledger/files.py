@@ -1,4 +1,4 @@
-"""The ledger on disk: Parquet, one file a shard, one row a text."""
+"""The ledger on disk: one Parquet file for each shard, one row for each text."""
 
 # Arrow makes its compute functions at run time, out of pyright's sight.
 # pyright: reportAttributeAccessIssue=false
@@ -45,8 +45,8 @@ SCHEMA = pa.schema(
 )
 """Columns and their types; those of `TextRecord`, in its order.
 
-`image_hash` stands as 16 hexadecimal digits: pandas makes a column of whole numbers with gaps one
-of floats, which hold 53 bits.
+`image_hash` is written as 16 hexadecimal digits: pandas turns a column of whole numbers with nulls
+into floats, which hold 53 bits.
 """
 
 LATER = frozenset({"repeats"})
@@ -54,14 +54,14 @@ LATER = frozenset({"repeats"})
 
 GROUP_ROWS = 1 << 16
 GROUP_CHARACTERS = 1 << 24
-"""Where a row group is full: whoever reads a ledger has one of them in memory at a time."""
+"""A row group is full at either limit; readers hold one row group in memory at a time."""
 BATCH_ROWS = 8192
 
 
 class LedgerWriter:
     """Writes a ledger whose bytes depend on its records alone; memory holds one row group.
 
-    All rows of a sample stand in one row group. The file appears under its name when the block
+    All rows of a sample are in one row group. The file appears under its name when the block
     ends without an error, and not before.
     """
 
@@ -105,7 +105,7 @@ class LedgerWriter:
             self.characters += int(characters[-1]) - counted
 
     def write_group(self, table: pa.Table) -> None:
-        """Add a row group as `read_groups` gave it."""
+        """Add a row group that `read_groups` yielded."""
         self._flush()
         if table.num_rows:
             self.writer.write_table(table, row_group_size=table.num_rows)
@@ -156,27 +156,27 @@ def count_rows(path: Path) -> int:
 def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The row groups of a ledger, one in memory at a time; no sample lies in two of them.
 
-    Raises BlipError where the file is no ledger, or one without some of the columns.
+    Raises BlipError where the file is not a ledger, or lacks some of the columns.
     """
     try:
         file = open_parquet(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise _truncated(path, error) from error
     with file:
-        wanted = list(columns or SCHEMA.names)
-        there = [name for name in wanted if name in file.schema_arrow.names]
-        absent = [name for name in wanted if name not in there]
+        names = list(columns or SCHEMA.names)
+        present = [name for name in names if name in file.schema_arrow.names]
+        absent = [name for name in names if name not in present]
         if missing := [name for name in absent if name not in LATER]:
             raise BlipError(
                 f"{path} is not a ledger of this version: it lacks {', '.join(missing)}"
             )
-        of_these = pa.schema([SCHEMA.field(name) for name in wanted])
+        schema = pa.schema([SCHEMA.field(name) for name in names])
         for number in range(file.num_row_groups):
             try:
-                group = file.read_row_group(number, columns=there, use_threads=False)
+                group = file.read_row_group(number, columns=present, use_threads=False)
                 for name in absent:
                     group = group.append_column(name, pa.nulls(group.num_rows))
-                yield _with_digits(group.select(wanted)).cast(of_these).combine_chunks()
+                yield _with_digits(group.select(names)).cast(schema).combine_chunks()
             except (pa.ArrowInvalid, OSError) as error:
                 raise BlipError(f"{path} cannot be read: {first_line(error)}") from error
 
@@ -194,9 +194,9 @@ def to_record(row: dict[str, Any]) -> TextRecord:
 
 
 def hash_numbers(digits: pa.ChunkedArray) -> UInt[np.ndarray, " rows"]:
-    """The column `image_hash` as numbers; 0 where there is none.
+    """The column `image_hash` as numbers; 0 where a row has none.
 
-    Raises BlipError where it holds something else than 16 hexadecimal digits.
+    Raises BlipError where a value is not 16 hexadecimal digits.
     """
     texts = digits.fill_null("0" * 16).to_pylist()
     try:
@@ -213,7 +213,7 @@ def _digits(number: int | None) -> str | None:
 
 
 def _with_digits(group: pa.Table) -> pa.Table:
-    """A row group with its hashes in digits: earlier versions wrote numbers."""
+    """A row group with its hashes as digits; earlier versions wrote numbers."""
     place = group.schema.get_field_index("image_hash")
     if place < 0 or not pa.types.is_integer(group.schema.field(place).type):
         return group

@@ -1,4 +1,4 @@
-"""Kept texts without their images: a Parquet file a shard, for collections too large to copy."""
+"""Kept texts without images: one Parquet file for each shard, where images need not be copied."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,11 +22,11 @@ SCHEMA = pa.schema(
         pa.field("seed", pa.int64(), nullable=False),
     ]
 )
-"""`path` is the tar, table or folder that the image lies in, `key` its key there, made safe."""
+"""`path` is the tar, table or folder that holds the image, `key` its key there, made safe."""
 
 
 GROUP_ROWS = 1 << 16
-"""Rows of a row group: memory holds so many."""
+"""Rows of a row group, all of which are in memory."""
 
 
 class TextsWriter:

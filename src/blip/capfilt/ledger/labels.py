@@ -23,18 +23,18 @@ COLUMNS = ("shard", "key", "source", "number", "text", "itm_score", "itc_cosine"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Label:
-    """What somebody says of a text: by its words, or by its source and number."""
+    """A person's label of a text, named by its words, or by its source and number."""
 
     key: str
     match: bool
     text: str | None = None
     source: str | None = None
     number: int | None = None
-    """Which text of its source (the first, or any where the label has the text itself)."""
+    """Which text of its source; by default the first, or any where the label gives the text."""
     shard: str | None = None
 
     def fits(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row of the ledger is the text that is meant."""
+        """Whether a row of the ledger is the labelled text."""
         if self.shard not in (None, row["shard"]) or row["source"] == "bad":
             return False
         if self.text is not None and self.text.strip() != row["text"]:
@@ -57,17 +57,18 @@ class Scored:
 
 @dataclass(slots=True)
 class Labelled:
-    """Labels and scores brought together."""
+    """Labels joined with the scores of the ledger."""
 
     texts: list[Scored] = field(default_factory=list)
     missing: list[Label] = field(default_factory=list)
-    """Labels of texts that the ledger does not have."""
+    """Labels of texts that are not in the ledger."""
     unscored: int = 0
-    """Labelled texts that were never scored: no threshold keeps them."""
+    """Labelled texts without a score: no threshold keeps them."""
     faults: list[str] = field(default_factory=list)
-    """Labels that contradict or fit several texts, ledgers that cannot be read; with reasons."""
+    """One line for each label that contradicts another or fits several texts, and for each ledger
+    that cannot be read."""
     unclear: set[Label] = field(default_factory=set)
-    """Labels that fit a text, and are among the faults."""
+    """Labels that fit a text and are among the faults."""
 
 
 def read_labels(path: Path, faults: list[str] | None = None) -> list[Label]:
@@ -102,9 +103,9 @@ def read_labels(path: Path, faults: list[str] | None = None) -> list[Label]:
 def find_scores(ledgers: Iterable[Path], labels: Iterable[Label]) -> Labelled:
     """The scores of the labelled texts, a row group in memory at a time.
 
-    Where an image has several equal texts, the first is meant. A label that fits texts of two
-    shards, labels of one text that differ, and a ledger that cannot be read are left out, and named
-    in `faults`. Raises BlipError where that leaves nothing.
+    Where an image has several equal texts, the label is for the first. A label that fits texts of
+    two shards, labels of one text that differ, and a ledger that cannot be read are left out, and
+    named in `faults`. Raises BlipError where nothing is left.
     """
     of_key: dict[str, list[Label]] = defaultdict(list)
     for label in labels:
@@ -128,15 +129,15 @@ def find_scores(ledgers: Iterable[Path], labels: Iterable[Label]) -> Labelled:
 
 
 def _rows_of(ledger: Path, keys: Iterable[str]) -> list[dict[str, Any]]:
-    """The rows of some keys; all are read before any is used, as the file may end too early."""
-    wanted = pc.field("key").isin(pa.array(list(keys), pa.string()))
+    """The rows of some keys; all are read before any is used, as the file may be truncated."""
+    chosen = pc.field("key").isin(pa.array(list(keys), pa.string()))
     groups = read_groups(ledger, COLUMNS)
-    return [row for group in groups for row in group.filter(wanted).to_pylist()]
+    return [row for group in groups for row in group.filter(chosen).to_pylist()]
 
 
 def _take(found: Labelled, fitting: Mapping[Label, Mapping[str, dict[str, Any]]]) -> None:
-    """Put the score of each text to what its labels say, where that is clear."""
-    said: dict[tuple[Any, ...], tuple[dict[str, Any], set[Label]]] = {}
+    """Join the score of each text with its labels where they agree."""
+    labelled: dict[tuple[Any, ...], tuple[dict[str, Any], set[Label]]] = {}
     for label, of_shard in fitting.items():
         if len(of_shard) > 1:
             first, second = list(of_shard)[:2]
@@ -148,8 +149,8 @@ def _take(found: Labelled, fitting: Mapping[Label, Mapping[str, dict[str, Any]]]
             continue
         (row,) = of_shard.values()
         place = (row["shard"], row["key"], row["source"], row["number"])
-        said.setdefault(place, (row, set()))[1].add(label)
-    for row, labels in said.values():
+        labelled.setdefault(place, (row, set()))[1].add(label)
+    for row, labels in labelled.values():
         verdicts = {label.match for label in labels}
         if len(verdicts) > 1:
             found.unclear |= labels

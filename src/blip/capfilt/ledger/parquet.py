@@ -1,4 +1,4 @@
-"""Parquet files that are either whole or not there, and whose bytes depend on their rows alone."""
+"""Parquet files that appear whole, and whose bytes depend on their rows alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +25,7 @@ def whole_parquet(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
             file.close()
             part.replace(path)
         finally:
-            # Closed at once: forgotten, it would speak up when it is collected.
+            # Without this, the garbage collector closes it later, and prints its error.
             with suppress(OSError, pa.ArrowException):
                 writer.close()
             part.unlink(missing_ok=True)

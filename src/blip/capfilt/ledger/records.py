@@ -1,4 +1,4 @@
-"""What CapFilt notes down: of every text a record, of every shard an outcome."""
+"""What CapFilt records: a row for every text, counts for every shard."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from blip.data import texts
 from blip.errors import BlipError
 
 Source = Literal["web", "synthetic", "bad"]
-"""Where a text is from; `bad` stands for a sample that has no usable image, and so no texts."""
+"""Where a text is from; `bad` marks a sample without a usable image, whose texts are not read."""
 
 MATCH = "match"
 BELOW_THRESHOLD = "below_threshold"
@@ -40,9 +40,9 @@ RULES = (
     DUPLICATE_IMAGE,
     DUPLICATE_TEXT,
 )
-"""Why a text with a score is dropped, in the order in which rules are asked: the first says why."""
+"""Why a text with a score is dropped, in the order of the rules: the first that fails counts."""
 OF_TEXTS = TEXT_FAULTS | {MATCH, EMPTY_TEXT, MISSING_TEXT, SCORE_NOT_FINITE, *RULES}
-"""Reasons that speak of a text; all others speak of a bad sample."""
+"""Reasons that concern a text; all others concern a bad sample."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,23 +64,23 @@ class TextRecord:
     itc_cosine: float | None
     kept: bool = False
     reason: str
-    """`match` where kept, otherwise one word that says why not."""
+    """`match` where kept, otherwise one word for the reason."""
     captioner: str
     """Fingerprint of the captioner: of weights, tokenizer and sizes."""
     filter: str
     seed: int
     width: int | None
-    """Of the image as it was decoded and turned upright, in pixels; None where it is bad."""
+    """Of the image, decoded and turned upright, in pixels; None where it is bad."""
     height: int | None
     image_hash: int | None
-    """Alike for images that look alike; None for one that is bad, or of one colour."""
+    """Similar for images that look similar; None for a bad image, or one of one colour."""
     language: str | None = None
-    """Two letters; None where no rule asked for it."""
+    """Two letters; None where no rule needs it."""
     repeats: int | None = None
-    """How often the text stands in the ledger of the whole job, kept or not; None where no rule of
-    the whole job was asked, or the text was not scored."""
+    """How often the text occurs in the ledgers of the whole job, kept or not; None without rules of
+    the whole job, or where the text was not scored."""
     error: str | None
-    """What was found wrong with the sample, in full."""
+    """The fault of the sample, in full."""
 
     @property
     def output_key(self) -> str:
@@ -97,7 +97,7 @@ def output_key(key: str, source: str, number: int) -> str:
 class Counts:
     """What became of the samples and texts of a shard, or of a whole job.
 
-    `images == images_kept + images_dropped + images_bad`, always; an image is kept where one of its
+    Always `images == images_kept + images_dropped + images_bad`. An image is kept where one of its
     texts is.
     """
 
@@ -119,7 +119,7 @@ class Counts:
         self.reasons.update(other.reasons)
 
     def negative(self) -> "Counts":
-        """What takes back, added to others, all that was counted here."""
+        """The same counts with a minus sign: added to others, they take these back."""
         numbers = {name: -getattr(self, name) for name in _NUMBERS}
         return Counts(**numbers, reasons=Counter({r: -n for r, n in self.reasons.items()}))
 
@@ -140,10 +140,10 @@ class Counts:
         return self.texts_kept + self.web_dropped + self.synthetic_dropped + self.images_bad
 
     def check(self, samples: int) -> None:
-        """Raises BlipError unless each of `samples` read is kept, dropped or bad, and none two."""
+        """Raises BlipError unless each of `samples` is exactly one of kept, dropped and bad."""
         accounted = self.images_kept + self.images_dropped + self.images_bad
         if not samples == self.images == accounted or self.records != self.reasons.total():
-            raise BlipError(f"{samples} samples were read, other numbers accounted for: {self}")
+            raise BlipError(f"{samples} samples were read, but the counts differ: {self}")
 
     def to_json(self) -> dict[str, object]:
         """All counts, the reasons as a dictionary."""
@@ -152,7 +152,7 @@ class Counts:
 
     @classmethod
     def from_json(cls, data: dict[str, object]) -> "Counts":
-        """What `to_json` wrote; raises KeyError or TypeError where it is something else."""
+        """The counts that `to_json` wrote; raises KeyError or TypeError for anything else."""
         counts, reasons = cls(), data["reasons"]
         for name in _NUMBERS:
             setattr(counts, name, _integer(data[name]))
@@ -176,7 +176,7 @@ _NUMBERS = (
 
 def _integer(value: object) -> int:
     if not isinstance(value, int):
-        raise TypeError(f"no count: {value!r}")
+        raise TypeError(f"not a count: {value!r}")
     return value
 
 
@@ -190,6 +190,6 @@ class ShardOutcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchDone:
-    """News from within a shard, for the progress bar."""
+    """The counts of a batch of an unfinished shard, for the progress bar."""
 
     counts: Counts

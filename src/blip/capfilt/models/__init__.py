@@ -1,1 +1,1 @@
-"""Captioner and filter, as a job uses them."""
+"""Captioner and filter of a job: their checkpoints, devices, memory and batch size."""

@@ -1,4 +1,4 @@
-"""Captioner and filter from their checkpoints, each on its device."""
+"""Loads captioner and filter from their checkpoints, each onto its device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,36 +28,36 @@ from blip.model.config import ModelConfig
 from blip.nn.device import choose_dtype
 from blip.processes import usable_cpus
 
-MOST_AT_A_TIME = {"cpu": 64, "cuda": 128}
-"""Images that are worth putting together, however small the model."""
-LEAST_AT_A_TIME = 8
-WORTH_IT = 2e11
-"""Multiplications of a batch from which on a larger one is no faster on a CPU: four images of the
-base size at 384 pixels, which have this many, are as fast as eight."""
+LARGEST_BATCH = {"cpu": 64, "cuda": 128}
+"""Largest useful batch, however small the model."""
+SMALLEST_BATCH = 8
+ENOUGH_WORK = 2e11
+"""Multiplications of a batch above which a larger one is no faster on a CPU: four images of the
+base size at 384 pixels have this many, and are as fast as eight."""
 SHARE = 0.7
-"""Of the memory that is free, the part that is planned with."""
+"""Part of the free memory that a batch may use."""
 
 
 class ModelSource(Protocol):
-    """Knows the models of a job before they are loaded; travels to workers."""
+    """The models of a job before they are loaded; it is sent to workers, which load them."""
 
     def fingerprints(self) -> tuple[str, str]:
-        """Of captioner and filter; raises UsageError where there is none."""
+        """Fingerprints of captioner and filter; raises UsageError where a checkpoint is missing."""
         ...
 
     def batch_size(self) -> int:
-        """How many images are worth putting together, and fit."""
+        """The fastest batch size that fits into memory."""
         ...
 
     def default_workers(self, batch_size: int) -> int:
-        """How many workers this machine has room for."""
+        """How many workers fit into this machine."""
         ...
 
     def load(self, place: int, expected: tuple[str, str]) -> Models:
         """The models of the worker at a place, from 0.
 
         Raises BlipError where their fingerprints are not the expected ones, of captioner and
-        filter: what a worker writes belongs to the models that its job began with.
+        filter: all workers of a job must use the models that it began with.
         """
         ...
 
@@ -77,7 +77,7 @@ class CheckpointModels:
     precision: Precision = "float32"
 
     def fingerprints(self) -> tuple[str, str]:
-        """Of weights, tokenizer and sizes, as the ledger names them.
+        """Fingerprints of weights, tokenizer and sizes, as the ledger names them.
 
         Raises ArgumentError where the captioner has too few positions for the texts.
         """
@@ -86,13 +86,13 @@ class CheckpointModels:
         return captioner.fingerprint(), fingerprint(self.filter)
 
     def batch_size(self) -> int:
-        """A power of two: what is worth it on the device, halved until it fits into one worker.
+        """A power of two: the fastest on the device, halved until it fits into one worker.
 
-        A GPU that is not on this machine is taken to have the memory: a worker halves it itself.
+        The memory of a GPU on another machine is unknown; there a worker halves it where it must.
         """
         captioner, matcher = self._sizes()
         placed = zip(self._names, (captioner, matcher), strict=True)
-        size = min(_worth_it(_kind(name), sizes) for name, sizes in placed)
+        size = min(_fastest_batch(_kind(name), sizes) for name, sizes in placed)
         free = min((found for name in self._names if (found := _free(name))), default=None)
         if free is None:
             return size
@@ -104,7 +104,7 @@ class CheckpointModels:
         return size
 
     def default_workers(self, batch_size: int) -> int:
-        """One a GPU that is used, otherwise one a CPU, as far as memory reaches.
+        """One for each GPU that is used, otherwise one for each CPU, as far as memory allows.
 
         Raises UsageError where a GPU that is named is not there.
         """
@@ -146,7 +146,7 @@ class CheckpointModels:
 
     def _bytes_of_image(self, captioner: ModelConfig, matcher: ModelConfig) -> int:
         written = rows_of_each(self.decoding, max(self.captions, 1))
-        # One after the other: what the captioner held is free again for the filter.
+        # They run one after the other: memory of the captioner is free again for the filter.
         return max(bytes_of_image(captioner, written), bytes_of_image(matcher, self.captions + 1))
 
 
@@ -199,7 +199,7 @@ def _load_expected(source: str, expected: str, device: str, dtype: torch.dtype) 
 
 
 def choose_precision(devices: tuple[str, str]) -> Precision:
-    """What auto is: bfloat16 where both sit on a GPU of this machine that has it, else float32."""
+    """Precision for auto: bfloat16 where both GPUs of this machine support it, else float32."""
     if not torch.cuda.is_available():
         return "float32"
     dtypes = {choose_dtype("auto", torch.device(_kind(name))) for name in devices}
@@ -207,7 +207,7 @@ def choose_precision(devices: tuple[str, str]) -> Precision:
 
 
 def choose_decoders(devices: tuple[str, str], workers: int) -> int:
-    """Threads of a worker that decode: its share of the cores where a GPU waits for pictures."""
+    """Threads of a worker that decode: more where a GPU waits for pictures and cores are free."""
     if {_kind(name) for name in devices} == {"cpu"}:
         return DECODERS
     return min(max(usable_cpus() // workers, DECODERS), MOST_DECODERS)
@@ -219,18 +219,18 @@ def _kind(name: str) -> Literal["cpu", "cuda"]:
     return "cpu" if name == "cpu" else "cuda"
 
 
-def _worth_it(kind: Literal["cpu", "cuda"], config: ModelConfig) -> int:
-    """Images that are worth putting together for a model; a power of two."""
-    size = MOST_AT_A_TIME[kind]
+def _fastest_batch(kind: Literal["cpu", "cuda"], config: ModelConfig) -> int:
+    """The batch size above which a model is no faster; a power of two."""
+    size = LARGEST_BATCH[kind]
     vision = config.vision
     each = vision.tokens * vision.depth * vision.width * (4 * vision.width + 2 * vision.mlp_width)
-    while kind == "cpu" and size > LEAST_AT_A_TIME and size // 2 * each >= WORTH_IT:
+    while kind == "cpu" and size > SMALLEST_BATCH and size // 2 * each >= ENOUGH_WORK:
         size //= 2
     return size
 
 
 def _device(name: str, place: int) -> str:
-    """The device of the worker at a place; raises UsageError where it is not there."""
+    """The device of the worker at a place; raises UsageError where this machine lacks it."""
     if _kind(name) == "cpu":
         return "cpu"
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -241,7 +241,7 @@ def _device(name: str, place: int) -> str:
 
 
 def _free(name: str) -> int | None:
-    """Bytes that are free on a device, as far as this machine knows it."""
+    """Bytes that are free on a device; None where that is unknown."""
     if _kind(name) == "cpu":
         return available_memory()
     if not torch.cuda.is_available():

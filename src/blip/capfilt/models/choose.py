@@ -11,9 +11,9 @@ from blip.config.ranges import Precision
 
 
 def resolve_auto(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
-    """Replace auto by the number format of the job in the folder, else by that of the devices.
+    """Replace auto by the precision and batch size of the job in the folder, if one has begun.
 
-    Likewise the batch size of a job that has begun; before that the models choose it.
+    Otherwise the devices decide on the precision, and later the models on the batch size.
     """
     config = resume_settings(config, layout)
     if config.precision == "auto":
@@ -22,7 +22,7 @@ def resolve_auto(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
 
 
 def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
-    """The models that a configuration without auto names."""
+    """The models that a configuration names; its precision is not auto."""
     captioner_device, filter_device = config.devices
     return CheckpointModels(
         captioner=config.captioner,
@@ -36,7 +36,7 @@ def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
 
 
 def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
-    """All that the output of a configuration without auto depends on."""
+    """All that the output depends on; the precision of the configuration is not auto."""
     captioner, matcher = models.fingerprints()
     return Settings(
         captioner=captioner,
@@ -55,5 +55,5 @@ def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
 
 
 def _resolved_precision(config: CapFiltConfig) -> Precision:
-    assert config.precision != "auto", "the job's beginning decides, by `resolve_auto`"
+    assert config.precision != "auto", "call `resolve_auto` first"
     return config.precision

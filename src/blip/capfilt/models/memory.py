@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it an image takes in both models."""
+"""How much memory is available, and how much the models need for weights and images."""
 
 import gc
 from collections.abc import Iterator
@@ -14,25 +14,25 @@ from blip.model.config import ModelConfig
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 LONGEST_TEXT = 64
-"""Tokens of a text that is read or written; few are longer."""
+"""Tokens of a text with which memory is planned; few texts are longer."""
 
 
 def bytes_of_image(config: ModelConfig, rows: int) -> int:
-    """What an image takes at most in a model that reads `rows` texts of it at a time.
+    """Bytes that a model needs at most for an image, when it reads `rows` texts of it at a time.
 
-    Beside its pixels these are the states of its patches, which the widest part of a layer holds
-    several times, and what cross-attention remembers of them in every layer.
+    These are its pixels, the states of its patches, which the widest part of a layer holds several
+    times, and their keys and values of cross-attention in every layer.
     """
     vision, text = config.vision, config.text
     states = vision.tokens * vision.width
     widest = int(states * (2 * vision.mlp_ratio + 4)) + vision.heads * vision.tokens**2
-    remembered = vision.tokens * text.width * 2 * text.depth
+    image_kv = vision.tokens * text.width * 2 * text.depth
     of_texts = rows * min(text.positions, LONGEST_TEXT) * text.width * 2 * text.depth
-    return 4 * (3 * vision.image_size**2 + widest + remembered + of_texts)
+    return 4 * (3 * vision.image_size**2 + widest + image_kv + of_texts)
 
 
 def bytes_of_weights(config: ModelConfig) -> int:
-    """About what the weights of a model take, twice on a CPU, which reads packed copies of them."""
+    """About the bytes of a model's weights, twice: a CPU reads packed copies of them."""
     vision, text = config.vision, config.text
     of_vision = vision.depth * int(vision.width**2 * (4 + 2 * vision.mlp_ratio))
     of_text = text.depth * (12 * text.width**2 + 2 * text.width * text.mlp_width)
@@ -40,7 +40,7 @@ def bytes_of_weights(config: ModelConfig) -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes of main memory that this process may still take; None where nothing says."""
+    """Bytes of main memory that this process may still take; None where that is unknown."""
     found = []
     with suppress(OSError, ValueError, StopIteration):
         lines = MEMINFO.read_text(encoding="ascii").splitlines()
@@ -55,17 +55,17 @@ def available_memory() -> int | None:
 
 @contextmanager
 def unify_out_of_memory() -> Iterator[None]:
-    """Whatever way a device says that it has no more memory, OutOfMemoryError comes out."""
+    """Turn every error by which torch or Python reports a lack of memory into OutOfMemoryError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not (isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error)):
             raise
-        told = str(error).partition("\n")[0]
+        message = str(error).partition("\n")[0]
     else:
         return
-    # Behind the handler, whose error keeps the frames alive that hold the tensors.
+    # After the handler, whose error keeps the frames alive that hold the tensors.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    raise OutOfMemoryError(told)
+    raise OutOfMemoryError(message)

@@ -1,4 +1,4 @@
-"""The two models of a job, as narrow as its stages need them."""
+"""The interfaces of the two models of a job."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class OutOfMemoryError(Exception):
-    """A model has no room for so many images at a time."""
+    """A batch of images does not fit into memory; a smaller one may."""
 
 
 class Score(NamedTuple):
-    """How well a text fits an image."""
+    """The scores of a text for an image."""
 
     itm: float
     """Probability of a match."""
@@ -25,25 +25,25 @@ class CaptionModel(Protocol):
 
     @property
     def image_size(self) -> int:
-        """Side of the square pictures that it reads."""
+        """Side of the square pictures that it reads, in pixels."""
         ...
 
     def caption(
         self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]
     ) -> Sequence[Sequence[str]]:
-        """For every image (3, size, size) one text a seed; a text depends on image and seed.
+        """For every image (3, size, size) one text for each seed; a text depends on image and seed.
 
-        Raises OutOfMemoryError where fewer images would go through.
+        Raises OutOfMemoryError where the batch does not fit into memory.
         """
         ...
 
 
 class MatchModel(Protocol):
-    """Says whether texts are about images."""
+    """Scores how well texts match images."""
 
     @property
     def image_size(self) -> int:
-        """Side of the square pictures that it reads."""
+        """Side of the square pictures that it reads, in pixels."""
         ...
 
     def score(
@@ -51,14 +51,14 @@ class MatchModel(Protocol):
     ) -> Sequence[Sequence[Score]]:
         """Scores of the texts of each image; an image may have no texts.
 
-        Raises OutOfMemoryError where fewer images would go through.
+        Raises OutOfMemoryError where the batch does not fit into memory.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What a worker holds."""
+    """The two models of a worker."""
 
     captioner: CaptionModel
     filter: MatchModel

@@ -1,1 +1,1 @@
-"""How far a job is: what is done, what is waiting, what is reported on the way."""
+"""How far a job is: which shards are done, which wait, and what it reports on the way."""

@@ -1,4 +1,4 @@
-"""Which shards are to be done, and which are done already: by content, never by number."""
+"""Which shards are done already and which are waiting, by their content."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -24,9 +24,9 @@ T = TypeVar("T")
 MODELS = ("captioner", "filter")
 """Settings that are fingerprints of models."""
 FORMER_DIGITS = 16
-"""Of a fingerprint that covered weights alone."""
+"""Digits of a fingerprint of earlier versions, which covered weights alone."""
 SHARDS_COUNTED = 16
-"""Shards that are looked into for an estimate."""
+"""Shards whose samples are counted for an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +34,30 @@ class Plan:
     """The shards of a job."""
 
     tasks: list[ShardTask]
-    """All of them, in their order."""
+    """All shards, in their order."""
     done: dict[str, Counts]
     """Counts of the finished ones by name."""
 
     @property
     def waiting(self) -> list[ShardTask]:
-        """Shards that are to be done."""
+        """Shards that are not done."""
         return [task for task in self.tasks if task.name not in self.done]
 
 
 def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Plan:
-    """Look at input and output.
+    """Find out which shards are done.
 
-    A shard is done where its marker stands, was written for the same input and settings, and its
-    files are there. An input that changed is done again; new ones are done as well. Raises
-    UsageError where the output was made with other settings, or from shards no longer named.
+    A shard is done if its marker is there, was written for the same input and settings, and its
+    files are there. A shard whose input changed is done again; new shards are done, too. Raises
+    UsageError where the output has other settings, or shards that are not in `tasks`.
     """
     markers = {path.stem: read_marker(path) for path in layout.markers()}
     names = {task.name for task in tasks}
-    strange = sorted(markers.keys() - names)
-    if strange:
+    unnamed = sorted(markers.keys() - names)
+    if unnamed:
         raise UsageError(
-            f"{layout.out} holds {len(strange)} shards that --data does not name, first "
-            f"{strange[0]!r}; name all shards of the first run; --overwrite "
+            f"{layout.out} holds {len(unnamed)} shards that --data does not name, first "
+            f"{unnamed[0]!r}; name all shards of the first run; --overwrite "
             "replaces them, another --out keeps both"
         )
     done = {}
@@ -73,21 +73,21 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
 
 
 def plan_anew(plan: Callable[[], T], layout: Layout, *, overwrite: bool) -> T:
-    """What `plan` finds in the output folder; `overwrite` first clears one that it refuses."""
+    """The result of `plan`; where that raises UsageError, `overwrite` clears the folder first."""
     try:
         return plan()
     except UsageError as error:
         if not overwrite:
             raise
-        say(f"beginning anew: {error}")
+        say(f"starting from scratch: {error}")
         remove_known(layout.out, JOB.files)
         return plan()
 
 
 def resume_settings(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
-    """Replace auto by what the job in the folder began with, if one did.
+    """Replace auto by the values of the job in the folder, if one has begun.
 
-    That stands in its markers, or in config.json where the job did not come to its first.
+    They are in its markers, or in config.json where the job has not finished its first shard.
     """
     markers = filter(None, map(read_marker, layout.markers()))
     begun = next((marker["settings"] for marker in markers), None) or _noted(layout)
@@ -99,7 +99,7 @@ def resume_settings(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
     try:
         return strict.from_json(CapFiltConfig, {**strict.to_json(config), **chosen})
     except UsageError:
-        # It was not written by a CapFilt job.
+        # The folder's config.json is not that of a CapFilt job.
         return config
 
 
@@ -112,15 +112,15 @@ def _noted(layout: Layout) -> dict[str, Any]:
 
 
 def estimate_samples(tasks: Sequence[ShardTask]) -> int:
-    """About how many samples some shards hold, by the headers of a few tars; for a bar."""
+    """About how many samples some shards hold, by the headers of a few tars; for progress bars."""
     rows = sum(task.stop - task.start for task in tasks if task.start is not None)
     tars = [task for task in tasks if task.start is None]
     looked = tars[:: max(1, -(-len(tars) // SHARDS_COUNTED))]
     if any(is_remote(task.path) for task in looked):
-        # To look into one is to fetch it.
+        # Counting one means fetching it.
         looked = looked[:1]
     sizes = [_bytes(task) for task in looked]
-    # Whatever is wrong with a shard will be said when its turn comes.
+    # What is wrong with a shard is reported when it is processed.
     samples = sum(count_by_headers(task)[0] for task in looked if not _is_gone(task))
     if len(looked) == len(tars) or sum(sizes) == 0:
         return rows + samples
@@ -128,19 +128,19 @@ def estimate_samples(tasks: Sequence[ShardTask]) -> int:
 
 
 def check_whole(tasks: Sequence[ShardTask], layout: Layout, counts: dict[str, Counts]) -> None:
-    """Raises BlipError unless every shard is accounted for, with a ledger row for all it counted.
+    """Raises BlipError unless every shard has counts, and its ledger as many rows as they say.
 
-    That all samples of a shard were counted is checked against its input when it is read.
+    Whether a shard's counts cover all its samples is checked when it is processed.
     """
     if lost := {task.name for task in tasks} ^ counts.keys():
-        raise BlipError(f"{len(lost)} shards are not accounted for, first {min(lost)!r}")
+        raise BlipError(f"{len(lost)} shards have no counts, first {min(lost)!r}")
     for name, of_shard in counts.items():
         of_shard.check(of_shard.images)
         rows = count_rows(layout.ledger(name))
         if rows != of_shard.records:
             raise BlipError(
                 f"{layout.ledger(name)} has {rows} rows where {of_shard.records} were written; "
-                f"delete {layout.marker(name)} to have the shard done again"
+                f"delete {layout.marker(name)} and run again"
             )
 
 
@@ -156,7 +156,7 @@ def _is_gone(task: ShardTask) -> bool:
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:
-    """What a marker says; None where it is not a marker of ours: the shard is then done again."""
+    """The content of a marker; None where it is not a marker of ours: its shard is done again."""
     try:
         marker = parse_json(path.read_text(encoding="utf-8"))
         Counts.from_json(marker["counts"])
@@ -169,7 +169,7 @@ def read_marker(path: Path) -> dict[str, Any] | None:
 
 
 def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises UsageError where a marker was written with other settings than those of now."""
+    """Raises UsageError where a marker was written with settings other than `now`."""
     before, now = marker["settings"], json.loads(json.dumps(now))
     changed = [
         f"{name} {_short(before.get(name))} (now {_short(now.get(name))})"
@@ -192,9 +192,9 @@ def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) 
 
 
 def _names_weights_alone(before: Any, now: Any) -> bool:
-    """Whether a fingerprint is one of those that earlier versions made."""
-    told = isinstance(before, str) and isinstance(now, str)
-    return told and len(before) == FORMER_DIGITS and len(now) == DIGITS
+    """Whether `before` is a fingerprint of an earlier version, and `now` one of today."""
+    both_texts = isinstance(before, str) and isinstance(now, str)
+    return both_texts and len(before) == FORMER_DIGITS and len(now) == DIGITS
 
 
 def _short(value: Any) -> str:

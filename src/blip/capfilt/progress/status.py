@@ -1,4 +1,4 @@
-"""status.json: how far a job is, for machines that watch it."""
+"""status.json: how far a job is, for programs that watch it."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ State = Literal["running", "done", "stopped", "failed"]
 
 @final
 class Status:
-    """Writes the file from time to time, whole each time."""
+    """Writes the file every few seconds, atomically."""
 
     def __init__(self, path: Path, *, shards: int, done: Mapping[str, Counts]) -> None:
-        """`shards` in the whole job, of which some are done already, with their counts."""
+        """`shards` of the whole job; `done` are the counts of those that are done already."""
         self.path, self.shards = path, shards
         self.counts, self.shards_done = Counts(), len(done)
         for of_shard in done.values():
@@ -30,14 +30,14 @@ class Status:
         self.written = float("-inf")
 
     def begin(self, images: int, workers: int) -> None:
-        """Note about how many `images` the whole job has, and by how many it is done."""
+        """Set about how many `images` the whole job has, and how many `workers` process them."""
         self.images, self.workers = images, workers
         self.before = self.counts.images
         self.started, self.written = time.monotonic(), float("-inf")
         self.update(self.counts, self.shards_done)
 
     def update(self, counts: Counts, shards_done: int, state: State = "running") -> None:
-        """Note how far the job is; `counts` has the batches of unfinished shards in it."""
+        """Report how far the job is; `counts` include the batches of unfinished shards."""
         self.counts, self.shards_done = counts, shards_done
         now = time.monotonic()
         if state != "running" or now - self.written >= SECONDS_BETWEEN:
@@ -45,7 +45,7 @@ class Status:
             self._write(now, state)
 
     def end(self, state: State) -> None:
-        """Note how the job ended."""
+        """Report how the job ended."""
         self.update(self.counts, self.shards_done, state)
 
     def _write(self, now: float, state: State) -> None:
@@ -76,7 +76,7 @@ class Status:
 
 @contextmanager
 def report_end(status: Status) -> Iterator[None]:
-    """That the job runs is written down, and how it ends, as far as it can be."""
+    """Report that the job runs, and at the end of the block how it ended."""
     state: State = "stopped"
     try:
         status.update(status.counts, status.shards_done)
@@ -86,6 +86,6 @@ def report_end(status: Status) -> Iterator[None]:
         state = "failed"
         raise
     finally:
-        # The error that is being raised says that the disk is full.
+        # On a full disk the error that is being raised already says so.
         with suppress(OSError):
             status.end(state)

@@ -1,4 +1,4 @@
-"""What a running job hears from its engine: counts, failures, and reasons to stop."""
+"""Adds up the outcomes of an engine: counts, failures, and reasons to stop."""
 
 from collections.abc import Generator, Iterator
 from typing import Any, final
@@ -12,14 +12,14 @@ from blip.errors import BlipError
 from blip.log import Progress, say
 
 FAILURES = 8
-"""Failed shards in a row after which the job stops."""
+"""Number of failed shards in a row after which the job stops."""
 SAMPLES_BEFORE_JUDGING = 1000
-"""Samples that must have been read before `max_bad` may stop the job half way."""
+"""Samples after which `max_bad` may stop the job before its end."""
 
 
 @final
 class Tally:
-    """Hears an engine's outcomes, shows them, and stops the job where it makes no sense."""
+    """Receives an engine's outcomes, shows progress, and stops a job that keeps failing."""
 
     def __init__(
         self, config: CapFiltConfig, bar: Progress, status: Status, counts: dict[str, Counts]
@@ -29,9 +29,9 @@ class Tally:
         self.in_a_row = 0
         self.finished = add_up(counts)
         self.begun: dict[str, Counts] = {}
-        """What unfinished shards have reported so far."""
+        """Counts that unfinished shards have reported so far."""
         self.seen = add_up(counts)
-        """With what is begun."""
+        """Counts of finished and unfinished shards."""
 
     def listen(
         self,
@@ -52,7 +52,7 @@ class Tally:
                     case Failed():
                         self._fail(outcome)
                     case _:
-                        raise AssertionError(f"an engine said {outcome!r}")
+                        raise AssertionError(f"an engine yielded {outcome!r}")
         finally:
             _close(outcomes)
 
@@ -88,7 +88,7 @@ def add_up(counts: dict[str, Counts]) -> Counts:
 
 
 def _shares(counts: Counts) -> dict[str, str]:
-    """What the bar shows: of each source, how much was kept."""
+    """The kept share of each source, for the progress bar."""
     shares = {}
     for source in ("web", "synthetic"):
         kept, dropped = counts.texts(source)
@@ -108,21 +108,21 @@ def judge_bad(counts: Counts, config: CapFiltConfig, *, at_end: bool) -> None:
         worst = [f"{why} {n}" for why, n in counts.reasons.most_common() if why not in OF_TEXTS]
         raise BlipError(
             f"{counts.images_bad} of {counts.images} samples are bad, more than max_bad "
-            f"{config.max_bad} ({', '.join(worst[:4])}); {config.out}/ledger names each"
+            f"{config.max_bad} ({', '.join(worst[:4])}); {config.out}/ledger lists them"
         )
 
 
 def describe_failures(failed: list[Failed[ShardTask]]) -> str:
-    """One line: the first shard, why, and how to resume."""
+    """One line: the first failed shard, the reason, and what to do."""
     first = failed[0]
     more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
     return (
-        f"shard {first.item.name} ({first.item.path}){more} could not be done: {first.error}; "
+        f"shard {first.item.name} ({first.item.path}){more} failed: {first.error}; "
         "run the same command again to do the rest"
     )
 
 
 def _close(outcomes: Iterator[Any]) -> None:
-    """Stop what an engine still does; only a generator has something to stop."""
+    """Stop the work of an engine; only a generator can be stopped."""
     if isinstance(outcomes, Generator):
         outcomes.close()

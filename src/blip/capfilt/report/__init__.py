@@ -1,1 +1,1 @@
-"""The page that shows what a job did."""
+"""report.html, the page that shows what a job did, and measures of its quality."""

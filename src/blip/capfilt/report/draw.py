@@ -1,4 +1,4 @@
-"""Draw report.html of a finished job from its ledger and its input."""
+"""Draws report.html of a finished job from its ledger and its input."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ from blip.files import write_atomically
 from blip.pages.pictures import thumbnail
 
 SHARDS_SHOWN = 16
-"""Shards from which samples are shown, spread over the job: their pictures must be read again."""
+"""Shards whose samples are shown, spread over the job: their pictures must be read again."""
 PICTURE_BYTES = 14_000_000
-"""Of all pictures together: with them, the page stays below 20 MB, whatever they show."""
+"""Limit for all pictures together, with which the page stays below 20 MB."""
 
 
 def write_report(
@@ -27,8 +27,8 @@ def write_report(
 ) -> Path:
     """Write `report.html`, which needs no server and no other file; returns its path.
 
-    It is made from the ledger and the input shards alone, and the same for the same job. A row
-    group of a ledger is in memory at a time.
+    It depends on the ledgers and the input shards alone. One row group of a ledger is in memory at
+    a time.
     """
     step = max(1, -(-len(tasks) // SHARDS_SHOWN))
     shown = {task.name for task in tasks[::step]}
@@ -61,13 +61,13 @@ def _place(record: TextRecord) -> tuple[str, str]:
 def _thumbnails(
     tasks: Sequence[ShardTask], records: Sequence[TextRecord]
 ) -> dict[tuple[str, str], str]:
-    """Small JPEGs as data addresses, by shard and key; without those that cannot be read now."""
-    wanted: dict[str, set[str]] = {}
+    """Small JPEGs as data addresses, by shard and key; unreadable ones are left out."""
+    keys_of: dict[str, set[str]] = {}
     for record in records:
-        wanted.setdefault(record.shard, set()).add(record.key)
+        keys_of.setdefault(record.shard, set()).add(record.key)
     found: dict[tuple[str, str], str] = {}
     for task in tasks:
-        if keys := wanted.get(task.name):
+        if keys := keys_of.get(task.name):
             _read_thumbnails(task, keys, found)
     room = PICTURE_BYTES
     for place in dict.fromkeys(map(_place, records)):
@@ -91,6 +91,6 @@ def _read_thumbnails(task: ShardTask, keys: set[str], found: dict[tuple[str, str
                 continue
             if not keys:
                 return
-    # An original that is gone since costs the page its pictures, and nothing else.
+    # Where an original is gone, the page lacks its pictures.
     except (OSError, UsageError):
         return

@@ -1,4 +1,4 @@
-"""What a report tells of a job, collected in one pass over its ledgers, by columns."""
+"""What a report shows of a job, collected in one pass over its ledgers."""
 
 # Arrow makes its compute functions at run time, out of pyright's sight.
 # pyright: reportAttributeAccessIssue=false
@@ -20,12 +20,12 @@ from blip.data.captions import clean_caption
 
 BINS = 20
 MOST_WORDS = 40
-"""Texts of more words are counted with those of so many."""
+"""Longer texts are counted with those of this many words."""
 CARDS = 60
-"""Samples shown of each kind."""
+"""Number of samples shown of each kind."""
 BAD_SHOWN = 100
 VOCABULARY_TEXTS = 200_000
-"""Texts whose words are counted: memory does not grow with the job."""
+"""Limit of texts whose words are counted, so that memory does not grow with the job."""
 SOURCES = ("web", "synthetic")
 
 KINDS = (
@@ -39,7 +39,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Texts of a source by some number: how many were kept and dropped in each bin."""
+    """Texts of a source by a score or length: how many were kept and dropped in each bin."""
 
     low: float
     high: float
@@ -48,11 +48,11 @@ class Histogram:
 
     @classmethod
     def empty(cls, low: float, high: float, bins: int) -> "Histogram":
-        """Nothing counted yet."""
+        """A histogram without texts."""
         return cls(low, high, np.zeros(bins, np.int64), np.zeros(bins, np.int64))
 
     def add(self, values: Float[np.ndarray, " texts"], kept: Bool[np.ndarray, " texts"]) -> None:
-        """Count values; those beyond an end belong to it, NaN to nothing."""
+        """Count values; those beyond an end go into its bin, NaN into none."""
         bins = len(self.kept)
         known = ~np.isnan(values)
         scaled = (values[known] - self.low) / (self.high - self.low) * bins
@@ -68,7 +68,7 @@ class Histogram:
 
 @dataclass(slots=True)
 class Words:
-    """Words of texts before CapFilt, the web's, and after it, those kept of either source."""
+    """Words before CapFilt, of web texts, and after it, of kept texts of both sources."""
 
     before: Counter[str] = field(default_factory=Counter)
     after: Counter[str] = field(default_factory=Counter)
@@ -89,7 +89,7 @@ class Words:
 
 @dataclass(slots=True)
 class Findings:
-    """What one pass over the ledgers collects."""
+    """Collects what the report shows."""
 
     itm: dict[str, Histogram] = field(
         default_factory=lambda: {name: Histogram.empty(0, 1, BINS) for name in SOURCES}
@@ -106,16 +106,16 @@ class Findings:
     cards: list[list[tuple[float, int, list[TextRecord]]]] = field(
         default_factory=lambda: [[] for _ in KINDS]
     )
-    """Of each kind a heap of (change, -order, records)."""
+    """For each kind a heap of (change, -order, records)."""
     bad: list[TextRecord] = field(default_factory=list)
     order: int = 0
 
     def add(self, table: pa.Table, *, show: bool) -> None:
-        """Take in the rows of a row group; `show` where its samples may become cards."""
+        """Add a row group; with `show`, its samples may become cards."""
         kept = booleans(table["kept"])
         columns = {name: floats(table, name) for name in ("itm_score", "itc_cosine")}
         lengths = pc.list_value_length(pc.utf8_split_whitespace(table["text"]))
-        # A text of which nothing is left to read has no length that would count.
+        # The length of a text that is empty once cleaned does not count.
         words = np.where(np.isnan(columns["itm_score"]), np.nan, lengths.to_numpy())
         for source in SOURCES:
             of = _is(table, source)
@@ -130,7 +130,7 @@ class Findings:
             self._choose(table, columns["itm_score"], kept)
 
     def chosen(self) -> list[list[list[TextRecord]]]:
-        """Of each kind its samples, the most changed first."""
+        """The samples of each kind, the most changed first."""
         return [[entry[2] for entry in sorted(heap, reverse=True)] for heap in self.cards]
 
     def _count_words(self, table: pa.Table) -> None:

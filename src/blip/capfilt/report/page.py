@@ -1,4 +1,4 @@
-"""What report.html shows, in the words and numbers that its template puts into place."""
+"""The words and numbers of report.html, which its template puts into place."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def _charts(
 
 
 def _reasons(counts: Counts) -> Iterator[tuple[str, str, int]]:
-    """Reasons with what they speak of, the most frequent first."""
+    """Reasons with what they concern, the most frequent first."""
     for reason, count in sorted(counts.reasons.items(), key=lambda item: (-item[1], item[0])):
         yield reason, "text" if reason in OF_TEXTS else "bad sample", count
 

@@ -1,4 +1,4 @@
-"""Draw the report of a job again, from what lies in its folder."""
+"""Draws the report of a job again, from the files in its folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +19,8 @@ from blip.outputs import refuse_inputs_as_output
 def redraw_report(job: Path, data: Sequence[str] = ()) -> Path:
     """Write `job/report.html` of the shards that are done; returns its path.
 
-    Where the originals cannot be found, it has no pictures; a ledger that cannot be read is left
-    out and named. Raises UsageError where nothing is done yet, BlipError where nothing can be read.
+    Without the originals it has no pictures. A ledger that cannot be read is left out and named.
+    Raises UsageError where no shard is finished, BlipError where no ledger can be read.
     """
     refuse_inputs_as_output(data, job / "report.html")
     layout = Layout(job)

@@ -1,1 +1,1 @@
-"""The shards of a job: where they are, what they hold, where their output goes."""
+"""The shards of a job: its inputs, its settings, and where its output lies."""

@@ -1,4 +1,4 @@
-"""Where the output of a job lies, and how the two files of a shard come to their places."""
+"""Where the files of a job lie, and how the two files of a shard are written."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -20,13 +20,13 @@ Write = Literal["shards", "texts"]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a job keeps what."""
+    """The paths of a job's files."""
 
     out: Path
     write: Write = "shards"
 
     def shard(self, name: str) -> Path:
-        """The kept texts of a shard: a tar of images and texts, or a table of texts alone."""
+        """The kept texts of a shard: a tar with images and texts, or a table of texts alone."""
         if self.write == "texts":
             return self.out / "texts" / f"{name}.parquet"
         return self.out / "shards" / f"{name}.tar"
@@ -36,26 +36,26 @@ class Layout:
         return self.out / "ledger" / f"{name}.parquet"
 
     def marker(self, name: str) -> Path:
-        """Written last: where it stands, shard and ledger are whole."""
+        """Written last: if it is there, shard and ledger are complete."""
         return self.out / "done" / f"{name}.json"
 
     def markers(self) -> list[Path]:
-        """All markers that stand."""
+        """All markers that are there."""
         return sorted((self.out / "done").glob("*.json"))
 
     def part(self, name: str) -> Path:
-        """Of the process alone: an orphan of a killed run cannot write into ours."""
+        """The unfinished shard of this process; a worker that outlived a killed run has another."""
         return self.out / ".parts" / f"{name}.{os.getpid()}{self.shard(name).suffix}"
 
     def ledger_part(self, name: str) -> Path:
-        """The ledger before it is whole, likewise."""
+        """The unfinished ledger, likewise."""
         return self.part(name).with_suffix(".ledger")
 
 
 def describe_output(layout: Layout, name: str) -> dict[str, int]:
     """Sizes of a shard's two files; raises OSError where one is missing.
 
-    A tar is not missing but empty: where nothing was kept, none is written.
+    A tar may be missing: where nothing was kept, none is written.
     """
     shard = layout.shard(name)
     empty = layout.write == "shards" and not shard.exists()
@@ -66,12 +66,12 @@ def describe_output(layout: Layout, name: str) -> dict[str, int]:
 
 
 def holds_empty_tar(layout: Layout, name: str, counts: Counts) -> bool:
-    """Whether a tar without samples lies there, as earlier versions wrote it."""
+    """Whether there is a tar without samples, which earlier versions wrote."""
     return layout.write == "shards" and not counts.texts_kept and layout.shard(name).exists()
 
 
 def write_sizes(layout: Layout, counts: Mapping[str, Counts]) -> None:
-    """Note beside the shards how many samples each holds, for other readers of them."""
+    """Write the number of samples of each shard beside the shards, for other readers."""
     if layout.write == "shards":
         kept = {layout.shard(name).name: of.texts_kept for name, of in counts.items()}
         sizes = {name: samples for name, samples in kept.items() if samples}
@@ -84,8 +84,8 @@ def open_parts(
 ) -> Iterator[tuple[ShardWriter | TextsWriter, LedgerWriter]]:
     """Writers of a shard and its ledger.
 
-    Both come to their places, flushed to the disk, when the block ends without an error. A tar
-    without samples does not: readers of shards stumble over it.
+    Both are flushed to the disk and renamed into place when the block ends without an error. A tar
+    without samples is left out: many readers of shards fail on it.
     """
     shard, ledger = layout.part(task.name), layout.ledger_part(task.name)
     texts = layout.write == "texts"
@@ -110,7 +110,7 @@ def open_parts(
 
 
 def remove_unfinished(layout: Layout) -> None:
-    """Remove what killed runs and dead workers left half-written."""
+    """Remove unfinished files of killed runs and dead workers."""
     beside_shards = (f"shards/{name}" for name in LEFTOVERS)
     known = (".parts/*", "ledger/.*.part", "done/.*.part", *LEFTOVERS, *beside_shards)
     remove_known(layout.out, known)

@@ -1,4 +1,4 @@
-"""What a finished job read: found again by the names of its ledgers."""
+"""Finds the shards that a finished job read, by the names of its ledgers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +10,14 @@ from blip.data.readers.remote import COMMAND
 from blip.errors import UsageError
 
 CONFIG, RECUT = "config.json", "recut.json"
-"""What a job, and one that was cut anew, leave in their folders."""
+"""Configurations in the folder of a job and of a recut."""
 
 
 def find_originals(job: Path, data: Sequence[str]) -> dict[str, ShardTask]:
     """The shards of the originals by name: those of `data`, or those that the job says it read.
 
-    A command is run where it was typed, in `data`, alone: the folder may be somebody else's. Raises
-    UsageError where neither says any, or what they say is not there, or names a command.
+    A `pipe:` command is run only where `data` names it: the folder may be somebody else's. Raises
+    UsageError where neither names any, where one is missing, and for a command in the folder.
     """
     found = _read_config(job)
     data = tuple(data)
@@ -36,14 +36,14 @@ def find_originals(job: Path, data: Sequence[str]) -> dict[str, ShardTask]:
     command = next((task.path for task in tasks if task.path.startswith(COMMAND)), None)
     if command is not None:
         raise UsageError(
-            f"{job / CONFIG} reads {command!r}, and a command is run only where it is typed; "
+            f"{job / CONFIG} reads {command!r}, and commands are run only where --data names them; "
             "name it with --data"
         )
     return {task.name: task for task in tasks}
 
 
 def _read_config(job: Path) -> CapFiltConfig | None:
-    """That of the job, or of the job that it was cut from; None where there is none."""
+    """The configuration of the job, or of the job behind a recut; None where it is missing."""
     if (job / CONFIG).is_file():
         return strict.from_json(CapFiltConfig, strict.load_json(job / CONFIG))
     if not (job / RECUT).is_file():

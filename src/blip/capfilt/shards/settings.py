@@ -1,4 +1,4 @@
-"""All that the output of a shard depends on, beside the shard itself."""
+"""Everything that the output of a shard depends on, except the shard itself."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from blip.generation.config import DecodingConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """All that a shard's output depends on beside the shard."""
+    """Everything that a shard's output depends on, except the shard."""
 
     captioner: str
     """Fingerprint of weights, tokenizer and sizes."""
@@ -28,10 +28,10 @@ class Settings:
     max_pixels: int = MAX_PIXELS
     rules: FilterRules = FilterRules()
     job_rules: JobRules = JobRules()
-    """Not asked while a shard is done, but when all are."""
+    """Applied when all shards are done."""
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as they stand in a marker."""
+        """The settings as a marker has them."""
         settings = strict.to_json(self)
         # So that jobs of earlier versions, which had no other limit, can be resumed.
         if self.max_pixels == MAX_PIXELS:

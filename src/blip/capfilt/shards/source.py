@@ -1,4 +1,4 @@
-"""What a shard is made of: a whole tar, here or elsewhere, or some rows of a table or folder."""
+"""The inputs of a job, cut into shards: a whole tar, or some rows of a table or a folder."""
 
 import hashlib
 import json
@@ -22,21 +22,21 @@ from blip.files import fingerprint_file, to_utf8
 from blip.log import say
 
 COPIES = 50 * 10**9
-"""Most bytes of copies of remote shards; those not used for longest go first."""
+"""Limit for copies of remote shards; those not used for longest are removed first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTask:
-    """A shard to be done."""
+    """A shard to be processed."""
 
     name: str
-    """Of the output; the input's, unless two inputs share it."""
+    """Name of the output: that of the input, unless two inputs share it."""
     path: str
-    """Of a file or a folder; of a remote tar its URL, or `pipe:` and a command."""
+    """Path of a file or a folder; URL of a remote tar, or `pipe:` and a command."""
     start: int | None = None
-    """Of a table or a folder: the first of its rows or pictures; none for a tar."""
+    """First row of a table, or first picture of a folder; None for a tar."""
     stop: int = 0
-    """Of a table or a folder: the one behind the last."""
+    """The row or picture after the last one."""
     has_text: bool = True
     """False for a table that has no column for the text, or a list without captions."""
 
@@ -44,7 +44,7 @@ class ShardTask:
 def find_shards(data: Iterable[str], rows: int, *, need_text: bool = True) -> list[ShardTask]:
     """The shards that some tars, folders, tables, globs and brace ranges name, in their order.
 
-    They are what `data/readers/sources.py` says that they stand for, each once. Tables and
+    `data/readers/sources.py` expands the names; each place comes once. Tables and
     pictures are cut into shards of `rows`, named by their first row. Tars may also be remote ones.
     A table that cannot be read is one bad sample, unless there is nothing else; one without a
     column for the text is read where `need_text` is false. Raises UsageError for what names nothing
@@ -52,7 +52,7 @@ def find_shards(data: Iterable[str], rows: int, *, need_text: bool = True) -> li
     """
     found: dict[str, str] = {}
     for location in (location for pattern in data for location in _expand(pattern)):
-        # What has two names, by a link, is one shard.
+        # A file with two names, by a link, is one shard.
         found.setdefault(location if is_remote(location) else os.path.realpath(location), location)
     locations = list(found.values())
     tasks: list[ShardTask] = []
@@ -104,7 +104,7 @@ def _cut(whole: ShardTask, length: Length, rows: int) -> Iterator[ShardTask]:
 
 
 def name_shards(locations: Sequence[str | Path]) -> list[ShardTask]:
-    """A name for each shard: its file's, with as many folders before it as make all differ."""
+    """A name for each shard: its file's, with as many parent folders as are needed to differ."""
     absolute = list(dict.fromkeys(_absolute(str(location)) for location in locations))
     names = distinct_names([_path(location) for location in absolute])
     if names is None:
@@ -129,7 +129,7 @@ def _describe_equal_names(locations: Sequence[str]) -> str:
 
 
 def read_samples(task: ShardTask) -> Iterator[Sample]:
-    """The samples of a shard in their order; raises OSError where it is not there.
+    """The samples of a shard in their order; raises OSError where it is missing.
 
     Each has an `image_key` in its `meta` that no other image of the job has.
     """
@@ -152,7 +152,7 @@ def _with_broken(samples: Iterator[Sample], task: ShardTask) -> Iterator[Sample]
 
 
 def count_by_headers(task: ShardTask) -> tuple[int, bool]:
-    """How many samples a tar holds, and whether it is sound, by its headers alone."""
+    """How many samples a tar holds, and whether it is whole, by its headers alone."""
     with local_copy(task).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         samples, faults = count_in_tar(
@@ -169,7 +169,7 @@ def check_count(task: ShardTask, samples: int) -> None:
         held, sound = count_by_headers(task)
         if not sound or held == samples:
             return
-        # An odd tar may be read in two ways, and must not stop the job.
+        # The two ways to read an unusual tar may differ; that must not stop the job.
         held = sum(1 for _ in read_samples(task))
     if held != samples:
         raise BlipError(f"{task.path} holds {held} samples, {samples} were read; start again")
@@ -186,15 +186,15 @@ def local_copy(task: ShardTask) -> Path:
 
 
 def describe_input(task: ShardTask) -> dict[str, Any]:
-    """Size, time and content of a shard: by what it is known again."""
+    """Size, time and fingerprint of a shard, by which `is_same_input` recognises it."""
     if is_remote(task.path):
         return {**facts(task.path)._asdict(), "fingerprint": fingerprint_file(local_copy(task))}
     status = os.stat(task.path)
-    told = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    facts_of_file = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     if task.start is None:
-        return {**told, "fingerprint": fingerprint_file(Path(task.path))}
+        return {**facts_of_file, "fingerprint": fingerprint_file(Path(task.path))}
     return {
-        **told,
+        **facts_of_file,
         "rows": [task.start, task.stop],
         "fingerprint": _fingerprint(read_samples(task)),
     }
@@ -206,13 +206,13 @@ def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
     if known.get("rows") != rows:
         return False
     if is_remote(task.path):
-        # Of a command nothing is known: the same one is taken to give the same.
+        # Nothing is known about a command: the same one is assumed to give the same.
         return facts(task.path)._asdict().items() <= known.items()
     status = os.stat(task.path)
     # Reading terabytes only to see that nothing changed would make resuming slow.
     if (status.st_mtime_ns, status.st_size) == (known["modified_ns"], known["bytes"]):
         return True
-    # A table may have grown at its end, and be the same in these rows.
+    # A table may have grown at its end, with these rows as before.
     if rows is None and status.st_size != known["bytes"]:
         return False
     return describe_input(task)["fingerprint"] == known["fingerprint"]
@@ -236,7 +236,7 @@ def _absolute(location: str) -> str:
 
 
 def _path(location: str) -> PurePosixPath:
-    """What a shard is named by: of a URL what stands before its query; of a command a digest."""
+    """The path that names a shard: of a URL the part before its query; of a command a digest."""
     if location.startswith(COMMAND):
         return PurePosixPath(f"pipe-{hashlib.sha256(to_utf8(location)).hexdigest()[:12]}.tar")
     if is_remote(location):
@@ -247,7 +247,7 @@ def _path(location: str) -> PurePosixPath:
 def _fingerprint(samples: Iterable[Sample]) -> str:
     digest = hashlib.sha256()
     for sample in samples:
-        told = [sample.key, list(sample.texts), sample.meta, sample.error, sample.extension]
-        digest.update(json.dumps(told, sort_keys=True).encode())
+        fields = [sample.key, list(sample.texts), sample.meta, sample.error, sample.extension]
+        digest.update(json.dumps(fields, sort_keys=True).encode())
         digest.update(hashlib.sha256(sample.image or b"").digest())
     return digest.hexdigest()[:16]

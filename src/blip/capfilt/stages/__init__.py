@@ -1,1 +1,1 @@
-"""What happens to an image: captioned, filtered, merged into the output."""
+"""The stages of a shard: open pictures, caption, filter, merge; then the rules of the job."""

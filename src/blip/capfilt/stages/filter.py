@@ -13,17 +13,17 @@ from blip.capfilt.models.protocols import MatchModel
 from blip.data.captions import clean_caption
 
 DIGITS = 6
-"""Digits of a score that are kept; the verdict is made from the rounded score."""
+"""Digits to which a score is rounded; decisions read the rounded score."""
 
 MANY = 100
-"""So many texts of a shard without a finite score, and none with one: the filter is broken."""
+"""If this many texts of a shard have no finite score, and none has one, the filter is broken."""
 
 
 class Verdict(NamedTuple):
-    """What the filter says of a text; whether that is enough to keep it, `filters/` decides."""
+    """The scores of a text; `filters/` decides whether they are enough to keep it."""
 
     reason: str
-    """`match` where there are scores, otherwise why there are none."""
+    """`match` where there are scores, otherwise the reason why not."""
     itm_score: float | None = None
     itc_cosine: float | None = None
 
@@ -33,15 +33,18 @@ def judge(
 ) -> list[list[Verdict]]:
     """A verdict for every text of every image (3, size, size).
 
-    Texts are cleaned as for training before they are scored; one of which nothing is left is not.
+    Texts are cleaned as for training before they are scored. A text that is then empty gets no
+    score.
     """
     cleaned = [[clean_caption(text) for text in of_image] for of_image in texts]
-    wanted = [[text for text in of_image if text] for of_image in cleaned]
-    asked = [row for row, of_image in enumerate(wanted) if of_image]
+    scorable = [[text for text in of_image if text] for of_image in cleaned]
+    images_with_text = [row for row, of_image in enumerate(scorable) if of_image]
     scores: list[list[Verdict]] = [[] for _ in texts]
-    if asked:
-        found = matcher.score([images[row] for row in asked], [wanted[row] for row in asked])
-        for row, of_image in zip(asked, found, strict=True):
+    if images_with_text:
+        found = matcher.score(
+            [images[row] for row in images_with_text], [scorable[row] for row in images_with_text]
+        )
+        for row, of_image in zip(images_with_text, found, strict=True):
             scores[row] = [_verdict(itm, itc) for itm, itc in of_image]
     verdicts = []
     for of_image, scored in zip(cleaned, scores, strict=True):
@@ -52,7 +55,7 @@ def judge(
 
 
 def refuse_broken_filter(matcher: MatchModel, lost: int) -> None:
-    """Test the filter on a plain picture, as none of a shard's `lost` texts has a finite score.
+    """Test the filter on a plain picture, after none of a shard's `lost` texts got a finite score.
 
     Raises EveryItemError where they are many, or where the filter has no finite score for a plain
     grey picture either: it would drop every text of the job.

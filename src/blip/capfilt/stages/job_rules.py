@@ -1,4 +1,4 @@
-"""The rules of the whole job, applied to the shards and ledgers that the job itself wrote."""
+"""Applies the rules of the whole job to the shards and ledgers that the job wrote."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -23,22 +23,22 @@ from blip.log import progress
 
 
 class LostTextError(Exception):
-    """A shard no longer holds a text that is to stay."""
+    """A shard no longer holds a text that is to be kept."""
 
 
 def apply_job_rules(
     tasks: Sequence[ShardTask], layout: Layout, settings: Settings, status: Status
 ) -> dict[str, Counts]:
-    """Drop from every shard what the rules of the whole job drop; counts by name, without the lost.
+    """Drop from every shard what the rules of the whole job drop; returns the counts by name.
 
-    All shards must be done. Verdicts are made of the scores in the ledgers, never of what was kept,
-    and a shard becomes a part of itself, so that all of it can be done again. Whether that was
-    done stands in the marker, as `together`: what the verdicts depend on. Lost is a shard of which
-    other verdicts, before data changed, dropped a text that is to stay now: it has to be done anew.
+    All shards must be done. Verdicts depend on the scores in the ledgers, never on what was kept,
+    so that a killed job can apply them again. A marker has `together` once that was done: a
+    fingerprint of all that the verdicts depend on. A shard is missing from the result where earlier
+    verdicts, before data changed, dropped a text that is to be kept now: process it again.
     Raises BlipError where a ledger cannot be read.
     """
     names = {layout.ledger(task.name): task.name for task in tasks}
-    # In the order in which a ledger is read that is cut anew.
+    # The order in which a recut reads the ledgers.
     ledgers = sorted(names)
     markers = {names[ledger]: _read(layout, names[ledger]) for ledger in ledgers}
     together = fingerprint_json(
@@ -77,11 +77,11 @@ def _read(layout: Layout, name: str) -> dict[str, Any]:
 
 
 def _rewrite(task: ShardTask, layout: Layout, settings: Settings, verdicts: JobVerdicts) -> Counts:
-    """Put a shard and its ledger in their own places, with what is kept now.
+    """Replace a shard and its ledger by what is kept now.
 
-    Raises LostTextError, and changes nothing, where the shard lacks some of it. A process that is
-    killed between the two files leaves a shard that fits its marker no longer, or one that can be
-    rewritten: either way it comes to the same bytes.
+    Raises LostTextError, and changes nothing, where the shard lacks a text that is to be kept. A
+    process killed between the two files leaves a shard that either no longer fits its marker, or
+    can be rewritten: the same bytes result in both cases.
     """
     counts, before = Counts(), layout.ledger(task.name)
     with (
@@ -99,11 +99,11 @@ def _rewrite(task: ShardTask, layout: Layout, settings: Settings, verdicts: JobV
 
 
 def _copy(kept: pa.Table, samples: Iterator[list[tuple[str, bytes]]], writer: ShardWriter) -> None:
-    """Copy the samples of some rows out of those of the shard, which stand in the same order."""
+    """Copy the samples of some rows from those of the shard, which have the same order."""
     for batch in kept.select(["key", "source", "number"]).to_batches(max_chunksize=BATCH_ROWS):
         for row in batch.to_pylist():
-            wanted = f"{output_key(**row)}.txt"
-            found = next((files for files in samples if wanted in dict(files)), None)
-            if found is None:
-                raise LostTextError(wanted)
-            writer.write_members(found)
+            name = f"{output_key(**row)}.txt"
+            members = next((files for files in samples if name in dict(files)), None)
+            if members is None:
+                raise LostTextError(name)
+            writer.write_members(members)

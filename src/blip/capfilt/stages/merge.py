@@ -11,17 +11,17 @@ from blip.data.writers.shards import ShardWriter
 ORIGIN = ("key", "source", "itm_score", "itc_cosine", "captioner", "filter", "seed")
 """Columns of the ledger that KEY.json repeats."""
 CAPTION = "caption"
-"""The field of KEY.json that img2dataset repeats the text in."""
+"""The field of KEY.json in which img2dataset repeats the text."""
 CAPTIONS = frozenset({"captions", "texts", "sentences"})
-"""Fields that hold all texts of the input's sample; the output has one of them."""
+"""Fields that hold all texts of the input's sample; the output, which has one text, omits them."""
 TEXTS = frozenset({"text", "sentence", "alt", "alt_text"})
-"""Other fields that a text may be repeated in, in any case."""
+"""Other fields that may repeat the text; upper and lower case are the same."""
 
 
 def write_kept(writer: ShardWriter, sample: Sample, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write one sample for every kept row of the ledger, of all `rows` of the input's sample.
 
-    KEY.json carries on what the input's held, and says where the text is from.
+    KEY.json keeps the fields of the input's, and adds where the text is from.
     """
     if sample.image is None:
         return
@@ -38,7 +38,7 @@ def write_kept(writer: ShardWriter, sample: Sample, rows: Sequence[Mapping[str, 
 
 
 def _with_text(text: str, meta: dict[str, Any], before: Sequence[str]) -> dict[str, Any]:
-    """The input's fields, those that repeated one of its texts with the text of this sample."""
+    """The input's fields; those that repeated one of its texts get the text of this sample."""
     fields: dict[str, Any] = {}
     for name, value in meta.items():
         known = name.casefold()

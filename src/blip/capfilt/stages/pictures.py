@@ -1,4 +1,4 @@
-"""Samples with their pictures decoded, a batch ahead of the models that read them."""
+"""Decodes the pictures of samples in threads, one batch ahead of the models."""
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,26 +17,26 @@ from blip.data.sample import Sample
 from blip.data.transforms import eval_transform
 
 DECODERS = 4
-"""Threads that decode; Pillow lets go of the interpreter while it does."""
+"""Threads that decode; Pillow releases the interpreter lock meanwhile."""
 MOST_DECODERS = 16
-"""Where a GPU waits for them and there are cores."""
+"""The same where a GPU waits for pictures and there are enough cores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A sample, and its picture in every size that a model reads, or why there is none."""
+    """A sample with its picture in every size that a model reads, or with the picture's fault."""
 
     sample: Sample
     pictures: dict[int, Tensor]
     """By size: normalised pixels (3, size, size)."""
     fault: str | None = None
     seen: "Seen | None" = None
-    """What the ledger tells of the picture."""
+    """What the ledger records about the picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A decoded picture in numbers."""
+    """Size and hash of a decoded picture."""
 
     width: int
     height: int
@@ -50,10 +50,10 @@ def open_batches(
     decoders: int = DECODERS,
     max_pixels: int = MAX_PIXELS,
 ) -> Generator[list[Opened], None, None]:
-    """Batches of `size` samples in their order, pictures squared to `sides` by `decoders` threads.
+    """Batches of `size` samples in order, pictures resized to the squares `sides` by threads.
 
-    While the caller works on a batch, the next one is read and decoded. A picture of more than
-    `max_pixels` is a bad one.
+    While the caller works on a batch, `decoders` threads decode the next one. A picture of more
+    than `max_pixels` is a bad sample.
     """
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(decoders) as pool:
         open_one = partial(_open, sides=sides, max_pixels=max_pixels)
@@ -75,7 +75,7 @@ def _open(sample: Sample, sides: frozenset[int], max_pixels: int) -> Opened:
 
 
 def _decode(sample: Sample, sides: frozenset[int], max_pixels: int) -> Opened:
-    """The picture in every size asked for; large ones are let go at once."""
+    """The picture resized to every side; the decoded picture itself is freed at once."""
     reason = (sample.error or "").partition(":")[0]
     if sample.error is not None and reason not in TEXT_FAULTS | {MISSING_TEXT}:
         raise BadImageError(sample.error)

@@ -1,4 +1,4 @@
-"""What happens to one shard: read, caption, filter, write; its output depends on nothing else."""
+"""One shard through all stages: read, caption, score, decide, write."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -40,11 +40,11 @@ def process_shard(
     batch_size: int,
     decoders: int = DECODERS,
 ) -> Generator[BatchDone, None, ShardOutcome]:
-    """Caption and filter a shard; tell of every batch; write shard, ledger and, last, marker.
+    """Caption and filter a shard, yield the counts of every batch, write shard, ledger and marker.
 
-    `batch_size` is that of the settings, or less where that found no room; `decoders` are threads,
-    on which the output does not depend. Raises OSError where the shard cannot be read,
-    EveryItemError where the disk is full or the filter broken, and OutOfMemoryError.
+    The output depends on shard, settings and models alone. `batch_size` is that of the settings, or
+    less where memory ran out; `decoders` is a number of threads. Raises OSError where the shard
+    cannot be read, EveryItemError where the disk is full or the filter broken, OutOfMemoryError.
     """
     before = describe_input(task)
     counts, samples, scored = Counts(), 0, 0

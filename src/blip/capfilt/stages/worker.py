@@ -1,4 +1,4 @@
-"""A worker: its models, and the shards that it does with as many images at a time as fit."""
+"""A worker: loads its models and processes shards, with smaller batches where memory runs out."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from blip.log import say
 @final
 @dataclass(frozen=True, slots=True)
 class ShardWorkers:
-    """Makes workers; travels to where they work."""
+    """Makes workers; it is sent to the process or actor in which one works."""
 
     layout: Layout
     settings: Settings
@@ -33,10 +33,10 @@ class ShardWorkers:
 
     def __call__(self, place: int) -> "ShardWorker":
         """A worker with its models loaded."""
-        # Sums in another order are other bytes: the output must not depend on spare cores.
+        # Sums in another order give other bytes: the output must not depend on the number of cores.
         torch.set_num_threads(1)
         if self.settings.rules.languages:
-            # Whoever lacks the library hears of it here, before a text is written.
+            # Where the library is missing, this raises before anything is written.
             detect_languages(["a text"])
         expected = self.settings.captioner, self.settings.filter
         models = self.models.load(place, expected)
@@ -46,7 +46,7 @@ class ShardWorkers:
 @final
 @dataclass(slots=True)
 class ShardWorker:
-    """Does shards with its models."""
+    """Processes shards with its models."""
 
     layout: Layout
     settings: Settings
@@ -56,25 +56,25 @@ class ShardWorker:
     def __call__(self, task: ShardTask) -> Generator[BatchDone, None, ShardOutcome]:
         """Process one shard.
 
-        Where memory runs out, the whole shard is done again with half as many images at a time:
-        sums over other batches may differ in their last bits, and so a shard is done with one size,
-        which its marker names. The next one begins with the whole size: its bytes must not depend
-        on which shards this worker had before.
+        When memory runs out, the whole shard is done again with half as many images at a time: a
+        shard has one batch size, which its marker names, as other batches may differ in their last
+        bits. The next shard starts with the full size: its bytes must not depend on which shards
+        this worker had before.
         """
         size = self.settings.batch_size
         while True:
-            told = Counts()
+            reported = Counts()
             try:
-                return (yield from self._attempt(task, size, told))
+                return (yield from self._attempt(task, size, reported))
             except OutOfMemoryError as error:
                 if size == 1:
                     raise EveryItemError(f"no memory for a single image: {error}") from error
                 size //= 2
             say(f"capfilt: shard {task.name}: out of memory; {size} images at a time")
-            yield BatchDone(counts=told.negative())
+            yield BatchDone(counts=reported.negative())
 
     def _attempt(
-        self, task: ShardTask, size: int, told: Counts
+        self, task: ShardTask, size: int, reported: Counts
     ) -> Generator[BatchDone, None, ShardOutcome]:
         steps = process_shard(task, self.layout, self.settings, self.models, size, self.decoders)
         while True:
@@ -85,7 +85,7 @@ class ShardWorker:
             except NotFiniteError as error:
                 self._refuse_broken_captioner()
                 raise BlipError(f"a picture that the captioner cannot read: {error}") from error
-            told.add(news.counts)
+            reported.add(news.counts)
             yield news
 
     def _refuse_broken_captioner(self) -> None:
