@@ -56,7 +56,7 @@ def test_a_failure_is_named_and_the_other_stage_is_done(
     assert "Traceback" not in err
 
 
-def test_alone_it_runs_here(tmp_path: Path) -> None:
+def test_a_single_stage_runs_in_this_process(tmp_path: Path) -> None:
     called = []
     stage = Stage("here", tmp_path / "here", 1, lambda: called.append(os.getpid()), KIND)
     run_together([stage], parallel=2)

@@ -132,7 +132,7 @@ def test_a_result_that_was_taken_away_is_made_again(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])
-def test_a_torn_marker_counts_as_none(tmp_path: Path, content: str) -> None:
+def test_a_truncated_marker_is_ignored(tmp_path: Path, content: str) -> None:
     folder = tmp_path / "a"
     stage(folder).run()
     (folder / MARKER).write_text(content)

@@ -92,7 +92,7 @@ def test_a_job_on_cpus_is_one_whose_models_are_both_there(places, cpus):
     assert replace(NEEDED, **places).on_cpus is cpus
 
 
-def test_a_batch_size_that_is_no_number_is_refused():
+def test_a_batch_size_that_is_not_a_number_is_refused():
     with pytest.raises(UsageError, match=r"^--batch-size is 'many'; allowed: auto, or a whole num"):
         read("--batch-size", "many")
 

@@ -125,7 +125,7 @@ PICTURES = [picture("red", kind, size=20) for kind in ("PNG", "JPEG", "GIF", "WE
     cut=st.floats(0, 1),
     changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), max_size=5),
 )
-def test_an_image_with_any_bytes_changed_is_decoded_or_told(whole, cut, changes):
+def test_an_image_with_any_bytes_changed_is_decoded_or_reported(whole, cut, changes):
     content = bytearray(whole[: round(cut * len(whole))])
     for share, replacement in changes:
         place = int(share * len(content))

@@ -59,7 +59,7 @@ def test_weights_that_are_nan_are_named_by_every_verb(
 
 
 @pytest.mark.parametrize("verb", ["caption", "match", "ask", "rank", "evaluate"])
-def test_weights_that_overflow_are_told_by_every_verb(
+def test_weights_that_overflow_are_reported_by_every_verb(
     verb: str, verbs: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(Path(verbs[verb][1]), "vision.norm.weight", 3e38)

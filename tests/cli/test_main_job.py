@@ -34,7 +34,7 @@ def test_table_and_places_on_stdout_talk_on_stderr(
     assert "[1/10]" not in out
 
 
-def test_what_it_tells_to_try_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_that_it_suggests_work(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run / "round-2/pretrain"), "--data", str(run / "data/val")]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [name for name, _ in lines] == [

@@ -182,7 +182,7 @@ def test_describe_names_keys_values_and_meanings() -> None:
     assert "--steps 1  (an integer)" in text
 
 
-def test_the_union_of_data_is_told_apart_by_its_keys() -> None:
+def test_the_kind_of_data_follows_from_its_keys() -> None:
     demo, photos = to_json(scenes_demo()), to_json(flickr8k())
     assert from_json(BootstrapConfig, demo) == scenes_demo()
     assert from_json(BootstrapConfig, photos) == flickr8k()

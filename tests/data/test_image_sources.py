@@ -100,7 +100,7 @@ def test_arrays_and_tensors() -> None:
         ("https://example.org/a.jpg", "is a URL; download it"),
     ],
 )
-def test_what_is_no_picture_is_a_value_error(source: Any, message: str) -> None:
+def test_a_file_that_is_not_a_picture_is_a_value_error(source: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         read_image(source)
     assert isinstance(caught.value, ArgumentError)

@@ -111,7 +111,7 @@ def test_other_kinds_do_not_shrink() -> None:
 
 
 @pytest.mark.parametrize("kind", ["EPS", "ICO", "PPM"])
-def test_kinds_that_no_web_page_shows_are_no_pictures(kind: str) -> None:
+def test_formats_that_no_web_page_shows_are_refused(kind: str) -> None:
     """One that calls another program, one that tells its size too late, one for all others."""
     data = encode(Image.new("RGB", (32, 32), RED), kind)
     with pytest.raises(BadImageError, match="not_an_image"):
@@ -146,7 +146,7 @@ def test_a_picture_that_needs_an_extra_says_so(monkeypatch: pytest.MonkeyPatch) 
         decode_image(b"\0\0\0\x1cftypheic" + bytes(100))
 
 
-def test_one_value_that_is_no_number_does_not_blacken_a_picture() -> None:
+def test_one_nan_does_not_blacken_a_picture() -> None:
     grey = np.linspace(0, 4, 24 * 32, dtype=np.float32).reshape(24, 32)
     sound = np.asarray(decode_image(encode(Image.fromarray(grey), "TIFF")))
     for value, expected in ((np.nan, 0), (np.inf, 255), (-np.inf, 0)):

@@ -71,7 +71,7 @@ def started(*command: str) -> Iterator[int]:
 
 
 class Wire:
-    """Hands bytes on to a server, and breaks off the next answers when it is told to."""
+    """Hands bytes on to a server, and breaks off the next answers when asked."""
 
     def __init__(self, port: int) -> None:
         self.port = port

@@ -163,7 +163,7 @@ def pack_and_die(folder: Path, out: Path, samples: int) -> None:
 
 
 @pytest.mark.parametrize("samples", [1, 2, 5])
-def test_a_killed_pack_is_no_whole_one_and_is_written_anew(
+def test_a_killed_pack_is_written_anew(
     photos: Path, tmp_path: Path, samples: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pack(photos, tmp_path / "whole", per_shard=2)

@@ -81,7 +81,7 @@ def test_the_released_vocabulary_has_its_published_ids() -> None:
     assert ids == [101, 1037, 3861, 1997, 1037, 3899, 1010, 14477, 20961, 3468, 102]
 
 
-def test_what_is_no_tokenizer_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no tokenizer at"):
         Tokenizer.load(tmp_path / "none")
     with pytest.raises(UsageError, match="holds neither"):

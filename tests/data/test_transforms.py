@@ -189,7 +189,7 @@ def test_a_shrunk_jpeg_gives_the_same_part_and_enlarges_nothing(
     assert np.abs(ours - plain).mean() < 4
 
 
-def test_what_is_no_jpeg_is_read_at_full_size() -> None:
+def test_an_image_that_is_not_a_jpeg_is_read_at_full_size() -> None:
     image, config = smooth(200, 300), ImageConfig(size=16)
     for seed in range(5):
         ours = decode_train_pixels(encode(image), config, source(seed))

@@ -51,7 +51,8 @@ def start(config: Path, ranks: int, *changes: str) -> subprocess.Popen[str]:
         [*command, "--out", str(out), *changes],
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # A process that ends by a fatal signal says where each of its threads was.
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
     )
 
 

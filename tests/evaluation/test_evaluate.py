@@ -151,7 +151,7 @@ def test_what_was_left_out_is_in_the_file(tmp_path: Path, shards: Path) -> None:
     json.loads((tmp_path / "out/evaluation.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_a_scene_of_somebody_else_is_none(tmp_path: Path) -> None:
+def test_a_foreign_scene_is_ignored(tmp_path: Path) -> None:
     metas = [{"scene": "a beach"}, {"scene": {"background": "blue"}}, {"scene": 3}]
     samples = [Sample(f"k{n}", photo(n), ("text",), meta) for n, meta in enumerate(metas)]
     write_shards(samples, tmp_path / "shards")

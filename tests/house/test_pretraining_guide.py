@@ -22,7 +22,7 @@ def test_the_hours_are_those_that_the_formula_gives(capsys: pytest.CaptureFixtur
     assert f"```text\n{capsys.readouterr().out}```" in GUIDE
 
 
-def test_every_recipe_of_the_paper_s_data_is_told() -> None:
+def test_every_recipe_of_the_paper_s_data_is_described() -> None:
     for name in recipe_names("pretrain"):
         if name.endswith("m"):
             assert name in GUIDE

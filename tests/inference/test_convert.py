@@ -67,7 +67,7 @@ def test_a_captioner_goes_round_and_still_says_the_same(
     assert len(set(said)) == 1
 
 
-def test_what_was_written_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_written_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("convert", folder, folder.parent / "b.pth", "--to", "original") == 0
     assert "b.pth: pretrain, 0.0 M parameters, 32 pixels" in capsys.readouterr().err
 

@@ -114,7 +114,7 @@ def test_a_checkpoint_comes_back_the_same(
             assert torch.equal(loaded.model.state_dict()[name], value)
 
 
-def test_torn_and_foreign_checkpoints_are_refused(
+def test_truncated_and_foreign_checkpoints_are_refused(
     model: Blip, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="no such folder"):

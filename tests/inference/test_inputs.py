@@ -91,7 +91,7 @@ def test_the_picture_that_is_wrong_is_named(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["scores", "probability", "cosine"])
-def test_texts_that_are_no_lists_are_a_value_error(
+def test_texts_that_are_not_lists_are_a_value_error(
     matcher: Matcher, method: str, texts: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:

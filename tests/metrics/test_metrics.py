@@ -58,7 +58,7 @@ def test_equal_scores_are_the_mean_over_their_orders(k: int) -> None:
         assert found[name] == pytest.approx(mean, abs=1.5)
 
 
-def test_scores_that_are_no_number_find_nothing() -> None:
+def test_nan_scores_find_nothing() -> None:
     scores = np.array([[np.nan, 0.1], [0.3, 0.2]])
     found = recalls(scores, [[0], [1]])
     assert (found["tr1"], found["ir1"]) == (0.0, 50.0)
@@ -66,7 +66,7 @@ def test_scores_that_are_no_number_find_nothing() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 30])
-def test_columns_that_are_no_candidates_rank_below_all_others_alike(k: int) -> None:
+def test_columns_without_a_candidate_rank_below_all_others_alike(k: int) -> None:
     """Candidates alone give the same figures as the matrix with one low score elsewhere."""
     rng = np.random.default_rng(k)
     matrix = rng.integers(0, 4, (9, 14)).astype(np.float32)

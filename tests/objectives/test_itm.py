@@ -19,7 +19,7 @@ def noise(rows: int) -> torch.Tensor:
     ),
     spread=st.sampled_from([0.1, 10.0, 1000.0]),
 )
-def test_no_pair_of_the_same_image_is_ever_drawn(identities: list[int], spread: float) -> None:
+def test_no_pair_of_the_same_image_is_ever_sampled(identities: list[int], spread: float) -> None:
     ids = torch.tensor(identities)
     matches = ids[:, None] == ids[None, :]
     # The positive is by far the most similar: a draw that forgot to forbid it would take it.
@@ -31,7 +31,7 @@ def test_no_pair_of_the_same_image_is_ever_drawn(identities: list[int], spread: 
         assert not matches[drawn.images, own].any()
 
 
-def test_harder_negatives_are_drawn_in_proportion() -> None:
+def test_harder_negatives_are_sampled_in_proportion() -> None:
     torch.manual_seed(0)
     scores = torch.zeros(3, 3)
     scores[0] = torch.tensor([5.0, math.log(3.0), 0.0])
@@ -42,7 +42,7 @@ def test_harder_negatives_are_drawn_in_proportion() -> None:
     assert 0.70 < counts[1] / 2000 < 0.80
 
 
-def test_a_batch_of_one_image_alone_still_draws() -> None:
+def test_a_batch_of_one_image_still_samples() -> None:
     everything = torch.ones(3, 3).bool()
     drawn = sample_negatives(torch.randn(3, 3), torch.randn(3, 3), everything, noise(3))
     assert drawn.images.shape == drawn.texts.shape == (3,)

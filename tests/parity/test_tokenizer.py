@@ -231,7 +231,7 @@ def _not_json(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [_half, _binary, _other_model, _not_json, Path.unlink])
-def test_torn_and_foreign_files_end_in_one_line(
+def test_truncated_and_foreign_files_end_in_one_line(
     ours, tmp_path, spoil: Callable[[Path], None]
 ) -> None:
     ours.save(tmp_path)
@@ -244,7 +244,7 @@ def test_torn_and_foreign_files_end_in_one_line(
 
 
 @pytest.mark.parametrize("content", [b"", bytes(range(256)), b"a\nb\nc\n", b"[PAD]\n[UNK]\n[CLS]"])
-def test_what_is_no_vocabulary_ends_in_one_line(tmp_path, content) -> None:
+def test_a_file_that_is_not_a_vocabulary_ends_in_one_line(tmp_path, content) -> None:
     path = tmp_path / "vocab.txt"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"vocab\.txt is not a tokenizer") as caught:

@@ -56,7 +56,7 @@ def test_recipes_load_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_sizes_are_as_told() -> None:
+def test_built_in_recipes_are_as_small_as_they_say() -> None:
     def millions(config: BootstrapConfig) -> float:
         text = replace(config.model.text, vocabulary_size=config.vocabulary_size)
         model = Blip(replace(config.model, text=text))
@@ -137,7 +137,7 @@ def test_pictures_have_the_size_of_the_model() -> None:
         replace(config, image=replace(config.image, size=32))
 
 
-def test_data_are_told_apart_by_their_keys() -> None:
+def test_the_kind_of_data_follows_from_its_keys() -> None:
     given = from_json(
         BootstrapConfig,
         to_json(bootstrap.scenes_test())

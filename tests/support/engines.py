@@ -14,7 +14,7 @@ from blip.errors import UsageError
 
 
 class Flaky:
-    """An engine that loses the shards it is told to lose, as a dead worker would."""
+    """An engine that loses the shards that it is given, as a dead worker would."""
 
     def __init__(self, losses: Sequence[str], kind: Literal["died", "raised"] = "died") -> None:
         self.losses = list(losses)
@@ -34,7 +34,7 @@ class Flaky:
 
 @dataclass(frozen=True)
 class Squares:
-    """A worker that squares numbers and is told by them what to do."""
+    """A worker that squares numbers, some of which make it fail or die."""
 
     def __call__(self, item: int) -> Generator[str, None, tuple[int, int]]:
         yield f"begin {item}"

@@ -96,7 +96,7 @@ def test_the_prompt_is_fed_and_not_scored(tokenizer: Tokenizer, batch: PairBatch
     torch.testing.assert_close(loss, expected)
 
 
-def test_texts_of_one_image_are_no_negatives_in_retrieval(
+def test_texts_of_one_image_are_never_negatives_in_retrieval(
     tokenizer: Tokenizer, batch: PairBatch
 ) -> None:
     model = make_model(tokenizer)

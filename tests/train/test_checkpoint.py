@@ -114,7 +114,7 @@ def test_a_failure_is_raised_by_the_next_call_and_the_one_before_is_whole(tmp_pa
     assert newest is not None
     assert newest.state["a"] == 1
     assert names(tmp_path) == ["step-00000001"]
-    # It is told once; what comes next may do well.
+    # The error is raised once; the next checkpoint may be written.
     found.write(4, state(a=4))
     assert names(tmp_path) == ["step-00000001", "step-00000004"]
     with pytest.raises(BlipError, match="step 5"):
@@ -182,7 +182,7 @@ def test_going_on_from_another_run(tmp_path: Path) -> None:
     assert names(tmp_path / "third") == ["step-00000020"]
 
 
-def test_going_on_from_what_is_none(tmp_path: Path) -> None:
+def test_resuming_from_a_place_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     for wrong in ("none", "torn/step-00000003"):
         (tmp_path / wrong).mkdir(parents=True)
         with pytest.raises(UsageError, match=f"{wrong} is not a checkpoint to resume from"):
@@ -190,7 +190,7 @@ def test_going_on_from_what_is_none(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_torn_later_one_costs_no_whole_one(tmp_path: Path) -> None:
+def test_a_truncated_later_checkpoint_costs_no_whole_one(tmp_path: Path) -> None:
     found = checkpoints(tmp_path, keep=1)
     found.write(100, {"weights": {}, "a": 1})
     found.write(200, {"weights": {}, "a": 2})

@@ -149,7 +149,7 @@ def test_a_checkpoint_that_is_due_amid_bad_updates_is_written_after_them(tmp_pat
     assert names == ["step-00000004", "step-00000010", "step-00000012"]
 
 
-def test_weights_that_are_not_finite_are_no_result(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_never_a_result(tmp_path: Path) -> None:
     """The last update has a finite gradient and leads nowhere: no loss would ever tell."""
 
     class Overflowing(ToyState):
@@ -182,7 +182,7 @@ def test_other_data_is_refused_unless_asked_for(
     assert "the data is not that of the first 4 steps" in capsys.readouterr().err
 
 
-def test_a_torn_checkpoint_is_passed_over(
+def test_a_truncated_checkpoint_is_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_toy(tmp_path / "whole", toy_config(12), make_toy(0.3), ToyLoader())

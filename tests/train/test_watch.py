@@ -142,7 +142,7 @@ def test_the_peak_of_a_gpu(name: str, precision: str, tf32: bool, tera: float | 
     assert found == (None if tera is None else pytest.approx(tera * 1e12))
 
 
-def test_a_cpu_is_measured_by_its_best_product_and_no_number_is_drawn(
+def test_a_cpu_is_measured_by_its_best_product_without_random_numbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = torch.get_rng_state()

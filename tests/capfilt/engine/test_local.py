@@ -1,4 +1,4 @@
-"""Engines: all items once, in whatever order; deaths and errors are told."""
+"""Engines: all items once, in whatever order; deaths and errors are reported."""
 
 import multiprocessing
 import os
@@ -44,7 +44,7 @@ def test_an_error_costs_its_item_alone(engine):
     assert failed[99] == Failed(99, "raised", "the disk is full", fatal=True)
 
 
-def test_a_worker_that_dies_is_told_with_its_item_and_replaced():
+def test_a_worker_that_dies_is_reported_with_its_item_and_replaced():
     outcomes = list(LocalEngine(2).run([66, 1, 2, 66, 3], make_worker))
     assert results(outcomes) == {1: 1, 2: 4, 3: 9}
     failed = [o for o in outcomes if isinstance(o, Failed)]
@@ -73,7 +73,7 @@ def test_closing_stops_workers_that_are_at_work():
     assert not multiprocessing.active_children()
 
 
-def test_ctrl_c_leaves_workers_alone_from_their_first_moment(capfd, monkeypatch):
+def test_workers_ignore_ctrl_c_from_their_first_moment(capfd, monkeypatch):
     start = BaseProcess.start
 
     def start_and_interrupt(process):

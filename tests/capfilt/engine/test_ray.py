@@ -45,7 +45,7 @@ class Device:
         return os.environ.get("CUDA_VISIBLE_DEVICES", "none"), os.getpid()
 
 
-def test_workers_share_a_gpu_where_they_are_told_to(engine):
+def test_workers_share_a_gpu_where_that_is_asked_for(engine):
     outcomes = [o for o in engine.run([1, 2], lambda place: Device()) if isinstance(o, Done)]
     assert [o.result[0] for o in outcomes] == ["0", "0"]
 
@@ -101,7 +101,7 @@ def test_closing_stops_actors_that_are_at_work(engine):
     assert results(engine.run([2], make_worker)) == {2: 4}
 
 
-def test_a_cluster_that_is_not_there_is_told():
+def test_a_missing_cluster_is_reported():
     code = (
         "from blip.capfilt.engine.ray import RayEngine\n"
         "from blip.errors import BlipError\n"

@@ -63,7 +63,7 @@ def test_names_of_the_hub_are_found_where_it_keeps_them(tmp_path, monkeypatch):
     assert named.fingerprints() == (fingerprint(folder), fingerprint(folder))
 
 
-def test_a_model_in_the_wrong_place_is_told(tmp_path):
+def test_a_model_in_the_wrong_place_is_refused(tmp_path):
     captioner = original(tmp_path / "c", "causal")
     matcher = original(tmp_path / "f", "bidirectional")
     with pytest.raises(UsageError, match="judges texts and writes none; it may be the filter"):
@@ -84,7 +84,7 @@ def test_decoding_that_the_captioner_cannot_do_is_refused_before_it_is_loaded(tm
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the device is there")
-def test_a_device_that_is_missing_is_told(tmp_path):
+def test_a_missing_device_is_reported(tmp_path):
     captioner = hugging_face(tmp_path / "c", "causal")
     matcher = hugging_face(tmp_path / "f", "bidirectional")
     there = models(captioner, matcher, filter_device="cuda:1")

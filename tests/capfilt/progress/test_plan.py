@@ -96,7 +96,7 @@ def test_shards_that_are_no_longer_named_are_refused(job):
         plan(job)
 
 
-def test_a_marker_that_is_none_is_no_marker(job):
+def test_a_foreign_file_in_place_of_a_marker_is_ignored(job):
     (job / "out/done/00000.json").write_text("[1]")
     marker = json.loads((job / "out/done/00001.json").read_text())
     del marker["counts"]["images"]

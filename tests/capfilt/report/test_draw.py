@@ -167,7 +167,7 @@ def test_it_is_drawn_again_without_the_originals_and_the_same_with_them(tmp_path
         redraw_report(tmp_path / "moved")
 
 
-def test_a_torn_ledger_is_left_out_of_the_report_and_named(tmp_path, capsys):
+def test_a_truncated_ledger_is_left_out_of_the_report_and_named(tmp_path, capsys):
     web_data(tmp_path / "web", shards=2, samples=9)
     report(tmp_path)
     torn = tmp_path / "out/ledger/00000.parquet"

@@ -72,7 +72,7 @@ def test_precision_recall_and_true_captions(tmp_path: Path, ledger: Path) -> Non
     assert found["synthetic_correct_after"] == pytest.approx(2 / 3)
 
 
-def test_what_cannot_be_judged_is_none(tmp_path: Path, ledger: Path) -> None:
+def test_the_quality_of_foreign_texts_is_none(tmp_path: Path, ledger: Path) -> None:
     sample = draw_sample(ScenesConfig(), "human", 0)[1]
     write_shards([Sample("a", sample.image, ("text",), {}, extension="png")], tmp_path / "web")
     records = [record("a", "web", "text", kept=True), record("a", "synthetic", "x", kept=True)]
@@ -102,7 +102,7 @@ def test_bad_samples_are_counted_and_none_kept_is_no_division_by_zero(
     assert found["synthetic_correct_after"] is None
 
 
-def test_images_of_two_shards_with_the_same_keys_are_told_apart(
+def test_images_of_two_shards_with_the_same_keys_are_kept_apart(
     tmp_path: Path, ledger: Path
 ) -> None:
     """The text of image `a` matches in one shard, and not in the other."""
@@ -127,7 +127,7 @@ def test_images_of_two_shards_with_the_same_keys_are_told_apart(
         {"truth": None, "scene": {"background": 3, "things": [{"shape": "star"}]}},
     ],
 )
-def test_labels_of_somebody_else_end_nothing(tmp_path: Path, ledger: Path, meta: dict) -> None:
+def test_foreign_labels_end_nothing(tmp_path: Path, ledger: Path, meta: dict) -> None:
     """After the hours of a main job, its figures are still to be written."""
     sample = draw_sample(ScenesConfig(), "human", 0)[1]
     write_shards([Sample("a", sample.image, ("text",), meta, extension="png")], tmp_path / "web")

@@ -123,7 +123,7 @@ def test_several_captions_of_the_input_are_all_judged(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no tar at all" * 100])
-def test_a_file_that_is_no_shard_is_one_bad_sample_or_none(tmp_path, content):
+def test_a_file_that_is_not_a_shard_costs_at_most_one_bad_sample(tmp_path, content):
     (tmp_path / "in.tar").write_bytes(content)
     outcome, ledger = process(tmp_path / "in.tar", tmp_path / "out")
     assert [r.reason for r in ledger] == ["torn_tar"] * outcome.counts.images
@@ -155,7 +155,7 @@ def test_a_missing_shard_is_an_error_and_not_bad_data(tmp_path):
     assert not list((tmp_path / "out").rglob("*.json"))
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_nothing_half_written(tmp_path, monkeypatch):
     def full(self, records):
         raise OSError(28, "No space left on device")
 

@@ -102,7 +102,7 @@ def test_a_malformed_entry_is_counted_unless_all_may_be(folder: Path, entry: Any
         read(folder, [entry, fine])
 
 
-def test_images_that_are_no_paths_are_missing(folder: Path) -> None:
+def test_images_that_are_not_paths_are_missing(folder: Path) -> None:
     entries = [{"image": name, "caption": "c"} for name in ("a.png", None, 7, "", ["a.png"])]
     found = [(key, error) for key, _, error in read(folder, entries)]
     assert found == [("a", None), *((f"{n:09d}", "missing_image") for n in (1, 2, 3, 4))]

@@ -176,7 +176,7 @@ def test_members_of_one_key_are_joined_wherever_they_lie(tmp_path: Path) -> None
     assert samples[1].meta == {"n": 1}
 
 
-def test_what_an_operating_system_put_there_is_no_sample(tmp_path: Path) -> None:
+def test_files_of_an_operating_system_are_ignored(tmp_path: Path) -> None:
     names = [
         "./._a.jpg",
         "a.jpg",

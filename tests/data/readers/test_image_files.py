@@ -93,7 +93,7 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
         read_regular(tmp_path / "a.jpg", 0)
 
 
-def test_names_that_are_no_utf_8_are_found(tmp_path: Path) -> None:
+def test_names_that_are_not_utf_8_are_found(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     Path(os.fsdecode(name)).write_bytes(b"x")
     (path,) = find_images(tmp_path).paths

@@ -22,13 +22,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_name_that_is_there_is_no_pattern(folder: Path) -> None:
+def test_an_existing_name_is_never_read_as_a_pattern(folder: Path) -> None:
     assert expand([str(folder / "odd{.tar")]) == [folder / "odd{.tar"]
     assert expand([str(folder / "[0].tar")]) == [folder / "[0].tar"]
     assert locate([str(folder / "odd{.tar")]) == [str(folder / "odd{.tar")]
 
 
-def test_what_lies_beside_tars_is_no_shard(folder: Path) -> None:
+def test_files_beside_tars_are_ignored(folder: Path) -> None:
     tars = [folder / name for name in ("00.tar", "01.tar", "[0].tar", "odd{.tar")]
     assert expand([str(folder)]) == tars
     assert expand([f"{folder}/*"]) == tars

@@ -101,7 +101,7 @@ def test_a_truncated_archive_gives_what_came_before(
         assert sample.image == photo(number)
 
 
-def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_one_bad_sample(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar at all" * 100)
     (only,) = read_shard(tmp_path / "x.tar")
     assert (only.error or "").startswith("torn_tar")

@@ -161,7 +161,7 @@ def test_keys_that_lead_elsewhere_lead_nowhere(images: Path) -> None:
     assert [key for key, _ in keys(images / "t.parquet")] == ["_/a", "a/_/_/b", "_/b", "a", "a__b"]
 
 
-def test_paths_that_are_no_files_hold_no_picture(images: Path, monkeypatch) -> None:
+def test_paths_that_are_not_files_hold_no_picture(images: Path, monkeypatch) -> None:
     os.mkfifo(images / "pipe.jpg")
     os.mkfifo(images / "a.txt")
     (images / "folder.jpg").mkdir()
@@ -269,7 +269,7 @@ def test_a_folder_stands_for_its_metadata_where_that_has_captions(
     assert [s.texts for s in read_samples(str(images))] == [("of the table",)]
 
 
-def test_a_broken_table_beside_pictures_and_tars_is_no_data(images: Path, tmp_path: Path) -> None:
+def test_a_broken_table_beside_pictures_and_tars_is_ignored(images: Path, tmp_path: Path) -> None:
     write_shards(read_samples(str(images)), tmp_path / "tars")
     (images / "00000.parquet").write_bytes(b"PAR1 broken off")
     (images / "._a.parquet").write_bytes(b"macOS")

@@ -73,7 +73,9 @@ def test_null_is_no_caption(tmp_path: Path, captions: list[Any]) -> None:
         [[5]] * 2,
     ],
 )
-def test_what_is_no_string_is_a_fault_and_never_a_repr(tmp_path: Path, cells: list[Any]) -> None:
+def test_a_caption_that_is_not_a_string_is_a_fault_and_never_a_repr(
+    tmp_path: Path, cells: list[Any]
+) -> None:
     path = table(tmp_path / "t.parquet", image=[photo()] * 2, caption=cells)
     assert summarise(list(read_table(path))) == [
         (f"{number:09d}", (), "text_not_a_string") for number in range(2)

@@ -139,7 +139,7 @@ def test_a_trained_temperature_is_kept(tmp_path: Path) -> None:
     assert before.kind == "retrieval"
 
 
-def test_other_heads_than_the_file_tells_are_refused(tmp_path: Path) -> None:
+def test_heads_that_differ_from_the_file_are_refused(tmp_path: Path) -> None:
     write_ours(contents("itm"), tmp_path)
     assert read_contents(tmp_path / "model.safetensors", HEADS).config == MATCHER
     with pytest.raises(UsageError, match="are 3 and 2, got 8 and 8"):
@@ -147,7 +147,7 @@ def test_other_heads_than_the_file_tells_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
-def test_tensors_that_are_no_weights_are_told(dtype: torch.dtype) -> None:
+def test_tensors_of_a_wrong_type_are_refused(dtype: torch.dtype) -> None:
     state = caption_state()
     state["visual_encoder.norm.bias"] = state["visual_encoder.norm.bias"].to(dtype)
     with pytest.raises(BlipError, match=r"not dense real numbers: visual_encoder\.norm\.bias"):
@@ -232,7 +232,7 @@ def test_a_foreign_config_is_refused(sizes: dict, message: str) -> None:
         published_contents(huggingface_state(contents("caption")), "here", sizes=sizes)
 
 
-def test_heads_that_nothing_tells_are_asked_for() -> None:
+def test_heads_that_no_file_gives_are_asked_for() -> None:
     with pytest.raises(UsageError, match="a width of 24 is not a multiple of 64; give the heads"):
         published_contents(caption_state(), "here")
 
@@ -273,7 +273,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.pth", "model.bin", "model.safetensors"])
 @pytest.mark.parametrize("keep", [0, 7, 100, 0.5, 0.99])
-def test_a_torn_file_is_told(name: str, keep: float, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(name: str, keep: float, tmp_path: Path) -> None:
     path = tmp_path / name
     state = caption_state()
     if name.endswith("safetensors"):
@@ -292,7 +292,7 @@ def test_a_torn_file_is_told(name: str, keep: float, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"GIF89a, no weights", b"\x80\x04N.", b"PK\x03\x04 zip?", b"\x00" * 64]
 )
-def test_a_foreign_file_is_told(content: bytes, tmp_path: Path) -> None:
+def test_a_foreign_file_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     path.write_bytes(content)
     with pytest.raises(BlipError, match=r"model\.pth (cannot be read|holds no)"):
@@ -310,13 +310,15 @@ def test_a_foreign_file_is_told(content: bytes, tmp_path: Path) -> None:
         ({"state_dict": {"visual_encoder.cls_token": torch.zeros(2)}}, "not one of BLIP.s"),
     ],
 )
-def test_other_weights_are_told(content: object, message: str, tmp_path: Path) -> None:
+def test_weights_of_another_model_are_refused(
+    content: object, message: str, tmp_path: Path
+) -> None:
     torch.save(content, tmp_path / "model.pth")
     with pytest.raises(BlipError, match=message):
         read_contents(tmp_path / "model.pth")
 
 
-def test_a_broken_config_beside_the_weights_is_told(tmp_path: Path) -> None:
+def test_a_broken_config_beside_the_weights_is_refused(tmp_path: Path) -> None:
     write_ours(contents("itm"), tmp_path)
     config = tmp_path / "config.json"
     for content, message in (("{", "is not JSON"), ("[]", "must hold an object, got list")):

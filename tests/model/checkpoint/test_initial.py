@@ -388,7 +388,9 @@ def test_sizes_of_the_text_transformer_must_agree(
 
 
 @pytest.mark.parametrize("start", [start_vision, start_text])
-def test_foreign_and_torn_files(tmp_path: Path, start: Callable[[Blip, Path], str]) -> None:
+def test_foreign_and_truncated_files_are_refused(
+    tmp_path: Path, start: Callable[[Blip, Path], str]
+) -> None:
     model = tiny_model()
     other = saved({"some.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(BlipError, match=r"has unexpected keys: .*some\.weight"):
@@ -417,7 +419,7 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (tmp_path / "ran").exists()
 
 
-def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+def test_integer_tensors_are_refused_as_weights(tmp_path: Path) -> None:
     state = {name: tensor.to(torch.int8) for name, tensor in timm_layout(vit()).items()}
     with pytest.raises(BlipError, match=r"not dense real numbers: blocks\.0\.\S+ \(int8\)"):
         start_vision(tiny_model(), saved(state, tmp_path / "vit.safetensors"))

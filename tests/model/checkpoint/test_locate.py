@@ -44,7 +44,7 @@ def test_folders_runs_and_files_are_found(tmp_path: Path) -> None:
     assert find_weights(str(tmp_path / "model.pth")) == tmp_path / "model.pth"
 
 
-def test_what_is_none_is_told(tmp_path: Path) -> None:
+def test_a_place_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     write_ours(contents(), tmp_path / "run" / "checkpoint")
     (tmp_path / "notes.txt").write_text("no weights")
@@ -61,7 +61,7 @@ def test_what_is_none_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["original:model_base", "hf:Salesforce/blip-vqa-base"])
-def test_offline_is_told_in_one_line(name: str) -> None:
+def test_being_offline_is_reported_in_one_line(name: str) -> None:
     with pytest.raises(BlipError) as caught:
         find_weights(name)
     message = str(caught.value)
@@ -70,7 +70,7 @@ def test_offline_is_told_in_one_line(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["no/such/name", "", "spaces are wrong/x"])
-def test_a_name_that_the_hub_cannot_have_is_told(name: str) -> None:
+def test_a_name_that_the_hub_cannot_have_is_refused(name: str) -> None:
     with pytest.raises(BlipError, match="can neither be downloaded nor found in the cache"):
         fetch_huggingface(name)
 
@@ -152,7 +152,7 @@ def test_a_cut_download_goes_on_where_it_stopped(
     assert len(handler.asked) == 1
 
 
-def test_a_server_that_fails_is_told_in_one_line(server: tuple[type[Server], str]) -> None:
+def test_a_server_that_fails_is_reported_in_one_line(server: tuple[type[Server], str]) -> None:
     _, url = server
     with pytest.raises(BlipError, match="cannot be downloaded") as caught:
         fetch_original("model_base", url.replace("http://127.0.0.1", "http://127.0.0.1:1"))
