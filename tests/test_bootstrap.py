@@ -119,7 +119,7 @@ def test_another_seed_leaves_a_finished_run_alone(copy: Path) -> None:
     assert files(copy) == before
 
 
-def test_what_changes_no_weight_is_no_change(copy: Path) -> None:
+def test_options_that_change_no_weight_may_differ(copy: Path) -> None:
     config = scenes_test()
     often = replace(config.pretrain, log_every=1, checkpoint_every=1)
     bootstrap(replace(config, pretrain=often, parallel=2), copy)

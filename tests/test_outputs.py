@@ -42,7 +42,9 @@ def shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("d/shards", "d/shards"),
     ],
 )
-def test_an_input_is_no_output(shards: Path, tmp_path: Path, given: str, out: str) -> None:
+def test_an_output_may_not_replace_an_input(
+    shards: Path, tmp_path: Path, given: str, out: str
+) -> None:
     (tmp_path / "d/x").mkdir()
     (tmp_path / "linked-file.tar").symlink_to("d/shards/0.tar")
     (tmp_path / "linked-folder").symlink_to("d/shards")

@@ -1,4 +1,4 @@
-"""A threshold by labels: the best there is, by counting; what cannot be used is told."""
+"""A threshold by labels: the best there is, by counting; what cannot be used is reported."""
 
 import csv
 import json

@@ -36,7 +36,7 @@ def web(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_is_told_in_a_line_and_the_job_goes_on_with_more_room(disk, web, workers):
+def test_a_full_disk_is_reported_in_a_line_and_the_job_resumes_with_more_room(disk, web, workers):
     job = config(web, "disk/out", workers=workers, threshold=0.0)
     with pytest.raises(BlipError, match=r"No space left on device; free some space") as raised:
         run(job, models=FakeModels())

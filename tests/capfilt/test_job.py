@@ -108,7 +108,7 @@ def test_the_status_says_how_far_a_job_is(web, monkeypatch):
     assert last["images_per_second"] > 0
 
 
-def test_the_guide_tells_of_every_field_of_the_status_and_of_no_other(web):
+def test_the_guide_describes_every_field_of_the_status_and_no_other(web):
     run(config(web), models=FakeModels())
     guide = (Path(__file__).parents[2] / "docs/capfilt.md").read_text(encoding="utf-8")
     table = guide.partition("| field | meaning |\n| --- | --- |\n")[2].partition("\n\n")[0]
@@ -275,7 +275,7 @@ def test_two_jobs_in_one_folder_are_refused(web):
     run(config(web), models=FakeModels())
 
 
-def test_an_output_that_is_no_folder_is_told(web):
+def test_an_output_that_is_not_a_folder_is_refused(web):
     (web / "out").write_text("a file")
     with pytest.raises(BlipError, match="out: File exists"):
         run(config(web), models=FakeModels())

@@ -213,7 +213,7 @@ def test_a_ledger_alone_is_enough_with_its_originals(web):
     assert data_bytes(web / "cut") == data_bytes(Path(job(web, "direct", threshold=0.0).out))
 
 
-def test_what_cannot_be_cut_is_told(web):
+def test_a_job_that_cannot_be_recut_is_refused(web):
     job(web)
     with pytest.raises(UsageError, match="is the job itself; choose another --out"):
         cut(web, "job")
@@ -312,7 +312,7 @@ def test_the_verb(web, capsys):
 @pytest.mark.parametrize(
     "named", ["pipe:touch {0}; cat {1}", "{{pipe:cat {1};touch {0},s3://x/y.tar}}"]
 )
-def test_a_folder_of_somebody_else_runs_no_command(web, capsys, named):
+def test_a_foreign_folder_runs_no_command(web, capsys, named):
     job(web)
     ran, tar = web / "ran", web / "web/00000.tar"
     path = web / "job/config.json"

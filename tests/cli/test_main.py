@@ -28,7 +28,7 @@ def fail_with(monkeypatch, error: BaseException) -> int:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
-def test_alone_it_lists_every_verb_with_its_line(arguments, capsys):
+def test_the_bare_command_lists_every_verb_with_its_line(arguments, capsys):
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     for verb, line in VERBS.items():
@@ -236,7 +236,7 @@ def test_a_text_that_stdout_cannot_encode_is_shown_as_escapes(encoding):
     assert b"\\udcff" in done.stdout
 
 
-def test_a_traceback_is_to_be_had(monkeypatch, capsys):
+def test_a_traceback_is_printed_where_it_is_asked_for(monkeypatch, capsys):
     monkeypatch.setenv("BLIP_TRACEBACK", "1")
     assert fail_with(monkeypatch, UsageError("wrong")) == 2
     err = capsys.readouterr().err
@@ -279,7 +279,7 @@ sys.exit(command.main())
     assert done.stderr == f"blip: error: {stopped}\n"
 
 
-def test_a_reader_that_leaves_is_no_error():
+def test_a_reader_that_leaves_ends_the_command_silently():
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

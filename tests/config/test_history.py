@@ -57,7 +57,7 @@ def test_changes_are_named_by_their_keys() -> None:
     assert find_changes(now, fewer)["parts.1.seed"] == (3, None)
 
 
-def test_they_are_told_in_a_line() -> None:
+def test_changes_are_described_in_a_line() -> None:
     message = describe_changes(find_changes(Run(), with_lr(1e-5)))
     assert message == "one.lr 1e-05, was 0.1"
     many = {f"key{n}": (None, "a\nb" * 100) for n in range(9)}
@@ -95,7 +95,7 @@ def test_what_is_free_to_change_is_not_remembered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"history": 3}', '{"history": [1]}', "{"])
-def test_a_history_that_is_not_ours_is_no_obstacle(tmp_path: Path, content: str) -> None:
+def test_a_foreign_history_is_ignored(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(content)
     assert len(load_history(path)) <= 1

@@ -188,7 +188,7 @@ def test_the_sheet_shows_pictures_beside_texts() -> None:
     assert (np.asarray(sheet)[:, -MARGIN:] == 255).all()
 
 
-def test_lines_hold_all_words_and_are_no_wider_than_told() -> None:
+def test_lines_hold_all_words_and_are_at_most_as_wide_as_asked() -> None:
     font = _font()
     assert isinstance(font, ImageFont.FreeTypeFont)
     text = "a green cross and two small yellow rings left of it on a pink ground"
@@ -222,14 +222,14 @@ def test_what_cannot_be_judged_is_refused(
         replace(config, **change)
 
 
-def test_shards_that_are_none_are_told(
+def test_missing_shards_are_reported(
     model: Blip, tokenizer: Tokenizer, config: ValidationConfig
 ) -> None:
     with pytest.raises(UsageError, match="nowhere"):
         Validation(model, tokenizer, replace(config, shards=("nowhere",)))
 
 
-def test_a_model_that_gives_nan_is_told_and_ends_no_training(
+def test_a_model_that_gives_nan_is_reported_and_training_continues(
     model: Blip,
     tokenizer: Tokenizer,
     config: ValidationConfig,

@@ -1,4 +1,4 @@
-"""What is told in several places is the same in all of them."""
+"""What several places say is the same in all of them."""
 
 import importlib
 import re
@@ -60,7 +60,7 @@ def test_make_installs_the_torch_that_the_project_asks_for():
     assert f"torch>={least}" in PROJECT["dependencies"]
 
 
-def test_make_help_tells_every_target():
+def test_make_help_lists_every_target():
     done = subprocess.run(
         ["make", "--no-print-directory", "help"],
         cwd=ROOT, capture_output=True, text=True, check=True,

@@ -104,7 +104,7 @@ def test_training_starts_from_both(
     assert all(torch.equal(again[name], trained[name]) for name in trained)
 
 
-def test_one_alone_leaves_the_rest_as_without(
+def test_weights_of_one_part_leave_the_rest_as_initialised(
     config: PretrainConfig, tmp_path: Path, tokenizer: Tokenizer
 ) -> None:
     vision, _ = published(donor(config), tmp_path / "published")
@@ -164,7 +164,7 @@ def test_a_bert_of_other_words_is_refused(config: PretrainConfig, tmp_path: Path
     assert pretrain.train(config, tmp_path / "run")
 
 
-def test_weights_that_are_none_end_the_run_before_it_begins(
+def test_missing_weights_end_the_run_before_it_begins(
     config: PretrainConfig, tmp_path: Path
 ) -> None:
     (tmp_path / "torn.safetensors").write_bytes(b"torn")

@@ -258,7 +258,7 @@ def test_a_captioner_without_numbers_stops_the_job(tmp_path):
         run(config(tmp_path), models=odd)
 
 
-def test_weights_that_overflow_are_told(job, tmp_path):
+def test_weights_that_overflow_are_reported(job, tmp_path):
     path = Path(job.filter) / "model.safetensors"
     tensors = load_file(path)
     # Finite each, and too large to be multiplied.

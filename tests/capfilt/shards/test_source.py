@@ -80,7 +80,7 @@ def test_two_links_to_one_tar_are_one_shard(tmp_path):
     assert [task.name for task in find_shards(data[::-1], 5)] == ["link"]
 
 
-def test_what_is_no_table_is_told(tmp_path):
+def test_a_file_that_is_not_a_table_is_refused(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"no table")
     with pytest.raises(UsageError, match=r"t\.parquet is not a Parquet file"):
         find_shards([str(tmp_path / "t.parquet")], 5)
@@ -196,7 +196,7 @@ def test_shards_of_one_name_and_files_of_no_kind_are_refused(tables):
     assert find_shards(["https://example.org/t.tar?token=1", "pipe:cat t"], 5)
 
 
-def test_samples_that_went_missing_are_told(tables, tmp_path):
+def test_samples_that_went_missing_are_reported(tables, tmp_path):
     [task] = find_shards([str(tables / "t.csv")], 100)
     check_count(task, ROWS)
     with pytest.raises(BlipError, match="holds 11 samples, 10 were read"):

@@ -186,7 +186,7 @@ def test_texts_that_come_back_as_data_changed_are_written_again(data):
     assert (status["state"], status["images_done"], status["shards_done"]) == ("done", 18, 3)
 
 
-def test_a_disk_that_is_full_while_shards_are_rewritten_is_told(data, monkeypatch):
+def test_a_full_disk_while_shards_are_rewritten_is_reported(data, monkeypatch):
     def full(path, value):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -207,7 +207,7 @@ def test_other_rules_of_the_job_are_refused(data):
         run(config(data, job_rules=RULES["repeats"]), models=FakeModels())
 
 
-def test_a_torn_shard_of_ours_is_told(data):
+def test_a_truncated_shard_of_ours_is_reported(data):
     run(config(data, "plain", threshold=0.0), models=FakeModels())
     path = data / "plain/shards/0.tar"
     path.write_bytes(path.read_bytes()[:5000])
