@@ -200,3 +200,13 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path, tokenizer: Tokenizer) -
     source = SourceConfig(name="x", shards=(str(tmp_path),))
     with pytest.raises(BlipError, match="no usable pair to train on"):
         pair_loader(DataConfig(sources=(source,), batch_size=2, image=PLAIN), tokenizer)
+
+
+@pytest.mark.parametrize("stream", ["never", "always"])
+def test_weights_that_leave_nothing_are_refused(
+    folders: tuple[Path, Path], tmp_path: Path, tokenizer: Tokenizer, stream: str
+) -> None:
+    source = SourceConfig(name="human", shards=(str(folders[0]),), weight=1e-6)
+    changes = {"sources": (source,), "stream": stream, "cache": str(tmp_path / "cache")}
+    with pytest.raises(UsageError, match=r"the weights of data\.sources leave no"):
+        pair_loader(config(folders, **changes), tokenizer)

@@ -82,15 +82,15 @@ def list_annotated(
         entries = _plain(data, path, need_text=need_text)
     else:
         raise UsageError(f"{path} is not an annotation file that can be read; allowed: {FORMS}")
-    found: list[Annotated] = []
+    annotated: list[Annotated] = []
     of_name: dict[str, Annotated] = {}
     for entry in entries:
         first = entry if entry.name is None else of_name.setdefault(entry.name, entry)
         if first is entry:
-            found.append(entry)
+            annotated.append(entry)
         else:
             first.values += entry.values
-    return found
+    return annotated
 
 
 def _of_split(entries: list[Any], split: str, path: Path) -> list[Any]:

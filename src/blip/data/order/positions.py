@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from blip.errors import ArgumentError
+
 EPOCHS_KEPT = 2
 WINDOWS_KEPT = 2
 """Orders of windows that are kept, for each lane."""
@@ -64,7 +66,7 @@ class StreamPositions:
         self.shares = [round(n * weight) for n, weight in zip(self.sizes, weights, strict=True)]
         self.lanes, self.window, self.seed = lanes, window, seed
         if self.epoch_size < 1:
-            raise ValueError("the sources' weights leave no sample in an epoch")
+            raise ArgumentError("the weights of data.sources leave no sample in an epoch")
         self._rows: OrderedDict[int, _Epoch] = OrderedDict()
         self._windows: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
 

@@ -66,17 +66,17 @@ def locate(patterns: Iterable[str]) -> list[str]:
 
     Raises UsageError naming the pattern that names none.
     """
-    found: dict[str, str] = {}
+    shards: dict[str, str] = {}
     for pattern in patterns:
         plain = pattern.removeprefix("file://")
         if is_remote(plain):
             for location in expand_remote(plain):
                 _refuse_compressed(location)
-                found[location] = location
+                shards[location] = location
             continue
         for path in expand([plain]):
-            found.setdefault(os.path.realpath(path), os.path.abspath(path))
-    return list(found.values())
+            shards.setdefault(os.path.realpath(path), os.path.abspath(path))
+    return list(shards.values())
 
 
 def _refuse_compressed(location: str) -> None:
@@ -137,15 +137,15 @@ def _without_lost(
     results: Iterable[tuple[str, T | BlipError]], lost: list[Fault] | None
 ) -> list[tuple[str, T]]:
     """The results of the shards that can be read; others go to `lost`, or raise their reason."""
-    found: list[tuple[str, T]] = []
+    readable: list[tuple[str, T]] = []
     for location, result in results:
         if not isinstance(result, BlipError):
-            found.append((location, result))
+            readable.append((location, result))
         elif lost is None:
             raise result
         else:
             lost.append(Fault(location, "", f"unreadable: {result}"))
-    return found
+    return readable
 
 
 def _count_all(
@@ -156,15 +156,15 @@ def _count_all(
 ) -> None:
     """Read headers in processes of their own: it is work, and Python's threads take turns."""
 
-    def note(number: int, what: tuple[str, Facts], counted: Shard | BlipError) -> None:
-        for location, shard in _without_lost([(what[0], counted)], lost):
+    def note(number: int, counting: tuple[str, Facts], counted: Shard | BlipError) -> None:
+        for location, shard in _without_lost([(counting[0], counted)], lost):
             known[location] = shard
         if number % SAVE_EVERY == SAVE_EVERY - 1:
             _write(index, known)
 
     if len(uncounted) <= FEW:
-        for number, what in enumerate(uncounted):
-            note(number, what, _try(_count, what))
+        for number, counting in enumerate(uncounted):
+            note(number, counting, _try(_count, counting))
         return
     helpers = min(THREADS, usable_cpus())
     context = multiprocessing.get_context("forkserver")
@@ -173,8 +173,8 @@ def _count_all(
         progress(len(uncounted), "count samples", "shards") as bar,
     ):
         counted = processes.map(partial(_try, _count), uncounted)
-        for number, (what, shard) in enumerate(zip(uncounted, counted, strict=True)):
-            note(number, what, shard)
+        for number, (counting, shard) in enumerate(zip(uncounted, counted, strict=True)):
+            note(number, counting, shard)
             bar.advance()
 
 
@@ -182,14 +182,14 @@ def _in_turn(
     threads: Executor, work: Callable[[str], T], locations: Sequence[str], what: str
 ) -> list[T]:
     """Do `work` for each; with progress where there are many."""
-    found: list[T] = []
+    results: list[T] = []
     if len(locations) <= 10 * THREADS:
         return list(threads.map(work, locations))
     with progress(len(locations), what, "shards") as bar:
         for result in threads.map(work, locations):
-            found.append(result)
+            results.append(result)
             bar.advance()
-    return found
+    return results
 
 
 def _state(location: str) -> Facts:

@@ -81,11 +81,11 @@ def _delimited_row(names: list[str], cells: list[str] | None) -> Row:
         return Row({}, f"{BROKEN_ROW}: a quote is not closed")
     if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
         return Row({}, f"{BROKEN_ROW}: {len(cells)} cells, and {len(names)} columns")
-    found = dict(zip(names, cells, strict=False))
-    if len(found) < min(len(names), len(cells)):
+    row = dict(zip(names, cells, strict=False))
+    if len(row) < min(len(names), len(cells)):
         # The first of two columns of one name counts.
-        found |= dict(reversed(list(zip(names, cells, strict=False))))
-    return Row(found)
+        row |= dict(reversed(list(zip(names, cells, strict=False))))
+    return Row(row)
 
 
 def _json_row(line: str) -> Row:

@@ -126,9 +126,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def list_images(folder: Path) -> list[Path]:
     """The pictures below a folder, as `find_images` finds them; raises UsageError for none."""
-    found = find_images(folder)
-    refuse_none(found, folder)
-    return found.paths
+    images = find_images(folder)
+    refuse_none(images, folder)
+    return images.paths
 
 
 def say_skipped(found: FoundImages, folder: Path) -> None:

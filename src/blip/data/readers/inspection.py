@@ -55,16 +55,16 @@ def find_places(patterns: Sequence[str]) -> list[str]:
 
     Raises UsageError as `resolve_source` does.
     """
-    found: dict[str, str] = {}
+    places: dict[str, str] = {}
     for pattern in patterns:
         plain = pattern.removeprefix("file://")
         if is_remote(plain):
-            found |= {location: location for location in locate([plain])}
+            places |= {location: location for location in locate([plain])}
             continue
         for path in resolve_source(plain):
             # What has two names, by a link, is counted once.
-            found.setdefault(os.path.realpath(path), os.path.abspath(path))
-    return list(found.values())
+            places.setdefault(os.path.realpath(path), os.path.abspath(path))
+    return list(places.values())
 
 
 def inspect_places(places: Sequence[str]) -> Contents:

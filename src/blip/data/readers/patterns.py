@@ -37,15 +37,15 @@ def expand(patterns: Iterable[str]) -> list[Path]:
     the pattern that names none, and for what is not read as a shard: tables, compressed tars,
     shards of a `blip data pack` that was stopped.
     """
-    found: dict[str, Path] = {}
+    tars: dict[str, Path] = {}
     for pattern in patterns:
         matches = [tar for path in match_paths(pattern) for tar in _tars(path)]
         if not matches:
             check_begun(match_paths(pattern))
             raise UsageError(_no_tars(pattern))
         for path in tars_of(pattern) or matches:
-            found.setdefault(os.path.realpath(path), path)
-    shards = list(found.values())
+            tars.setdefault(os.path.realpath(path), path)
+    shards = list(tars.values())
     for shard in shards:
         refuse_compressed(shard)
         _refuse_table(shard)
@@ -69,23 +69,23 @@ def match_paths(pattern: str) -> list[Path]:
     whole = home_path(pattern)
     if _exists(whole):
         return [_regular(whole)]
-    found: list[Path] = []
+    paths: list[Path] = []
     missing: list[Path] = []
     for plain in expand_braces(pattern):
         path = home_path(plain)
         if _exists(path):
-            found.append(_regular(path))
+            paths.append(_regular(path))
         elif matches := [Path(match) for match in glob(str(path))]:
-            found += filter(_is_readable, matches)
+            paths += filter(_is_readable, matches)
             _say_skipped(match for match in matches if not _is_readable(match))
         else:
             missing.append(path)
-    if found and missing:
+    if paths and missing:
         _say_once(
             f"{printable(pattern)} names {len(missing)} missing files, "
             f"the first {printable(missing[0])}"
         )
-    return sorted(dict.fromkeys(found))
+    return sorted(dict.fromkeys(paths))
 
 
 def tars_in(folder: Path) -> list[Path]:

@@ -67,14 +67,14 @@ def expand_remote(pattern: str) -> list[str]:
 
     What ends with a slash stands for its tars. Raises UsageError where a glob finds nothing.
     """
-    found: list[str] = []
+    locations: list[str] = []
     for plain in expand_braces(pattern):
         # Of a URL a question mark begins the query, and a slash at its end is the server's matter.
         marks = "*[" if plain.startswith((COMMAND, *WEB)) else "*[?"
         if plain.endswith("/") and "?" in marks:
             plain += "*.tar"
         if plain.startswith(COMMAND) or not any(mark in plain for mark in marks):
-            found.append(plain)
+            locations.append(plain)
             continue
         files, path = _open_store(plain)
         # What was listed for an earlier job may be old.
@@ -82,8 +82,8 @@ def expand_remote(pattern: str) -> list[str]:
         matches = with_retries(lambda files=files, path=path: files.glob(path), f"list {plain}")
         if not matches:
             raise UsageError(f"no shards at {plain}")
-        found += sorted(files.unstrip_protocol(match) for match in matches)
-    return found
+        locations += sorted(files.unstrip_protocol(match) for match in matches)
+    return locations
 
 
 def facts(location: str) -> Facts:
@@ -140,8 +140,8 @@ def read_json(location: str) -> dict[str, Any] | None:
         except (FileNotFoundError, ValueError):
             return None
 
-    found = with_retries(read, f"read {location}")
-    return found if isinstance(found, dict) else None
+    value = with_retries(read, f"read {location}")
+    return value if isinstance(value, dict) else None
 
 
 @contextmanager

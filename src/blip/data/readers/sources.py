@@ -52,11 +52,11 @@ def resolve_source(pattern: str) -> list[Path]:
             f"no shards at {pattern}; allowed: tars, tables, folders of pictures, globs, ranges"
         )
     check_begun(named)
-    found: list[Path] = []
+    places: list[Path] = []
     for path in named:
-        found += _in_folder(path) if path.is_dir() else [_known(path)]
-    check_finished(path for path in found if path.suffix.lower() == ".tar")
-    return list(dict.fromkeys(found))
+        places += _in_folder(path) if path.is_dir() else [_known(path)]
+    check_finished(path for path in places if path.suffix.lower() == ".tar")
+    return list(dict.fromkeys(places))
 
 
 def find_sources(patterns: Iterable[str]) -> list[Path]:
@@ -65,7 +65,7 @@ def find_sources(patterns: Iterable[str]) -> list[Path]:
     Of what a pattern finds beside tars, the tars are meant. Raises UsageError as `resolve_source`
     does, and for what is remote or a compressed tar.
     """
-    found: dict[str, Path] = {}
+    places: dict[str, Path] = {}
     for pattern in patterns:
         if is_remote(pattern):
             raise UsageError(f"{pattern} is remote, and only local files are read here")
@@ -73,8 +73,8 @@ def find_sources(patterns: Iterable[str]) -> list[Path]:
         check_finished(tars)
         for path in tars or resolve_source(pattern):
             refuse_compressed(path)
-            found.setdefault(os.path.realpath(path), path)
-    return list(found.values())
+            places.setdefault(os.path.realpath(path), path)
+    return list(places.values())
 
 
 def list_files(path: Path) -> list[Path]:
@@ -111,16 +111,16 @@ def try_each(paths: Sequence[Path], look: Callable[[Path], T]) -> list[T | Usage
 
     One broken table must not cost the others. Raises the first reason where it costs them all.
     """
-    found: list[T | UsageError] = []
+    results: list[T | UsageError] = []
     for path in paths:
         try:
-            found.append(look(path))
+            results.append(look(path))
         except UsageError as error:
-            found.append(error)
-    reasons = [count for count in found if isinstance(count, UsageError)]
-    if reasons and len(reasons) == len(found):
+            results.append(error)
+    reasons = [count for count in results if isinstance(count, UsageError)]
+    if reasons and len(reasons) == len(results):
         raise reasons[0]
-    return found
+    return results
 
 
 def broken_table(name: str, reason: UsageError) -> Sample:
