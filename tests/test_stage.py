@@ -103,7 +103,7 @@ def test_a_cut_stage_with_other_inputs_starts_anew_where_that_is_asked_for(
     folder = tmp_path / "a"
     with pytest.raises(RuntimeError, match="cut"):
         stage(folder, 1, fails=True).run()
-    with pytest.raises(UsageError, match="was begun with other data or settings; --overwrite"):
+    with pytest.raises(UsageError, match="was started with other data or settings; --overwrite"):
         stage(folder, 2, allow_change=True).run()
     stage(folder, 2, overwrite=True).run()
     assert lines(folder) == 1

@@ -53,7 +53,7 @@ _RENAMED = {"SearchConfig": "DecodingConfig"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that `import blip` loads no torch."""
+    """Import a public name when it is first used, so that `import blip` loads no torch."""
     if name == "__version__":
         from blip.installed import version
 

@@ -42,7 +42,7 @@ def bootstrap(
 ) -> dict[str, Any]:
     """Run or resume the main job in `out`; returns the content of `out/summary.json`.
 
-    Every stage writes its result into `out`, and is skipped if its result is there already and was
+    Every stage writes its result into `out`, and is skipped if its result already exists and was
     made from the same inputs. Raises BlipError where a stage fails or is stopped; the same call
     resumes. Raises UsageError where `out` was made with another configuration: `overwrite` repeats
     the stages that it changes, `allow_change` resumes unfinished trainings with it.

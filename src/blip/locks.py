@@ -13,7 +13,7 @@ class LockedError(Exception):
 
 @contextmanager
 def wait_for_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`; whoever comes later waits. Its folder is made where missing.
+    """Hold the lock file at `path`; other processes wait. Its folder is made where missing.
 
     A thread must not ask for a lock that it holds. Raises OSError where the file cannot be written.
     """
@@ -26,7 +26,7 @@ def wait_for_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`, or raise LockedError at once where somebody else does.
+    """Hold the lock file at `path`, or raise LockedError at once where another process does.
 
     A file system that knows no locks is reported, and the block runs without one. Raises OSError
     where the file cannot be written.

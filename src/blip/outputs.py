@@ -187,7 +187,7 @@ def check_unchanged(path: Path, content: bytes | str, *, overwrite: bool) -> Non
     if overwrite or not path.exists() or (path.is_file() and path.read_bytes() == new):
         return
     raise UsageError(
-        f"{path} is there already and has other content; --overwrite replaces it, another --out "
+        f"{path} already exists and has other content; --overwrite replaces it, another --out "
         "keeps both"
     )
 

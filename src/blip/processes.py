@@ -1,4 +1,4 @@
-"""Processes: how they start, end with their parent, and stop when they are asked to."""
+"""Processes: start them, end them with their parent, and stop on SIGTERM."""
 
 import multiprocessing
 import os
@@ -32,7 +32,7 @@ def start_process(process: BaseProcess) -> None:
 def end_with_parent() -> None:
     """End this process as soon as its parent has ended; returns at once.
 
-    A parent that was killed is started again by somebody: two would write to one folder.
+    If the parent was killed and is started again, two processes would write to one folder.
     """
     threading.Thread(target=_exit_after_parent, daemon=True).start()
 

@@ -104,8 +104,8 @@ class Stage:
         if begun and not (self.allow_change and self.kind.can_change):
             change = "--allow-change resumes with the new ones, " if self.kind.can_change else ""
             raise UsageError(
-                f"{self.folder} was begun with other data or settings; {change}--overwrite starts "
-                "from the beginning, another --out keeps it"
+                f"{self.folder} was started with other data or settings; {change}--overwrite "
+                "starts from the beginning, another --out keeps it"
             )
 
     def _removed(self, marker: dict[str, Any]) -> list[str]:

@@ -105,7 +105,7 @@ def test_the_verb_chooses_writes_and_tells(tmp_path, capsys):
     other = [*asked, "--target-precision", "0.9", "--json", "--score", "itc_cosine"]
     capsys.readouterr()
     assert main(other) == 2
-    assert "calibration.json is there already" in capsys.readouterr().err
+    assert "calibration.json already exists" in capsys.readouterr().err
     assert (tmp_path / "job/calibration/calibration.svg").read_bytes() == svg
     assert main([*other, "--overwrite"]) == 0
     assert json.loads(capsys.readouterr().out)["threshold"] == 0.01

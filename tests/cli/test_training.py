@@ -184,7 +184,7 @@ def test_a_run_goes_on_with_its_own_tokenizer_alone(
     command = ["pretrain", str(config), "--out", str(out)]
     assert main(command) == 2
     lines = capsys.readouterr().err.splitlines()[-1]
-    assert "was begun with another tokenizer, that in" in lines
+    assert "was started with another tokenizer, that in" in lines
     assert "step-00000002" in lines
     words.write_text(own)
     cut(config, out)

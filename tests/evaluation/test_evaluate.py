@@ -62,7 +62,7 @@ def test_one_task_alone_is_measured_where_it_is_asked_for(tmp_path: Path, shards
     found = evaluate(config, EVALUATIONS)
     assert found["retrieval"] == whole["retrieval"]
     assert (found["caption"], found["captions"]) == (None, {})
-    assert found["not_measured"] == {"caption": "only retrieval was asked for"}
+    assert found["not_measured"] == {"caption": "only retrieval was chosen"}
     found = evaluate(replace(config, task="caption"), EVALUATIONS)
     assert (found["captions"], found["retrieval"]) == (whole["captions"], None)
 

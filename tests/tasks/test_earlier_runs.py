@@ -48,5 +48,5 @@ def test_another_configuration_is_refused_in_one_line(
     with chdir(folder):
         assert main([*resume(kind), "--train.optimizer.lr", "0.01"]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert "begun with another configuration (train.optimizer.lr 0.01, was " in line
+    assert "started with another configuration (train.optimizer.lr 0.01, was " in line
     assert "--allow-change resumes" in line

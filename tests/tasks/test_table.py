@@ -126,7 +126,7 @@ def test_a_new_evaluation_is_offered_and_made(
     assert main([*given, "--task", "letters"]) == 0
     captured = capsys.readouterr()
     assert captured.out.split() == ["mean", "12.00"]
-    assert "retrieval is not measured: only letters was asked for" in captured.err
+    assert "retrieval is not measured: only letters was chosen" in captured.err
 
 
 def test_every_task_has_recipes_a_folder_and_evaluations_of_its_own() -> None:

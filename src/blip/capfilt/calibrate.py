@@ -41,8 +41,8 @@ class Share:
             return 0.0, 1.0
         scale = 1.0 + Z * Z / self.whole
         centre = (self.value + Z * Z / (2 * self.whole)) / scale
-        spread = self.value * (1 - self.value) / self.whole + (Z / (2 * self.whole)) ** 2
-        half = Z * math.sqrt(spread) / scale
+        variance = self.value * (1 - self.value) / self.whole + (Z / (2 * self.whole)) ** 2
+        half = Z * math.sqrt(variance) / scale
         return max(0.0, centre - half), min(1.0, centre + half)
 
     def to_json(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def calibrate(
                 f"no label of {labels} fits a text of the ledger; the first is of key "
                 f"{first.key!r}, {'text ' + repr(first.text) if first.text else first.source}"
             )
-        raise UsageError(f"{labels} labels no scored text as a match; precision needs some")
+        raise UsageError(f"{labels} labels no scored text as a match; label one or more")
     curves: dict[ScoreName, Curve] = {name: _curve(labelled, name) for name in NAMES}
     return Calibration(
         precision=precision,

@@ -47,11 +47,11 @@ def forecast(config: CapFiltConfig) -> str:
     ]
     if plan.waiting:
         if config.engine == "ray" and config.workers is None:
-            workers, spread = 1, "a worker"
+            workers, described = 1, "a worker"
         else:
             workers = config.workers or models.default_workers(settings.batch_size)
             workers = min(workers, len(plan.waiting))
-            spread = f"{workers} worker{'s' if workers > 1 else ''}"
+            described = f"{workers} worker{'s' if workers > 1 else ''}"
         with TemporaryDirectory() as folder:
             make_worker = ShardWorkers(Layout(Path(folder), config.write), settings, models)
             if config.engine == "local":
@@ -60,7 +60,7 @@ def forecast(config: CapFiltConfig) -> str:
             counts, seconds, size = _try(plan.waiting[0], make_worker)
         tried = max(counts.images, 1)
         rows += [
-            ("time", f"{_format_seconds(images * seconds / tried / workers)} with {spread}"),
+            ("time", f"{_format_seconds(images * seconds / tried / workers)} with {described}"),
             ("disk", f"{_format_bytes(images * size / tried)}; {_free(config.out)} are free"),
             ("by", f"{counts.images} images in {seconds:.1f} s, {counts.texts_kept} texts kept"),
         ]

@@ -29,7 +29,7 @@ examples:
 folders of pictures with their texts beside them, globs and brace ranges.
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
 retrieval, a pre-trained model by both. Broken pictures and empty texts are left out, counted and
-named. Samples of the same image are judged as one."""
+named. Samples of the same image count as one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ examples:
   blip pretrain base --out runs/mine --vision_weights vit.safetensors --text_weights bert/
   blip pretrain base --out runs/mine --data.sources shards/human,shards/web
   blip pretrain base --out runs/scratch --vision_weights none --text_weights none
-  blip pretrain base --out runs/judged --train.evaluate_every 1000 --validation.shards shards/val
+  blip pretrain base --out runs/validated --train.evaluate_every 1000 --validation.shards shards/val
   blip pretrain base_129m --out runs/base_129m --train.wandb blip
   blip pretrain base --out runs/longer --resume runs/base/checkpoints/step-00020000
   blip pretrain runs/demo/baseline/config.json --out runs/again

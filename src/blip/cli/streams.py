@@ -30,7 +30,7 @@ def prepare() -> None:
 
 
 def reader_has_left(error: OSError) -> bool:
-    """Whether an error is that of a pipe which nobody reads any more, as in `blip ... | head`."""
+    """Whether an error is that of a pipe whose reader has ended, as in `blip ... | head`."""
     if not isinstance(error, BrokenPipeError):
         return False
     try:

@@ -103,7 +103,7 @@ def run_options(options: TrainingOptions, out: Path) -> "RunOptions":
 
 
 def is_finished(config: Any, out: Path) -> bool:
-    """Whether the model of this configuration is there already; says so. Loads no torch."""
+    """Whether the model of this configuration already exists; says so. Loads no torch."""
     from blip.config.history import find_changes, holds_config, load_config
     from blip.log import say
     from blip.tasks.config import FREE_TO_CHANGE

@@ -90,7 +90,7 @@ def save_with_history(
     """Write a configuration that holds from `step` on, and those that held before it.
 
     The file itself has those, or `earlier`, the config.json of the run that made those steps.
-    Where only keys in `free` changed there is nothing to remember.
+    Changes of keys in `free` alone are not recorded.
     """
     now = to_json(config)
     kept = [entry for entry in load_history(earlier or path) if entry.get("from_step", step) < step]

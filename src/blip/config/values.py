@@ -60,7 +60,7 @@ def _split(text: str, items: tuple[Any, ...]) -> list[Any]:
 
 
 def _json(text: str) -> Any:
-    """A JSON value; the text where it is none."""
+    """A JSON value, or the text itself where it is not JSON."""
     try:
         return parse_json(text)
     except ValueError:

@@ -19,7 +19,7 @@ ROUNDING = 1e-3
 
 
 def read_image(source: Picture, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """RGB, turned upright by EXIF, transparency laid on white, more than 8 bits scaled to 8.
+    """RGB, rotated by EXIF, transparency put on white, more than 8 bits scaled to 8.
 
     `source` is a path, the bytes of a file or a file that is open for them, a PIL picture, an array
     `(height, width)` or `(height, width, 1, 3 or 4)`, or a tensor `(1, 3 or 4, height, width)`.

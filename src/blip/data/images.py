@@ -46,7 +46,7 @@ class BadImageError(BadSampleError):
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode to RGB, turned upright by EXIF, transparency laid on white, first frame of several.
+    """Decode to RGB: rotated by EXIF, transparency put on white, the first of several frames.
 
     The size is checked before any pixel is decoded. Raises BadImageError.
     """
@@ -115,7 +115,7 @@ class EncodedImage:
         width, height = (-(-side // shrink) for side in image.size)
         try:
             pixels = simplejpeg.decode_jpeg(self._data, min_height=height, min_width=width)
-        # Whatever is wrong with it: Pillow is the judge.
+        # Pillow decides whether the rest of it can be decoded.
         except Exception:
             return None
         return pixels if pixels.shape == (height, width, 3) else None
@@ -151,7 +151,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     file, usual = io.BytesIO(data), Image.MAX_IMAGE_PIXELS
     if usual is None or max_pixels <= 2 * usual:
         return Image.open(file, formats=formats)
-    # Pillow has a limit of its own, of the whole process, below the one that is asked for.
+    # Pillow has a limit of its own, of the whole process, below the configured one.
     with _pillow_limit:
         usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
         try:

@@ -63,7 +63,7 @@ def evaluate_captions(captions: list[str], data: EvaluationSet) -> dict[str, flo
 
 
 def share_correct(texts: list[str], data: EvaluationSet) -> float | None:
-    """Share of texts of which every stated fact is true; None without scenes to judge by."""
+    """Share of texts of which every stated fact is true; None without scenes."""
     scenes = [Scene.of(meta) for meta in data.metas]
     known = [(text, scene) for text, scene in zip(texts, scenes, strict=True) if scene is not None]
     if len(known) < len(texts):

@@ -1,4 +1,4 @@
-"""What a checkpoint can be evaluated on: by what its model has, or by what was asked for."""
+"""Which evaluations of a checkpoint to run: those that its model can do, or the chosen one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,4 +61,4 @@ def choose_evaluations(
         reason = reasons.get(asked, f"its architecture is {model.architecture}")
         raise UsageError(f"{config.checkpoint} cannot do {asked}: {reason}{able}")
     skipped = [one.name for one in possible if one not in chosen]
-    return chosen, reasons | dict.fromkeys(skipped, f"only {config.task} was asked for")
+    return chosen, reasons | dict.fromkeys(skipped, f"only {config.task} was chosen")

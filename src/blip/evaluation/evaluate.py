@@ -26,7 +26,7 @@ FREE_TO_CHANGE = ("device",)
 
 
 def evaluate(config: EvaluateConfig, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    """The figures of those `evaluations` that the checkpoint can do, or of the one asked for.
+    """The figures of those `evaluations` that the checkpoint can do, or of the chosen one.
 
     Each has its figures under its name, None where it was not measured, and `not_measured` says
     why. `model` is the fingerprint of the checkpoint, whatever becomes of its folder later.

@@ -78,7 +78,7 @@ class Validation:
         return []
 
     def sheet(self) -> Image | None:
-        """The first images with their captions, drawn; None where no samples are asked for."""
+        """The first images with their captions, drawn; None where no samples are configured."""
         captions = self.captions(range(min(self.config.samples, len(self.data))))
         if not captions:
             return None

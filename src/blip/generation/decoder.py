@@ -45,8 +45,8 @@ def apply_penalties(
 def check_nan(largest: Tensor) -> None:
     """Raise NotFiniteError if the largest value of a row is NaN.
 
-    The maximum of a row with a NaN is NaN, so that nobody has to look through the whole vocabulary
-    at each step.
+    The maximum of a row with a NaN is NaN, so that there is no need to look through the whole
+    vocabulary at each step.
     """
     if bool(largest.isnan().any()):
         raise NotFiniteError("the model gave logits that are not numbers; its weights are broken")

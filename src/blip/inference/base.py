@@ -146,7 +146,7 @@ class Predictor(ABC, Generic[ModelKind]):
 
 
 def batches(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
-    """Lists of at most `batch_size` items; the next ones are taken when they are asked for."""
+    """Lists of at most `batch_size` items; the next ones are taken when they are needed."""
     rest = iter(items)
     while batch := list(islice(rest, batch_size)):
         yield batch

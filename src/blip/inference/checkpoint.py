@@ -216,7 +216,7 @@ def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) 
         found = VOCABULARY
     if found is None:
         raise UsageError(
-            f"beside {weights} lies neither tokenizer.json nor vocab.txt; put one there, "
+            f"found neither tokenizer.json nor vocab.txt beside {weights}; put one there, "
             "or name one to `blip convert --tokenizer`"
         )
     tokenizer = Tokenizer.load(found)

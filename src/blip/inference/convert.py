@@ -76,7 +76,7 @@ def _check(destination: Path, to: Layout) -> None:
     if to != "original" and destination.suffix == ".pth":
         raise UsageError(f"{to} is a folder, got {destination}; a .pth is for the original layout")
     if destination.exists():
-        raise UsageError(f"{destination} is there already; remove it, or name another place")
+        raise UsageError(f"{destination} already exists; remove it, or name another place")
 
 
 def _write_processor(tokenizer: Tokenizer, image_size: int, folder: Path) -> None:

@@ -11,8 +11,9 @@ def nlvr_scores(
     """`accuracy` and `consistency` in per cent.
 
     An identifier is `SPLIT-SET-PAIR-STATEMENT`. Examples that differ in their PAIR alone have the
-    same statement about other images: they are consistent where all of them are judged rightly.
-    Raises ValueError for lists of different lengths and for an identifier of another form.
+    same statement about other images: they are consistent where all of them are classified
+    correctly. Raises ValueError for lists of different lengths and for an identifier of another
+    form.
     """
     right = np.array([a == b for a, b in zip(predictions, labels, strict=True)], dtype=bool)
     if len(identifiers) != len(right):

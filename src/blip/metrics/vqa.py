@@ -92,7 +92,7 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     nobody is left out: the answer is right or wrong. Raises ValueError without any annotator.
     """
     if not answers:
-        raise ValueError("a question without answers cannot be judged")
+        raise ValueError("a question without answers cannot be scored")
     given, prediction = [_flatten(answer) for answer in answers], _flatten(prediction)
     if len(set(answers)) > 1:
         given = [normalise_answer(answer) for answer in given]

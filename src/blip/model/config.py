@@ -20,7 +20,7 @@ DEPTH = Range(whole=True, least=1, most=1000)
 def check_length(text: "TextConfig", name: str, length: int) -> None:
     """Raise RangeError where the texts of the field `name` are longer than the model's positions.
 
-    To be called before any work begins, by whoever knows the model and the longest text.
+    Call it before any work begins, as soon as the model and the longest text are known.
     """
     if length > text.positions:
         allowed = f"at most {text.positions}, as this model has no more positions"

@@ -33,7 +33,7 @@ class Operations:
         return count * (encoded + (WITH_GRADIENT - 1) * self.patches)
 
     def text(self, length: int, *, grounded: bool, first: bool) -> float:
-        """A text of `length` tokens, all layers; `first`: the first state alone is asked for.
+        """A text of `length` tokens, all layers; `first`: only the first state is computed.
 
         `grounded`: it reads an image whose keys and values are there.
         """

@@ -25,7 +25,7 @@ FREE_TO_CHANGE = {
     "train.parallel": "the same sums are computed by other processes",
     "train.recompute": "the same values are computed twice instead of kept",
     "train.compile": "the same operations are fused",
-    "data.workers": "batch `i` is the same whoever decodes it",
+    "data.workers": "batch `i` does not depend on who decodes it",
     "data.cache": "copies of the same shards lie elsewhere",
     "data.cache_gigabytes": "how many copies are kept changes no batch",
     "data.max_bad": "when a run gives up changes no batch that it sees",

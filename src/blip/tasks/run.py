@@ -42,7 +42,7 @@ class RunFolder:
     out: Path
     config: TrainingConfig
     is_finished: bool
-    """Whether its model is there already."""
+    """Whether its model already exists."""
     allow_change: bool
 
     def train(
@@ -85,7 +85,7 @@ class RunFolder:
             return
         if Tokenizer.load(begun).content != tokenizer.content:
             raise UsageError(
-                f"{self.out} was begun with another tokenizer, that in {begun}; put it back, or "
+                f"{self.out} was started with another tokenizer, that in {begun}; put it back, or "
                 "--allow-change resumes with the new one, another --out starts a new run"
             )
 
@@ -160,8 +160,8 @@ def _compare(config: TrainingConfig, out: Path, options: RunOptions, kind: Kind)
         say(f"{out}: resuming with {changed}")
     else:
         raise UsageError(
-            f"{out} was begun with another configuration ({changed}); --allow-change resumes with "
-            "the new one, --overwrite starts from the beginning, another --out keeps both"
+            f"{out} was started with another configuration ({changed}); --allow-change resumes "
+            "with the new one, --overwrite starts from the beginning, another --out keeps both"
         )
 
 

@@ -339,8 +339,8 @@ class _Run:
                 f"{self.folder}; --allow-change resumes with them, another --out starts a new run"
             )
         say(
-            f"the data is not that of the first {self.step} steps: from here on samples come "
-            "in another order, some of this epoch once more and some not at all"
+            f"the data differs from that of the first {self.step} steps: samples now come "
+            "in another order, some of this epoch again and some not at all"
         )
 
     def _reseed(self) -> None:

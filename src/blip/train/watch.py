@@ -14,7 +14,7 @@ GIB = 2**30
 
 
 class StepWatch:
-    """Rates since they were last asked for; the loop says in sight what it is doing.
+    """Rates since they were last read; the loop says in sight what it is doing.
 
     `peak` gives the device's floating-point operations a second, or None, and is asked once.
     `processes` that train alike count as often in `samples_per_second`; the rest is this one's.

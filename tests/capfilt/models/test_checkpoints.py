@@ -66,9 +66,9 @@ def test_names_of_the_hub_are_found_where_it_keeps_them(tmp_path, monkeypatch):
 def test_a_model_in_the_wrong_place_is_refused(tmp_path):
     captioner = original(tmp_path / "c", "causal")
     matcher = original(tmp_path / "f", "bidirectional")
-    with pytest.raises(UsageError, match="judges texts and writes none; it may be the filter"):
+    with pytest.raises(UsageError, match="has no text decoder, which a captioner needs; it can be"):
         load(models(matcher, matcher))
-    with pytest.raises(UsageError, match="writes texts and judges none; it may be the captioner"):
+    with pytest.raises(UsageError, match="has no text encoder, which a filter needs; it can be"):
         load(models(captioner, captioner))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blip.capfilt.models.protocols import Score
-from blip.capfilt.stages.filter import judge
+from blip.capfilt.stages.filter import score_texts
 from tests.support.capfilt import FakeFilter
 
 
@@ -24,7 +24,7 @@ def test_all_texts_of_all_images_are_scored_in_one_call():
 
     images = [square(0, 16), square(1, 16), square(2, 16)]
     texts = [["Red!", "a BLUE one"], ["", "  ...  "], ["blue", "", "red"]]
-    verdicts = judge(Counting(), images, texts)
+    verdicts = score_texts(Counting(), images, texts)
     assert calls == [[["red", "a blue one"], ["blue", "red"]]]
     assert [[v.reason for v in row] for row in verdicts] == [
         ["match", "match"],
@@ -51,5 +51,5 @@ def test_scores_are_rounded_before_anything_is_decided(itm, reason, kept_score):
         def score(self, images, texts):
             return [[Score(itm, 0.0)]]
 
-    [[verdict]] = judge(Fixed(), [square(0, 16)], [["red"]])
+    [[verdict]] = score_texts(Fixed(), [square(0, 16)], [["red"]])
     assert (verdict.reason, verdict.itm_score) == (reason, kept_score)

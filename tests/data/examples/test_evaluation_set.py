@@ -78,7 +78,7 @@ def test_keys_that_repeat_are_kept_apart(tmp_path: Path) -> None:
 
 def test_nothing_to_judge_by_says_why(tmp_path: Path) -> None:
     write_shards([Sample("a", b"no picture", ("text",))], tmp_path)
-    with pytest.raises(BlipError, match=r"no picture with a text to judge by: not_an_image 1"):
+    with pytest.raises(BlipError, match=r"no usable picture with a text: not_an_image 1"):
         EvaluationSet([str(tmp_path)], 16)
 
 

@@ -39,7 +39,7 @@ class Done(Generic[Item, Result]):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Generic[Item]):
-    """An item failed; nobody works on it any more."""
+    """An item failed, and is not retried."""
 
     item: Item
     kind: Literal["raised", "died"]

@@ -205,7 +205,7 @@ def _join(address: str | None, workers: int | None) -> None:
 
 
 def _check_address(address: str) -> None:
-    """Raises OSError where nobody answers: there, Ray itself ends the whole process."""
+    """Raises OSError where no cluster answers: there, Ray itself would end the whole process."""
     host, _, port = address.rpartition(":")
     if port.isdigit() and "://" not in address:
         socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()

@@ -72,7 +72,7 @@ class CheckpointModels:
     decoding: DecodingConfig
     captions: int
     captioner_device: str
-    """auto, cpu, cuda or cuda:N; auto and cuda spread workers over the GPUs that there are."""
+    """auto, cpu, cuda or cuda:N; auto and cuda distribute workers over all GPUs."""
     filter_device: str
     precision: Precision = "float32"
 
@@ -109,8 +109,8 @@ class CheckpointModels:
         Raises UsageError where a GPU that is named is not there.
         """
         if any(_device(name, 0) != "cpu" for name in self._names):
-            spread = any(name in ("auto", "cuda") for name in self._names)
-            return torch.cuda.device_count() if spread else 1
+            over_all = any(name in ("auto", "cuda") for name in self._names)
+            return torch.cuda.device_count() if over_all else 1
         captioner, matcher = self._sizes()
         weights = bytes_of_weights(captioner) + bytes_of_weights(matcher)
         each = weights + batch_size * self._bytes_of_image(captioner, matcher)
@@ -129,11 +129,16 @@ class CheckpointModels:
         dtype = choose_dtype(self.precision, torch.device(of_captioner))
         loaded = _load_expected(self.captioner, expected[0], of_captioner, dtype)
         if "causal" not in loaded.config.modes:
-            raise UsageError(f"{self.captioner} judges texts and writes none; it may be the filter")
+            raise UsageError(
+                f"{self.captioner} has no text decoder, which a captioner needs; it can be the "
+                "filter"
+            )
         captioner = Captioner(loaded.model, loaded.tokenizer)
         loaded = _load_expected(self.filter, expected[1], of_filter, dtype)
         if "bidirectional" not in loaded.config.modes:
-            raise UsageError(f"{self.filter} writes texts and judges none; it may be the captioner")
+            raise UsageError(
+                f"{self.filter} has no text encoder, which a filter needs; it can be the captioner"
+            )
         matcher = Matcher(loaded.model, loaded.tokenizer)
         return Models(_CheckpointCaptioner(captioner, self.decoding), _CheckpointFilter(matcher))
 

@@ -17,7 +17,7 @@ from blip.files import write_atomically
 from blip.pages.pictures import thumbnail
 
 SHARDS_SHOWN = 16
-"""Shards whose samples are shown, spread over the job: their pictures must be read again."""
+"""Shards whose samples are shown, distributed over the job: their pictures must be read again."""
 PICTURE_BYTES = 14_000_000
 """Limit for all pictures together, with which the page stays below 20 MB."""
 

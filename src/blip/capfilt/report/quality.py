@@ -82,15 +82,15 @@ def _filter_quality(rows: list[dict[str, Any]], metas: _Metas) -> dict[str, Any]
 
 def _caption_quality(rows: list[dict[str, Any]], metas: _Metas) -> dict[str, Any]:
     shown = [(row, Scene.of(metas.get((row["shard"], row["key"]), {}))) for row in rows]
-    judged = [
+    checked = [
         (row["kept"], check_facts(row["text"], scene).correct)
         for row, scene in shown
         if scene is not None
     ]
-    if not judged:
+    if not checked:
         return {"synthetic_correct_before": None, "synthetic_correct_after": None}
-    after = [correct for kept, correct in judged if kept]
+    after = [correct for kept, correct in checked if kept]
     return {
-        "synthetic_correct_before": sum(correct for _, correct in judged) / len(judged),
+        "synthetic_correct_before": sum(correct for _, correct in checked) / len(checked),
         "synthetic_correct_after": sum(after) / len(after) if after else None,
     }

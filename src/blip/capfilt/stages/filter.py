@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
     itc_cosine: float | None = None
 
 
-def judge(
+def score_texts(
     matcher: MatchModel, images: Sequence[Tensor], texts: Sequence[Sequence[str]]
 ) -> list[list[Verdict]]:
     """A verdict for every text of every image (3, size, size).

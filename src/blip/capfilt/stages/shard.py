@@ -24,7 +24,7 @@ from blip.capfilt.shards.layout import Layout, describe_output, open_parts
 from blip.capfilt.shards.settings import Settings
 from blip.capfilt.shards.source import ShardTask, check_count, describe_input, read_samples
 from blip.capfilt.stages.caption import write_captions
-from blip.capfilt.stages.filter import MANY, Verdict, judge, refuse_broken_filter
+from blip.capfilt.stages.filter import MANY, Verdict, refuse_broken_filter, score_texts
 from blip.capfilt.stages.merge import write_kept
 from blip.capfilt.stages.pictures import DECODERS, Opened, Seen, open_batches
 from blip.data.keys import storable
@@ -102,7 +102,7 @@ def _process_batch(
         captions=settings.captions,
         seed=settings.seed,
     )
-    scored = judge(
+    scored = score_texts(
         models.filter,
         [opened.pictures[of_filter] for opened in sound],
         [

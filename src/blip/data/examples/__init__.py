@@ -1,1 +1,1 @@
-"""Samples to what a model is trained on or judged by."""
+"""Samples to training batches and evaluation sets."""

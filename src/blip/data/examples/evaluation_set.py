@@ -1,4 +1,4 @@
-"""Images with all their true texts, to judge a model by; bad ones are counted and named."""
+"""Images with all their true texts, to evaluate a model; bad ones are counted and named."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +25,7 @@ class EvaluationSet:
     """Images in the order of their shards, tables and folders, each with all its texts.
 
     Samples with the same identity show the same image, as in training: tables and CapFilt's
-    outputs may have a sample for every text. An image is judged by its first sound
+    outputs may have a sample for every text. An image is represented by its first sound
     picture. Compressed pictures are kept in memory.
     """
 
@@ -56,7 +56,7 @@ class EvaluationSet:
             say(f"left out: {self.bad.describe()}")
         if not self.keys:
             reasons = self.bad.describe() or "no sample"
-            raise BlipError(f"no picture with a text to judge by: {reasons}")
+            raise BlipError(f"no usable picture with a text: {reasons}")
 
     def _read(self, shards: list[Path], most: int | None) -> None:
         places, known = Places(shards), dict[str, int]()

@@ -44,8 +44,8 @@ class StreamPositions:
     """Positions to samples. Every epoch holds each sample of a source `weight` times.
 
     A weight's whole part gives every shard as often; its fraction gives that share of the source's
-    samples once more, as whole shards and pieces of two, drawn anew in each epoch. The shards of
-    an epoch are laid in a row in an order drawn from the seed and the epoch. The row is cut into
+    samples once more, as whole shards and pieces of two, drawn anew in each epoch. The shards of an
+    epoch are put in a row, in an order drawn from the seed and the epoch. The row is divided into
     `lanes` parts of equal length (or one more), which are read side by side: position `p` of an
     epoch belongs to lane `p % lanes`. Within a lane, windows of `window` samples are shuffled. All
     of it depends on the counts and the seed alone, so that any process can begin anywhere.

@@ -54,7 +54,7 @@ class _Table(NamedTuple):
 class Archive:
     """A shard in an open file: `len` samples, in the order of their first members.
 
-    Members of one key make a sample, wherever they lie; a part that is there already begins
+    Members of one key make a sample, wherever they lie; a second part of a kind begins
     another one of the same key, a duplicate. Hidden members belong to no sample.
     """
 

@@ -12,7 +12,7 @@ THREADS = 4
 
 @final
 class Fetcher:
-    """Threads that bring shards into a cache, in the order in which they are asked for.
+    """Threads that bring shards into a cache, in the order in which they are needed.
 
     They end with the process, whatever they are at: a shard that is half there is fetched again.
     """

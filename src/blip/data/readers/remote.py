@@ -287,7 +287,7 @@ def _options(location: str) -> dict[str, Any]:
     limit = ClientTimeout(total=None, sock_connect=READ_TIMEOUT, sock_read=READ_TIMEOUT)
     if location.startswith(WEB):
         return {"client_kwargs": {"timeout": limit}}
-    # It also logs what it raises, with tracebacks, and Python prints what nobody else takes.
+    # It also logs what it raises, with tracebacks, and Python prints what no handler takes.
     log = logging.getLogger("gcsfs")
     if not log.hasHandlers():
         log.addHandler(logging.NullHandler())

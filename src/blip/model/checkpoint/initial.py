@@ -79,13 +79,13 @@ def start_vision(model: Blip, source: str | Path) -> str:
     }
     vision = model.config.vision
     sizes = _sizes(state, _VISION_PLACES, r"blocks\.(\d+)\.")
-    wanted = {
+    expected = {
         "width": vision.width,
         "patch_size": vision.patch_size,
         "mlp width": vision.mlp_width,
         "depth": vision.depth,
     }
-    _compare_sizes(sizes, wanted, f"vision_weights {path}", "model.vision")
+    _compare_sizes(sizes, expected, f"vision_weights {path}", "model.vision")
     resized = ""
     positions = state.get("pos_embed")
     if positions is not None and positions.dim() == 3 and positions.shape[1] != vision.tokens:
@@ -119,14 +119,14 @@ def start_text(model: Blip, source: str | Path) -> str:
     state = {_bert_name(name): tensor for name, tensor in read_tensors(path).tensors.items()}
     text = model.config.text
     sizes = _sizes(state, _TEXT_PLACES, r"bert\.encoder\.layer\.(\d+)\.") | _heads_beside(path)
-    wanted = {
+    expected = {
         "width": text.width,
         "positions": text.positions,
         "mlp_width": text.mlp_width,
         "depth": text.depth,
         "heads": text.heads,
     }
-    _compare_sizes(sizes, wanted, f"text_weights {path}", "model.text")
+    _compare_sizes(sizes, expected, f"text_weights {path}", "model.text")
     faults = Faults()
     faults.untied += [
         name
@@ -216,11 +216,11 @@ def _heads_beside(weights: Path) -> dict[str, int]:
 
 
 def _compare_sizes(
-    found: Mapping[str, int], wanted: Mapping[str, int], where: str, part: str
+    found: Mapping[str, int], expected: Mapping[str, int], where: str, part: str
 ) -> None:
     differing = [
         f"{name} is {found[name]}, but that of {part} is {size}"
-        for name, size in wanted.items()
+        for name, size in expected.items()
         if name in found and found[name] != size
     ]
     if differing:
