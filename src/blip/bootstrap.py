@@ -80,7 +80,7 @@ _DOING = {
 }
 """What a stage does, by the last part of its name."""
 _OF_THE_TRAINING = ("device", "precision")
-"""Keys of an evaluation that are no inputs of its own: they are those of the model's stage."""
+"""Keys of an evaluation that it takes from the training; the model's stage is an input already."""
 
 
 class _Bootstrap:

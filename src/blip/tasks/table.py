@@ -1,8 +1,8 @@
 """Every task, listed once: what trains it and what measures it; loads no torch by itself.
 
 `blip pretrain`, `blip finetune`, `blip evaluate --task`, the jobs of the main job, the listings of
-recipes and the table in docs/architecture.md read it. A new task adds a line to `TASKS`, one to
-`EVALUATIONS`, and below them the function that imports it when it is called.
+recipes and the table in docs/architecture.md read it. A new task adds an entry to `TASKS`, one to
+`EVALUATIONS`, and for each a function that imports the task when it is called.
 """
 
 from collections.abc import Callable
