@@ -70,7 +70,9 @@ def test_summary_has_what_the_demo_promises(run: Path) -> None:
     summary = read(run / "summary.json")
     for model in ("baseline", "bootstrapped"):
         assert set(summary[model]["retrieval"]) == {"tr1", "tr5", "tr10", "ir1", "ir5", "ir10"}
-        assert set(summary[model]["caption"]) == {"cider", "bleu4", "correct"}
+        assert set(summary[model]["caption"]) == {
+            *("cider", "bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "correct")
+        }
     capfilt = summary["capfilt"]
     assert capfilt["images"] == 40
     assert capfilt["web_kept"] + capfilt["web_dropped"] == 40

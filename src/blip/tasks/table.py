@@ -86,7 +86,7 @@ EVALUATIONS = (
     ),
     Evaluation(
         name="caption",
-        figures="CIDEr and BLEU-4, and how many captions of built-in scenes are true",
+        figures="CIDEr, BLEU and ROUGE-L, and how many captions of built-in scenes are true",
         architecture="med",
         mode="causal",
         measure=_measure_captions,
