@@ -176,7 +176,7 @@ def test_a_killed_pack_is_written_anew(
     with pytest.raises(UsageError, match=r"a pack that was stopped, with per_shard 2 \(now 3\)"):
         pack(photos, out, per_shard=3)
     pack(photos, out, per_shard=2)
-    assert "was not finished; it is written anew" in capsys.readouterr().err
+    assert "was not finished; writing it from the beginning" in capsys.readouterr().err
     assert (out / "notes.tar").read_bytes() == b"somebody else's"
     (out / "notes.tar").unlink()
     assert tars(out) == tars(tmp_path / "whole")

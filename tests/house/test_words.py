@@ -31,6 +31,16 @@ PRIVATE = {
     r"search_texts|blip\.inference\.search\b": "decode_texts, blip.inference.decoding",
     r"\bis no (key|command|recipe|tokenizer|checkpoint|model)\b": "unknown, is not a",
     r"\b(is|are|be) torn\b|\btorn (tars?|or|for)\b": "is truncated",
+    r"^(?!.*DecodingConfig).*\bSearchConfig\b|PUBLISHED_SEARCH": "DecodingConfig, decoding",
+    r"draw_negatives|among_likeliest|pick_by_chance": "sample_negatives, keep_top_k",
+    r"\brefuse_nan\b|\badjusted\(": "check_nan, apply_penalties",
+    r"\btold *(:[^=]+)?=[^=]|\bas told\b|[(,] *told *[,)=:]": "a noun for what a variable holds",
+    r"same (command|call) (then )?goes on|goes on with the same": "run the same command again",
+    r"\bbegins? anew\b|\bwritten anew\b": "start from the beginning",
+    r"make room, (and (give|the)|then)": "free some space",
+    r"is there already": "already exists",
+    r"turned upright|laid on white": "rotated by EXIF, transparency put on white",
+    r"no run of .* is known to have made": "which ... did not make",
 }
 """Words that went, and what stands in their place."""
 

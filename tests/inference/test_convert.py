@@ -95,7 +95,7 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
             "`image_size` is 50; allowed: a multiple of patch_size 16",
         ),
         (["med"], 2, "name a checkpoint and a place"),
-        (["bare.pth", "x"], 2, "neither tokenizer.json nor vocab.txt; put one there"),
+        (["bare.pth", "x"], 2, "neither tokenizer.json nor vocab.txt beside"),
         (["torn.pth", "x"], 1, "torn.pth cannot be read as weights"),
     ],
 )

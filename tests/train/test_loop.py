@@ -136,7 +136,7 @@ def test_a_stop_amid_bad_updates_keeps_the_last_good_checkpoint(
     assert train_toy(tmp_path, config, make_toy(make_state=Stopping), loader)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000004", "step-00000007"]
-    # The same command goes on amid them, and counts on from there.
+    # The same command resumes amid them, and counts on from there.
     with pytest.raises(BlipError, match=r"6 updates in a row .*step 11.* is .*/step-00000004$"):
         train_toy(tmp_path, config, make_toy(), loader)
 

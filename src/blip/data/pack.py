@@ -145,7 +145,7 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
                 f"{out} holds a pack that was stopped, with {changes}; choose another folder, or "
                 "replace it with --overwrite"
             )
-        say(f"pack: {out} was not finished; it is written anew")
+        say(f"pack: {out} was not finished; writing it from the beginning")
     # First: a process that is killed while it removes files must not leave "finished" behind.
     write_json(out / PACKED, {**collection.to_json(), "state": "begun"})
     remove_known(out, [name for name in PACK.files if name != PACKED])

@@ -70,7 +70,7 @@ class TextRecord:
     filter: str
     seed: int
     width: int | None
-    """Of the image, decoded and turned upright, in pixels; None where it is bad."""
+    """Of the image, decoded and rotated by EXIF, in pixels; None where it is bad."""
     height: int | None
     image_hash: int | None
     """Similar for images that look similar; None for a bad image, or one of one colour."""
