@@ -23,9 +23,9 @@ examples:
 `pack` takes WebDataset shards (.tar, and compressed ones), .parquet (image bytes or paths), .csv,
 .tsv and .jsonl (paths), .json (annotations of BLIP, COCO or Karpathy) and folders of pictures with
 text files beside them. It copies what decodes as a picture and has a text, and exits with 1 where
-nothing does. One that was stopped is written from the beginning by the same command. `inspect` and `index` take
-what `pack` takes. `index` counts the samples of shards, local or remote, before a training that
-streams them does."""
+nothing does. If it is stopped, run the same command again to write it from the beginning.
+`inspect` and `index` take what `pack` takes. `index` counts the samples of shards, local or
+remote, before a training that streams them does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
