@@ -29,7 +29,7 @@ import torch
 from benchmarks.machine import describe
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.config import JobRules
-from blip.capfilt.ledger.files import GROUP_ROWS, SCHEMA, LedgerWriter
+from blip.capfilt.ledger.files import GROUP_ROWS, SCHEMA, open_ledger
 
 ROWS_A_FILE = 1 << 20
 WORDS = ("a red square", "two dogs on a beach", "IMG", "best price sale", "a man riding a horse")
@@ -79,7 +79,7 @@ def make_ledger(folder: Path, rows: int) -> None:
     for number, start in enumerate(range(0, rows, ROWS_A_FILE)):
         name = f"{number:05d}"
         (folder / "web" / f"{name}.tar").touch()
-        with LedgerWriter(folder / "job/ledger" / f"{name}.parquet") as writer:
+        with open_ledger(folder / "job/ledger" / f"{name}.parquet") as writer:
             stop = min(start + ROWS_A_FILE, rows)
             for first in range(start, stop, GROUP_ROWS):
                 count = min(GROUP_ROWS, stop - first) // 2 * 2

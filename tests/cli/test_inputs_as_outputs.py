@@ -68,8 +68,8 @@ def test_nothing_is_written(
 
 def ledgers(job: Path) -> None:
     """Of a job over `d/shards` that kept nothing."""
-    from blip.capfilt.ledger.files import LedgerWriter
+    from blip.capfilt.ledger.files import open_ledger
 
     for name in ("00000", "00001"):
-        with LedgerWriter(job / f"ledger/{name}.parquet"):
+        with open_ledger(job / f"ledger/{name}.parquet"):
             pass

@@ -69,6 +69,16 @@ class Summary:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What processes shards, and reports on them."""
+
+    config: CapFiltConfig
+    make_worker: ShardWorkers
+    engine: Engine | None
+    status: Status
+
+
 def run(
     config: CapFiltConfig,
     *,
@@ -106,7 +116,7 @@ def run(
         status = Status(layout.out / "status.json", shards=len(plan.tasks), done=plan.done)
         with stop_on_sigterm(STOPPED.format(out=config.out)), report_end(status):
             try:
-                counts = _do_job(config, plan, make_worker, engine, status)
+                counts = _do_job(_Job(config, make_worker, engine, status), plan)
             finally:
                 remove_unfinished(layout)
             check_whole(plan.tasks, layout, counts)
@@ -145,37 +155,26 @@ def _find_inputs(config: CapFiltConfig, layout: Layout) -> list[ShardTask]:
     return tasks
 
 
-def _do_job(
-    config: CapFiltConfig,
-    plan: Plan,
-    make_worker: ShardWorkers,
-    engine: Engine | None,
-    status: Status,
-) -> dict[str, Counts]:
+def _do_job(job: _Job, plan: Plan) -> dict[str, Counts]:
     """Process all shards and apply the rules of the whole job; returns the counts by shard."""
-    counts = _do_shards(config, plan, make_worker, engine, status)
-    if not config.job_rules.any:
+    counts = _do_shards(job, plan)
+    if not job.config.job_rules.any:
         return counts
-    layout, settings = make_worker.layout, make_worker.settings
-    counts = apply_job_rules(plan.tasks, layout, settings, status)
+    layout, settings = job.make_worker.layout, job.make_worker.settings
+    counts = apply_job_rules(plan.tasks, layout, settings, job.status)
     again = Plan(plan.tasks, counts)
     if again.waiting:
         # Data changed since the rules were applied, so that dropped texts are to be kept now.
         say(f"capfilt: {len(again.waiting)} shards lack texts that are kept now: processing again")
-        status.update(add_up(counts), len(counts))
-        _do_shards(config, again, make_worker, engine, status)
-        counts = apply_job_rules(plan.tasks, layout, settings, status)
+        job.status.update(add_up(counts), len(counts))
+        _do_shards(job, again)
+        counts = apply_job_rules(plan.tasks, layout, settings, job.status)
     return counts
 
 
-def _do_shards(
-    config: CapFiltConfig,
-    plan: Plan,
-    make_worker: ShardWorkers,
-    engine: Engine | None,
-    status: Status,
-) -> dict[str, Counts]:
+def _do_shards(job: _Job, plan: Plan) -> dict[str, Counts]:
     """Process the shards that are waiting; returns the counts of all by name."""
+    config, make_worker, status = job.config, job.make_worker, job.status
     if not plan.waiting:
         say(f"capfilt: all {len(plan.tasks)} shards are done already, in {config.out}")
         return dict(plan.done)
@@ -194,9 +193,10 @@ def _do_shards(
             f"{make_worker.settings.batch_size} images at a time in "
             f"{make_worker.settings.precision}, to {config.out}"
         )
+        working = replace(job, make_worker=make_worker, engine=job.engine or chosen)
         try:
             with progress(total, "capfilt", "images", before) as bar:
-                return _listen(config, plan, make_worker, engine or chosen, bar, status)
+                return _listen(working, plan, bar)
         finally:
             torch.set_num_threads(threads)
 
@@ -211,21 +211,19 @@ def _estimate(plan: Plan) -> int:
         return 0
 
 
-def _listen(
-    config: CapFiltConfig,
-    plan: Plan,
-    make_worker: ShardWorkers,
-    engine: Engine,
-    bar: Progress,
-    status: Status,
-) -> dict[str, Counts]:
+def _listen(job: _Job, plan: Plan, bar: Progress) -> dict[str, Counts]:
+    """Run the waiting shards on the engine, those whose worker dies once more.
+
+    Raises BlipError where a shard fails.
+    """
+    assert job.engine is not None
     counts, failed = dict(plan.done), dict[str, Failed[ShardTask]]()
     waiting = plan.waiting
     for _ in range(ATTEMPTS):
-        tally = Tally(config, bar, status, counts)
-        tally.listen(engine, waiting, make_worker)
+        tally = Tally(job.config, bar, job.status, counts)
+        tally.listen(job.engine, waiting, job.make_worker)
         failed |= {failure.item.name: failure for failure in tally.failed}
-        waiting = [f.item for f in tally.failed if f.kind == "died"]
+        waiting = [failure.item for failure in tally.failed if failure.kind == "died"]
         if not waiting:
             break
     failed = {name: failure for name, failure in failed.items() if name not in counts}

@@ -9,7 +9,7 @@ from blip.capfilt.ledger import files
 from blip.capfilt.ledger.columns import sample_starts
 from blip.capfilt.ledger.files import (
     SCHEMA,
-    LedgerWriter,
+    open_ledger,
     read_ledger,
     read_rows,
     records_to_table,
@@ -44,7 +44,7 @@ def test_bytes_do_not_depend_on_how_many_rows_come_at_a_time(tmp_path_factory, f
         patch.setattr(files, "GROUP_CHARACTERS", 60)
         folder = tmp_path_factory.mktemp("ledgers")
         for name, edges in (("one", range(len(found) + 1)), ("some", sorted({0, *cuts}))):
-            with LedgerWriter(folder / name) as writer:
+            with open_ledger(folder / name) as writer:
                 for start, stop in zip(edges, [*edges[1:], len(found)], strict=True):
                     rows = [row for sample in found[start:stop] for row in sample]
                     writer.write(records_to_table(rows))
@@ -59,7 +59,7 @@ def test_bytes_do_not_depend_on_how_many_rows_come_at_a_time(tmp_path_factory, f
 def test_a_row_group_ends_where_it_is_full(tmp_path, small_groups):
     short = [record(f"{n}", "web", 0, "t", 0.5) for n in range(7)]
     long = [record("8", "web", 0, "t" * 60, 0.5), record("9", "web", 0, "t", 0.5)]
-    with LedgerWriter(tmp_path / "ledger") as writer:
+    with open_ledger(tmp_path / "ledger") as writer:
         writer.write(records_to_table([*short, *long]))
     with pq.ParquetFile(tmp_path / "ledger") as file:
         sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]

@@ -4,15 +4,15 @@
 # pyright: reportAttributeAccessIssue=false
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from jaxtyping import UInt
 
 from blip.capfilt.ledger.columns import sample_ends
@@ -58,36 +58,25 @@ GROUP_CHARACTERS = 1 << 24
 BATCH_ROWS = 8192
 
 
-class LedgerWriter:
-    """Writes a ledger whose bytes depend on its records alone; memory holds one row group.
+@contextmanager
+def open_ledger(path: Path) -> Iterator["LedgerWriter"]:
+    """A writer of a ledger, whose file appears when the block ends without an error."""
+    with whole_parquet(path, SCHEMA) as file:
+        ledger = LedgerWriter(file)
+        yield ledger
+        ledger.flush()
 
-    All rows of a sample are in one row group. The file appears under its name when the block
-    ends without an error, and not before.
+
+class LedgerWriter:
+    """Writes a ledger whose bytes depend on its rows alone; memory holds one row group.
+
+    All rows of a sample are in one row group.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.open = ExitStack()
+    def __init__(self, file: pq.ParquetWriter) -> None:
+        self.file = file
         self.waiting: list[pa.Table] = []
         self.rows = self.characters = 0
-
-    def __enter__(self) -> Self:
-        """Open a temporary file beside the ledger."""
-        self.writer = self.open.enter_context(whole_parquet(self.path, SCHEMA))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Rename into place; after an error remove what was written."""
-        if kind is None:
-            with self.open:
-                self._flush()
-        else:
-            self.open.__exit__(kind, error, trace)
 
     def write(self, table: pa.Table) -> None:
         """Add rows, which hold whole samples; bytes do not depend on how many come at a time."""
@@ -98,7 +87,7 @@ class LedgerWriter:
             rows, length = self.rows + end - begin, self.characters + total - counted
             if rows >= GROUP_ROWS or length >= GROUP_CHARACTERS:
                 self._add(table.slice(begin, end - begin))
-                self._flush()
+                self.flush()
                 begin, counted = end, total
         if begin < table.num_rows:
             self._add(table.slice(begin))
@@ -106,18 +95,19 @@ class LedgerWriter:
 
     def write_group(self, table: pa.Table) -> None:
         """Add a row group that `read_groups` yielded."""
-        self._flush()
+        self.flush()
         if table.num_rows:
-            self.writer.write_table(table, row_group_size=table.num_rows)
+            self.file.write_table(table, row_group_size=table.num_rows)
 
     def _add(self, rows: pa.Table) -> None:
         self.waiting.append(rows)
         self.rows += rows.num_rows
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """End the row group."""
         if self.waiting:
             table = pa.concat_tables(self.waiting).combine_chunks()
-            self.writer.write_table(table, row_group_size=table.num_rows)
+            self.file.write_table(table, row_group_size=table.num_rows)
         self.waiting, self.rows, self.characters = [], 0, 0
 
 

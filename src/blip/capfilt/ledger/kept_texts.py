@@ -1,11 +1,11 @@
 """Kept texts without images: one Parquet file for each shard, where images need not be copied."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from blip.capfilt.ledger.parquet import whole_parquet
 
@@ -29,35 +29,24 @@ GROUP_ROWS = 1 << 16
 """Rows of a row group, all of which are in memory."""
 
 
+@contextmanager
+def open_texts(path: Path, source: str) -> Iterator["TextsWriter"]:
+    """A writer of the kept texts of `source`, whose file appears when the block ends well."""
+    with whole_parquet(path, SCHEMA) as file:
+        texts = TextsWriter(file, source)
+        yield texts
+        texts.flush(whole_groups=False)
+
+
 class TextsWriter:
     """Takes rows of a ledger, and leaves the images where they are.
 
-    The file appears under its name when the block ends without an error, and not before. Its bytes
-    do not depend on how many rows came at a time.
+    The bytes of the file do not depend on how many rows come at a time.
     """
 
-    def __init__(self, path: Path, source: str) -> None:
-        self.path, self.source = path, source
-        self.open = ExitStack()
+    def __init__(self, file: pq.ParquetWriter, source: str) -> None:
+        self.file, self.source = file, source
         self.tables: list[pa.Table] = []
-
-    def __enter__(self) -> Self:
-        """Open a temporary file beside the table."""
-        self.writer = self.open.enter_context(whole_parquet(self.path, SCHEMA))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Rename into place; after an error remove what was written."""
-        if kind is None:
-            with self.open:
-                self._flush(whole_groups=False)
-        else:
-            self.open.__exit__(kind, error, trace)
 
     def write(self, rows: pa.Table) -> None:
         """Add the texts of those of some rows of a ledger that are kept."""
@@ -66,14 +55,15 @@ class TextsWriter:
         table = kept.append_column(pa.field("path", pa.string(), nullable=False), paths)
         self.tables.append(table.select(SCHEMA.names).cast(SCHEMA))
         if sum(table.num_rows for table in self.tables) >= GROUP_ROWS:
-            self._flush(whole_groups=True)
+            self.flush(whole_groups=True)
 
-    def _flush(self, *, whole_groups: bool) -> None:
+    def flush(self, *, whole_groups: bool) -> None:
+        """Write row groups: all rows, or as many as make whole groups."""
         if not self.tables:
             return
         table, self.tables = pa.concat_tables(self.tables).combine_chunks(), []
         while table.num_rows >= GROUP_ROWS or (table.num_rows and not whole_groups):
-            self.writer.write_table(table.slice(0, GROUP_ROWS), row_group_size=GROUP_ROWS)
+            self.file.write_table(table.slice(0, GROUP_ROWS), row_group_size=GROUP_ROWS)
             table = table.slice(GROUP_ROWS)
         if table.num_rows:
             self.tables.append(table)

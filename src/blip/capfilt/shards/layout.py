@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from blip.capfilt.ledger.files import LedgerWriter
-from blip.capfilt.ledger.kept_texts import TextsWriter
+from blip.capfilt.ledger.files import LedgerWriter, open_ledger
+from blip.capfilt.ledger.kept_texts import TextsWriter, open_texts
 from blip.capfilt.ledger.records import Counts
 from blip.capfilt.shards.source import ShardTask
 from blip.data.writers.card import describe_shards
@@ -91,8 +91,8 @@ def open_parts(
     texts = layout.write == "texts"
     try:
         with (
-            TextsWriter(shard, task.path) if texts else ShardWriter(shard) as writer,
-            LedgerWriter(ledger) as of_ledger,
+            open_texts(shard, task.path) if texts else ShardWriter(shard) as writer,
+            open_ledger(ledger) as of_ledger,
         ):
             yield writer, of_ledger
         places = [(shard, layout.shard(task.name)), (ledger, layout.ledger(task.name))]
