@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from blip.capfilt.config import RecutConfig
 from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.job import run
 from blip.capfilt.ledger.files import read_rows
+from blip.capfilt.recut import recut
 from blip.capfilt.stages.pictures import open_batches
 from blip.data.writers.shards import ShardWriter
 from blip.errors import BlipError, StoppedError, UsageError
@@ -249,6 +251,29 @@ def test_a_job_of_an_earlier_version_goes_on(web):
     run(config(web), models=FakeModels())
     assert written
     assert written == {path: path.stat().st_mtime_ns for path in web.glob("out/done/*.json")}
+
+
+def test_a_job_that_calls_decoding_search_is_resumed_and_recut(web):
+    """Its config.json and markers were written before the key had its name of today."""
+    job = config(web, captions=2)
+    run(job, models=FakeModels())
+    out = web / "out"
+    whole = {name: data for name, data in output_bytes(out).items() if "done/" not in name}
+    for path in (out / "config.json", *(out / "done").iterdir()):
+        written = json.loads(path.read_text())
+        named = written.get("settings", written)
+        named["search"] = named.pop("decoding")
+        path.write_text(json.dumps(written))
+    for lost in ("done/00001.json", "ledger/00001.parquet", "summary.json", "report.html"):
+        (out / lost).unlink()
+    assert run(job, models=FakeModels()).shards == 3
+    resumed = {name: data for name, data in output_bytes(out).items() if "done/" not in name}
+    assert resumed == whole
+    assert json.loads((out / "timing.json").read_text())["images"] == 7, "one shard of three"
+    cut = recut(RecutConfig(ledger=str(out), out=str(web / "cut")))
+    assert cut.counts.images == 21
+    with pytest.raises(UsageError, match=r"was made with captions 2 \(now 1\); --over"):
+        run(config(web), models=FakeModels())
 
 
 def test_another_job_is_replaced_on_request_alone(web):
