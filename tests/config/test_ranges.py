@@ -13,12 +13,12 @@ from blip.config.ranges import (
     BATCH_SIZE,
     COUNT,
     DEVICE,
+    NOT_EMPTY,
     SEED,
     SHARE,
     Range,
     RangeError,
     check_fields,
-    check_text,
     rules_of,
 )
 from blip.errors import UsageError
@@ -97,7 +97,7 @@ def test_none_passes_every_range():
 @pytest.mark.parametrize("text", ["", "  "])
 def test_an_empty_text_is_refused(text):
     with pytest.raises(RangeError, match=r"`out` is '.*'; allowed: a text that is not empty"):
-        check_text(Example(out=text), "out")
+        NOT_EMPTY.check(Example(out=text), "out")
 
 
 @dataclass(frozen=True)

@@ -175,21 +175,6 @@ PLACE = TextRule(
 """A place on this disk, or a checkpoint on the hub."""
 
 
-def check_text(config: object, *names: str) -> None:
-    """Raise RangeError for a field that must not be an empty text."""
-    NOT_EMPTY.check(config, *names)
-
-
-def check_plain(config: object, *names: str) -> None:
-    """Raise RangeError for a text with lone surrogates."""
-    UTF8.check(config, *names)
-
-
-def check_device(config: object, *names: str) -> None:
-    """Raise RangeError for what does not name a device."""
-    DEVICE.check(config, *names)
-
-
 def _short(value: object) -> str:
     try:
         text = plain(str(value))
