@@ -9,7 +9,7 @@ from braceexpand import braceexpand
 
 from blip.errors import UsageError
 
-MOST_PLACES = 10_000_000
+MAX_PLACES = 10_000_000
 """More shards than any collection has: a typing error must not fill the memory."""
 
 _RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.-?\d+)?\}")
@@ -25,8 +25,8 @@ def expand_braces(pattern: str) -> list[str]:
         raise UsageError(f"{pattern!r} names no file or folder; give a path, a glob or a range")
     numbers = [(int(low), int(high)) for low, high in _RANGE.findall(pattern)]
     places = math.prod(abs(high - low) + 1 for low, high in numbers)
-    if _LONG.search(pattern) or places > MOST_PLACES:
-        raise UsageError(f"{pattern} names more than {MOST_PLACES} files; check the range")
+    if _LONG.search(pattern) or places > MAX_PLACES:
+        raise UsageError(f"{pattern} names more than {MAX_PLACES} files; check the range")
     try:
         return list(braceexpand(pattern))
     except (ValueError, RecursionError) as error:

@@ -160,7 +160,7 @@ def test_thousands_of_texts_are_scored_some_at_a_time(
     monkeypatch.setattr(matcher.model, "match_logits", counted)
     found = matcher.scores(images, texts)
     assert rows == [32, 16, 16, 2]
-    monkeypatch.setattr("blip.inference.matcher.MOST_TEXTS", 50)
+    monkeypatch.setattr("blip.inference.matcher.MAX_TEXTS", 50)
     whole = matcher.scores(images, texts)
     assert rows[4:] == [150]
     for some, of_whole in zip(found, whole, strict=True):

@@ -15,7 +15,7 @@ NOT_UTF8, NOT_A_STRING, TOO_LONG = "text_not_utf8", "text_not_a_string", "text_t
 MISSING = "missing_text"
 TEXT_FAULTS = frozenset({NOT_UTF8, NOT_A_STRING, TOO_LONG})
 """What may be wrong with one text of a sample, while its picture and its other texts are sound."""
-MOST_NAMES = 30
+MAX_NAMES = 30
 """Names that a message lists."""
 BYTE_ORDER_MARK = "\ufeff"
 MARKS = (
@@ -62,8 +62,8 @@ def load_json(path: Path) -> Any:
 def list_names(names: Iterable[str]) -> str:
     """Names out of a user's file for a message of one line."""
     distinct = list(dict.fromkeys(names))
-    shown = [name if name.isprintable() else repr(name) for name in distinct[:MOST_NAMES]]
-    return ", ".join(shown) + (", ..." if len(distinct) > MOST_NAMES else "")
+    shown = [name if name.isprintable() else repr(name) for name in distinct[:MAX_NAMES]]
+    return ", ".join(shown) + (", ..." if len(distinct) > MAX_NAMES else "")
 
 
 def sound_texts(values: Iterable[Any]) -> tuple[tuple[str, ...], str | None]:

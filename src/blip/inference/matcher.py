@@ -19,7 +19,7 @@ from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
 from blip.nn.precision import at_least_float32
 
-MOST_TEXTS = 16
+MAX_TEXTS = 16
 """Texts of a picture that are scored at a time; it bounds the memory that many texts take."""
 
 
@@ -99,7 +99,7 @@ class Matcher(Predictor[Blip]):
         rows = check_texts_of_pictures("texts", texts, len(pictures))
         scores: list[list[list[float]]] = []
         for batch in self._read_texts(
-            pictures, rows, batch_size, encode, self._read, texts_of_each=MOST_TEXTS
+            pictures, rows, batch_size, encode, self._read, texts_of_each=MAX_TEXTS
         ):
             for row in batch:
                 if not allow_nan:

@@ -24,7 +24,7 @@ _ARTICLES = {"a", "an", "the"}
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _DIGITS_AROUND_COMMA = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"\.(?!\d)")
-_MOST_PERIODS = 32
+_MAX_PERIODS = 32
 """The official code passes a flag of `re` as the number of replacements: this is its value."""
 
 _CONTRACTIONS = """
@@ -80,7 +80,7 @@ def normalise_answer(text: str) -> str:
     for mark in _PUNCTUATION:
         beside_blank = f"{mark} " in text or f" {mark}" in text
         without = without.replace(mark, "" if beside_blank or between_digits else " ")
-    words = _PERIOD.sub("", without, count=_MOST_PERIODS).lower().split()
+    words = _PERIOD.sub("", without, count=_MAX_PERIODS).lower().split()
     numbers = (_NUMBERS.get(word, word) for word in words)
     return " ".join(_RESTORED.get(word, word) for word in numbers if word not in _ARTICLES)
 

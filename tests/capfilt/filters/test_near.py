@@ -35,7 +35,7 @@ def clusters(draw) -> list[int]:
 @given(hashes=clusters(), bits=st.integers(0, 8))
 def test_bands_find_what_all_pairs_find(pairs_at_a_time, hashes, bits):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near, "MOST_PAIRS", pairs_at_a_time)
+        patch.setattr(near, "MAX_PAIRS", pairs_at_a_time)
         found = first_of_near(np.array(hashes, np.uint64), bits)
     assert found.tolist() == by_all_pairs(hashes, bits)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from blip.config.ranges import COUNT, Range, RangeError, check_fields
 
-MOST_BITS = 8
+MAX_BITS = 8
 """Largest number of bits in which the hashes of near-duplicates may differ."""
 _CODES = """
 af am an ar as az ba be bg bn br bs ca cs cy da de dz el en eo es et eu fa fi fo fr fy ga gd gl
@@ -63,7 +63,7 @@ class JobRules:
     max_repeats: Annotated[int | None, COUNT] = None
     """How often a text may occur in the ledger, kept or dropped. One that occurs more often is
     boilerplate: all its rows are dropped."""
-    unique_images: Annotated[int | None, Range(whole=True, least=0, most=MOST_BITS)] = None
+    unique_images: Annotated[int | None, Range(whole=True, least=0, most=MAX_BITS)] = None
     """Drop an image whose hash differs in at most this many bits from that of an earlier image that
     is kept; 0 drops those with the same hash."""
     unique_texts: bool = False

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt
 
 BITS = 64
-MOST_PAIRS = 1 << 22
+MAX_PAIRS = 1 << 22
 """Pairs that are compared at a time; this bounds memory."""
 
 
@@ -71,7 +71,7 @@ def _alike(
     start = 0
     while start < len(band):
         taken = ends[start - 1] if start else 0
-        stop = max(int(np.searchsorted(ends, taken + MOST_PAIRS, side="right")), start + 1)
+        stop = max(int(np.searchsorted(ends, taken + MAX_PAIRS, side="right")), start + 1)
         counts = before[start:stop]
         later = np.repeat(np.arange(start, stop), counts)
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -14,7 +14,7 @@ from blip.capfilt.models.memory import (
     unify_out_of_memory,
 )
 from blip.capfilt.models.protocols import Models, Score
-from blip.capfilt.stages.pictures import DECODERS, MOST_DECODERS
+from blip.capfilt.stages.pictures import DECODERS, MAX_DECODERS
 from blip.config.ranges import Precision
 from blip.errors import BlipError, UsageError
 from blip.generation.config import DecodingConfig
@@ -215,7 +215,7 @@ def choose_decoders(devices: tuple[str, str], workers: int) -> int:
     """Threads of a worker that decode: more where a GPU waits for pictures and cores are free."""
     if {_kind(name) for name in devices} == {"cpu"}:
         return DECODERS
-    return min(max(usable_cpus() // workers, DECODERS), MOST_DECODERS)
+    return min(max(usable_cpus() // workers, DECODERS), MAX_DECODERS)
 
 
 def _kind(name: str) -> Literal["cpu", "cuda"]:

@@ -19,7 +19,7 @@ from blip.capfilt.ledger.records import TextRecord
 from blip.data.captions import clean_caption
 
 BINS = 20
-MOST_WORDS = 40
+MAX_WORDS = 40
 """Longer texts are counted with those of this many words."""
 CARDS = 60
 """Number of samples shown of each kind."""
@@ -99,7 +99,7 @@ class Findings:
     )
     lengths: dict[str, Histogram] = field(
         default_factory=lambda: {
-            name: Histogram.empty(0.5, MOST_WORDS + 0.5, MOST_WORDS) for name in SOURCES
+            name: Histogram.empty(0.5, MAX_WORDS + 0.5, MAX_WORDS) for name in SOURCES
         }
     )
     words: Words = field(default_factory=Words)

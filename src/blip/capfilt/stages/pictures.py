@@ -18,7 +18,7 @@ from blip.data.transforms import eval_transform
 
 DECODERS = 4
 """Threads that decode; Pillow releases the interpreter lock meanwhile."""
-MOST_DECODERS = 16
+MAX_DECODERS = 16
 """The same where a GPU waits for pictures and there are enough cores."""
 
 

@@ -40,7 +40,7 @@ TEXT_LEFT_OUT = (
 not compensate for the first one, so that states differ from BERT's until it is trained; position
 ids; the head for pairs of sentences; the output layer, which is tied."""
 
-MOST_FRESH_ROWS = 2
+MAX_FRESH_ROWS = 2
 """Rows of the vocabulary that BERT lacks: `[DEC]` and `[ENC]`."""
 
 _TIES = {
@@ -181,10 +181,10 @@ def _add_rows(model: Blip, layout: Layout, state: dict[str, Tensor], where: str)
     if words not in state:
         return 0
     rows = state[words].shape[0]
-    if not 0 <= size - rows <= MOST_FRESH_ROWS:
+    if not 0 <= size - rows <= MAX_FRESH_ROWS:
         raise UsageError(
             f"{where}: the vocabulary has {rows} tokens, but model.text.vocabulary_size is {size}; "
-            f"allowed: as many, and up to {MOST_FRESH_ROWS} more for [DEC] and [ENC]"
+            f"allowed: as many, and up to {MAX_FRESH_ROWS} more for [DEC] and [ENC]"
         )
     weights = model.state_dict()
     initial = {names[0]: weights[ours][rows:] for ours, names in layout.items() if len(names) == 1}
