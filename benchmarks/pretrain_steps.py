@@ -77,7 +77,7 @@ class Ours(Contender):
     def __init__(self, model: Blip, given: Given) -> None:
         self.given = given
         step = PretrainStep(
-            model, given.tokenizer, LanguageConfig(), draw=lambda *_: given.negatives
+            model, given.tokenizer, LanguageConfig(), sample=lambda *_: given.negatives
         )
         self.pretrain_step = step.train()
         self.contrast = MomentumContrast(model, ContrastiveConfig())

@@ -90,7 +90,7 @@ def test_pretraining(tokenizer: Tokenizer) -> None:
     length, count = 6, 4
     model = Blip(config)
     negatives = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
-    step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: negatives)
+    step = PretrainStep(model, tokenizer, LanguageConfig(), sample=lambda *_: negatives)
     contrast = MomentumContrast(model, ContrastiveConfig(queue_size=0))
     batch = PairBatch(
         torch.randn(count, 3, 32, 32),

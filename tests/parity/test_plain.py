@@ -156,7 +156,7 @@ def test_losses_and_gradients_of_pretraining(
         model,
         SimpleNamespace(enc_id=ENC, dec_id=DEC),  # pyright: ignore[reportArgumentType]
         LanguageConfig(label_smoothing=plain.SMOOTHING),
-        draw=lambda *_: Negatives(*map(torch.tensor, negatives)),
+        sample=lambda *_: Negatives(*map(torch.tensor, negatives)),
     )
     batch = PairBatch(images, padded(texts), torch.arange(len(texts)), keys=())
     with kernels(fast):

@@ -87,7 +87,7 @@ def test_three_steps_of_training(model: Blip, golden: dict[str, Tensor]) -> None
         model,
         start_tokens(model),  # pyright: ignore[reportArgumentType] (only the ids are read)
         LanguageConfig(),
-        draw=lambda *_: drawn.pop(),
+        sample=lambda *_: drawn.pop(),
     )
     texts, momentum = golden_texts(golden), {}
     for number in range(3):

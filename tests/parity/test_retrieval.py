@@ -47,7 +47,7 @@ def test_losses_with_image_identities_and_the_queue_of_identities() -> None:
     batch = PairBatch(golden["images"], words.encode(texts()["texts"], 35), golden["idx"], ())
     context = contrast.context(batch, ALPHA / config.alpha * config.alpha_epochs)
     injected = Negatives(golden["negative_image"], golden["negative_text"])
-    step = RetrievalStep(model, words, draw=lambda *_: injected)
+    step = RetrievalStep(model, words, sample=lambda *_: injected)
     output = step(batch, context)
     losses = torch.stack([output.contrastive, output.matching])
     torch.testing.assert_close(losses, golden["losses"], **CLOSE)

@@ -22,7 +22,7 @@ def make_step(tokenizer: Tokenizer) -> tuple[PretrainStep, MomentumContrast]:
     torch.manual_seed(0)
     text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size, dropout=0.2)
     model = Blip(replace(TINY, text=text, vision=replace(TINY.vision, drop_path=0.5)))
-    step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: NEGATIVES)
+    step = PretrainStep(model, tokenizer, LanguageConfig(), sample=lambda *_: NEGATIVES)
     return step.train(), MomentumContrast(model, ContrastiveConfig(queue_size=8))
 
 

@@ -44,7 +44,7 @@ def test_a_pretraining_step(
     model = make_model(tokenizer)
     contrast = MomentumContrast(model, ContrastiveConfig(queue_size=8))
     context = tree_map_only(torch.Tensor, lambda t: t.to(ELSEWHERE), contrast.context(batch, 1.0))
-    step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: NEGATIVES)
+    step = PretrainStep(model, tokenizer, LanguageConfig(), sample=lambda *_: NEGATIVES)
     step.to(ELSEWHERE)
     contrast.to(ELSEWHERE)
     sent = send_away(batch)

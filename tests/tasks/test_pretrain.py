@@ -22,7 +22,7 @@ NEGATIVES = Negatives(torch.tensor([1, 2, 3, 0]), torch.tensor([3, 0, 1, 2]))
 
 
 def make_step(tokenizer: Tokenizer, model: Blip) -> tuple[PretrainStep, MomentumContrast]:
-    step = PretrainStep(model, tokenizer, LanguageConfig(), draw=lambda *_: NEGATIVES)
+    step = PretrainStep(model, tokenizer, LanguageConfig(), sample=lambda *_: NEGATIVES)
     return step, MomentumContrast(model, ContrastiveConfig(queue_size=8, alpha=0.3))
 
 
@@ -108,7 +108,7 @@ def test_texts_of_one_image_are_never_negatives_in_retrieval(
         seen.append(matches)
         return NEGATIVES
 
-    step = RetrievalStep(model, tokenizer, draw=draw)
+    step = RetrievalStep(model, tokenizer, sample=draw)
     contrast = MomentumContrast(model, ContrastiveConfig(queue_size=8, positives="image"))
     twins = replace(batch, image_ids=torch.tensor([5, 5, 7, 8]))
     step(twins, contrast.context(twins, 1.0)).loss.backward()

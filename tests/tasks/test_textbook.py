@@ -88,17 +88,17 @@ def test_both_take_the_same_steps(
     textbook = TextbookStep(
         model.state_dict(), sizes_of(config), enc_id=tokenizer.enc_id, dec_id=tokenizer.dec_id
     )
-    textbook.QUEUE = textbook.memory.size = QUEUE
+    textbook.QUEUE = textbook.momentum_state.size = QUEUE
     contrast = MomentumContrast(model, ContrastiveConfig(queue_size=QUEUE))
     contrast.momentum_encoder = MomentumEncoder(UnimodalEncoders(model.config).to(dtype), model)
     queued = [normalize(torch.randn(7, config.projection), dim=1) for _ in range(2)]
     contrast.queue.push(*queued, torch.arange(7) + 1000)
-    textbook.memory.push(*(part.to(dtype) for part in queued))
+    textbook.momentum_state.push(*(part.to(dtype) for part in queued))
     step = PretrainStep(
         model,
         tokenizer,
         LanguageConfig(),
-        draw=lambda to_text, to_image, *_: Negatives(*draw(to_text, to_image)),
+        sample=lambda to_text, to_image, *_: Negatives(*draw(to_text, to_image)),
     )
     # Features and queue are float32 in the fast step, whatever the model is.
     close = {"rtol": 1e-4, "atol": 1e-6} if dtype == torch.float64 else {"rtol": 1e-3, "atol": 2e-5}
@@ -126,8 +126,8 @@ def test_both_take_the_same_steps(
         contrast.after_update(context)
         textbook.after_update()
     slow = contrast.momentum_encoder.module.state_dict()
-    assert slow.keys() == textbook.memory.weights.keys()
-    for name, theirs in textbook.memory.weights.items():
+    assert slow.keys() == textbook.momentum_state.weights.keys()
+    for name, theirs in textbook.momentum_state.weights.items():
         torch.testing.assert_close(slow[name], theirs, **close)
 
 

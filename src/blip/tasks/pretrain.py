@@ -67,13 +67,13 @@ class PretrainStep(nn.Module):
         tokenizer: Tokenizer,
         language: LanguageConfig,
         *,
-        draw: SampleNegatives = sample_negatives,
+        sample: SampleNegatives = sample_negatives,
     ) -> None:
         super().__init__()
         self.model = model
         self.enc_id, self.dec_id = tokenizer.enc_id, tokenizer.dec_id
         self.language = language
-        self.draw = draw
+        self.sample = sample
 
     def forward(self, batch: PairBatch, context: ITCContext) -> PretrainOutput:
         """Losses of a batch; changes nothing."""
@@ -86,9 +86,9 @@ class PretrainStep(nn.Module):
 
         # ITM and LM read texts about the same images: the image-grounded encoder classifies pairs,
         # the image-grounded decoder predicts the next token.
-        # (Captions first: what is drawn as negatives has to be waited for on a GPU.)
+        # (Captions first: the sampled negatives have to be waited for on a GPU.)
         captions = lm_inputs(texts.start_with(self.dec_id))
-        pairs = itm_inputs(texts, hard_negatives(online, context, self.draw), self.enc_id)
+        pairs = itm_inputs(texts, hard_negatives(online, context, self.sample), self.enc_id)
         encoded, decoded = self._read(image_states, pairs, captions.inputs)
         matching = itm_loss(model, encoded, len(image_states))
         language = lm_loss(model, captions, decoded, self.language.label_smoothing)

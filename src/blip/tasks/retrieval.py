@@ -53,13 +53,13 @@ class RetrievalStep(nn.Module):
     """ITC and ITM of a batch in one pass over the image."""
 
     def __init__(
-        self, model: Blip, tokenizer: Tokenizer, *, draw: SampleNegatives = sample_negatives
+        self, model: Blip, tokenizer: Tokenizer, *, sample: SampleNegatives = sample_negatives
     ) -> None:
         super().__init__()
         model.freeze_all_but("bidirectional")
         self.model = model
         self.enc_id = tokenizer.enc_id
-        self.draw = draw
+        self.sample = sample
 
     def forward(self, batch: PairBatch, context: ITCContext) -> RetrievalOutput:
         """Losses of a batch; changes nothing."""
@@ -67,7 +67,7 @@ class RetrievalStep(nn.Module):
         image_states = model.encode_image(batch.images)
         online = itc_similarities(model, image_states, batch.texts, context.candidates)
         contrastive = itc_loss(online, context.targets)
-        pairs = itm_inputs(batch.texts, hard_negatives(online, context, self.draw), self.enc_id)
+        pairs = itm_inputs(batch.texts, hard_negatives(online, context, self.sample), self.enc_id)
         image_kv = model.project_image(image_states, "bidirectional")
         (encoded,) = model.text.forward_packed(image_kv, pairs)
         matching = itm_loss(model, encoded, len(image_states))
