@@ -16,7 +16,7 @@ from blip.model.blip import Blip
 
 
 def measure(subject: Subject) -> dict[str, Any]:
-    """`caption`: cider, bleu4 and correct, each None where undefined; `captions`: text by key.
+    """`caption`: its scores and correct, each None where undefined; `captions`: text by key.
 
     `correct` is the share of captions that state something of their scene and nothing wrong; it is
     None where the data are not of the built-in scenes.
@@ -55,9 +55,9 @@ def write_captions(
 
 
 def evaluate_captions(captions: list[str], data: EvaluationSet) -> dict[str, float]:
-    """CIDEr and BLEU-4, times 100, against all captions of each image.
+    """`caption_scores` against all captions of each image.
 
-    These are whole and as they were written: the measure's own tokenizer drops case and marks.
+    These are used as they were written: the metrics' own tokenizer drops case and punctuation.
     """
     return caption_scores(captions, data.texts)
 

@@ -52,10 +52,10 @@ class Validation:
         return {f"validation_{name}": value for name, value in found.items()}
 
     def caption_scores(self) -> dict[str, float]:
-        """`validation_cider` and `validation_bleu4` of a caption for each image, times 100.
+        """`validation_cider` and the other scores of a caption for each image, times 100.
 
-        Processes share the images, and the main one has the figures; without a figure where the
-        model writes nothing that can be scored.
+        Processes share the images, and rank 0 returns the scores; those that are undefined, as
+        for a model that writes nothing, are left out.
         """
         ranks, count = dist.world_size(), len(self.data)
         first, end = (count * rank // ranks for rank in (dist.rank(), dist.rank() + 1))
