@@ -1,4 +1,4 @@
-"""Captions: what a model writes about test images, and its CIDEr and BLEU-4 (BLIP, section 5.2)."""
+"""Captions: what a model writes about test images, and the scores of that (BLIP, section 5.2)."""
 
 import math
 from typing import Any
