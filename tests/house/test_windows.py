@@ -11,7 +11,8 @@ OPTIONAL = {"blip.__main__", "blip.capfilt.engine.ray"}
 CODE = f"""
 import importlib, os, pathlib, signal, sys
 # Libraries know by the platform whether they may import them.
-import torch, torch.distributed, torch.utils.data, numpy, PIL.Image, pyarrow.parquet, rich.progress
+import torch.distributed.checkpoint.state_dict, torch.utils.data, numpy
+import PIL.Image, pyarrow.parquet, rich.progress
 import tokenizers, safetensors.torch, huggingface_hub, matplotlib, filelock, jinja2, multiprocessing
 import asyncio, subprocess, tempfile, concurrent.futures, multiprocessing.connection, unittest.mock
 for name in {OF_UNIX}:
