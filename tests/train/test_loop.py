@@ -179,7 +179,7 @@ def test_other_data_is_refused_unless_asked_for(
     with pytest.raises(UsageError, match=r"shards have changed .* 4 steps .* --allow-change"):
         train_toy(tmp_path, toy_config(8), make_toy(), other)
     train_toy(tmp_path, toy_config(8), make_toy(), other, allow_change=True)
-    assert "the data is not that of the first 4 steps" in capsys.readouterr().err
+    assert "the data differs from that of the first 4 steps" in capsys.readouterr().err
 
 
 def test_a_truncated_checkpoint_is_passed_over(
