@@ -18,7 +18,7 @@ from blip.inference.convert import convert
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
-from tests.support.huggingface import BASE_SIZES, random_peer
+from tests.support.huggingface import BASE_SIZES, SHALLOW_SIZES, random_peer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -28,6 +28,7 @@ pytestmark = [
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 DEC, SEP = 30522, 102
 LONGEST = 12
+KINDS = ("caption", "itm", "vqa")
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +46,6 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
     path.write_text("\n".join(words) + "\n")
     return path
-
-
-@pytest.fixture(scope="module", params=["caption", "itm", "vqa"])
-def pair(
-    request: pytest.FixtureRequest, vocabulary: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, Any, Any, Path]:
-    """The kind, a model of transformers, ours with its weights, and the folder that both share."""
-    folder = tmp_path_factory.mktemp(request.param)
-    peer = random_peer(request.param, BASE_SIZES)
-    peer.save_pretrained(folder)
-    return request.param, peer, load(folder, tokenizer=vocabulary).model, folder
 
 
 def pictures(count: int) -> Tensor:
@@ -81,8 +71,11 @@ def peer_rows(generated: Tensor, start: int) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def test_same_outputs(pair: tuple[str, Any, Any, Path]) -> None:
-    kind, peer, ours, _ = pair
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_outputs(kind: str, vocabulary: Path, tmp_path: Path) -> None:
+    peer = random_peer(kind, BASE_SIZES)
+    peer.save_pretrained(tmp_path)
+    ours: Any = load(tmp_path, tokenizer=vocabulary).model
     match kind:
         case "caption":
             check_captions(peer, ours)
@@ -155,11 +148,11 @@ def check_answers(peer: Any, ours: QuestionModel) -> None:
     assert found == peer_rows(expected, 1)
 
 
-def test_converted_back_it_is_what_it_was(
-    pair: tuple[str, Any, Any, Path], vocabulary: Path, tmp_path: Path
-) -> None:
-    _, peer, _, folder = pair
-    convert(folder, tmp_path / "ours", "blip", tokenizer=vocabulary)
+@pytest.mark.parametrize("kind", KINDS)
+def test_converted_back_it_is_what_it_was(kind: str, vocabulary: Path, tmp_path: Path) -> None:
+    peer = random_peer(kind, SHALLOW_SIZES)
+    peer.save_pretrained(tmp_path / "peer")
+    convert(tmp_path / "peer", tmp_path / "ours", "blip", tokenizer=vocabulary)
     convert(tmp_path / "ours", tmp_path / "theirs", "hf")
     again, loading = type(peer).from_pretrained(tmp_path / "theirs", output_loading_info=True)
     assert not any(loading.values()), loading

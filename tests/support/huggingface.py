@@ -33,6 +33,12 @@ TINY_SIZES: dict[str, Any] = {
 BASE_SIZES: dict[str, Any] = {"text_config": {"num_attention_heads": 12}, "vision_config": {}}
 """ViT-B/16 at 384 pixels and BERT-base, as they were published."""
 
+SHALLOW_SIZES: dict[str, Any] = {
+    "text_config": {"num_attention_heads": 12, "num_hidden_layers": 2},
+    "vision_config": {"num_hidden_layers": 2},
+}
+"""The same with two layers each: what has to be right of every layer alike."""
+
 
 def random_peer(kind: str, sizes: dict[str, Any], seed: int = 0, *, draw: bool = True) -> Any:
     """A model of the class for "caption", "itm" or "vqa", in evaluation mode.
