@@ -12,7 +12,6 @@ from tests.support.tiny_data import WORDS, picture
 from tests.support.dist_program import PICTURES
 
 
-
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures with a text each, of many lengths."""

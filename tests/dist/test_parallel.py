@@ -57,7 +57,6 @@ def test_two_processes_train_as_one(
         assert mine == pytest.approx(theirs, rel=1e-6)
 
 
-
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_the_optimiser_s_state_comes_back_whole_and_nothing_is_added(
     shared: Path, kind: str
