@@ -86,7 +86,7 @@ SCENES = Kind(
 TOKENIZER = Kind(
     "tokenizer", "blip bootstrap", ("config.json", "tokenizer.json", "vocabulary.json")
 )
-EVALUATION = Kind("evaluation", "blip evaluate", ("config.json", "evaluation.json"))
+EVALUATION = Kind("evaluation", "blip evaluate", ("config.json", "evaluation.json", "answers.json"))
 BOOTSTRAP = Kind(
     "bootstrap",
     "blip bootstrap",

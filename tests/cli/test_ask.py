@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from blip.cli.ask import read_candidates
 from blip.cli.main import main
+from blip.data.annotations.answers import read_candidates
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import save_model

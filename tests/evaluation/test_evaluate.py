@@ -73,7 +73,6 @@ def test_one_task_alone_is_measured_where_it_is_asked_for(tmp_path: Path, shards
         ("med", ("causal",), "retrieval", "no text encoder, only a text decoder; it can do cap"),
         ("med", ("bidirectional",), "caption", "no text decoder, only a text encoder; it can do r"),
         ("vqa", BOTH_MODES, "caption", "CKPT cannot do caption: its architecture is vqa"),
-        ("vqa", BOTH_MODES, None, "cannot do retrieval or caption: its architecture is vqa"),
         ("med", BOTH_MODES, "riddles", "`task` is 'riddles'; allowed: retrieval, caption"),
     ],
 )
@@ -84,6 +83,13 @@ def test_a_task_that_a_model_cannot_do_is_refused_in_one_line(
     config = EvaluateConfig(checkpoint="CKPT", data=("d",), task=task)
     with pytest.raises(UsageError, match=message):
         choose_evaluations(EVALUATIONS, config, model)
+
+
+def test_a_model_that_nothing_measures_is_refused_in_one_line() -> None:
+    of_meds = [one for one in EVALUATIONS if one.architecture == "med"]
+    config = EvaluateConfig(checkpoint="CKPT", data=("d",))
+    with pytest.raises(UsageError, match="cannot do retrieval or caption: its architecture is vqa"):
+        choose_evaluations(of_meds, config, ModelConfig(architecture="vqa"))
 
 
 def test_device_precision_and_batch_size_reach_the_model(

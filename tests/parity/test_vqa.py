@@ -3,13 +3,16 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
+from blip.data.examples.questions import QuestionBatch
 from blip.data.tokenizer import Tokenizer
 from blip.generation.beam import beam_search
 from blip.inference.answerer import PUBLISHED_DECODING, Answerer
+from blip.model.checkpoint.original import names_of, to_original
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
+from blip.objectives.config import LanguageConfig
+from blip.tasks.vqa import VqaStep
 from tests.support.vectors import (
     CLOSE,
     encoded,
@@ -22,8 +25,6 @@ from tests.support.vectors import (
 
 pytestmark = needs_vectors
 
-SMOOTHING = 0.1
-
 
 @pytest.fixture(scope="module")
 def words() -> Tokenizer:
@@ -35,23 +36,29 @@ def model() -> QuestionModel:
     return tiny_model("vqa", QuestionModel)
 
 
-@torch.no_grad()
-def test_answers_count_by_their_weights_in_training(model: QuestionModel, words: Tokenizer) -> None:
-    golden, strings = vectors("vqa"), texts()
-    questions = encoded(strings["vqa.questions"], words.enc_id)
-    answers = encoded(strings["vqa.train_answers"], words.dec_id)
-    image_kv = model.read_questions(
-        questions.ids, questions.visible, model.encode_image(golden["images"])
+@pytest.mark.parametrize("name", ["vqa", "vqa_more"])
+def test_training_loss_and_gradients(words: Tokenizer, name: str) -> None:
+    golden, texts_of = vectors(name), texts()
+    model = tiny_model("vqa", QuestionModel)
+    counts = torch.tensor(texts_of[f"{name}.train_counts"])
+    batch = QuestionBatch(
+        images=golden["images"],
+        questions=words.encode(texts_of[f"{name}.questions"], 35),
+        answers=words.encode(texts_of[f"{name}.train_answers"], 35),
+        asked=torch.arange(len(counts)).repeat_interleave(counts),
+        weights=torch.tensor(texts_of[f"{name}.train_weights"]),
+        keys=("",) * len(counts),
     )
-    counts = torch.tensor(strings["vqa.train_counts"])
-    asked = image_kv.select(torch.arange(len(counts)).repeat_interleave(counts))
-    logits = model.language_logits(answers.ids, answers.visible, asked)[:, :-1]
-    targets = answers.ids[:, 1:].masked_fill(~answers.visible[:, 1:], -100)
-    losses = cross_entropy(
-        logits.transpose(1, 2), targets, label_smoothing=SMOOTHING, reduction="none"
-    ).sum(dim=1)
-    loss = (losses * torch.tensor(strings["vqa.train_weights"])).sum() / len(counts)
-    torch.testing.assert_close(loss, golden["train_loss"], **CLOSE)
+    output = VqaStep(model, words, LanguageConfig())(batch)
+    torch.testing.assert_close(output.loss.detach(), golden["train_loss"], **CLOSE)
+    output.loss.backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert all(gradient is not None for gradient in gradients.values())
+    found = to_original(names_of("vqa", model.config), gradients)
+    expected = {k.removeprefix("grad."): v for k, v in golden.items() if k.startswith("grad.")}
+    assert expected
+    for theirs, gradient in expected.items():
+        torch.testing.assert_close(found[theirs], gradient, **CLOSE, msg=theirs)
 
 
 @pytest.mark.parametrize("top_k", [4, 11])

@@ -13,7 +13,7 @@ from blip.config.strict import from_json, to_json
 from blip.data.scenes.config import ScenesConfig
 from blip.errors import UsageError
 from blip.model.blip import Blip
-from blip.recipes import bootstrap, captioner, filter, pretrain
+from blip.recipes import bootstrap, captioner, filter, pretrain, vqa
 from blip.recipes.config import BootstrapConfig, ShardsConfig
 from blip.tasks.table import TASKS
 
@@ -113,6 +113,12 @@ def test_fine_tuning_is_the_paper_s() -> None:
     assert captioner.coco().data.prompt == "a picture of "
     assert filter.coco().data.prompt == ""
     assert filter.coco().contrastive.positives == "image"
+    for config, questions in ((vqa.vqa_v2(), 1_385_043), (vqa.vqa_v2_train(), 443_757)):
+        assert (config.data.image.size, config.data.max_tokens) == (480, 35)
+        assert (config.drop_path, config.train.optimizer.lr) == (0.1, pytest.approx(2e-5))
+        assert config.train.steps * config.data.batch_size == pytest.approx(
+            10 * questions, rel=1e-4
+        )
 
 
 @pytest.mark.parametrize(

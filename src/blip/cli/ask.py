@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer; 1 where the picture is broken."""
+    from blip.data.annotations.answers import read_candidates
     from blip.errors import UsageError
     from blip.inference.answerer import Answerer
 
@@ -133,29 +134,6 @@ def _print_best(options: AskOptions, question: str, best: "Sequence[Ranked | Wri
     if options.top is not None:
         row["top"] = [answer._asdict() for answer in best]
     _print(row, json=True)
-
-
-def read_candidates(path: Path) -> list[str]:
-    """The answers in a file: one a line, blank ones left out, or a JSON list in a `.json` file.
-
-    Raises UsageError for a file that is not there, holds something else, or no answer.
-    """
-    from blip.config.strict import from_json, load_json
-    from blip.errors import UsageError
-
-    if path.suffix == ".json":
-        answers = list(from_json(tuple[str, ...], load_json(path), where=str(path)))
-    else:
-        try:
-            answers = path.read_text(encoding="utf-8-sig").splitlines()
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{path} is not UTF-8: {error.reason}") from error
-    answers = [text.strip() for text in answers if text.strip()]
-    if not answers:
-        raise UsageError(f"{path} holds no answers")
-    return answers
 
 
 def _print(row: dict[str, object], *, json: bool) -> None:

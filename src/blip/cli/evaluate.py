@@ -13,7 +13,7 @@ from blip.cli.options import (
     ModelOptions,
 )
 from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, check_fields
-from blip.evaluation.config import EvaluateConfig, RetrievalEvaluationConfig
+from blip.evaluation.config import AnsweringConfig, EvaluateConfig, RetrievalEvaluationConfig
 from blip.generation.config import DecodingConfig
 from blip.tasks.table import EVALUATIONS
 
@@ -24,12 +24,15 @@ examples:
   blip evaluate runs/base --data captions_val2014.json --json
   blip evaluate runs/base --data 'coco/test/*.tar' --task retrieval --device cuda --batch-size 256
   blip evaluate original:model_base_retrieval_coco --data 'coco/test/*.tar' --out results/coco
+  blip evaluate runs/vqa --data v2_OpenEnded_mscoco_val2014_questions.json --answers answers.json
+  blip evaluate runs/vqa --data shards/vqa-test --task vqa --out results/vqa
 
 --data takes what `blip data pack` takes: tars, .parquet, .csv, .tsv, .json and .jsonl tables,
 folders of pictures with their texts beside them, globs and brace ranges.
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
-retrieval, a pre-trained model by both. Broken pictures and empty texts are left out, counted and
-named. Samples of the same image count as one."""
+retrieval, a pre-trained model by both, a model for questions by VQA accuracy. Of its answers, --out
+keeps answers.json for the server of VQA v2. Broken pictures and empty texts are left out, counted
+and named. Samples of the same image count as one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +46,9 @@ class EvaluateOptions:
     task: str | None = None
     """What to measure; none is all that the model can do."""
     candidates: Annotated[int, COUNT] = 128
-    """Images, or texts, that ITM re-ranks."""
+    """Images, or texts, that ITM re-ranks; of --answers, how many are compared whole."""
+    answers: Path | None = None
+    """VQA: choose among the answers in this file (one a line, or a JSON list), write none."""
     decoding: DecodingConfig = DecodingConfig(max_length=30)
     batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images, or texts, at a time."""
@@ -91,6 +96,11 @@ def run(args: argparse.Namespace) -> int:
                 candidates=options.candidates, batch_size=options.batch_size
             ),
             captioning=options.decoding,
+            answering=AnsweringConfig(
+                answers=None if options.answers is None else str(options.answers),
+                candidates=options.candidates,
+                batch_size=options.batch_size,
+            ),
             batch_size=options.batch_size,
             max_pixels=options.model.max_pixels,
             device=options.model.device,
@@ -103,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
     if options.json:
         print(json_text(result))
         return 0
-    say(f"{result['images']} images with {result['texts']} texts")
+    noun = "questions" if "questions" in result else "texts"
+    say(f"{result['images']} images with {result[noun]} {noun}")
     for evaluation in EVALUATIONS:
         for name, value in (result.get(evaluation.name) or {}).items():
             if value is not None:

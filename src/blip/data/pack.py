@@ -12,6 +12,7 @@ from typing import Any
 from blip.data.config import MAX_PIXELS
 from blip.data.faults import BadSamples, Fault, describe_counts
 from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
+from blip.data.questions import QUESTIONS
 from blip.data.readers.patterns import PACKED, match_paths, read_packed
 from blip.data.readers.remote import is_remote
 from blip.data.readers.sources import read_samples
@@ -202,7 +203,9 @@ def _fault(sample: Sample, collection: Collection) -> str | None:
         return sample.error
     if sample.image is None:
         return "missing_image"
-    if not any(sample.texts) and not collection.allow_missing_text:
+    # Questions are read from KEY.json.
+    needs_text = not collection.allow_missing_text and not sample.meta.get(QUESTIONS)
+    if needs_text and not any(sample.texts):
         return MISSING
     try:
         for content in (sample.image, *sample.more_images):

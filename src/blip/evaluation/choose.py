@@ -35,6 +35,8 @@ class Evaluation:
     """To what evaluation.json holds under `name`, and under `outputs`; imports when called."""
     outputs: str | None = None
     """The key of what the model answered for each sample, which stays empty if not measured."""
+    result_file: str | None = None
+    """A file beside evaluation.json for `outputs`, as the benchmark's server takes them."""
     check: Callable[[EvaluateConfig, ModelConfig], None] | None = None
     """Raises RangeError for a configuration that the model cannot follow, before any work."""
 

@@ -12,6 +12,7 @@ from blip.config.ranges import (
     TOKENS,
     PrecisionChoice,
     Range,
+    RangeError,
     check_fields,
 )
 from blip.config.strict import added, formerly
@@ -69,6 +70,45 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AnsweringConfig:
+    """How questions are answered (BLIP, section 5.3)."""
+
+    answers: Annotated[str | None, NOT_EMPTY] = None
+    """A file of candidate answers, of which the likeliest is chosen; none writes answers freely."""
+    candidates: Annotated[int, COUNT] = 128
+    """k: how many of these the first token leaves to compare whole."""
+    decoding: DecodingConfig = DecodingConfig(kind="beam", beams=3, min_length=1, max_length=10)
+    """How answers are written, as in the original release."""
+    batch_size: Annotated[int, BATCH_SIZE] = 64
+    """Images, and questions, at a time."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work, and answers that are drawn."""
+        check_fields(self)
+        if self.decoding.kind == "nucleus":
+            raise RangeError("decoding.kind", "nucleus", "beam, greedy")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuestionValidationConfig:
+    """Measuring a model on held-out questions, every `train.evaluate_every` steps."""
+
+    shards: tuple[str, ...]
+    """Tars, tables and files that ask questions, globs or brace ranges."""
+    images: Annotated[int, COUNT] = 1000
+    """Most images that are read, from the first on, each with all its questions."""
+    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
+    """Width times height of the largest picture that is read."""
+    answering: AnsweringConfig = AnsweringConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse an empty list of shards, and numbers out of range."""
+        if not self.shards:
+            raise ValueError("shards must name at least one shard")
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
     """The figures of one checkpoint on one split."""
 
@@ -79,6 +119,7 @@ class EvaluateConfig:
     """What to measure, a name in `tasks/table.py`; none is all that the checkpoint can do."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: DecodingConfig = DecodingConfig()
+    answering: AnsweringConfig = field(default=AnsweringConfig(), metadata=added())
     batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images that are captioned together."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
@@ -98,3 +139,8 @@ class EvaluateConfig:
 def check_captioning(config: EvaluateConfig, model: ModelConfig) -> None:
     """Raise RangeError where captions may become longer than the model's positions."""
     check_length(model.text, "captioning.max_length", config.captioning.max_length)
+
+
+def check_answering(config: EvaluateConfig, model: ModelConfig) -> None:
+    """Raise RangeError where answers may become longer than the model's positions."""
+    check_length(model.text, "answering.decoding.max_length", config.answering.decoding.max_length)

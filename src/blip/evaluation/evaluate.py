@@ -66,7 +66,7 @@ def evaluate_into(
     *,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write config.json and evaluation.json into `out`; returns what the latter holds.
+    """Write config.json, evaluation.json and what servers take into `out`; returns the second.
 
     config.json has the number format that `auto` has become. Raises UsageError where another
     evaluation lies there, unless asked to `overwrite` it.
@@ -90,6 +90,10 @@ def evaluate_into(
         content = json_text(result, indent=2, sort_keys=True) + "\n"
         check_unchanged(out / RESULT, content, overwrite=overwrite)
         save(config, path)
+        for evaluation in evaluations:
+            rows = result.get(evaluation.outputs) if evaluation.outputs is not None else None
+            if evaluation.result_file is not None and rows:
+                write_atomically(out / evaluation.result_file, json_text(rows, indent=1) + "\n")
         write_atomically(out / RESULT, content)
         return result
 

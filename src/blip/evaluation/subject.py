@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import Any
 
 from blip.data.examples.evaluation_set import EvaluationSet
+from blip.data.examples.question_set import QuestionSet
 from blip.evaluation.config import EvaluateConfig
 from blip.inference.checkpoint import Loaded
 from blip.model.make import Model
@@ -24,12 +25,20 @@ class Subject:
         size = self.model.config.vision.image_size
         return EvaluationSet(self.config.data, size, max_pixels=self.config.max_pixels)
 
+    @cached_property
+    def questions(self) -> QuestionSet:
+        """Images with all questions about them; raises as `pairs` does."""
+        return QuestionSet(self.config.data, max_pixels=self.config.max_pixels)
+
     def describe_data(self) -> dict[str, Any]:
         """How much was read; what was bad, counted by its reason, and the first of it named."""
-        data = self.pairs
+        if self.model.config.architecture == "vqa":
+            data, counts = self.questions, {"questions": len(list(self.questions.questions))}
+        else:
+            data, counts = self.pairs, {"texts": sum(map(len, self.pairs.texts))}
         return {
             "images": len(data),
-            "texts": sum(map(len, data.texts)),
+            **counts,
             "left_out": dict(sorted(data.bad.counts.items())),
             "left_out_samples": [
                 {"shard": shard, "key": key, "reason": reason}

@@ -1,24 +1,19 @@
 """Figures of a model that is being trained: recalls and captions of held-out images."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from PIL.Image import Image
-from torch import nn
 
 from blip import dist
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
-from blip.errors import NotFiniteError
 from blip.evaluation.caption import evaluate_captions, write_captions
 from blip.evaluation.config import ValidationConfig
+from blip.evaluation.live import evaluation_mode, nan_in_one_line
 from blip.evaluation.retrieval import evaluate_retrieval
 from blip.evaluation.sheet import SheetRow, draw_sheet
 from blip.inference.decoding import start_of_text
-from blip.log import say
 from blip.model.blip import Blip
-from blip.nn.kernels.packed_weight import unpack_weights
 
 
 class Validation:
@@ -47,7 +42,7 @@ class Validation:
         if "bidirectional" not in self.model.config.modes:
             return {}
         found = {}
-        with _evaluation_mode(self.model), _nan_in_one_line():
+        with evaluation_mode(self.model), nan_in_one_line():
             found = evaluate_retrieval(self.model, self.tokenizer, self.data, self.config.retrieval)
         return {f"validation_{name}": value for name, value in found.items()}
 
@@ -71,7 +66,7 @@ class Validation:
         if "causal" not in self.model.config.modes:
             return []
         batch_size = self.config.retrieval.batch_size
-        with _evaluation_mode(self.model), _nan_in_one_line():
+        with evaluation_mode(self.model), nan_in_one_line():
             return write_captions(
                 self.model, self.tokenizer, self.data, self.config.decoding, batch_size, places
             )
@@ -88,24 +83,3 @@ class Validation:
                 for place, caption in enumerate(captions)
             ]
         )
-
-
-@contextmanager
-def _nan_in_one_line() -> Iterator[None]:
-    """Print a line where the model gives NaN; its training alone decides whether to stop."""
-    try:
-        yield
-    except NotFiniteError as error:
-        say(f"validation: {error}")
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode for a while; packed copies of its weights are dropped after."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        unpack_weights(model)
-        model.train(training)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
 
-from blip.config.ranges import COUNT, NOT_EMPTY, check_fields
+from blip.config.ranges import COUNT, NOT_EMPTY, SHARE_BELOW_ONE, check_fields
 from blip.data.config import DataConfig
-from blip.evaluation.config import ValidationConfig
+from blip.evaluation.config import QuestionValidationConfig, ValidationConfig
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.outputs import Kind, training_kind
@@ -162,7 +162,36 @@ class FilterConfig:
         return (self.init,)
 
 
-def _check_validation(validation: ValidationConfig | None, train: TrainConfig) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VqaConfig:
+    """Fine-tuning of a model for questions with answer-weighted LM (BLIP, section 5.3)."""
+
+    kind: ClassVar[Kind] = training_kind("vqa", "blip finetune vqa")
+    init: str
+    """The pre-trained MED, or a model for questions to train further."""
+    data: DataConfig
+    """Shards, files or tables that ask questions; max_tokens cuts questions and answers."""
+    train: TrainConfig
+    language: LanguageConfig = LanguageConfig()
+    drop_path: Annotated[float, SHARE_BELOW_ONE] = 0.1
+    """Stochastic depth of the last layer of the image encoder, as in the paper."""
+    validation: QuestionValidationConfig | None = None
+    """Held-out questions to measure its accuracy by on the way."""
+
+    def __post_init__(self) -> None:
+        """Refuse a validation that is never made, a prompt, and numbers out of range."""
+        check_fields(self)
+        _check_validation(self.validation, self.train)
+        if self.data.prompt:
+            raise ValueError(f"data.prompt must be empty for questions, got {self.data.prompt!r}")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What else the run reads."""
+        return (self.init,)
+
+
+def _check_validation(validation: object, train: TrainConfig) -> None:
     if (validation is None) != (train.evaluate_every is None):
         raise ValueError(
             "validation and train.evaluate_every go together, "

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from blip.evaluation.choose import Evaluation
-from blip.evaluation.config import check_captioning
+from blip.evaluation.config import check_answering, check_captioning
 from blip.tasks.config import (
     CaptionerConfig,
     FilterConfig,
     PretrainConfig,
     RunOptions,
     TrainingConfig,
+    VqaConfig,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ def _finetune_filter(config: FilterConfig, out: Path, options: RunOptions | None
     return retrieval.train(config, out, options)
 
 
+def _finetune_vqa(config: VqaConfig, out: Path, options: RunOptions | None) -> Path:
+    from blip.tasks import vqa
+
+    return vqa.train(config, out, options)
+
+
 def _measure_retrieval(subject: "Subject") -> dict[str, Any]:
     from blip.evaluation import retrieval
 
@@ -74,6 +81,12 @@ def _measure_captions(subject: "Subject") -> dict[str, Any]:
     from blip.evaluation import caption
 
     return caption.measure(subject)
+
+
+def _measure_answers(subject: "Subject") -> dict[str, Any]:
+    from blip.evaluation import vqa
+
+    return vqa.measure(subject)
 
 
 EVALUATIONS = (
@@ -92,6 +105,16 @@ EVALUATIONS = (
         measure=_measure_captions,
         outputs="captions",
         check=check_captioning,
+    ),
+    Evaluation(
+        name="vqa",
+        figures="VQA accuracy, of all questions and of each type of answer and question",
+        architecture="vqa",
+        mode="bidirectional",
+        measure=_measure_answers,
+        outputs="answers",
+        result_file="answers.json",
+        check=check_answering,
     ),
 )
 """What a checkpoint can be measured by, in the order in which it is done."""
@@ -120,6 +143,14 @@ TASKS = (
         config=FilterConfig,
         train=_finetune_filter,
         evaluations=("retrieval",),
+    ),
+    TrainingTask(
+        name="vqa",
+        verb="finetune",
+        objectives="LM, weighted by annotators: answers questions",
+        config=VqaConfig,
+        train=_finetune_vqa,
+        evaluations=("vqa",),
     ),
 )
 """What can be trained."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol, assert_never, final
 
 from blip.data.annotations.captions import list_annotated, read_annotations
+from blip.data.annotations.vqa import holds_questions, list_asked, read_questions
 from blip.data.keys import check_lengths, with_safe_keys
 from blip.data.readers.compressed import read_compressed
 from blip.data.readers.folders import read_folder
@@ -58,10 +59,13 @@ def open_place(
 
     Paths in tables and annotation files start from `images`, else from the file's own folder;
     `split` chooses among their rows. A table may have no column for the text, and a list no
-    captions, where `need_text` is false. Raises UsageError where `images` or `split` have no
-    meaning.
+    captions, where `need_text` is false. A table or file that asks questions is read as those of
+    VQA. Raises UsageError where `images` or `split` have no meaning.
     """
-    match find_kind(path):
+    kind = find_kind(path)
+    if kind in ("table", "annotations") and holds_questions(path):
+        return _Questions(path, images, split)
+    match kind:
         case "table":
             return _Table(path, images, split, need_text)
         case "annotations":
@@ -69,7 +73,7 @@ def open_place(
         case "folder":
             _refuse_options(f"{path} is a folder of pictures", images, split)
             return _Folder(path)
-        case "tar" | "compressed tar" as kind:
+        case "tar" | "compressed tar":
             _refuse_options(f"{path} is a tar", images, split)
             return _Tar(path, kind == "compressed tar")
         case _ as never:
@@ -132,6 +136,25 @@ class _Annotations:
         return read_annotations(
             self.path, self.images, self.split, start, stop, need_text=self.need_text
         )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """An image with all the questions about it is a sample."""
+
+    path: Path
+    images: Path | None
+    split: str | None
+
+    def check(self) -> None:
+        list_asked(self.path, self.split)
+
+    def count(self) -> int:
+        return len(list_asked(self.path, self.split))
+
+    def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
+        return read_questions(self.path, self.images, self.split, start, stop)
 
 
 @final

@@ -13,6 +13,7 @@ from blip.config.ranges import (
     RangeError,
     check_fields,
 )
+from blip.config.strict import added
 from blip.data.scenes.words import BACKGROUNDS, COLOURS, PATTERNS, SHAPES, SIZES
 
 NOISE_KINDS = (
@@ -54,6 +55,10 @@ class ScenesConfig:
     test: Annotated[int, COUNT] = 300
     captions: Annotated[int, Range(whole=True, least=1, most=1000)] = 5
     """Captions per human, val and test image."""
+    questions: Annotated[int, Range(whole=True, least=0, most=1000)] = field(
+        default=0, metadata=added()
+    )
+    """Most questions about each human, val and test image, for VQA; 0 for none."""
     noise: Annotated[float, SHARE] = 0.4
     """Share of noisy web texts."""
     noise_kinds: dict[str, float] = field(

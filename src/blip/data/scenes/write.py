@@ -3,16 +3,20 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from blip.config.history import describe_changes, find_changes, is_earlier_run, load_config
 from blip.config.strict import save
+from blip.data.questions import QUESTIONS, AskedQuestion
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.draw import paint
 from blip.data.scenes.language import captions
 from blip.data.scenes.noise import web_text
+from blip.data.scenes.questions import questions
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.split import SPLITS, Split, draw_scene_for, random_source
 from blip.data.writers.shards import write_shards
@@ -23,6 +27,8 @@ from blip.outputs import SCENES, claim, remove_known
 from blip.stage import exclusive_lock
 
 PER_SHARD = 500
+ENOUGH = 3
+"""Annotators who have to agree for an answer to count whole in VQA accuracy."""
 TRIES = 20
 
 
@@ -44,7 +50,23 @@ def draw_sample(
         texts = (web.text,)
     else:
         texts = tuple(captions(scene, config.captions, rng))
+        if config.questions:
+            meta[QUESTIONS] = _ask(scene, config, rng, f"{split}-{number:06d}")
     return scene, Sample(f"{split}-{number:06d}", image, texts, meta, extension="png")
+
+
+def _ask(
+    scene: Scene, config: ScenesConfig, rng: np.random.Generator, key: str
+) -> list[dict[str, Any]]:
+    """Questions about a scene; where several answers are right, any of them has full accuracy."""
+    asked: list[dict[str, Any]] = []
+    for number, question in enumerate(questions(scene, config.questions, config, rng)):
+        right = (question.answer, *question.also_right)
+        answers = right if len(right) == 1 else right * (ENOUGH + 1)
+        asked.append(
+            AskedQuestion(f"{key}-{number}", question.text, answers, question.kind).to_json()
+        )
+    return asked
 
 
 def draw_split(config: ScenesConfig, split: Split) -> Iterator[tuple[Scene, Sample]]:

@@ -1,0 +1,26 @@
+"""A file of candidate answers, as those that BLIP ranks for VQA v2."""
+
+from pathlib import Path
+
+from blip.config.strict import from_json, load_json
+from blip.errors import UsageError
+
+
+def read_candidates(path: Path) -> list[str]:
+    """The answers in a file: one a line, blank ones left out, or a JSON list in a `.json` file.
+
+    Raises UsageError for a file that is not there, holds something else, or no answer.
+    """
+    if path.suffix == ".json":
+        answers = list(from_json(tuple[str, ...], load_json(path), where=str(path)))
+    else:
+        try:
+            answers = path.read_text(encoding="utf-8-sig").splitlines()
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} is not UTF-8: {error.reason}") from error
+    answers = [text.strip() for text in answers if text.strip()]
+    if not answers:
+        raise UsageError(f"{path} holds no answers")
+    return answers

@@ -1,0 +1,311 @@
+"""Files of questions about images: VQA v2's official pair, one-file lists, tables, Visual Genome's.
+
+The lists of BLIP's release, of A-OKVQA and of VizWiz are read alike; OK-VQA's files are VQA v2's.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from blip.data.annotations.pictures import Pictures, open_pictures
+from blip.data.keys import key_text, storable, with_safe_keys
+from blip.data.questions import (
+    BROKEN_QUESTION,
+    QUESTIONS,
+    AskedQuestion,
+    list_answers,
+    read_question,
+)
+from blip.data.readers.folders import extension_of
+from blip.data.readers.parquet import open_described, read_parquet
+from blip.data.readers.tables import find_columns
+from blip.data.sample import IMAGE_KEY, Sample
+from blip.data.texts import list_names, load_json
+from blip.errors import UsageError
+
+FORMS = (
+    'VQA v2\'s {"questions": [{"question_id", "image_id", "question"}]} with its file of '
+    'annotations beside it, a list of {"image", "question", "answer"}, Visual Genome\'s '
+    '[{"id", "qas": [...]}]'
+)
+HEAD = 1 << 20
+"""Bytes of a JSON file in which a question must come, if it holds questions."""
+VISUAL_GENOME_WEIGHT = 0.2
+"""What the original release lets the one answer of Visual Genome weigh."""
+DUPLICATE = "duplicate_question_id"
+_IN_NAMES = re.compile(r"openended|multiplechoice|questions|annotations|[^a-z0-9]+")
+
+
+@dataclass(slots=True)
+class AskedImage:
+    """An image of an annotation file with its questions, or an entry that cannot be used."""
+
+    name: str | int | None
+    questions: list[AskedQuestion] = field(default_factory=list)
+    content: bytes | None = None
+    """Its picture, where the file itself holds it."""
+    key: str = ""
+    """What the entry is called where it cannot be used."""
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A question of a file, or what is wrong with it."""
+
+    image: str | int | None
+    question: AskedQuestion | None
+    fault: str | None = None
+    content: bytes | None = None
+
+
+def holds_questions(path: Path) -> bool:
+    """Whether a JSON file or a Parquet table asks questions, so that `read_questions` reads it."""
+    if path.suffix.lower() == ".parquet":
+        try:
+            return "question" in open_described(path).schema_arrow.names
+        except UsageError:
+            return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False
+    # Two quick looks, as a file of captions may hold gigabytes.
+    if b'"question' not in head and b'"qas"' not in head:
+        return False
+    try:
+        return _form(load_json(path)) is not None
+    except UsageError:
+        return False
+
+
+def read_questions(
+    path: Path,
+    images: Path | None = None,
+    split: str | None = None,
+    start: int = 0,
+    stop: int | None = None,
+) -> Iterator[Sample]:
+    """A sample for each image of a file of questions, in the order of their first questions.
+
+    Its questions with their answers stand in `meta` (`data/questions.py`). `images` is the folder
+    or the Parquet table of the pictures (`open_pictures`); `split` chooses among entries that have
+    one. Of the samples `start` to `stop` alone, where given. A question that is broken, or whose
+    identifier came before, is a sample with `error`, and so is an image without its picture. Raises
+    UsageError for a file in another form, and where questions and annotations do not belong
+    together.
+    """
+    chosen = islice(list_asked(path, split), start, stop)
+    pictures = open_pictures(path, images)
+    yield from with_safe_keys(_samples(chosen, pictures, path.stem), "image", start)
+
+
+def list_asked(path: Path, split: str | None = None) -> list[AskedImage]:
+    """What a file asks of each image, without the pictures; raises as `read_questions` does."""
+    entries = _parquet(path, split) if path.suffix.lower() == ".parquet" else _json(path, split)
+    images: list[AskedImage] = []
+    of_name: dict[str | int, AskedImage] = {}
+    ids: set[str | int] = set()
+    for number, entry in enumerate(entries):
+        question, fault = entry.question, entry.fault
+        if question is not None and question.question_id in ids:
+            fault = f"{DUPLICATE}: {question.question_id}"
+        if question is None or entry.image is None or fault is not None:
+            key = f"question-{number if question is None else question.question_id}"
+            images.append(AskedImage(None, key=key, fault=fault or "missing_image"))
+            continue
+        ids.add(question.question_id)
+        image = of_name.get(entry.image)
+        if image is None:
+            image = of_name[entry.image] = AskedImage(entry.image, content=entry.content)
+            images.append(image)
+        image.questions.append(question)
+    return images
+
+
+def _samples(chosen: Iterable[AskedImage], pictures: Pictures, place: str) -> Iterator[Sample]:
+    for image in chosen:
+        if image.name is None:
+            yield Sample(image.key, None, error=image.fault)
+            continue
+        content, extension = image.content, extension_of(image.content or b"")
+        if content is None:
+            content, extension = pictures.read(image.name)
+        name = storable(str(image.name))
+        questions = [question.to_json() for question in image.questions]
+        meta = {"image": name, IMAGE_KEY: f"{place}/{name}", QUESTIONS: questions}
+        error = "missing_image" if content is None else None
+        yield Sample(name, content, (), meta, error, extension)
+
+
+def _form(data: Any) -> str | None:
+    """Which of the `FORMS` a JSON value has; None for another one."""
+    if isinstance(data, dict):
+        first = _first(data.get("questions"))
+        if "question" in first and "image_id" in first:
+            return "questions"
+        return "annotations" if "question_id" in _first(data.get("annotations")) else None
+    first = _first(data)
+    if isinstance(first.get("qas"), list):
+        return "visual genome"
+    return "list" if "question" in first and ("image" in first or "image_id" in first) else None
+
+
+def _first(entries: Any) -> dict[str, Any]:
+    first = entries[0] if isinstance(entries, list) and entries else None
+    return first if isinstance(first, dict) else {}
+
+
+def _json(path: Path, split: str | None) -> Iterable[_Entry]:
+    data = load_json(path)
+    match _form(data):
+        case "questions":
+            _refuse_split(split, path)
+            return _official(data, _beside(path, "annotations"), path)
+        case "annotations":
+            _refuse_split(split, path)
+            questions = _beside(path, "questions")
+            if questions is None:
+                raise UsageError(
+                    f"{path} holds answers alone: put the file of their questions beside it, under "
+                    'the same name with "questions" in the place of "annotations"'
+                )
+            return _official(load_json(questions), path, questions)
+        case "list":
+            return _listed(_of_split(data, split, path))
+        case "visual genome":
+            _refuse_split(split, path)
+            return _visual_genome(data)
+        case _:
+            raise UsageError(f"{path} is not a file of questions that can be read: {FORMS}")
+
+
+def _refuse_split(split: str | None, path: Path) -> None:
+    if split is not None:
+        raise UsageError(f"--split {split}: the questions of {path} have no splits")
+
+
+def _of_split(entries: list[Any], split: str | None, path: Path) -> list[Any]:
+    if split is None:
+        return entries
+    names = [entry.get("split") if isinstance(entry, dict) else None for entry in entries]
+    if split not in names:
+        there = list_names(sorted({name for name in names if isinstance(name, str)})) or "none"
+        raise UsageError(f"--split {split}: {path} has the splits {there}")
+    return [entry for entry, name in zip(entries, names, strict=True) if name == split]
+
+
+def _beside(path: Path, other: str) -> Path | None:
+    """The file of the annotations to some questions, or of the questions to some annotations."""
+    same = [
+        file
+        for file in sorted(path.parent.glob("*.json"))
+        if other in file.name.lower() and _plain_name(file) == _plain_name(path)
+    ]
+    return same[0] if same else None
+
+
+def _plain_name(path: Path) -> str:
+    """A name without what tells VQA's questions from their annotations."""
+    return _IN_NAMES.sub("", path.stem.lower())
+
+
+def _official(data: Any, annotations: Path | None, path: Path) -> Iterator[_Entry]:
+    """VQA's questions with the answers of the other file; without any, where there is none."""
+    questions = data.get("questions") if isinstance(data, dict) else None
+    if _form(data) != "questions" or not isinstance(questions, list):
+        raise UsageError(f'{path} has no "questions" with "question" and "image_id"')
+    if annotations is None:
+        return (_entry(entry, number) for number, entry in enumerate(questions))
+    found = load_json(annotations)
+    if _form(found) != "annotations":
+        raise UsageError(
+            f'{annotations} has no "annotations" with "question_id", as the questions of {path} '
+            "need them"
+        )
+    of_id = {entry.get("question_id"): entry for entry in found["annotations"] if _is_dict(entry)}
+    ids = {entry.get("question_id") for entry in questions if _is_dict(entry)}
+    if not of_id.keys() & ids:
+        subsets = [str(one.get("data_subtype", "unnamed")) for one in (data, found)]
+        raise UsageError(
+            f"{annotations} ({subsets[1]}) answers no question of {path} ({subsets[0]}): they are "
+            "of different years or splits"
+        )
+    return _answered(questions, of_id)
+
+
+def _answered(questions: list[Any], of_id: dict[Any, dict[str, Any]]) -> Iterator[_Entry]:
+    for number, entry in enumerate(questions):
+        if not _is_dict(entry):
+            yield _entry(entry, number)
+            continue
+        answered = of_id.pop(entry.get("question_id"), {})
+        kept = {name: answered.get(name) for name in ("answers", "answer_type", "question_type")}
+        yield _entry({**entry, **kept}, number)
+    known = {entry.get("question_id") for entry in questions if _is_dict(entry)}
+    for question_id in of_id:
+        if question_id not in known:
+            fault = f"unknown_question_id: {question_id} is answered and not asked"
+            yield _Entry(None, None, fault)
+
+
+def _listed(entries: list[Any]) -> Iterator[_Entry]:
+    for number, entry in enumerate(entries):
+        from_genome = _is_dict(entry) and entry.get("dataset") == "vg"
+        yield _entry(entry, number, VISUAL_GENOME_WEIGHT if from_genome else None)
+
+
+def _visual_genome(images: list[Any]) -> Iterator[_Entry]:
+    number = 0
+    for image in images:
+        pairs = image.get("qas") if _is_dict(image) else None
+        for pair in pairs if isinstance(pairs, list) else [None]:
+            given = {"image_id": image.get("id"), **pair} if _is_dict(pair) else pair
+            yield _entry(given, number, VISUAL_GENOME_WEIGHT)
+            number += 1
+
+
+def _entry(entry: Any, number: int, weight: float | None = None) -> _Entry:
+    if not _is_dict(entry):
+        return _Entry(None, None, f"{BROKEN_QUESTION}: entry {number} is no JSON object")
+    question = read_question(entry, number)
+    if question is None:
+        part = "answers" if list_answers(entry) is None else "question"
+        return _Entry(None, None, f"{BROKEN_QUESTION}: entry {number} has no text as its {part}")
+    if weight is not None:
+        question = replace(question, weight=weight)
+    name = entry.get("image", entry.get("image_id"))
+    sound = isinstance(name, int) or (isinstance(name, str) and name.strip() and "\0" not in name)
+    return _Entry(name if sound else None, question)
+
+
+def _is_dict(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _parquet(path: Path, split: str | None) -> Iterator[_Entry]:
+    """Rows with a question, its answers, and the key of a picture or the picture itself."""
+    columns = find_columns(open_described(path).schema_arrow.names)
+    if columns.key is None and columns.image is None:
+        raise UsageError(f"{path} has questions, but no column for the key of their image")
+    if split is not None and columns.split is None:
+        raise UsageError(f"--split {split}: {path} has no column 'split'")
+    for number, row in read_parquet(path, 0, None):
+        if row.fault is not None:
+            yield _Entry(None, None, row.fault)
+            continue
+        if split is not None and row.cells.get(str(columns.split)) != split:
+            continue
+        picture = row.cells.get(str(columns.image))
+        content = picture.get("bytes") if isinstance(picture, dict) else picture
+        name = key_text(row.cells.get(str(columns.key)))
+        if isinstance(content, str):
+            name, content = content, None
+        elif content is not None and name is None:
+            name = f"row-{number}"
+        entry = _entry({**row.cells, "image": name}, number)
+        yield replace(entry, content=content)

@@ -1,0 +1,110 @@
+"""VQA: answers to test questions, chosen or written, and their accuracy (BLIP, section 5.3)."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from blip import dist
+from blip.data.annotations.answers import read_candidates
+from blip.data.examples.question_set import QuestionSet
+from blip.data.tokenizer import Tokenizer
+from blip.evaluation.config import AnsweringConfig, QuestionValidationConfig
+from blip.evaluation.live import evaluation_mode, nan_in_one_line
+from blip.evaluation.subject import Subject
+from blip.inference.answerer import Answerer
+from blip.log import progress
+from blip.metrics.vqa import AnsweredQuestion, vqa_scores
+from blip.model.question import QuestionModel
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """`vqa`: accuracy in per cent, of all and of each type; `answers`: the rows of the server.
+
+    A row is `{"question_id": ..., "answer": ...}`. `accuracy` is None where no question has
+    answers; a question without any is answered and not scored.
+    """
+    model, data = subject.model, subject.questions
+    assert isinstance(model, QuestionModel)
+    answers = answer_questions(
+        model, subject.tokenizer, data, subject.config.answering, show_progress=True
+    )
+    rows = [
+        {"question_id": question.question_id, "answer": answer}
+        for question, answer in zip(data.questions, answers, strict=True)
+    ]
+    return {"vqa": {"accuracy": None} | score_answers(data, answers), "answers": rows}
+
+
+def answer_questions(
+    model: QuestionModel,
+    tokenizer: Tokenizer,
+    data: QuestionSet,
+    config: AnsweringConfig,
+    places: range | None = None,
+    *,
+    show_progress: bool = False,
+) -> list[str]:
+    """An answer to each question about each image of `data`, or about those at `places`.
+
+    Raises UsageError for a file of candidates that cannot be read.
+    """
+    places = range(len(data)) if places is None else places
+    candidates = None if config.answers is None else read_candidates(Path(config.answers))
+    answerer, size = Answerer(model, tokenizer), config.batch_size
+    found: list[str] = []
+    shown = progress(len(places), "answer", "images") if show_progress else nullcontext()
+    with shown as bar:
+        for start in places[::size]:
+            some = range(start, min(start + size, places.stop))
+            images = [data.decode(place) for place in some]
+            asked = [[one.text for one in data.pictures[place].questions] for place in some]
+            if candidates is None:
+                written = answerer.answer(images, asked, config.decoding, batch_size=size)
+                found += [answer for row in written for answer in row]
+            else:
+                ranked = answerer.rank(
+                    images, asked, candidates, top_k=config.candidates, batch_size=size
+                )
+                found += [best.answer for row in ranked for best in row]
+            if bar is not None:
+                bar.advance(len(some))
+    return found
+
+
+def score_answers(data: QuestionSet, answers: list[str]) -> dict[str, float]:
+    """`accuracy` in per cent, and `accuracy/TYPE`, of the questions that have true answers."""
+    answered = [
+        AnsweredQuestion(answer, question.answers, question.answer_type, question.question_type)
+        for question, answer in zip(data.questions, answers, strict=True)
+        if question.answers
+    ]
+    return vqa_scores(answered)
+
+
+class QuestionValidation:
+    """Held-out questions and a live model; nothing that the training depends on is moved."""
+
+    def __init__(
+        self, model: QuestionModel, tokenizer: Tokenizer, config: QuestionValidationConfig
+    ) -> None:
+        """Raises UsageError where there is no data, and BlipError where none of it is sound."""
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        self.data = QuestionSet(config.shards, most=config.images, max_pixels=config.max_pixels)
+
+    def accuracy(self) -> dict[str, float]:
+        """`validation_accuracy` in per cent; processes share the images, the main one has it."""
+        ranks, count = dist.world_size(), len(self.data)
+        first, end = (count * rank // ranks for rank in (dist.rank(), dist.rank() + 1))
+        parts = dist.gather_objects(self._answer(range(first, end)))
+        answers = [answer for part in parts or () for answer in part]
+        if len(answers) < len(list(self.data.questions)):
+            return {}
+        scores = score_answers(self.data, answers)
+        return {f"validation_{name}": value for name, value in scores.items() if "/" not in name}
+
+    def _answer(self, places: range) -> list[str]:
+        with evaluation_mode(self.model), nan_in_one_line():
+            return answer_questions(
+                self.model, self.tokenizer, self.data, self.config.answering, places
+            )
+        return []

@@ -1,0 +1,37 @@
+"""The loss of VQA: LM over the answers, weighted by how many annotators gave each."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from blip.data.tokenizer import Texts
+from blip.model.question import QuestionModel
+from blip.nn.kv import ImageKV
+from blip.nn.precision import at_least_float32
+
+
+def answer_loss(
+    model: QuestionModel,
+    questions: ImageKV,
+    answers: Texts,
+    asked: Int[Tensor, " answers"],
+    weights: Float[Tensor, " answers"],
+    label_smoothing: float,
+) -> Float[Tensor, ""]:
+    """The weighted loss of some answers, a mean over the questions (BLIP, section 5.3).
+
+    `questions` is what `QuestionModel.read_questions` returns; answer `i` starts with `[DEC]`,
+    replies to question `asked[i]`, and its loss is the sum over its tokens times `weights[i]`. With
+    several processes of equally many questions, the mean of their losses is the loss of all.
+    """
+    scored = answers.visible[:, 1:]
+    # Nothing follows the last token, so it is not read.
+    states = model.decode(answers.ids[:, :-1], answers.visible[:, :-1], questions.select(asked))
+    losses = cross_entropy(
+        at_least_float32(model.next_token_logits(states[scored])),
+        answers.ids[:, 1:][scored],
+        label_smoothing=label_smoothing,
+        reduction="none",
+    )
+    of_tokens = weights[:, None].expand_as(scored)[scored]
+    return (losses * of_tokens).sum() / len(questions)

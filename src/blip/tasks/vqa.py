@@ -1,0 +1,96 @@
+"""VQA: fine-tuned with the answer-weighted language-modelling loss (BLIP, section 5.3)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from blip.data.examples.questions import QuestionBatch, QuestionExamples
+from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
+from blip.evaluation.vqa import QuestionValidation
+from blip.inference.checkpoint import open_checkpoint
+from blip.log import say
+from blip.model.blip import Blip
+from blip.model.checkpoint.from_med import start_questions, with_drop_path
+from blip.model.question import QuestionModel
+from blip.objectives.answers import answer_loss
+from blip.objectives.config import LanguageConfig
+from blip.tasks.config import RunOptions, VqaConfig
+from blip.tasks.run import open_run
+from blip.train.training import Training
+
+
+class VqaOutput(NamedTuple):
+    """The language-modelling loss of the answers."""
+
+    language: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """LM alone."""
+        return self.language
+
+    def parts(self) -> dict[str, Tensor]:
+        """What to log."""
+        return self._asdict()
+
+
+class VqaStep(nn.Module):
+    """The answer-weighted LM of a batch: each question is read once for all its answers."""
+
+    def __init__(
+        self, model: QuestionModel, tokenizer: Tokenizer, language: LanguageConfig
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.enc_id, self.dec_id = tokenizer.enc_id, tokenizer.dec_id
+        self.language = language
+
+    def forward(self, batch: QuestionBatch) -> VqaOutput:
+        """Loss of a batch."""
+        image_states = self.model.encode_image(batch.images)
+        questions = self.model.read_questions(
+            *batch.questions.start_with(self.enc_id), image_states
+        )
+        answers = batch.answers.start_with(self.dec_id)
+        smoothing = self.language.label_smoothing
+        return VqaOutput(
+            answer_loss(self.model, questions, answers, batch.asked, batch.weights, smoothing)
+        )
+
+
+def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Path:
+    """Fine-tune for questions into the run folder `out` (resumed where it was cut); returns `out`.
+
+    Raises UsageError where `init` is a model of another kind, or lacks encoder or decoder.
+    """
+    checkpoint = open_checkpoint(config.init)
+    loaded = checkpoint.load(image_size=config.data.image.size)
+    with open_run(config, out, options) as folder:
+        if folder.is_finished:
+            return out
+        model, tokenizer = _start(config, loaded.model), loaded.tokenizer
+        validation = config.validation and QuestionValidation(model, tokenizer, config.validation)
+        training = Training(
+            step=VqaStep(model, tokenizer, config.language),
+            model=model,
+            evaluator=validation and validation.accuracy,
+        )
+        folder.train(training, tokenizer, QuestionExamples(config.data, tokenizer))
+    return out
+
+
+def _start(config: VqaConfig, given: nn.Module) -> QuestionModel:
+    """A model for questions from a MED, or from another one for questions."""
+    if isinstance(given, QuestionModel):
+        return with_drop_path(given, config.drop_path)
+    if not isinstance(given, Blip):
+        raise UsageError(
+            f"init: {config.init} is a model for pairs of images; allowed: a MED, or a model for "
+            "questions"
+        )
+    model, fresh = start_questions(given, config.drop_path)
+    if fresh:
+        say(f"{config.init}: {len(fresh)} tensors are newly initialised, such as {fresh[0]}")
+    return model

@@ -1,0 +1,237 @@
+"""Files of questions: every published layout is read, and what is broken is named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from blip.data.annotations.vqa import holds_questions, read_questions
+from blip.data.pack import Collection, pack_collection
+from blip.data.questions import questions_of
+from blip.data.readers.open import open_place
+from blip.data.readers.sources import find_sources, read_sources
+from blip.data.sample import Sample
+from blip.errors import UsageError
+from tests.support.pictures import photo
+from tests.support.vectors import FOLDER
+
+SHARED = FOLDER.parent
+QUESTIONS = "v2_OpenEnded_mscoco_val2014_questions.json"
+ANNOTATIONS = "v2_mscoco_val2014_annotations.json"
+ASKED = [
+    {"question_id": 420, "image_id": 42, "question": "What colour is it?"},
+    {"question_id": 421, "image_id": 42, "question": "How many?"},
+    {"question_id": 70, "image_id": 7, "question": "Is it?"},
+]
+
+
+def answers(*texts: str) -> list[dict[str, Any]]:
+    return [{"answer": text, "answer_id": n} for n, text in enumerate(texts, 1)]
+
+
+ANSWERED = [
+    {"question_id": 420, "answers": answers("red", "red", "Dark red"), "answer_type": "other"},
+    {"question_id": 421, "answers": answers("2", "two"), "question_type": "how many"},
+    {"question_id": 70, "answers": answers("yes")},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "val2014").mkdir()
+    for number in (42, 7):
+        (tmp_path / f"val2014/COCO_val2014_{number:012d}.jpg").write_bytes(photo(number))
+    return tmp_path
+
+
+def write(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def official(folder: Path, asked: list[Any] = ASKED, answered: list[Any] = ANSWERED) -> Path:
+    write(folder / ANNOTATIONS, {"annotations": answered, "data_subtype": "val2014"})
+    return write(folder / QUESTIONS, {"questions": asked, "data_subtype": "val2014"})
+
+
+def asked_of(sample: Sample) -> list[tuple[str, tuple[str, ...]]]:
+    found, fault = questions_of(sample.meta)
+    assert fault is None
+    return [(question.text, question.answers) for question in found]
+
+
+def test_the_official_pair_is_read_from_either_file(folder: Path) -> None:
+    path = official(folder)
+    first, second = read_questions(path)
+    assert asked_of(first) == [
+        ("What colour is it?", ("red", "red", "Dark red")),
+        ("How many?", ("2", "two")),
+    ]
+    assert asked_of(second) == [("Is it?", ("yes",))]
+    assert (first.image, second.image) == (photo(42), photo(7))
+    question = questions_of(first.meta)[0][0]
+    assert (question.question_id, question.answer_type) == (420, "other")
+    again = list(read_questions(folder / ANNOTATIONS))
+    assert [(one.image, asked_of(one)) for one in again] == [
+        (one.image, asked_of(one)) for one in (first, second)
+    ]
+    reader = open_place(path)
+    assert reader.count() == 2
+    assert [one.key for one in reader.samples(1)] == [second.key]
+
+
+def test_without_annotations_questions_have_no_answers(folder: Path) -> None:
+    path = official(folder)
+    (folder / ANNOTATIONS).unlink()
+    assert [asked_of(one)[0][1] for one in read_questions(path)] == [(), ()]
+
+
+LAYOUTS = {
+    "BLIP": [
+        {
+            "question_id": 420,
+            "question": "What colour is it?",
+            "answer": ["red", "red"],
+            "image": "val2014/COCO_val2014_000000000042.jpg",
+            "dataset": "vqa",
+        }
+    ],
+    "VizWiz": [
+        {
+            "image": "COCO_val2014_000000000042.jpg",
+            "question": "What colour is it?",
+            "answers": [{"answer": "red", "answer_confidence": "yes"}] * 2,
+            "answer_type": "other",
+            "answerable": 1,
+        }
+    ],
+    "A-OKVQA": [
+        {
+            "split": "val",
+            "image_id": 42,
+            "question_id": "22jbM6gDxdaMaunuzgrsBB",
+            "question": "What colour is it?",
+            "choices": ["red", "blue"],
+            "correct_choice_idx": 0,
+            "direct_answers": ["red", "red"],
+        }
+    ],
+    "Visual Genome": [
+        {"id": 42, "qas": [{"qa_id": 5, "question": "What colour is it?", "answer": "red"}]}
+    ],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_one_file(folder: Path, layout: str) -> None:
+    path = write(folder / "questions.json", LAYOUTS[layout])
+    assert holds_questions(path)
+    (sample,) = read_questions(path)
+    assert sample.image == photo(42)
+    (question,), _ = questions_of(sample.meta)
+    assert set(question.answers) == {"red"}
+    expected = 0.2 if layout == "Visual Genome" else 1.0
+    assert question.weigh_answers() == pytest.approx({"red": expected})
+
+
+def test_a_split_is_chosen_where_there_is_one(folder: Path) -> None:
+    path = write(folder / "questions.json", LAYOUTS["A-OKVQA"])
+    assert len(list(read_questions(path, split="val"))) == 1
+    with pytest.raises(UsageError, match=r"--split train: .* has the splits val"):
+        list(read_questions(path, split="train"))
+    with pytest.raises(UsageError, match="have no splits"):
+        list(read_questions(official(folder), split="train"))
+
+
+def test_ok_vqa_is_found_by_its_names(folder: Path) -> None:
+    write(folder / "mscoco_val2014_annotations.json", {"annotations": ANSWERED})
+    path = write(folder / "OpenEnded_mscoco_val2014_questions.json", {"questions": ASKED})
+    assert asked_of(next(read_questions(path)))[1] == ("How many?", ("2", "two"))
+
+
+def test_a_table_with_its_pictures_beside_it(tmp_path: Path) -> None:
+    rows = [
+        {"question_id": n, "key": key, "question": f"{n}?", "answers": ["a", "b"]}
+        for n, key in enumerate(["image6", "image7", "image6"])
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "dev.parquet")
+    images = [{"key": f"image{n}", "image": photo(n)} for n in (6, 7)]
+    pq.write_table(pa.Table.from_pylist(images), tmp_path / "dev_images.parquet")
+    first, second = read_questions(tmp_path / "dev.parquet")
+    assert [question for question, _ in asked_of(first)] == ["0?", "2?"]
+    assert (first.image, second.image) == (photo(6), photo(7))
+
+
+def test_a_table_that_holds_its_pictures(tmp_path: Path) -> None:
+    rows = [{"id": 1, "image": photo(1), "question": "what?", "answer": "it"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "all.parquet")
+    (sample,) = read_questions(tmp_path / "all.parquet")
+    assert (sample.image, asked_of(sample)) == (photo(1), [("what?", ("it",))])
+
+
+def test_what_is_broken_is_named(folder: Path) -> None:
+    asked = [
+        *ASKED,
+        {"question_id": 70, "image_id": 7, "question": "Again?"},
+        {"question_id": 80, "image_id": 8, "question": "No picture?"},
+        {"question_id": 90, "image_id": 7, "question": None},
+        {"question_id": 91, "question": "Of what?"},
+        "odd",
+    ]
+    answered = [*ANSWERED, {"question_id": 555, "answers": answers("lost")}]
+    samples = list(read_questions(official(folder, asked, answered)))
+    faults = {one.key: one.error for one in samples if one.error is not None}
+    assert faults == {
+        "question-70": "duplicate_question_id: 70",
+        "8": "missing_image",
+        "question-5": "broken_question: entry 5 has no text as its question",
+        "question-91": "missing_image",
+        "question-7": "broken_question: entry 7 is no JSON object",
+        "question-8": "unknown_question_id: 555 is answered and not asked",
+    }
+    assert len(samples) == 2 + len(faults)
+
+
+def test_files_that_do_not_belong_together_are_refused(folder: Path) -> None:
+    path = official(folder, answered=[{"question_id": 1, "answers": answers("a")}])
+    with pytest.raises(UsageError, match=r"answers no question of .* of different years or splits"):
+        list(read_questions(path))
+    path.unlink()
+    with pytest.raises(UsageError, match="put the file of their questions beside it"):
+        list(read_questions(folder / ANNOTATIONS))
+    captions = write(folder / "c.json", [{"image": "a.jpg", "caption": 'a "question" mark'}])
+    assert not holds_questions(captions)
+    with pytest.raises(UsageError, match="is not a file of questions"):
+        list(read_questions(captions))
+
+
+def test_packed_questions_are_read_again(folder: Path) -> None:
+    source = official(folder)
+    packed = pack_collection(Collection(source=str(source)), folder / "out")
+    assert (packed.samples, packed.left_out) == (2, {})
+    places = find_sources([str(folder / "out")])
+    again = [asked_of(sample) for _, sample in read_sources(places)]
+    assert again == [asked_of(sample) for sample in read_questions(source)]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no samples at {SHARED} (set BLIP_SHARED)")
+@pytest.mark.parametrize(
+    ("name", "images", "questions"),
+    [
+        ("vqa/questions.parquet", 72, 456),
+        (f"vqa/{QUESTIONS}", 72, 456),
+        ("daquar/dev.parquet", 74, 672),
+        ("daquar/dev_vqa_format_questions.json", 74, 672),
+        ("vqa_rad/questions.parquet", 248, 1768),
+    ],
+)
+def test_real_files(name: str, images: int, questions: int) -> None:
+    samples = list(open_place(SHARED / name).samples())
+    assert len(samples) == images
+    assert not any(sample.error for sample in samples)
+    asked = [question for sample in samples for question in questions_of(sample.meta)[0]]
+    assert len(asked) == questions
+    assert all(question.answers for question in asked)

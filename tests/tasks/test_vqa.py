@@ -1,0 +1,204 @@
+"""Fine-tuning for questions: from a MED to a model that answers, is measured and is resumed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blip.cli.main import main
+from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.scenes.config import ScenesConfig
+from blip.data.scenes.write import write_splits
+from blip.errors import UsageError
+from blip.evaluation.config import AnsweringConfig, QuestionValidationConfig
+from blip.inference.checkpoint import load_model, save_model
+from blip.model.checkpoint.from_med import start_questions
+from blip.model.question import QuestionModel
+from blip.tasks.config import VqaConfig
+from blip.tasks.vqa import train
+from blip.train.config import OptimizerConfig, TrainConfig
+from tests.support.saved_models import tiny_checkpoint
+from tests.support.tiny import tiny_model
+from tests.support.vectors import FOLDER
+
+SHARED = FOLDER.parent
+WORDS = [
+    "what colour is the star circle square? red green blue yellow grey white black background",
+    "how many things are there? is it left or right, above or below? one two three none yes no",
+]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    write_splits(ScenesConfig(image_size=32, human=24, web=1, val=6, test=6, questions=4), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def med(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("med") / "model", WORDS)
+
+
+def configure(med: Path, places: list[str], steps: int, **changes: Any) -> VqaConfig:
+    return VqaConfig(
+        init=str(med),
+        data=DataConfig(
+            sources=(SourceConfig(name="questions", shards=tuple(places)),),
+            batch_size=12,
+            image=ImageConfig(size=32, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
+            max_tokens=24,
+        ),
+        train=TrainConfig(
+            steps=steps,
+            optimizer=OptimizerConfig(lr=5e-3, warmup_steps=0, schedule="constant"),
+            log_every=1,
+            device="cpu",
+            evaluate_every=None if changes.get("validation") is None else steps,
+        ),
+        drop_path=0.0,
+        **changes,
+    )
+
+
+def metrics(out: Path) -> list[dict[str, float]]:
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def evaluate(model: Path, data: str, out: Path, *more: str) -> dict[str, Any]:
+    given = ["--data", data, "--out", str(out), "--device", "cpu", *more]
+    assert main(["evaluate", str(model), *given]) == 0
+    return json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def test_a_model_learns_questions_about_scenes_and_is_measured(
+    scenes: Path, med: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validation = QuestionValidationConfig(
+        shards=(str(scenes / "val"),), images=3, answering=AnsweringConfig(batch_size=2)
+    )
+    config = configure(med, [str(scenes / "human")], 40, validation=validation)
+    out = train(config, tmp_path / "run")
+    logged = metrics(out)
+    losses = [row["loss"] for row in logged if "loss" in row]
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+    assert [
+        0 <= row["validation_accuracy"] <= 100 for row in logged if "validation_accuracy" in row
+    ]
+    model = load_model(out, of=QuestionModel).model
+    assert model.config.architecture == "vqa"
+
+    test = str(scenes / "test")
+    result = evaluate(out, test, tmp_path / "written")
+    answers = json.loads((tmp_path / "written/answers.json").read_text(encoding="utf-8"))
+    assert result["answers"] == answers
+    assert result["questions"] == len(answers) == 24
+    assert {row["question_id"] for row in answers} >= {"test-000000-0", "test-000005-3"}
+    assert result["vqa"]["accuracy"] == pytest.approx(
+        sum(
+            result["vqa"][f"accuracy/{kind}"] * count
+            for kind, count in count_kinds(scenes / "test").items()
+        )
+        / 24
+    )
+    assert "6 images with 24 questions" in capsys.readouterr().err
+    (tmp_path / "answers.txt").write_text("yes\nno\nred\n", encoding="utf-8")
+    ranked = evaluate(
+        out, test, tmp_path / "ranked", "--answers", str(tmp_path / "answers.txt"), "--task", "vqa"
+    )
+    assert {row["answer"] for row in ranked["answers"]} <= {"yes", "no", "red"}
+
+
+def count_kinds(place: Path) -> dict[str, int]:
+    from collections import Counter
+
+    from blip.data.examples.question_set import QuestionSet
+
+    return Counter(question.answer_type for question in QuestionSet([str(place)]).questions)
+
+
+def test_a_stopped_run_resumes_to_the_same_weights(scenes: Path, med: Path, tmp_path: Path) -> None:
+    config = configure(med, [str(scenes / "human")], 4)
+    whole = train(config, tmp_path / "whole")
+    frequent = replace(config, train=replace(config.train, checkpoint_every=2))
+    train(frequent, tmp_path / "again")
+    first = (whole / "checkpoint/model.safetensors").read_bytes()
+    assert (tmp_path / "again/checkpoint/model.safetensors").read_bytes() == first
+    assert train(config, whole) == whole
+
+
+def test_a_trained_model_is_trained_further_and_other_kinds_are_refused(
+    scenes: Path, med: Path, tmp_path: Path
+) -> None:
+    place = [str(scenes / "human")]
+    first = train(configure(med, place, 1), tmp_path / "first")
+    second = replace(configure(first, place, 1), drop_path=0.1)
+    trained = load_model(train(second, tmp_path / "second"), of=QuestionModel)
+    assert trained.config.vision.drop_path == 0.1
+    captioner = tiny_checkpoint(tmp_path / "captioner", WORDS, modes=("causal",))
+    with pytest.raises(UsageError, match="no text encoder"):
+        train(configure(captioner, place, 1), tmp_path / "third")
+    with pytest.raises(ValueError, match=r"data\.prompt must be empty for questions"):
+        replace(second, data=replace(second.data, prompt="a picture of "))
+
+
+@torch.no_grad()
+def test_encoder_and_decoder_start_from_those_of_the_med() -> None:
+    med = tiny_model("all_but_self_attention")
+    model, fresh = start_questions(med)
+    model.eval()
+    # The decoder of questions reads states of another width than the image's here.
+    assert all("cross_attention.copies.causal.read.key_value.weight" in name for name in fresh)
+    images, ids = torch.randn(2, 3, 32, 32), torch.randint(1, 38, (2, 5))
+    visible = torch.ones_like(ids, dtype=torch.bool)
+    states = [
+        one.ground(ids, visible, one.project_image(one.encode_image(images), "bidirectional"))
+        for one in (med, model)
+    ]
+    torch.testing.assert_close(*states)
+    assert not fresh or len(fresh) == model.config.text.depth
+    weights = med.state_dict()["text.embedding.copies.both.words.weight"]
+    assert torch.equal(model.state_dict()["text.embedding.copies.causal.words.weight"], weights)
+
+
+def test_test_questions_without_answers_are_answered(
+    med: Path, scenes: Path, tmp_path: Path
+) -> None:
+    loaded = load_model(med)
+    model, _ = start_questions(loaded.model)
+    (tmp_path / "vqa").mkdir()
+    save_model(model, loaded.tokenizer, tmp_path / "vqa")
+    from tests.support.pictures import photo
+
+    (tmp_path / "a.png").write_bytes(photo())
+    asked = [{"image": "a.png", "question": "what is it?", "question_id": 8}]
+    (tmp_path / "test.json").write_text(json.dumps(asked), encoding="utf-8")
+    result = evaluate(tmp_path / "vqa", str(tmp_path / "test.json"), tmp_path / "out")
+    assert result["vqa"] == {"accuracy": None}
+    assert [row["question_id"] for row in result["answers"]] == [8]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no samples at {SHARED} (set BLIP_SHARED)")
+@pytest.mark.parametrize(
+    ("place", "questions"),
+    [
+        ("vqa/v2_OpenEnded_mscoco_val2014_questions.json", 456),
+        ("daquar/dev.parquet", 672),
+        ("vqa_rad/questions.parquet", 1768),
+    ],
+)
+def test_real_samples_train_and_are_measured(
+    place: str, questions: int, med: Path, tmp_path: Path
+) -> None:
+    data = str(SHARED / place)
+    out = train(configure(med, [data], 2), tmp_path / "run")
+    (tmp_path / "answers.json").write_text('["yes", "no", "2", "white"]', encoding="utf-8")
+    given = ["--answers", str(tmp_path / "answers.json")]
+    result = evaluate(out, data, tmp_path / "out", *given)
+    assert result["questions"] == len(result["answers"]) == questions
+    assert result["vqa"]["accuracy"] > 0
+    assert result["left_out"] == {}
