@@ -1,4 +1,4 @@
-"""`blip finetune`: a captioner or a filter from a pre-trained model."""
+"""`blip finetune`: a model for one task from a pre-trained model."""
 
 import argparse
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ EXAMPLES = f"""\
 examples:
   blip finetune captioner coco --init runs/base --out runs/captioner
   blip finetune filter coco --init runs/base --out runs/filter --data.batch_size 128
+  blip finetune vqa vqa_v2 --init runs/base_129m --out runs/vqa
   blip finetune captioner coco_large --out runs/captioner_large
   blip finetune filter runs/demo/round-1/filter/config.json --out runs/again
   blip finetune --list
   blip finetune captioner coco --keys
 
 A captioner writes (LM), a filter matches (ITC and ITM) and is a retrieval model as well; `blip
-capfilt` cleans data with the two.
+capfilt` cleans data with the two. The task vqa makes a model that answers questions.
 
 {ABOUT_RESUMING}"""
 

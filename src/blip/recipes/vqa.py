@@ -39,7 +39,7 @@ def scenes() -> VqaConfig:
             sources=(SourceConfig(name="scenes", shards=("scenes/human",)),),
             batch_size=64,
             # Where things are must stay true, and what colour they have.
-            image=ImageConfig(size=64, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
+            image=ImageConfig(size=48, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
             max_tokens=30,
         ),
         train=TrainConfig(
