@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from blip.data.images import BadImageError
     from blip.data.tokenizer import Tokenizer
     from blip.generation.config import DecodingConfig
+    from blip.index.search import Index
     from blip.inference.answerer import Answerer
     from blip.inference.captioner import Captioner
     from blip.inference.checkpoint import load, load_model, save_model
@@ -23,6 +24,7 @@ __all__ = [
     "Captioner",
     "DecodingConfig",
     "Embedder",
+    "Index",
     "Matcher",
     "ModelConfig",
     "Tokenizer",
@@ -38,6 +40,7 @@ _HOMES = {
     "Blip": "blip.model.blip",
     "Captioner": "blip.inference.captioner",
     "Embedder": "blip.inference.embedder",
+    "Index": "blip.index.search",
     "Matcher": "blip.inference.matcher",
     "ModelConfig": "blip.model.config",
     "DecodingConfig": "blip.generation.config",

@@ -73,6 +73,14 @@ PACK = Kind(
     "pack", "blip data pack", ("[0-9]*.tar", ".[0-9]*.tar.part", "sizes.json", ".pack.json")
 )
 INDEX = Kind("index", "blip data index", ("index.json", "shards/*.tar"))
+SEARCH_INDEX = Kind(
+    "search index",
+    "blip index",
+    (
+        *("config.json", "places.json", "status.json", "faults.jsonl", "index.faiss"),
+        *("parts/*.npy", "parts/*.parquet"),
+    ),
+)
 CALIBRATION = Kind(
     "calibration",
     "blip capfilt calibrate",
@@ -105,6 +113,7 @@ LEFTOVERS = tuple(
         *(MARKER, "config.json", "metrics.jsonl", "recut.json", "summary.json", "status.json"),
         *("timing.json", "report.html", "evaluation.json", "done.json", ".begun.json"),
         *("sizes.json", "README.md", ".pack.json"),
+        *("places.json", "faults.jsonl", "index.faiss"),
     )
 )
 """Temporary files that a killed process can leave in a run's folder, or beside shards."""

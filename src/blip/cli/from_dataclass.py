@@ -36,6 +36,7 @@ NOUNS: dict[str, str | tuple[str, ...]] = {
     **{"device": "DEVICE", "captioner_device": "DEVICE", "filter_device": "DEVICE"},
     **{"answers": "FILE", "labels": "FILE", "tokenizer": "FILE|NAME", "ray_address": "HOST:PORT"},
     **{"heads": ("VISION", "TEXT"), "early_stopping": "true|false|never"},
+    **{"places": "PLACE", "remove": "PLACE", "remove_keys": "KEY", "html": "FILE"},
     **{"threshold": "P", "top_p": "P", "target_precision": "P"},
 }
 """What `--help` calls the value of a field, by the field's name, in every verb."""

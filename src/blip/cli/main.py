@@ -30,6 +30,8 @@ GROUPS = {
         "caption": "write captions for pictures",
         "match": "score how well texts match a picture",
         "ask": "answer questions about a picture",
+        "index": "make an index of the pictures of any data, to search in",
+        "search": "find pictures of an index by a text, a picture, or as near-duplicates",
         "convert": "bring a checkpoint from one layout to another",
         "capfilt": "caption the pictures of shards, drop every text that does not match",
     },

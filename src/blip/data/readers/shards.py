@@ -4,7 +4,7 @@ Further images of a sample are KEY.1.jpg, KEY.2.jpg, ...
 """
 
 import tarfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +33,22 @@ def read_shard(path: str | Path) -> Iterator[Sample]:
             yield from map(archive.sample, range(begun, len(archive)))
     except OSError as error:
         yield Sample("", None, error=f"unreadable: {error.strerror or error}")
+
+
+def read_shard_at(path: str | Path, numbers: Iterable[int]) -> Iterator[tuple[int, Sample]]:
+    """Some samples of a local shard, without reading the others.
+
+    Each comes with its number among those of `read_shard`, from 0; numbers that are none of a
+    sample are left out. Raises OSError where the shard cannot be read.
+    """
+    with open_regular(Path(path)) as file:
+        archive = Archive(str(path), file)
+        # A fault comes as a sample of its own, before the sample that follows it.
+        faults = [before + place for place, (before, _) in enumerate(archive.faults_at)]
+        for number in sorted(set(numbers).difference(faults)):
+            inside = number - sum(fault < number for fault in faults)
+            if inside < len(archive):
+                yield number, archive.sample(inside)
 
 
 def read_written(path: Path) -> Generator[list[tuple[str, bytes]], None, None]:

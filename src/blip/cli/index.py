@@ -1,0 +1,91 @@
+"""`blip index`: make an index of pictures, add to it, and remove from it."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from blip.cli.from_dataclass import Options
+from blip.cli.options import ModelOptions
+from blip.config.ranges import BATCH_SIZE, PLACE, check_fields
+
+EXAMPLES = """\
+examples:
+  blip index photos/ --out photos.index --checkpoint runs/filter
+  blip index 'shards/{00000..00999}.tar' train.parquet --out big.index --checkpoint runs/filter
+  blip index more-photos/ --out photos.index
+  blip index --out photos.index --remove more-photos/ --remove-keys 000001 000017
+  blip search photos.index "a dog on a beach"
+
+Takes what `blip data pack` takes, and remote tars. Pictures that cannot be read are counted, and
+DIR/faults.jsonl names them. Places that are in the index and have not changed are skipped; if it is
+stopped, run the same command again to resume. Needs FAISS: pip install 'blip-capfilt[index]'."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexOptions:
+    """What `blip index` is asked to do."""
+
+    places: tuple[str, ...] = ()
+    """Tars, tables, annotation files, folders of pictures, globs, remote tars."""
+    out: Path
+    """Folder of the index, new or to be changed."""
+    checkpoint: Annotated[str, PLACE] | None = None
+    """Checkpoint or run folder that makes the vectors; an index that exists knows its own."""
+    vectors: Literal["float32", "float16"] | None = None
+    """Number format of stored vectors in a new index; float16 takes half the space."""
+    remove: tuple[str, ...] = ()
+    """Places to remove from the index."""
+    remove_keys: tuple[str, ...] = ()
+    """Keys of single pictures to remove from the index."""
+    batch_size: Annotated[int, BATCH_SIZE] = 32
+    """Pictures at a time."""
+    model: ModelOptions = ModelOptions()
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        check_fields(self)
+
+
+OPTIONS = Options(of=IndexOptions, arguments=("places",))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    OPTIONS.declare(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Remove, then add; 1 where a place could not be read, or no picture is in the index."""
+    from blip.errors import UsageError
+    from blip.index.build import Computing, add_places, remove_from
+    from blip.log import say
+
+    options = OPTIONS.read(args)
+    summary = None
+    if options.remove or options.remove_keys:
+        summary = remove_from(options.out, options.remove, options.remove_keys)
+    if options.places:
+        computing = Computing(
+            device=options.model.device,
+            precision=options.model.precision,
+            batch_size=options.batch_size,
+            max_pixels=options.model.max_pixels,
+        )
+        summary = add_places(
+            options.out,
+            options.places,
+            options.checkpoint,
+            vectors=options.vectors,
+            computing=computing,
+        )
+    if summary is None:
+        raise UsageError(
+            "name places to add, or --remove or --remove-keys; see `blip index --help`"
+        )
+    print(f"{summary.indexed} pictures of {summary.places} places in {options.out}")
+    if summary.broken:
+        say(f"{summary.broken} broken pictures; {options.out / 'faults.jsonl'} names them")
+    if summary.lost:
+        say(f"{len(summary.lost)} places could not be read; run the same command again to try them")
+    return 1 if summary.lost or not (summary.indexed or options.remove) else 0

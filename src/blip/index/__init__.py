@@ -1,0 +1,1 @@
+"""An index of pictures: built from any data, searched by text or by picture."""

@@ -1,0 +1,380 @@
+"""Builds an index: every picture of some places becomes a vector and a row, part by part."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+
+from blip.config.ranges import PrecisionChoice
+from blip.data import texts
+from blip.data.config import MAX_PIXELS
+from blip.data.faults import Fault
+from blip.data.images import BadImageError, decode_image
+from blip.data.keys import storable
+from blip.data.readers.inspection import find_places
+from blip.data.readers.remote import on_disk
+from blip.data.sample import Sample
+from blip.errors import BlipError, NotFiniteError, UsageError
+from blip.files import json_text, report_disk_errors, write_atomically, write_json
+from blip.index.neighbours import EXACT_ROWS, build_cells, faiss, write_cells
+from blip.index.pictures import mark_of, read_place
+from blip.index.store import (
+    BROKEN,
+    CONFIG,
+    FAULTS,
+    INDEXED,
+    NEIGHBOURS,
+    PART_ROWS,
+    REMOVED,
+    STATUS,
+    IndexedPlace,
+    NumberFormat,
+    Part,
+    Row,
+    Settings,
+    Store,
+    part_name,
+)
+from blip.inference.base import BATCH_SIZE
+from blip.inference.checkpoint import fingerprint
+from blip.inference.embedder import Embedder
+from blip.log import Progress, printable, progress, say
+from blip.outputs import SEARCH_INDEX, claim, refuse_inputs_as_output
+from blip.places import home_path
+from blip.processes import stop_on_sigterm
+from blip.stage import exclusive_lock
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What an index holds after a change."""
+
+    places: int
+    indexed: int
+    """Pictures that a search can find."""
+    broken: int
+    """Samples without a picture that can be read; faults.jsonl names them."""
+    removed: int
+    lost: tuple[Fault, ...] = ()
+    """Places that could not be read this time; the next run tries them again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Computing:
+    """Where and how vectors are computed."""
+
+    device: torch.device | str = "cpu"
+    precision: PrecisionChoice = "float32"
+    batch_size: int = BATCH_SIZE
+    """Pictures that go through the model together."""
+    max_pixels: int = MAX_PIXELS
+    """Width times height of the largest picture that is read."""
+
+
+def add_places(
+    folder: Path,
+    places: Sequence[str],
+    checkpoint: str | Path | None = None,
+    *,
+    vectors: NumberFormat | None = None,
+    computing: Computing | None = None,
+) -> Summary:
+    """Add all that `places` stand for to the index in `folder`, which is made where missing.
+
+    A place that is in the index already and has not changed is skipped, one that has changed is
+    read anew. A run that was killed is resumed by the same call, which writes the same bytes.
+    `checkpoint` may be left out where the index exists. `vectors` is the format in which vectors
+    are stored, float32 unless another one is given for a new index.
+
+    Raises UsageError where `places` name nothing, where FAISS is not installed, where `folder` is
+    no index or belongs to another checkpoint, and while another run writes to it.
+    """
+    faiss()
+    computing = computing or Computing()
+    locations = find_places(places)
+    given = [] if checkpoint is None else [str(checkpoint)]
+    refuse_inputs_as_output([*places, *locations, *given], folder, SEARCH_INDEX)
+    embedder, settings = _prepare(folder, checkpoint, vectors, computing)
+    claim(folder, SEARCH_INDEX)
+    with _changing(folder):
+        if not (folder / CONFIG).exists():
+            Store(folder, settings, []).write_settings()
+        store = Store.open(folder)
+        lost = _Filling(store, embedder, computing).add(locations)
+        return finish(store, lost)
+
+
+def remove_from(folder: Path, places: Sequence[str] = (), keys: Sequence[str] = ()) -> Summary:
+    """Remove places, named as when they were added, and single pictures by their keys.
+
+    A picture that was removed by its key stays removed until its place changes. Raises UsageError
+    for a place or a key that is not in the index, before anything is removed.
+    """
+    Store.open(folder)
+    with _changing(folder):
+        store = Store.open(folder)
+        _check_keys(store, keys)
+        gone = [location for place in places for location in _located(store, place)]
+        store.places = [place for place in store.places if place.location not in gone]
+        store.forget_parts()
+        if keys:
+            _remove_keys(store, frozenset(map(storable, keys)))
+        store.write_places()
+        return finish(store, [])
+
+
+def finish(store: Store, lost: Sequence[Fault]) -> Summary:
+    """Write what is made of the parts, and remove the parts of places that have gone."""
+    store.forget_parts()
+    _remove_strays(store)
+    faults = [
+        json_text({"place": row.place, "key": row.key, "fault": row.fault})
+        for part in store.parts
+        for row in part.rows()
+        if row.fault is not None
+    ]
+    write_atomically(store.folder / FAULTS, "".join(f"{line}\n" for line in faults))
+    cells = store.folder / NEIGHBOURS
+    if store.indexed <= EXACT_ROWS:
+        cells.unlink(missing_ok=True)
+    else:
+        projection = store.settings.projection
+        write_cells(cells, build_cells(projection, store.indexed, store.blocks))
+    summary = Summary(
+        len(store.places),
+        store.indexed,
+        sum(place.broken for place in store.places),
+        sum(place.removed for place in store.places),
+        tuple(lost),
+    )
+    counts = {"rows": store.rows, "indexed": summary.indexed, "broken": summary.broken}
+    counts |= {"removed": summary.removed, "places": summary.places, "lost": len(lost)}
+    write_json(store.folder / STATUS, {"state": "ready", "digest": store.digest, **counts})
+    return summary
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[None]:
+    """While the folder of an index is written to."""
+    message = f"stopped; {folder} keeps finished parts; run the same command again to resume"
+    with stop_on_sigterm(message), exclusive_lock(folder), report_disk_errors(folder):
+        yield
+
+
+def _prepare(
+    folder: Path,
+    checkpoint: str | Path | None,
+    vectors: NumberFormat | None,
+    computing: Computing,
+) -> tuple[Embedder, Settings]:
+    """The model, and what config.json says or will say."""
+    known = Store.open(folder).settings if (folder / CONFIG).exists() else None
+    if checkpoint is None and known is None:
+        raise UsageError(f"{folder} holds no index yet: --checkpoint CKPT must say what makes one")
+    if known is not None and vectors not in (None, known.vectors):
+        raise UsageError(f"{folder} stores vectors as {known.vectors}, not as {vectors}")
+    source = known.checkpoint if checkpoint is None and known is not None else str(checkpoint)
+    embedder = Embedder.load(source, computing.device, precision=computing.precision)
+    mark = fingerprint(source)
+    if known is not None:
+        refuse_other_model(folder, known, source, mark)
+        return embedder, known
+    place = str(home_path(source).absolute()) if os.path.exists(home_path(source)) else source
+    settings = Settings(
+        checkpoint=place,
+        fingerprint=mark,
+        projection=embedder.projection,
+        vectors=vectors or "float32",
+        part_rows=PART_ROWS,
+    )
+    return embedder, settings
+
+
+def refuse_other_model(folder: Path, settings: Settings, source: str, mark: str) -> None:
+    """Raise UsageError where a checkpoint is not the one that made an index."""
+    if mark != settings.fingerprint:
+        raise UsageError(
+            f"{folder} was made with the model {settings.fingerprint} ({settings.checkpoint}), "
+            f"but {source} is the model {mark}; build an index of its own with it"
+        )
+
+
+@dataclass(slots=True)
+class _Filling:
+    """Adds places to a store."""
+
+    store: Store
+    embedder: Embedder
+    computing: Computing
+    lost: list[Fault] = field(default_factory=list)
+
+    def add(self, locations: Sequence[str]) -> list[Fault]:
+        """Add them; the places that could not be read."""
+        write_json(self.store.folder / STATUS, {"state": "building", "places": len(locations)})
+        with progress(None, "index", "pictures") as bar:
+            for number, location in enumerate(locations, 1):
+                try:
+                    self._add_place(location, bar)
+                except NotFiniteError:
+                    # Of the model, not of the place.
+                    raise
+                except (BlipError, OSError) as error:
+                    if isinstance(error, OSError) and error.filename != location:
+                        raise
+                    self.lost.append(Fault(location, "", f"unreadable: {error}"))
+                    say(f"left out: {printable(location)}: {error}")
+                bar.advance(0, places=f"{number}/{len(locations)}")
+        return self.lost
+
+    def _add_place(self, location: str, bar: Progress) -> None:
+        mark = mark_of(location)
+        known = {place.location: place for place in self.store.places}
+        if location in known and known[location].mark == mark:
+            return
+        with on_disk(location) as path:
+            place = self._read(location, mark, path, bar)
+        if location in known:
+            self.store.places[self.store.places.index(known[location])] = place
+        else:
+            self.store.places.append(place)
+        self.store.write_places()
+
+    def _read(self, location: str, mark: str, path: Path, bar: Progress) -> IndexedPlace:
+        """Write the parts of a place that are not there yet."""
+        size = self.store.settings.part_rows
+        states: list[str] = []
+        while len(states) % size == 0:
+            part = Part(self.store.folder, part_name(location, mark, len(states) // size))
+            if not part.exists():
+                break
+            states += part.states().tolist()
+        samples = read_place(path, len(states)) if len(states) % size == 0 else iter(())
+        while batch := self._rows(location, len(states), islice(samples, size), bar):
+            rows, vectors = batch
+            number = len(states) // size
+            Part(self.store.folder, part_name(location, mark, number)).write(rows, vectors)
+            states += [row.state for row in rows]
+        return IndexedPlace(
+            location=location,
+            mark=mark,
+            rows=len(states),
+            indexed=states.count(INDEXED),
+            broken=states.count(BROKEN),
+        )
+
+    def _rows(
+        self, location: str, first: int, samples: Iterator[Sample], bar: Progress
+    ) -> tuple[list[Row], np.ndarray] | None:
+        """A part: its rows and their vectors, zeros for broken pictures; None where it is empty."""
+        rows: list[Row] = []
+
+        def pictures() -> Iterator[Image.Image]:
+            for number, sample in enumerate(samples, first):
+                image, fault = self._open(sample)
+                rows.append(_row(sample, location, number, fault, sound=image is not None))
+                if image is not None:
+                    yield image
+
+        parts = []
+        for features in self.embedder.stream_images(
+            pictures(), batch_size=self.computing.batch_size
+        ):
+            parts.append(features)
+            bar.advance(len(features))
+        if not rows:
+            return None
+        settings = self.store.settings
+        vectors = np.zeros((len(rows), settings.projection), dtype=settings.vectors)
+        sound = np.flatnonzero([row.state == INDEXED for row in rows])
+        if parts:
+            vectors[sound] = np.concatenate(parts)
+        return rows, vectors
+
+    def _open(self, sample: Sample) -> tuple[Image.Image | None, str | None]:
+        """The picture of a sample, if it has a sound one, and what is wrong with the sample."""
+        if sample.image is None:
+            return None, sample.error or "missing_image"
+        # A picture needs no text to be found.
+        fault = None if sample.error == texts.MISSING else sample.error
+        try:
+            return decode_image(sample.image, self.computing.max_pixels), fault
+        except BadImageError as error:
+            return None, fault or str(error)
+
+
+def _row(sample: Sample, location: str, number: int, fault: str | None, *, sound: bool) -> Row:
+    return Row(
+        key=storable(sample.key),
+        image_key=None if sample.image_key is None else storable(sample.image_key),
+        place=storable(location),
+        number=number,
+        texts=tuple(map(storable, sample.texts)),
+        fault=None if fault is None else storable(fault),
+        state=INDEXED if sound else BROKEN,
+    )
+
+
+def _located(store: Store, place: str) -> list[str]:
+    """The places of an index that a path, folder, glob or URL means."""
+    path = os.path.abspath(home_path(place))
+    found = [
+        known.location
+        for known in store.places
+        if known.location in (place, path)
+        or known.location.startswith(f"{path}/")
+        or fnmatch(known.location, path)
+        or fnmatch(known.location, place)
+    ]
+    if not found:
+        known = ", ".join(p.location for p in store.places[:3])
+        raise UsageError(f"{place} is not in {store.folder}; it holds {known or 'no places'}")
+    return found
+
+
+def _check_keys(store: Store, keys: Sequence[str]) -> None:
+    """Raise UsageError for the first key that no picture has."""
+    missing = dict.fromkeys(map(storable, keys))
+    for part in store.parts if missing else ():
+        for key in part.table().column("key").to_pylist():
+            missing.pop(key, None)
+    if missing:
+        raise UsageError(f"no picture of {store.folder} has the key {next(iter(missing))!r}")
+
+
+def _remove_keys(store: Store, keys: frozenset[str]) -> None:
+    """Mark the rows of some keys as removed, and count the places anew."""
+    changed = []
+    for place in store.places:
+        states: list[str] = []
+        for name in place.part_names(store.settings.part_rows):
+            part = Part(store.folder, name)
+            table = part.table()
+            before = table.column("state").to_pylist()
+            named = [key in keys for key in table.column("key").to_pylist()]
+            after = [REMOVED if gone else s for gone, s in zip(named, before, strict=True)]
+            if after != before:
+                column = pa.array(after, type=pa.string())
+                part.write_table(
+                    table.set_column(table.schema.get_field_index("state"), "state", column)
+                )
+            states += after
+        counts = {state: states.count(state) for state in (INDEXED, BROKEN, REMOVED)}
+        changed.append(replace(place, **counts))
+    store.places = changed
+
+
+def _remove_strays(store: Store) -> None:
+    """Remove parts of places that are no longer in the index, or have changed."""
+    known = {path for part in store.parts for path in (part.vector_path, part.row_path)}
+    for pattern in ("parts/*.npy", "parts/*.parquet", "parts/.*.part"):
+        for path in store.folder.glob(pattern):
+            if path not in known:
+                path.unlink()

@@ -1,0 +1,263 @@
+"""The files of an index: its settings, its places, and parts of vectors and rows."""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float
+
+from blip.config.strict import from_json, to_json
+from blip.errors import BlipError, UsageError
+from blip.files import fingerprint_json, read_json_object, write_atomically, write_json
+
+FORMAT = 1
+CONFIG, PLACES, STATUS, FAULTS = "config.json", "places.json", "status.json", "faults.jsonl"
+NEIGHBOURS = "index.faiss"
+PART_ROWS = 1024
+"""Rows of a part, which is written whole: what a killed run has to compute again at most."""
+State = Literal["indexed", "broken", "removed"]
+INDEXED, BROKEN, REMOVED = "indexed", "broken", "removed"
+NumberFormat = Literal["float32", "float16"]
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image_key", pa.string()),
+        ("place", pa.string()),
+        ("number", pa.int64()),
+        ("texts", pa.list_(pa.string())),
+        ("fault", pa.string()),
+        ("state", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What all parts of an index have in common: config.json."""
+
+    format: int = FORMAT
+    checkpoint: str
+    """Where the checkpoint was when the index was made."""
+    fingerprint: str
+    """Of the model: vectors of another one cannot be compared with these."""
+    projection: int
+    """Numbers in a vector."""
+    vectors: NumberFormat = "float32"
+    part_rows: int = PART_ROWS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexedPlace:
+    """A tar, table or folder that is in the index as a whole."""
+
+    location: str
+    """Its absolute path or its URL."""
+    mark: str
+    """Size and time of its content when it was read."""
+    rows: int
+    indexed: int
+    broken: int
+    removed: int = 0
+
+    def part_names(self, part_rows: int) -> list[str]:
+        """The names of its parts, in their order."""
+        count = -(-self.rows // part_rows)
+        return [part_name(self.location, self.mark, number) for number in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A picture of the index, as the table of rows has it."""
+
+    key: str
+    image_key: str | None
+    """Which image it is, where the sample says so; rows of one image share it."""
+    place: str
+    number: int
+    """Of the sample in its place, from 0."""
+    texts: tuple[str, ...]
+    fault: str | None
+    """What is wrong with the sample; its picture may be sound all the same."""
+    state: State
+
+    @property
+    def image(self) -> tuple[str, str | int]:
+        """Equal for rows of the same image."""
+        if self.image_key is None:
+            return self.place, self.number
+        return os.path.dirname(self.place), self.image_key
+
+
+class Store:
+    """The folder of an index."""
+
+    def __init__(self, folder: Path, settings: Settings, places: Sequence[IndexedPlace]) -> None:
+        self.folder, self.settings = folder, settings
+        self.places = list(places)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """Read settings and places; raises UsageError where there is no index."""
+        data = read_json_object(folder / CONFIG)
+        if data is None or "part_rows" not in data:
+            raise UsageError(
+                f"{folder} holds no index; `blip index PLACE --out {folder}` makes one"
+            )
+        if data.get("format") != FORMAT:
+            raise UsageError(
+                f"{folder} has format {data.get('format')}; this version of blip reads {FORMAT}"
+            )
+        found = read_json_object(folder / PLACES) or {"places": []}
+        places = [from_json(IndexedPlace, place) for place in found["places"]]
+        return cls(folder, from_json(Settings, data), places)
+
+    def write_settings(self) -> None:
+        """Write config.json."""
+        write_json(self.folder / CONFIG, to_json(self.settings))
+
+    def write_places(self) -> None:
+        """Write places.json: from now on these places are in the index, and no others."""
+        write_json(self.folder / PLACES, {"places": [to_json(place) for place in self.places]})
+
+    @property
+    def digest(self) -> str:
+        """Of what is in the index; a structure for search belongs to one digest."""
+        return fingerprint_json([to_json(place) for place in self.places])
+
+    @property
+    def rows(self) -> int:
+        """Rows of all places, broken and removed ones included."""
+        return sum(place.rows for place in self.places)
+
+    @property
+    def indexed(self) -> int:
+        """Rows that a search can find."""
+        return sum(place.indexed for place in self.places)
+
+    @cached_property
+    def parts(self) -> list["Part"]:
+        """All parts in the order of their rows."""
+        names = [n for place in self.places for n in place.part_names(self.settings.part_rows)]
+        return [Part(self.folder, name) for name in names]
+
+    @cached_property
+    def firsts(self) -> np.ndarray:
+        """The number of the first row of each part, and the number of all rows: int64."""
+        size = self.settings.part_rows
+        counts = [
+            min(size, place.rows - start)
+            for place in self.places
+            for start in range(0, place.rows, size)
+        ]
+        return np.concatenate([[0], np.cumsum(np.array(counts, dtype=np.int64))]).astype(np.int64)
+
+    def forget_parts(self) -> None:
+        """Look at the parts anew, after a change."""
+        self.__dict__.pop("parts", None)
+        self.__dict__.pop("firsts", None)
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, Float[np.ndarray, "rows projection"]]]:
+        """Numbers of rows that a search can find, and their vectors in float32, part by part."""
+        for first, part in zip(self.firsts, self.parts, strict=False):
+            found = np.flatnonzero(part.states() == INDEXED)
+            yield first + found, part.vectors()[found].astype(np.float32)
+
+    def row(self, number: int) -> Row:
+        """A row by its number in the index."""
+        place = int(np.searchsorted(self.firsts, number, side="right")) - 1
+        return self.parts[place].row(number - int(self.firsts[place]))
+
+    def vectors_of(self, numbers: np.ndarray) -> Float[np.ndarray, "rows projection"]:
+        """The vectors of some rows, in float32."""
+        result = np.empty((len(numbers), self.settings.projection), dtype=np.float32)
+        places = np.searchsorted(self.firsts, numbers, side="right") - 1
+        for place in np.unique(places):
+            chosen = places == place
+            inside = numbers[chosen] - self.firsts[place]
+            result[chosen] = self.parts[place].vectors()[inside]
+        return result
+
+
+class Part:
+    """Up to `part_rows` rows of one place and their vectors."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.vector_path = folder / "parts" / f"{name}.npy"
+        self.row_path = folder / "parts" / f"{name}.parquet"
+        self._table: pa.Table | None = None
+
+    def exists(self) -> bool:
+        """Whether it was written whole: its rows are written last."""
+        return self.row_path.exists() and self.vector_path.exists()
+
+    def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
+        """Write vectors `(rows, projection)` and rows."""
+        buffer = io.BytesIO()
+        np.save(buffer, vectors)
+        write_atomically(self.vector_path, buffer.getvalue())
+        columns = {
+            name: pa.array([getattr(row, name) for row in rows], type=SCHEMA.field(name).type)
+            for name in SCHEMA.names
+        }
+        self.write_table(pa.table(columns, schema=SCHEMA))
+
+    def write_table(self, table: pa.Table) -> None:
+        """Write the rows anew."""
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        write_atomically(self.row_path, buffer.getvalue())
+        self._table = None
+
+    def vectors(self) -> np.ndarray:
+        """All vectors `(rows, projection)`, read as they are needed; zeros for broken pictures."""
+        try:
+            return np.load(self.vector_path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.vector_path, error) from error
+
+    def table(self) -> pa.Table:
+        """All rows."""
+        if self._table is None:
+            try:
+                self._table = pq.ParquetFile(self.row_path).read()
+            except (OSError, pa.ArrowException) as error:
+                raise _damaged(self.row_path, error) from error
+        return self._table
+
+    def states(self) -> np.ndarray:
+        """The state of each row."""
+        try:
+            column = pq.ParquetFile(self.row_path).read(columns=["state"]).column("state")
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(self.row_path, error) from error
+        return np.array(column.to_pylist(), dtype=str)
+
+    def row(self, number: int) -> Row:
+        """A row by its number in the part."""
+        return _row(self.table().slice(number, 1).to_pylist()[0])
+
+    def rows(self) -> list[Row]:
+        """All rows."""
+        return [_row(values) for values in self.table().to_pylist()]
+
+
+def part_name(location: str, mark: str, number: int) -> str:
+    """The name of a part of a place whose content has a mark."""
+    return f"{fingerprint_json([location, mark])[:16]}-{number:05d}"
+
+
+def _row(values: dict[str, Any]) -> Row:
+    return Row(**{**values, "texts": tuple(values["texts"]), "state": cast(State, values["state"])})
+
+
+def _damaged(path: Path, error: Exception) -> BlipError:
+    return BlipError(
+        f"{path} cannot be read ({type(error).__name__}); remove the index and build it again"
+    )

@@ -1,0 +1,134 @@
+"""An index is resumed to the same bytes, grows, shrinks, and names what is broken."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blip.errors import UsageError
+from blip.index import build
+from blip.index.build import add_places, remove_from
+from blip.index.store import Store
+from tests.support.capfilt import die_at_file, exit_code_of
+from tests.support.picture_index import SEEDS, features, index_bytes, write_collection, write_tar
+from tests.support.saved_models import save_tiny
+
+pytest.importorskip("faiss")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "PART_ROWS", 3)
+
+
+def test_vectors_rows_and_faults(checkpoint: Path, tmp_path: Path) -> None:
+    places = write_collection(tmp_path)
+    summary = add_places(tmp_path / "i", places, checkpoint)
+    assert (summary.places, summary.indexed, summary.broken) == (3, 11, 1)
+    store = Store.open(tmp_path / "i")
+    numbers = np.concatenate([block for block, _ in store.blocks()])
+    vectors = np.concatenate([block for _, block in store.blocks()])
+    np.testing.assert_allclose(vectors[:9], features(checkpoint, SEEDS), atol=1e-5)
+    np.testing.assert_array_equal(store.vectors_of(numbers[::-1]), vectors[::-1])
+    rows = [store.row(int(number)) for number in numbers]
+    assert [row.texts for row in rows[:9]] == [
+        *((f"text {seed}",) for seed in SEEDS[:6]),
+        *((f"row {seed}",) for seed in SEEDS[6:]),
+    ]
+    faults = [json.loads(line) for line in (tmp_path / "i/faults.jsonl").open()]
+    assert faults == [
+        {"place": places[0], "key": "0002", "fault": store.row(2).fault},
+    ]
+    assert store.row(2).state == "broken"
+    status = json.loads((tmp_path / "i/status.json").read_text())
+    assert (status["state"], status["rows"], status["indexed"]) == ("ready", 12, 11)
+
+
+@pytest.mark.parametrize("step", range(0, 18, 2))
+def test_a_killed_run_is_resumed_to_the_same_bytes(
+    step: int, checkpoint: Path, tmp_path: Path
+) -> None:
+    places = write_collection(tmp_path)
+    add_places(tmp_path / "whole", places, checkpoint)
+
+    def killed() -> None:
+        die_at_file(step)
+        add_places(tmp_path / "i", places, checkpoint)
+
+    status = exit_code_of(killed)
+    assert status == -9 or step > 14
+    add_places(tmp_path / "i", places, checkpoint)
+    assert index_bytes(tmp_path / "i") == index_bytes(tmp_path / "whole")
+
+
+def test_unchanged_places_are_skipped_and_changed_ones_read_anew(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tar = write_tar(tmp_path / "a.tar", range(4))
+    add_places(tmp_path / "i", [str(tar)], checkpoint)
+    before = index_bytes(tmp_path / "i")
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "read_place", None)
+        add_places(tmp_path / "i", [str(tar)])
+    assert index_bytes(tmp_path / "i") == before
+    write_tar(tar, range(6))
+    assert add_places(tmp_path / "i", [str(tar)]).indexed == 6
+    add_places(tmp_path / "new", [str(tar)], checkpoint)
+    assert index_bytes(tmp_path / "i") == index_bytes(tmp_path / "new")
+
+
+def test_places_and_keys_are_removed(checkpoint: Path, tmp_path: Path) -> None:
+    places = write_collection(tmp_path)
+    out = tmp_path / "i"
+    add_places(out, places[:1], checkpoint)
+    before = index_bytes(out)
+    add_places(out, places[1:])
+    assert remove_from(out, places[1:]).indexed == 6
+    assert index_bytes(out) == before
+    summary = remove_from(out, keys=["0000", "0006"])
+    assert (summary.indexed, summary.broken, summary.removed) == (4, 1, 2)
+    # It stays removed when its place is named again.
+    assert add_places(out, places[:1]).indexed == 4
+    found = [store_row.key for store_row in _rows(out)]
+    assert found == ["0001", "0003", "0004", "0005"]
+    held = index_bytes(out)
+    with pytest.raises(UsageError, match=r"no picture of .* has the key 'nothing'"):
+        remove_from(out, keys=["0001", "nothing"])
+    with pytest.raises(UsageError, match=r"absent is not in .*; it holds .*a\.tar"):
+        remove_from(out, places=["absent"])
+    assert index_bytes(out) == held
+
+
+def _rows(out: Path):
+    store = Store.open(out)
+    return [store.row(int(number)) for numbers, _ in store.blocks() for number in numbers]
+
+
+def test_a_place_that_cannot_be_read_costs_no_other(checkpoint: Path, tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", range(2))
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    summary = add_places(tmp_path / "i", [str(tmp_path / "broken.parquet"), str(tar)], checkpoint)
+    assert summary.indexed == 2
+    assert [fault.shard for fault in summary.lost] == [str(tmp_path / "broken.parquet")]
+
+
+def test_half_precision_takes_half_the_space(checkpoint: Path, tmp_path: Path) -> None:
+    tar = str(write_tar(tmp_path / "a.tar", range(3)))
+    add_places(tmp_path / "i", [tar], checkpoint, vectors="float16")
+    [(_, vectors)] = Store.open(tmp_path / "i").blocks()
+    np.testing.assert_allclose(vectors, features(checkpoint, [0, 1, 2]), atol=1e-3)
+    with pytest.raises(UsageError, match="stores vectors as float16, not as float32"):
+        add_places(tmp_path / "i", [tar], vectors="float32")
+
+
+def test_a_new_index_needs_a_checkpoint(tmp_path: Path) -> None:
+    tar = str(write_tar(tmp_path / "a.tar", range(1)))
+    with pytest.raises(UsageError, match="--checkpoint CKPT must say"):
+        add_places(tmp_path / "i", [tar])
+    assert not (tmp_path / "i").exists()
