@@ -94,7 +94,11 @@ SCENES = Kind(
 TOKENIZER = Kind(
     "tokenizer", "blip bootstrap", ("config.json", "tokenizer.json", "vocabulary.json")
 )
-EVALUATION = Kind("evaluation", "blip evaluate", ("config.json", "evaluation.json", "answers.json"))
+EVALUATION = Kind(
+    "evaluation",
+    "blip evaluate",
+    ("config.json", "evaluation.json", "captions.json", "answers.json"),
+)
 BOOTSTRAP = Kind(
     "bootstrap",
     "blip bootstrap",
@@ -112,6 +116,7 @@ LEFTOVERS = tuple(
     for name in (
         *(MARKER, "config.json", "metrics.jsonl", "recut.json", "summary.json", "status.json"),
         *("timing.json", "report.html", "evaluation.json", "done.json", ".begun.json"),
+        *("captions.json", "answers.json"),
         *("sizes.json", "README.md", ".pack.json"),
         *("places.json", "faults.jsonl", "index.faiss"),
     )

@@ -12,8 +12,13 @@ from blip.cli.options import (
     DECODING_NAMES,
     ModelOptions,
 )
-from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, check_fields
-from blip.evaluation.config import AnsweringConfig, EvaluateConfig, RetrievalEvaluationConfig
+from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, Range, check_fields
+from blip.evaluation.config import (
+    AnsweringConfig,
+    EvaluateConfig,
+    MatchScore,
+    RetrievalEvaluationConfig,
+)
 from blip.generation.config import DecodingConfig
 from blip.tasks.table import EVALUATIONS
 
@@ -23,6 +28,8 @@ examples:
   blip evaluate runs/base --data 'coco/test/*.tar' --candidates 256 --max-length 20 --json
   blip evaluate runs/base --data captions_val2014.json --json
   blip evaluate runs/base --data 'coco/test/*.tar' --task retrieval --device cuda --batch-size 256
+  blip evaluate runs/base --data 'coco/test/*.tar' --task retrieval --score log_probability
+  blip evaluate runs/captioner --data coco_val.json --task caption --meteor --out results/captions
   blip evaluate original:model_base_retrieval_coco --data 'coco/test/*.tar' --out results/coco
   blip evaluate runs/vqa --data v2_OpenEnded_mscoco_val2014_questions.json --answers answers.json
   blip evaluate runs/vqa --data shards/vqa-test --task vqa --out results/vqa
@@ -30,9 +37,9 @@ examples:
 --data takes what `blip data pack` takes: tars, .parquet, .csv, .tsv, .json and .jsonl tables,
 folders of pictures with their texts beside them, globs and brace ranges.
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
-retrieval, a pre-trained model by both, a model for questions by VQA accuracy. Of its answers, --out
-keeps answers.json for the server of VQA v2. Broken pictures and empty texts are left out, counted
-and named. Samples of the same image count as one."""
+retrieval, a pre-trained model by both, a model for questions by VQA accuracy. --out keeps
+captions.json for the servers of COCO and NoCaps, or answers.json for that of VQA v2. Broken
+pictures and empty texts are left out, counted and named. Samples of the same image count as one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,14 +54,21 @@ class EvaluateOptions:
     """What to measure; none is all that the model can do."""
     candidates: Annotated[int, COUNT] = 128
     """Images, or texts, that ITM re-ranks; of --answers, how many are compared whole."""
+    score: MatchScore = "logit"
+    """What of ITM is added to the ITC cosine: the logit of a match, as published, or its (log)
+    probability."""
+    itc_weight: Annotated[float, Range(least=0)] = 1.0
+    """By what the ITC cosine is multiplied before ITM's score is added."""
     answers: Path | None = None
     """VQA: choose among the answers in this file (one a line, or a JSON list), write none."""
     decoding: DecodingConfig = DecodingConfig(max_length=30)
+    meteor: bool = False
+    """Score captions by METEOR, too; needs Java."""
     batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images, or texts, at a time."""
     model: ModelOptions = ModelOptions()
     out: Path | None = None
-    """Folder for config.json and evaluation.json; none writes nothing."""
+    """Folder for config.json, evaluation.json and captions.json; none writes nothing."""
     overwrite: bool = False
     """Replace another evaluation in DIR."""
     json: bool = False
@@ -93,9 +107,13 @@ def run(args: argparse.Namespace) -> int:
             data=options.data,
             task=options.task,
             retrieval=RetrievalEvaluationConfig(
-                candidates=options.candidates, batch_size=options.batch_size
+                candidates=options.candidates,
+                batch_size=options.batch_size,
+                score=options.score,
+                itc_weight=options.itc_weight,
             ),
             captioning=options.decoding,
+            meteor=options.meteor,
             answering=AnsweringConfig(
                 answers=None if options.answers is None else str(options.answers),
                 candidates=options.candidates,

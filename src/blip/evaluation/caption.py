@@ -11,20 +11,24 @@ from blip.evaluation.subject import Subject
 from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
-from blip.metrics.captions import caption_scores
+from blip.metrics.captions import caption_scores, meteor_score
 from blip.model.blip import Blip
 
 
 def measure(subject: Subject) -> dict[str, Any]:
     """`caption`: its scores and correct, each None where undefined; `captions`: text by key.
 
-    `correct` is the share of captions that state something of their scene and nothing wrong; it is
-    None where the data are not of the built-in scenes.
+    With METEOR where the configuration asks for it. `correct` is the share of captions that state
+    something of their scene and nothing wrong; it is None where the data are not of the built-in
+    scenes.
     """
     model, config, data = subject.model, subject.config, subject.pairs
     assert isinstance(model, Blip)
     texts = write_captions(model, subject.tokenizer, data, config.captioning, config.batch_size)
-    scores = {**evaluate_captions(texts, data), "correct": share_correct(texts, data)}
+    scores: dict[str, float | None] = {**evaluate_captions(texts, data)}
+    scores["correct"] = share_correct(texts, data)
+    if config.meteor:
+        scores["meteor"] = meteor_score(texts, data.texts)
     return {
         "caption": {name: _finite(value) for name, value in scores.items()},
         "captions": dict(zip(data.keys, texts, strict=True)),

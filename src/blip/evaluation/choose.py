@@ -37,6 +37,8 @@ class Evaluation:
     """The key of what the model answered for each sample, which stays empty if not measured."""
     result_file: str | None = None
     """A file beside evaluation.json for `outputs`, as the benchmark's server takes them."""
+    result_rows: Callable[["Subject", Any], Any] | None = None
+    """To what that file holds, of the subject and `outputs`, where it is not these themselves."""
     check: Callable[[EvaluateConfig, ModelConfig], None] | None = None
     """Raises RangeError for a configuration that the model cannot follow, before any work."""
 

@@ -1,5 +1,6 @@
 """What is measured of a checkpoint, finished or in training; loads no torch."""
 
+import shutil
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from blip.config.ranges import (
 )
 from blip.config.strict import added, formerly
 from blip.data.config import MAX_PIXELS
+from blip.errors import UsageError
 from blip.generation.config import DecodingConfig
 from blip.model.config import ModelConfig, check_length
 
@@ -119,6 +121,8 @@ class EvaluateConfig:
     """What to measure, a name in `tasks/table.py`; none is all that the checkpoint can do."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     captioning: DecodingConfig = DecodingConfig()
+    meteor: bool = field(default=False, metadata=added())
+    """Whether captions are scored by METEOR, too, which needs Java."""
     answering: AnsweringConfig = field(default=AnsweringConfig(), metadata=added())
     batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images that are captioned together."""
@@ -137,7 +141,12 @@ class EvaluateConfig:
 
 
 def check_captioning(config: EvaluateConfig, model: ModelConfig) -> None:
-    """Raise RangeError where captions may become longer than the model's positions."""
+    """Raise RangeError where captions may become longer than the model's positions.
+
+    Raises UsageError where METEOR is asked for on a machine without Java.
+    """
+    if config.meteor and shutil.which("java") is None:
+        raise UsageError("METEOR needs Java, and there is no `java` on this machine; install it")
     check_length(model.text, "captioning.max_length", config.captioning.max_length)
 
 

@@ -17,7 +17,13 @@ from blip.files import json_text, write_atomically
 from blip.inference.checkpoint import open_checkpoint
 from blip.model.checkpoint.locate import find_weights
 from blip.nn.device import choose_device, choose_dtype
-from blip.outputs import EVALUATION, check_unchanged, claim, refuse_inputs_as_output
+from blip.outputs import (
+    EVALUATION,
+    check_unchanged,
+    claim,
+    refuse_inputs_as_output,
+    remove_known,
+)
 from blip.stage import exclusive_lock
 
 RESULT = "evaluation.json"
@@ -35,6 +41,13 @@ def evaluate(config: EvaluateConfig, evaluations: Sequence[Evaluation]) -> dict[
     Raises UsageError for a task that is unknown or that the checkpoint cannot do, and for a device
     that is not there.
     """
+    return _measure(config, evaluations)[0]
+
+
+def _measure(
+    config: EvaluateConfig, evaluations: Sequence[Evaluation]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The figures, and the files for servers that go with them, by name."""
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
     checkpoint = open_checkpoint(config.checkpoint)
@@ -56,7 +69,14 @@ def evaluate(config: EvaluateConfig, evaluations: Sequence[Evaluation]) -> dict[
                 result[evaluation.outputs] = {}
     for evaluation in chosen:
         result |= evaluation.measure(subject)
-    return result
+    files: dict[str, str] = {}
+    for evaluation in chosen:
+        if evaluation.result_file is not None and evaluation.outputs is not None:
+            rows = result[evaluation.outputs]
+            if evaluation.result_rows is not None:
+                rows = evaluation.result_rows(subject, rows)
+            files[evaluation.result_file] = json_text(rows, indent=1) + "\n"
+    return result, files
 
 
 def evaluate_into(
@@ -86,15 +106,16 @@ def evaluate_into(
                     f"{out} holds another evaluation ({describe_changes(changes)}); --overwrite "
                     "replaces it, another --out keeps both"
                 )
-        result = evaluate(config, evaluations)
-        content = json_text(result, indent=2, sort_keys=True) + "\n"
-        check_unchanged(out / RESULT, content, overwrite=overwrite)
+        result, files = _measure(config, evaluations)
+        # The figures last: they say that the evaluation is done.
+        files[RESULT] = json_text(result, indent=2, sort_keys=True) + "\n"
+        for name, content in files.items():
+            check_unchanged(out / name, content, overwrite=overwrite)
+        # Of the evaluation that this one replaces.
+        remove_known(out, [name for name in EVALUATION.files if name not in files])
         save(config, path)
-        for evaluation in evaluations:
-            rows = result.get(evaluation.outputs) if evaluation.outputs is not None else None
-            if evaluation.result_file is not None and rows:
-                write_atomically(out / evaluation.result_file, json_text(rows, indent=1) + "\n")
-        write_atomically(out / RESULT, content)
+        for name, content in files.items():
+            write_atomically(out / name, content)
         return result
 
 

@@ -11,6 +11,8 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
+from blip.errors import BlipError, first_line
+
 _LETTER = r"[^\W\d_]"
 _WORD = r"[^\W_]+"
 _TOKEN = re.compile(
@@ -66,12 +68,16 @@ def caption_scores(
 def meteor_score(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> float | None:
     """METEOR times 100, of one candidate for each image; None on a machine without Java.
 
-    Raises ValueError unless each candidate has references.
+    Raises ValueError unless each candidate has references, BlipError where METEOR's program fails.
     """
     found, expected = _tokenise(candidates, references)
     if shutil.which("java") is None:
         return None
-    score, _ = Meteor().compute_score(expected, found)
+    try:
+        score, _ = Meteor().compute_score(expected, found)
+    except (OSError, ValueError) as error:
+        # It ends early, as without memory, and its wrapper reads an empty line as a number.
+        raise BlipError(f"METEOR's Java program failed: {first_line(error)}") from error
     return 100.0 * float(score)
 
 

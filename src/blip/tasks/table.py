@@ -83,6 +83,12 @@ def _measure_captions(subject: "Subject") -> dict[str, Any]:
     return caption.measure(subject)
 
 
+def _caption_rows(subject: "Subject", captions: Any) -> list[dict[str, Any]]:
+    from blip.evaluation import results
+
+    return results.caption_rows(subject.pairs, captions)
+
+
 def _measure_answers(subject: "Subject") -> dict[str, Any]:
     from blip.evaluation import vqa
 
@@ -104,6 +110,8 @@ EVALUATIONS = (
         mode="causal",
         measure=_measure_captions,
         outputs="captions",
+        result_file="captions.json",
+        result_rows=_caption_rows,
         check=check_captioning,
     ),
     Evaluation(

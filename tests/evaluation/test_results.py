@@ -1,0 +1,103 @@
+"""captions.json is what the servers of COCO and NoCaps take."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blip.cli.main import main
+from blip.data.sample import Sample
+from blip.data.writers.shards import write_shards
+from blip.evaluation.results import image_id
+from tests.support.pictures import photo
+from tests.support.saved_models import save_tiny
+
+KEYS = {
+    "COCO_val2014_000000391895": 391895,
+    "val2014/COCO_val2014_000000391895": 391895,
+    "val2014/COCO_val2014_000000391895.jpg": 391895,
+    "000000391895": 391895,
+    "1000092795": "1000092795",
+    "0013ea2087020901": "0013ea2087020901",
+    "cat_3": "cat_3",
+}
+
+
+@pytest.mark.parametrize(("key", "expected"), KEYS.items())
+def test_official_keys_are_numbers_and_others_stay(key: str, expected: int | str) -> None:
+    assert image_id(key, {}) == expected
+
+
+@pytest.mark.parametrize(("own", "expected"), [(17, 17), (0, 0), ("17", "k"), (True, "k")])
+def test_the_number_of_an_annotation_file_counts(own: Any, expected: int | str) -> None:
+    assert image_id("k", {"image_id": own}) == expected
+
+
+def evaluate(folder: Path, *options: str) -> list[Any]:
+    keys = ("COCO_val2014_000000391895", "000000000042")
+    samples = [Sample(key, photo(n), (f"a red circle {n}",)) for n, key in enumerate(keys)]
+    if not (folder / "shards").exists():
+        write_shards(samples, folder / "shards")
+        save_tiny(folder / "model")
+    given = ["evaluate", str(folder / "model"), "--data", str(folder / "shards")]
+    assert main([*given, "--out", str(folder / "out"), *options]) == 0
+    path = folder / "out/captions.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def test_the_file_is_read_by_cocos_own_code(tmp_path: Path) -> None:
+    entries = evaluate(tmp_path, "--task", "caption")
+    assert [entry["image_id"] for entry in entries] == [391895, 42]
+    figures = json.loads((tmp_path / "out/evaluation.json").read_text(encoding="utf-8"))
+    assert [entry["caption"] for entry in entries] == [
+        figures["captions"][key] for key in ("COCO_val2014_000000391895", "000000000042")
+    ]
+    assert all(entry.keys() == {"image_id", "caption"} for entry in entries)
+    coco = pytest.importorskip("pycocotools.coco").COCO()
+    coco.dataset = {"images": [{"id": 391895}, {"id": 42}], "annotations": []}
+    coco.createIndex()
+    read = coco.loadRes(str(tmp_path / "out/captions.json"))
+    assert [read.imgToAnns[number][0]["caption"] for number in (391895, 42)] == [
+        entry["caption"] for entry in entries
+    ]
+
+
+def test_captions_of_a_replaced_evaluation_go(tmp_path: Path) -> None:
+    assert evaluate(tmp_path, "--task", "caption")
+    assert evaluate(tmp_path, "--task", "retrieval", "--overwrite") == []
+
+
+def test_captions_that_someone_else_wrote_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/captions.json").write_text("mine")
+    with pytest.raises(AssertionError):
+        evaluate(tmp_path)
+    assert "captions.json, which `blip evaluate` did not make" in capsys.readouterr().err
+    assert (tmp_path / "out/captions.json").read_text() == "mine"
+
+
+def test_meteor_without_java_is_one_line_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_tiny(tmp_path / "model")
+    monkeypatch.setenv("PATH", "")
+    given = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "nowhere")]
+    assert main([*given, "--meteor"]) == 2
+    assert "METEOR needs Java" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="no java on this machine")
+def test_meteor_is_a_figure_where_it_is_asked_for(tmp_path: Path) -> None:
+    evaluate(tmp_path, "--task", "caption", "--meteor")
+    figures = json.loads((tmp_path / "out/evaluation.json").read_text(encoding="utf-8"))
+    assert 0 <= figures["caption"]["meteor"] <= 100
+
+
+def test_score_and_weight_reach_the_ranking(tmp_path: Path) -> None:
+    evaluate(tmp_path, "--task", "retrieval", "--score", "probability", "--itc-weight", "0.5")
+    config = json.loads((tmp_path / "out/config.json").read_text(encoding="utf-8"))
+    assert (config["retrieval"]["score"], config["retrieval"]["itc_weight"]) == ("probability", 0.5)
