@@ -8,8 +8,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from blip.data.examples.pairs import PairBatch
+from blip.data.examples.questions import QuestionBatch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
+from blip.model.checkpoint.from_med import start_questions
 from blip.model.config import ModelConfig, Sharing, TextConfig, VisionConfig
 from blip.model.operations import Operations
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
@@ -17,6 +19,7 @@ from blip.objectives.itc import MomentumContrast
 from blip.tasks.caption import CaptionStep
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
+from blip.tasks.vqa import VqaStep
 
 TEXT = "one big green star on grey ground"
 DEEP = ModelConfig(
@@ -100,6 +103,23 @@ def test_a_captioning_step(tokenizer: Tokenizer) -> None:
     model, batch = make(tokenizer), batch_of(tokenizer)
     step = CaptionStep(model, tokenizer, LanguageConfig(), prompt="one big ")
     assert step.prompt_tokens == 2
+    found = counted(lambda: step(batch).loss.backward())
+    assert found == pytest.approx(step.operations(batch), rel=0.03)
+
+
+def test_a_step_of_questions(tokenizer: Tokenizer) -> None:
+    model, _ = start_questions(make(tokenizer))
+    pairs = batch_of(tokenizer)
+    asked = torch.tensor([0, 0, 1, 2, 3])
+    batch = QuestionBatch(
+        pairs.images,
+        pairs.texts,
+        tokenizer.encode(["a red circle"] * 5, 30),
+        asked,
+        torch.ones(5),
+        pairs.keys,
+    )
+    step = VqaStep(model.train(), tokenizer, LanguageConfig())
     found = counted(lambda: step(batch).loss.backward())
     assert found == pytest.approx(step.operations(batch), rel=0.03)
 

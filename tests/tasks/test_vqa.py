@@ -146,6 +146,25 @@ def test_a_trained_model_is_trained_further_and_other_kinds_are_refused(
         replace(second, data=replace(second.data, prompt="a picture of "))
 
 
+def test_the_command_trains_with_a_recipe_and_says_early_what_is_missing(
+    scenes: Path, med: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["finetune", "vqa", "scenes", "--init", str(med), "--out", str(tmp_path / "run")]
+    given += ["--data.sources", str(scenes / "human"), "--data.image.size", "32"]
+    given += ["--data.batch_size", "4", "--train.steps", "1", "--train.device", "cpu"]
+    missing = ["--validation.shards", str(scenes / "val"), "--train.evaluate_every", "1"]
+    missing += ["--validation.answering.answers", "nowhere.txt"]
+    assert main([*given, *missing]) == 2
+    assert "validation.answering.answers" in capsys.readouterr().err
+    assert main([*given, "--train.optimizer.warmup_steps", "0", "--overwrite"]) == 0
+    run = str(tmp_path / "run")
+    assert main(["evaluate", run, "--data", str(scenes / "test"), "--answers", "nowhere.txt"]) == 2
+    error = capsys.readouterr().err
+    assert "'nowhere.txt'; allowed: an existing file of answers" in error
+    assert main(["data", "inspect", str(scenes / "test"), "--json"]) == 0
+    assert '"questions": 24' in capsys.readouterr().out
+
+
 @torch.no_grad()
 def test_encoder_and_decoder_start_from_those_of_the_med() -> None:
     med = tiny_model("all_but_self_attention")

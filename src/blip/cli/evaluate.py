@@ -134,9 +134,11 @@ def run(args: argparse.Namespace) -> int:
     noun = "questions" if "questions" in result else "texts"
     say(f"{result['images']} images with {result[noun]} {noun}")
     for evaluation in EVALUATIONS:
-        for name, value in (result.get(evaluation.name) or {}).items():
+        figures = result.get(evaluation.name) or {}
+        width = max(10, *(len(name) + 1 for name in figures), 0)
+        for name, value in figures.items():
             if value is not None:
-                print(f"{name:<10}{value:>8.2f}")
+                print(f"{name:<{width}}{value:>8.2f}")
     for name, reason in result["not_measured"].items():
         say(f"{name} is not measured: {reason}")
     return 0

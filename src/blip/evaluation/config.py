@@ -21,6 +21,7 @@ from blip.data.config import MAX_PIXELS
 from blip.errors import UsageError
 from blip.generation.config import DecodingConfig
 from blip.model.config import ModelConfig, check_length
+from blip.places import home_path
 
 MatchScore = Literal["logit", "log_probability", "probability"]
 """What of ITM's two logits is added to the ITC cosine of a candidate."""
@@ -151,5 +152,12 @@ def check_captioning(config: EvaluateConfig, model: ModelConfig) -> None:
 
 
 def check_answering(config: EvaluateConfig, model: ModelConfig) -> None:
-    """Raise RangeError where answers may become longer than the model's positions."""
-    check_length(model.text, "answering.decoding.max_length", config.answering.decoding.max_length)
+    """Raise RangeError for answers longer than the model's positions, and for a missing file."""
+    check_answers(config.answering, model, "answering")
+
+
+def check_answers(config: AnsweringConfig, model: ModelConfig, name: str) -> None:
+    """As `check_answering`, for the configuration that is called `name`."""
+    check_length(model.text, f"{name}.decoding.max_length", config.decoding.max_length)
+    if config.answers is not None and not home_path(config.answers).is_file():
+        raise RangeError(f"{name}.answers", repr(config.answers), "an existing file of answers")

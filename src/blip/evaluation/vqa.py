@@ -1,20 +1,20 @@
 """VQA: answers to test questions, chosen or written, and their accuracy (BLIP, section 5.3)."""
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from blip import dist
 from blip.data.annotations.answers import read_candidates
 from blip.data.examples.question_set import QuestionSet
 from blip.data.tokenizer import Tokenizer
-from blip.evaluation.config import AnsweringConfig, QuestionValidationConfig
+from blip.evaluation.config import AnsweringConfig, QuestionValidationConfig, check_answers
 from blip.evaluation.live import evaluation_mode, nan_in_one_line
 from blip.evaluation.subject import Subject
 from blip.inference.answerer import Answerer
 from blip.log import progress
 from blip.metrics.vqa import AnsweredQuestion, vqa_scores
 from blip.model.question import QuestionModel
+from blip.places import home_path
 
 
 def measure(subject: Subject) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def answer_questions(
     Raises UsageError for a file of candidates that cannot be read.
     """
     places = range(len(data)) if places is None else places
-    candidates = None if config.answers is None else read_candidates(Path(config.answers))
+    candidates = None if config.answers is None else read_candidates(home_path(config.answers))
     answerer, size = Answerer(model, tokenizer), config.batch_size
     found: list[str] = []
     shown = progress(len(places), "answer", "images") if show_progress else nullcontext()
@@ -87,7 +87,14 @@ class QuestionValidation:
     def __init__(
         self, model: QuestionModel, tokenizer: Tokenizer, config: QuestionValidationConfig
     ) -> None:
-        """Raises UsageError where there is no data, and BlipError where none of it is sound."""
+        """Raises UsageError where there is no data, and BlipError where none of it is sound.
+
+        A file of answers that cannot be read, and answers that are too long, are said now, not
+        after hours.
+        """
+        check_answers(config.answering, model.config, "validation.answering")
+        if config.answering.answers is not None:
+            read_candidates(home_path(config.answering.answers))
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self.data = QuestionSet(config.shards, most=config.images, max_pixels=config.max_pixels)
 

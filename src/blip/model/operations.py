@@ -44,6 +44,15 @@ class Operations:
         last = _text_layer(config, length, 1, tokens if grounded else 0)
         return (config.depth - 1) * full + last
 
+    def question_kv(self, length: int) -> float:
+        """Keys and values of a question for the decoder that answers it, all layers."""
+        return 4.0 * self.config.text.depth * length * self.config.text.width**2
+
+    def answer(self, length: int, question_length: int) -> float:
+        """An answer of `length` tokens to a question whose keys and values are there."""
+        config = self.config.text
+        return config.depth * _text_layer(config, length, length, question_length)
+
     def words(self, tokens: int) -> float:
         """The language head at `tokens` positions."""
         config = self.config.text

@@ -13,6 +13,7 @@ from blip.inference.checkpoint import open_checkpoint
 from blip.log import say
 from blip.model.blip import Blip
 from blip.model.checkpoint.from_med import start_questions, with_drop_path
+from blip.model.operations import WITH_GRADIENT, Operations
 from blip.model.question import QuestionModel
 from blip.objectives.answers import answer_loss
 from blip.objectives.config import LanguageConfig
@@ -59,6 +60,19 @@ class VqaStep(nn.Module):
             answer_loss(self.model, questions, answers, batch.asked, batch.weights, smoothing)
         )
 
+    def operations(self, batch: QuestionBatch) -> float:
+        """Floating-point operations of an update."""
+        parts, questions = Operations(self.model.config), batch.questions.lengths()
+        read = sum(
+            parts.text(n, grounded=True, first=False) + parts.question_kv(n) for n in questions
+        )
+        written = sum(
+            # The last token is a target, and is not read.
+            parts.answer(length - 1, questions[asked]) + parts.words(length - 1)
+            for length, asked in zip(batch.answers.lengths(), batch.asked.tolist(), strict=True)
+        )
+        return parts.trained_images(len(batch), image_kvs=1) + WITH_GRADIENT * (read + written)
+
 
 def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Fine-tune for questions into the run folder `out` (resumed where it was cut); returns `out`.
@@ -72,10 +86,12 @@ def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Pa
             return out
         model, tokenizer = _start(config, loaded.model), loaded.tokenizer
         validation = config.validation and QuestionValidation(model, tokenizer, config.validation)
+        step = VqaStep(model, tokenizer, config.language)
         training = Training(
-            step=VqaStep(model, tokenizer, config.language),
+            step=step,
             model=model,
             evaluator=validation and validation.accuracy,
+            operations=step.operations,
         )
         folder.train(training, tokenizer, QuestionExamples(config.data, tokenizer))
     return out

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from blip.data.faults import Fault
 from blip.data.images import BadImageError, decode_image
+from blip.data.questions import questions_of
 from blip.data.readers.counts import Shard, index_shards, locate, read_statistics
 from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.remote import is_remote, on_disk
@@ -23,6 +24,8 @@ class Contents:
     shards: int
     samples: int = 0
     texts: int = 0
+    questions: int = 0
+    """About the images, where the samples hold some."""
     faults: list[str] = field(default_factory=list)
     """Place, key and reason of every bad sample."""
     unread: int = 0
@@ -34,6 +37,7 @@ class Contents:
             "shards": self.shards,
             "samples": self.samples,
             "texts": self.texts,
+            **({"questions": self.questions} if self.questions else {}),
             "bad": len(self.faults),
         }
 
@@ -106,6 +110,7 @@ def _faults(path: Path, contents: Contents) -> Iterator[str]:
     for sample in read_shard(path) if find_kind(path) == "tar" else open_place(path).samples():
         contents.samples += 1
         contents.texts += len(sample.texts)
+        contents.questions += len(questions_of(sample.meta)[0])
         error = sample.error
         try:
             if error is None and sample.image is not None:
