@@ -47,6 +47,8 @@ def furnish(folder: Path) -> None:
     with chdir(folder), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         assert main(["data", "pack", "photos", "shards"]) == 0
         job = ["--captioner", "model", "--filter", "model", "--data", "shards", "--out", "job"]
+        index = ["photos", "--out", "pictures", "--checkpoint", "model", "--device", "cpu"]
+        assert main(["index", *index]) == 0
         assert main(["capfilt", *job, "--workers", "1", "--device", "cpu", "--threshold", "0"]) == 0
 
 

@@ -76,7 +76,18 @@ PLACES = [
     *("model", "model/config.json", "model/model.safetensors", "photos", "photos/p.png", "shards"),
     *("shards/*.tar", "shards/{a,b}.tar", "table.csv", "table.tsv", "list.json", "rows.jsonl"),
     *("deep.json", "latin.txt", "empty.tar", "broken.png", "broken.json", "number.json", "job"),
-    *("job/config.json", "job/ledger", "labels.csv", "loop", "noread", "out", "new", "x" * 300),
+    *(
+        "job/config.json",
+        "job/ledger",
+        "labels.csv",
+        "loop",
+        "noread",
+        "out",
+        "pictures",
+        "pictures/parts",
+        "new",
+        "x" * 300,
+    ),
 ]
 ENVIRONMENT = {
     "HOME": ["/nonexistent", "/proc", "."],
@@ -192,6 +203,13 @@ WORKING = [
     "finetune captioner coco --init model --out new --data.sources shards --data.max_tokens 20",
     "finetune filter coco --init model --out new --data.sources shards --data.max_tokens 9",
     "evaluate model --data shards --json",
+    "index photos shards table.csv --out new --checkpoint model --device cpu",
+    "index shards --out pictures --remove photos --device cpu",
+    "index --out pictures --remove-keys p",
+    "search pictures red --json --device cpu",
+    "search pictures red --html new.html --results 1 --device cpu",
+    "search pictures --image photos/p.png --device cpu",
+    "search pictures --duplicates --threshold 0.5",
 ]
 """Command lines that do something in the workshop, each a start for mistakes."""
 

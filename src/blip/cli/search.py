@@ -23,8 +23,8 @@ examples:
   blip search photos.index --image photo.jpg --html like-photo.html
   blip search photos.index --duplicates --threshold 0.97
 
-`blip index` makes an index. Pictures are found by cosine (ITC); of a text, the model reads the best
-ones again and orders them by the probability of a match (ITM), unless --rerank is 0."""
+The verb `index` makes an index. Pictures are found by cosine (ITC); of a text, the model reads the
+best ones again and orders them by the probability of a match (ITM), unless --rerank is 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class SearchOptions:
     """What `blip search` is asked to do."""
 
     index: Path
-    """Folder that `blip index` wrote."""
+    """Folder of an index."""
     query: Annotated[str, UTF8] = ""
     """What the pictures show."""
     image: Path | None = None
