@@ -43,7 +43,7 @@ def scenes() -> VqaConfig:
             max_tokens=30,
         ),
         train=TrainConfig(
-            steps=1500,
+            steps=1200,
             optimizer=OptimizerConfig(lr=5e-4, warmup_steps=50, schedule="cosine"),
             log_every=25,
         ),

@@ -163,6 +163,7 @@ def test_a_table_with_its_pictures_beside_it(tmp_path: Path) -> None:
     first, second = read_questions(tmp_path / "dev.parquet")
     assert [question for question, _ in asked_of(first)] == ["0?", "2?"]
     assert (first.image, second.image) == (photo(6), photo(7))
+    assert find_sources([str(tmp_path)]) == [tmp_path / "dev.parquet"]
 
 
 def test_a_table_that_holds_its_pictures(tmp_path: Path) -> None:
