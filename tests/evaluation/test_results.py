@@ -97,6 +97,25 @@ def test_meteor_is_a_figure_where_it_is_asked_for(tmp_path: Path) -> None:
     assert 0 <= figures["caption"]["meteor"] <= 100
 
 
+def test_nocaps_is_scored_by_domain_and_answered_by_its_numbers(tmp_path: Path) -> None:
+    images, annotations = [], []
+    for number, domain in enumerate(("in-domain", "in-domain", "out-domain")):
+        name = f"{number:016x}.png"
+        (tmp_path / name).write_bytes(photo(number))
+        images.append({"id": number + 7, "file_name": name, "domain": domain})
+        annotations.append({"id": number, "image_id": number + 7, "caption": f"a circle {number}"})
+    path = tmp_path / "nocaps_val_4500_captions.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    out = tmp_path / "out"
+    given = ["evaluate", str(save_tiny(tmp_path / "model")), "--data", str(path)]
+    assert main([*given, "--task", "caption", "--out", str(out)]) == 0
+    rows = json.loads((out / "captions.json").read_text(encoding="utf-8"))
+    assert [row["image_id"] for row in rows] == [7, 8, 9]
+    figures = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))["caption"]
+    assert {name.partition("/")[2] for name in figures} == {"", "in-domain", "out-domain"}
+    assert {"cider/in-domain", "bleu4/out-domain"} <= figures.keys()
+
+
 def test_score_and_weight_reach_the_ranking(tmp_path: Path) -> None:
     evaluate(tmp_path, "--task", "retrieval", "--score", "probability", "--itc-weight", "0.5")
     config = json.loads((tmp_path / "out/config.json").read_text(encoding="utf-8"))

@@ -7,6 +7,11 @@ from typing import Any, NamedTuple
 IMAGE_KEY = "image_key"
 """In `meta`, and so in KEY.json: which image it is, as PLACE/NAME; see `data/identity.py`."""
 
+OFFICIAL_ID = "image_id"
+"""In `meta`: the number that the data set's annotation file gives the image."""
+DOMAIN = "domain"
+"""In `meta`: NoCaps' in-domain, near-domain or out-domain."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

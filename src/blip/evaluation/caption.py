@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from blip.data.examples.evaluation_set import EvaluationSet
+from blip.data.sample import DOMAIN
 from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
@@ -20,12 +21,13 @@ def measure(subject: Subject) -> dict[str, Any]:
 
     With METEOR where the configuration asks for it. `correct` is the share of captions that state
     something of their scene and nothing wrong; it is None where the data are not of the built-in
-    scenes.
+    scenes. Where images have domains, as those of NoCaps have, `cider/in-domain` and so on are the
+    scores of each domain alone.
     """
     model, config, data = subject.model, subject.config, subject.pairs
     assert isinstance(model, Blip)
     texts = write_captions(model, subject.tokenizer, data, config.captioning, config.batch_size)
-    scores: dict[str, float | None] = {**evaluate_captions(texts, data)}
+    scores: dict[str, float | None] = {**evaluate_captions(texts, data), **_by_domain(texts, data)}
     scores["correct"] = share_correct(texts, data)
     if config.meteor:
         scores["meteor"] = meteor_score(texts, data.texts)
@@ -64,6 +66,19 @@ def evaluate_captions(captions: list[str], data: EvaluationSet) -> dict[str, flo
     These are used as they were written: the metrics' own tokenizer drops case and punctuation.
     """
     return caption_scores(captions, data.texts)
+
+
+def _by_domain(captions: list[str], data: EvaluationSet) -> dict[str, float]:
+    """`NAME/DOMAIN`: the scores of the images of each domain; nothing where none has one."""
+    of_domain: dict[str, list[int]] = {}
+    for place, meta in enumerate(data.metas):
+        if isinstance(domain := meta.get(DOMAIN), str):
+            of_domain.setdefault(domain, []).append(place)
+    found: dict[str, float] = {}
+    for domain, places in sorted(of_domain.items()):
+        scores = caption_scores([captions[i] for i in places], [data.texts[i] for i in places])
+        found |= {f"{name}/{domain}": score for name, score in scores.items()}
+    return found
 
 
 def share_correct(texts: list[str], data: EvaluationSet) -> float | None:

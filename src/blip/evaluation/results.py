@@ -6,9 +6,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from blip.data.examples.evaluation_set import EvaluationSet
+from blip.data.sample import OFFICIAL_ID
 
-IMAGE_ID = "image_id"
-"""In `meta`: the number that an annotation file gives an image."""
 _COCO_NAME = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{12})", re.ASCII)
 """COCO's names of pictures, with and without their split."""
 
@@ -18,7 +17,7 @@ def image_id(key: str, meta: Mapping[str, Any]) -> int | str:
 
     Of any other name the key itself, as text.
     """
-    own = meta.get(IMAGE_ID)
+    own = meta.get(OFFICIAL_ID)
     if isinstance(own, int) and not isinstance(own, bool):
         return own
     number = _COCO_NAME.fullmatch(PurePosixPath(key).stem)

@@ -45,6 +45,37 @@ def test_captions_of_any_type(folder: Path, caption: Any, texts: Any, error: str
     assert found == [("a", texts, error), ("b", ("fine",), None)]
 
 
+def test_nocaps_has_numbers_and_domains(folder: Path) -> None:
+    images = [
+        {"id": 0, "open_images_id": "a", "file_name": "a.png", "domain": "in-domain"},
+        {"id": 4, "open_images_id": "b", "file_name": "b.png", "domain": "out-domain"},
+        {"id": "c", "file_name": "c.png", "domain": None},
+    ]
+    annotations = [
+        {"id": n, "image_id": image["id"], "caption": "one"} for n, image in enumerate(images)
+    ]
+    path = folder / "nocaps_val_4500_captions.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    metas = [sample.meta for sample in read_annotations(path, folder)]
+    assert [(meta.get("image_id"), meta.get("domain")) for meta in metas] == [
+        (0, "in-domain"),
+        (4, "out-domain"),
+        (None, None),
+    ]
+    assert all(meta["image"] for meta in metas)
+
+
+def test_karpathy_s_flickr30k(folder: Path) -> None:
+    image = {"filename": "a.png", "imgid": 0, "sentids": [0, 1], "split": "test"}
+    image["sentences"] = [
+        {"tokens": ["two", "men"], "raw": "Two men.", "imgid": 0, "sentid": 0},
+        {"tokens": ["a", "dog"], "imgid": 0, "sentid": 1},
+    ]
+    data = {"images": [image, {**image, "filename": "b.png", "split": "train"}]}
+    data["dataset"] = "flickr30k"
+    assert read(folder, data, "test") == [("a", ("Two men.", "a dog"), None)]
+
+
 def test_coco_as_it_is_published(folder: Path) -> None:
     images = [{"id": 7, "file_name": "a.png"}, {"id": 9, "file_name": "b.png"}, {"id": 3}]
     annotations = [

@@ -10,7 +10,7 @@ from blip.data.keys import storable, with_safe_keys
 from blip.data.readers.delimited import BROKEN_ROW
 from blip.data.readers.folders import read_file
 from blip.data.readers.tables import find_columns, refuse_urls
-from blip.data.sample import IMAGE_KEY, Sample
+from blip.data.sample import DOMAIN, IMAGE_KEY, OFFICIAL_ID, Sample
 from blip.data.texts import list_names, load_json, sound_texts
 from blip.errors import UsageError
 
@@ -29,6 +29,8 @@ class Annotated:
     values: list[Any] = field(default_factory=list)
     """Captions, and whatever stands where captions should."""
     fault: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What else the file says of the image, by the names in `Sample.meta`."""
 
 
 def read_annotations(
@@ -61,7 +63,7 @@ def _samples(chosen: Iterable[Annotated], images: Path, place: str) -> Iterator[
         texts, error = sound_texts(entry.values)
         error = "missing_image" if content is None else error
         name = storable(entry.name)
-        meta = {"image": name, IMAGE_KEY: f"{place}/{name}"}
+        meta = {**entry.meta, "image": name, IMAGE_KEY: f"{place}/{name}"}
         yield Sample(entry.name, content, texts, meta, error, extension)
 
 
@@ -145,11 +147,20 @@ def _coco(images: list[Any], annotations: list[Any], path: Path) -> Iterator[Ann
         if name is None or not _is_id(image.get("id")):
             yield _broken(path, number, 'image {} has no "id" and "file_name"')
         else:
-            yield Annotated(name, of_id.get(image["id"], []))
+            yield Annotated(name, of_id.get(image["id"], []), meta=_meta(image))
     for number in orphans:
         yield Annotated(
             None, fault=f"{BROKEN_ROW}: annotation {number} has an image_id that no image has"
         )
+
+
+def _meta(image: dict[str, Any]) -> dict[str, Any]:
+    """The number of an image of COCO's layout, and the domain that NoCaps gives it."""
+    number, domain = image["id"], image.get("domain")
+    return {
+        **({OFFICIAL_ID: number} if isinstance(number, int) else {}),
+        **({DOMAIN: storable(domain)} if isinstance(domain, str) and domain else {}),
+    }
 
 
 def _plain(entries: list[Any], path: Path, *, need_text: bool) -> Iterator[Annotated]:
