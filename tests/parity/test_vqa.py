@@ -74,6 +74,40 @@ def test_ranking_finds_the_originals_winners(
     assert places == golden[f"rank.k{top_k}"].tolist()
 
 
+@pytest.mark.parametrize("top_k", [1, 3, 6, 12, 20])
+def test_scores_of_long_questions_are_the_originals(
+    model: QuestionModel, words: Tokenizer, top_k: int
+) -> None:
+    golden, strings = vectors("vqa_more"), texts()
+    candidates = strings["vqa_more.candidates"]
+    found = Answerer(model, words).rank_several(
+        list(golden["images"]),
+        one_each(strings["vqa_more.questions"]),
+        candidates,
+        top_k,
+        top_k=top_k,
+    )
+    winners = golden[f"rank.k{top_k}"].tolist()
+    expected = golden[f"rank.k{top_k}.log_probs"]
+    for (best,), winner, row in zip(found, winners, expected, strict=True):
+        assert candidates.index(best[0].answer) == winner
+        ranked = {candidates.index(one.answer): one.score for one in best}
+        read = {place for place, score in enumerate(row.tolist()) if score > -9999}
+        assert ranked.keys() == read
+        for place, score in ranked.items():
+            assert score == pytest.approx(float(row[place]), rel=1e-4)
+
+
+@torch.no_grad()
+def test_written_answers_to_long_questions(model: QuestionModel, words: Tokenizer) -> None:
+    golden, strings = vectors("vqa_more"), texts()
+    questions = encoded(strings["vqa_more.questions"], words.enc_id, 35)
+    images = model.project_image(model.encode_image(golden["images"]), "bidirectional")
+    states = model.ground(questions.ids, questions.visible, images)
+    everything = torch.ones_like(questions.visible)
+    assert write(model, words, states, everything) == strings["vqa_more.generate"]
+
+
 @torch.no_grad()
 def test_written_answers_where_the_decoder_sees_the_padding(
     model: QuestionModel, words: Tokenizer
