@@ -198,6 +198,7 @@ def test_test_questions_without_answers_are_answered(
     (tmp_path / "test.json").write_text(json.dumps(asked), encoding="utf-8")
     result = evaluate(tmp_path / "vqa", str(tmp_path / "test.json"), tmp_path / "out")
     assert result["vqa"] == {"accuracy": None}
+    assert result["questions_without_answers"] == 1
     assert [row["question_id"] for row in result["answers"]] == [8]
 
 

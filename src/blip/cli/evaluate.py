@@ -133,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     noun = "questions" if "questions" in result else "texts"
     say(f"{result['images']} images with {result[noun]} {noun}")
+    if without := result.get("questions_without_answers"):
+        say(f"{without} questions have no true answers, and are not scored")
     for evaluation in EVALUATIONS:
         figures = result.get(evaluation.name) or {}
         width = max(10, *(len(name) + 1 for name in figures), 0)

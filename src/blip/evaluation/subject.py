@@ -33,7 +33,9 @@ class Subject:
     def describe_data(self) -> dict[str, Any]:
         """How much was read; what was bad, counted by its reason, and the first of it named."""
         if self.model.config.architecture == "vqa":
-            data, counts = self.questions, {"questions": len(list(self.questions.questions))}
+            data, asked = self.questions, list(self.questions.questions)
+            without = sum(not question.answers for question in asked)
+            counts = {"questions": len(asked), "questions_without_answers": without}
         else:
             data, counts = self.pairs, {"texts": sum(map(len, self.pairs.texts))}
         return {
