@@ -295,7 +295,7 @@ def test_finetune_from_a_recipe_at_a_larger_image(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["finetune"], ["captioner|filter", "RECIPE"]),
+        (["finetune"], ["captioner|caption|filter|retrieval", "RECIPE"]),
         (["finetune", "captoner", "coco"], ["captoner", "captioner", "filter"]),
         (["finetune", "filter", "koko", "--out", "x"], ["koko", "coco", "coco_large"]),
         (["finetune", "filter", "coco"], ["--out"]),
@@ -323,3 +323,15 @@ def test_wrong_usage_is_one_line_and_status_2(
 def test_keys_of_a_fine_tuning(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["finetune", "filter", "coco", "--keys"]) == 0
     assert "--contrastive.positives" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "other"), [("captioner", "caption"), ("filter", "retrieval")])
+def test_both_names_of_a_task_mean_the_same(
+    name: str, other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for given in (name, other):
+        assert main(["finetune", given, "flickr30k", "--keys"]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert "shards/flickr30k-train" in shown[0]

@@ -67,7 +67,9 @@ def check_command(arguments: list[str]) -> None:
             parse(arguments)
         return
     args = parse(arguments)
-    named = args.kind if arguments[0] == "finetune" else arguments[0]
+    named = arguments[0]
+    if named == "finetune":
+        named = next(task.name for task in TASKS if args.kind in task.names)
     has_recipes = named in ("bootstrap", *(task.name for task in TASKS))
     recipes = import_module(f"blip.recipes.{named}") if has_recipes else None
     if named == "demo":

@@ -43,7 +43,9 @@ def test_names() -> None:
         *("base", "large"),
         *("base_14m", "base_129m", "large_129m"),
     }
-    assert set(recipe_names("captioner")) == set(recipe_names("filter")) == {"coco", "coco_large"}
+    flickr = {"flickr30k", "flickr8k"}
+    assert set(recipe_names("captioner")) == {"coco", "coco_large"} | flickr
+    assert set(recipe_names("filter")) == {"coco", "coco_large", "flickr30k_large"} | flickr
 
 
 def test_recipes_load_no_torch() -> None:
@@ -110,6 +112,10 @@ def test_fine_tuning_is_the_paper_s() -> None:
             assert one.train.steps * one.data.batch_size == pytest.approx(
                 epochs * 566_747, rel=1e-4
             )
+    for small, captions in ((filter.flickr30k(), 145_000), (filter.flickr8k(), 30_000)):
+        assert small.train.steps * small.data.batch_size == pytest.approx(6 * captions, rel=2e-3)
+        assert small.data.max_tokens == 35
+    assert filter.flickr30k_large().train.optimizer.lr == pytest.approx(5e-6)
     assert captioner.coco().data.prompt == "a picture of "
     assert filter.coco().data.prompt == ""
     assert filter.coco().contrastive.positives == "image"

@@ -141,12 +141,14 @@ def test_every_task_has_recipes_a_folder_and_evaluations_of_its_own() -> None:
         assert task.config.kind.command == " ".join(["blip", *words])
         assert set(task.evaluations) <= {evaluation.name for evaluation in EVALUATIONS}
         assert task.evaluations
+    names = [name for task in TASKS for name in task.names]
+    assert len(names) == len(set(names))
     assert len({task.name for task in TASKS}) == len({task.config for task in TASKS}) == len(TASKS)
 
 
 def test_the_docs_have_the_same_table() -> None:
     rows = [
-        f"| {task.name} | `{task.config.kind.command} RECIPE` | {task.objectives} "
+        f"| {', '.join(task.names)} | `{task.config.kind.command} RECIPE` | {task.objectives} "
         f"| {', '.join(task.evaluations)} |"
         for task in TASKS
     ]

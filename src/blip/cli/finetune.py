@@ -12,14 +12,17 @@ EXAMPLES = f"""\
 examples:
   blip finetune captioner coco --init runs/base --out runs/captioner
   blip finetune filter coco --init runs/base --out runs/filter --data.batch_size 128
+  blip finetune retrieval flickr30k --init runs/base --out runs/flickr30k
+  blip finetune caption flickr8k --init runs/base --out runs/mine --data.sources.0.shards my/shards
   blip finetune vqa vqa_v2 --init runs/base_129m --out runs/vqa
   blip finetune captioner coco_large --out runs/captioner_large
   blip finetune filter runs/demo/round-1/filter/config.json --out runs/again
   blip finetune --list
   blip finetune captioner coco --keys
 
-A captioner writes (LM), a filter matches (ITC and ITM) and is a retrieval model as well; `blip
-capfilt` cleans data with the two. The task vqa makes a model that answers questions.
+A captioner writes (LM); `caption` is another name of this task. A filter matches (ITC and ITM) and
+is a retrieval model as well; `retrieval` is its other name. `blip capfilt` cleans data with both.
+The task vqa makes a model that answers questions.
 
 {ABOUT_RESUMING}"""
 
@@ -35,8 +38,12 @@ class FinetuneOptions:
     training: TrainingOptions = TrainingOptions()
 
 
-KINDS = {task.name: task.config for task in TASKS if task.verb == "finetune"}
-OPTIONS = Options(of=FinetuneOptions, arguments=("kind", "recipe"), choices={"kind": tuple(KINDS)})
+KINDS = tuple(task for task in TASKS if task.verb == "finetune")
+OPTIONS = Options(
+    of=FinetuneOptions,
+    arguments=("kind", "recipe"),
+    choices={"kind": tuple(name for task in KINDS for name in task.names)},
+)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -44,8 +51,8 @@ def add_arguments(parser: Parser) -> None:
     from blip.cli.recipe import add_list
 
     OPTIONS.declare(parser)
-    add_list(parser, *KINDS)
-    parser.classes = tuple(KINDS.values())
+    add_list(parser, *(task.name for task in KINDS))
+    parser.classes = tuple(task.config for task in KINDS)
 
 
 def run(args: argparse.Namespace) -> int:

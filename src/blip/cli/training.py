@@ -53,8 +53,8 @@ def train_from_recipe(
     from blip.config.override import describe
     from blip.tasks.table import TASKS
 
-    task = next(task for task in TASKS if task.name == name)
-    config = read_config(task.config, name, recipe, overrides)
+    task = next(task for task in TASKS if name in task.names)
+    config = read_config(task.config, task.name, recipe, overrides)
     if options.keys:
         print(describe(config))
         return 0

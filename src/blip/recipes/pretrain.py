@@ -5,7 +5,7 @@ from dataclasses import replace
 from blip.data.config import DataConfig, SourceConfig
 from blip.evaluation.config import ValidationConfig
 from blip.model.config import ModelConfig, VisionConfig
-from blip.recipes.sources import COCO, COCO_VALIDATION, COCO_WEIGHT
+from blip.recipes.sources import COCO, COCO_VALIDATION, TEXTS_PER_IMAGE
 from blip.tasks.config import PretrainConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
@@ -21,7 +21,7 @@ _IMAGES = {
     "laion": 115_000_000,
 }
 """Images of the paper's sources: 14 M, and 115 M more of LAION."""
-_WEIGHTS = {"coco": COCO_WEIGHT, "vg": 7.7, "laion": 0.2}
+_WEIGHTS = {"coco": TEXTS_PER_IMAGE, "vg": 7.7, "laion": 0.2}
 """How often an epoch shows each image. A streamed image comes with one of its texts at a time: COCO
 has 567 K texts and VG 769 K. An epoch shows a fifth of LAION (BLIP, section 4.1)."""
 
@@ -86,7 +86,7 @@ def _on_paper_data(config: PretrainConfig, *, laion: bool) -> PretrainConfig:
     sources = tuple(
         SourceConfig(
             name=name,
-            shards=COCO if name == "coco" else (f"shards/{name}",),
+            shards=COCO.train if name == "coco" else (f"shards/{name}",),
             weight=_WEIGHTS.get(name, 1.0),
         )
         for name in names

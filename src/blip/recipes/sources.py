@@ -1,23 +1,37 @@
 """Where the recipes expect the paper's data; docs/pretraining.md says how to prepare it."""
 
+from dataclasses import dataclass
+
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
-COCO = ("shards/coco-train", "shards/coco-restval")
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptionSet:
+    """A data set of captions, by Karpathy's split."""
+
+    name: str
+    train: tuple[str, ...]
+    """Where the shards of its training images are."""
+    captions: int
+    """Number of texts of its training images."""
+
+
+COCO = CaptionSet(name="coco", train=("shards/coco-train", "shards/coco-restval"), captions=566_747)
 """COCO's training images in Karpathy's split, of which restval is a part."""
-COCO_CAPTIONS = 566_747
-"""Number of texts in COCO's training images."""
-COCO_WEIGHT = 5.0
-"""COCO has five texts per image, and a streamed image comes with one of them at a time."""
+FLICKR30K = CaptionSet(name="flickr30k", train=("shards/flickr30k-train",), captions=145_000)
+FLICKR8K = CaptionSet(name="flickr8k", train=("shards/flickr8k-train",), captions=30_000)
+TEXTS_PER_IMAGE = 5.0
+"""Of all three; the weight of their images, as a streamed one comes with one text at a time."""
 COCO_VALIDATION = ("shards/coco-val",)
 
 _BATCH = 256
 
 
-def coco_data(*, max_tokens: int, prompt: str = "") -> DataConfig:
-    """COCO's captions for fine-tuning at 384 pixels."""
+def caption_data(of: CaptionSet, *, max_tokens: int, prompt: str = "") -> DataConfig:
+    """The captions of a data set for fine-tuning at 384 pixels."""
     return DataConfig(
-        sources=(SourceConfig(name="coco", shards=COCO, weight=COCO_WEIGHT),),
+        sources=(SourceConfig(name=of.name, shards=of.train, weight=TEXTS_PER_IMAGE),),
         batch_size=_BATCH,
         image=ImageConfig(size=384, crop_scale=(0.5, 1.0)),
         max_tokens=max_tokens,
@@ -27,10 +41,10 @@ def coco_data(*, max_tokens: int, prompt: str = "") -> DataConfig:
     )
 
 
-def coco_training(*, epochs: int, lr: float) -> TrainConfig:
-    """A training of `epochs` passes over all of COCO's captions."""
+def caption_training(of: CaptionSet, *, epochs: int, lr: float) -> TrainConfig:
+    """A training of `epochs` passes over all captions of a data set."""
     return TrainConfig(
-        steps=epochs * COCO_CAPTIONS // _BATCH,
+        steps=epochs * of.captions // _BATCH,
         optimizer=OptimizerConfig(lr=lr, warmup_steps=0, schedule="cosine", final_lr=0.0),
         precision="bfloat16",
     )

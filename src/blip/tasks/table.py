@@ -31,6 +31,8 @@ class TrainingTask:
 
     name: str
     """Of `blip finetune NAME`; `blip.recipes.NAME` holds its recipes."""
+    other_name: str | None = None
+    """Of `blip finetune NAME` as well: what the model is measured by, where its name is another."""
     verb: Literal["pretrain", "finetune"]
     """The command that trains it."""
     objectives: str
@@ -40,6 +42,11 @@ class TrainingTask:
     """Trains a `config` into a run folder; imports when called."""
     evaluations: tuple[str, ...]
     """Names in `EVALUATIONS`: what the trained model is measured by."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that `blip finetune` takes for it."""
+        return (self.name,) if self.other_name is None else (self.name, self.other_name)
 
 
 def find_task(config: object) -> TrainingTask | None:
@@ -138,6 +145,7 @@ TASKS = (
     ),
     TrainingTask(
         name="captioner",
+        other_name="caption",
         verb="finetune",
         objectives="LM: writes captions",
         config=CaptionerConfig,
@@ -146,6 +154,7 @@ TASKS = (
     ),
     TrainingTask(
         name="filter",
+        other_name="retrieval",
         verb="finetune",
         objectives="ITC and ITM: matches, and retrieves",
         config=FilterConfig,
