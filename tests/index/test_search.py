@@ -8,7 +8,8 @@ from PIL import Image
 
 from blip import Index, Matcher
 from blip.errors import ArgumentError, UsageError
-from tests.support.picture_index import SEEDS, features, write_collection
+from blip.index import neighbours
+from tests.support.picture_index import SEEDS, features, write_collection, write_tar
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny
 
@@ -131,3 +132,27 @@ def test_a_picture_that_has_gone_comes_behind(checkpoint: Path, tmp_path: Path) 
     assert [hit.probability is None for hit in hits] == [False, True]
     assert hits[1].row == first.row
     assert isinstance(index.pictures([hits[0].row])[0], Image.Image)
+
+
+def test_a_large_index_is_searched_in_cells_and_an_unfinished_one_exactly(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(neighbours, "EXACT_ROWS", 50)
+    monkeypatch.setattr(neighbours, "TRAIN_PER_CELL", 40)
+    write_tar(tmp_path / "a.tar", range(90), broken=(7,))
+    index = Index.build([str(tmp_path / "a.tar")], tmp_path / "i", checkpoint)
+    # All of two cells are looked into, so that nothing is missed.
+    assert isinstance(index.neighbours, neighbours.CellNeighbours)
+    found = index.search_image(photo(3), k=20)
+    index.remove(keys=["0003"])
+    assert index.search_image(photo(3), k=19) == found[1:]
+    (tmp_path / "i/index.faiss").unlink()
+    capsys.readouterr()
+    exact = Index.open(tmp_path / "i").search_image(photo(3), k=19)
+    assert "i is unfinished, and a search slow" in capsys.readouterr().err
+    assert [hit.row for hit in exact] == [hit.row for hit in found[1:]]
+    index.remove([str(tmp_path / "a.tar")])
+    assert index.search_image(photo(3)) == []

@@ -24,7 +24,7 @@ from blip.data.readers.remote import on_disk
 from blip.data.sample import Sample
 from blip.errors import BlipError, NotFiniteError, UsageError
 from blip.files import json_text, report_disk_errors, write_atomically, write_json
-from blip.index.neighbours import EXACT_ROWS, build_cells, faiss, write_cells
+from blip.index.neighbours import build_cells, faiss, needs_cells, write_cells
 from blip.index.pictures import mark_of, read_place
 from blip.index.store import (
     BROKEN,
@@ -143,11 +143,11 @@ def finish(store: Store, lost: Sequence[Fault]) -> Summary:
     ]
     write_atomically(store.folder / FAULTS, "".join(f"{line}\n" for line in faults))
     cells = store.folder / NEIGHBOURS
-    if store.indexed <= EXACT_ROWS:
-        cells.unlink(missing_ok=True)
-    else:
+    if needs_cells(store.indexed):
         projection = store.settings.projection
         write_cells(cells, build_cells(projection, store.indexed, store.blocks))
+    else:
+        cells.unlink(missing_ok=True)
     summary = Summary(
         len(store.places),
         store.indexed,

@@ -22,7 +22,7 @@ from blip.log import progress
 
 EXACT_ROWS = 100_000
 """More vectors than these are searched in cells."""
-PROBES = 32
+PROBES = 256
 """Cells that a search looks into."""
 WIDEN = 4
 """Candidates of the cells for each row that is asked for."""
@@ -47,6 +47,11 @@ class Neighbours(Protocol):
 def faiss() -> Any:
     """The library; raises UsageError that says how to install it."""
     return need("faiss", "FAISS", "index")
+
+
+def needs_cells(rows: int) -> bool:
+    """Whether an index of so many vectors is searched in cells."""
+    return rows > EXACT_ROWS
 
 
 class ExactNeighbours:

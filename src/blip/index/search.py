@@ -17,11 +17,11 @@ from blip.files import read_json_object
 from blip.index.build import Computing, Summary, add_places, refuse_other_model, remove_from
 from blip.index.duplicates import THRESHOLD, Group, find_groups
 from blip.index.neighbours import (
-    EXACT_ROWS,
     CellNeighbours,
     ExactNeighbours,
     Neighbours,
     faiss,
+    needs_cells,
 )
 from blip.index.pictures import read_pictures
 from blip.index.store import NEIGHBOURS, STATUS, NumberFormat, Row, Settings, Store
@@ -170,7 +170,7 @@ class Index:
         """What finds the nearest vectors; a large index that is unfinished is searched exactly."""
         faiss()
         store = self.store
-        if len(self) > EXACT_ROWS:
+        if needs_cells(len(self)):
             status = read_json_object(store.folder / STATUS) or {}
             if status.get("digest") == store.digest and (store.folder / NEIGHBOURS).exists():
                 return CellNeighbours.read(store.folder / NEIGHBOURS, store)

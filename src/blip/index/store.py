@@ -177,11 +177,14 @@ class Store:
     def vectors_of(self, numbers: np.ndarray) -> Float[np.ndarray, "rows projection"]:
         """The vectors of some rows, in float32."""
         result = np.empty((len(numbers), self.settings.projection), dtype=np.float32)
+        kind = np.dtype(self.settings.vectors)
         places = np.searchsorted(self.firsts, numbers, side="right") - 1
         for place in np.unique(places):
-            chosen = places == place
-            inside = numbers[chosen] - self.firsts[place]
-            result[chosen] = self.parts[place].vectors()[inside]
+            chosen = np.flatnonzero(places == place)
+            first, last = self.firsts[place : place + 2].tolist()
+            inside = (numbers[chosen] - first).tolist()
+            read = self.parts[place].read_vectors(inside, last - first, kind, result.shape[1])
+            result[chosen] = read
         return result
 
 
@@ -219,6 +222,23 @@ class Part:
         """All vectors `(rows, projection)`, read as they are needed; zeros for broken pictures."""
         try:
             return np.load(self.vector_path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.vector_path, error) from error
+
+    def read_vectors(
+        self, numbers: Sequence[int], rows: int, kind: np.dtype, projection: int
+    ) -> np.ndarray:
+        """A few of its `rows` vectors, for which `vectors` would be slow."""
+        size = kind.itemsize * projection
+        try:
+            with self.vector_path.open("rb", buffering=0) as file:
+                # Behind a header of NumPy's format.
+                start = os.fstat(file.fileno()).st_size - rows * size
+                read = []
+                for number in numbers:
+                    file.seek(start + number * size)
+                    read.append(file.read(size))
+            return np.frombuffer(b"".join(read), dtype=kind).reshape(len(numbers), projection)
         except (OSError, ValueError) as error:
             raise _damaged(self.vector_path, error) from error
 

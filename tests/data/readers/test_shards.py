@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip.data.readers.patterns import expand
-from blip.data.readers.shards import read_shard
+from blip.data.readers.shards import read_shard, read_shard_at
 from blip.data.sample import Sample
 from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
@@ -126,3 +126,17 @@ def test_a_broken_header_is_not_the_end_of_a_tar(tmp_path: Path) -> None:
         ("a", "torn_tar: no header at byte 1024, 1024 bytes are skipped"),
         ("c", None),
     ]
+
+
+def test_some_samples_are_those_of_the_whole_shard(tmp_path: Path) -> None:
+    names = ("a.jpg", "a.txt", "../out.jpg", "b.jpg", "b.txt", "/c.jpg", "d.jpg", "d.txt")
+    path = tar_of(tmp_path / "a.tar", [(name, name[:1].encode()) for name in names])
+    whole = list(read_shard(path))
+    faults = [number for number, sample in enumerate(whole) if sample.image is None]
+    assert faults
+    found = dict(read_shard_at(path, range(len(whole) + 3)))
+    assert found == {n: sample for n, sample in enumerate(whole) if n not in faults}
+    [(number, sample)] = read_shard_at(path, [len(whole) - 1])
+    assert (number, sample) == (len(whole) - 1, whole[-1])
+    with pytest.raises(FileNotFoundError):
+        list(read_shard_at(tmp_path / "absent.tar", [0]))

@@ -1,0 +1,29 @@
+"""The benchmark of the index runs, and its figures are what they say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("faiss")
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "index.py"
+
+
+def test_the_last_line_holds_every_figure() -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--small"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["rows"], result["projection"]) == (4000, 256)
+    assert set(result) >= {"commit", "machine", "date", "threads", "versions", "ratios"}
+    probes = result["recall"]["probes"]
+    shares = [probes[name]["recall_at_10"] for name in sorted(probes, key=int)]
+    # More cells find more; all cells find all.
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.99
+    assert result["build"]["structure_megabytes"] > 4000 * 256 / 1e6
+    for name in ("write", "build", "search", "recall"):
+        assert result[name]["peak_megabytes"] > 0
