@@ -176,6 +176,17 @@ def on_main(work: Callable[[], T]) -> T:
     return cast("T", value)
 
 
+def own_share(count: int) -> range:
+    """The places from 0 to `count` that fall to this process: equal runs, in the order of ranks."""
+    ranks = world_size()
+    return range(count * rank() // ranks, count * (rank() + 1) // ranks)
+
+
+def gather_lists(values: list[T]) -> list[T]:
+    """The items of all processes in the order of ranks, on rank 0; an empty list on the others."""
+    return [value for part in gather_objects(values) or () for value in part]
+
+
 def gather_objects(value: Any) -> list[Any] | None:
     """The values of all processes in the order of ranks, on rank 0; None on the others."""
     if world_size() == 1:

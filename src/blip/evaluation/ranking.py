@@ -103,10 +103,7 @@ class _Images:
 
     def __init__(self, model: Blip, data: EvaluationSet, batch_size: int) -> None:
         self.model, self.data, self.batch_size = model, data, batch_size
-        first, stop = (
-            len(data) * place // dist.world_size() for place in (dist.rank(), dist.rank() + 1)
-        )
-        self.share = range(first, stop)
+        self.share = dist.own_share(len(data))
         self.kept: dict[int, Tensor] = {}
         self.kept_bytes = 0
 

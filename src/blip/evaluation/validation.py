@@ -52,11 +52,8 @@ class Validation:
         Processes share the images, and rank 0 returns the scores; those that are undefined, as
         for a model that writes nothing, are left out.
         """
-        ranks, count = dist.world_size(), len(self.data)
-        first, end = (count * rank // ranks for rank in (dist.rank(), dist.rank() + 1))
-        parts = dist.gather_objects(self.captions(range(first, end)))
-        texts = [text for part in parts or () for text in part]
-        if len(texts) < count:
+        texts = dist.gather_lists(self.captions(dist.own_share(len(self.data))))
+        if len(texts) < len(self.data):
             return {}
         scores = evaluate_captions(texts, self.data)
         return {f"validation_{name}": x for name, x in scores.items() if math.isfinite(x)}

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from blip.nn.kernels.packed_weight import PackedWeight, packed_linear, packed_linear_gelu
+from blip.nn.kernels.packed_weight import PackedWeight, packed_linear
 
 
 class Linear(nn.Linear):
@@ -23,4 +23,4 @@ class Linear(nn.Linear):
 
     def then_gelu(self, input: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
         """`gelu(self(input))`, exact GELU."""
-        return packed_linear_gelu(input, self.weight, self.bias, self.packed)
+        return packed_linear(input, self.weight, self.bias, self.packed, then_gelu=True)

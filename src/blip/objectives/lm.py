@@ -25,6 +25,21 @@ class LMBatch(NamedTuple):
     targets: Int[Tensor, " scored"]
 
 
+class LanguageOutput(NamedTuple):
+    """The loss of a step that trains with LM alone."""
+
+    language: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """LM alone."""
+        return self.language
+
+    def parts(self) -> dict[str, Tensor]:
+        """What to log."""
+        return self._asdict()
+
+
 def lm_inputs(texts: Texts, prompt_tokens: int = 0) -> LMBatch:
     """Inputs and targets of texts that start with `[DEC]`; text `i` is about image `i`.
 

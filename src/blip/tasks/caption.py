@@ -1,9 +1,8 @@
 """The captioner: fine-tuned with LM (BLIP, sections 3.3 and 5.2)."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from blip.data.examples.pairs import PairBatch, PairExamples
 from blip.data.tokenizer import Tokenizer
@@ -12,25 +11,10 @@ from blip.inference.checkpoint import load_model
 from blip.model.blip import Blip
 from blip.model.operations import Operations
 from blip.objectives.config import LanguageConfig
-from blip.objectives.lm import lm_inputs, lm_loss, lm_operations
+from blip.objectives.lm import LanguageOutput, lm_inputs, lm_loss, lm_operations
 from blip.tasks.config import CaptionerConfig, RunOptions
 from blip.tasks.run import open_run
 from blip.train.training import Training
-
-
-class CaptionOutput(NamedTuple):
-    """The language-modelling loss."""
-
-    language: Tensor
-
-    @property
-    def loss(self) -> Tensor:
-        """LM alone."""
-        return self.language
-
-    def parts(self) -> dict[str, Tensor]:
-        """What to log."""
-        return self._asdict()
 
 
 class CaptionStep(nn.Module):
@@ -46,13 +30,13 @@ class CaptionStep(nn.Module):
         self.prompt_tokens = len(tokenizer.encode_prompt(prompt)) - 1
         self.language = language
 
-    def forward(self, batch: PairBatch) -> CaptionOutput:
+    def forward(self, batch: PairBatch) -> LanguageOutput:
         """Loss of a batch."""
         image_kv = self.model.project_image(self.model.encode_image(batch.images), "causal")
         captions = lm_inputs(batch.texts.start_with(self.dec_id), self.prompt_tokens)
         (decoded,) = self.model.text.forward_packed(image_kv, captions.inputs)
         smoothing = self.language.label_smoothing
-        return CaptionOutput(lm_loss(self.model, captions, decoded, smoothing))
+        return LanguageOutput(lm_loss(self.model, captions, decoded, smoothing))
 
     def operations(self, batch: PairBatch) -> float:
         """Floating-point operations of an update."""

@@ -1,9 +1,8 @@
 """VQA: fine-tuned with the answer-weighted language-modelling loss (BLIP, section 5.3)."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from blip.data.examples.questions import QuestionBatch, QuestionExamples
 from blip.data.tokenizer import Tokenizer
@@ -17,24 +16,10 @@ from blip.model.operations import WITH_GRADIENT, Operations
 from blip.model.question import QuestionModel
 from blip.objectives.answers import answer_loss
 from blip.objectives.config import LanguageConfig
+from blip.objectives.lm import LanguageOutput
 from blip.tasks.config import RunOptions, VqaConfig
 from blip.tasks.run import open_run
 from blip.train.training import Training
-
-
-class VqaOutput(NamedTuple):
-    """The language-modelling loss of the answers."""
-
-    language: Tensor
-
-    @property
-    def loss(self) -> Tensor:
-        """LM alone."""
-        return self.language
-
-    def parts(self) -> dict[str, Tensor]:
-        """What to log."""
-        return self._asdict()
 
 
 class VqaStep(nn.Module):
@@ -48,7 +33,7 @@ class VqaStep(nn.Module):
         self.enc_id, self.dec_id = tokenizer.enc_id, tokenizer.dec_id
         self.language = language
 
-    def forward(self, batch: QuestionBatch) -> VqaOutput:
+    def forward(self, batch: QuestionBatch) -> LanguageOutput:
         """Loss of a batch."""
         image_states = self.model.encode_image(batch.images)
         questions = self.model.read_questions(
@@ -56,7 +41,7 @@ class VqaStep(nn.Module):
         )
         answers = batch.answers.start_with(self.dec_id)
         smoothing = self.language.label_smoothing
-        return VqaOutput(
+        return LanguageOutput(
             answer_loss(self.model, questions, answers, batch.asked, batch.weights, smoothing)
         )
 

@@ -10,10 +10,10 @@ from PIL.Image import Image
 from torch import Tensor
 
 from blip.data.config import MAX_PIXELS
-from blip.data.examples.usable import find_usable
+from blip.data.examples.usable import find_picture_fault, find_usable
 from blip.data.faults import BadSamples, Fault
 from blip.data.identity import Places
-from blip.data.images import BadImageError, decode_image
+from blip.data.images import decode_image
 from blip.data.keys import storable
 from blip.data.readers.sources import find_sources, read_sources
 from blip.data.transforms import eval_pixels, normalise
@@ -85,11 +85,7 @@ class EvaluationSet:
         """What is wrong with a picture; that of image `place` is known to be sound."""
         if place is not None and content == self.contents[place]:
             return None
-        try:
-            decode_image(content, self.max_pixels)
-        except BadImageError as bad:
-            return str(bad)
-        return None
+        return find_picture_fault(content, self.max_pixels)
 
     def _unique(self, shard: Path, key: str) -> str:
         path = shard.absolute()

@@ -12,8 +12,7 @@ from torch import Tensor
 from blip.data.captions import clean_caption
 from blip.data.config import DataConfig
 from blip.data.examples.pixels import TrainingPixels
-from blip.data.examples.usable import find_usable
-from blip.data.images import BadImageError, decode_image
+from blip.data.examples.usable import check_picture, find_usable
 from blip.data.sample import OrderedSample, Sample, Selected
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.data.transforms import normalise
@@ -97,14 +96,7 @@ class PairExamples:
 
     def check(self, sample: Sample) -> Selected:
         """As `select`, with the picture decoded."""
-        selected = self.select(sample)
-        if selected.sample is None or selected.sample.image is None:
-            return selected
-        try:
-            decode_image(selected.sample.image, self.config.image.max_pixels)
-        except BadImageError as bad:
-            return Selected(None, 0, str(bad))
-        return selected
+        return check_picture(self.select(sample), self.config.image.max_pixels)
 
     def make(self, ordered: OrderedSample, rng: np.random.Generator) -> Pair:
         """The image with the text that is due, or with one drawn. Raises BadImageError."""

@@ -7,8 +7,9 @@ from PIL.Image import Image
 
 from blip.data.config import MAX_PIXELS
 from blip.data.examples.questions import find_questions
+from blip.data.examples.usable import find_picture_fault
 from blip.data.faults import BadSamples, Fault
-from blip.data.images import BadImageError, decode_image
+from blip.data.images import decode_image
 from blip.data.questions import AskedQuestion
 from blip.data.readers.sources import find_sources, read_sources
 from blip.errors import BlipError
@@ -47,7 +48,7 @@ class QuestionSet:
                 break
             questions, reason, lost = find_questions(sample)
             if reason is None and sample.image is not None:
-                reason = self._find_fault(sample.image)
+                reason = find_picture_fault(sample.image, max_pixels)
             if fault := reason or lost:
                 self.bad.add([Fault(shard.name, sample.key, fault)])
             if reason is None and sample.image is not None:
@@ -57,13 +58,6 @@ class QuestionSet:
             say(f"left out: {self.bad.describe()}")
         if not self.pictures:
             raise BlipError(f"no usable question: {self.bad.describe() or 'no sample'}")
-
-    def _find_fault(self, content: bytes) -> str | None:
-        try:
-            decode_image(content, self.max_pixels)
-        except BadImageError as bad:
-            return str(bad)
-        return None
 
     def _with_own_id(self, question: AskedQuestion, key: str) -> AskedQuestion:
         name, again = question.question_id, 0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blip.data.config import DataConfig
 from blip.data.examples.pixels import TrainingPixels
-from blip.data.images import BadImageError, decode_image
+from blip.data.examples.usable import check_picture
 from blip.data.questions import QUESTIONS, AskedQuestion, clean_question, questions_of
 from blip.data.sample import OrderedSample, Sample, Selected
 from blip.data.texts import MISSING, TEXT_FAULTS
@@ -106,14 +106,7 @@ class QuestionExamples:
 
     def check(self, sample: Sample) -> Selected:
         """As `select`, with the picture decoded."""
-        selected = self.select(sample)
-        if selected.sample is None or selected.sample.image is None:
-            return selected
-        try:
-            decode_image(selected.sample.image, self.config.image.max_pixels)
-        except BadImageError as bad:
-            return Selected(None, 0, str(bad))
-        return selected
+        return check_picture(self.select(sample), self.config.image.max_pixels)
 
     def make(self, ordered: OrderedSample, rng: np.random.Generator) -> QuestionExample:
         """The image with the question that is due, or with one drawn. Raises BadImageError."""

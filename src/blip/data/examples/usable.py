@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from blip.data.captions import clean_caption
-from blip.data.sample import Sample
+from blip.data.images import BadImageError, decode_image
+from blip.data.sample import Sample, Selected
 from blip.data.texts import TEXT_FAULTS
 
 
@@ -28,3 +29,20 @@ def find_usable(sample: Sample) -> Usable:
     if texts and sample.error.partition(":")[0] in TEXT_FAULTS:
         return Usable(texts, None, sample.error)
     return Usable(texts, sample.error, None)
+
+
+def find_picture_fault(content: bytes, max_pixels: int) -> str | None:
+    """Why a compressed picture cannot be decoded; None where it can."""
+    try:
+        decode_image(content, max_pixels)
+    except BadImageError as bad:
+        return str(bad)
+    return None
+
+
+def check_picture(selected: Selected, max_pixels: int) -> Selected:
+    """The same selection, or none of the sample where its picture cannot be decoded."""
+    if selected.sample is None or selected.sample.image is None:
+        return selected
+    fault = find_picture_fault(selected.sample.image, max_pixels)
+    return selected if fault is None else Selected(None, 0, fault)

@@ -66,25 +66,19 @@ def packed_linear(
     weight: Float[Tensor, "outputs inputs"],
     bias: Float[Tensor, " outputs"] | None,
     packed: PackedWeight | None,
+    *,
+    then_gelu: bool = False,
 ) -> Float[Tensor, "*rows outputs"]:
-    """A linear layer, with the packed copy of its weight where there is one."""
+    """A linear layer, with the packed copy of its weight where there is one.
+
+    `then_gelu` applies the exact GELU to its outputs, in the same pass where there is a copy.
+    """
     blocked = None if packed is None else packed.of(weight)
     if blocked is None:
-        return linear(input, weight, bias)
-    return ONEDNN._linear_pointwise(input, blocked, bias, "none", [], "")
-
-
-def packed_linear_gelu(
-    input: Float[Tensor, "*rows inputs"],
-    weight: Float[Tensor, "outputs inputs"],
-    bias: Float[Tensor, " outputs"] | None,
-    packed: PackedWeight | None,
-) -> Float[Tensor, "*rows outputs"]:
-    """A linear layer and exact GELU, fused where the weight is packed."""
-    blocked = None if packed is None else packed.of(weight)
-    if blocked is None:
-        return gelu(linear(input, weight, bias))
-    return ONEDNN._linear_pointwise(input, blocked, bias, "gelu", [], "none")
+        outputs = linear(input, weight, bias)
+        return gelu(outputs) if then_gelu else outputs
+    activation, variant = ("gelu", "none") if then_gelu else ("none", "")
+    return ONEDNN._linear_pointwise(input, blocked, bias, activation, [], variant)
 
 
 @runtime_checkable
