@@ -134,6 +134,31 @@ def test_a_home_is_found(monkeypatch, tmp_path):
         read("~nosuchuser/x", "--count", "1")
 
 
+@dataclass(frozen=True, kw_only=True)
+class MayBeAbsent:
+    """What may be left out."""
+
+    recipe: str | None = None
+    """A recipe."""
+    source: Annotated[str | None, PLACE] = None
+    """A checkpoint."""
+    destination: Path | None = None
+    """A folder."""
+    share: float | None = None
+    """A share."""
+
+
+@pytest.mark.parametrize("name", ["none", "None", "null", "1", "true", "{}"])
+def test_a_path_is_taken_as_it_stands(name):
+    options = Options(of=MayBeAbsent, arguments=("recipe", "source", "destination"))
+    parser = Parser(prog="verb")
+    options.declare(parser)
+    by_place = options.read(parser.parse([name, name, name, "--share", "none"]))
+    assert by_place == MayBeAbsent(recipe=name, source=name, destination=Path(name), share=None)
+    by_name = read(name, name, "--count", "1", "--out", name)
+    assert (by_name.checkpoint, by_name.places, by_name.out) == (name, (name,), Path(name))
+
+
 WRONG = [
     (["--count", "many"], "--count is 'many'; allowed: a whole number from 1 to"),
     (["--count", "1.5"], "--count is '1.5'; allowed: "),

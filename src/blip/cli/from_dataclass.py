@@ -165,25 +165,31 @@ class Options(Generic[Config]):
 def reader(item: Field, hint: Any, option: str) -> Callable[[str], Any]:
     """The function that turns a word of the command line into a value of a field, for argparse.
 
-    It raises UsageError for a word that no value of this type is written as.
+    A path, and what is given by its place, is taken as it stands: a file may be called `none`.
+    The function raises UsageError for a word that no value of this type is written as.
     """
-    is_place = item.rule is not None and item.rule.rule is PLACE
+    kinds = kinds_of(hint)
+    is_path = Path in kinds or (item.rule is not None and item.rule.rule is PLACE)
+    if not option.startswith("-"):
+        kinds = tuple(kind for kind in kinds if kind is not type(None))
+
+    def read_path(text: str) -> Any:
+        if not PLACE.holds(text):
+            raise refused(text, str(PLACE))
+        # The shell leaves it alone in --out=~/runs.
+        return str(home_path(text)) if text.startswith("~") else text
 
     def read(text: str) -> Any:
-        value = parse_value(text, kinds_of(hint))
-        allowed = item.allowed
-        if isinstance(value, str) and (is_place or Path in kinds_of(hint)):
-            if PLACE.holds(value):
-                # The shell leaves it alone in --out=~/runs.
-                return str(home_path(value)) if value.startswith("~") else value
-            allowed = str(PLACE)
-        else:
-            with suppress(UsageError):
-                from_json(hint, value)
-                return value
-        raise UsageError(f"{option} is {plain(repr(text[:80]))}; allowed: {allowed}")
+        value = parse_value(text, kinds)
+        with suppress(UsageError):
+            from_json(hint, value)
+            return value
+        raise refused(text, item.allowed)
 
-    return read
+    def refused(text: str, allowed: str) -> UsageError:
+        return UsageError(f"{option} is {plain(repr(text[:80]))}; allowed: {allowed}")
+
+    return read_path if is_path else read
 
 
 def _flag(item: Field) -> dict[str, Any]:

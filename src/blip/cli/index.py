@@ -30,7 +30,7 @@ class IndexOptions:
     """Tars, tables, annotation files, folders of pictures, globs, remote tars."""
     out: Path
     """Folder of the index, new or to be changed."""
-    checkpoint: Annotated[str, PLACE] | None = None
+    checkpoint: Annotated[str | None, PLACE] = None
     """Checkpoint or run folder that makes the vectors; an index that exists knows its own."""
     vectors: Literal["float32", "float16"] | None = None
     """Number format of stored vectors in a new index; float16 takes half the space."""

@@ -45,7 +45,7 @@ class SearchOptions:
     """Pictures, or groups of duplicates, to show."""
     rerank: Annotated[int, COUNT_OR_NONE] = 20
     """Best pictures of a text that ITM orders; 0 leaves the order by cosine."""
-    checkpoint: Annotated[str, PLACE] | None = None
+    checkpoint: Annotated[str | None, PLACE] = None
     """Checkpoint or run folder that makes the vectors; an index that exists knows its own."""
     json: bool = False
     """Print a JSON object a line."""
