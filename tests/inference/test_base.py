@@ -135,8 +135,9 @@ def test_all_are_opened_alike(
     ):
         assert predictor.load(tmp_path, "cpu", precision=precision).model.dtype == dtype
     assert predictor.load(str(tmp_path), torch.device("cpu")).model.dtype == torch.float32
-    with pytest.warns(FutureWarning, match="dtype is now precision"):
+    with pytest.warns(FutureWarning, match="dtype is now precision") as warned:
         assert predictor.load(tmp_path, dtype=torch.bfloat16).model.dtype == torch.bfloat16
+    assert [warning.filename for warning in warned] == [__file__]
     with pytest.raises(ArgumentError, match=r"precision must be auto, .* got 'float8'"):
         predictor.load(tmp_path, precision="float8")
     with pytest.raises(ArgumentError, match=r"precision must be .* got torch\.int8"):

@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blip.data.tokenizer import Tokenizer
+from blip.errors import ArgumentError
 from blip.generation.config import DecodingConfig
 from blip.inference.answerer import Answerer
 from blip.inference.captioner import Captioner
-from blip.inference.checkpoint import load, save_model
+from blip.inference.checkpoint import load, load_model, open_checkpoint, save_model
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
@@ -53,6 +54,28 @@ def test_the_weights_come_in_the_format_that_is_asked_for(saved: Path) -> None:
         assert loaded.dtype == dtype
         assert {parameter.dtype for parameter in loaded.parameters()} == {dtype}
     assert load(saved).model.dtype == torch.float32
+
+
+def test_an_opened_checkpoint_is_loaded_in_the_precision_that_is_given(saved: Path) -> None:
+    checkpoint = open_checkpoint(saved)
+    for precision, dtype in (
+        ("float32", torch.float32),
+        ("bfloat16", torch.bfloat16),
+        ("auto", torch.float32),
+        (torch.float64, torch.float64),
+    ):
+        assert checkpoint.load(precision=precision).model.dtype == dtype
+        assert checkpoint.load_as(Blip, "cpu", precision=precision).model.dtype == dtype
+    assert checkpoint.load("auto").model.dtype == torch.float32
+    with pytest.raises(ArgumentError, match="precision must be auto"):
+        checkpoint.load(precision=torch.int8)
+
+
+def test_the_former_name_of_precision_is_reported_at_the_callers_line(saved: Path) -> None:
+    for loading in (load, load_model):
+        with pytest.warns(FutureWarning, match="dtype is now precision") as warned:
+            assert loading(saved, dtype=torch.bfloat16).model.dtype == torch.bfloat16
+        assert [warning.filename for warning in warned] == [__file__]
 
 
 @pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])

@@ -56,7 +56,7 @@ def _measure(
     for evaluation in chosen:
         if evaluation.check is not None:
             evaluation.check(config, sizes)
-    subject = Subject(checkpoint.load(device, dtype=dtype), config)
+    subject = Subject(checkpoint.load(device, precision=dtype), config)
     result: dict[str, Any] = {
         "model": checkpoint.fingerprint(),
         "not_measured": not_measured,

@@ -14,7 +14,7 @@ from torch import Tensor
 from blip.config.ranges import PrecisionChoice
 from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError, UsageError
-from blip.inference.checkpoint import load_model
+from blip.inference.checkpoint import load_model, precision_or_dtype
 from blip.inference.inputs import check_batch_size
 from blip.inference.pixels import Picture, to_pixels
 from blip.model.make import Model
@@ -89,7 +89,8 @@ class Predictor(ABC, Generic[ModelKind]):
         Raises UsageError, too, for a model that cannot do the work.
         """
         kind, _ = cls._needs()
-        loaded = load_model(source, device, of=kind, precision=precision, dtype=dtype)
+        precision = precision_or_dtype(precision, dtype)
+        loaded = load_model(source, device, of=kind, precision=precision)
         try:
             return cls(loaded.model, loaded.tokenizer)
         except UsageError as error:

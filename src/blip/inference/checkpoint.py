@@ -71,11 +71,11 @@ class Checkpoint:
         *,
         precision: PrecisionChoice | torch.dtype = "float32",
         image_size: int | None = None,
-        dtype: torch.dtype | None = None,
     ) -> Loaded[Model]:
-        """The model, of any kind; raises BlipError with the list of all tensors that do not fit."""
+        """The model, of any kind; arguments and errors are those of the function `load`."""
+        place, number_format = _place_and_format(device, precision)
         model = self.contents.at_image_size(image_size).model()
-        return Loaded(model.to(device, dtype), self.tokenizer, self.path)
+        return Loaded(model.to(place, number_format), self.tokenizer, self.path)
 
     def load_as(
         self,
@@ -84,10 +84,9 @@ class Checkpoint:
         *,
         precision: PrecisionChoice | torch.dtype = "float32",
         image_size: int | None = None,
-        dtype: torch.dtype | None = None,
     ) -> Loaded[AnyModel]:
         """The model, which must be `of` this kind; raises UsageError for other kinds."""
-        loaded = self.load(device, dtype=dtype, image_size=image_size)
+        loaded = self.load(device, precision=precision, image_size=image_size)
         if not isinstance(loaded.model, of):
             raise UsageError(
                 f"{self.source} holds {KINDS[type(loaded.model)]}; this needs {KINDS[of]}"
@@ -121,9 +120,10 @@ def load(
     weights, for a truncated or foreign file, and with one list of all tensors that do not fit.
     Nothing that a file contains is executed.
     """
-    place, number_format = _place_and_format(device, precision, dtype)
+    # Before the weights are read, which may take long.
+    place, number_format = _place_and_format(device, precision_or_dtype(precision, dtype))
     checkpoint = open_checkpoint(source, tokenizer=tokenizer, heads=heads)
-    return checkpoint.load(place, dtype=number_format, image_size=image_size)
+    return checkpoint.load(place, precision=number_format, image_size=image_size)
 
 
 @overload
@@ -158,20 +158,28 @@ def load_model(
 
     The other arguments and errors are those of `load`.
     """
-    place, number_format = _place_and_format(device, precision, dtype)
+    place, number_format = _place_and_format(device, precision_or_dtype(precision, dtype))
     checkpoint = open_checkpoint(source)
-    return checkpoint.load_as(of, place, dtype=number_format, image_size=image_size)
+    return checkpoint.load_as(of, place, precision=number_format, image_size=image_size)
+
+
+def precision_or_dtype(
+    precision: PrecisionChoice | torch.dtype, dtype: torch.dtype | None
+) -> PrecisionChoice | torch.dtype:
+    """The precision, or `dtype`, its former name, with a warning.
+
+    Call it directly in a public function: the warning points at the line that called that function.
+    """
+    if dtype is None:
+        return precision
+    # Unlike a DeprecationWarning it is shown wherever the call stands.
+    warnings.warn("dtype is now precision", FutureWarning, stacklevel=3)
+    return dtype
 
 
 def _place_and_format(
-    device: torch.device | str,
-    precision: PrecisionChoice | torch.dtype,
-    dtype: torch.dtype | None,
+    device: torch.device | str, precision: PrecisionChoice | torch.dtype
 ) -> tuple[torch.device, torch.dtype]:
-    if dtype is not None:
-        # Unlike a DeprecationWarning it is shown wherever the call stands.
-        warnings.warn("dtype is now precision", FutureWarning, stacklevel=3)
-        precision = dtype
     place = choose_device(device)
     return place, choose_dtype(precision, place)
 

@@ -200,7 +200,7 @@ def _load_expected(source: str, expected: str, device: str, dtype: torch.dtype) 
             f"fingerprint {found}, the job has {expected}; put the former model back, or choose "
             "another --out"
         )
-    return checkpoint.load_as(Blip, device, dtype=dtype)
+    return checkpoint.load_as(Blip, device, precision=dtype)
 
 
 def choose_precision(devices: tuple[str, str]) -> Precision:
