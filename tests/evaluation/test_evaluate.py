@@ -43,7 +43,10 @@ def measure(folder: Path, shards: Path, modes: tuple[Mode, ...] = BOTH_MODES) ->
 
 def test_a_half_has_the_figures_that_it_has_in_the_whole(tmp_path: Path, shards: Path) -> None:
     whole = measure(tmp_path, shards)
-    assert whole["retrieval"].keys() == {"tr1", "tr5", "tr10", "ir1", "ir5", "ir10"}
+    assert whole["retrieval"].keys() == {
+        *("tr1", "tr5", "tr10", "ir1", "ir5", "ir10"),
+        *("true_first_text", "true_first_image"),
+    }
     assert whole["not_measured"] == {}
     matcher = measure(tmp_path, shards, ("bidirectional",))
     assert matcher["retrieval"].keys() == whole["retrieval"].keys()
@@ -161,7 +164,10 @@ def test_a_foreign_scene_is_ignored(tmp_path: Path) -> None:
     metas = [{"scene": "a beach"}, {"scene": {"background": "blue"}}, {"scene": 3}]
     samples = [Sample(f"k{n}", photo(n), ("text",), meta) for n, meta in enumerate(metas)]
     write_shards(samples, tmp_path / "shards")
-    assert measure(tmp_path, tmp_path / "shards")["caption"]["correct"] is None
+    found = measure(tmp_path, tmp_path / "shards")
+    assert found["caption"]["correct"] is None
+    assert found["retrieval"]["true_first_text"] is None
+    assert found["retrieval"]["true_first_image"] is None
 
 
 def test_scenes_judge_captions(tmp_path: Path) -> None:

@@ -1,22 +1,29 @@
 """Image-text retrieval: recall at 1, 5 and 10, both ways (BLIP, section 5.1)."""
 
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from blip.data.examples.evaluation_set import EvaluationSet
+from blip.data.scenes.check import check_facts
+from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.config import RetrievalEvaluationConfig
-from blip.evaluation.ranking import rank
+from blip.evaluation.ranking import Ranking, rank
 from blip.evaluation.subject import Subject
-from blip.metrics.retrieval import recalls
+from blip.metrics.retrieval import first_columns, recalls
 from blip.model.blip import Blip
 
 
 def measure(subject: Subject) -> dict[str, Any]:
-    """`retrieval`: tr1 ... ir10, in per cent."""
-    model, config = subject.model, subject.config.retrieval
+    """`retrieval`: tr1 ... ir10, true_first_text and true_first_image, in per cent.
+
+    The last two are None where the data are not of the built-in scenes.
+    """
+    model, data = subject.model, subject.pairs
     assert isinstance(model, Blip)
-    found = evaluate_retrieval(model, subject.tokenizer, subject.pairs, config, show_progress=True)
-    return {"retrieval": found}
+    ranking = rank(model, subject.tokenizer, data, subject.config.retrieval, show_progress=True)
+    return {"retrieval": {**_recalls(ranking), **share_true(ranking, data)}}
 
 
 def evaluate_retrieval(
@@ -24,9 +31,45 @@ def evaluate_retrieval(
     tokenizer: Tokenizer,
     data: EvaluationSet,
     config: RetrievalEvaluationConfig,
-    *,
-    show_progress: bool = False,
 ) -> dict[str, float]:
     """Recall at 1, 5 and 10 in per cent, image to text (tr) and text to image (ir)."""
-    ranking = rank(model, tokenizer, data, config, show_progress=show_progress)
+    return _recalls(rank(model, tokenizer, data, config))
+
+
+def _recalls(ranking: Ranking) -> dict[str, float]:
     return recalls(ranking.image_to_text, ranking.text_to_image, ranking.texts_of_image)
+
+
+def share_true(ranking: Ranking, data: EvaluationSet) -> dict[str, float | None]:
+    """How often the first result is true by the scenes themselves, in per cent.
+
+    `true_first_text`: share of images whose first text states a fact of them and nothing wrong.
+    `true_first_image`: share of texts whose first image they are true of. In the built-in scenes a
+    text may be true of several images, and R@1 counts only one of them. Equal scores are averaged
+    over all their orders, as in R@1. Both are None without scenes.
+    """
+    scenes = [scene for meta in data.metas if (scene := Scene.of(meta)) is not None]
+    if len(scenes) < len(data):
+        return {"true_first_text": None, "true_first_image": None}
+    texts = [text for own in data.texts for text in own]
+
+    @cache
+    def is_true(image: int, text: int) -> bool:
+        return check_facts(texts[text], scenes[image]).correct
+
+    first_texts = enumerate(first_columns(ranking.image_to_text))
+    first_images = enumerate(first_columns(ranking.text_to_image))
+    return {
+        "true_first_text": _per_cent(
+            [is_true(image, int(text)) for text in found] for image, found in first_texts
+        ),
+        "true_first_image": _per_cent(
+            [is_true(int(image), text) for image in found] for text, found in first_images
+        ),
+    }
+
+
+def _per_cent(rows: Iterable[list[bool]]) -> float:
+    """The mean over rows of the share that is true; a row of nothing has none."""
+    shares = [sum(row) / max(len(row), 1) for row in rows]
+    return 100.0 * sum(shares) / len(shares)

@@ -70,6 +70,17 @@ def recalls(
     return {name: 100.0 * float(value) for name, value in mean.items()}
 
 
+def first_columns(ranked: RankedScores) -> list[np.ndarray]:
+    """The columns of the highest score of each row; none where all scores of a row are NaN."""
+    rows = ranked.rows
+    scores = np.where(np.isnan(ranked.scores), -np.inf, ranked.scores)
+    best = np.full(len(ranked), -np.inf)
+    np.maximum.at(best, rows, scores)
+    first = (scores == best[rows]) & ~np.isneginf(scores)
+    ends = np.cumsum(_count(rows, first, len(ranked)))
+    return np.split(ranked.columns[first], ends[:-1])
+
+
 def share_found(
     ranked: RankedScores, own_rows: np.ndarray, own_columns: np.ndarray, k: int
 ) -> np.ndarray:

@@ -9,6 +9,8 @@ NAMES = {
     "retrieval.ir1": "text to image, R@1 %",
     "retrieval.ir5": "text to image, R@5 %",
     "retrieval.ir10": "text to image, R@10 %",
+    "retrieval.true_first_text": "images whose first text is true, %",
+    "retrieval.true_first_image": "texts that are true of their first image, %",
     "caption.cider": "captions, CIDEr",
     "caption.bleu4": "captions, BLEU-4",
     "caption.correct": "captions, true %",

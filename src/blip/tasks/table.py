@@ -105,7 +105,7 @@ def _measure_answers(subject: "Subject") -> dict[str, Any]:
 EVALUATIONS = (
     Evaluation(
         name="retrieval",
-        figures="recall at 1, 5 and 10, image to text and text to image",
+        figures="recall at 1, 5 and 10, both ways, and how often the first fits a built-in scene",
         architecture="med",
         mode="bidirectional",
         measure=_measure_retrieval,
