@@ -13,7 +13,7 @@ from blip.model.operations import Operations
 from blip.objectives.config import LanguageConfig
 from blip.objectives.lm import LanguageOutput, lm_inputs, lm_loss, lm_operations
 from blip.tasks.config import CaptionerConfig, RunOptions
-from blip.tasks.run import open_run
+from blip.tasks.run import train_in
 from blip.train.training import Training
 
 
@@ -49,10 +49,9 @@ class CaptionStep(nn.Module):
 def train(config: CaptionerConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Fine-tune a captioner into the run folder `out` (resumed where it was cut); returns `out`."""
     loaded = load_model(config.init, image_size=config.data.image.size)
-    with open_run(config, out, options) as folder:
-        if folder.is_finished:
-            return out
-        model, tokenizer = loaded.model, loaded.tokenizer
+    model, tokenizer = loaded.model, loaded.tokenizer
+
+    def prepare() -> tuple[Training[Blip], PairExamples]:
         step = CaptionStep(model, tokenizer, config.language, prompt=config.data.prompt)
         validation = config.validation and Validation(model, tokenizer, config.validation)
         training = Training(
@@ -62,5 +61,6 @@ def train(config: CaptionerConfig, out: Path, options: RunOptions | None = None)
             samples=validation and validation.sheet,
             operations=step.operations,
         )
-        folder.train(training, tokenizer, PairExamples(config.data, tokenizer))
-    return out
+        return training, PairExamples(config.data, tokenizer)
+
+    return train_in(out, config, options, tokenizer, prepare)

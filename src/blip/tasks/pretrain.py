@@ -35,7 +35,7 @@ from blip.objectives.itm import (
 )
 from blip.objectives.lm import lm_inputs, lm_loss, lm_operations
 from blip.tasks.config import PretrainConfig, RunOptions
-from blip.tasks.run import open_run
+from blip.tasks.run import train_in
 from blip.train.training import Training
 
 
@@ -134,9 +134,8 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
     where those are incomplete or another model's.
     """
     tokenizer = Tokenizer.load(config.tokenizer)
-    with open_run(config, out, options) as folder:
-        if folder.is_finished:
-            return out
+
+    def prepare() -> tuple[Training[Blip], PairExamples]:
         model = _start(config, tokenizer)
         step = PretrainStep(model, tokenizer, config.language)
         contrast = MomentumContrast(model, config.contrastive)
@@ -149,8 +148,9 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
             samples=validation and validation.sheet,
             operations=lambda batch: step.operations(batch) + contrast.operations(batch),
         )
-        folder.train(training, tokenizer, PairExamples(config.data, tokenizer))
-    return out
+        return training, PairExamples(config.data, tokenizer)
+
+    return train_in(out, config, options, tokenizer, prepare)
 
 
 def _start(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:

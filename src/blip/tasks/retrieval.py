@@ -27,7 +27,7 @@ from blip.objectives.itm import (
     sample_negatives,
 )
 from blip.tasks.config import FilterConfig, RunOptions
-from blip.tasks.run import open_run
+from blip.tasks.run import train_in
 from blip.train.training import Training
 
 
@@ -63,6 +63,7 @@ class RetrievalStep(nn.Module):
 
     def forward(self, batch: PairBatch, context: ITCContext) -> RetrievalOutput:
         """Losses of a batch; changes nothing."""
+        # Pre-training has these lines, too: each `forward` reads as its section of the paper.
         model = self.model
         image_states = model.encode_image(batch.images)
         online = itc_similarities(model, image_states, batch.texts, context.candidates)
@@ -87,13 +88,12 @@ class RetrievalStep(nn.Module):
 def train(config: FilterConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Fine-tune a filter into the run folder `out` (resumed where it was cut); returns `out`."""
     loaded = load_model(config.init, image_size=config.data.image.size)
-    with open_run(config, out, options) as folder:
-        if folder.is_finished:
-            return out
-        model = loaded.model
-        step = RetrievalStep(model, loaded.tokenizer)
+    model, tokenizer = loaded.model, loaded.tokenizer
+
+    def prepare() -> tuple[Training[Blip], PairExamples]:
+        step = RetrievalStep(model, tokenizer)
         contrast = MomentumContrast(model, config.contrastive)
-        validation = config.validation and Validation(model, loaded.tokenizer, config.validation)
+        validation = config.validation and Validation(model, tokenizer, config.validation)
         training = Training(
             step=step,
             model=model,
@@ -101,5 +101,6 @@ def train(config: FilterConfig, out: Path, options: RunOptions | None = None) ->
             evaluator=validation and validation.recalls,
             operations=lambda batch: step.operations(batch) + contrast.operations(batch),
         )
-        folder.train(training, loaded.tokenizer, PairExamples(config.data, loaded.tokenizer))
-    return out
+        return training, PairExamples(config.data, tokenizer)
+
+    return train_in(out, config, options, tokenizer, prepare)

@@ -1,6 +1,6 @@
 """What every training run does around its task: folder, lock, configuration, data, checkpoint."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ class RunFolder:
         """
         model = training.model
         check_length(model.config.text, "data.max_tokens", self.config.data.max_tokens)
-        self._compare_tokenizers(tokenizer)
+        dist.on_main(lambda: self._compare_tokenizers(tokenizer))
         name = "bad_samples.jsonl" if dist.is_main() else f"bad_samples-{dist.rank()}.jsonl"
         loader = Loader(
             self.config.data,
@@ -79,7 +79,10 @@ class RunFolder:
             )
 
     def _compare_tokenizers(self, tokenizer: Tokenizer) -> None:
-        """Raise UsageError where the run would resume with other tokens than it began with."""
+        """Raise UsageError where the run would resume with other tokens than it began with.
+
+        The main process alone need see the folder.
+        """
         begun = next(iter(sorted(self.out.glob("checkpoints/step-*"), reverse=True)), None)
         if begun is None or self.allow_change or find_tokenizer(begun) is None:
             return
@@ -92,6 +95,25 @@ class RunFolder:
     def _note(self, step: int) -> None:
         """Write down which configuration holds from a step on."""
         save_with_history(self.config, self.out / "config.json", step, FREE_TO_CHANGE)
+
+
+def train_in(
+    out: Path,
+    config: TrainingConfig,
+    options: RunOptions | None,
+    tokenizer: Tokenizer,
+    prepare: Callable[[], tuple[Training[Model], Examples[Any, Any]]],
+) -> Path:
+    """Train into the run folder `out` (resumed where it was cut), unless it is finished.
+
+    `prepare` makes the training and its examples, once the folder is held and torch seeded.
+    Returns `out`. Raises as `open_run` and `RunFolder.train` do.
+    """
+    with open_run(config, out, options) as folder:
+        if not folder.is_finished:
+            training, examples = prepare()
+            folder.train(training, tokenizer, examples)
+    return out
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from blip.objectives.answers import answer_loss
 from blip.objectives.config import LanguageConfig
 from blip.objectives.lm import LanguageOutput
 from blip.tasks.config import RunOptions, VqaConfig
-from blip.tasks.run import open_run
+from blip.tasks.run import train_in
 from blip.train.training import Training
 
 
@@ -66,10 +66,10 @@ def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Pa
     """
     checkpoint = open_checkpoint(config.init)
     loaded = checkpoint.load(image_size=config.data.image.size)
-    with open_run(config, out, options) as folder:
-        if folder.is_finished:
-            return out
-        model, tokenizer = _start(config, loaded.model), loaded.tokenizer
+    tokenizer = loaded.tokenizer
+
+    def prepare() -> tuple[Training[QuestionModel], QuestionExamples]:
+        model = _start(config, loaded.model)
         validation = config.validation and QuestionValidation(model, tokenizer, config.validation)
         step = VqaStep(model, tokenizer, config.language)
         training = Training(
@@ -78,8 +78,9 @@ def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Pa
             evaluator=validation and validation.accuracy,
             operations=step.operations,
         )
-        folder.train(training, tokenizer, QuestionExamples(config.data, tokenizer))
-    return out
+        return training, QuestionExamples(config.data, tokenizer)
+
+    return train_in(out, config, options, tokenizer, prepare)
 
 
 def _start(config: VqaConfig, given: nn.Module) -> QuestionModel:
