@@ -5,7 +5,7 @@ import sys
 import traceback
 
 from blip.errors import first_line, is_out_of_memory, plain
-from blip.installed import version
+from blip.installed import describe_missing, version
 
 MAX_MESSAGE = 300
 """Most characters of an error message that are shown."""
@@ -14,8 +14,11 @@ MAX_MESSAGE = 300
 def report_crash(error: BaseException, doing: str) -> str:
     """Save the traceback; returns a line that says what failed, where the traceback is, what to do.
 
-    `doing` names the work, such as "blip caption". Never raises.
+    `doing` names the work, such as "blip caption". A required library that is not installed is
+    named with the command that installs it, without a traceback. Never raises.
     """
+    if advice := describe_missing(error):
+        return f"{doing}: {advice}"
     message = plain(first_line(error) if isinstance(error, Exception) else str(error))[:MAX_MESSAGE]
     name = type(error).__name__
     saved = save_traceback(error)

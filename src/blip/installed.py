@@ -7,6 +7,14 @@ from blip.errors import UsageError
 
 DISTRIBUTION = "blip-capfilt"
 """The name on the package index, where `blip` is somebody else's project."""
+REQUIRED = frozenset(
+    {
+        *("torch", "numpy", "PIL", "tokenizers", "safetensors", "huggingface_hub", "pyarrow"),
+        *("braceexpand", "filelock", "jinja2", "jaxtyping", "rich", "matplotlib"),
+        *("pycocoevalcap", "tenacity"),
+    }
+)
+"""Libraries that the distribution installs without any extra, by the name of their import."""
 
 
 def version() -> str:
@@ -22,6 +30,13 @@ def version() -> str:
 def install(extra: str) -> str:
     """The command that installs an extra."""
     return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def describe_missing(error: BaseException) -> str | None:
+    """What to do about an import of a required library that failed; None for any other error."""
+    if isinstance(error, ModuleNotFoundError) and error.name in REQUIRED:
+        return f"{error.name} is not installed; pip install {DISTRIBUTION}"
+    return None
 
 
 def missing(name: str, extra: str, error: ImportError) -> UsageError:
