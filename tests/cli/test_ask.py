@@ -34,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "answers.txt").write_text("red\n\n  a star \nblue\n", encoding="utf-8")
     (folder / "answers.json").write_text('["red", "a star", "blue"]', encoding="utf-8")
     (folder / "numbers.json").write_text("[1, 2]", encoding="utf-8")
+    (folder / "object.json").write_text('{"red": 1}', encoding="utf-8")
     (folder / "empty.txt").write_text("\n\n", encoding="utf-8")
     (folder / "latin.txt").write_bytes("café".encode("latin-1"))
     return folder
@@ -101,7 +102,8 @@ def test_candidates_are_stripped_lines_or_a_list(folder: Path) -> None:
     [
         ("none.txt", r"none\.txt: No such file"),
         ("none.json", r"none\.json: No such file"),
-        ("numbers.json", r"numbers\.json\.0 takes a text, got 1"),
+        ("numbers.json", r"numbers\.json: 0 takes a text, got 1"),
+        ("object.json", r"object\.json holds no JSON list of answers"),
         ("empty.txt", r"empty\.txt holds no answers"),
         ("latin.txt", r"latin\.txt is not UTF-8"),
     ],

@@ -72,9 +72,14 @@ def from_json(cls: type[Config], data: Any, where: str = "") -> Config:
     Keys with defaults may be missing, and keys of a part are then those of the part's default; a
     part whose class has `from_text` may be a text. Raises
     UsageError, in one line, for an unknown or missing key, a value of another type, or a value that
-    the class refuses; `where` is put before the key.
+    the class refuses; the line begins with `where`, such as the path of the file.
     """
-    return _read(cls, data, where)
+    try:
+        return _read(cls, data, "")
+    except UsageError as error:
+        if not where:
+            raise
+        raise UsageError(f"{where}: {error}") from error
 
 
 def load_json(path: Path) -> Any:

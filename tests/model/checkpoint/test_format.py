@@ -1,6 +1,7 @@
 """Folders of earlier versions load and give what they gave; those of later ones are refused."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,23 @@ def test_a_format_that_is_no_number_is_refused(copy: Path, number: Any) -> None:
 
 def test_an_unknown_key_beside_the_format_is_refused(copy: Path) -> None:
     change_config(copy, formt=1)
-    with pytest.raises(UsageError, match=r"unknown key `.*formt`"):
+    with pytest.raises(UsageError, match=r"^\S+med/config\.json: unknown key `formt`; allowed: "):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"projection": "8"}, 'projection takes an integer, got "8"'),
+        ({"projection": 0}, "`projection` is 0; allowed: "),
+        ({"vision": {"sides": 3}}, "unknown key `vision.sides`; allowed there: "),
+    ],
+)
+def test_the_file_and_the_key_of_a_wrong_size_are_named_apart(
+    copy: Path, changes: dict[str, Any], message: str
+) -> None:
+    change_config(copy, **changes)
+    with pytest.raises(UsageError, match=re.escape(f"{copy / 'config.json'}: {message}")):
         load(copy)
 
 

@@ -12,7 +12,10 @@ def read_candidates(path: Path) -> list[str]:
     Raises UsageError for a file that is not there, holds something else, or no answer.
     """
     if path.suffix == ".json":
-        answers = list(from_json(tuple[str, ...], load_json(path), where=str(path)))
+        content = load_json(path)
+        if not isinstance(content, list):
+            raise UsageError(f"{path} holds no JSON list of answers")
+        answers = list(from_json(tuple[str, ...], content, where=str(path)))
     else:
         try:
             answers = path.read_text(encoding="utf-8-sig").splitlines()
