@@ -8,7 +8,7 @@ import pytest
 
 from blip.cli.main import main
 from blip.data.writers.shards import ShardWriter
-from blip.index import build
+from blip.index import build, fill
 from tests.support.picture_index import write_collection, write_tar
 from tests.support.pictures import photo
 from tests.support.saved_models import save_picture, save_tiny
@@ -163,7 +163,7 @@ def test_ctrl_c_keeps_finished_parts(
     tar = write_tar(tmp_path / "a.tar", range(5))
     words = (tar, "--checkpoint", folder / "model")
     monkeypatch.setattr(build, "PART_ROWS", 2)
-    decode, left = build.decode_image, [3]
+    decode, left = fill.decode_image, [3]
 
     def interrupted(*arguments: object) -> object:
         left[0] -= 1
@@ -172,13 +172,13 @@ def test_ctrl_c_keeps_finished_parts(
         return decode(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "decode_image", interrupted)
+        patch.setattr(fill, "decode_image", interrupted)
         assert index(tmp_path, *words) == 130
     assert "run the same command again to resume" in capsys.readouterr().err
     assert len(list((tmp_path / "i/parts").glob("*.parquet"))) == 1
     # Two pictures are there already.
     calls: list[object] = []
-    monkeypatch.setattr(build, "decode_image", lambda *a: calls.append(a) or decode(*a))
+    monkeypatch.setattr(fill, "decode_image", lambda *a: calls.append(a) or decode(*a))
     assert index(tmp_path, *words) == 0
     assert len(calls) == 3
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from blip.errors import UsageError
-from blip.index import build
+from blip.index import build, fill
 from blip.index.build import add_places, remove_from
 from blip.index.store import Store
 from tests.support.capfilt import die_at_file, exit_code_of
@@ -74,7 +74,7 @@ def test_unchanged_places_are_skipped_and_changed_ones_read_anew(
     add_places(tmp_path / "i", [str(tar)], checkpoint)
     before = index_bytes(tmp_path / "i")
     with monkeypatch.context() as patch:
-        patch.setattr(build, "read_place", None)
+        patch.setattr(fill, "read_place", None)
         add_places(tmp_path / "i", [str(tar)])
     assert index_bytes(tmp_path / "i") == before
     write_tar(tar, range(6))

@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Remove, then add; 1 where a place could not be read, or no picture is in the index."""
     from blip.errors import UsageError
-    from blip.index.build import Computing, add_places, remove_from
+    from blip.index.build import add_places, remove_from
+    from blip.index.fill import Computing
     from blip.log import say
 
     options = OPTIONS.read(args)

@@ -1,31 +1,21 @@
-"""Builds an index: every picture of some places becomes a vector and a row, part by part."""
+"""Makes an index, adds places to it, and removes places and pictures."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import torch
-from PIL import Image
 
-from blip.config.ranges import PrecisionChoice
-from blip.data import texts
-from blip.data.config import MAX_PIXELS
 from blip.data.faults import Fault
-from blip.data.images import BadImageError, decode_image
 from blip.data.keys import storable
 from blip.data.readers.inspection import find_places
-from blip.data.readers.remote import on_disk
-from blip.data.sample import Sample
-from blip.errors import BlipError, NotFiniteError, UsageError
+from blip.errors import UsageError
 from blip.files import json_text, report_disk_errors, write_atomically, write_json
+from blip.index.fill import Computing, Filling
 from blip.index.neighbours import build_cells, faiss, needs_cells, write_cells
-from blip.index.pictures import mark_of, read_place
 from blip.index.store import (
     BROKEN,
     CONFIG,
@@ -35,18 +25,13 @@ from blip.index.store import (
     PART_ROWS,
     REMOVED,
     STATUS,
-    IndexedPlace,
     NumberFormat,
     Part,
-    Row,
     Settings,
     Store,
-    part_name,
 )
-from blip.inference.base import BATCH_SIZE
 from blip.inference.checkpoint import fingerprint
 from blip.inference.embedder import Embedder
-from blip.log import Progress, printable, progress, say
 from blip.outputs import SEARCH_INDEX, claim, refuse_inputs_as_output
 from blip.places import home_path
 from blip.processes import stop_on_sigterm
@@ -65,18 +50,6 @@ class Summary:
     removed: int
     lost: tuple[Fault, ...] = ()
     """Places that could not be read this time; the next run tries them again."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Computing:
-    """Where and how vectors are computed."""
-
-    device: torch.device | str = "cpu"
-    precision: PrecisionChoice = "float32"
-    batch_size: int = BATCH_SIZE
-    """Pictures that go through the model together."""
-    max_pixels: int = MAX_PIXELS
-    """Width times height of the largest picture that is read."""
 
 
 def add_places(
@@ -108,7 +81,7 @@ def add_places(
         if not (folder / CONFIG).exists():
             Store(folder, settings, []).write_settings()
         store = Store.open(folder)
-        lost = _Filling(store, embedder, computing).add(locations)
+        lost = Filling(store, embedder, computing).add(locations)
         return finish(store, lost)
 
 
@@ -205,121 +178,6 @@ def refuse_other_model(folder: Path, settings: Settings, source: str, mark: str)
             f"{folder} was made with the model {settings.fingerprint} ({settings.checkpoint}), "
             f"but {source} is the model {mark}; build an index of its own with it"
         )
-
-
-@dataclass(slots=True)
-class _Filling:
-    """Adds places to a store."""
-
-    store: Store
-    embedder: Embedder
-    computing: Computing
-    lost: list[Fault] = field(default_factory=list)
-
-    def add(self, locations: Sequence[str]) -> list[Fault]:
-        """Add them; the places that could not be read."""
-        write_json(self.store.folder / STATUS, {"state": "building", "places": len(locations)})
-        with progress(None, "index", "pictures") as bar:
-            for number, location in enumerate(locations, 1):
-                try:
-                    self._add_place(location, bar)
-                except NotFiniteError:
-                    # Of the model, not of the place.
-                    raise
-                except (BlipError, OSError) as error:
-                    if isinstance(error, OSError) and error.filename != location:
-                        raise
-                    self.lost.append(Fault(location, "", f"unreadable: {error}"))
-                    say(f"left out: {printable(location)}: {error}")
-                bar.advance(0, places=f"{number}/{len(locations)}")
-        return self.lost
-
-    def _add_place(self, location: str, bar: Progress) -> None:
-        mark = mark_of(location)
-        known = {place.location: place for place in self.store.places}
-        if location in known and known[location].mark == mark:
-            return
-        with on_disk(location) as path:
-            place = self._read(location, mark, path, bar)
-        if location in known:
-            self.store.places[self.store.places.index(known[location])] = place
-        else:
-            self.store.places.append(place)
-        self.store.write_places()
-
-    def _read(self, location: str, mark: str, path: Path, bar: Progress) -> IndexedPlace:
-        """Write the parts of a place that are not there yet."""
-        size = self.store.settings.part_rows
-        states: list[str] = []
-        while len(states) % size == 0:
-            part = Part(self.store.folder, part_name(location, mark, len(states) // size))
-            if not part.exists():
-                break
-            states += part.states().tolist()
-        samples = read_place(path, len(states)) if len(states) % size == 0 else iter(())
-        while batch := self._rows(location, len(states), islice(samples, size), bar):
-            rows, vectors = batch
-            number = len(states) // size
-            Part(self.store.folder, part_name(location, mark, number)).write(rows, vectors)
-            states += [row.state for row in rows]
-        return IndexedPlace(
-            location=location,
-            mark=mark,
-            rows=len(states),
-            indexed=states.count(INDEXED),
-            broken=states.count(BROKEN),
-        )
-
-    def _rows(
-        self, location: str, first: int, samples: Iterator[Sample], bar: Progress
-    ) -> tuple[list[Row], np.ndarray] | None:
-        """A part: its rows and their vectors, zeros for broken pictures; None where it is empty."""
-        rows: list[Row] = []
-
-        def pictures() -> Iterator[Image.Image]:
-            for number, sample in enumerate(samples, first):
-                image, fault = self._open(sample)
-                rows.append(_row(sample, location, number, fault, sound=image is not None))
-                if image is not None:
-                    yield image
-
-        parts = []
-        for features in self.embedder.stream_images(
-            pictures(), batch_size=self.computing.batch_size
-        ):
-            parts.append(features)
-            bar.advance(len(features))
-        if not rows:
-            return None
-        settings = self.store.settings
-        vectors = np.zeros((len(rows), settings.projection), dtype=settings.vectors)
-        sound = np.flatnonzero([row.state == INDEXED for row in rows])
-        if parts:
-            vectors[sound] = np.concatenate(parts)
-        return rows, vectors
-
-    def _open(self, sample: Sample) -> tuple[Image.Image | None, str | None]:
-        """The picture of a sample, if it has a sound one, and what is wrong with the sample."""
-        if sample.image is None:
-            return None, sample.error or "missing_image"
-        # A picture needs no text to be found.
-        fault = None if sample.error == texts.MISSING else sample.error
-        try:
-            return decode_image(sample.image, self.computing.max_pixels), fault
-        except BadImageError as error:
-            return None, fault or str(error)
-
-
-def _row(sample: Sample, location: str, number: int, fault: str | None, *, sound: bool) -> Row:
-    return Row(
-        key=storable(sample.key),
-        image_key=None if sample.image_key is None else storable(sample.image_key),
-        place=storable(location),
-        number=number,
-        texts=tuple(map(storable, sample.texts)),
-        fault=None if fault is None else storable(fault),
-        state=INDEXED if sound else BROKEN,
-    )
 
 
 def _located(store: Store, place: str) -> list[str]:

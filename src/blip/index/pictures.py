@@ -10,13 +10,14 @@ from blip.data.config import MAX_PIXELS
 from blip.data.identity import keep_identity
 from blip.data.images import BadImageError, decode_image
 from blip.data.keys import storable
+from blip.data.readers.archive import Archive
 from blip.data.readers.image_files import list_images
 from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.remote import facts, is_remote, on_disk
 from blip.data.readers.shards import read_shard, read_shard_at
 from blip.data.sample import Sample
 from blip.errors import BlipError
-from blip.files import fingerprint_json
+from blip.files import fingerprint_json, open_regular
 from blip.index.store import Row
 from blip.log import printable, say
 
@@ -35,6 +36,28 @@ def mark_of(location: str) -> str:
         return f"{status.st_size} {status.st_mtime_ns}"
     stats = [(str(image), image.stat()) for image in list_images(path)]
     return fingerprint_json([(name, s.st_size, s.st_mtime_ns) for name, s in stats])
+
+
+def count_samples(location: str) -> int | None:
+    """How many samples a place holds; None where it would have to be fetched or read through.
+
+    Of what cannot be read it is 0.
+    """
+    if is_remote(location):
+        return None
+    path = Path(location)
+    try:
+        match find_kind(path):
+            case "compressed tar":
+                return None
+            case "tar":
+                with open_regular(path) as file:
+                    archive = Archive(location, file)
+                    return len(archive) + len(archive.faults)
+            case _:
+                return open_place(path, need_text=False).count()
+    except (BlipError, OSError):
+        return 0
 
 
 def read_place(path: Path, start: int) -> Iterator[Sample]:

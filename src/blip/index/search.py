@@ -14,8 +14,9 @@ from blip.config.ranges import PrecisionChoice
 from blip.data.config import MAX_PIXELS
 from blip.errors import ArgumentError
 from blip.files import read_json_object
-from blip.index.build import Computing, Summary, add_places, refuse_other_model, remove_from
+from blip.index.build import Summary, add_places, refuse_other_model, remove_from
 from blip.index.duplicates import THRESHOLD, Group, find_groups
+from blip.index.fill import Computing
 from blip.index.neighbours import (
     CellNeighbours,
     ExactNeighbours,
