@@ -20,6 +20,7 @@ from blip.jobs import Job
 from blip.recipes.bootstrap import scenes_test
 from blip.recipes.config import BootstrapConfig, ShardsConfig
 from blip.stage import Stage
+from blip.tasks.config import CaptionerConfig
 
 STAGES = [
     "data",
@@ -321,6 +322,24 @@ def test_the_content_of_a_tokenizer_is_an_input_of_every_stage(tmp_path: Path) -
     assert inputs[0] == inputs[1]
     assert not set(inputs[1]) & set(inputs[2])
     assert _fingerprint_tokenizer("org/name") == "org/name"
+
+
+def test_a_captioner_is_validated_without_the_prompt_of_the_evaluation(tmp_path: Path) -> None:
+    """It is trained without one; another prompt would end the run after its pre-training."""
+    recipe = scenes_test()
+    config = replace(
+        recipe,
+        captioner=replace(recipe.captioner, evaluate_every=1),
+        captioning=replace(recipe.captioning, prompt="a picture of "),
+    )
+    job = _Bootstrap(config, tmp_path)
+    job.data_inputs, job.splits = "data", {name: (f"{name}.tar",) for name in SPLITS}
+    job.vocabulary_size = 100
+    work = job.captioner(1, job.pretrain(1, cleaned=None, init=None)).work
+    assert isinstance(work, Job)
+    assert isinstance(work.config, CaptionerConfig)
+    assert work.config.validation is not None
+    assert work.config.validation.decoding == recipe.captioning
 
 
 @pytest.mark.parametrize("init", ["previous", "fresh"])

@@ -14,6 +14,7 @@ from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import SPLITS
 from blip.evaluation.config import EvaluateConfig, ValidationConfig
 from blip.files import fingerprint_files, fingerprint_json, write_json
+from blip.generation.config import DecodingConfig
 from blip.job_folder import JobFolder
 from blip.jobs import KINDS, Job, JobConfig, run_together
 from blip.log import say
@@ -146,12 +147,14 @@ class _Bootstrap:
 
     def captioner(self, number: int, model: Stage) -> Stage:
         """The captioner of a round: LM on the human pairs."""
+        # It is trained, and so validated, without the prompt that the evaluation may have.
+        decoding = replace(self.config.captioning, prompt="")
         config = CaptionerConfig(
             init=str(model.folder),
             data=self._data(number, human_only=True),
             train=self._budget(self.config.captioner, number),
             language=self.config.language,
-            validation=self._validation(self.config.captioner),
+            validation=self._validation(self.config.captioner, decoding),
         )
         return self._stage(f"round-{number}/captioner", config, model)
 
@@ -162,7 +165,7 @@ class _Bootstrap:
             data=self._data(number, human_only=True),
             train=self._budget(self.config.filter, number),
             contrastive=replace(self.config.contrastive, positives="image"),
-            validation=self._validation(self.config.filter),
+            validation=self._validation(self.config.filter, self.config.captioning),
         )
         return self._stage(f"round-{number}/filter", config, model)
 
@@ -285,7 +288,7 @@ class _Bootstrap:
             contrastive=self.config.contrastive,
             language=self.config.language,
             init=None if init is None else str(init.folder),
-            validation=self._validation(budget),
+            validation=self._validation(budget, self.config.captioning),
         )
         return self._stage(name, config, *(stage for stage in (init, cleaned) if stage))
 
@@ -304,13 +307,13 @@ class _Bootstrap:
             seed=self.config.seed + number,
         )
 
-    def _validation(self, budget: TrainConfig) -> ValidationConfig | None:
+    def _validation(self, budget: TrainConfig, decoding: DecodingConfig) -> ValidationConfig | None:
         """Validation on the `val` split during a training, if it is enabled."""
         if budget.evaluate_every is None:
             return None
         return ValidationConfig(
             shards=self.splits["val"],
-            decoding=self.config.captioning,
+            decoding=decoding,
             max_pixels=self.config.image.max_pixels,
         )
 

@@ -1,6 +1,7 @@
 """`blip pretrain` and `blip finetune`: from start to end, again, and from another run."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -272,6 +273,17 @@ def test_a_run_does_not_write_over_the_model_that_it_begins_with(
     assert main([*command, "--out", str(base)]) == 2
     assert f"would replace the input {base}" in capsys.readouterr().err
     assert weights(base) == before
+
+
+def test_a_run_does_not_write_over_what_it_is_validated_on(
+    config: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held_out = shutil.copytree(shards, tmp_path / "held_out")
+    before = sorted(held_out.iterdir())
+    validation = ["--validation.shards", str(held_out), "--train.evaluate_every", "1"]
+    assert main(["pretrain", str(config), "--out", str(held_out), *validation]) == 2
+    assert f"would replace the input {held_out}" in capsys.readouterr().err
+    assert sorted(held_out.iterdir()) == before
 
 
 @pytest.mark.parametrize("kind", ["captioner", "filter"])

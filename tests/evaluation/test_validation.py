@@ -25,6 +25,7 @@ from blip.model.blip import Blip
 from blip.objectives.config import ContrastiveConfig
 from blip.tasks import caption, pretrain, retrieval
 from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig
+from blip.tasks.run import RunFolder
 from blip.train.config import OptimizerConfig, TrainConfig
 from tests.support.tiny import TINY
 
@@ -165,12 +166,30 @@ def test_a_fine_tuned_model_is_measured_on_the_way_too(
     assert (tmp_path / "measured/samples").exists() == (task is caption)
 
 
-def test_a_captioner_is_measured_with_the_prompt_that_it_learns(config: ValidationConfig) -> None:
-    sources = (SourceConfig(name="all", shards=("x",)),)
-    data = DataConfig(sources=sources, batch_size=2, prompt="a picture of ")
-    train = TrainConfig(steps=1, evaluate_every=1)
-    with pytest.raises(ValueError, match=r"decoding\.prompt must be data\.prompt 'a picture of '"):
-        CaptionerConfig(init="x", data=data, train=train, validation=config)
+def test_a_captioner_is_measured_with_the_prompt_that_it_learns(
+    model: Blip,
+    tokenizer: Tokenizer,
+    config: ValidationConfig,
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_model(model, tokenizer, tmp_path)
+    sources = (SourceConfig(name="all", shards=(str(shards),)),)
+    captioner = CaptionerConfig(
+        init=str(tmp_path),
+        data=DataConfig(sources=sources, batch_size=2, prompt="a red ", image=ImageConfig(size=32)),
+        train=TrainConfig(steps=1, evaluate_every=1),
+        validation=config,
+    )
+    trainings = []
+    monkeypatch.setattr(RunFolder, "train", lambda _, training, *__: trainings.append(training))
+    caption.train(captioner, tmp_path / "run")
+    assert trainings[0].evaluator.__self__.config.decoding.prompt == "a red "
+    same = replace(config, decoding=DecodingConfig(prompt="a red "))
+    assert replace(captioner, validation=same).prompted_validation == same
+    with pytest.raises(ValueError, match=r"must be empty or data\.prompt 'a red ', got 'a'"):
+        replace(captioner, validation=replace(same, decoding=DecodingConfig(prompt="a")))
 
 
 def test_the_sheet_shows_pictures_beside_texts() -> None:

@@ -146,6 +146,18 @@ def test_a_trained_model_is_trained_further_and_other_kinds_are_refused(
         replace(second, data=replace(second.data, prompt="a picture of "))
 
 
+def test_a_run_does_not_write_over_its_candidate_answers(
+    scenes: Path, med: Path, tmp_path: Path
+) -> None:
+    place = str(scenes / "val")
+    answers = tmp_path / "config.json"
+    answers.write_text('["yes", "no"]')
+    answering = AnsweringConfig(answers=str(answers))
+    held_out = QuestionValidationConfig(shards=(place,), answering=answering)
+    with pytest.raises(UsageError, match=f"would replace the input {answers}"):
+        train(configure(med, [place], 1, validation=held_out), tmp_path)
+
+
 def test_the_command_trains_with_a_recipe_and_says_early_what_is_missing(
     scenes: Path, med: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

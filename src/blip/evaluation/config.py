@@ -71,6 +71,11 @@ class ValidationConfig:
             raise ValueError("shards must name at least one shard")
         check_fields(self)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Files and folders that the validation reads."""
+        return self.shards
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnsweringConfig:
@@ -109,6 +114,12 @@ class QuestionValidationConfig:
         if not self.shards:
             raise ValueError("shards must name at least one shard")
         check_fields(self)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Files and folders that the validation reads."""
+        answers = self.answering.answers
+        return self.shards if answers is None else (*self.shards, answers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

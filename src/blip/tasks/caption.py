@@ -53,7 +53,8 @@ def train(config: CaptionerConfig, out: Path, options: RunOptions | None = None)
 
     def prepare() -> tuple[Training[Blip], PairExamples]:
         step = CaptionStep(model, tokenizer, config.language, prompt=config.data.prompt)
-        validation = config.validation and Validation(model, tokenizer, config.validation)
+        held_out = config.prompted_validation
+        validation = held_out and Validation(model, tokenizer, held_out)
         training = Training(
             step=step,
             model=model,

@@ -1,6 +1,6 @@
 """Complete configurations of training runs; loads no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
 
@@ -62,8 +62,22 @@ class TrainingConfig(Protocol):
         ...
 
     @property
+    def validation(self) -> "HeldOut | None":
+        """What the model is measured by on the way."""
+        ...
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Checkpoints, tokenizers and weights that the run reads, beside its data."""
+        ...
+
+
+class HeldOut(Protocol):
+    """What every validation of a training has."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Files and folders that it reads."""
         ...
 
 
@@ -127,11 +141,20 @@ class CaptionerConfig:
     def __post_init__(self) -> None:
         """Refuse a validation that is never made, and one with another prompt."""
         _check_validation(self.validation, self.train)
-        if self.validation is not None and self.validation.decoding.prompt != self.data.prompt:
+        given = "" if self.validation is None else self.validation.decoding.prompt
+        if given not in ("", self.data.prompt):
             raise ValueError(
-                f"validation.decoding.prompt must be data.prompt {self.data.prompt!r}, "
-                f"got {self.validation.decoding.prompt!r}"
+                f"validation.decoding.prompt must be empty or data.prompt {self.data.prompt!r}, "
+                f"got {given!r}"
             )
+
+    @property
+    def prompted_validation(self) -> ValidationConfig | None:
+        """The validation, whose captions start with the prompt of the training."""
+        if self.validation is None:
+            return None
+        decoding = replace(self.validation.decoding, prompt=self.data.prompt)
+        return replace(self.validation, decoding=decoding)
 
     @property
     def inputs(self) -> tuple[str, ...]:

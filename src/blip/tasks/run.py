@@ -190,7 +190,8 @@ def _compare(config: TrainingConfig, out: Path, options: RunOptions, kind: Kind)
 def _inputs(config: TrainingConfig) -> list[str]:
     """Places that a run reads."""
     shards = [shard for source in config.data.sources for shard in source.shards]
-    return [*shards, *config.inputs]
+    held_out = () if config.validation is None else config.validation.inputs
+    return [*shards, *held_out, *config.inputs]
 
 
 @contextmanager
