@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from blip.data.sample import Sample
-from blip.data.writers.shards import write_shards
 from blip.data.tokenizer import Tokenizer
-from tests.support.tiny_data import WORDS, picture
+from blip.data.writers.shards import write_shards
 from tests.support.dist_program import PICTURES
+from tests.support.tiny_data import WORDS, picture
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,15 @@ from blip.errors import BlipError
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"RANK": "x", "WORLD_SIZE": "1"}, "RANK is 'x' in the environment; allowed: a number, as torchrun sets it"),
+        (
+            {"RANK": "x", "WORLD_SIZE": "1"},
+            "RANK is 'x' in the environment; allowed: a number, as torchrun sets it",
+        ),
         ({"RANK": "0", "WORLD_SIZE": ""}, "WORLD_SIZE is '' in the environment"),
-        ({"RANK": "0", "WORLD_SIZE": "1"}, "cannot join the processes that torchrun started: .*MASTER"),
+        (
+            {"RANK": "0", "WORLD_SIZE": "1"},
+            "cannot join the processes that torchrun started: .*MASTER",
+        ),
         ({"RANK": "3", "WORLD_SIZE": "0"}, "cannot join the processes that torchrun started"),
     ],
 )  # fmt: skip

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dist_program import PICTURES
-from tests.support.dist_program import BATCH, pretrain
+from tests.support.dist_program import BATCH, PICTURES, pretrain
 
 EPOCHS = 4
 STEPS = EPOCHS * PICTURES // BATCH

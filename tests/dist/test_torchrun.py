@@ -1,4 +1,4 @@
-"""`torchrun -m blip pretrain`: signals leave a checkpoint, a dead process ends all with a reason."""
+"""`torchrun -m blip pretrain`: a signal leaves a checkpoint; a death ends all, with a reason."""
 
 import json
 import os

@@ -7,24 +7,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blip.capfilt.ledger.files import SCHEMA as LEDGER
 from blip.capfilt.ledger.parquet import whole_parquet
 
-SCHEMA = pa.schema(
-    [
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("itm_score", pa.float64()),
-        pa.field("itc_cosine", pa.float64()),
-        pa.field("captioner", pa.string(), nullable=False),
-        pa.field("filter", pa.string(), nullable=False),
-        pa.field("seed", pa.int64(), nullable=False),
-    ]
-)
+PATH = pa.field("path", pa.string(), nullable=False)
+FROM_LEDGER = ("key", "source", "text", "itm_score", "itc_cosine", "captioner", "filter", "seed")
+SCHEMA = pa.schema([PATH, *(LEDGER.field(name) for name in FROM_LEDGER)])
 """`path` is the tar, table or folder that holds the image, `key` its key there, made safe."""
-
-
 GROUP_ROWS = 1 << 16
 """Rows of a row group, all of which are in memory."""
 
@@ -52,7 +41,7 @@ class TextsWriter:
         """Add the texts of those of some rows of a ledger that are kept."""
         kept = rows.filter(rows["kept"])
         paths = pa.repeat(pa.scalar(self.source), kept.num_rows)
-        table = kept.append_column(pa.field("path", pa.string(), nullable=False), paths)
+        table = kept.append_column(PATH, paths)
         self.tables.append(table.select(SCHEMA.names).cast(SCHEMA))
         if sum(table.num_rows for table in self.tables) >= GROUP_ROWS:
             self.flush(whole_groups=True)
