@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
-from blip.files import read_json_object, to_utf8, write_json
+from blip.files import CHECKSUMS, read_json_object, to_utf8, write_json
 from blip.places import home_path, real_path
 
 MARKER = ".blip.json"
 """A file in every folder that a run writes to; it says which kind of run made the folder."""
 FORMAT = 1
-CHECKPOINT = (
-    "model.safetensors",
-    "momentum.safetensors",
-    "config.json",
-    "tokenizer.json",
-    "training.pt",
-    "checksums.json",
-)
-"""The files of a checkpoint, of a finished run or of one in training."""
+WEIGHTS, MOMENTUM, SIZES = "model.safetensors", "momentum.safetensors", "config.json"
+TRAINING_STATE = "training.pt"
+CHECKPOINT = (WEIGHTS, MOMENTUM, SIZES, "tokenizer.json", TRAINING_STATE, CHECKSUMS)
+"""The files of a checkpoint, of a finished run or of one in training.
+
+`model.checkpoint.written` writes weights and sizes, `data.tokenizer` the tokenizer,
+`train.checkpoint` the state of a training and the checksums.
+"""
 TRAINING = (
     "config.json",
     "metrics.jsonl",

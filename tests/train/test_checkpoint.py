@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from blip.errors import BlipError, UsageError
-from blip.train.checkpoint import Checkpoints, Found, SaveModel, adopt
+from blip.train.checkpoint import Checkpoints, SaveModel, adopt
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +32,12 @@ def state(**more: Any) -> dict[str, Any]:
     return {"weights": {}, **more}
 
 
-def newest_of(found: Checkpoints) -> Found | None:
+def write(found: Checkpoints, step: int, state: dict[str, Any]) -> None:
+    found.begin(step, state)
+    found.wait()
+
+
+def newest_of(found: Checkpoints) -> dict[str, Any] | None:
     step = found.newest()
     return None if step is None else found.read(step)
 
@@ -66,11 +72,11 @@ def test_what_is_written_is_the_state_at_the_call(tmp_path: Path) -> None:
     go_on.set()
     newest = newest_of(found)
     assert newest is not None
-    assert newest.step == 3
-    assert all(torch.equal(newest.state["weights"][name], before[name]) for name in before)
+    assert newest["step"] == 3
+    assert all(torch.equal(newest["weights"][name], before[name]) for name in before)
     assert not torch.equal(module.weight, before["weight"])
-    assert torch.equal(newest.state["optimizer"]["state"][0]["exp_avg"], moment)
-    assert newest.state["more"][0][0] == 1
+    assert torch.equal(newest["optimizer"]["state"][0]["exp_avg"], moment)
+    assert newest["more"][0][0] == 1
     model = load_file(tmp_path / "checkpoints/step-00000003/model.safetensors")
     assert all(torch.equal(model[name], before[name]) for name in before)
 
@@ -81,6 +87,8 @@ def test_one_at_a_time_and_the_newest_are_kept(tmp_path: Path) -> None:
     def save_model(folder: Path, weights: Mapping[str, Tensor]) -> None:
         at_work.append(folder)
         most.append(len(at_work))
+        # As long as the next `begin` would take to start another.
+        time.sleep(0.05)
         at_work.remove(folder)
 
     found = checkpoints(tmp_path, save_model=save_model)
@@ -94,8 +102,8 @@ def test_one_at_a_time_and_the_newest_are_kept(tmp_path: Path) -> None:
 def test_old_ones_go_only_when_the_new_one_is_whole(tmp_path: Path) -> None:
     seen = []
     found = checkpoints(tmp_path, 1, lambda folder, weights: seen.append(names(tmp_path)))
-    found.write(1, state())
-    found.write(2, state())
+    write(found, 1, state())
+    write(found, 2, state())
     assert "step-00000001" in seen[1]
     assert names(tmp_path) == ["step-00000002"]
 
@@ -106,19 +114,19 @@ def test_a_failure_is_raised_by_the_next_call_and_the_one_before_is_whole(tmp_pa
             raise OSError(28, "No space left on device")
 
     found = checkpoints(tmp_path, save_model=save_model)
-    found.write(1, state(a=1))
+    write(found, 1, state(a=1))
     found.begin(2, state(a=2))
     with pytest.raises(BlipError, match=r"of step 2 could not .* No space left"):
         found.begin(3, state(a=3))
     newest = newest_of(found)
     assert newest is not None
-    assert newest.state["a"] == 1
+    assert newest["a"] == 1
     assert names(tmp_path) == ["step-00000001"]
     # The error is raised once; the next checkpoint may be written.
-    found.write(4, state(a=4))
+    write(found, 4, state(a=4))
     assert names(tmp_path) == ["step-00000001", "step-00000004"]
     with pytest.raises(BlipError, match="step 5"):
-        found.write(5, state())
+        write(found, 5, state())
 
 
 PROGRAM = """
@@ -134,7 +142,8 @@ def save_model(folder, weights):
         time.sleep(600)
 
 found = Checkpoints(Path(sys.argv[1]), keep=1, save_model=save_model)
-found.write(1, {"weights": {"a": torch.ones(3)}})
+found.begin(1, {"weights": {"a": torch.ones(3)}})
+found.wait()
 found.begin(2, {"weights": {"a": torch.zeros(3)}})
 time.sleep(600)
 """
@@ -156,27 +165,27 @@ def test_a_kill_during_the_write_leaves_the_one_before(tmp_path: Path) -> None:
     found = checkpoints(tmp_path, keep=1)
     newest = newest_of(found)
     assert newest is not None
-    assert newest.step == 1
-    assert torch.equal(newest.state["weights"]["a"], torch.ones(3))
+    assert newest["step"] == 1
+    assert torch.equal(newest["weights"]["a"], torch.ones(3))
     # What the killed one left is cleared away, also where its step never comes again.
-    found.write(3, state())
+    write(found, 3, state())
     assert names(tmp_path) == ["step-00000003"]
 
 
 def test_going_on_from_another_run(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for step in (10, 20):
-        checkpoints(first).write(step, state(at=step))
+        write(checkpoints(first), step, state(at=step))
     adopt(first / "checkpoints/step-00000010", second)
     newest = newest_of(checkpoints(second))
     assert newest is not None
-    assert (newest.step, newest.state["at"]) == (10, 10)
+    assert (newest["step"], newest["at"]) == (10, 10)
     # The same command again: its own checkpoints are newer.
-    checkpoints(second).write(11, state(at=11))
+    write(checkpoints(second), 11, state(at=11))
     adopt(first, second)
     assert names(second) == ["step-00000010", "step-00000011"]
     # Neither run can spoil the other's.
-    checkpoints(second, keep=1).write(12, state(at=12))
+    write(checkpoints(second, keep=1), 12, state(at=12))
     assert names(first) == ["step-00000010", "step-00000020"]
     adopt(first, tmp_path / "third")
     assert names(tmp_path / "third") == ["step-00000020"]
@@ -192,13 +201,13 @@ def test_resuming_from_a_place_without_a_checkpoint_is_refused(tmp_path: Path) -
 
 def test_a_truncated_later_checkpoint_costs_no_whole_one(tmp_path: Path) -> None:
     found = checkpoints(tmp_path, keep=1)
-    found.write(100, {"weights": {}, "a": 1})
-    found.write(200, {"weights": {}, "a": 2})
+    write(found, 100, {"weights": {}, "a": 1})
+    write(found, 200, {"weights": {}, "a": 2})
     (tmp_path / "checkpoints/step-00000200/training.pt").write_bytes(b"torn")
-    found.write(150, {"weights": {}, "a": 3})
+    write(found, 150, {"weights": {}, "a": 3})
     newest = newest_of(found)
     assert newest is not None
-    assert newest.step == 150
+    assert newest["step"] == 150
 
 
 @pytest.mark.parametrize("name", ["training.pt", "model", "checksums.json"])
@@ -207,14 +216,14 @@ def test_a_flipped_bit_is_named_and_the_checkpoint_passed_over(
 ) -> None:
     found = checkpoints(tmp_path)
     for step in (1, 2):
-        found.write(step, state(a=torch.full((1000,), float(step))))
+        write(found, step, state(a=torch.full((1000,), float(step))))
     damaged = tmp_path / "checkpoints/step-00000002" / name
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     newest = newest_of(found)
     assert newest is not None
-    assert newest.step == 1
+    assert newest["step"] == 1
     printed = capsys.readouterr().err
     assert "step-00000002: " in printed
     # Which file's checksum it was that changed cannot be known.
@@ -225,7 +234,7 @@ def test_a_checkpoint_of_an_earlier_version_is_taken_with_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = checkpoints(tmp_path)
-    found.write(1, state(a=1))
+    write(found, 1, state(a=1))
     (tmp_path / "checkpoints/step-00000001/checksums.json").unlink()
     assert newest_of(found) is not None
     assert "step-00000001 has no checksums.json" in capsys.readouterr().err
@@ -233,8 +242,8 @@ def test_a_checkpoint_of_an_earlier_version_is_taken_with_a_note(
 
 def test_names_of_earlier_versions_are_read_as_those_of_today(tmp_path: Path) -> None:
     found = checkpoints(tmp_path)
-    found.write(1, state(**{"followers": {"momentum": {}}, "task": {"drawn": 3}}))
-    assert found.read(1).state == {
+    write(found, 1, state(**{"followers": {"momentum": {}}, "task": {"drawn": 3}}))
+    assert found.read(1) == {
         "weights": {}, "momentum_encoders": {"momentum": {}}, "state": {"drawn": 3}, "step": 1
     }  # fmt: skip
 
@@ -243,8 +252,8 @@ def test_weights_that_are_not_finite_are_not_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = checkpoints(tmp_path, keep=1)
-    found.write(1, state())
-    found.write(2, {"weights": {"fine": torch.ones(2), "proj": torch.tensor([1.0, torch.nan])}})
+    write(found, 1, state())
+    write(found, 2, {"weights": {"fine": torch.ones(2), "proj": torch.tensor([1.0, torch.nan])}})
     assert names(tmp_path) == ["step-00000001"]
     assert "step 2: no checkpoint is written, as proj is not finite" in capsys.readouterr().err
 
@@ -254,8 +263,8 @@ def test_what_is_not_ours_stays_in_the_folder(tmp_path: Path) -> None:
         (tmp_path / "checkpoints" / name).parent.mkdir(parents=True)
         (tmp_path / "checkpoints" / name).touch()
     found = checkpoints(tmp_path, keep=1)
-    found.write(2, state())
-    found.write(3, state())
+    write(found, 2, state())
+    write(found, 3, state())
     found.remove()
     assert names(tmp_path) == [".step-mine", "step-00000001", "step-one", "thesis"]
     assert len(list(tmp_path.rglob("a.doc"))) == 4
@@ -270,7 +279,7 @@ def test_files_are_as_readable_as_the_umask_says(tmp_path: Path, umask: int) -> 
 
     before = os.umask(umask)
     try:
-        checkpoints(tmp_path, save_model=save_model).write(1, state())
+        write(checkpoints(tmp_path, save_model=save_model), 1, state())
     finally:
         os.umask(before)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

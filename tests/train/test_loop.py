@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed import DistError
 
 from blip.errors import BlipError, UsageError
+from blip.train import loop
 from tests.support.toy_training import (
     ToyBatch,
     ToyLoader,
@@ -211,3 +213,24 @@ def test_evaluation_is_logged_when_asked(tmp_path: Path) -> None:
     train_toy(tmp_path, toy_config(6, evaluate_every=3, log_every=6), make_toy(), ToyLoader())
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "slow" in line] == [3, 6]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), DistError("a process has gone")]
+)
+def test_only_a_checkpoint_that_does_not_fit_is_blamed_on_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    loader = ToyLoader(poison=frozenset(range(9, 100)))
+    with pytest.raises(BlipError):
+        train_toy(tmp_path, toy_config(12, max_nonfinite=1), make_toy(), loader)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(loop, "load_weights", fail)
+    with pytest.raises(type(error), match=str(error)):
+        train_toy(tmp_path, toy_config(12), make_toy(), ToyLoader())
+    error = RuntimeError("size mismatch for net.0.weight")
+    with pytest.raises(UsageError, match="not of this configuration: size mismatch"):
+        train_toy(tmp_path, toy_config(12), make_toy(), ToyLoader())

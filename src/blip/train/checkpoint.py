@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -25,10 +24,8 @@ from blip.files import (
     write_checksums,
 )
 from blip.log import say
-from blip.outputs import CHECKPOINT, remove_known
+from blip.outputs import CHECKPOINT, TRAINING_STATE, remove_known
 from blip.train.snapshot import snapshot
-
-STATE = "training.pt"
 
 FORMER_NAMES = {"followers": "momentum_encoders", "task": "state"}
 """Names in the state of a run as earlier versions wrote them, and as they are now."""
@@ -37,18 +34,10 @@ SaveModel = Callable[[Path, Mapping[str, Tensor]], None]
 """`(folder, weights)`: writes the model, so that others can open it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A checkpoint to resume from."""
-
-    step: int
-    state: dict[str, Any]
-
-
 class Checkpoints:
     """The folder `checkpoints/` of a run: `step-00000100/` holds the model and `training.pt`.
 
-    `begin` copies the state and writes it in a thread while training continues; `write` waits for
+    `begin` copies the state and writes it in a thread while training continues; `wait` waits for
     the end of it. A checkpoint is renamed into place when it is whole, and older ones are dropped
     only then: a process killed at any moment leaves the one before.
     """
@@ -59,14 +48,6 @@ class Checkpoints:
         self.save_model = save_model
         self._under_way: Thread | None = None
         self._failed: tuple[int, Exception] | None = None
-
-    def write(self, step: int, state: dict[str, Any]) -> None:
-        """Write the checkpoint of a step, then drop all but the newest ones.
-
-        Raises BlipError where it cannot be written.
-        """
-        self.begin(step, state)
-        self.wait()
 
     def begin(self, step: int, state: dict[str, Any], *, drop: bool = True) -> None:
         """Copy the state of a step, and write it and the model while the caller continues.
@@ -108,13 +89,13 @@ class Checkpoints:
             (step for step, folder in reversed(_steps(self.folder)) if _is_whole(folder)), None
         )
 
-    def read(self, step: int) -> Found:
-        """A checkpoint that `newest` found."""
+    def read(self, step: int) -> dict[str, Any]:
+        """The state in a checkpoint that `newest` found, with its `step`."""
         # Not mapped: the run continues with these tensors, and without the file.
         state = _load(self.folder / _name(step), mmap=False)
         if state is None or state.get("step") != step:
             raise BlipError(f"the checkpoint of step {step} in {self.folder} cannot be read")
-        return Found(step, {FORMER_NAMES.get(name, name): part for name, part in state.items()})
+        return {FORMER_NAMES.get(name, name): part for name, part in state.items()}
 
     def last_good(self) -> Path | None:
         """The newest checkpoint that was not written amid updates without a finite loss."""
@@ -140,7 +121,7 @@ class Checkpoints:
             with atomic_folder(self.folder / _name(step), replaces=CHECKPOINT) as folder:
                 self.save_model(folder, state["weights"])
                 # To a file of ours: of its own torch does not say why it cannot be written.
-                with (folder / STATE).open("wb") as file:
+                with (folder / TRAINING_STATE).open("wb") as file:
                     torch.save(state, file)
                 write_checksums(folder)
             if drop:
@@ -196,7 +177,7 @@ def adopt(source: Path, run: Path) -> Path | None:
 def check_source(source: Path, run: Path) -> None:
     """Raise UsageError where `adopt` would find nothing at `source`; reads no weights."""
     if not _steps(run / "checkpoints") and not any(
-        (folder / STATE).is_file() for _, folder in _candidates(source)
+        (folder / TRAINING_STATE).is_file() for _, folder in _candidates(source)
     ):
         raise _no_checkpoint(source)
 
@@ -215,7 +196,7 @@ def _candidates(source: Path) -> list[tuple[int, Path]]:
 def _no_checkpoint(source: Path) -> UsageError:
     return UsageError(
         f"{source} is not a checkpoint to resume from; give a folder step-NNNNNNNN that holds "
-        f"{STATE}, or a run with some in checkpoints/"
+        f"{TRAINING_STATE}, or a run with some in checkpoints/"
     )
 
 
@@ -247,7 +228,7 @@ def _is_whole(folder: Path) -> bool:
     state = _load(folder)
     damage = None
     if state is None:
-        damage = f"{STATE} cannot be read"
+        damage = f"{TRAINING_STATE} cannot be read"
     elif state.get("step") != _step_of(folder):
         damage = "it holds another step than its name says"
     elif (folder / CHECKSUMS).exists():
@@ -262,7 +243,7 @@ def _is_whole(folder: Path) -> bool:
 def _load(folder: Path, *, mmap: bool = True) -> dict[str, Any] | None:
     """The state in a checkpoint; None where it cannot be read."""
     try:
-        return torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=mmap)
+        return torch.load(folder / TRAINING_STATE, map_location="cpu", weights_only=True, mmap=mmap)
     # torch, pickle and the system each have their own errors for a file that is damaged.
     except Exception:
         return None

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import DistError
 
 from blip import dist
-from blip.errors import BlipError, UsageError, first_line
+from blip.errors import BlipError, UsageError, first_line, is_out_of_memory
 from blip.files import atomic_folder, fingerprint_json
 from blip.log import MetricsLog, Progress, progress, say
 from blip.nn.device import choose_device
@@ -297,6 +298,9 @@ class _Run:
             try:
                 self._restore(allow_change=allow_change)
             except (KeyError, ValueError, RuntimeError) as error:
+                # torch reports shapes that do not fit, and much else, by a RuntimeError.
+                if is_out_of_memory(error) or isinstance(error, DistError):
+                    raise
                 raise UsageError(
                     f"the checkpoint of step {step} in {self.checkpoints.folder} is not of this "
                     f"configuration: {first_line(error)}; choose another --out"
@@ -309,7 +313,7 @@ class _Run:
         whole: dict[str, Any] = {"weights": {}, "optimizer": {}, "momentum_encoders": {}}
 
         def read() -> dict[str, Any]:
-            state = self.checkpoints.read(self.step).state
+            state = self.checkpoints.read(self.step)
             whole.update({name: state.pop(name, {}) for name in whole})
             return state
 

@@ -19,7 +19,7 @@ from blip.model.checkpoint.assemble import (
     not_real,
     shapes_of,
 )
-from blip.model.checkpoint.format import CONFIG, MOMENTUM, check_format, sizes_from_json
+from blip.model.checkpoint.format import check_format, sizes_from_json
 from blip.model.checkpoint.huggingface import is_huggingface, original_name, read_sizes
 from blip.model.checkpoint.momentum import momentum_from_original
 from blip.model.checkpoint.original import (
@@ -36,6 +36,7 @@ from blip.model.config import ModelConfig
 from blip.model.make import Model, make_model
 from blip.nn.mode import Mode
 from blip.nn.vit import resize_positions
+from blip.outputs import MOMENTUM, SIZES
 
 OUR_KEY = "blip_config"
 """Our entry beside "model" in a file of the original layout: sizes that no shape shows."""
@@ -221,15 +222,15 @@ def _hint(found: Mapping[str, Tensor]) -> str:
 
 
 def _our_sizes(weights: Path) -> ModelConfig:
-    path = weights.with_name(CONFIG)
+    path = weights.with_name(SIZES)
     if not path.is_file():
-        raise UsageError(f"{weights} needs its {CONFIG}, which holds its sizes, in {path.parent}")
+        raise UsageError(f"{weights} needs its {SIZES}, which holds its sizes, in {path.parent}")
     return sizes_from_json(_read_json(path), path)
 
 
 def _sizes_beside(weights: Path) -> Mapping[str, object] | None:
     """The config.json beside weights in one of the file formats of Hugging Face's layout."""
-    path = weights.with_name(CONFIG)
+    path = weights.with_name(SIZES)
     if not weights.name.endswith((*PARTS, INDEX)) or not path.is_file():
         return None
     sizes = _read_json(path)

@@ -1,8 +1,9 @@
 """config.json of our own layout: the sizes of a model, and the number of the layout's format.
 
-Format 0, which has no number, and format 1 have the same files: WEIGHTS under the names of the
-model, MOMENTUM where it was kept, the tokenizer. The number grows when an earlier version could no
-longer read a folder, or would read it wrongly.
+`outputs.CHECKPOINT` lists the files of a checkpoint. Format 0, which has no number, and format 1
+have the same: weights under the names of the model, momentum weights where they were kept, the
+tokenizer. The number grows when an earlier version could no longer read a folder, or would read it
+wrongly.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from blip.errors import BlipError
 from blip.installed import DISTRIBUTION, version
 from blip.model.config import ModelConfig
 
-WEIGHTS, CONFIG, MOMENTUM = "model.safetensors", "config.json", "momentum.safetensors"
 FORMAT = 1
 """What this version writes, and the last one that it reads."""
 _KEY = "format"

@@ -12,7 +12,6 @@ from blip.config.strict import load_json
 from blip.errors import UsageError
 from blip.model.blip import Blip
 from blip.model.checkpoint.assemble import Faults, not_real, shapes_of
-from blip.model.checkpoint.format import CONFIG
 from blip.model.checkpoint.locate import find_weights
 from blip.model.checkpoint.original import (
     Layout,
@@ -25,6 +24,7 @@ from blip.model.checkpoint.original import (
 )
 from blip.model.checkpoint.tensors import read_tensors
 from blip.nn.vit import resize_positions
+from blip.outputs import SIZES
 
 VISION_LEFT_OUT = ("head.", "pre_logits.")
 """Prefixes of tensors that are not used: ImageNet's classifier, which follows our last states."""
@@ -209,7 +209,7 @@ def _sizes(
 
 def _heads_beside(weights: Path) -> dict[str, int]:
     """The number of attention heads, which no shape shows, from config.json where there is one."""
-    path = weights.with_name(CONFIG)
+    path = weights.with_name(SIZES)
     sizes = load_json(path) if path.is_file() else None
     heads = sizes.get("num_attention_heads") if isinstance(sizes, dict) else None
     return {"heads": heads} if isinstance(heads, int) else {}

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from blip.errors import UsageError
-from blip.model.checkpoint.format import CONFIG, WEIGHTS
 from blip.model.checkpoint.released import fetch_huggingface, fetch_original
 from blip.model.checkpoint.tensors import INDEX
+from blip.outputs import SIZES, WEIGHTS
 
 HUB, ORIGINAL = "hf:", "original:"
 PICKLED = "pytorch_model.bin"
@@ -42,7 +42,7 @@ def find_weights(source: str | Path) -> Path:
 def _in_folder(path: Path) -> Path:
     for folder in (path, path / "checkpoint"):
         for name in IN_FOLDERS:
-            if (folder / name).is_file() and (folder / CONFIG).is_file():
+            if (folder / name).is_file() and (folder / SIZES).is_file():
                 return folder / name
     below = sorted(
         str(found.parent.parent if found.parent.name == "checkpoint" else found.parent)
@@ -52,5 +52,5 @@ def _in_folder(path: Path) -> Path:
     hint = f"; it holds {', '.join(below[:6])}" if below else f" (it has no {WEIGHTS})"
     if not below and beside:
         # A folder without config.json, or with weights of another name.
-        hint = f", which has {CONFIG} and {WEIGHTS}; name a file: {', '.join(beside[:6])}"
+        hint = f", which has {SIZES} and {WEIGHTS}; name a file: {', '.join(beside[:6])}"
     raise UsageError(f"{path} is not a checkpoint folder{hint}")

@@ -11,10 +11,11 @@ from torch import Tensor
 from blip.config.strict import to_json
 from blip.files import give_usual_mode, write_json
 from blip.model.checkpoint.contents import OUR_KEY, Contents
-from blip.model.checkpoint.format import CONFIG, MOMENTUM, WEIGHTS, sizes_to_json
+from blip.model.checkpoint.format import sizes_to_json
 from blip.model.checkpoint.huggingface import SpecialIds, to_huggingface, write_sizes
 from blip.model.checkpoint.momentum import momentum_to_original
 from blip.model.checkpoint.original import Kind, names_of, to_original
+from blip.outputs import MOMENTUM, SIZES, WEIGHTS
 
 
 def write_ours(contents: Contents, folder: Path) -> None:
@@ -25,7 +26,7 @@ def write_ours(contents: Contents, folder: Path) -> None:
     _save(contents.tensors, folder / WEIGHTS)
     if contents.momentum:
         _save(contents.momentum, folder / MOMENTUM)
-    write_json(folder / CONFIG, sizes_to_json(contents.config))
+    write_json(folder / SIZES, sizes_to_json(contents.config))
 
 
 def write_original(contents: Contents, path: Path) -> None:
@@ -47,7 +48,7 @@ def write_huggingface(contents: Contents, ids: SpecialIds, folder: Path) -> None
     That layout has no place for a matcher's temperature. Raises UsageError for kinds of models for
     which transformers has no class.
     """
-    write_json(folder / CONFIG, write_sizes(_huggingface_kind(contents), contents.config, ids))
+    write_json(folder / SIZES, write_sizes(_huggingface_kind(contents), contents.config, ids))
     _save(huggingface_state(contents), folder / WEIGHTS, metadata={"format": "pt"})
 
 
