@@ -19,6 +19,7 @@ from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
 from blip.model.operations import WITH_GRADIENT, Operations
 from blip.model.unimodal import UnimodalEncoders
+from blip.nn.kernels.ema import move_averages
 from blip.objectives.config import ContrastiveConfig
 
 
@@ -243,10 +244,7 @@ class MomentumEncoder:
     def update(self, momentum: float) -> None:
         """Average = momentum * average + (1 - momentum) * online, for every parameter."""
         averaged, online = self._parameters()
-        # One fused call for all parameters; torch has no public name for it.
-        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-            averaged, online, 1.0 - momentum
-        )
+        move_averages(averaged, online, 1.0 - momentum)
 
     def _parameters(self) -> tuple[list[Tensor], list[Tensor]]:
         """Averages and online parameters; of sharded tensors, this process's part."""
