@@ -1,6 +1,7 @@
 """The table of tasks is the only list: commands, help, jobs, recipes and docs follow it."""
 
 import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,8 +16,11 @@ from blip import jobs
 from blip.cli import evaluate, finetune
 from blip.cli.main import main, make_parser
 from blip.cli.recipe import recipe_names
+from blip.data.faults import BadSamples, Fault
 from blip.evaluation.choose import Evaluation
+from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.subject import Subject
+from blip.model.config import ModelConfig
 from blip.outputs import Kind, training_kind
 from blip.tasks import table
 from blip.tasks.config import RunOptions
@@ -103,29 +107,45 @@ def test_a_new_task_is_in_help_and_list(
     assert trained == []
 
 
-def test_a_new_evaluation_is_offered_and_made(
+def test_a_new_evaluation_reads_its_own_data_and_is_offered_and_made(
     monkeypatch: pytest.MonkeyPatch,
     read_again: Callable[[ModuleType], object],
-    shards: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def measure(subject: Subject) -> dict[str, Any]:
-        return {"letters": {"mean": float(len(subject.pairs))}}
+    class Pages:
+        bad = BadSamples()
+
+        def __init__(self, config: EvaluateConfig, model: ModelConfig) -> None:
+            self.data, self.layers = config.data, model.text.depth
+            self.bad.add([Fault("book", "3", "torn")])
+
+        def counts(self) -> dict[str, int]:
+            return {"pages": 12, "lines": 480}
+
+    def measure(subject: Subject[Pages]) -> dict[str, Any]:
+        assert subject.data.data == subject.config.data
+        return {"letters": {"mean": float(subject.data.counts()["pages"])}}
 
     letters = Evaluation(
         name="letters",
         figures="letters of a text",
         architecture="med",
         mode="causal",
+        read=Pages,
+        counted=("pages", "lines"),
         measure=measure,
     )
     monkeypatch.setattr(table, "EVALUATIONS", (*EVALUATIONS, letters))
     read_again(evaluate)
-    given = ["evaluate", str(save_tiny(tmp_path / "model")), "--data", str(shards)]
-    assert main([*given, "--task", "letters"]) == 0
+    given = ["evaluate", str(save_tiny(tmp_path / "model")), "--data", "library"]
+    given += ["--task", "letters", "--out", str(tmp_path / "out")]
+    assert main(given) == 0
+    written = json.loads((tmp_path / "out/evaluation.json").read_text(encoding="utf-8"))
+    assert (written["pages"], written["left_out"]) == (12, {"torn": 1})
     captured = capsys.readouterr()
     assert captured.out.split() == ["mean", "12.00"]
+    assert "12 pages with 480 lines" in captured.err
     assert "retrieval is not measured: only letters was chosen" in captured.err
 
 

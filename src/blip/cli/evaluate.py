@@ -131,8 +131,9 @@ def run(args: argparse.Namespace) -> int:
     if options.json:
         print(json_text(result))
         return 0
-    noun = "questions" if "questions" in result else "texts"
-    say(f"{result['images']} images with {result[noun]} {noun}")
+    measured = [evaluation for evaluation in EVALUATIONS if result.get(evaluation.name)]
+    for nouns in dict.fromkeys(evaluation.counted for evaluation in measured):
+        say(" with ".join(f"{result[noun]} {noun}" for noun in nouns))
     if without := result.get("questions_without_answers"):
         say(f"{without} questions have no true answers, and are not scored")
     for evaluation in EVALUATIONS:

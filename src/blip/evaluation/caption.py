@@ -16,7 +16,7 @@ from blip.metrics.captions import caption_scores, meteor_score
 from blip.model.blip import Blip
 
 
-def measure(subject: Subject) -> dict[str, Any]:
+def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
     """`caption`: its scores and correct, each None where undefined; `captions`: text by key.
 
     With METEOR where the configuration asks for it. `correct` is the share of captions that state
@@ -24,7 +24,7 @@ def measure(subject: Subject) -> dict[str, Any]:
     scenes. Where images have domains, as those of NoCaps have, `cider/in-domain` and so on are the
     scores of each domain alone.
     """
-    model, config, data = subject.model, subject.config, subject.pairs
+    model, config, data = subject.model, subject.config, subject.data
     assert isinstance(model, Blip)
     texts = write_captions(model, subject.tokenizer, data, config.captioning, config.batch_size)
     scores: dict[str, float | None] = {**evaluate_captions(texts, data), **_by_domain(texts, data)}

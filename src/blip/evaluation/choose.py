@@ -11,7 +11,7 @@ from blip.model.config import Architecture, ModelConfig
 from blip.nn.mode import Mode
 
 if TYPE_CHECKING:
-    from blip.evaluation.subject import Subject
+    from blip.evaluation.subject import EvaluationData, Subject
 
 LACKING: dict[Mode, str] = {
     "bidirectional": "this model has no text encoder, only a text decoder",
@@ -31,13 +31,17 @@ class Evaluation:
     architecture: Architecture
     mode: Mode
     """How the text transformer must be able to read."""
-    measure: Callable[["Subject"], dict[str, Any]]
+    read: Callable[[EvaluateConfig, ModelConfig], "EvaluationData"]
+    """Reads the data, once for all evaluations with the same function; imports when called."""
+    counted: tuple[str, ...] = ("images", "texts")
+    """Keys of the data's `counts` that `blip evaluate` prints."""
+    measure: Callable[["Subject[Any]"], dict[str, Any]]
     """To what evaluation.json holds under `name`, and under `outputs`; imports when called."""
     outputs: str | None = None
     """The key of what the model answered for each sample, which stays empty if not measured."""
     result_file: str | None = None
     """A file beside evaluation.json for `outputs`, as the benchmark's server takes them."""
-    result_rows: Callable[["Subject", Any], Any] | None = None
+    result_rows: Callable[["Subject[Any]", Any], Any] | None = None
     """To what that file holds, of the subject and `outputs`, where it is not these themselves."""
     check: Callable[[EvaluateConfig, ModelConfig], None] | None = None
     """Raises RangeError for a configuration that the model cannot follow, before any work."""

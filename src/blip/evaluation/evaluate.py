@@ -12,7 +12,7 @@ from blip.config.strict import load_json, save
 from blip.errors import UsageError
 from blip.evaluation.choose import Evaluation, choose_evaluations
 from blip.evaluation.config import EvaluateConfig
-from blip.evaluation.subject import Subject
+from blip.evaluation.subject import Subject, describe_data
 from blip.files import json_text, write_atomically
 from blip.inference.checkpoint import open_checkpoint
 from blip.model.checkpoint.locate import find_weights
@@ -56,21 +56,26 @@ def _measure(
     for evaluation in chosen:
         if evaluation.check is not None:
             evaluation.check(config, sizes)
-    subject = Subject(checkpoint.load(device, precision=dtype), config)
+    loaded = checkpoint.load(device, precision=dtype)
+    # Evaluations that read alike share what was read.
+    sets = {
+        read: read(config, sizes)
+        for read in dict.fromkeys(evaluation.read for evaluation in chosen)
+    }
     result: dict[str, Any] = {
         "model": checkpoint.fingerprint(),
         "not_measured": not_measured,
-        **subject.describe_data(),
+        **describe_data(list(sets.values())),
     }
     for evaluation in evaluations:
         if evaluation.architecture == sizes.architecture:
             result[evaluation.name] = None
             if evaluation.outputs is not None:
                 result[evaluation.outputs] = {}
-    for evaluation in chosen:
-        result |= evaluation.measure(subject)
     files: dict[str, str] = {}
     for evaluation in chosen:
+        subject = Subject(loaded.model, loaded.tokenizer, sets[evaluation.read], config)
+        result |= evaluation.measure(subject)
         if evaluation.result_file is not None and evaluation.outputs is not None:
             rows = result[evaluation.outputs]
             if evaluation.result_rows is not None:

@@ -15,12 +15,12 @@ from blip.metrics.retrieval import first_columns, recalls
 from blip.model.blip import Blip
 
 
-def measure(subject: Subject) -> dict[str, Any]:
+def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
     """`retrieval`: tr1 ... ir10, true_first_text and true_first_image, in per cent.
 
     The last two are None where the data are not of the built-in scenes.
     """
-    model, data = subject.model, subject.pairs
+    model, data = subject.model, subject.data
     assert isinstance(model, Blip)
     ranking = rank(model, subject.tokenizer, data, subject.config.retrieval, show_progress=True)
     return {"retrieval": {**_recalls(ranking), **share_true(ranking, data)}}

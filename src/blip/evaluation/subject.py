@@ -1,49 +1,51 @@
-"""What is evaluated: a model on its device, and the data, which are read once for all figures."""
+"""What is evaluated: a loaded model and the data, which are read once for all figures of a kind."""
 
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
-from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.examples.question_set import QuestionSet
+from blip.data.faults import BadSamples
+from blip.data.tokenizer import Tokenizer
 from blip.evaluation.config import EvaluateConfig
-from blip.inference.checkpoint import Loaded
 from blip.model.make import Model
 
 
-class Subject:
-    """A loaded checkpoint and the configuration of its evaluation."""
+class EvaluationData(Protocol):
+    """What every set of data to evaluate with has, whatever its samples are."""
 
-    def __init__(self, loaded: Loaded[Model], config: EvaluateConfig) -> None:
-        self.model, self.tokenizer, self.config = loaded.model, loaded.tokenizer, config
+    @property
+    def bad(self) -> BadSamples:
+        """What was left out."""
+        ...
 
-    @cached_property
-    def pairs(self) -> EvaluationSet:
-        """Images with all their true texts.
+    def counts(self) -> dict[str, int]:
+        """How much was read, by the keys of evaluation.json: `{"images": 4, "texts": 20}`."""
+        ...
 
-        Raises UsageError where there is no data, and BlipError where no picture can be used.
-        """
-        size = self.model.config.vision.image_size
-        return EvaluationSet(self.config.data, size, max_pixels=self.config.max_pixels)
 
-    @cached_property
-    def questions(self) -> QuestionSet:
-        """Images with all questions about them; raises as `pairs` does."""
-        return QuestionSet(self.config.data, max_pixels=self.config.max_pixels)
+Data = TypeVar("Data", bound=EvaluationData, covariant=True)
 
-    def describe_data(self) -> dict[str, Any]:
-        """How much was read; what was bad, counted by its reason, and the first of it named."""
-        if self.model.config.architecture == "vqa":
-            data, asked = self.questions, list(self.questions.questions)
-            without = sum(not question.answers for question in asked)
-            counts = {"questions": len(asked), "questions_without_answers": without}
-        else:
-            data, counts = self.pairs, {"texts": sum(map(len, self.pairs.texts))}
-        return {
-            "images": len(data),
-            **counts,
-            "left_out": dict(sorted(data.bad.counts.items())),
-            "left_out_samples": [
-                {"shard": shard, "key": key, "reason": reason}
-                for shard, key, reason in data.bad.first
-            ],
-        }
+
+@dataclass(frozen=True, slots=True)
+class Subject(Generic[Data]):
+    """The model of a checkpoint with its tokenizer, the data, and how to evaluate it."""
+
+    model: Model
+    tokenizer: Tokenizer
+    data: Data
+    config: EvaluateConfig
+
+
+def describe_data(sets: Sequence[EvaluationData]) -> dict[str, Any]:
+    """How much was read; what was bad, counted by its reason, and the first of it named."""
+    counts, bad = dict[str, int](), BadSamples()
+    for data in sets:
+        counts |= data.counts()
+        bad.update(data.bad)
+    return {
+        **counts,
+        "left_out": dict(sorted(bad.counts.items())),
+        "left_out_samples": [
+            {"shard": shard, "key": key, "reason": reason} for shard, key, reason in bad.first
+        ],
+    }

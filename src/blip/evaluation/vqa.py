@@ -17,13 +17,13 @@ from blip.model.question import QuestionModel
 from blip.places import home_path
 
 
-def measure(subject: Subject) -> dict[str, Any]:
+def measure(subject: Subject[QuestionSet]) -> dict[str, Any]:
     """`vqa`: accuracy in per cent, of all and of each type; `answers`: the rows of the server.
 
     A row is `{"question_id": ..., "answer": ...}`. `accuracy` is None where no question has
     answers; a question without any is answered and not scored.
     """
-    model, data = subject.model, subject.questions
+    model, data = subject.model, subject.data
     assert isinstance(model, QuestionModel)
     answers = answer_questions(
         model, subject.tokenizer, data, subject.config.answering, show_progress=True

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from blip.evaluation.choose import Evaluation
-from blip.evaluation.config import check_answering, check_captioning
+from blip.evaluation.config import EvaluateConfig, check_answering, check_captioning
+from blip.model.config import ModelConfig
 from blip.tasks.config import (
     CaptionerConfig,
     FilterConfig,
@@ -22,6 +23,8 @@ from blip.tasks.config import (
 )
 
 if TYPE_CHECKING:
+    from blip.data.examples.evaluation_set import EvaluationSet
+    from blip.data.examples.question_set import QuestionSet
     from blip.evaluation.subject import Subject
 
 
@@ -78,25 +81,37 @@ def _finetune_vqa(config: VqaConfig, out: Path, options: RunOptions | None) -> P
     return vqa.train(config, out, options)
 
 
-def _measure_retrieval(subject: "Subject") -> dict[str, Any]:
+def _read_pairs(config: EvaluateConfig, model: ModelConfig) -> "EvaluationSet":
+    from blip.data.examples.evaluation_set import EvaluationSet
+
+    return EvaluationSet(config.data, model.vision.image_size, max_pixels=config.max_pixels)
+
+
+def _read_questions(config: EvaluateConfig, _: ModelConfig) -> "QuestionSet":
+    from blip.data.examples.question_set import QuestionSet
+
+    return QuestionSet(config.data, max_pixels=config.max_pixels)
+
+
+def _measure_retrieval(subject: "Subject[EvaluationSet]") -> dict[str, Any]:
     from blip.evaluation import retrieval
 
     return retrieval.measure(subject)
 
 
-def _measure_captions(subject: "Subject") -> dict[str, Any]:
+def _measure_captions(subject: "Subject[EvaluationSet]") -> dict[str, Any]:
     from blip.evaluation import caption
 
     return caption.measure(subject)
 
 
-def _caption_rows(subject: "Subject", captions: Any) -> list[dict[str, Any]]:
+def _caption_rows(subject: "Subject[EvaluationSet]", captions: Any) -> list[dict[str, Any]]:
     from blip.evaluation import results
 
-    return results.caption_rows(subject.pairs, captions)
+    return results.caption_rows(subject.data, captions)
 
 
-def _measure_answers(subject: "Subject") -> dict[str, Any]:
+def _measure_answers(subject: "Subject[QuestionSet]") -> dict[str, Any]:
     from blip.evaluation import vqa
 
     return vqa.measure(subject)
@@ -108,6 +123,7 @@ EVALUATIONS = (
         figures="recall at 1, 5 and 10, both ways, and how often the first fits a built-in scene",
         architecture="med",
         mode="bidirectional",
+        read=_read_pairs,
         measure=_measure_retrieval,
     ),
     Evaluation(
@@ -115,6 +131,7 @@ EVALUATIONS = (
         figures="CIDEr, BLEU and ROUGE-L, and how many captions of built-in scenes are true",
         architecture="med",
         mode="causal",
+        read=_read_pairs,
         measure=_measure_captions,
         outputs="captions",
         result_file="captions.json",
@@ -126,6 +143,8 @@ EVALUATIONS = (
         figures="VQA accuracy, of all questions and of each type of answer and question",
         architecture="vqa",
         mode="bidirectional",
+        read=_read_questions,
+        counted=("images", "questions"),
         measure=_measure_answers,
         outputs="answers",
         result_file="answers.json",

@@ -102,6 +102,10 @@ class EvaluationSet:
         """Number of images."""
         return len(self.keys)
 
+    def counts(self) -> dict[str, int]:
+        """How much was read: `images` and `texts`."""
+        return {"images": len(self), "texts": sum(map(len, self.texts))}
+
     def images(self, start: int, stop: int) -> Float[Tensor, "images 3 size size"]:
         """Images `start` to `stop` (not included), ready for a model."""
         places = range(len(self))[start:stop]

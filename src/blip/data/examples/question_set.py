@@ -71,6 +71,15 @@ class QuestionSet:
         """Number of images."""
         return len(self.pictures)
 
+    def counts(self) -> dict[str, int]:
+        """How much was read: `images`, `questions` and `questions_without_answers`."""
+        asked = list(self.questions)
+        return {
+            "images": len(self),
+            "questions": len(asked),
+            "questions_without_answers": sum(not question.answers for question in asked),
+        }
+
     @property
     def questions(self) -> Iterator[AskedQuestion]:
         """All questions, image by image."""
