@@ -30,6 +30,8 @@ def files(folder: Path) -> dict[str, bytes]:
         ["data", "index", "d/shards", "--cache", "d"],
         ["data", "index", "d/shards", "--cache", "d/shards"],
         ["convert", "d", "link"],
+        ["index", "photos", "--out", "photos", "--checkpoint", "d"],
+        ["index", "d/shards", "--out", "d/shards/../shards", "--checkpoint", "d"],
         ["capfilt", "calibrate", "job", "--labels", "c/calibration.json", "--out", "c"],
         ["capfilt", "recut", "job", "--data", "d/shards", "--out", "d"],
         [

@@ -1,16 +1,21 @@
 """An index is resumed to the same bytes, grows, shrinks, and names what is broken."""
 
 import json
+import os
+import signal
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 
-from blip.errors import UsageError
+from blip.errors import StoppedError, UsageError
 from blip.index import build, fill
 from blip.index.build import add_places, remove_from
-from blip.index.store import Store
+from blip.index.pictures import read_pictures
+from blip.index.store import Part, Store
 from tests.support.capfilt import die_at_file, exit_code_of
+from tests.support.flaky_server import Server
 from tests.support.picture_index import SEEDS, features, index_bytes, write_collection, write_tar
 from tests.support.saved_models import save_tiny
 
@@ -132,3 +137,49 @@ def test_a_new_index_needs_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--checkpoint CKPT must say"):
         add_places(tmp_path / "i", [tar])
     assert not (tmp_path / "i").exists()
+
+
+@pytest.mark.parametrize("kind", ["http", "pipe"])
+def test_remote_tars_are_indexed_and_their_pictures_fetched_again(
+    kind: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    write_tar(tmp_path / "web/a.tar", range(5), broken=(2,))
+    add_places(tmp_path / "local", [str(tmp_path / "web/a.tar")], checkpoint)
+    with Server(tmp_path / "web") as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        http = f"{server.url}/a.tar"
+        place = http if kind == "http" else f"pipe:cat {tmp_path / 'web/a.tar'}"
+        assert add_places(tmp_path / "i", [place], checkpoint).indexed == 4
+        store = Store.open(tmp_path / "i")
+        rows = [store.row(number) for number in (4, 0)]
+        assert all(picture is not None for picture in read_pictures(rows))
+        if kind == "http":
+            fetched = server.whole_gets("/a.tar")
+            # It has not changed.
+            assert add_places(tmp_path / "i", [place]).indexed == 4
+            assert server.whole_gets("/a.tar") == fetched
+        server.shutdown()
+    assert [row.place for row in rows] == [place, place]
+    for (_, remote), (_, local) in zip(
+        store.blocks(), Store.open(tmp_path / "local").blocks(), strict=True
+    ):
+        np.testing.assert_array_equal(remote, local)
+    assert remove_from(tmp_path / "i", [place]).indexed == 0
+
+
+def test_sigterm_ends_in_an_orderly_way(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tar = str(write_tar(tmp_path / "a.tar", range(5)))
+    write_part = Part.write
+
+    def write_then_stop(*arguments: object) -> None:
+        write_part(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Part, "write", write_then_stop)
+        with pytest.raises(StoppedError, match="run the same command again to resume") as stopped:
+            add_places(tmp_path / "i", [tar], checkpoint)
+    assert stopped.value.status == 0
+    assert add_places(tmp_path / "i", [tar], checkpoint).indexed == 5

@@ -149,10 +149,10 @@ def test_a_large_index_is_searched_in_cells_and_an_unfinished_one_exactly(
     found = index.search_image(photo(3), k=20)
     index.remove(keys=["0003"])
     assert index.search_image(photo(3), k=19) == found[1:]
-    (tmp_path / "i/index.faiss").unlink()
+    (tmp_path / "i/status.json").write_text('{"state": "building"}')
     capsys.readouterr()
     exact = Index.open(tmp_path / "i").search_image(photo(3), k=19)
-    assert "i is unfinished, and a search slow" in capsys.readouterr().err
+    assert "i is unfinished: run its `blip index` again" in capsys.readouterr().err
     assert [hit.row for hit in exact] == [hit.row for hit in found[1:]]
     index.remove([str(tmp_path / "a.tar")])
     assert index.search_image(photo(3)) == []

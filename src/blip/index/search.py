@@ -171,11 +171,13 @@ class Index:
         """What finds the nearest vectors; a large index that is unfinished is searched exactly."""
         faiss()
         store = self.store
-        if needs_cells(len(self)):
-            status = read_json_object(store.folder / STATUS) or {}
-            if status.get("digest") == store.digest and (store.folder / NEIGHBOURS).exists():
-                return CellNeighbours.read(store.folder / NEIGHBOURS, store)
-            say(f"{store.folder} is unfinished, and a search slow: run its `blip index` again")
+        status = read_json_object(store.folder / STATUS) or {}
+        cells = store.folder / NEIGHBOURS
+        is_whole = status.get("state") == "ready" and status.get("digest") == store.digest
+        if not is_whole:
+            say(f"{store.folder} is unfinished: run its `blip index` again for the rest")
+        if needs_cells(len(self)) and is_whole and cells.exists():
+            return CellNeighbours.read(cells, store)
         return ExactNeighbours(self.settings.projection, store.blocks())
 
     def _reranked(self, text: str, hits: list[Hit], rerank: int) -> list[Hit]:

@@ -114,8 +114,9 @@ class Store:
             raise UsageError(
                 f"{folder} has format {data.get('format')}; this version of blip reads {FORMAT}"
             )
-        found = read_json_object(folder / PLACES) or {"places": []}
-        places = [from_json(IndexedPlace, place) for place in found["places"]]
+        found = (read_json_object(folder / PLACES) or {}).get("places")
+        listed = found if isinstance(found, list) else []
+        places = [from_json(IndexedPlace, place) for place in listed]
         return cls(folder, from_json(Settings, data), places)
 
     def write_settings(self) -> None:
