@@ -10,7 +10,7 @@ import pytest
 from blip.errors import UsageError
 from blip.files import (
     atomic_folder,
-    fingerprint_folder,
+    fingerprint_files,
     fingerprint_json,
     json_text,
     write_atomically,
@@ -113,6 +113,6 @@ def test_fingerprints_follow_content(tmp_path: Path) -> None:
     assert fingerprint_json({"a": 1, "b": 2}) == fingerprint_json({"b": 2, "a": 1})
     assert fingerprint_json({"a": 1}) != fingerprint_json({"a": 2})
     (tmp_path / "x").write_text("1")
-    before = fingerprint_folder(tmp_path)
+    before = fingerprint_files([tmp_path / "x"])
     (tmp_path / "x").rename(tmp_path / "y")
-    assert fingerprint_folder(tmp_path) != before
+    assert fingerprint_files([tmp_path / "y"]) != before

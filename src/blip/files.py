@@ -289,14 +289,6 @@ def fingerprint_files(paths: list[Path]) -> str:
     return fingerprint_json([[path.name, fingerprint_file(path)] for path in paths])
 
 
-def fingerprint_folder(folder: Path) -> str:
-    """A short hash of all files below `folder`, their names and contents."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return fingerprint_json(
-        [[path.relative_to(folder).as_posix(), fingerprint_file(path)] for path in files]
-    )
-
-
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -19,8 +19,8 @@ from blip.data.transforms import (
     _shrink,
     decode_train_pixels,
     eval_transform,
+    normalise,
     train_pixels,
-    train_transform,
 )
 from tests.support.pictures import encode, pixels
 
@@ -29,6 +29,13 @@ SHARED = Path(os.environ.get("BLIP_SHARED", "../shared"))
 
 def source(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def train_transform(
+    image: Image.Image, config: ImageConfig, rng: np.random.Generator
+) -> torch.Tensor:
+    """A picture as `normalise` gives it to a model in training."""
+    return normalise(train_pixels(image, config, rng)[None])[0]
 
 
 def test_evaluation_squashes_and_normalises() -> None:

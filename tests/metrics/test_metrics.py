@@ -6,12 +6,12 @@ import pytest
 from blip.metrics.classification import precision_recall
 from blip.metrics.retrieval import RankedScores, share_found
 from blip.metrics.retrieval import recalls as recalls_of_ranked
+from tests.support.ranked_scores import rank_all
 
 
 def recalls(scores: np.ndarray, texts_of_image: list[list[int]]) -> dict[str, float]:
     """Of a whole matrix `(images, texts)`."""
-    ranked = RankedScores.from_matrix
-    return recalls_of_ranked(ranked(scores), ranked(scores.T), texts_of_image)
+    return recalls_of_ranked(rank_all(scores), rank_all(scores.T), texts_of_image)
 
 
 def test_recalls_by_hand() -> None:
@@ -82,7 +82,7 @@ def test_columns_without_a_candidate_rank_below_all_others_alike(k: int) -> None
         14,
     )
     np.testing.assert_array_equal(sparse.to_matrix(-100.0), matrix)
-    whole = share_found(RankedScores.from_matrix(matrix), own_rows, own_columns, k)
+    whole = share_found(rank_all(matrix), own_rows, own_columns, k)
     np.testing.assert_allclose(share_found(sparse, own_rows, own_columns, k), whole)
     assert k == 30 or 0 < whole.mean() < 1
 

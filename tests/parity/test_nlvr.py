@@ -3,9 +3,10 @@
 import torch
 from torch.nn.functional import cross_entropy
 
+from blip.model.checkpoint.from_med import pair_tensors
 from blip.model.checkpoint.original import encoder_layout, from_original, names_of, vision_layout
 from blip.model.config import ModelConfig
-from blip.model.pair import PairModel, tensors_from_med
+from blip.model.pair import PairModel
 from tests.support.vectors import (
     CLOSE,
     encoded,
@@ -40,7 +41,7 @@ def test_a_plain_model_fills_all_but_what_pairs_need() -> None:
     med = weights("base8")
     depth = config.text.depth
     layout = vision_layout(config.vision.depth) | encoder_layout(depth)
-    tensors = tensors_from_med(from_original(layout, med))
+    tensors = pair_tensors(from_original(layout, med))
     model = PairModel(config)
     loaded = model.load_state_dict(tensors, strict=False)
     assert not loaded.unexpected_keys

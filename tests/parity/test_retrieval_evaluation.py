@@ -11,8 +11,9 @@ from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import rank
 from blip.evaluation.retrieval import evaluate_retrieval
 from blip.inference.embedder import Embedder
-from blip.metrics.retrieval import RankedScores, recalls
+from blip.metrics.retrieval import recalls
 from blip.model.blip import Blip
+from tests.support.ranked_scores import rank_all
 from tests.support.vectors import CLOSE, needs_vectors, texts, tiny_model, tokenizer, vectors
 
 pytestmark = needs_vectors
@@ -71,8 +72,8 @@ def test_recalls_are_those_of_the_original_where_no_scores_are_equal() -> None:
 def test_equal_scores_change_no_first_place() -> None:
     golden, own = vectors("retrieval_evaluation"), texts()["retrieval_evaluation.img2txt"]
     found = recalls(
-        RankedScores.from_matrix(golden["score_i2t.k4"].numpy()),
-        RankedScores.from_matrix(golden["score_t2i.k4"].numpy()),
+        rank_all(golden["score_i2t.k4"].numpy()),
+        rank_all(golden["score_t2i.k4"].numpy()),
         own,
     )
     assert found["tr1"] == pytest.approx(official(4)["tr1"])

@@ -66,13 +66,6 @@ def eval_transform(image: Image.Image, size: int) -> Float[Tensor, "3 size size"
     return normalise(eval_pixels(image, size)[None])[0]
 
 
-def train_transform(
-    image: Image.Image, config: ImageConfig, rng: np.random.Generator
-) -> Float[Tensor, "3 size size"]:
-    """A picture for a model in training."""
-    return normalise(train_pixels(image, config, rng)[None])[0]
-
-
 class _Crop(NamedTuple):
     """A part of a picture, in whole pixels."""
 

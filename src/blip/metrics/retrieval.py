@@ -28,17 +28,6 @@ class RankedScores:
         """Number of rows."""
         return len(self.starts) - 1
 
-    @classmethod
-    def from_matrix(cls, scores: np.ndarray) -> "RankedScores":
-        """All columns of a matrix `(rows, columns)`."""
-        rows, columns = scores.shape
-        return cls(
-            np.arange(rows + 1) * columns,
-            np.tile(np.arange(columns), rows),
-            scores.reshape(-1),
-            columns,
-        )
-
     @property
     def rows(self) -> np.ndarray:
         """The row of each candidate, `(candidates,)` int64."""

@@ -52,21 +52,3 @@ class PairModel(GroundedModel):
         Row `i` is about pair `i // (statements // len(image_kv))`.
         """
         return self.head(self.text.first_states(ids, visible, image_kv=image_kv))
-
-
-def tensors_from_med(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A MED's tensors for a `PairModel`: both cross-attentions start from its one.
-
-    Names are ours. The result has the parts that both models have: merge layers and head keep their
-    initial weights.
-    """
-    copied: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if not name.startswith(("vision.", "text.")) or ".causal." in name:
-            continue
-        if ".read." in name:
-            for side in ("left", "right"):
-                copied[name.replace(".read.", f".{side}.")] = tensor
-        else:
-            copied[name] = tensor
-    return copied

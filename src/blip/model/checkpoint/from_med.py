@@ -50,6 +50,24 @@ def with_drop_path(model: QuestionModel, drop_path: float) -> QuestionModel:
     return changed
 
 
+def pair_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A MED's tensors for a `PairModel`: both cross-attentions start from its one.
+
+    Names are ours. The result has the parts that both models have: merge layers and head keep their
+    initial weights.
+    """
+    copied: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if not name.startswith(("vision.", "text.")) or ".causal." in name:
+            continue
+        if ".read." in name:
+            for side in ("left", "right"):
+                copied[name.replace(".read.", f".{side}.")] = tensor
+        else:
+            copied[name] = tensor
+    return copied
+
+
 def _find(given: dict[str, Tensor], name: str) -> Tensor | None:
     """The MED's tensor of a name in a model that shares nothing."""
     shared = _COPY.sub(".copies.both.", name)
