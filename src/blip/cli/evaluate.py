@@ -34,8 +34,9 @@ examples:
   blip evaluate runs/vqa --data v2_OpenEnded_mscoco_val2014_questions.json --answers answers.json
   blip evaluate runs/vqa --data shards/vqa-test --task vqa --out results/vqa
 
---data takes what `blip data pack` takes: tars, .parquet, .csv, .tsv, .json and .jsonl tables,
-folders of pictures with their texts beside them, globs and brace ranges.
+--data takes what `blip data pack` takes: tars, compressed or not, .parquet, .csv, .tsv, .json and
+.jsonl tables, folders of pictures with their texts beside them, globs and brace ranges. It takes
+remote tars, too, s3://, gs:// and https:// (not compressed), and 'pipe:COMMAND'.
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
 retrieval, a pre-trained model by both, a model for questions by VQA accuracy. --out keeps
 captions.json for the servers of COCO and NoCaps, or answers.json for that of VQA v2. Broken

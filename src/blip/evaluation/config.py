@@ -52,8 +52,8 @@ class ValidationConfig:
     """Measuring a model on held-out pairs, every `train.evaluate_every` steps of its training."""
 
     shards: tuple[str, ...]
-    """Tars, tables, folders of pictures, globs or brace ranges; images with all their true
-    captions."""
+    """Tars, tables, folders of pictures, globs, brace ranges, remote tars or commands; images with
+    all their true captions."""
     images: Annotated[int, Range(whole=True, least=2, most=COUNT.most)] = 1000
     """Most images that are read, from the first on."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS

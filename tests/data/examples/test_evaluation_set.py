@@ -1,5 +1,6 @@
 """A set to judge by: the texts of an image together, what is bad left out and named."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -26,6 +27,28 @@ def test_the_order_is_that_of_the_shards(tmp_path: Path) -> None:
     assert data.texts[1] == ["human 1", "1"]
     assert data.images(1, 3).shape == (2, 3, 16, 16)
     assert not data.bad
+
+
+@pytest.mark.parametrize("form", ["{0}/00000.tar.gz", "file://{0}/s.tar", "pipe:cat {0}/s.tar"])
+def test_compressed_tars_and_remote_ones_are_read_between_others(tmp_path: Path, form: str) -> None:
+    (tmp_path / "b").mkdir()
+    for name, key in (("a", "first"), ("b", "second"), ("c", "third")):
+        write_shards([Sample(key, photo(1), (key,)), Sample("x", b"", ("x",))], tmp_path / name, 2)
+    packed = (tmp_path / "b/00000.tar").rename(tmp_path / "b/s.tar").read_bytes()
+    (tmp_path / "b/00000.tar.gz").write_bytes(gzip.compress(packed))
+    places = [str(tmp_path / "a"), form.format(tmp_path / "b"), str(tmp_path / "c")]
+    data = EvaluationSet(places, 16)
+    assert data.keys == ["first", "second", "third"]
+    assert data.texts == [["first"], ["second"], ["third"]]
+    assert data.bad.counts == {"empty_file": 3}
+
+
+def test_a_command_that_fails_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blip.data.readers.remote.ATTEMPTS", 1)
+    with pytest.raises(BlipError, match="cannot run pipe:false: exit status 1"):
+        EvaluationSet(["pipe:false"], 16)
 
 
 def test_samples_of_one_image_are_one_across_shards(tmp_path: Path) -> None:

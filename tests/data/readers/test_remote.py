@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.readers import remote
 from blip.data.readers.cache import ShardCache
 from blip.data.readers.counts import index_shards, locate
@@ -51,6 +52,13 @@ def server(shards: Path) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+
+
+def test_a_set_to_evaluate_is_fetched(server: Server, shards: Path) -> None:
+    fetched, local = (
+        EvaluationSet([place], 16) for place in (f"{server.url}/{{00000..00003}}.tar", str(shards))
+    )
+    assert (fetched.keys, fetched.contents) == (local.keys, local.contents)
 
 
 def test_a_server_that_breaks_off_and_comes_back(

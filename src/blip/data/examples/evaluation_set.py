@@ -15,7 +15,7 @@ from blip.data.faults import BadSamples, Fault
 from blip.data.identity import Places
 from blip.data.images import decode_image
 from blip.data.keys import storable
-from blip.data.readers.sources import find_sources, read_sources
+from blip.data.readers.sources import Place, find_anywhere, read_sources
 from blip.data.transforms import eval_pixels, normalise
 from blip.errors import BlipError
 from blip.log import say
@@ -39,9 +39,11 @@ class EvaluationSet:
     ) -> None:
         """Read all that `shards` name, up to the first sample of one image more than `most`.
 
-        Tars, tables, annotation files and folders of pictures are read, as `blip data pack` does.
+        Tars, tables, annotation files and folders of pictures are read, as `blip data pack` does,
+        and remote tars.
         Every picture is decoded once here, so that no broken one is met later. Raises UsageError
-        where there are no shards, and BlipError where no picture in them can be used.
+        where there are no shards, and BlipError where no picture in them can be used, or a remote
+        tar cannot be fetched.
         """
         self.image_size, self.max_pixels = image_size, max_pixels
         self.keys: list[str] = []
@@ -51,14 +53,14 @@ class EvaluationSet:
         self.contents: list[bytes] = []
         self._taken: set[str] = set()
         self.bad = BadSamples()
-        self._read(find_sources(shards), most)
+        self._read(find_anywhere(shards), most)
         if self.bad:
             say(f"left out: {self.bad.describe()}")
         if not self.keys:
             reasons = self.bad.describe() or "no sample"
             raise BlipError(f"no usable picture with a text: {reasons}")
 
-    def _read(self, shards: list[Path], most: int | None) -> None:
+    def _read(self, shards: list[Place], most: int | None) -> None:
         places, known = Places(shards), dict[str, int]()
         for shard, sample in read_sources(shards):
             identity = places.identify(shard, sample)
@@ -69,7 +71,7 @@ class EvaluationSet:
             if reason is None and sample.image is not None:
                 reason = self._find_fault(sample.image, place)
             if fault := reason or lost:
-                self.bad.add([Fault(shard.name, sample.key, fault)])
+                self.bad.add([Fault(Path(shard).name, sample.key, fault)])
             if reason is not None or sample.image is None:
                 continue
             if place is not None:
@@ -87,8 +89,8 @@ class EvaluationSet:
             return None
         return find_picture_fault(content, self.max_pixels)
 
-    def _unique(self, shard: Path, key: str) -> str:
-        path = shard.absolute()
+    def _unique(self, shard: Place, key: str) -> str:
+        path = Path(shard).absolute()
         parts = (*path.parent.parts, path.stem)
         # It goes into files and to terminals, which take no lone surrogates.
         depth, name = 0, storable(key)

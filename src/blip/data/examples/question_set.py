@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from PIL.Image import Image
 
@@ -11,7 +12,7 @@ from blip.data.examples.usable import find_picture_fault
 from blip.data.faults import BadSamples, Fault
 from blip.data.images import decode_image
 from blip.data.questions import AskedQuestion
-from blip.data.readers.sources import find_sources, read_sources
+from blip.data.readers.sources import find_anywhere, read_sources
 from blip.errors import BlipError
 from blip.log import say
 
@@ -43,14 +44,14 @@ class QuestionSet:
         self.pictures: list[AskedPicture] = []
         self.bad = BadSamples()
         self._ids: set[int | str] = set()
-        for shard, sample in read_sources(find_sources(shards)):
+        for shard, sample in read_sources(find_anywhere(shards)):
             if len(self.pictures) == most:
                 break
             questions, reason, lost = find_questions(sample)
             if reason is None and sample.image is not None:
                 reason = find_picture_fault(sample.image, max_pixels)
             if fault := reason or lost:
-                self.bad.add([Fault(shard.name, sample.key, fault)])
+                self.bad.add([Fault(Path(shard).name, sample.key, fault)])
             if reason is None and sample.image is not None:
                 own = tuple(self._with_own_id(one, sample.key) for one in questions)
                 self.pictures.append(AskedPicture(sample.image, own))

@@ -8,6 +8,7 @@ from typing import TypeVar
 from blip.data.annotations.vqa import holds_questions
 from blip.data.identity import distinct_names, keep_identity
 from blip.data.keys import with_safe_keys
+from blip.data.readers.counts import locate
 from blip.data.readers.image_files import list_images, say_skipped_below
 from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.patterns import (
@@ -23,7 +24,7 @@ from blip.data.readers.patterns import (
     tars_in,
     tars_of,
 )
-from blip.data.readers.remote import is_remote
+from blip.data.readers.remote import is_remote, on_disk
 from blip.data.readers.shards import read_shard
 from blip.data.readers.tables import check_table, has_pictures, is_table
 from blip.data.sample import Sample
@@ -33,7 +34,10 @@ from blip.places import home_path
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 """Tables of a folder of pictures, as the library datasets reads it."""
+Place = Path | str
+"""A local file or folder, or the location of a remote tar, or a command that writes one."""
 T = TypeVar("T")
+AnyPlace = TypeVar("AnyPlace", bound=Place)
 MAGIC = (257, b"ustar")
 """Where a tar says what it is."""
 
@@ -71,12 +75,32 @@ def find_sources(patterns: Iterable[str]) -> list[Path]:
     for pattern in patterns:
         if is_remote(pattern):
             raise UsageError(f"{pattern} is remote, and only local files are read here")
-        tars = tars_of(pattern)
-        check_finished(tars)
-        for path in tars or resolve_source(pattern):
+        for path in _find_local(pattern):
             refuse_compressed(path)
             places.setdefault(os.path.realpath(path), path)
     return list(places.values())
+
+
+def find_anywhere(patterns: Iterable[str]) -> list[Place]:
+    """As `find_sources`, with compressed tars, and the locations of remote tars and commands.
+
+    Raises UsageError as `resolve_source` does, and for what is both remote and compressed.
+    """
+    places: dict[str, Place] = {}
+    for pattern in patterns:
+        plain = pattern.removeprefix("file://")
+        if is_remote(plain):
+            places |= {location: location for location in locate([plain])}
+            continue
+        for path in _find_local(plain):
+            places.setdefault(os.path.realpath(path), path)
+    return list(places.values())
+
+
+def _find_local(pattern: str) -> list[Path]:
+    tars = tars_of(pattern)
+    check_finished(tars)
+    return tars or resolve_source(pattern)
 
 
 def list_files(path: Path) -> list[Path]:
@@ -87,18 +111,24 @@ def list_files(path: Path) -> list[Path]:
     return sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
 
 
-def read_sources(places: Sequence[Path]) -> Iterator[tuple[Path, Sample]]:
+def read_sources(places: Sequence[AnyPlace]) -> Iterator[tuple[AnyPlace, Sample]]:
     """All samples of some places, each with its place; what folders skip is said.
 
     Samples of a tar come as they stand there. All others have the identity that `blip data pack`
-    would write. Among several, a table that cannot be read is one bad sample; raises UsageError
-    where nothing can be read.
+    would write. A remote tar is fetched, and removed afterwards. Among several, a table that cannot
+    be read is one bad sample; raises UsageError where nothing can be read, and BlipError for a
+    remote tar that cannot be fetched.
     """
-    say_skipped_below(places)
-    whole = [place.absolute() for place in places]
-    for place, path, name, fault in zip(
-        places, whole, _names(whole), _find_faults(places), strict=True
-    ):
+    local = [place for place in places if isinstance(place, Path)]
+    say_skipped_below(local)
+    whole = [place.absolute() for place in local]
+    named = zip(whole, _names(whole), _find_faults(local), strict=True)
+    for place in places:
+        if not isinstance(place, Path):
+            with on_disk(place) as copy:
+                yield from ((place, sample) for sample in read_shard(copy))
+            continue
+        path, name, fault = next(named)
         if fault is not None:
             yield place, broken_table("", fault)
         elif find_kind(place) == "tar":
