@@ -20,7 +20,7 @@ def wait_for_lock(path: Path) -> Iterator[None]:
     from filelock import FileLock
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
+    with FileLock(path, fallback_to_soft=False):
         yield
 
 
@@ -36,7 +36,8 @@ def hold_lock(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without a file the folder is to blame; with one, only the lock can fail.
     path.open("a").close()
-    lock = FileLock(path)
+    # A soft lock, the library's choice where flock is missing, takes this file for a held lock.
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
