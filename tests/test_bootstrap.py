@@ -262,12 +262,14 @@ def test_given_shards_without_scenes_or_truth(run: Path, tmp_path: Path) -> None
         samples = [s for shard in expand([str(run / "data" / split)]) for s in read_shard(shard)]
         write_shards((replace(s, meta={}) for s in samples), tmp_path / "mine" / split)
     shards = {name: (str(tmp_path / "mine" / name),) for name in ("human", "web", "val", "test")}
-    # Two of the splits in other forms: a folder of pictures and a table of them.
+    # Three of the splits in other forms: folders of pictures and a table of them.
     pictures = as_pictures(tmp_path / "mine/human", tmp_path / "pictures")
+    as_pictures(tmp_path / "mine/web", tmp_path / "of-web")
     table = tmp_path / "test.csv"
     rows = [("path", "caption"), *as_pictures(tmp_path / "mine/test", tmp_path / "of-test").items()]
     table.write_text("".join(f"{path},{text}\n" for path, text in rows))
     shards |= {"human": (str(next(iter(pictures)).parent),), "test": (str(table),)}
+    shards |= {"web": (str(tmp_path / "of-web"),)}
     config = replace(scenes_test(), data=ShardsConfig(**shards))
     summary = bootstrap(config, tmp_path / "run")
     assert read(tmp_path / "run/baseline/evaluation/evaluation.json")["images"] == len(rows) - 1

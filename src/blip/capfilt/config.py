@@ -22,6 +22,8 @@ from blip.config.strict import formerly
 from blip.data.config import MAX_PIXELS
 from blip.generation.config import DecodingConfig, check_captions
 
+ROWS = 1000
+"""Rows of a table, or pictures of a folder, that make a shard by default."""
 NUCLEUS = DecodingConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
 """BLIP, section 4.2: sampled captions are noisier and more diverse, and train better."""
 
@@ -53,7 +55,7 @@ class CapFiltConfig:
     batch_size: Annotated[int | Literal["auto"], BATCH_SIZE] = "auto"
     """Images at a time; auto is the size that is fastest on the device and fits into memory. A job
     keeps the size it began with; a shard that runs out of memory is done again with half."""
-    rows: Annotated[int, COUNT] = 1000
+    rows: Annotated[int, COUNT] = ROWS
     """Rows of a table, or pictures of a folder, that make a shard."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read. Others are bad samples."""

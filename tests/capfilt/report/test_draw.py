@@ -167,6 +167,18 @@ def test_it_is_drawn_again_without_the_originals_and_the_same_with_them(tmp_path
         redraw_report(tmp_path / "moved")
 
 
+def test_pictures_of_a_folder_are_shown_where_no_configuration_names_them(tmp_path):
+    (tmp_path / "web").mkdir()
+    for colour in ("red", "green", "blue"):
+        (tmp_path / f"web/{colour}.png").write_bytes(picture(colour))
+        (tmp_path / f"web/{colour}.txt").write_text("a red circle")
+    whole = report(tmp_path)
+    (tmp_path / "out/config.json").unlink()
+    redraw_report(tmp_path / "out", [str(tmp_path / "web")])
+    assert "<img" in whole
+    assert (tmp_path / "out/report.html").read_text() == whole
+
+
 def test_a_truncated_ledger_is_left_out_of_the_report_and_named(tmp_path, capsys):
     web_data(tmp_path / "web", shards=2, samples=9)
     report(tmp_path)

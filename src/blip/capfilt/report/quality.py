@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.config import ROWS
 from blip.capfilt.ledger.files import read_rows
 from blip.capfilt.shards.source import find_shards, read_samples
 from blip.data.keys import storable
@@ -45,7 +45,7 @@ def _read_metas(web: Iterable[str]) -> _Metas:
     """The KEY.json of every web image that tells what is true of it."""
     return {
         (task.name, storable(sample.key)): sample.meta
-        for task in find_shards(web, CapFiltConfig.rows)
+        for task in find_shards(web, ROWS, need_text=False)
         for sample in read_samples(task)
         if sample.meta.keys() & {"truth", "scene"}
     }

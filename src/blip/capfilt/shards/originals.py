@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from blip.capfilt.config import CapFiltConfig, RecutConfig
+from blip.capfilt.config import ROWS, CapFiltConfig, RecutConfig
 from blip.capfilt.shards.source import ShardTask, find_shards
 from blip.config import strict
 from blip.data.readers.remote import COMMAND
@@ -24,7 +24,7 @@ def find_originals(job: Path, data: Sequence[str]) -> dict[str, ShardTask]:
     data = tuple(data)
     if found is None and not data:
         raise UsageError(f"{job} has no {CONFIG} that says what was read; name it with --data")
-    rows = CapFiltConfig.rows if found is None else found.rows
+    rows = ROWS if found is None else found.rows
     if data or found is None:
         return {task.name: task for task in find_shards(data, rows, need_text=False)}
     try:
