@@ -1,17 +1,12 @@
-"""Shards in an S3 store (a moto server) and in an emulator of Google's, as on the disk."""
+"""Shards in an S3 store (a moto server), as on the disk."""
 
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from importlib.util import find_spec
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,99 +18,23 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import run
 from blip.cli.main import main
 from blip.data.readers import remote
-from blip.data.readers.counts import index_shards, locate
-from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
-from blip.data.writers.shards import write_shards
 from blip.errors import BlipError
 from tests.support.capfilt import FakeModels, output_bytes, web_data
+from tests.support.object_stores import (
+    Wire,
+    counts,
+    forget_stores,
+    need_packages,
+    small_tokenizer,
+    started,
+    write_web,
+)
 from tests.support.pairs import pair_loader
-from tests.support.pictures import photo
 from tests.support.streams import COUNT, assert_same, make
 
 S3 = ("s3fs", "boto3", "moto", "flask", "flask_cors")
-GOOGLE = ("gcsfs", "gcp_storage_emulator", "google.cloud.storage")
-INSTALL = "pip install s3fs gcsfs 'moto[s3]' flask flask-cors gcp-storage-emulator"
-
-
-def _is_there(package: str) -> bool:
-    with suppress(ModuleNotFoundError):
-        return find_spec(package) is not None
-    return False
-
-
-if missing := [package for package in S3 if not _is_there(package)]:
-    pytest.skip(f"no {', '.join(missing)}; {INSTALL}", allow_module_level=True)
-
-
-@contextmanager
-def started(*command: str) -> Iterator[int]:
-    """A server of this Python's on a free port; ended with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = [word.format(port=port) for word in command]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen([sys.executable, *words], stdout=quiet, stderr=quiet) as process:
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                assert process.poll() is None, f"{words} ended with {process.returncode}"
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                    break
-                assert time.monotonic() < deadline, f"{words} does not answer"
-                time.sleep(0.05)
-            yield port
-        finally:
-            process.terminate()
-
-
-class Wire:
-    """Hands bytes on to a server, and breaks off the next answers when asked."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.cuts, self.after, self.silent = 0, 0, 0
-        self.asked: list[str] = []
-        """The heads of the requests."""
-        self.door = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.door.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self.door.accept()
-                server = socket.create_connection(("127.0.0.1", self.port))
-                ends = client, server, threading.Event()
-                for way in (self._ask, self._answer):
-                    threading.Thread(target=way, args=ends, daemon=True).start()
-
-    def _ask(self, client: socket.socket, server: socket.socket, gone: threading.Event) -> None:
-        with suppress(OSError):
-            while content := client.recv(1 << 16):
-                self.asked.append(content.decode("latin-1"))
-                server.sendall(content)
-        gone.set()
-        with suppress(OSError):
-            server.shutdown(socket.SHUT_WR)
-
-    def _answer(self, client: socket.socket, server: socket.socket, gone: threading.Event) -> None:
-        passed = 0
-        with suppress(OSError), client, server:
-            while content := server.recv(1 << 16):
-                passed += len(content)
-                if self.silent:
-                    self.silent -= 1
-                    # Until the client has had enough.
-                    gone.wait(60)
-                    return
-                if self.cuts and passed > self.after:
-                    self.cuts -= 1
-                    client.sendall(content[: len(content) // 2])
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
-                client.sendall(content)
+need_packages(S3)
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +62,7 @@ def wire(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Libraries keep what they know of a store, its address and keys too."""
-    from fsspec.asyn import AsyncFileSystem
-
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
-    monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "blip-cache"))
-    for kind in AsyncFileSystem.__subclasses__():
-        kind.clear_instance_cache()
+    forget_stores(monkeypatch, tmp_path / "blip-cache")
 
 
 @pytest.fixture
@@ -164,10 +77,7 @@ def store(wire: Wire, s3_port: int) -> Iterator[Any]:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    write_shards(
-        [Sample(f"k{i}", photo(i), (f"text {i}",)) for i in range(COUNT)], tmp_path / "web", 6
-    )
-    return tmp_path / "web"
+    return write_web(tmp_path / "web")
 
 
 @pytest.fixture
@@ -180,12 +90,7 @@ def stored(store: Any, shards: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train([f"text {i}" for i in range(COUNT)] * 3, vocabulary_size=100)
-
-
-def counts(pattern: str, cache: Path) -> list[tuple[str, int, str, int]]:
-    found = index_shards(locate([pattern]), cache)
-    return [(s.location, s.facts.size, s.facts.tag, s.samples) for s in found]
+    return small_tokenizer()
 
 
 @pytest.mark.usefixtures("stored")
@@ -392,68 +297,3 @@ def test_capfilt_makes_the_same_bytes_and_goes_on(wire: Wire, store: Any, tmp_pa
 
 def fetched(wire: Wire) -> list[str]:
     return [head for head in wire.asked if re.match(r"GET /bucket/web/\w+\.tar", head)]
-
-
-@pytest.fixture
-def google(shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
-    """An emulator of Google's store with these shards in `bucket/web/`."""
-    if missing := [package for package in GOOGLE if not _is_there(package)]:
-        pytest.skip(f"no {', '.join(missing)}; {INSTALL}")
-    nobody = pytest.importorskip("google.auth.credentials").AnonymousCredentials()
-    storage = pytest.importorskip("google.cloud.storage")
-    command = "from gcp_storage_emulator.server import create_server as create; "
-    command += "create('127.0.0.1', {port}, True).run()"
-    with started("-c", command) as port:
-        wire = Wire(port)
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
-        client = storage.Client(project="none", credentials=nobody)
-        bucket = client.create_bucket("bucket")
-        for shard in shards.glob("*.tar"):
-            bucket.blob(f"web/{shard.name}").upload_from_filename(str(shard))
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", wire.url)
-        yield wire
-        wire.door.close()
-
-
-def test_google_shards_are_listed_fetched_and_streamed(
-    google: Wire, shards: Path, tmp_path: Path, tokenizer: Tokenizer
-) -> None:
-    patterns = ("{00000..00003}.tar", "*.tar", "0000?.tar", "")
-    found = [counts(f"gs://bucket/web/{p}", tmp_path / f"c{n}") for n, p in enumerate(patterns)]
-    assert Counter(samples for *_, samples in found[0]) == {6: 3, 5: 1}
-    assert all(other == found[0] for other in found)
-    google.cuts, google.after = 2, 10_000
-    far = make("gs://bucket/web/*.tar", tmp_path / "far")
-    assert_same(far, make(str(shards), tmp_path / "near"), tokenizer)
-    assert google.cuts == 0
-
-
-def test_a_silent_google_is_asked_again(
-    google: Wire, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remote, "READ_TIMEOUT", 0.5)
-    google.silent = 2
-    remote.fetch("gs://bucket/web/00000.tar", tmp_path / "copy")
-    assert google.silent == 0
-    assert (tmp_path / "copy").read_bytes() == (shards / "00000.tar").read_bytes()
-
-
-@pytest.mark.usefixtures("google")
-def test_what_google_lacks_is_reported_at_once_in_one_line() -> None:
-    """In a process of its own: here, pytest takes what libraries log."""
-    unreadable = "gs://bucket/{0} unreadable: {1}"
-    for location, line in (
-        (
-            "gs://bucket/none.tar",
-            unreadable.format("none.tar", "cannot find gs://bucket/none.tar: not found"),
-        ),
-        ("gs://nobucket/*.tar", "blip: error: cannot list gs://nobucket/*.tar: not found"),
-        (
-            "gs://bucket/web",
-            unreadable.format("web", "gs://bucket/web is a folder; end it with / for all its tars"),
-        ),
-    ):
-        command = [sys.executable, "-m", "blip", "data", "index", location]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.stdout + done.stderr == f"{line}\n"
