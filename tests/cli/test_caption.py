@@ -231,7 +231,7 @@ def test_the_prompt_is_part_of_the_output_on_request(
         (["--prompt", "\udce9"], "--prompt is '\\udce9'; allowed: text in UTF-8"),
         (["--json", "--csv"], "argument --csv: not allowed with argument --json"),
         (["--write", "pdf"], "--write is 'pdf'; allowed: "),
-        (["--max-length", "1000"], "max_length"),
+        (["--max-length", "1000"], "--max-length is 1000; allowed: at most"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(

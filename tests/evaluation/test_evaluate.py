@@ -12,18 +12,21 @@ from blip.cli.main import main
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
+from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import ShardWriter, write_shards
 from blip.errors import UsageError
 from blip.evaluation.choose import choose_evaluations
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate, evaluate_into, read_evaluation
 from blip.generation.config import DecodingConfig
+from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.config import Architecture, ModelConfig
 from blip.nn.mode import BOTH_MODES, Mode
 from blip.tasks.table import EVALUATIONS
 from tests.support.pictures import photo
 from tests.support.saved_models import tiny_checkpoint
+from tests.support.tiny import TINY
 
 WORDS = ["a red blue green circle square star text 0 1 2 3"]
 
@@ -128,6 +131,21 @@ def test_a_device_that_is_not_there_and_a_wrong_task_are_one_line(
     assert not (tmp_path / "out/evaluation.json").exists()
     assert main([*given, "--device", "gpu"]) == 2
     assert "allowed: auto, cpu, cuda or cuda:N" in capsys.readouterr().err
+
+
+def test_a_default_that_the_model_cannot_do_is_named_as_the_option_that_changes_it(
+    tmp_path: Path, shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = Tokenizer.train(WORDS * 3, vocabulary_size=200)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size, positions=24)
+    (tmp_path / "model").mkdir()
+    save_model(Blip(replace(TINY, text=text)), tokenizer, tmp_path / "model")
+    given = ["evaluate", str(tmp_path / "model"), "--data", str(shards), "--device", "cpu"]
+    expected = "blip: error: --max-length is {}; allowed: at most 24, as this model has no more"
+    assert main(given) == 2
+    assert capsys.readouterr().err.startswith(expected.format(30))
+    assert main([*given, "--max-length", "25"]) == 2
+    assert capsys.readouterr().err.startswith(expected.format(25))
 
 
 def test_the_file_says_which_number_format_auto_was(tmp_path: Path, shards: Path) -> None:

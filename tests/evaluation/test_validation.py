@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageFont
 
+from blip.config.ranges import RangeError
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
@@ -52,11 +53,20 @@ def test_a_prompt_that_leaves_no_room_for_a_text_is_refused_before_the_training(
     model: Blip, tokenizer: Tokenizer, config: ValidationConfig
 ) -> None:
     decoding = DecodingConfig(max_length=8, prompt="a red circle and blue square near one")
-    with pytest.raises(UsageError, match="max_length must be greater, got 8"):
+    room = r"; validation\.decoding\.max_length must be greater, got 8"
+    with pytest.raises(UsageError, match=room):
         Validation(model, tokenizer, replace(config, decoding=decoding))
     # A captioner is measured by its captions, whether or not some are drawn.
-    with pytest.raises(UsageError, match="max_length must be greater, got 8"):
+    with pytest.raises(UsageError, match=room):
         Validation(model, tokenizer, replace(config, decoding=decoding, samples=0))
+
+
+def test_captions_longer_than_the_positions_are_refused_by_the_key_that_holds_them(
+    model: Blip, tokenizer: Tokenizer, config: ValidationConfig
+) -> None:
+    too_long = replace(config, decoding=DecodingConfig(max_length=1000))
+    with pytest.raises(RangeError, match=r"^`validation\.decoding\.max_length` is 1000; allowed: "):
+        Validation(model, tokenizer, too_long)
 
 
 def test_figures_are_those_of_a_model_that_was_saved_and_opened(

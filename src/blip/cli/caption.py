@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     with OPTIONS.naming(args):
         options = OPTIONS.read(args)
         decoding = _decoding(options, beams_are_typed="decoding.beams" in OPTIONS.typed(args))
-    return _caption(options, decoding)
+        return _caption(options, decoding)
 
 
 def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:

@@ -98,13 +98,17 @@ class Options(Generic[Config]):
 
     @contextmanager
     def naming(self, args: argparse.Namespace) -> Iterator[None]:
-        """Let errors of values that were typed name their option instead of their key."""
+        """Let errors name the option of a value that was typed, or of its default."""
         try:
             yield
         except RangeError as error:
             typed = self.typed(args)
             name = re.sub(r"\.\d+$", "", error.name).rpartition(".")[2]
-            item = next((f for f in self.fields() if f.key in typed and f.name == name), None)
+            named = [item for item in self.fields() if item.name == name]
+            item = next((item for item in named if item.key in typed), None)
+            if item is None and not self.from_file:
+                # Nothing but a default: no config.json gives values here.
+                item = next((item for item in named if item.default == error.value), None)
             if item is None:
                 raise
             message = f"{self.option(item)} is {error.value}; allowed: {error.allowed}"

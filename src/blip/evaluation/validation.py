@@ -29,7 +29,7 @@ class Validation:
         size = model.config.vision.image_size
         if "causal" in model.config.modes:
             # A prompt that leaves no room for a text is said now, not after hours.
-            start_of_text(model, tokenizer, config.decoding)
+            start_of_text(model, tokenizer, config.decoding, "validation.decoding")
         self.data = EvaluationSet(
             config.shards, size, most=config.images, max_pixels=config.max_pixels
         )

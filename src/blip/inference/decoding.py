@@ -32,25 +32,29 @@ def rows_of_each(decoding: DecodingConfig, count: int) -> int:
 
 
 def start_of_text(
-    model: EncoderDecoder, tokenizer: Tokenizer, decoding: DecodingConfig
+    model: EncoderDecoder, tokenizer: Tokenizer, decoding: DecodingConfig, name: str = ""
 ) -> list[int]:
     """The ids that every text starts with: the start token and the prompt.
 
-    Raises ArgumentError where they leave no room for a text, RangeError where the model has too few
+    `name` is the key of `decoding` in a larger configuration, which errors then name. Raises
+    ArgumentError where the start leaves no room for a text, RangeError where the model has too few
     positions.
     """
-    return start_within(model.config.text, tokenizer, decoding)
+    return start_within(model.config.text, tokenizer, decoding, name)
 
 
-def start_within(sizes: TextConfig, tokenizer: Tokenizer, decoding: DecodingConfig) -> list[int]:
+def start_within(
+    sizes: TextConfig, tokenizer: Tokenizer, decoding: DecodingConfig, name: str = ""
+) -> list[int]:
     """`start_of_text` for a model of these sizes, before it is built."""
-    check_length(sizes, "max_length", decoding.max_length)
-    check_text("prompt", decoding.prompt)
+    prefix = f"{name}." if name else ""
+    check_length(sizes, f"{prefix}max_length", decoding.max_length)
+    check_text(f"{prefix}prompt", decoding.prompt)
     start = tokenizer.encode_prompt(decoding.prompt)
     if len(start) >= decoding.max_length:
         raise ArgumentError(
             f"the prompt {decoding.prompt!r} has {len(start)} tokens, the start token included; "
-            f"max_length must be greater, got {decoding.max_length}"
+            f"{prefix}max_length must be greater, got {decoding.max_length}"
         )
     return start
 

@@ -76,10 +76,10 @@ def test_decoding_that_the_captioner_cannot_do_is_refused_before_it_is_loaded(tm
     captioner = original(tmp_path / "c", "causal")
     matcher = original(tmp_path / "f", "bidirectional")
     decoding = replace(NUCLEUS, prompt="one two three four five six", max_length=6)
-    with pytest.raises(UsageError, match="max_length must be greater, got 6"):
+    with pytest.raises(UsageError, match=r"; decoding\.max_length must be greater, got 6"):
         models(captioner, matcher, decoding=decoding).fingerprints()
     decoding = replace(NUCLEUS, max_length=1000)
-    with pytest.raises(UsageError, match=r"max_length.* is 1000; allowed: at most"):
+    with pytest.raises(UsageError, match=r"`decoding\.max_length` is 1000; allowed: at most"):
         models(captioner, matcher, decoding=decoding).fingerprints()
 
 

@@ -82,7 +82,8 @@ class CheckpointModels:
         Raises ArgumentError where the captioner has too few positions for the texts.
         """
         captioner = open_checkpoint(self.captioner)
-        start_within(captioner.contents.config.text, captioner.tokenizer, self.decoding)
+        sizes = captioner.contents.config.text
+        start_within(sizes, captioner.tokenizer, self.decoding, "decoding")
         return captioner.fingerprint(), fingerprint(self.filter)
 
     def batch_size(self) -> int:
