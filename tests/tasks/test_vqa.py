@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from blip.cli.main import main
+from blip.config.strict import to_json
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import write_splits
@@ -113,6 +114,57 @@ def test_a_model_learns_questions_about_scenes_and_is_measured(
     assert {row["answer"] for row in ranked["answers"]} <= {"yes", "no", "red"}
 
 
+def write_question_model(med: Path, folder: Path) -> str:
+    loaded = load_model(med)
+    model, _ = start_questions(loaded.model)
+    folder.mkdir()
+    save_model(model, loaded.tokenizer, folder)
+    return str(folder)
+
+
+def test_options_of_decoding_say_how_answers_are_written(
+    scenes: Path, med: Path, tmp_path: Path
+) -> None:
+    model, test = Path(write_question_model(med, tmp_path / "vqa")), str(scenes / "test")
+    typed = ["--decode", "greedy", "--max-length", "5"]
+    short = evaluate(model, test, tmp_path / "short", *typed)
+    config = json.loads((tmp_path / "short/config.json").read_text(encoding="utf-8"))
+    assert config["answering"]["decoding"]["kind"] == "greedy"
+    assert config["answering"]["decoding"]["max_length"] == 5
+    longest = max(len(row["answer"].split()) for row in short["answers"])
+    free = evaluate(model, test, tmp_path / "free")
+    config = json.loads((tmp_path / "free/config.json").read_text(encoding="utf-8"))
+    assert config["answering"] == to_json(AnsweringConfig())
+    assert longest < max(len(row["answer"].split()) for row in free["answers"])
+
+
+@pytest.mark.parametrize(
+    ("is_for_questions", "typed", "message"),
+    [
+        (True, ["--decode", "nucleus"], "--decode is nucleus; allowed: beam, greedy"),
+        (True, ["--score", "logit", "--meteor"], "--score, --meteor would not be used: "),
+        (True, ["--candidates", "3"], "measured by vqa without --answers here"),
+        (True, ["--answers", "a.txt", "--beams", "2"], "--beams would not be used: "),
+        (False, ["--answers", "a.txt"], "measured by retrieval and caption here; leave it out"),
+        (False, ["--task", "retrieval", "--max-length", "9"], "--max-length would not be used: "),
+        (False, ["--task", "caption", "--candidates", "9"], "measured by caption here"),
+    ],
+)
+def test_options_that_the_evaluation_does_not_use_are_refused(
+    is_for_questions: bool,
+    typed: list[str],
+    message: str,
+    med: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = write_question_model(med, tmp_path / "vqa") if is_for_questions else str(med)
+    given = ["evaluate", model, "--data", "nowhere", "--out", str(tmp_path / "out")]
+    assert main([*given, *typed]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def count_kinds(place: Path) -> dict[str, int]:
     from collections import Counter
 
@@ -199,16 +251,13 @@ def test_encoder_and_decoder_start_from_those_of_the_med() -> None:
 def test_test_questions_without_answers_are_answered(
     med: Path, scenes: Path, tmp_path: Path
 ) -> None:
-    loaded = load_model(med)
-    model, _ = start_questions(loaded.model)
-    (tmp_path / "vqa").mkdir()
-    save_model(model, loaded.tokenizer, tmp_path / "vqa")
+    model = Path(write_question_model(med, tmp_path / "vqa"))
     from tests.support.pictures import photo
 
     (tmp_path / "a.png").write_bytes(photo())
     asked = [{"image": "a.png", "question": "what is it?", "question_id": 8}]
     (tmp_path / "test.json").write_text(json.dumps(asked), encoding="utf-8")
-    result = evaluate(tmp_path / "vqa", str(tmp_path / "test.json"), tmp_path / "out")
+    result = evaluate(model, str(tmp_path / "test.json"), tmp_path / "out")
     assert result["vqa"] == {"accuracy": None}
     assert result["questions_without_answers"] == 1
     assert [row["question_id"] for row in result["answers"]] == [8]

@@ -1,7 +1,8 @@
 """`blip evaluate`: the figures of a checkpoint, such as those of retrieval and captions."""
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from blip.cli.options import (
     ModelOptions,
 )
 from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, Range, check_fields
+from blip.errors import UsageError
+from blip.evaluation.choose import Evaluation, choose_evaluations
 from blip.evaluation.config import (
     AnsweringConfig,
     EvaluateConfig,
@@ -40,7 +43,9 @@ remote tars, too, s3://, gs:// and https:// (not compressed), and 'pipe:COMMAND'
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
 retrieval, a pre-trained model by both, a model for questions by VQA accuracy. --out keeps
 captions.json for the servers of COCO and NoCaps, or answers.json for that of VQA v2. Broken
-pictures and empty texts are left out, counted and named. Samples of the same image count as one."""
+pictures and empty texts are left out, counted and named. Samples of the same image count as one.
+The options of decoding say how captions are written, or the answers of a model for questions. An
+option that none of the model's evaluations uses is refused."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +85,8 @@ class EvaluateOptions:
         check_fields(self)
 
 
+ANSWERS = "answers"
+"""The option that says whether answers are chosen or written."""
 OPTIONS = Options(
     of=EvaluateOptions,
     arguments=("checkpoint",),
@@ -99,36 +106,27 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from blip.evaluation.evaluate import evaluate, evaluate_into
     from blip.files import json_text
+    from blip.inference.checkpoint import open_checkpoint
     from blip.log import say
 
     with OPTIONS.naming(args):
         options = OPTIONS.read(args)
-        config = EvaluateConfig(
-            checkpoint=options.checkpoint,
-            data=options.data,
-            task=options.task,
-            retrieval=RetrievalEvaluationConfig(
-                candidates=options.candidates,
-                batch_size=options.batch_size,
-                score=options.score,
-                itc_weight=options.itc_weight,
-            ),
-            captioning=options.decoding,
-            meteor=options.meteor,
-            answering=AnsweringConfig(
-                answers=None if options.answers is None else str(options.answers),
-                candidates=options.candidates,
-                batch_size=options.batch_size,
-            ),
-            batch_size=options.batch_size,
-            max_pixels=options.model.max_pixels,
-            device=options.model.device,
-            precision=options.model.precision,
-        )
+        config = _configure(options)
+        checkpoint = open_checkpoint(options.checkpoint)
+        chosen, _ = choose_evaluations(EVALUATIONS, config, checkpoint.contents.config)
+        _refuse_unused(args, options, chosen)
+        if any(ANSWERS in evaluation.options for evaluation in chosen):
+            config = replace(config, answering=_configure_answering(args, config.answering))
         if options.out is None:
-            result = evaluate(config, EVALUATIONS)
+            result = evaluate(config, EVALUATIONS, checkpoint=checkpoint)
         else:
-            result = evaluate_into(config, EVALUATIONS, options.out, overwrite=options.overwrite)
+            result = evaluate_into(
+                config,
+                EVALUATIONS,
+                options.out,
+                overwrite=options.overwrite,
+                checkpoint=checkpoint,
+            )
     if options.json:
         print(json_text(result))
         return 0
@@ -146,3 +144,63 @@ def run(args: argparse.Namespace) -> int:
     for name, reason in result["not_measured"].items():
         say(f"{name} is not measured: {reason}")
     return 0
+
+
+def _configure(options: EvaluateOptions) -> EvaluateConfig:
+    """The configuration of these options, but for how answers are written."""
+    return EvaluateConfig(
+        checkpoint=options.checkpoint,
+        data=options.data,
+        task=options.task,
+        retrieval=RetrievalEvaluationConfig(
+            candidates=options.candidates,
+            batch_size=options.batch_size,
+            score=options.score,
+            itc_weight=options.itc_weight,
+        ),
+        captioning=options.decoding,
+        meteor=options.meteor,
+        answering=AnsweringConfig(
+            answers=None if options.answers is None else str(options.answers),
+            candidates=options.candidates,
+            batch_size=options.batch_size,
+        ),
+        batch_size=options.batch_size,
+        max_pixels=options.model.max_pixels,
+        device=options.model.device,
+        precision=options.model.precision,
+    )
+
+
+def _configure_answering(args: argparse.Namespace, answering: AnsweringConfig) -> AnsweringConfig:
+    """How answers are written: as the release did, but for the decoding options that were typed."""
+    decoding = {
+        key.removeprefix("decoding."): value
+        for key, value in OPTIONS.typed(args).items()
+        if key.startswith("decoding.")
+    }
+    return replace(answering, decoding=replace(answering.decoding, **decoding))
+
+
+def _refuse_unused(
+    args: argparse.Namespace, options: EvaluateOptions, chosen: Sequence[Evaluation]
+) -> None:
+    """Raise UsageError for a typed option that only other evaluations use than those `chosen`."""
+    particular = {name for evaluation in EVALUATIONS for name in evaluation.options}
+    used = {name for evaluation in chosen for name in evaluation.options}
+    how = " and ".join(evaluation.name for evaluation in chosen)
+    if ANSWERS in used:
+        # Answers are chosen from a file, or written.
+        used -= {"candidates"} if options.answers is None else {"decoding"}
+        how += " without --answers" if options.answers is None else " with --answers"
+    typed = OPTIONS.typed(args)
+    unused = [
+        OPTIONS.option(item)
+        for item in OPTIONS.fields()
+        if item.key in typed and item.key.partition(".")[0] in particular - used
+    ]
+    if unused:
+        raise UsageError(
+            f"{', '.join(unused)} would not be used: {options.checkpoint} is measured by {how} "
+            "here; leave it out"
+        )

@@ -43,6 +43,8 @@ class Evaluation:
     """A file beside evaluation.json for `outputs`, as the benchmark's server takes them."""
     result_rows: Callable[["Subject[Any]", Any], Any] | None = None
     """To what that file holds, of the subject and `outputs`, where it is not these themselves."""
+    options: tuple[str, ...] = ()
+    """Options of `blip evaluate` that not every evaluation uses, and this one does, by field."""
     check: Callable[[EvaluateConfig, ModelConfig], None] | None = None
     """Raises RangeError for a configuration that the model cannot follow, before any work."""
 

@@ -14,7 +14,7 @@ from blip.evaluation.choose import Evaluation, choose_evaluations
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.subject import Subject, describe_data
 from blip.files import json_text, write_atomically
-from blip.inference.checkpoint import open_checkpoint
+from blip.inference.checkpoint import Checkpoint, open_checkpoint
 from blip.model.checkpoint.locate import find_weights
 from blip.nn.device import choose_device, choose_dtype
 from blip.outputs import (
@@ -31,26 +31,32 @@ FREE_TO_CHANGE = ("device",)
 """Keys that may differ when an evaluation is made again: the same figures, computed elsewhere."""
 
 
-def evaluate(config: EvaluateConfig, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+def evaluate(
+    config: EvaluateConfig,
+    evaluations: Sequence[Evaluation],
+    *,
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, Any]:
     """The figures of those `evaluations` that the checkpoint can do, or of the chosen one.
 
     Each has its figures under its name, None where it was not measured, and `not_measured` says
     why. `model` is the fingerprint of the checkpoint, whatever becomes of its folder later.
+    A `checkpoint` that is given is that of `config`, opened already.
     `left_out` counts what was bad in the data by its reason, `left_out_samples` names it.
 
     Raises UsageError for a task that is unknown or that the checkpoint cannot do, and for a device
     that is not there.
     """
-    return _measure(config, evaluations)[0]
+    return _measure(config, evaluations, checkpoint)[0]
 
 
 def _measure(
-    config: EvaluateConfig, evaluations: Sequence[Evaluation]
+    config: EvaluateConfig, evaluations: Sequence[Evaluation], checkpoint: Checkpoint | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The figures, and the files for servers that go with them, by name."""
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
-    checkpoint = open_checkpoint(config.checkpoint)
+    checkpoint = checkpoint or open_checkpoint(config.checkpoint)
     sizes = checkpoint.contents.config
     chosen, not_measured = choose_evaluations(evaluations, config, sizes)
     for evaluation in chosen:
@@ -90,6 +96,7 @@ def evaluate_into(
     out: Path,
     *,
     overwrite: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, Any]:
     """Write config.json, evaluation.json and what servers take into `out`; returns the second.
 
@@ -111,7 +118,7 @@ def evaluate_into(
                     f"{out} holds another evaluation ({describe_changes(changes)}); --overwrite "
                     "replaces it, another --out keeps both"
                 )
-        result, files = _measure(config, evaluations)
+        result, files = _measure(config, evaluations, checkpoint)
         # The figures last: they say that the evaluation is done.
         files[RESULT] = json_text(result, indent=2, sort_keys=True) + "\n"
         for name, content in files.items():

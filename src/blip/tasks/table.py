@@ -125,6 +125,7 @@ EVALUATIONS = (
         mode="bidirectional",
         read=_read_pairs,
         measure=_measure_retrieval,
+        options=("candidates", "score", "itc_weight"),
     ),
     Evaluation(
         name="caption",
@@ -136,6 +137,7 @@ EVALUATIONS = (
         outputs="captions",
         result_file="captions.json",
         result_rows=_caption_rows,
+        options=("decoding", "meteor"),
         check=check_captioning,
     ),
     Evaluation(
@@ -148,6 +150,7 @@ EVALUATIONS = (
         measure=_measure_answers,
         outputs="answers",
         result_file="answers.json",
+        options=("answers", "candidates", "decoding"),
         check=check_answering,
     ),
 )
