@@ -154,8 +154,8 @@ def test_demo_is_the_recipe_with_its_seed(tmp_path: Path, monkeypatch: pytest.Mo
     asked = {}
     monkeypatch.setattr(
         blip.cli.bootstrap,
-        "run_bootstrap",
-        lambda config, out, args: asked.update(config=config, out=out) or 0,
+        "run_recipe",
+        lambda config, out, how: asked.update(config=config, out=out) or 0,
     )
     assert main(["demo", "--out", str(tmp_path / "d"), "--seed", "3"]) == 0
     assert asked["out"] == tmp_path / "d"

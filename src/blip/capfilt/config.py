@@ -27,6 +27,9 @@ ROWS = 1000
 NUCLEUS = DecodingConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
 """BLIP, section 4.2: sampled captions are noisier and more diverse, and train better."""
 
+STOPPED = "stopped; {out} keeps finished shards; run the same command again to resume"
+"""What a job or a recut says when a signal stops it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapFiltConfig:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.config import STOPPED, CapFiltConfig
 from blip.capfilt.engine.choose import open_engine
 from blip.capfilt.engine.protocol import Engine, Failed
 from blip.capfilt.ledger.records import Counts
@@ -46,7 +46,6 @@ from blip.stage import exclusive_lock
 
 ATTEMPTS = 2
 """How often a shard is tried whose worker dies."""
-STOPPED = "stopped; {out} keeps finished shards; run the same command again to resume"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

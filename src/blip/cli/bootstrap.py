@@ -7,7 +7,7 @@ from typing import Any
 
 from blip.cli.from_dataclass import Options
 from blip.cli.parser import Parser
-from blip.cli.training import ChangeOptions
+from blip.cli.training import RecipeOptions
 from blip.recipes.config import BootstrapConfig
 
 EXAMPLES = """\
@@ -33,9 +33,7 @@ class BootstrapOptions:
     """A recipe (--list shows them) or a config.json."""
     out: Path | None = None
     """Folder of the run."""
-    change: ChangeOptions = ChangeOptions()
-    keys: bool = False
-    """List all keys that --part.field VALUE may change, and exit."""
+    how: RecipeOptions = RecipeOptions()
 
 
 OPTIONS = Options(of=BootstrapOptions, arguments=("recipe",))
@@ -43,9 +41,14 @@ OPTIONS = Options(of=BootstrapOptions, arguments=("recipe",))
 
 def add_arguments(parser: Parser) -> None:
     """Declare the options; any other --part.field VALUE changes the configuration."""
+    declare(parser, OPTIONS)
+
+
+def declare(parser: Parser, options: Options[Any]) -> None:
+    """Declare the options of a verb that runs the main job, its recipes and their keys."""
     from blip.cli.recipe import add_list
 
-    OPTIONS.declare(parser)
+    options.declare(parser)
     add_list(parser, "bootstrap")
     parser.classes = (BootstrapConfig,)
 
@@ -53,27 +56,32 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run or resume the main job."""
     from blip.cli.recipe import read_config
-    from blip.cli.training import need_folder
-    from blip.config.override import describe
     from blip.errors import UsageError
 
     options = OPTIONS.read(args)
     if options.recipe is None:
         raise UsageError("name a recipe or a config.json; `blip bootstrap --list` shows recipes")
     config = read_config(BootstrapConfig, "bootstrap", options.recipe, args.overrides)
-    if options.keys:
+    return run_recipe(config, options.out, options.how)
+
+
+def run_recipe(config: BootstrapConfig, out: Path | None, how: RecipeOptions) -> int:
+    """List the keys of the main job, or run or resume it and print its table.
+
+    Raises UsageError where it is to run and no folder was named.
+    """
+    from blip.config.override import describe
+
+    if how.keys:
         print(describe(config))
         return 0
-    return run_bootstrap(config, need_folder(options.out), options.change)
-
-
-def run_bootstrap(config: BootstrapConfig, out: Path, change: ChangeOptions) -> int:
-    """Run the main job and print its table; `change` says whether it may resume with changes."""
     from blip.bootstrap import bootstrap
+    from blip.cli.training import need_folder
     from blip.log import say
 
+    out = need_folder(out)
     say(f"blip bootstrap: writing to {out}; if it stops, run the same command again to resume")
-    allowed = {"overwrite": change.overwrite, "allow_change": change.allow_change}
+    allowed = {"overwrite": how.overwrite, "allow_change": how.allow_change}
     print_table(bootstrap(config, out, **allowed), out)
     return 0
 

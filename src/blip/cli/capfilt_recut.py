@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Cut anew; 130 where it was interrupted."""
+    """Recut; 130 where it was interrupted."""
     from blip.cli.totals import run_and_print
 
     config, overwrite = JOB.read(args), OPTIONS.read(args).overwrite

@@ -21,7 +21,7 @@ class ReportOptions:
     """What `blip capfilt report` is asked to do."""
 
     job: Path
-    """Folder of a job, or of one cut anew."""
+    """Folder of a job, or of a recut."""
     data: tuple[str, ...] = ()
     """The originals, for pictures; none is what DIR says."""
 

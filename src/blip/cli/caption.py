@@ -14,12 +14,12 @@ from blip.cli.options import (
     DECODING_GROUP,
     DECODING_HIDDEN,
     DECODING_NAMES,
-    ModelOptions,
+    EITHER_ROWS,
+    PictureOptions,
     Renamed,
-    RowOptions,
 )
 from blip.cli.rows import RowPrinter
-from blip.config.ranges import BATCH_SIZE, PLACE, SEED, Range, check_fields
+from blip.config.ranges import PLACE, SEED, Range, check_fields
 from blip.generation.config import MAX_CAPTIONS, DecodingConfig
 
 if TYPE_CHECKING:
@@ -61,10 +61,7 @@ class CaptionOptions:
     """Print and write captions with their prompt."""
     seed: Annotated[int, SEED] = 0
     """Seed of nucleus sampling."""
-    batch_size: Annotated[int, BATCH_SIZE] = 16
-    """Pictures at a time."""
-    model: ModelOptions = ModelOptions()
-    rows: RowOptions = RowOptions()
+    shared: PictureOptions = PictureOptions()
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -77,7 +74,7 @@ OPTIONS = Options(
     names=DECODING_NAMES,
     groups=DECODING_GROUP,
     hidden=DECODING_HIDDEN,
-    either=("rows.json", "rows.csv"),
+    either=EITHER_ROWS,
 )
 
 
@@ -103,25 +100,25 @@ def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
     if texts is not None:
         paths = texts.missing()
     captioner = Captioner.load(
-        options.checkpoint, options.model.device, precision=options.model.precision
+        options.checkpoint, options.shared.model.device, precision=options.shared.model.precision
     )
-    rows = RowPrinter.of(json=options.rows.json, csv=options.rows.csv)
+    rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     # Plain lines show no likelihoods, which cost another pass over each text.
     write = captioner.captions if rows.form == "text" else captioner.scored_captions
     # Decoding that the model cannot do is refused before the bar is drawn.
     write([], options.captions, decoding)
     broken = 0
     with progress(len(paths), "caption", "pictures") as bar:
-        for start in range(0, len(paths), options.batch_size):
-            batch = paths[start : start + options.batch_size]
-            sound = open_pictures(batch, options.model.max_pixels)
+        for start in range(0, len(paths), options.shared.batch_size):
+            batch = paths[start : start + options.shared.batch_size]
+            sound = open_pictures(batch, options.shared.model.max_pixels)
             broken += len(batch) - len(sound)
             written = write(
                 [image for _, image in sound],
                 options.captions,
                 decoding,
                 seeds=[_seeds(options.seed, path, options.captions) for path, _ in sound],
-                batch_size=options.batch_size,
+                batch_size=options.shared.batch_size,
                 keep_prompt=options.keep_prompt,
             )
             for (path, _), captions in zip(sound, written, strict=True):

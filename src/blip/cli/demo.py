@@ -7,9 +7,8 @@ from typing import Annotated
 
 from blip.cli.from_dataclass import Options
 from blip.cli.parser import Parser
-from blip.cli.training import ChangeOptions
+from blip.cli.training import RecipeOptions
 from blip.config.ranges import SEED, check_fields
-from blip.recipes.config import BootstrapConfig
 
 EXAMPLES = """\
 examples:
@@ -31,9 +30,7 @@ class DemoOptions:
     """Folder of the run."""
     seed: Annotated[int, SEED] = 0
     """Seed of data and trainings."""
-    change: ChangeOptions = ChangeOptions()
-    keys: bool = False
-    """List all keys that --part.field VALUE may change, and exit."""
+    how: RecipeOptions = RecipeOptions()
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -45,22 +42,17 @@ OPTIONS = Options(of=DemoOptions)
 
 def add_arguments(parser: Parser) -> None:
     """Declare the options; any other --part.field VALUE changes the configuration."""
-    from blip.cli.recipe import add_list
+    from blip.cli.bootstrap import declare
 
-    OPTIONS.declare(parser)
-    add_list(parser, "bootstrap")
-    parser.classes = (BootstrapConfig,)
+    declare(parser, OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run or resume the demo."""
-    from blip.cli.bootstrap import run_bootstrap
-    from blip.config.override import describe, override
+    from blip.cli.bootstrap import run_recipe
+    from blip.config.override import override
     from blip.recipes.bootstrap import scenes_demo
 
     options = OPTIONS.read(args)
     config = override(scenes_demo(), [f"--seed={options.seed}", *args.overrides])
-    if options.keys:
-        print(describe(config))
-        return 0
-    return run_bootstrap(config, options.out, options.change)
+    return run_recipe(config, options.out, options.how)

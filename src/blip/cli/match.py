@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from blip.cli.from_dataclass import Options
 from blip.cli.inputs import find_pictures, open_pictures, report_broken
-from blip.cli.options import ModelOptions, RowOptions
+from blip.cli.options import EITHER_ROWS, PictureOptions
 from blip.cli.rows import RowPrinter
-from blip.config.ranges import BATCH_SIZE, PLACE, UTF8, RangeError, check_fields
+from blip.config.ranges import PLACE, UTF8, RangeError, check_fields
 
 if TYPE_CHECKING:
     from blip.inference.matcher import Scores
@@ -39,10 +39,7 @@ class MatchOptions:
     """Texts; with --texts these are pictures, too."""
     texts: Annotated[tuple[str, ...], UTF8] = ()
     """The texts, where there are several pictures."""
-    batch_size: Annotated[int, BATCH_SIZE] = 16
-    """Pictures at a time."""
-    model: ModelOptions = ModelOptions()
-    rows: RowOptions = RowOptions()
+    shared: PictureOptions = PictureOptions()
 
     def __post_init__(self) -> None:
         """Refuse numbers and texts that cannot work."""
@@ -52,7 +49,7 @@ class MatchOptions:
 OPTIONS = Options(
     of=MatchOptions,
     arguments=("checkpoint", "picture", "more"),
-    either=("rows.json", "rows.csv"),
+    either=EITHER_ROWS,
 )
 
 
@@ -71,18 +68,18 @@ def run(args: argparse.Namespace) -> int:
     paths = find_pictures(named)
     single = not options.texts and not options.picture.is_dir()
     matcher = Matcher.load(
-        options.checkpoint, options.model.device, precision=options.model.precision
+        options.checkpoint, options.shared.model.device, precision=options.shared.model.precision
     )
-    rows = RowPrinter.of(json=options.rows.json, csv=options.rows.csv)
+    rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     broken = 0
-    for start in range(0, len(paths), options.batch_size):
-        batch = paths[start : start + options.batch_size]
-        sound = open_pictures(batch, options.model.max_pixels)
+    for start in range(0, len(paths), options.shared.batch_size):
+        batch = paths[start : start + options.shared.batch_size]
+        sound = open_pictures(batch, options.shared.model.max_pixels)
         broken += len(batch) - len(sound)
         scored = matcher.scores(
             [image for _, image in sound],
             [texts] * len(sound),
-            batch_size=options.batch_size,
+            batch_size=options.shared.batch_size,
             allow_nan=True,
         )
         for (path, _), scores in zip(sound, scored, strict=True):

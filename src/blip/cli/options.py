@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from blip.config.ranges import COUNT, DEVICE, PrecisionChoice, check_fields
+from blip.config.ranges import BATCH_SIZE, COUNT, DEVICE, PrecisionChoice, check_fields
 from blip.data.config import MAX_PIXELS
 
 
@@ -33,6 +33,24 @@ class RowOptions:
     """Print a JSON object a line."""
     csv: bool = False
     """Print a CSV table with a header."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureOptions:
+    """How a verb reads many pictures and prints rows about them."""
+
+    batch_size: Annotated[int, BATCH_SIZE] = 16
+    """Pictures at a time."""
+    model: ModelOptions = ModelOptions()
+    rows: RowOptions = RowOptions()
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        check_fields(self)
+
+
+EITHER_ROWS = ("shared.rows.json", "shared.rows.csv")
+"""Of which one may be given, where a verb's `PictureOptions` are its field `shared`."""
 
 
 DECODING_NAMES = {"decoding.kind": "decode"}

@@ -1,10 +1,11 @@
-"""The totals of a CapFilt job, or of one cut anew, on stdout."""
+"""The totals of a CapFilt job, or of a recut, on stdout."""
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blip.capfilt.config import STOPPED
 from blip.errors import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def run_and_print(
     try:
         summary = work()
     except KeyboardInterrupt:
-        say(f"\nstopped; {config.out} keeps finished shards; run the same command again to resume")
+        say("\n" + STOPPED.format(out=config.out))
         return INTERRUPTED
     sys.stdout.write(describe_totals(summary.counts, summary.out, config.write))
     return 0

@@ -23,13 +23,15 @@ logged, the device, the number of workers, the validation) may always change."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChangeOptions:
-    """What happens to a folder whose run had another configuration."""
+class RecipeOptions:
+    """What becomes of a folder whose run had other settings; whether keys are only listed."""
 
     allow_change: bool = False
-    """Go on with a configuration that differs; config.json keeps both."""
+    """Resume with a configuration that differs; config.json keeps both."""
     overwrite: bool = False
     """Replace what was made with a configuration that differs."""
+    keys: bool = False
+    """List all keys that --part.field VALUE may change, and exit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,10 +41,8 @@ class TrainingOptions:
     out: Path | None = None
     """Folder of the run."""
     resume: str = "auto"
-    """Go on from the run's own newest checkpoint (auto), never, or from that of another."""
-    change: ChangeOptions = ChangeOptions()
-    keys: bool = False
-    """List all keys that --part.field VALUE may change, and exit."""
+    """Resume from the run's own newest checkpoint (auto), never, or from that of another."""
+    recipe: RecipeOptions = RecipeOptions()
 
 
 def train_from_recipe(
@@ -55,7 +55,7 @@ def train_from_recipe(
 
     task = next(task for task in TASKS if name in task.names)
     config = read_config(task.config, task.name, recipe, overrides)
-    if options.keys:
+    if options.recipe.keys:
         print(describe(config))
         return 0
     out = need_folder(options.out)
@@ -98,8 +98,9 @@ def run_options(options: TrainingOptions, out: Path) -> "RunOptions":
         from blip.train.checkpoint import check_source
 
         check_source(start, out)
-    change = options.change
-    return RunOptions(allow_change=change.allow_change, overwrite=change.overwrite, start=start)
+    return RunOptions(
+        allow_change=options.recipe.allow_change, overwrite=options.recipe.overwrite, start=start
+    )
 
 
 def is_finished(config: Any, out: Path) -> bool:
