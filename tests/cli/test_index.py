@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,17 @@ def test_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert f"usage: blip {verb}" in out
     assert "examples:" in out
+
+
+def test_without_faiss_nothing_is_begun(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    assert index(tmp_path, folder / "photos", "--checkpoint", folder / "model") == 2
+    assert "pip install 'blip-capfilt[index]'" in capsys.readouterr().err
+    assert not (tmp_path / "i").exists()
+    assert search(folder, "a red circle") == 2
+    assert "pip install 'blip-capfilt[index]'" in capsys.readouterr().err
