@@ -12,7 +12,7 @@ from blip.log import printable
 NAMED = 1000
 """How many bad samples are kept by name; all are counted."""
 SHOWN = 5
-"""Bad samples that are named where people read along."""
+"""Bad samples that a message on the terminal names."""
 
 
 class BadSampleError(BlipError):

@@ -1,4 +1,4 @@
-"""Bytes to an RGB picture, or a reason why not; hostile files cost no memory."""
+"""Bytes to an RGB picture, or a reason why not; sizes are checked before pixels are decoded."""
 
 import io
 import threading
@@ -25,7 +25,7 @@ FORMATS = (*USUAL_FORMATS, "AVIF") if features.check("avif") else USUAL_FORMATS
 """No more of what Pillow reads: some call other programs, some check the size too late."""
 HEIF_OR_AVIF = (b"mif1", b"msf1")
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", *HEIF_OR_AVIF)
-"""What stands behind `ftyp` in the pictures of telephones; the extra `heif` reads them."""
+"""What follows `ftyp` in the files of phone cameras; the extra `heif` reads them."""
 ORIENTATION = Base.Orientation
 Shrink = Literal[1, 2, 4, 8]
 """What the sides of a JPEG may be divided by as it is decoded."""
@@ -35,7 +35,7 @@ DEEP = 65535.0
 
 
 LARGE = 16_000_000
-"""Pixels from which on a picture is decoded while no other such one is."""
+"""A picture of more pixels is large: threads decode large pictures one after the other."""
 
 _pillow_limit = threading.Lock()
 _large = threading.Lock()

@@ -60,7 +60,7 @@ def load_json(path: Path) -> Any:
 
 
 def list_names(names: Iterable[str]) -> str:
-    """Names out of a user's file for a message of one line."""
+    """Distinct names from a user's file, with commas between them, for a message of one line."""
     distinct = list(dict.fromkeys(names))
     shown = [name if name.isprintable() else repr(name) for name in distinct[:MAX_NAMES]]
     return ", ".join(shown) + (", ..." if len(distinct) > MAX_NAMES else "")

@@ -43,8 +43,10 @@ class Pairs:
     """`image * texts + text` of every pair, ascending, int64."""
 
     @classmethod
-    def wanted_by(cls, of_images: Candidates, of_texts: Candidates, texts: int) -> "Pairs":
-        """Those that either direction wants; candidates of images are numbers of such texts."""
+    def from_both_directions(
+        cls, of_images: Candidates, of_texts: Candidates, texts: int
+    ) -> "Pairs":
+        """The candidates of either direction; the columns of `of_images` are distinct texts."""
         codes = np.concatenate(
             [
                 of_images.rows * texts + of_images.columns,

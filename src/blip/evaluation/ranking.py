@@ -46,7 +46,7 @@ def rank(
     """Score every image of `data` with its best texts and every text with its best images.
 
     As published (section 5.1) the k best by ITC cosine are candidates, whose score is that cosine
-    plus ITM's (`config.score`); what is no candidate comes last. A pair that both directions want
+    plus ITM's (`config.score`); all others come last. A pair that is a candidate in both directions
     is scored once, and all texts of an image are scored against one projection of it. Texts are
     cleaned as in training, and equal ones are read once, so that they have equal scores. Processes
     that train together share the images, and all of them return the whole. Memory grows with the
@@ -54,18 +54,18 @@ def rank(
     finite.
     """
     texts = [clean_caption(text) for group in data.texts for text in group]
-    different = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    text_of = np.array([different[text] for text in texts])
+    distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    text_of = np.array([distinct[text] for text in texts])
     longest = min(config.max_tokens, model.config.text.positions)
-    encoded = tokenizer.encode(list(different), longest)
+    encoded = tokenizer.encode(list(distinct), longest)
     text_features = _encode_texts(model, encoded, config.batch_size)
     images = _Images(model, data, config.batch_size)
     image_features = images.features()
     repeat = torch.from_numpy(text_of).to(model.device)
     of_images = best_columns(image_features, text_features, config.candidates, repeat)
-    of_different = best_columns(text_features, image_features, config.candidates)
-    named = Candidates(of_images.starts, text_of[of_images.columns])
-    pairs = Pairs.wanted_by(named, of_different, len(different))
+    text_candidates = best_columns(text_features, image_features, config.candidates)
+    image_candidates = Candidates(of_images.starts, text_of[of_images.columns])
+    pairs = Pairs.from_both_directions(image_candidates, text_candidates, len(distinct))
     reranker = Reranker(model, encoded.start_with(tokenizer.enc_id), config.score)
     weighted = config.itc_weight * image_features
     scores = _score(pairs, reranker, images, weighted, text_features, show_progress)
@@ -74,10 +74,14 @@ def rank(
             "the model's scores are NaN or infinite for every pair; its weights are broken, or its "
             "values overflow"
         )
-    of_texts = of_different.repeat(text_of)
+    of_texts = text_candidates.repeat(text_of)
     ends = np.cumsum([len(group) for group in data.texts]).tolist()
     return Ranking(
-        ranked(of_images, scores[pairs.find(named.rows, named.columns)], len(texts)),
+        ranked(
+            of_images,
+            scores[pairs.find(image_candidates.rows, image_candidates.columns)],
+            len(texts),
+        ),
         ranked(of_texts, scores[pairs.find(of_texts.columns, text_of[of_texts.rows])], len(data)),
         [list(range(end - len(g), end)) for g, end in zip(data.texts, ends, strict=True)],
     )

@@ -81,7 +81,7 @@ def itc_loss(online: Similarities, targets: Similarities) -> Float[Tensor, ""]:
 def itc_operations(parts: Operations, lengths: Sequence[int]) -> float:
     """Floating-point operations of ITC for texts of these lengths, with a gradient.
 
-    Those of images, which all losses share, and of `MomentumContrast` come on top.
+    Excludes those of the image encoder, which all losses share, and `momentum_operations`.
     """
     return WITH_GRADIENT * _encode_texts(parts, lengths)
 

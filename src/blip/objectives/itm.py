@@ -115,7 +115,7 @@ def match_cross_entropy(
 def itm_operations(parts: Operations, lengths: Sequence[int]) -> float:
     """Floating-point operations of ITM for pairs with texts of these lengths, with a gradient.
 
-    The texts that are drawn as negatives are taken to be as long as all.
+    Assumes that the texts sampled as negatives are as long as these.
     """
     head = 4 * parts.config.text.width
     # Each text itself, with another image, and another text with this image.

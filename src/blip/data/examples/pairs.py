@@ -88,7 +88,7 @@ class PairExamples:
         self.pixels = TrainingPixels(config.image)
 
     def select(self, sample: Sample) -> Selected:
-        """The image of a sample and those of its texts that say something."""
+        """The image of a sample and those of its texts that are not empty."""
         texts, reason, lost = find_usable(sample)
         if reason is not None:
             return Selected(None, 0, reason)

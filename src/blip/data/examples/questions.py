@@ -138,7 +138,7 @@ class QuestionExamples:
 
 
 class FoundQuestions(NamedTuple):
-    """The questions of a sample that say something, and what is wrong with the rest."""
+    """The questions of a sample that are not empty, and what is wrong with the others."""
 
     questions: list[AskedQuestion]
     reason: str | None

@@ -9,7 +9,7 @@ from blip.data.texts import TEXT_FAULTS
 
 
 class Usable(NamedTuple):
-    """The texts of a sample that say something, and what is wrong with the rest."""
+    """The texts of a sample that are not empty, and what is wrong with the others."""
 
     texts: list[str]
     """As they were written; none of them is empty once it is cleaned."""
@@ -20,7 +20,7 @@ class Usable(NamedTuple):
 
 
 def find_usable(sample: Sample) -> Usable:
-    """Sort a sample out without decoding its picture: one bad text must not cost the others."""
+    """Tell sound texts from bad ones, without decoding the picture."""
     texts = [text for text in sample.texts if clean_caption(text)]
     if sample.image is None:
         return Usable(texts, sample.error or "missing_image", None)

@@ -211,11 +211,11 @@ def read_statistics(location: str) -> "Statistics | None":
     """
     if location.startswith(COMMAND) or not location.endswith(".tar"):
         return None
-    beside = f"{location.removesuffix('.tar')}{STATISTICS}"
-    stats = read_json(beside) if is_remote(location) else read_json_object(Path(beside))
+    statistics = f"{location.removesuffix('.tar')}{STATISTICS}"
+    stats = read_json(statistics) if is_remote(location) else read_json_object(Path(statistics))
     successes = stats.get("successes") if isinstance(stats, dict) else None
     sound = isinstance(successes, int) and not isinstance(successes, bool) and successes >= 0
-    return Statistics(beside, int(successes)) if sound and successes is not None else None
+    return Statistics(statistics, int(successes)) if sound and successes is not None else None
 
 
 def _trust_statistics(location: str) -> Statistics | None:

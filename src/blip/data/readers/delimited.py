@@ -154,8 +154,8 @@ def _across_lines(
 def _is_row(line: str, delimiter: str, columns: int | None) -> bool:
     """Whether a line that begins in a quoted cell could be a row of its own.
 
-    It has so many cells then, and the name of a picture before the quote that closes the cell:
-    behind that quote the row of the cell itself goes on.
+    Such a line has as many cells as there are columns, and names a picture before the quote that
+    closes the cell. After that quote the row continues in which the cell began.
     """
     cells = next(csv.reader([line], delimiter=delimiter), [])
     closing = re.search(r'(?<!")(?:"")*"(?!")', line)

@@ -14,7 +14,7 @@ from blip.outputs import JOB, MARKER, RECUT, read_marker
 from blip.places import expand_braces, home_path
 
 STATISTICS = "_stats.json"
-"""How the names end of what img2dataset notes of its shards."""
+"""End of the name of the file in which img2dataset writes the statistics of a shard."""
 SIZES = "sizes.json"
 """How many samples each tar of a folder holds, as WebDataset and open_clip read it."""
 PACKED = ".pack.json"
@@ -198,7 +198,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    """What a path is that is not a file, in words."""
+    """What a path leads to where that is not a file, such as "a folder", for messages."""
     if _is_folder(path):
         return "a folder"
     return "a broken link" if path.is_symlink() else "neither a file nor a folder"

@@ -124,17 +124,18 @@ def read_contents(
     stored = read_tensors(weights, checked=checked, momentum=momentum)
     if any(name.startswith(_OURS) for name in stored.tensors):
         Faults(unreal=not_real(stored.tensors.items())).raise_any(str(weights))
-        beside = weights.with_name(MOMENTUM)
+        momentum_file = weights.with_name(MOMENTUM)
+        has_momentum = momentum and momentum_file.is_file()
         contents = Contents(
             config=_our_sizes(weights),
             tensors=stored.tensors,
-            momentum=read_tensors(beside).tensors if momentum and beside.is_file() else {},
+            momentum=read_tensors(momentum_file).tensors if has_momentum else {},
             where=str(weights),
         )
     else:
-        ours = stored.beside.get(OUR_KEY)
+        blip_config = stored.entries.get(OUR_KEY)
         contents = published_contents(
-            stored.tensors, str(weights), sizes=sizes, ours=ours, heads=heads
+            stored.tensors, str(weights), sizes=sizes, blip_config=blip_config, heads=heads
         )
     return _with_heads(contents, heads)
 
@@ -155,13 +156,13 @@ def published_contents(
     where: str,
     *,
     sizes: Mapping[str, object] | None = None,
-    ours: object = None,
+    blip_config: object = None,
     heads: Heads | None = None,
 ) -> Contents:
     """Contents of tensors in one of the two published layouts, in float32.
 
-    `sizes` is the content of Hugging Face's config.json, `ours` the value of `OUR_KEY`; both may be
-    absent. Raises what `read_contents` raises.
+    `sizes` is the content of Hugging Face's config.json, `blip_config` the value of `OUR_KEY`; both
+    may be absent. Raises what `read_contents` raises.
     """
     state = {name: _full_precision(tensor) for name, tensor in state.items()}
     found = {original_name(name): tensor for name, tensor in state.items()}
@@ -171,8 +172,8 @@ def published_contents(
         kind = kind_of(found)
         if is_huggingface(state):
             config = read_sizes(sizes, shapes_of(found), heads)
-        elif ours is not None:
-            config = from_json(ModelConfig, ours, where=OUR_KEY)
+        elif blip_config is not None:
+            config = from_json(ModelConfig, blip_config, where=OUR_KEY)
         else:
             config = config_from_shapes(kind, shapes_of(found), heads)
     except UsageError as error:

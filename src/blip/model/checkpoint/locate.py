@@ -48,9 +48,9 @@ def _in_folder(path: Path) -> Path:
         str(found.parent.parent if found.parent.name == "checkpoint" else found.parent)
         for found in path.glob(f"**/checkpoint/{WEIGHTS}")
     )
-    beside = sorted(str(found) for found in path.iterdir() if found.suffix in FILES)
+    weight_files = sorted(str(found) for found in path.iterdir() if found.suffix in FILES)
     hint = f"; it holds {', '.join(below[:6])}" if below else f" (it has no {WEIGHTS})"
-    if not below and beside:
+    if not below and weight_files:
         # A folder without config.json, or with weights of another name.
-        hint = f", which has {SIZES} and {WEIGHTS}; name a file: {', '.join(beside[:6])}"
+        hint = f", which has {SIZES} and {WEIGHTS}; name a file: {', '.join(weight_files[:6])}"
     raise UsageError(f"{path} is not a checkpoint folder{hint}")

@@ -124,7 +124,7 @@ def fetch_huggingface(name: str) -> Path:
     """
     from huggingface_hub import list_repo_files, snapshot_download
 
-    beside = ["config.json", "tokenizer.json", "vocab.txt"]
+    more_files = ["config.json", "tokenizer.json", "vocab.txt"]
     # The library passes on whatever its HTTP client raises.
     try:
         try:
@@ -133,7 +133,7 @@ def fetch_huggingface(name: str) -> Path:
         except Exception:
             # Without the hub the cache may have the model; if not, the next call raises.
             weights = tuple(file for files in _WEIGHTS for file in files)
-        return Path(snapshot_download(name, allow_patterns=[*beside, *weights]))
+        return Path(snapshot_download(name, allow_patterns=[*more_files, *weights]))
     except Exception as error:
         raise BlipError(
             f"hf:{name} can neither be downloaded nor found in the cache: {first_line(error)}"

@@ -40,7 +40,7 @@ class Stored(NamedTuple):
     """The contents of a file of weights."""
 
     tensors: dict[str, Tensor]
-    beside: Mapping[str, object]
+    entries: Mapping[str, object]
     """All entries of a pickled file: the weights, the sizes that we write beside them, or the epoch
     and the optimiser that others do."""
 
@@ -56,7 +56,7 @@ def read_tensors(path: Path, *, checked: bool = True, momentum: bool = True) -> 
     Raises BlipError, in one line, for a file that is truncated or foreign, for one that an index
     names and that is missing, and for NaN or infinite weights. Nothing is executed.
     """
-    beside: Mapping[str, object] = {}
+    entries: Mapping[str, object] = {}
     if path.name.endswith(INDEX):
         state = _read_indexed(path)
     elif PART.search(path.name) and path.with_name(_index_name(path)).is_file():
@@ -66,16 +66,16 @@ def read_tensors(path: Path, *, checked: bool = True, momentum: bool = True) -> 
     elif path.suffix == ".safetensors":
         state = read_safetensors(path)
     else:
-        beside = read_pickle(path)
-        state = state_dict_in(beside, path)
+        entries = read_pickle(path)
+        state = state_dict_in(entries, path)
     # Both have the same order; errors use the names of the file.
     names = dict(zip(state, plain_names(state), strict=True))
     if checked:
-        needed = [theirs for theirs, name in names.items() if momentum or not is_momentum(name)]
-        copies = _in_float32({theirs: state[theirs] for theirs in needed})
+        needed = [stored for stored, name in names.items() if momentum or not is_momentum(name)]
+        copies = _in_float32({stored: state[stored] for stored in needed})
         refuse_not_finite(copies, str(path))
         state |= copies
-    return Stored({name: state[theirs] for theirs, name in names.items()}, beside)
+    return Stored({name: state[stored] for stored, name in names.items()}, entries)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
