@@ -34,7 +34,7 @@ def test_what_it_can_do_is_measured_and_the_rest_named(
     assert ("tr1" in out, "cider" in out) == (measured == "retrieval", measured == "caption")
     assert "4 images with 4 texts" in err
     assert f"{missing} is not measured: this model has no text" in err
-    assert main([*command, "--max-length", "8", "--json"]) == 0
+    assert main([*command, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result[missing] is None
     assert result[measured]
