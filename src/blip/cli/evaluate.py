@@ -45,7 +45,7 @@ retrieval, a pre-trained model by both, a model for questions by VQA accuracy. -
 captions.json for the servers of COCO and NoCaps, or answers.json for that of VQA v2. Broken
 pictures and empty texts are left out, counted and named. Samples of the same image count as one.
 The options of decoding say how captions are written, or the answers of a model for questions. An
-option that none of the model's evaluations uses is refused."""
+option that no evaluation of the model uses is refused."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
