@@ -13,6 +13,7 @@ from blip.evaluation.ranking import Ranking
 from blip.evaluation.retrieval import share_true
 from blip.metrics.retrieval import RankedScores, first_columns
 from tests.support.pictures import photo
+from tests.support.ranked_scores import rank_all
 
 CIRCLE = Thing("circle", "red", "large", "solid", 0.2, 0.5)
 SCENES = (
@@ -33,7 +34,7 @@ def data(tmp_path: Path) -> EvaluationSet:
 
 
 def ranking(image_to_text: list[list[float]], text_to_image: list[list[float]]) -> Ranking:
-    scores = [RankedScores.from_matrix(np.array(one)) for one in (image_to_text, text_to_image)]
+    scores = [rank_all(np.array(one)) for one in (image_to_text, text_to_image)]
     return Ranking(*scores, [[0], [1]])
 
 

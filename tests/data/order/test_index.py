@@ -83,9 +83,9 @@ def test_beside_tars_only_tars_are_meant(folder: Path) -> None:
     assert index_pairs([str(folder / "shards" / "*")]).size == 6
 
 
-def test_what_is_remote_is_refused(folder: Path) -> None:
+def test_what_is_remote_is_not_read_into_memory(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"s3://bucket/x\.tar is remote"):
-        EvaluationSet(["s3://bucket/x.tar"], 16)
+        index_pairs(["s3://bucket/x.tar"])
 
 
 @pytest.mark.parametrize("form", ["rows.csv", "pictures", "merged.json"])
