@@ -213,6 +213,26 @@ def test_what_is_typed_wins_over_a_file():
         options.read(args, {"count": 1, "part": {"rate": -1}})
 
 
+@pytest.mark.parametrize(
+    ("words", "is_quiet"),
+    [
+        (["--no-quiet"], False),
+        (["--no_quiet"], False),
+        (["--quiet", "false"], False),
+        (["--quiet=False"], False),
+        (["--quiet"], True),
+        (["--quiet", "true"], True),
+    ],
+)
+def test_a_flag_of_a_file_can_be_turned_off(words, is_quiet):
+    options = Options(of=Whole, from_file=True)
+    parser = Parser(prog="verb")
+    options.declare(parser)
+    base = {"checkpoint": "c", "count": 3, "quiet": not is_quiet}
+    assert options.read(parser.parse([]), base).quiet is not is_quiet
+    assert options.read(parser.parse([*words, "--seed", "1"]), base).quiet is is_quiet
+
+
 def test_help_has_nouns_defaults_groups_and_first_sentences():
     text = " ".join(make().format_help().split())
     for part in (
@@ -220,7 +240,7 @@ def test_help_has_nouns_defaults_groups_and_first_sentences():
         "--count N things at a time --size",
         "size of a batch, 5% more (default: auto)",
         "--share X share of all (default: none)",
-        "--out DIR folder of results (default: none)",
+        "--out DIR folder of results --device",
         "--words N [N ...] numbers of words (default: 1 2)",
         "--quiet print nothing --mirror, --no-mirror mirror pictures (default: yes)",
         "the part: --rate X how fast it is (default: 0.5) --colour {red,blue} colour",
@@ -268,6 +288,15 @@ def test_the_same_option_reads_the_same_in_every_verb():
                 shown[name].add((text, str(action.metavar or action.choices)))
     different = {name for name, forms in shown.items() if len(forms) > 1}
     assert different <= DIFFERENT
+
+
+def test_none_is_the_default_only_where_the_word_none_gives_it():
+    for command in COMMANDS:
+        for action in declared(make_parser(command)):
+            if (action.help or "").endswith("(default: none)"):
+                assert callable(action.type)
+                assert action.type("none") is None, (command, action.dest)
+                assert not action.choices, (command, action.dest)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -32,7 +32,7 @@ class BootstrapOptions:
     recipe: str | None = None
     """A recipe (--list shows them) or a config.json."""
     out: Path | None = None
-    """Folder of the run."""
+    """Folder of the run; must be given, but for --keys."""
     how: RecipeOptions = RecipeOptions()
 
 

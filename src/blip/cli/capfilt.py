@@ -81,8 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do the job; 130 where it was interrupted."""
-    with JOB.naming(args):
-        return _run(read_config(args), OPTIONS.read(args))
+    options = OPTIONS.read(args)
+    with JOB.naming(args, has_file=options.config is not None):
+        return _run(read_config(args), options)
 
 
 def _run(config: CapFiltConfig, options: CapFiltOptions) -> int:

@@ -38,7 +38,7 @@ class CalibrateOptions:
     score: Literal["itm_score", "itc_cosine"] = "itm_score"
     """Score that the threshold is for."""
     out: Path | None = None
-    """Folder for what is written; none is DIR/calibration."""
+    """Folder for what is written; without it, DIR/calibration."""
     overwrite: bool = False
     """Replace another result in the folder."""
     json: bool = False

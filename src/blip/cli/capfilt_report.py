@@ -23,7 +23,7 @@ class ReportOptions:
     job: Path
     """Folder of a job, or of a recut."""
     data: tuple[str, ...] = ()
-    """The originals, for pictures; none is what DIR says."""
+    """The originals, for pictures; without it, those that DIR names."""
 
 
 OPTIONS = Options(of=ReportOptions, arguments=("job",))

@@ -71,7 +71,7 @@ class IndexOptions:
     shards: tuple[str, ...]
     """Paths, globs, brace ranges, URLs."""
     cache: str = ""
-    """Folder for the counts; none is BLIP_CACHE or ~/.cache/blip."""
+    """Folder for the counts; without it, BLIP_CACHE or ~/.cache/blip."""
     json: bool = False
     """Print a JSON object."""
 

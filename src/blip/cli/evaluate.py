@@ -57,7 +57,7 @@ class EvaluateOptions:
     data: tuple[str, ...]
     """What to measure with: tars, tables, folders of pictures, globs, brace ranges."""
     task: str | None = None
-    """What to measure; none is all that the model can do."""
+    """What to measure; without it, all that the model can do."""
     candidates: Annotated[int, COUNT] = 128
     """Images, or texts, that ITM re-ranks; of --answers, how many are compared whole."""
     score: MatchScore = "logit"
@@ -74,7 +74,7 @@ class EvaluateOptions:
     """Images, or texts, at a time."""
     model: ModelOptions = ModelOptions()
     out: Path | None = None
-    """Folder for config.json, evaluation.json and captions.json; none writes nothing."""
+    """Folder for config.json, evaluation.json and captions.json; without it, no file is written."""
     overwrite: bool = False
     """Replace another evaluation in DIR."""
     json: bool = False

@@ -93,12 +93,15 @@ class Options(Generic[Config]):
         if missing:
             hint = ": give it, or a config.json that has it" if self.from_file else ""
             raise UsageError(f"{', '.join(missing)} missing{hint}")
-        with self.naming(args):
+        with self.naming(args, has_file=bool(base)):
             return from_json(self.of, data)
 
     @contextmanager
-    def naming(self, args: argparse.Namespace) -> Iterator[None]:
-        """Let errors name the option of a value that was typed, or of its default."""
+    def naming(self, args: argparse.Namespace, *, has_file: bool = False) -> Iterator[None]:
+        """Let errors name the option of a value that was typed, or of its default.
+
+        With a config.json, which gives all other values, only of one that was typed.
+        """
         try:
             yield
         except RangeError as error:
@@ -106,8 +109,7 @@ class Options(Generic[Config]):
             name = re.sub(r"\.\d+$", "", error.name).rpartition(".")[2]
             named = [item for item in self.fields() if item.name == name]
             item = next((item for item in named if item.key in typed), None)
-            if item is None and not self.from_file:
-                # Nothing but a default: no config.json gives values here.
+            if item is None and not has_file:
                 item = next((item for item in named if item.default == error.value), None)
             if item is None:
                 raise
@@ -139,6 +141,12 @@ class Options(Generic[Config]):
         shown = item.key if _within(item.key, self.hidden) else item.name
         return "--" + self.names.get(item.key, shown).replace("_", "-")
 
+    def _flag(self, item: Field) -> dict[str, Any]:
+        """How a flag is turned on, and off where it may be on without being typed."""
+        if item.default is True or self.from_file:
+            return {"action": argparse.BooleanOptionalAction}
+        return {"action": "store_const", "const": True}
+
     def _heading(self, item: Field) -> str:
         """The heading that an option stands below; "" for that of argparse."""
         if item.key in self.arguments:
@@ -155,7 +163,8 @@ class Options(Generic[Config]):
         text = _help(item).replace("%", "%%")
         if _within(item.key, self.hidden):
             text = argparse.SUPPRESS
-        form = _flag(item) if item.hint is bool else _values(item, self.option(item))
+        is_flag = item.hint is bool
+        form = self._flag(item) if is_flag else _values(item, self.option(item))
         place.add_argument(
             self.option(item),
             dest=item.key,
@@ -173,7 +182,6 @@ def reader(item: Field, hint: Any, option: str) -> Callable[[str], Any]:
     The function raises UsageError for a word that no value of this type is written as.
     """
     kinds = kinds_of(hint)
-    is_path = Path in kinds or (item.rule is not None and item.rule.rule is PLACE)
     if not option.startswith("-"):
         kinds = tuple(kind for kind in kinds if kind is not type(None))
 
@@ -193,13 +201,7 @@ def reader(item: Field, hint: Any, option: str) -> Callable[[str], Any]:
     def refused(text: str, allowed: str) -> UsageError:
         return UsageError(f"{option} is {plain(repr(text[:80]))}; allowed: {allowed}")
 
-    return read_path if is_path else read
-
-
-def _flag(item: Field) -> dict[str, Any]:
-    if item.default is True:
-        return {"action": argparse.BooleanOptionalAction}
-    return {"action": "store_const", "const": True}
+    return read_path if _is_path(item, kinds) else read
 
 
 def _positional(item: Field, noun: str) -> dict[str, Any]:
@@ -236,9 +238,23 @@ def _noun(item: Field) -> str | tuple[str, ...]:
 def _help(item: Field) -> str:
     """The first sentence of a field's docstring, and the default."""
     meaning = _first_sentence(item.meaning)
-    if item.default is MISSING or (item.hint is bool and not item.default):
+    is_off = item.hint is bool and not item.default
+    if item.default is MISSING or is_off or _is_absent(item):
         return meaning
     return f"{meaning} (default: {_shown(item.default)})".strip()
+
+
+def _is_absent(item: Field) -> bool:
+    """Whether the default is no value at all, not even the word none on the command line."""
+    if item.default is None:
+        kinds = kinds_of(item.hint)
+        has_words = any(get_origin(kind) is tuple or literals(kind) for kind in kinds)
+        return has_words or _is_path(item, kinds)
+    return item.default in ("", ())
+
+
+def _is_path(item: Field, kinds: tuple[Any, ...]) -> bool:
+    return Path in kinds or (item.rule is not None and item.rule.rule is PLACE)
 
 
 def _first_sentence(text: str) -> str:
@@ -251,8 +267,8 @@ def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return "yes" if default else "no"
     if isinstance(default, tuple):
-        return " ".join(map(str, default)) or "none"
-    return "none" if default is None or default == "" else str(default)
+        return " ".join(map(str, default))
+    return "none" if default is None else str(default)
 
 
 def _within(key: str, keys: Iterable[str]) -> bool:

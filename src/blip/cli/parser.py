@@ -75,7 +75,7 @@ class Parser(argparse.ArgumentParser):
         self, arguments: Sequence[str], classes: tuple[Any, ...]
     ) -> tuple[list[str], list[str]]:
         """The words of the verb's own options and arguments, and those of keys."""
-        spellings = self._spellings()
+        spellings, switches = self._spellings(), self._switches()
         own, overrides, waiting = list[str](), list[str](), list(arguments)
         while waiting and waiting[0] != "--":
             word = waiting.pop(0)
@@ -84,7 +84,11 @@ class Parser(argparse.ArgumentParser):
             if not name.startswith("--"):
                 own.append(word)
             elif _hyphens(name) in spellings:
-                own.append(spellings[_hyphens(name)] + equals + value)
+                option = spellings[_hyphens(name)]
+                words = switches.get(option, {})
+                if not equals and waiting and waiting[0].lower() in words:
+                    value = waiting.pop(0)
+                own.append(words.get(value.lower()) or option + equals + value)
             elif not classes or not _is_key(key, classes):
                 self._refuse(name, classes)
             else:
@@ -119,12 +123,30 @@ class Parser(argparse.ArgumentParser):
     def _spellings(self) -> dict[str, str]:
         """Every option, and the key of the field that it sets, to the option as it is declared."""
         spellings: dict[str, str] = {}
-        parsers = (self, *(parser for _, _, parser in self.actions()))
-        for action in (action for parser in parsers for action in parser._actions):
+        for action in self._every_action():
             for name in action.option_strings:
                 spellings.setdefault(_hyphens(f"--{action.dest}"), name)
                 spellings[_hyphens(name)] = name
+            if isinstance(action, argparse.BooleanOptionalAction):
+                part, dot, last = action.dest.rpartition(".")
+                for off in (f"--no-{action.dest}", f"--{part}{dot}no-{last}"):
+                    spellings[_hyphens(off)] = action.option_strings[-1]
         return spellings
+
+    def _switches(self) -> dict[str, dict[str, str]]:
+        """Every flag that can be turned off, with its option for true and for false."""
+        return {
+            action.option_strings[0]: dict(
+                zip(("true", "false"), action.option_strings, strict=True)
+            )
+            for action in self._every_action()
+            if isinstance(action, argparse.BooleanOptionalAction)
+        }
+
+    def _every_action(self) -> Iterator[argparse.Action]:
+        """Options and arguments, those of the actions of a verb such as `data` included."""
+        for parser in (self, *(parser for _, _, parser in self.actions())):
+            yield from parser._actions
 
 
 def _words_of(action: argparse.Action) -> list[str]:

@@ -39,7 +39,7 @@ class TrainingOptions:
     """The folder of a training, and how it is resumed."""
 
     out: Path | None = None
-    """Folder of the run."""
+    """Folder of the run; must be given, but for --keys."""
     resume: str = "auto"
     """Resume from the run's own newest checkpoint (auto), never, or from that of another."""
     recipe: RecipeOptions = RecipeOptions()

@@ -32,7 +32,7 @@ class FilterRules:
     max_words: int | None = None
     """Maximum number of words."""
     languages: tuple[str, ...] = ()
-    """Allowed languages, such as en ko (two letters of ISO 639-1); none allows all. They need the
+    """Allowed languages, such as en ko (two letters of ISO 639-1); without it, all. They need the
     extra `language`."""
     min_side: Annotated[int | None, COUNT] = None
     """Minimum length of an image's shorter side, in pixels."""
