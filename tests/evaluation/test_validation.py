@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageFont
 
 from blip.config.ranges import RangeError
+from blip.config.strict import from_json, to_json
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
@@ -67,6 +68,32 @@ def test_captions_longer_than_the_positions_are_refused_by_the_key_that_holds_th
     too_long = replace(config, decoding=DecodingConfig(max_length=1000))
     with pytest.raises(RangeError, match=r"^`validation\.decoding\.max_length` is 1000; allowed: "):
         Validation(model, tokenizer, too_long)
+
+
+@pytest.mark.parametrize(("size", "batches"), [(2, [2, 2, 1]), (None, [3, 2])])
+def test_so_many_images_are_captioned_together(
+    model: Blip,
+    tokenizer: Tokenizer,
+    config: ValidationConfig,
+    size: int | None,
+    batches: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts, encode = list[int](), Blip.encode_image
+
+    def record(self: Blip, images: torch.Tensor) -> torch.Tensor:
+        counts.append(len(images))
+        return encode(self, images)
+
+    monkeypatch.setattr(Blip, "encode_image", record)
+    retrieval = replace(config.retrieval, batch_size=3)
+    chosen = replace(config, batch_size=size, retrieval=retrieval)
+    Validation(model, tokenizer, chosen).captions(range(5))
+    assert counts == batches
+    # Folders of runs that were made before the key was there keep their fingerprint.
+    kept = to_json(replace(config, batch_size=None), for_fingerprint=True)
+    assert "batch_size" not in kept
+    assert from_json(ValidationConfig, kept) == config
 
 
 def test_figures_are_those_of_a_model_that_was_saved_and_opened(

@@ -60,6 +60,8 @@ class ValidationConfig:
     """Width times height of the largest picture that is read."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig(candidates=16)
     """Few candidates: the trend matters here, not the exact figure."""
+    batch_size: Annotated[int | None, BATCH_SIZE] = field(default=None, metadata=added())
+    """Images that are captioned together; none is `retrieval.batch_size`."""
     samples: Annotated[int, COUNT_OR_NONE] = 8
     """Images whose captions are written, and drawn in `samples/` of the run; 0 for none."""
     decoding: DecodingConfig = field(default=DecodingConfig(), metadata=formerly("search"))

@@ -62,7 +62,7 @@ class Validation:
         """What the model writes about these images; nothing without a decoder."""
         if "causal" not in self.model.config.modes:
             return []
-        batch_size = self.config.retrieval.batch_size
+        batch_size = self.config.batch_size or self.config.retrieval.batch_size
         with evaluation_mode(self.model), nan_in_one_line():
             return write_captions(
                 self.model, self.tokenizer, self.data, self.config.decoding, batch_size, places

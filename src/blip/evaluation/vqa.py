@@ -26,7 +26,12 @@ def measure(subject: Subject[QuestionSet]) -> dict[str, Any]:
     model, data = subject.model, subject.data
     assert isinstance(model, QuestionModel)
     answers = answer_questions(
-        model, subject.tokenizer, data, subject.config.answering, show_progress=True
+        model,
+        subject.tokenizer,
+        data,
+        subject.config.answering,
+        _read_candidates(subject.config.answering),
+        show_progress=True,
     )
     rows = [
         {"question_id": question.question_id, "answer": answer}
@@ -40,16 +45,16 @@ def answer_questions(
     tokenizer: Tokenizer,
     data: QuestionSet,
     config: AnsweringConfig,
+    candidates: list[str] | None,
     places: range | None = None,
     *,
     show_progress: bool = False,
 ) -> list[str]:
     """An answer to each question about each image of `data`, or about those at `places`.
 
-    Raises UsageError for a file of candidates that cannot be read.
+    It is the likeliest of the `candidates`, or written freely where there are none.
     """
     places = range(len(data)) if places is None else places
-    candidates = None if config.answers is None else read_candidates(home_path(config.answers))
     answerer, size = Answerer(model, tokenizer), config.batch_size
     found: list[str] = []
     shown = progress(len(places), "answer", "images") if show_progress else nullcontext()
@@ -69,6 +74,11 @@ def answer_questions(
             if bar is not None:
                 bar.advance(len(some))
     return found
+
+
+def _read_candidates(config: AnsweringConfig) -> list[str] | None:
+    """The answers to choose from, if any; raises UsageError where the file cannot be read."""
+    return None if config.answers is None else read_candidates(home_path(config.answers))
 
 
 def score_answers(data: QuestionSet, answers: list[str]) -> dict[str, float]:
@@ -93,8 +103,7 @@ class QuestionValidation:
         after hours.
         """
         check_answers(config.answering, model.config, "validation.answering")
-        if config.answering.answers is not None:
-            read_candidates(home_path(config.answering.answers))
+        self.candidates = _read_candidates(config.answering)
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self.data = QuestionSet(config.shards, most=config.images, max_pixels=config.max_pixels)
 
@@ -109,6 +118,11 @@ class QuestionValidation:
     def _answer(self, places: range) -> list[str]:
         with evaluation_mode(self.model), nan_in_one_line():
             return answer_questions(
-                self.model, self.tokenizer, self.data, self.config.answering, places
+                self.model,
+                self.tokenizer,
+                self.data,
+                self.config.answering,
+                self.candidates,
+                places,
             )
         return []
