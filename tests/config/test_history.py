@@ -114,5 +114,12 @@ def test_a_run_of_an_earlier_version_is_known(tmp_path: Path) -> None:
     assert is_earlier_run(Run, tmp_path, kind)
     (tmp_path / "config.json").write_text('{"other": 1}')
     assert not is_earlier_run(Run, tmp_path, kind)
-    with pytest.raises(UsageError, match="other"):
+    with pytest.raises(UsageError, match=r"^\S+config\.json: unknown key `other`; allowed: "):
+        load_config(Run, tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null"])
+def test_what_holds_no_configuration_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match=r"^\S+config\.json must hold a JSON object$"):
         load_config(Run, tmp_path / "config.json")

@@ -90,7 +90,9 @@ def test_every_recipe_goes_through_a_file(config: object, tmp_path: Path) -> Non
         ({"steps": 1, "pair": [1]}, "pair takes a list of 2 (a number, a number), got [1]"),
         ({"steps": 1, "part": {"kind": "green"}}, 'part.kind takes one of red, blue, got "green"'),
         ({"steps": 1, "part": {"rate": -1}}, "part: rate must not be negative, got -1.0"),
-        ({"steps": 1, "part": 3}, "part takes Part, got 3"),
+        ({"steps": 1, "part": 3}, "part takes an object, got 3"),
+        ({"steps": 1, "sizes": 3}, "sizes takes a list of integers, got 3"),
+        ([], "the configuration takes an object, got []"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(data: dict, message: str) -> None:

@@ -24,9 +24,10 @@ NAMED = 4
 def load_config(cls: type[Config], path: Path) -> Config:
     """The (newest) configuration in a config.json; raises UsageError where it does not fit."""
     data = load_json(path)
-    if isinstance(data, dict):
-        data.pop(HISTORY, None)
-    return from_json(cls, data)
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} must hold a JSON object")
+    data.pop(HISTORY, None)
+    return from_json(cls, data, where=str(path))
 
 
 def holds_config(cls: type[Config], path: Path) -> bool:

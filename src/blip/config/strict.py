@@ -250,18 +250,27 @@ def type_name(expected: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(expected))
     if origin in (Union, types.UnionType):
-        return " or ".join(type_name(choice) for choice in get_args(expected))
+        return " or ".join(dict.fromkeys(type_name(choice) for choice in get_args(expected)))
     if origin is tuple:
         items = get_args(expected)
         if items[-1] is Ellipsis:
-            return f"a list of {type_name(items[0])}"
+            return f"a list of {_plural(items[0])}"
         return f"a list of {len(items)} ({', '.join(type_name(item) for item in items)})"
     if origin is dict:
         return f"names with {type_name(get_args(expected)[1])}"
+    if dataclasses.is_dataclass(expected):
+        return "an object"
     names: dict[Any, str] = {
         **{int: "an integer", float: "a number", str: "a text", bool: "true or false"},
-        Path: "a path",
+        **{Path: "a path", type(None): "none"},
     }
-    if expected is type(None):
-        return "none"
     return names.get(expected, getattr(expected, "__name__", str(expected)))
+
+
+def _plural(expected: Any) -> str:
+    """What the items of a list are called."""
+    if get_origin(expected) in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(_plural, get_args(expected))))
+    name = type_name(expected)
+    article, _, noun = name.partition(" ")
+    return f"{noun}s" if article in ("a", "an") and " " not in noun else f"items, each {name}"

@@ -10,7 +10,7 @@ import pytest
 
 from blip.cli.main import main
 from blip.data.tokenizer import Tokenizer
-from blip.errors import BlipError, UsageError
+from blip.errors import BlipError
 from blip.inference.checkpoint import fingerprint, load, load_model, read_sizes, save_model
 from blip.model.checkpoint import format as module
 from blip.model.checkpoint.format import FORMAT
@@ -107,8 +107,18 @@ def test_a_format_that_is_no_number_is_refused(copy: Path, number: Any) -> None:
 
 def test_an_unknown_key_beside_the_format_is_refused(copy: Path) -> None:
     change_config(copy, formt=1)
-    with pytest.raises(UsageError, match=r"^\S+med/config\.json: unknown key `formt`; allowed: "):
+    message = r"^\S+med/config\.json: unknown key `formt` \(did you mean `format`\?\)$"
+    with pytest.raises(BlipError, match=message):
         load(copy)
+
+
+def test_wrong_sizes_end_as_broken_weights_do(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_config(copy, formt=1)
+    picture = save_picture(copy / "p.png")
+    assert main(["caption", str(copy), str(picture)]) == 1
+    assert "config.json: unknown key `formt` (did you mean" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -123,7 +133,7 @@ def test_the_file_and_the_key_of_a_wrong_size_are_named_apart(
     copy: Path, changes: dict[str, Any], message: str
 ) -> None:
     change_config(copy, **changes)
-    with pytest.raises(UsageError, match=re.escape(f"{copy / 'config.json'}: {message}")):
+    with pytest.raises(BlipError, match=re.escape(f"{copy / 'config.json'}: {message}")):
         load(copy)
 
 

@@ -7,11 +7,12 @@ wrongly.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from blip.config.strict import from_json, to_json
-from blip.errors import BlipError
+from blip.config.strict import from_json, to_json, unknown_key
+from blip.errors import BlipError, UsageError
 from blip.installed import DISTRIBUTION, version
 from blip.model.config import ModelConfig
 
@@ -28,11 +29,18 @@ def sizes_to_json(config: ModelConfig) -> dict[str, Any]:
 def sizes_from_json(content: Mapping[str, Any], path: Path) -> ModelConfig:
     """Sizes from the content of the config.json at `path`, of any format up to `FORMAT`.
 
-    Raises BlipError for a later format, and UsageError for sizes that cannot be.
+    Raises BlipError for a later format, an unknown key, and sizes that cannot be.
     """
     check_format(content, path)
     sizes = {name: value for name, value in content.items() if name != _KEY}
-    return from_json(ModelConfig, sizes, where=str(path))
+    allowed = [_KEY, *(field.name for field in fields(ModelConfig))]
+    try:
+        if unknown := sizes.keys() - set(allowed):
+            raise unknown_key(min(unknown), allowed)
+        return from_json(ModelConfig, sizes)
+    except UsageError as error:
+        # The file is broken, as weights may be: no argument or configuration of a user is wrong.
+        raise BlipError(f"{path}: {error}") from error
 
 
 def check_format(content: Mapping[str, Any], path: Path) -> None:
