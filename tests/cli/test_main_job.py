@@ -39,6 +39,7 @@ def test_the_commands_that_it_suggests_work(run: Path, capsys: pytest.CaptureFix
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [name for name, _ in lines] == [
         *("tr1", "tr5", "tr10", "ir1", "ir5", "ir10"),
+        *("true_first_text", "true_first_image"),
         *("cider", "bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "correct"),
     ]
 

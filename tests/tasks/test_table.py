@@ -21,7 +21,7 @@ from blip.evaluation.choose import Evaluation
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.subject import Subject
 from blip.model.config import ModelConfig
-from blip.outputs import Kind, training_kind
+from blip.outputs import EVALUATION, Kind, training_kind
 from blip.tasks import table
 from blip.tasks.config import RunOptions
 from blip.tasks.table import EVALUATIONS, TASKS, TrainingTask, find_task
@@ -164,6 +164,11 @@ def test_every_task_has_recipes_a_folder_and_evaluations_of_its_own() -> None:
     names = [name for task in TASKS for name in task.names]
     assert len(names) == len(set(names))
     assert len({task.name for task in TASKS}) == len({task.config for task in TASKS}) == len(TASKS)
+
+
+def test_an_evaluation_replaces_the_result_files_of_every_other() -> None:
+    written = {evaluation.result_file for evaluation in EVALUATIONS if evaluation.result_file}
+    assert written <= set(EVALUATION.files)
 
 
 def test_the_docs_have_the_same_table() -> None:

@@ -139,6 +139,15 @@ def test_options_of_decoding_say_how_answers_are_written(
     assert longest < max(len(row["answer"].split()) for row in free["answers"])
 
 
+def test_answers_of_a_replaced_evaluation_go(scenes: Path, med: Path, tmp_path: Path) -> None:
+    model, out = Path(write_question_model(med, tmp_path / "vqa")), tmp_path / "out"
+    evaluate(model, str(scenes / "test"), out)
+    assert (out / "answers.json").exists()
+    result = evaluate(med, str(scenes / "human"), out, "--task", "retrieval", "--overwrite")
+    assert (result["images"], "answers" in result) == (24, False)
+    assert not (out / "answers.json").exists()
+
+
 @pytest.mark.parametrize(
     ("is_for_questions", "typed", "message"),
     [
