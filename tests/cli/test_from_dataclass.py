@@ -207,7 +207,10 @@ def test_what_is_typed_wins_over_a_file():
     assert options.read(args, base) == expected
     args_with_none = parser.parse(["--checkpoint", "c", "--share", "none"])
     assert options.read(args_with_none, {"count": 3, "share": 0.5}).share is None
-    with pytest.raises(UsageError, match=r"^--checkpoint, --count missing: give it, or a config"):
+    with pytest.raises(
+        UsageError,
+        match=r"^--checkpoint, --count missing: give them, or a config.json that has them$",
+    ):
         options.read(parser.parse([]), {"size": 1})
     with pytest.raises(UsageError, match=r"^`part\.rate` is -1\.0; allowed: "):
         options.read(args, {"count": 1, "part": {"rate": -1}})

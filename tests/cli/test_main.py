@@ -92,6 +92,14 @@ def test_version(capsys):
         (["capton"], "unknown command 'capton'; did you mean `blip caption`?"),
         (["convert", "a", "b", "c"], "unexpected argument 'c'; see `blip convert --help`"),
         (
+            ["match", "c", "a.png", "--json", "cat"],
+            "unexpected argument 'cat': give every TEXT before the options; see `blip match",
+        ),
+        (
+            ["caption", "c", "a.png", "--json", "b.png"],
+            "unexpected argument 'b.png': give every IMAGE|FOLDER before the options; see",
+        ),
+        (
             ["data", "pack", "a", "b", "--per-sherd", "9"],
             "unknown option --per-sherd (did you mean --per-shard?); see `blip data --help`",
         ),

@@ -18,6 +18,10 @@ CAPFILT = ["capfilt", "--captioner", "c", "--filter", "f", "--data", "d", "--out
             "--beams is 100000; allowed: a whole number from 1 to 1000",
         ),
         ([*CAPFILT, "--min-words", "0"], "--min-words is 0; allowed: a whole number from 1 "),
+        (
+            ["capfilt", "calibrate", "c", "--labels", "l", "--target-precision", "0"],
+            "--target-precision is 0.0; allowed: a finite number above 0 and of at most 1",
+        ),
         (["evaluate", "c", "--data", "d", "--candidates", "0"], "--candidates is 0; allowed: "),
         (["evaluate", "c", "--data", "d", "--max-length", "1"], "--max-length is 1; allowed: "),
         (

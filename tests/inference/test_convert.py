@@ -72,6 +72,11 @@ def test_what_was_written_is_printed(folder: Path, capsys: pytest.CaptureFixture
     assert "b.pth: pretrain, 0.0 M parameters, 32 pixels" in capsys.readouterr().err
 
 
+def test_options_may_stand_between_the_places(folder: Path) -> None:
+    assert run("convert", folder, "--to", "original", folder.parent / "b.pth") == 0
+    assert (folder.parent / "b.pth").is_file()
+
+
 def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
     assert run("convert", folder, tmp_path / "large", "--image-size", 64) == 0
     assert load(tmp_path / "large").config.vision.image_size == 64
@@ -94,7 +99,7 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
             2,
             "`image_size` is 50; allowed: a multiple of patch_size 16",
         ),
-        (["med"], 2, "name a checkpoint and a place"),
+        (["med"], 2, "the following arguments are required: DST; see `blip convert --help`"),
         (["bare.pth", "x"], 2, "neither tokenizer.json nor vocab.txt beside"),
         (["torn.pth", "x"], 1, "torn.pth cannot be read as weights"),
     ],

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from blip.capfilt.ledger.labels import Labelled, find_scores, read_labels
+from blip.config.ranges import SHARE_ABOVE_ZERO, RangeError
 from blip.errors import BlipError, UsageError
 from blip.files import json_text, write_atomically
 from blip.outputs import check_unchanged
@@ -133,8 +134,8 @@ def calibrate(
     ledgers: Sequence[Path], labels: Path, precision: float, score: ScoreName = "itm_score"
 ) -> Calibration:
     """Choose a threshold by labels. Raises UsageError where the labels cannot be used."""
-    if not 0.0 < precision <= 1.0:
-        raise UsageError(f"--precision must lie in (0, 1], got {precision}")
+    if not SHARE_ABOVE_ZERO.holds(precision):
+        raise RangeError("precision", precision, str(SHARE_ABOVE_ZERO))
     faults: list[str] = []
     labelled = find_scores(ledgers, read_labels(labels, faults))
     labelled.faults[:0] = faults

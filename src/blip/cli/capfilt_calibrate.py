@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from blip.cli.from_dataclass import Options
 from blip.cli.options import LEDGER_OPTION, Renamed
-from blip.config.ranges import PLACE, SHARE, check_fields
+from blip.config.ranges import PLACE, SHARE_ABOVE_ZERO, check_fields
 
 EXAMPLES = """\
 examples:
@@ -33,7 +33,7 @@ class CalibrateOptions:
     """Folder of a job, or its ledger/."""
     labels: Path
     """Labelled texts."""
-    target_precision: Annotated[float, SHARE] = 0.95
+    target_precision: Annotated[float, SHARE_ABOVE_ZERO] = 0.95
     """Share of matches among the texts that are kept."""
     score: Literal["itm_score", "itc_cosine"] = "itm_score"
     """Score that the threshold is for."""

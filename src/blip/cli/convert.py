@@ -28,9 +28,9 @@ cache; with HF_HUB_OFFLINE=1 only the cache is used."""
 class ConvertOptions:
     """What `blip convert` is asked to do."""
 
-    source: Annotated[str | None, PLACE] = None
+    source: Annotated[str, PLACE]
     """Checkpoint in any layout."""
-    destination: Path | None = None
+    destination: Path
     """Folder, or .pth."""
     to: Literal["blip", "hf", "original"] = "blip"
     """Our folder (blip), Hugging Face's (hf), or the original release's file (original)."""
@@ -43,8 +43,6 @@ class ConvertOptions:
     BERT-base's."""
     heads: Annotated[tuple[int, int] | None, COUNT] = None
     """Numbers of attention heads, where they are not 64 wide and SRC does not say."""
-    list: bool = False
-    """List the released checkpoints."""
 
     def __post_init__(self) -> None:
         """Refuse numbers and names that cannot work."""
@@ -56,22 +54,18 @@ OPTIONS = Options(of=ConvertOptions, arguments=("source", "destination"))
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from blip.cli.options import add_listing
+
     OPTIONS.declare(parser)
+    add_listing(parser, "released checkpoints", list_releases)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, or list what was released."""
-    from blip.errors import UsageError
+    """Convert."""
+    from blip.inference.convert import convert
     from blip.log import say
 
     options = OPTIONS.read(args)
-    if options.list:
-        _list_releases()
-        return 0
-    if options.source is None or options.destination is None:
-        raise UsageError("name a checkpoint and a place; `blip convert --list` shows released ones")
-    from blip.inference.convert import convert
-
     contents = convert(
         options.source,
         options.destination,
@@ -87,13 +81,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _list_releases() -> None:
+def list_releases() -> str:
+    """A table of the released checkpoints."""
     from blip.model.checkpoint.released import RELEASES
 
     rows = [("name", "task", "image encoder", "pixels", "data")]
     rows += [(r.name, r.task, r.vision, str(r.pixels), r.data) for r in RELEASES]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

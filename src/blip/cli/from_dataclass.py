@@ -91,7 +91,8 @@ class Options(Generic[Config]):
             if item.default is MISSING and "." not in item.key and item.key not in data
         ]
         if missing:
-            hint = ": give it, or a config.json that has it" if self.from_file else ""
+            them = "it" if len(missing) == 1 else "them"
+            hint = f": give {them}, or a config.json that has {them}" if self.from_file else ""
             raise UsageError(f"{', '.join(missing)} missing{hint}")
         with self.naming(args, has_file=bool(base)):
             return from_json(self.of, data)

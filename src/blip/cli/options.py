@@ -1,9 +1,10 @@
 """Options that several verbs have: where a model computes, what a row looks like, former names."""
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from blip.config.ranges import BATCH_SIZE, COUNT, DEVICE, PrecisionChoice, check_fields
 from blip.data.config import MAX_PIXELS
@@ -59,6 +60,20 @@ DECODING_HIDDEN = tuple(
     f"decoding.{name}" for name in ("length_penalty", "scored_length", "early_stopping")
 )
 """How the fields of `DecodingConfig` look in every verb that writes captions."""
+
+
+class _PrintAndLeave(argparse.Action):
+    """Prints a text and leaves, as `--help` does: nothing else needs to be given."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(self.const())
+        parser.exit()
+
+
+def add_listing(parser: argparse.ArgumentParser, things: str, show: Callable[[], str]) -> None:
+    """Declare `--list`, which prints the text that `show` returns and leaves."""
+    meaning = f"list the {things} and exit"
+    parser.add_argument("--list", action=_PrintAndLeave, nargs=0, const=show, help=meaning)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,9 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             option = next((word for word in unknown if word.startswith("-")), None)
             if option is None:
-                self.error(f"unexpected argument {unknown[0]!r}")
+                lists = [a for a in self._get_positional_actions() if a.nargs in ("*", "+")]
+                hint = f": give every {lists[0].metavar} before the options" if lists else ""
+                self.error(f"unexpected argument {unknown[0]!r}{hint}")
             self._refuse(option, classes)
         if classes:
             args.overrides = overrides

@@ -5,8 +5,9 @@ import importlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from blip.cli.options import add_listing
 from blip.config.history import load_config
 from blip.config.override import override
 from blip.errors import UsageError
@@ -14,21 +15,15 @@ from blip.errors import UsageError
 Config = TypeVar("Config")
 
 
-class _ListRecipes(argparse.Action):
-    """Prints the recipes and leaves, as `--help` does: nothing else needs to be given."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        kinds = self.const
-        for kind in kinds:
-            print(f"{kind}:\n{list_recipes(kind)}" if len(kinds) > 1 else list_recipes(kind))
-        parser.exit()
-
-
 def add_list(parser: argparse.ArgumentParser, *modules: str) -> None:
     """Declare `--list` of a verb whose recipes are in these modules of `blip.recipes`."""
-    parser.add_argument(
-        "--list", action=_ListRecipes, nargs=0, const=modules, help="list the recipes and exit"
-    )
+
+    def show() -> str:
+        if len(modules) == 1:
+            return list_recipes(modules[0])
+        return "\n".join(f"{module}:\n{list_recipes(module)}" for module in modules)
+
+    add_listing(parser, "recipes", show)
 
 
 def recipe_names(module: str) -> dict[str, str]:

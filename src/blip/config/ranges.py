@@ -155,6 +155,7 @@ SIDE = Range(whole=True, least=1, most=2**14)
 """Of a picture, in pixels."""
 TOKENS = Range(whole=True, least=1, most=2**16)
 SHARE = Range(least=0, most=1)
+SHARE_ABOVE_ZERO = Range(above=0, most=1)
 SHARE_BELOW_ONE = Range(least=0, below=1)
 POSITIVE = Range(above=0)
 NOT_NEGATIVE = Range(least=0)

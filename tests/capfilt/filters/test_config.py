@@ -1,5 +1,7 @@
 """Rules refuse what cannot work."""
 
+from pathlib import Path
+
 import pytest
 
 from blip.capfilt.filters.config import LANGUAGES, FilterRules, JobRules
@@ -18,8 +20,16 @@ from blip.capfilt.filters.config import LANGUAGES, FilterRules, JobRules
             {"max_aspect": float("nan")},
             "`max_aspect` is nan; allowed: a finite number of at least 1",
         ),
-        ({"languages": ("english",)}, "`languages` is english; allowed: two letters such as en"),
-        ({"languages": ("en", "zz")}, "`languages` is zz; allowed: two letters such as en, of af "),
+        (
+            {"languages": ("english",)},
+            r"^`languages` is english; allowed: two letters of ISO 639-1 that py3langid knows, "
+            r"such as en or ko \(did you mean en\?\)$",
+        ),
+        (
+            {"languages": ("en", "zz")},
+            "^`languages` is zz; allowed: two letters of ISO 639-1 that py3langid knows, such as "
+            "en or ko$",
+        ),
     ],
 )
 def test_wrong_rules_are_refused(wrong, message):
@@ -39,6 +49,12 @@ def test_languages_are_those_that_the_library_detects():
     assert sorted({code for code in langid.IDENTIFIER.nb_classes if len(code) == 2}) == sorted(
         LANGUAGES
     )
+
+
+def test_the_documentation_lists_all_languages():
+    page = (Path(__file__).parents[3] / "docs/capfilt.md").read_text(encoding="utf-8")
+    listed = page.partition("`--languages` takes these codes: ")[2].partition(".")[0]
+    assert set(listed.split()) == LANGUAGES
 
 
 def test_nothing_is_asked_for_by_default():

@@ -47,7 +47,9 @@ class FilterRules:
         Range(whole=True, least=self.min_words or 1, most=COUNT.most).check(self, "max_words")
         for language in self.languages:
             if language not in LANGUAGES:
-                allowed = f"two letters such as en, of {' '.join(_CODES.split())}"
+                start = language[:2].lower()
+                near = f" (did you mean {start}?)" if start in LANGUAGES else ""
+                allowed = f"two letters of ISO 639-1 that py3langid knows, such as en or ko{near}"
                 raise RangeError("languages", language, allowed)
 
     @property
