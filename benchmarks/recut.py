@@ -1,6 +1,6 @@
-"""How much memory and time it takes to cut a large ledger anew: `blip capfilt recut` by rows.
+"""How much memory and time a recut of a large ledger takes: `blip capfilt recut` by rows.
 
-A ledger of random rows is made (two texts an image, scores between 0 and 1), and cut anew to tables
+A ledger of random rows is made (two texts an image, scores between 0 and 1); a recut writes tables
 of texts: by a threshold alone, and by a threshold and repeats over the whole job. Each cut runs in
 a process of its own, whose peak memory is read. Run it as
 
@@ -87,7 +87,7 @@ def make_ledger(folder: Path, rows: int) -> None:
 
 
 def cut(folder: Path, rules: JobRules, answer: Any) -> None:
-    """Cut anew, and answer the peak memory in bytes, the seconds, and the texts kept."""
+    """Recut, and return the peak memory in bytes, the seconds, and the texts kept."""
     from blip.capfilt.recut import recut
 
     config = RecutConfig(

@@ -1,4 +1,4 @@
-"""A disk that fills up: a clear end, nothing half-written taken for whole, and the job goes on."""
+"""A disk that fills up: a clear end, nothing half-written taken for whole, and the job resumes."""
 
 import io
 from collections.abc import Iterator

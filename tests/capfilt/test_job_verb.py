@@ -61,7 +61,7 @@ def test_bfloat16_gives_bytes_of_its_own_the_same_for_any_workers(models, tmp_pa
     out = tmp_path / "1"
     assert main(options(models, data, out, "--precision", "float32")) == 2
     assert "precision bfloat16 (now float32); --overwrite replaces it" in capsys.readouterr().err
-    assert main(options(models, data, out)) == 0, "auto goes on as the job began"
+    assert main(options(models, data, out)) == 0, "auto resumes as the job began"
 
 
 def test_an_interrupt_says_how_to_go_on(models, tmp_path):

@@ -1,4 +1,4 @@
-"""A job cut anew has the bytes of a job that was run so, whatever happens on the way."""
+"""A recut has the bytes of a job that was run so, whatever happens on the way."""
 
 import json
 import shutil

@@ -12,7 +12,7 @@ import tempfile
 
 import pytest
 
-from blip.cli import capfilt, capfilt_report, demo
+from blip.cli import capfilt, capfilt_report, demo, streams
 from blip.cli.main import VERBS, main, overview, parse
 from blip.errors import BlipError, UsageError
 
@@ -101,7 +101,18 @@ def test_version(capsys):
         ),
         (
             ["data", "pack", "a", "b", "--per-sherd", "9"],
-            "unknown option --per-sherd (did you mean --per-shard?); see `blip data --help`",
+            "unknown option --per-sherd (did you mean --per-shard?); see `blip data pack --help`",
+        ),
+        (["data", "pakc", "a"], "unknown command 'data pakc'; did you mean `blip data pack`?"),
+        (["data", "xyzzy"], "unknown command 'data xyzzy'; allowed: pack, inspect, index, scenes"),
+        (["data", "scenes", "--humans", "3"], "--humans (did you mean "),
+        (
+            ["data", "inspect", "a", "--per-shard", "3"],
+            "--per-shard; see `blip data inspect --help`",
+        ),
+        (
+            ["data"],
+            "the following arguments are required: pack|inspect|index|scenes; see `blip data",
         ),
         (["caption", "c", "p", "--xyzzy=1"], "unknown option --xyzzy; see"),
         (["xyzzy"], "unknown command 'xyzzy'; allowed: demo, bootstrap, "),
@@ -296,6 +307,11 @@ def test_a_reader_that_leaves_ends_the_command_silently():
     os.close(writer)
     assert done.returncode == 1
     assert done.stderr == b""
+
+
+def test_without_poll_as_on_windows_a_broken_pipe_is_an_error(monkeypatch):
+    monkeypatch.delattr("select.poll")
+    assert not streams.reader_has_left(BrokenPipeError())
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_every_configuration_keeps_the_step_from_which_it_held(tmp_path: Path) -
     save_with_history(with_lr(3.0), path, 20)
     assert held(path) == [(0, 1.0), (10, 2.0), (20, 3.0)]
     assert load_config(Run, path) == with_lr(3.0)
-    # A damaged checkpoint was passed over: the run goes on from further back.
+    # A damaged checkpoint was passed over: the run resumes from further back.
     save_with_history(with_lr(3.0), path, 10)
     assert held(path) == [(0, 1.0), (10, 3.0)]
     save_with_history(with_lr(4.0), path, 0)

@@ -116,7 +116,7 @@ def test_a_stream_gives_the_rows_of_the_disk_to_ranks_that_resume(
     near = make(str(shards), tmp_path / "near")
     assert_same(far, near, tokenizer)
     whole = list(islice(pair_loader(near, tokenizer).batches(0), 12))
-    # Another machine, with nothing in its cache, goes on from the fifth batch.
+    # Another machine, with nothing in its cache, resumes from the fifth batch.
     other = make("s3://bucket/web/{00000..00003}.tar", tmp_path / "other")
     for rank in range(2):
         part = list(islice(pair_loader(other, tokenizer, rank, 2).batches(5), 7))

@@ -100,7 +100,7 @@ def test_stopped_and_killed(config: Path) -> None:
     assert run.returncode != 0
     assert f"(train.steps {last}, was 100000); --allow-change resumes" in output
 
-    # Alone, it goes on from what two processes left.
+    # Alone, it resumes from what two processes left.
     run = start(config, 1, "--train.steps", str(last), "--allow-change")
     _, output = run.communicate(timeout=120)
     assert run.returncode == 0, output

@@ -36,6 +36,8 @@ PRIVATE = {
     r"\brefuse_nan\b|\badjusted\(": "check_nan, apply_penalties",
     r"\btold *(:[^=]+)?=[^=]|\bas told\b|[(,] *told *[,)=:]": "a noun for what a variable holds",
     r"same (command|call) (then )?goes on|goes on with the same": "run the same command again",
+    r"\b[Gg]o(es|ing)? on (from|with|where)\b|\b(run|job) goes on\b": "resume",
+    r"\b[Cc]ut anew\b": "recut",
     r"\bbegins? anew\b|\bwritten anew\b": "start from the beginning",
     r"make room, (and (give|the)|then)": "free some space",
     r"is there already": "already exists",

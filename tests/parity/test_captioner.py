@@ -54,7 +54,7 @@ def test_captions_are_the_originals(
         prompt=PROMPT,
     )
     found = Captioner(model, words).caption(list(golden["images"]), decoding)
-    # The prompt is left out; a caption may go on with a piece of its last word.
+    # The prompt is left out; a caption may continue with a piece of its last word.
     expected = [text.removeprefix(PROMPT.strip()).strip() for text in texts()[f"captioner.{name}"]]
     assert found == expected
     ids = golden[f"generate.{name}"]

@@ -147,7 +147,7 @@ def put_back(kind: Literal["ddp", "fsdp"]) -> dict[str, Any]:
 
 
 def resume(folder: Path, shards: Path, tokenizer: Path) -> dict[str, Any]:
-    """A run of shards that goes on from its second step, which the main process alone can see."""
+    """A run of shards that resumes from its second step, which the main process alone can see."""
     with patch.object(Checkpoints, "remove"):
         pretrain(folder, shards, tokenizer, parallel="fsdp", steps=3)
     own = folder if dist.is_main() else folder.parent / f"{folder.name}-{dist.rank()}"

@@ -1,4 +1,4 @@
-"""A disk that fills up while a model is trained: one line, nothing lost, and the run goes on."""
+"""A disk that fills up while a model is trained: one line, nothing lost, and the run resumes."""
 
 import errno
 import json

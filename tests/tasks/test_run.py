@@ -1,4 +1,4 @@
-"""A training run of several processes: each of them goes on where the main process does."""
+"""A training run of several processes: each of them resumes where the main process does."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -38,7 +38,7 @@ GROUPS = {
     "train and measure": {
         "pretrain": "pre-train a model",
         "finetune": "fine-tune a pre-trained model for a task, such as captions",
-        "evaluate": "retrieval and captioning figures of a model",
+        "evaluate": "retrieval, captioning and VQA figures of a model",
     },
     "data": {
         "data": "pack, draw and inspect shards",

@@ -39,17 +39,17 @@ class Parser(argparse.ArgumentParser):
         They are taken out first, for to argparse the value of an unknown option is a positional.
         Raises UsageError, which names the nearest option, for one that does not exist.
         """
-        classes = self._classes_of(arguments)
-        own, overrides = self._split(arguments, classes)
+        parser = self._action_of(arguments)
+        own, overrides = parser._split(arguments)
         args, unknown = self.parse_known_args(own)
         if unknown:
             option = next((word for word in unknown if word.startswith("-")), None)
             if option is None:
-                lists = [a for a in self._get_positional_actions() if a.nargs in ("*", "+")]
+                lists = [a for a in parser._get_positional_actions() if a.nargs in ("*", "+")]
                 hint = f": give every {lists[0].metavar} before the options" if lists else ""
-                self.error(f"unexpected argument {unknown[0]!r}{hint}")
-            self._refuse(option, classes)
-        if classes:
+                parser.error(f"unexpected argument {unknown[0]!r}{hint}")
+            parser._refuse(option)
+        if parser.classes:
             args.overrides = overrides
         return args
 
@@ -73,11 +73,9 @@ class Parser(argparse.ArgumentParser):
                 for choice in action._choices_actions:
                     yield choice.dest, choice.help or "", action.choices[choice.dest]
 
-    def _split(
-        self, arguments: Sequence[str], classes: tuple[Any, ...]
-    ) -> tuple[list[str], list[str]]:
+    def _split(self, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         """The words of the verb's own options and arguments, and those of keys."""
-        spellings, switches = self._spellings(), self._switches()
+        classes, spellings, switches = self.classes, self._spellings(), self._switches()
         own, overrides, waiting = list[str](), list[str](), list(arguments)
         while waiting and waiting[0] != "--":
             word = waiting.pop(0)
@@ -92,7 +90,7 @@ class Parser(argparse.ArgumentParser):
                     value = waiting.pop(0)
                 own.append(words.get(value.lower()) or option + equals + value)
             elif not classes or not _is_key(key, classes):
-                self._refuse(name, classes)
+                self._refuse(name)
             else:
                 overrides.append(word)
                 is_value = bool(waiting) and waiting[0].lower() in ("true", "false")
@@ -104,28 +102,40 @@ class Parser(argparse.ArgumentParser):
                     overrides.append(waiting.pop(0))
         return own + waiting, overrides
 
-    def _refuse(self, option: str, classes: tuple[Any, ...]) -> NoReturn:
+    def _refuse(self, option: str) -> NoReturn:
         """Raise UsageError for an option that does not exist."""
         name = option.partition("=")[0]
         known = self._spellings()
         known |= {
-            _hyphens(key): key for cls in classes for key in map("--".__add__, known_keys(cls))
+            _hyphens(key): key for cls in self.classes for key in map("--".__add__, known_keys(cls))
         }
         near = difflib.get_close_matches(_hyphens(name), sorted(known), n=1)
         self.error(
             f"unknown option {name}" + (f" (did you mean {known[near[0]]}?)" if near else "")
         )
 
-    def _classes_of(self, arguments: Sequence[str]) -> tuple[Any, ...]:
-        """The configurations whose keys this command takes, or its action such as `data scenes`."""
+    def _action_of(self, arguments: Sequence[str]) -> "Parser":
+        """The parser of the action that is named, such as that of `data scenes`; without one, this.
+
+        Raises UsageError for an action that does not exist.
+        """
         actions = {name: parser for name, _, parser in self.actions()}
-        named = next((actions[word] for word in arguments if word in actions), self)
-        return named.classes
+        word = next((word for word in arguments if not word.startswith("-")), None)
+        if word is None or not actions:
+            return self
+        if word in actions:
+            return actions[word]
+        near = difflib.get_close_matches(word, actions, n=1)
+        hint = (
+            f"did you mean `{self.prog} {near[0]}`?" if near else f"allowed: {', '.join(actions)}"
+        )
+        wrong = f"{self.prog.removeprefix('blip ')} {word}"
+        raise UsageError(f"unknown command {wrong!r}; {hint}")
 
     def _spellings(self) -> dict[str, str]:
         """Every option, and the key of the field that it sets, to the option as it is declared."""
         spellings: dict[str, str] = {}
-        for action in self._every_action():
+        for action in self._actions:
             for name in action.option_strings:
                 spellings.setdefault(_hyphens(f"--{action.dest}"), name)
                 spellings[_hyphens(name)] = name
@@ -141,14 +151,9 @@ class Parser(argparse.ArgumentParser):
             action.option_strings[0]: dict(
                 zip(("true", "false"), action.option_strings, strict=True)
             )
-            for action in self._every_action()
+            for action in self._actions
             if isinstance(action, argparse.BooleanOptionalAction)
         }
-
-    def _every_action(self) -> Iterator[argparse.Action]:
-        """Options and arguments, those of the actions of a verb such as `data` included."""
-        for parser in (self, *(parser for _, _, parser in self.actions())):
-            yield from parser._actions
 
 
 def _words_of(action: argparse.Action) -> list[str]:

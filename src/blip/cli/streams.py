@@ -37,7 +37,8 @@ def reader_has_left(error: OSError) -> bool:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
         return bool(poll.poll(0))
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
+        # Windows has no `poll`.
         return False
 
 

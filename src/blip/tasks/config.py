@@ -38,7 +38,7 @@ class RunOptions:
     """What a training run does with what it finds in its folder."""
 
     allow_change: bool = False
-    """Go on with another configuration than before; config.json then keeps all of them."""
+    """Resume with another configuration than before; config.json then keeps all of them."""
     overwrite: bool = False
     """Replace what was made with another configuration, instead of refusing to."""
     start: Path | None = None

@@ -1,4 +1,4 @@
-"""Rules of the whole job, asked with the job itself: the bytes of a job cut anew, whatever dies."""
+"""Rules of the whole job, asked with the job itself: the bytes of a recut, whatever dies."""
 
 import errno
 import json

@@ -95,7 +95,7 @@ def test_bad_data_is_named_and_the_rest_goes_through(tmp_path):
     assert any(reason == "torn_tar" for _, reason in bad)
     synthetic = {r.key for r in ledger if r.source == "synthetic"}
     assert synthetic == {"whole", "mute", "latin", "long", "bare", "json"}
-    assert max(len(r.text) for r in ledger) == 399_999, "whole, to be cut anew without the input"
+    assert max(len(r.text) for r in ledger) == 399_999, "whole, for a recut without the input"
     counts = outcome.counts
     assert counts.images == counts.images_kept + counts.images_dropped + counts.images_bad
     assert counts.images_bad == sum(r.source == "bad" for r in ledger)

@@ -98,7 +98,7 @@ def _vocabulary(words: Words) -> dict[str, Any] | None:
     before, after = words.before, words.after
     rows = [
         ("different words", f"{len(before):,}", f"{len(after):,}"),
-        ("that stand once", *(f"{list(c.values()).count(1):,}" for c in (before, after))),
+        ("that occur once", *(f"{list(c.values()).count(1):,}" for c in (before, after))),
         (
             "words a text",
             f"{before.total() / words.texts_before:.1f}",
