@@ -13,7 +13,7 @@ import webdataset
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.config import JobRules
 from blip.capfilt.job import run
-from blip.capfilt.ledger.files import SCHEMA, hash_numbers, read_groups, read_ledger, read_rows
+from blip.capfilt.ledger.files import SCHEMA, hash_numbers, read_groups, read_rows
 from blip.capfilt.recut import recut
 from blip.cli.main import main
 from blip.data.readers.shards import read_shard
@@ -27,6 +27,7 @@ from tests.support.capfilt import (
     output_bytes,
     picture,
 )
+from tests.support.ledgers import read_ledger
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -5,9 +5,6 @@ import tarfile
 from pathlib import Path
 
 from blip.capfilt.config import NUCLEUS
-from blip.capfilt.ledger.files import (
-    read_ledger,
-)
 from blip.capfilt.ledger.records import BatchDone, ShardOutcome, TextRecord
 from blip.capfilt.models.protocols import Models
 from blip.capfilt.shards.layout import Layout
@@ -15,6 +12,7 @@ from blip.capfilt.shards.settings import Settings
 from blip.capfilt.shards.source import ShardTask
 from blip.capfilt.stages.shard import process_shard
 from tests.support.capfilt import FakeCaptioner, FakeFilter
+from tests.support.ledgers import read_ledger
 
 SETTINGS = Settings(
     captioner="c", filter="f", threshold=0.5, seed=0, captions=1, decoding=NUCLEUS, batch_size=4

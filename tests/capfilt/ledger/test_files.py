@@ -10,12 +10,12 @@ from blip.capfilt.ledger.columns import sample_starts
 from blip.capfilt.ledger.files import (
     SCHEMA,
     open_ledger,
-    read_ledger,
     read_rows,
     records_to_table,
 )
 from blip.capfilt.ledger.records import TextRecord
 from tests.support.capfilt import web_shard
+from tests.support.ledgers import read_ledger
 from tests.support.records import encode_ledger, record, samples
 from tests.support.shard_job import process
 

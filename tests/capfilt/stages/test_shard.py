@@ -14,6 +14,7 @@ from blip.capfilt.ledger.files import (
 from blip.data.readers.shards import read_shard
 from blip.errors import BlipError
 from tests.support.capfilt import picture, web_shard
+from tests.support.ledgers import key_of
 from tests.support.shard_job import process, tar
 
 
@@ -28,7 +29,7 @@ def test_every_text_is_in_the_ledger_and_every_kept_one_in_the_shard(tmp_path):
     assert by_place["000003", "web"].reason == "below_threshold"
     assert by_place["000003", "web"].text == "Buy a green square!"
     written = list(read_shard(tmp_path / "out/shards/s.tar"))
-    assert [s.key for s in written] == [r.output_key for r in ledger if r.kept]
+    assert [s.key for s in written] == [key_of(r) for r in ledger if r.kept]
     assert [s.texts[0] for s in written] == [r.text for r in ledger if r.kept]
     assert count_rows(tmp_path / "out/ledger/s.parquet") == 20
 
@@ -109,13 +110,13 @@ def test_captions_zero_only_filters_and_three_write_three(tmp_path):
     _, ledger = process(tmp_path / "in.tar", tmp_path / "a", captions=0)
     assert {r.source for r in ledger} == {"web"}
     _, ledger = process(tmp_path / "in.tar", tmp_path / "b", captions=3)
-    assert [r.output_key for r in ledger[1:4]] == [f"000000-synthetic-{n}" for n in range(3)]
+    assert [key_of(r) for r in ledger[1:4]] == [f"000000-synthetic-{n}" for n in range(3)]
 
 
 def test_several_captions_of_the_input_are_all_judged(tmp_path):
     members = [("a.png", picture("red")), ("a.json", b'{"captions": ["red", "blue", "a red"]}')]
     _, ledger = process(tar(tmp_path / "in.tar", members), tmp_path / "out", captions=0)
-    assert [(r.output_key, r.kept) for r in ledger] == [
+    assert [(key_of(r), r.kept) for r in ledger] == [
         ("a-web", True),
         ("a-web-1", False),
         ("a-web-2", True),

@@ -171,12 +171,6 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa
                 raise BlipError(f"{path} cannot be read: {first_line(error)}") from error
 
 
-def read_ledger(path: Path) -> Iterator[TextRecord]:
-    """The records of a ledger file in their order."""
-    for row in read_rows([path]):
-        yield to_record(row)
-
-
 def to_record(row: dict[str, Any]) -> TextRecord:
     """The record of a row with all columns."""
     digits = row["image_hash"]

@@ -82,11 +82,6 @@ class TextRecord:
     error: str | None
     """The fault of the sample, in full."""
 
-    @property
-    def output_key(self) -> str:
-        """Key of the text in the output shard."""
-        return output_key(self.key, self.source, self.number)
-
 
 def output_key(key: str, source: str, number: int) -> str:
     """Key in the output shard of a text of sample `key`: KEY-web, KEY-web-1, KEY-synthetic-0..."""
