@@ -15,13 +15,22 @@ class LockedError(Exception):
 def wait_for_lock(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`; other processes wait. Its folder is made where missing.
 
-    A thread must not ask for a lock that it holds. Raises OSError where the file cannot be written.
+    A thread must not ask for a lock that it holds. Raises OSError, which names the file, where it
+    cannot be written or locked.
     """
     from filelock import FileLock
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path, fallback_to_soft=False):
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except OSError as error:
+        # That of the system call names no file.
+        raise OSError(error.errno, f"cannot be locked ({error.strerror})", str(path)) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
