@@ -327,7 +327,7 @@ def test_a_broken_config_beside_the_weights_is_refused(tmp_path: Path) -> None:
             read_contents(tmp_path / "model.safetensors")
     sizes = json.loads(json.dumps({"projection": 9}))
     config.write_text(json.dumps(sizes | {"widht": 3}))
-    with pytest.raises(UsageError, match="widht"):
+    with pytest.raises(BlipError, match="widht"):
         read_contents(tmp_path / "model.safetensors")
 
 
