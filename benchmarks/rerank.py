@@ -147,7 +147,7 @@ class Bench:
 
     def match_states(self) -> list[float]:
         """The peer's probabilities of texts of an image that it has encoded."""
-        return self.peer.judge(self.states, self.data.texts[0])
+        return self.peer.match_probabilities(self.states, self.data.texts[0])
 
     def agree(self) -> bool:
         """Whether both give the same probabilities; it also warms both up."""
