@@ -35,7 +35,10 @@ class InlineEngine:
 
 @final
 class LocalEngine:
-    """Several processes; one that dies costs its item and is replaced."""
+    """Several processes; one that dies costs its item and is replaced.
+
+    Not a ProcessPoolExecutor: where one of its processes dies, it loses all items under way.
+    """
 
     def __init__(self, workers: int) -> None:
         """`workers` processes at most, fewer where there are fewer items."""
