@@ -1,6 +1,7 @@
 """The table of tasks is the only list: commands, help, jobs, recipes and docs follow it."""
 
 import importlib
+import inspect
 import json
 import subprocess
 import sys
@@ -55,6 +56,14 @@ def read_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[ModuleType
         importlib.reload(module)
 
 
+def add_module(monkeypatch: pytest.MonkeyPatch, name: str, **contents: object) -> ModuleType:
+    """A module of this name that can be imported for as long as a test runs."""
+    module = ModuleType(name)
+    vars(module).update(contents)
+    monkeypatch.setitem(sys.modules, name, module)
+    return module
+
+
 @pytest.fixture
 def trained(
     monkeypatch: pytest.MonkeyPatch, read_again: Callable[[ModuleType], object]
@@ -71,13 +80,12 @@ def trained(
         verb="finetune",
         objectives="LM: asks riddles",
         config=RiddleConfig,
-        train=train,
+        module="blip.tasks.riddles",
         evaluations=(),
     )
-    recipes = ModuleType("blip.recipes.riddles")
-    recipes.__dict__["RiddleConfig"] = RiddleConfig
+    add_module(monkeypatch, task.module, train=train)
+    recipes = add_module(monkeypatch, "blip.recipes.riddles", RiddleConfig=RiddleConfig)
     exec('def easy():\n    """A riddle for children."""\n    return RiddleConfig()', vars(recipes))
-    monkeypatch.setitem(sys.modules, recipes.__name__, recipes)
     monkeypatch.setattr(table, "TASKS", (*TASKS, task))
     read_again(finetune)
     return calls
@@ -132,10 +140,11 @@ def test_a_new_evaluation_reads_its_own_data_and_is_offered_and_made(
         figures="letters of a text",
         architecture="med",
         mode="causal",
-        read=Pages,
+        module="blip.evaluation.letters",
+        reader="blip.evaluation.letters",
         counted=("pages", "lines"),
-        measure=measure,
     )
+    add_module(monkeypatch, letters.module, read=Pages, measure=measure)
     monkeypatch.setattr(table, "EVALUATIONS", (*EVALUATIONS, letters))
     read_again(evaluate)
     given = ["evaluate", str(save_tiny(tmp_path / "model")), "--data", "library"]
@@ -164,6 +173,20 @@ def test_every_task_has_recipes_a_folder_and_evaluations_of_its_own() -> None:
     names = [name for task in TASKS for name in task.names]
     assert len(names) == len(set(names))
     assert len({task.name for task in TASKS}) == len({task.config for task in TASKS}) == len(TASKS)
+
+
+def test_every_module_of_the_table_has_the_functions_that_are_called() -> None:
+    for task in TASKS:
+        called = inspect.signature(importlib.import_module(task.module).train).parameters
+        assert list(called) == ["config", "out", "options"]
+        assert called["config"].annotation is task.config
+    for evaluation in EVALUATIONS:
+        module = importlib.import_module(evaluation.module)
+        assert list(inspect.signature(module.measure).parameters) == ["subject"]
+        read = inspect.signature(importlib.import_module(evaluation.reader).read).parameters
+        assert [one.annotation for one in read.values()] == [EvaluateConfig, ModelConfig]
+        if evaluation.result_file is not None:
+            assert len(inspect.signature(module.rows).parameters) == 2
 
 
 def test_an_evaluation_replaces_the_result_files_of_every_other() -> None:

@@ -1,10 +1,13 @@
 """Captions: what a model writes about test images, and the scores of that (BLIP, section 5.2)."""
 
 import math
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.sample import DOMAIN
+from blip.data.sample import DOMAIN, OFFICIAL_ID
 from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
@@ -14,6 +17,9 @@ from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
 from blip.metrics.captions import caption_scores, meteor_score
 from blip.model.blip import Blip
+
+_COCO_NAME = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{12})", re.ASCII)
+"""COCO's names of pictures, with and without their split."""
 
 
 def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
@@ -88,3 +94,26 @@ def share_correct(texts: list[str], data: EvaluationSet) -> float | None:
     if len(known) < len(texts):
         return None
     return sum(check_facts(text, scene).correct for text, scene in known) / len(known)
+
+
+def rows(subject: Subject[EvaluationSet], captions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """captions.json, as the servers of COCO and NoCaps take it, of captions by key.
+
+    A row is `{"image_id": 391895, "caption": "..."}`.
+    """
+    return [
+        {"image_id": image_id(key, meta), "caption": captions[key]}
+        for key, meta in zip(subject.data.keys, subject.data.metas, strict=True)
+    ]
+
+
+def image_id(key: str, meta: Mapping[str, Any]) -> int | str:
+    """The official id of an image: that of its annotation file, else the number in its COCO name.
+
+    Of any other name the key itself, as text.
+    """
+    own = meta.get(OFFICIAL_ID)
+    if isinstance(own, int) and not isinstance(own, bool):
+        return own
+    number = _COCO_NAME.fullmatch(PurePosixPath(key).stem)
+    return int(number[1]) if number else key

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from blip.config.ranges import RangeError
@@ -22,7 +23,7 @@ LACKING: dict[Mode, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """One way to measure a checkpoint."""
+    """One way to measure a checkpoint; its modules are imported when it is made."""
 
     name: str
     """Of `blip evaluate --task`, and the key of its figures in evaluation.json."""
@@ -31,22 +32,32 @@ class Evaluation:
     architecture: Architecture
     mode: Mode
     """How the text transformer must be able to read."""
-    read: Callable[[EvaluateConfig, ModelConfig], "EvaluationData"]
-    """Reads the data, once for all evaluations with the same function; imports when called."""
+    module: str
+    """Has `measure(subject)` and, with a `result_file`, `rows(subject, outputs)`."""
+    reader: str
+    """A module that has `read(config, model)`; may be the same one."""
     counted: tuple[str, ...] = ("images", "texts")
     """Keys of the data's `counts` that `blip evaluate` prints."""
-    measure: Callable[["Subject[Any]"], dict[str, Any]]
-    """To what evaluation.json holds under `name`, and under `outputs`; imports when called."""
     outputs: str | None = None
     """The key of what the model answered for each sample, which stays empty if not measured."""
     result_file: str | None = None
     """A file beside evaluation.json for `outputs`, as the benchmark's server takes them."""
-    result_rows: Callable[["Subject[Any]", Any], Any] | None = None
-    """To what that file holds, of the subject and `outputs`, where it is not these themselves."""
     options: tuple[str, ...] = ()
     """Options of `blip evaluate` that not every evaluation uses, and this one does, by field."""
     check: Callable[[EvaluateConfig, ModelConfig], None] | None = None
     """Raises RangeError for a configuration that the model cannot follow, before any work."""
+
+    def read(self, config: EvaluateConfig, model: ModelConfig) -> "EvaluationData":
+        """The data, which all evaluations with the same `reader` share."""
+        return import_module(self.reader).read(config, model)
+
+    def measure(self, subject: "Subject[Any]") -> dict[str, Any]:
+        """What evaluation.json holds under `name`, and under `outputs`."""
+        return import_module(self.module).measure(subject)
+
+    def rows(self, subject: "Subject[Any]", outputs: Any) -> list[dict[str, Any]]:
+        """What the `result_file` holds."""
+        return import_module(self.module).rows(subject, outputs)
 
 
 def choose_evaluations(

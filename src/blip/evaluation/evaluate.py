@@ -63,11 +63,8 @@ def _measure(
         if evaluation.check is not None:
             evaluation.check(config, sizes)
     loaded = checkpoint.load(device, precision=dtype)
-    # Evaluations that read alike share what was read.
-    sets = {
-        read: read(config, sizes)
-        for read in dict.fromkeys(evaluation.read for evaluation in chosen)
-    }
+    readers = {evaluation.reader: evaluation for evaluation in chosen}
+    sets = {reader: evaluation.read(config, sizes) for reader, evaluation in readers.items()}
     result: dict[str, Any] = {
         "model": checkpoint.fingerprint(),
         "not_measured": not_measured,
@@ -80,12 +77,10 @@ def _measure(
                 result[evaluation.outputs] = {}
     files: dict[str, str] = {}
     for evaluation in chosen:
-        subject = Subject(loaded.model, loaded.tokenizer, sets[evaluation.read], config)
+        subject = Subject(loaded.model, loaded.tokenizer, sets[evaluation.reader], config)
         result |= evaluation.measure(subject)
         if evaluation.result_file is not None and evaluation.outputs is not None:
-            rows = result[evaluation.outputs]
-            if evaluation.result_rows is not None:
-                rows = evaluation.result_rows(subject, rows)
+            rows = evaluation.rows(subject, result[evaluation.outputs])
             files[evaluation.result_file] = json_text(rows, indent=1) + "\n"
     return result, files
 

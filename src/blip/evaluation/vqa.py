@@ -7,20 +7,31 @@ from blip import dist
 from blip.data.annotations.answers import read_candidates
 from blip.data.examples.question_set import QuestionSet
 from blip.data.tokenizer import Tokenizer
-from blip.evaluation.config import AnsweringConfig, QuestionValidationConfig, check_answers
+from blip.evaluation.config import (
+    AnsweringConfig,
+    EvaluateConfig,
+    QuestionValidationConfig,
+    check_answers,
+)
 from blip.evaluation.live import evaluation_mode, nan_in_one_line
 from blip.evaluation.subject import Subject
 from blip.inference.answerer import Answerer
 from blip.log import progress
 from blip.metrics.vqa import AnsweredQuestion, vqa_scores
+from blip.model.config import ModelConfig
 from blip.model.question import QuestionModel
 from blip.places import home_path
 
 
-def measure(subject: Subject[QuestionSet]) -> dict[str, Any]:
-    """`vqa`: accuracy in per cent, of all and of each type; `answers`: the rows of the server.
+def read(config: EvaluateConfig, _: ModelConfig) -> QuestionSet:
+    """All that `config.data` names; raises as `QuestionSet` does."""
+    return QuestionSet(config.data, max_pixels=config.max_pixels)
 
-    A row is `{"question_id": ..., "answer": ...}`. `accuracy` is None where no question has
+
+def measure(subject: Subject[QuestionSet]) -> dict[str, Any]:
+    """`vqa`: accuracy in per cent, of all and of each type; `answers`: text by question.
+
+    These are rows `{"question_id": ..., "answer": ...}`. `accuracy` is None where no question has
     answers; a question without any is answered and not scored.
     """
     model, data = subject.model, subject.data
@@ -38,6 +49,11 @@ def measure(subject: Subject[QuestionSet]) -> dict[str, Any]:
         for question, answer in zip(data.questions, answers, strict=True)
     ]
     return {"vqa": {"accuracy": None} | score_answers(data, answers), "answers": rows}
+
+
+def rows(_: Subject[QuestionSet], answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """answers.json, as the server of VQA v2 takes it: the `answers` themselves."""
+    return answers
 
 
 def answer_questions(

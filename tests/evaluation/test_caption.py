@@ -10,7 +10,7 @@ import pytest
 from blip.cli.main import main
 from blip.data.sample import Sample
 from blip.data.writers.shards import write_shards
-from blip.evaluation.results import image_id
+from blip.evaluation.caption import image_id
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny
 
