@@ -2,8 +2,8 @@
 
     python experiments/scenes_demo/seeds.py --out runs/seeds [--seeds 0 1 2]
 
-Runs what is not there yet, then prints mean and standard deviation over the seeds and writes them
-with commit, machine and date to results.json beside this file.
+Runs what is not there yet, ranks by both scores, then prints mean and standard deviation over the
+seeds and writes them with commit, machine and date to results.json beside this file.
 """
 
 import argparse
@@ -14,12 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from blip.bootstrap import bootstrap
+from blip.config.strict import load_json
+from blip.evaluation.config import EvaluateConfig
+from blip.evaluation.evaluate import evaluate
+from blip.evaluation.retrieval import REPORTED
 from blip.files import write_json
 from blip.recipes.bootstrap import scenes_demo
 from blip.reports.origin import origin
-from blip.reports.tables import NAMES
+from blip.reports.tables import figure
+from blip.tasks.table import EVALUATIONS
 
 HERE = Path(__file__).parent
+RECALLS = ("tr1", "tr5", "tr10", "ir1", "ir5", "ir10", "true_first_text", "true_first_image")
+CAPTIONS = ("cider", "bleu4", "correct")
+PATHS = (
+    *(f"retrieval_by_score.{score}.{name}" for score in REPORTED for name in RECALLS),
+    *(f"caption.{name}" for name in CAPTIONS),
+)
+"""Figures of a model, as `blip.reports.tables` finds them."""
 CAPFILT = (
     "prevalence",
     "filter_precision",
@@ -35,17 +47,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     args = parser.parse_args()
-    runs = {s: bootstrap(replace(scenes_demo(), seed=s), args.out / f"seed{s}") for s in args.seeds}
-    rows = {path: row(path, list(runs.values())) for path in NAMES}
+    runs = {seed: run(seed, args.out / f"seed{seed}") for seed in args.seeds}
+    rows = {path: row(path, list(runs.values())) for path in PATHS}
     cleaning = {
         name: mean_and_deviation([run["capfilt"][name] for run in runs.values()])
         for name in CAPFILT
     }
     seconds = [sum(run["seconds"].values()) for run in runs.values()]
-    print(f"{'':<18}{'baseline':>16}{'bootstrapped':>18}{'difference':>18}")
+    width = max(map(len, rows)) + 1
+    print(f"{'':<{width}}{'baseline':>16}{'bootstrapped':>18}{'difference':>18}")
     for path, values in rows.items():
         cells = (values["baseline"], values["bootstrapped"], values["difference"])
-        print(f"{path:<18}" + "".join(f"{format_mean(cell):>18}" for cell in cells))
+        print(f"{path:<{width}}" + "".join(f"{format_mean(cell):>18}" for cell in cells))
     for name, value in cleaning.items():
         print(f"{name:<28}{format_mean(value)}")
     write_json(
@@ -62,12 +75,31 @@ def main() -> int:
     return 0
 
 
+def run(seed: int, out: Path) -> dict[str, Any]:
+    """The summary of a run, which is made if it is not there yet, with retrieval by both scores.
+
+    A finished run of an earlier version is read as it is, and only its models are ranked again.
+    """
+    config = replace(scenes_demo(), seed=seed)
+    finished = out / "summary.json"
+    summary = load_json(finished) if finished.is_file() else bootstrap(config, out)
+    for name, stage in (("baseline", "baseline"), ("bootstrapped", "round-2/pretrain")):
+        evaluation = EvaluateConfig(
+            checkpoint=str(out / stage),
+            data=(str(out / "data/test"),),
+            task="retrieval",
+            retrieval=config.retrieval,
+        )
+        summary[name]["retrieval_by_score"] = evaluate(evaluation, EVALUATIONS)[
+            "retrieval_by_score"
+        ]
+    return summary
+
+
 def row(path: str, runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Baseline, bootstrapped and their difference, seed by seed, of one measure."""
-    part, key = path.split(".")
-    scale = 100.0 if key == "correct" else 1.0
     values = {
-        model: [scale * run[model][part][key] for run in runs]
+        model: [found for run in runs if (found := figure(run[model], path)) is not None]
         for model in ("baseline", "bootstrapped")
     }
     differences = [b - a for a, b in zip(*values.values(), strict=True)]

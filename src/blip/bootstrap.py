@@ -69,6 +69,8 @@ def bootstrap(
         return run.summary(baseline, model)
 
 
+MEASURED = ("retrieval", "retrieval_by_score", "caption")
+"""Of an evaluation, what summary.json repeats; a folder of an earlier version may lack some."""
 _DOING = {
     "data": "draw the scenes",
     "tokenizer": "open the tokenizer, or learn one from the training texts",
@@ -216,8 +218,7 @@ class _Bootstrap:
         ]
         summary = {
             **{
-                name: {key: result[key] for key in ("retrieval", "caption")}
-                for name, result in results.items()
+                name: {key: result.get(key) for key in MEASURED} for name, result in results.items()
             },
             "capfilt": rounds[-1],
             "rounds": rounds,

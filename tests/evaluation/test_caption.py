@@ -120,3 +120,7 @@ def test_score_and_weight_reach_the_ranking(tmp_path: Path) -> None:
     evaluate(tmp_path, "--task", "retrieval", "--score", "probability", "--itc-weight", "0.5")
     config = json.loads((tmp_path / "out/config.json").read_text(encoding="utf-8"))
     assert (config["retrieval"]["score"], config["retrieval"]["itc_weight"]) == ("probability", 0.5)
+    result = json.loads((tmp_path / "out/evaluation.json").read_text(encoding="utf-8"))
+    by_score = result["retrieval_by_score"]
+    assert by_score.keys() == {"logit", "log_probability", "probability"}
+    assert result["retrieval"] == by_score["probability"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.config import MatchScore
-from blip.evaluation.rerank import TOKENS_AT_A_TIME, Reranker, split_into_calls
+from blip.evaluation.rerank import MATCH_SCORES, TOKENS_AT_A_TIME, Reranker, split_into_calls
 from tests.support.tiny import make_model
 
 
@@ -42,7 +42,7 @@ def test_scores_are_those_of_each_pair_alone(tokenizer: Tokenizer, score: MatchS
     texts = encoded.start_with(tokenizer.enc_id)
     states = model.encode_image(torch.randn(3, 3, 32, 32))
     wanted = [(0, np.array([2, 0])), (1, np.array([], dtype=int)), (2, np.array([0, 1, 2]))]
-    found = Reranker(model, texts, score).scores(states, wanted)
+    found = MATCH_SCORES[score](Reranker(model, texts).logits(states, wanted))
     alone = []
     for image, columns in wanted:
         image_kv = model.project_image(states[image : image + 1], "bidirectional")

@@ -10,7 +10,7 @@ from blip.data.sample import Sample
 from blip.data.scenes.scene import Scene, Thing
 from blip.data.writers.shards import write_shards
 from blip.evaluation.ranking import Ranking
-from blip.evaluation.retrieval import share_true
+from blip.evaluation.retrieval import share_true, truth_of
 from blip.metrics.retrieval import RankedScores, first_columns
 from tests.support.pictures import photo
 from tests.support.ranked_scores import rank_all
@@ -55,13 +55,13 @@ def test_true_results_count_whosever_they_are(
     text_to_image: list[list[float]],
     expected: tuple[float, float],
 ) -> None:
-    found = share_true(ranking(image_to_text, text_to_image), data)
+    found = share_true(ranking(image_to_text, text_to_image), truth_of(data))
     assert (found["true_first_text"], found["true_first_image"]) == expected
 
 
 def test_without_scenes_nothing_is_known(data: EvaluationSet) -> None:
     data.metas[1] = {}
-    found = share_true(ranking([[1, 2], [1, 2]], [[1, 2], [1, 2]]), data)
+    found = share_true(ranking([[1, 2], [1, 2]], [[1, 2], [1, 2]]), truth_of(data))
     assert found == {"true_first_text": None, "true_first_image": None}
 
 

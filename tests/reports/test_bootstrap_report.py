@@ -15,6 +15,7 @@ def model(value: float, correct: float | None) -> dict[str, Any]:
     names = ("tr1", "tr5", "tr10", "ir1", "ir5", "ir10")
     return {
         "retrieval": dict.fromkeys(names, value),
+        "retrieval_by_score": {"logit": {"tr1": value - 1, "ir1": value}},
         "caption": {"cider": value, "bleu4": value, "correct": correct},
     }
 
@@ -44,7 +45,8 @@ def test_rows_stand_beside_each_other() -> None:
     rows = comparison_rows(make_summary())
     assert ("image to text, R@1 %", "12.3", "23.4") in rows
     assert ("captions, true %", "50.0", "50.0") in rows
-    assert len(rows) == 9
+    assert ("image to text, R@1 %, by ITM's logit", "11.3", "22.4") in rows
+    assert len(rows) == 11
 
 
 def test_what_was_not_judged_has_no_row() -> None:
@@ -98,7 +100,7 @@ def test_a_truncated_log_and_a_caption_that_is_missing_cost_the_page_nothing_els
 
 def test_a_part_that_was_not_measured_has_no_rows() -> None:
     summary = make_summary()
-    summary["baseline"]["retrieval"] = None
+    summary["baseline"] |= {"retrieval": None, "retrieval_by_score": None}
     names = [row[0] for row in comparison_rows(summary)]
     assert names
     assert not any("R@" in name for name in names)

@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from blip.metrics.retrieval import RankedScores
-
 SCORES_AT_A_TIME = 1 << 24
 """Cosines that are computed at a time; memory does not grow with images times texts."""
 
@@ -27,10 +25,14 @@ class Candidates:
         index = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], counts)
         return Candidates(starts, self.columns[index])
 
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.starts) - 1
+
     @property
     def rows(self) -> np.ndarray:
         """The row of each candidate."""
-        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Pairs:
                 of_texts.columns.astype(np.int64) * texts + of_texts.rows,
             ]
         )
-        return cls(len(of_images.starts) - 1, texts, np.unique(codes))
+        return cls(len(of_images), texts, np.unique(codes))
 
     def slice_of(self, first: int, stop: int) -> slice:
         """Where the pairs of images `first` to `stop` (not included) stand."""
@@ -92,11 +94,6 @@ def best_columns(
         counts.append(is_best.sum(dim=1).cpu().numpy())
         chosen.append(is_best.nonzero()[:, 1].to(torch.int32).cpu().numpy())
     return Candidates(_starts(np.concatenate(counts)), np.concatenate(chosen))
-
-
-def ranked(candidates: Candidates, scores: np.ndarray, num_columns: int) -> RankedScores:
-    """Candidates with their scores `(candidates,)`."""
-    return RankedScores(candidates.starts, candidates.columns, scores, num_columns)
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:

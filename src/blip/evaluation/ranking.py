@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip import dist
@@ -14,9 +14,9 @@ from blip.data.captions import clean_caption
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import NotFiniteError
-from blip.evaluation.candidates import Candidates, Pairs, best_columns, ranked
-from blip.evaluation.config import RetrievalEvaluationConfig
-from blip.evaluation.rerank import Reranker
+from blip.evaluation.candidates import Candidates, Pairs, best_columns
+from blip.evaluation.config import MatchScore, RetrievalEvaluationConfig
+from blip.evaluation.rerank import MATCH_SCORES, Reranker
 from blip.log import progress
 from blip.metrics.retrieval import RankedScores
 from blip.model.blip import Blip
@@ -34,7 +34,32 @@ class Ranking:
     texts_of_image: list[list[int]]
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, slots=True)
+class ScoredPairs:
+    """ITC cosine and ITM logits of every candidate; each kind of score makes a ranking of them."""
+
+    of_images: Candidates
+    of_texts: Candidates
+    pairs: Pairs
+    figures: Float[np.ndarray, "pairs 3"]
+    """Cosine, logit against a match, logit for it; float32, of images and different texts."""
+    text_of: Int[np.ndarray, " texts"]
+    """Which of the different texts each text is."""
+    texts_of_image: list[list[int]]
+
+    def rank(self, score: MatchScore, itc_weight: float = 1.0) -> Ranking:
+        """Rank by the weighted cosine plus what `score` makes of the logits."""
+        scores = itc_weight * self.figures[:, 0] + MATCH_SCORES[score](self.figures[:, 1:])
+        of_images, of_texts, text_of = self.of_images, self.of_texts, self.text_of
+        of_image = self.pairs.find(of_images.rows, text_of[of_images.columns])
+        of_text = self.pairs.find(of_texts.columns, text_of[of_texts.rows])
+        return Ranking(
+            RankedScores(of_images.starts, of_images.columns, scores[of_image], len(text_of)),
+            RankedScores(of_texts.starts, of_texts.columns, scores[of_text], len(of_images)),
+            self.texts_of_image,
+        )
+
+
 def rank(
     model: Blip,
     tokenizer: Tokenizer,
@@ -45,13 +70,29 @@ def rank(
 ) -> Ranking:
     """Score every image of `data` with its best texts and every text with its best images.
 
-    As published (section 5.1) the k best by ITC cosine are candidates, whose score is that cosine
-    plus ITM's (`config.score`); all others come last. A pair that is a candidate in both directions
-    is scored once, and all texts of an image are scored against one projection of it. Texts are
-    cleaned as in training, and equal ones are read once, so that they have equal scores. Processes
-    that train together share the images, and all of them return the whole. Memory grows with the
-    number of candidates, not with images times texts. Raises NotFiniteError where no score is
-    finite.
+    As published (section 5.1) a candidate's score is its ITC cosine plus ITM's (`config.score`);
+    all others come last. Raises what `score_candidates` raises.
+    """
+    scored = score_candidates(model, tokenizer, data, config, show_progress=show_progress)
+    return scored.rank(config.score, config.itc_weight)
+
+
+@torch.inference_mode()
+def score_candidates(
+    model: Blip,
+    tokenizer: Tokenizer,
+    data: EvaluationSet,
+    config: RetrievalEvaluationConfig,
+    *,
+    show_progress: bool = False,
+) -> ScoredPairs:
+    """ITM logits of the k best texts of every image and images of every text, by ITC cosine.
+
+    A pair that is a candidate in both directions is scored once, and all texts of an image are
+    scored against one projection of it. Texts are cleaned as in training, and equal ones are read
+    once, so that they have equal scores. Processes that train together share the images, and all of
+    them return the whole. Memory grows with the number of candidates, not with images times texts.
+    Raises NotFiniteError where no pair has a finite cosine and finite logits.
     """
     texts = [clean_caption(text) for group in data.texts for text in group]
     distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}
@@ -63,28 +104,19 @@ def rank(
     image_features = images.features()
     repeat = torch.from_numpy(text_of).to(model.device)
     of_images = best_columns(image_features, text_features, config.candidates, repeat)
-    text_candidates = best_columns(text_features, image_features, config.candidates)
-    image_candidates = Candidates(of_images.starts, text_of[of_images.columns])
-    pairs = Pairs.from_both_directions(image_candidates, text_candidates, len(distinct))
-    reranker = Reranker(model, encoded.start_with(tokenizer.enc_id), config.score)
-    weighted = config.itc_weight * image_features
-    scores = _score(pairs, reranker, images, weighted, text_features, show_progress)
-    if not np.isfinite(scores).any():
+    of_texts = best_columns(text_features, image_features, config.candidates)
+    of_distinct = Candidates(of_images.starts, text_of[of_images.columns])
+    pairs = Pairs.from_both_directions(of_distinct, of_texts, len(distinct))
+    reranker = Reranker(model, encoded.start_with(tokenizer.enc_id))
+    figures = _score(pairs, reranker, images, image_features, text_features, show_progress)
+    if not np.isfinite(figures).all(axis=1).any():
         raise NotFiniteError(
             "the model's scores are NaN or infinite for every pair; its weights are broken, or its "
             "values overflow"
         )
-    of_texts = text_candidates.repeat(text_of)
     ends = np.cumsum([len(group) for group in data.texts]).tolist()
-    return Ranking(
-        ranked(
-            of_images,
-            scores[pairs.find(image_candidates.rows, image_candidates.columns)],
-            len(texts),
-        ),
-        ranked(of_texts, scores[pairs.find(of_texts.columns, text_of[of_texts.rows])], len(data)),
-        [list(range(end - len(g), end)) for g, end in zip(data.texts, ends, strict=True)],
-    )
+    own = [list(range(end - len(g), end)) for g, end in zip(data.texts, ends, strict=True)]
+    return ScoredPairs(of_images, of_texts.repeat(text_of), pairs, figures, text_of, own)
 
 
 def _encode_texts(model: Blip, texts: Texts, batch_size: int) -> Float[Tensor, "texts projection"]:
@@ -144,9 +176,9 @@ def _score(
     image_features: Float[Tensor, "images projection"],
     text_features: Float[Tensor, "texts projection"],
     show_progress: bool,
-) -> np.ndarray:
-    """Cosine and ITM score of every pair, added; in all processes."""
-    scores = np.zeros(len(pairs.codes), dtype=np.float32)
+) -> Float[np.ndarray, "pairs 3"]:
+    """Cosine and ITM logits of every pair, in all processes."""
+    figures = np.zeros((len(pairs.codes), 3), dtype=np.float32)
     with (
         progress(len(images.share), "re-ranking", "images")
         if show_progress and dist.is_main()
@@ -154,14 +186,14 @@ def _score(
     ) as bar:
         for start, states in images.states():
             texts = [pairs.texts_of(start + number) for number in range(len(states))]
-            found = reranker.scores(states, list(enumerate(texts)))
             cosines = [
                 text_features[torch.from_numpy(of).to(text_features.device)]
                 @ image_features[start + number]
                 for number, of in enumerate(texts)
             ]
             place = pairs.slice_of(start, start + len(states))
-            scores[place] = found + torch.cat(cosines).float().cpu().numpy()
+            figures[place, 0] = torch.cat(cosines).float().cpu().numpy()
+            figures[place, 1:] = reranker.logits(states, list(enumerate(texts)))
             if bar is not None:
                 bar.advance(len(states))
-    return dist.total(torch.from_numpy(scores).to(text_features.device)).cpu().numpy()
+    return dist.total(torch.from_numpy(figures).to(text_features.device)).cpu().numpy()

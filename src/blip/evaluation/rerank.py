@@ -11,7 +11,6 @@ from torch import Tensor
 from blip.data.tokenizer import Texts
 from blip.evaluation.config import MatchScore
 from blip.model.blip import Blip
-from blip.nn.precision import at_least_float32
 
 TOKENS_AT_A_TIME = 8192
 """Tokens of texts that the grounded encoder reads in one call; memory does not grow beyond."""
@@ -58,25 +57,24 @@ def split_into_calls(texts_of_images: list[TextsOfImage], lengths: np.ndarray) -
 
 
 class Reranker:
-    """Scores pairs with a model's grounded encoder."""
+    """Matches pairs with a model's grounded encoder."""
 
-    def __init__(self, model: Blip, texts: Texts, score: MatchScore) -> None:
+    def __init__(self, model: Blip, texts: Texts) -> None:
         """`texts` begin with `[ENC]` and lie on the CPU."""
         self.model, self.texts = model, texts
         self.lengths = texts.visible.sum(dim=1).numpy()
-        self.to_score = MATCH_SCORES[score]
 
-    def scores(
+    def logits(
         self, states: Float[Tensor, "batch tokens width"], texts_of_images: list[TextsOfImage]
-    ) -> np.ndarray:
-        """One score for each text of each image, `(pairs,)` float32, in their order."""
+    ) -> Float[np.ndarray, "pairs 2"]:
+        """The logits against and for a match of each text of each image, float32, in order."""
         found = [
-            self._scores_of(states, call)
+            self._logits_of(states, call)
             for call in split_into_calls(texts_of_images, self.lengths)
         ]
-        return np.concatenate([np.zeros(0, np.float32), *found])
+        return np.concatenate([np.zeros((0, 2), np.float32), *found])
 
-    def _scores_of(self, states: Tensor, call: Call) -> np.ndarray:
+    def _logits_of(self, states: Tensor, call: Call) -> np.ndarray:
         device = states.device
         index = torch.from_numpy(np.concatenate([texts for _, texts in call.texts_of_images]))
         counts = torch.tensor([len(texts) for _, texts in call.texts_of_images])
@@ -88,12 +86,17 @@ class Reranker:
             self.model.project_image(states[call.images], "bidirectional"),
             torch.arange(len(counts)).repeat_interleave(counts),
         )
-        return self.to_score(at_least_float32(logits)).float().cpu().numpy()
+        return logits.float().cpu().numpy()
 
 
-MATCH_SCORES: dict[MatchScore, Callable[[Tensor], Tensor]] = {
+def _log_probability(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return -np.logaddexp(0, logits[:, 0] - logits[:, 1])
+
+
+MATCH_SCORES: dict[MatchScore, Callable[[np.ndarray], np.ndarray]] = {
     "logit": lambda logits: logits[:, 1],
-    "log_probability": lambda logits: logits.log_softmax(dim=1)[:, 1],
-    "probability": lambda logits: logits.softmax(dim=1)[:, 1],
+    "log_probability": _log_probability,
+    "probability": lambda logits: np.exp(_log_probability(logits)),
 }
-"""From the two logits of ITM `(pairs, 2)` to what is added to the cosine `(pairs,)`."""
+"""From the two logits of ITM `(pairs, 2)` to what is added to the cosine `(pairs,)`, float32."""

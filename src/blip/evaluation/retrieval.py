@@ -1,6 +1,6 @@
 """Image-text retrieval: recall at 1, 5 and 10, both ways (BLIP, section 5.1)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -8,22 +8,33 @@ from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
-from blip.evaluation.config import RetrievalEvaluationConfig
-from blip.evaluation.ranking import Ranking, rank
+from blip.evaluation.config import MatchScore, RetrievalEvaluationConfig
+from blip.evaluation.ranking import Ranking, rank, score_candidates
 from blip.evaluation.subject import Subject
 from blip.metrics.retrieval import first_columns, recalls
 from blip.model.blip import Blip
+
+REPORTED: tuple[MatchScore, ...] = ("logit", "log_probability")
+"""The scores by which every evaluation ranks, beside the one that is chosen."""
 
 
 def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
     """`retrieval`: tr1 ... ir10, true_first_text and true_first_image, in per cent.
 
-    The last two are None where the data are not of the built-in scenes.
+    The last two are None where the data are not of the built-in scenes. `retrieval_by_score` has
+    the same by the published logit of a match and by its log-probability, whichever is chosen.
     """
-    model, data = subject.model, subject.data
+    model, data, config = subject.model, subject.data, subject.config.retrieval
     assert isinstance(model, Blip)
-    ranking = rank(model, subject.tokenizer, data, subject.config.retrieval, show_progress=True)
-    return {"retrieval": {**_recalls(ranking), **share_true(ranking, data)}}
+    scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
+    is_true = truth_of(data)
+
+    def figures(score: MatchScore) -> dict[str, float | None]:
+        ranking = scored.rank(score, config.itc_weight)
+        return {**recalls_of(ranking), **share_true(ranking, is_true)}
+
+    by_score = {score: figures(score) for score in dict.fromkeys((*REPORTED, config.score))}
+    return {"retrieval": by_score[config.score], "retrieval_by_score": by_score}
 
 
 def evaluate_retrieval(
@@ -33,14 +44,33 @@ def evaluate_retrieval(
     config: RetrievalEvaluationConfig,
 ) -> dict[str, float]:
     """Recall at 1, 5 and 10 in per cent, image to text (tr) and text to image (ir)."""
-    return _recalls(rank(model, tokenizer, data, config))
+    return recalls_of(rank(model, tokenizer, data, config))
 
 
-def _recalls(ranking: Ranking) -> dict[str, float]:
+def recalls_of(ranking: Ranking) -> dict[str, float]:
+    """Recall at 1, 5 and 10 of a ranking, both ways, in per cent."""
     return recalls(ranking.image_to_text, ranking.text_to_image, ranking.texts_of_image)
 
 
-def share_true(ranking: Ranking, data: EvaluationSet) -> dict[str, float | None]:
+IsTrue = Callable[[int, int], bool]
+"""`(image, text) -> whether the text states a fact of the image's scene and nothing wrong`."""
+
+
+def truth_of(data: EvaluationSet) -> IsTrue | None:
+    """Which texts are true of which images by the scenes themselves; None without scenes."""
+    scenes = [scene for meta in data.metas if (scene := Scene.of(meta)) is not None]
+    if len(scenes) < len(data):
+        return None
+    texts = [text for own in data.texts for text in own]
+
+    @cache
+    def is_true(image: int, text: int) -> bool:
+        return check_facts(texts[text], scenes[image]).correct
+
+    return is_true
+
+
+def share_true(ranking: Ranking, is_true: IsTrue | None) -> dict[str, float | None]:
     """How often the first result is true by the scenes themselves, in per cent.
 
     `true_first_text`: share of images whose first text states a fact of them and nothing wrong.
@@ -48,15 +78,8 @@ def share_true(ranking: Ranking, data: EvaluationSet) -> dict[str, float | None]
     text may be true of several images, and R@1 counts only one of them. Equal scores are averaged
     over all their orders, as in R@1. Both are None without scenes.
     """
-    scenes = [scene for meta in data.metas if (scene := Scene.of(meta)) is not None]
-    if len(scenes) < len(data):
+    if is_true is None:
         return {"true_first_text": None, "true_first_image": None}
-    texts = [text for own in data.texts for text in own]
-
-    @cache
-    def is_true(image: int, text: int) -> bool:
-        return check_facts(texts[text], scenes[image]).correct
-
     first_texts = enumerate(first_columns(ranking.image_to_text))
     first_images = enumerate(first_columns(ranking.text_to_image))
     return {

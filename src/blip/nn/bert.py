@@ -50,8 +50,8 @@ class TextEmbedding(nn.Module):
     def __init__(self, vocabulary_size: int, positions: int, sizes: AttentionSizes) -> None:
         super().__init__()
         self.dropout = sizes.dropout
-        self.words = nn.Embedding(vocabulary_size, sizes.width)
-        self.positions = nn.Embedding(positions, sizes.width)
+        self.words = _make_embedding(vocabulary_size, sizes.width)
+        self.positions = _make_embedding(positions, sizes.width)
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
     def forward(
@@ -78,6 +78,14 @@ class TextEmbedding(nn.Module):
 
     def _finish(self, embedded: Tensor) -> Tensor:
         return dropout(self.norm(embedded), self.dropout, self.training)
+
+
+def _make_embedding(count: int, width: int) -> nn.Embedding:
+    weight = torch.empty(count, width)
+    if weight.is_meta:
+        # There is nothing to initialise, and torch would load its compiler for it, a second long.
+        return nn.Embedding.from_pretrained(weight, freeze=False)
+    return nn.Embedding(count, width)
 
 
 Cross = CrossAttention | PairCrossAttention

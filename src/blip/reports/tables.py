@@ -11,24 +11,34 @@ NAMES = {
     "retrieval.ir10": "text to image, R@10 %",
     "retrieval.true_first_text": "images whose first text is true, %",
     "retrieval.true_first_image": "texts that are true of their first image, %",
+    "retrieval_by_score.logit.tr1": "image to text, R@1 %, by ITM's logit",
+    "retrieval_by_score.logit.ir1": "text to image, R@1 %, by ITM's logit",
+    "retrieval_by_score.log_probability.tr1": "image to text, R@1 %, by its log-probability",
+    "retrieval_by_score.log_probability.ir1": "text to image, R@1 %, by its log-probability",
     "caption.cider": "captions, CIDEr",
     "caption.bleu4": "captions, BLEU-4",
     "caption.correct": "captions, true %",
 }
+"""Figures of a model by their path: those by the score that was chosen, and R@1 by both."""
 
 
 def comparison_rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Baseline beside bootstrapped model, a row a measure."""
     rows = []
     for path, name in NAMES.items():
-        part, key = path.split(".")
-        parts = [summary[model][part] or {} for model in ("baseline", "bootstrapped")]
-        values = [figures[key] for figures in parts if figures.get(key) is not None]
-        if len(values) < len(parts):
-            continue
-        scale = 100.0 if key == "correct" else 1.0
-        rows.append((name, f"{scale * values[0]:.1f}", f"{scale * values[1]:.1f}"))
+        values = [figure(summary[model], path) for model in ("baseline", "bootstrapped")]
+        cells = [f"{value:.1f}" for value in values if value is not None]
+        if len(cells) == len(values):
+            rows.append((name, *cells))
     return rows
+
+
+def figure(figures: dict[str, Any], path: str) -> float | None:
+    """The figure of a model at a path of `NAMES`; shares in per cent. None where it is unknown."""
+    value: Any = figures
+    for key in path.split("."):
+        value = (value or {}).get(key)
+    return value if value is None or path != "caption.correct" else 100.0 * value
 
 
 def capfilt_rows(capfilt: dict[str, Any]) -> list[tuple[str, str]]:

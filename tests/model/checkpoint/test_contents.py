@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from blip.model.checkpoint.written import (
 from blip.model.make import make_model
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
+from tests.support.saved_models import save_tiny
 from tests.support.tiny import TINY, tiny_model, tiny_texts
 
 CAPTIONER = replace(TINY, modes=("causal",))
@@ -345,3 +348,13 @@ def test_written_tensors_are_those_of_the_model(tmp_path: Path) -> None:
     before = contents("pretrain")
     write_ours(before, tmp_path)
     assert load_file(tmp_path / "model.safetensors").keys() == before.tensors.keys()
+
+
+def test_a_checkpoint_is_loaded_without_the_compiler_of_torch(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "model")
+    code = (
+        "import sys, blip.inference.checkpoint as checkpoint\n"
+        f"checkpoint.open_checkpoint({str(folder)!r}).load('cpu')\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
