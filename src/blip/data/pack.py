@@ -9,10 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from blip.data.annotations.forms import TASK_FIELDS
 from blip.data.config import MAX_PIXELS
 from blip.data.faults import BadSamples, Fault, describe_counts
 from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
-from blip.data.questions import QUESTIONS
 from blip.data.readers.patterns import PACKED, match_paths, read_packed
 from blip.data.readers.remote import is_remote
 from blip.data.readers.sources import read_samples
@@ -183,7 +183,7 @@ def _some(samples: Iterator[Sample]) -> list[Sample]:
     taken, size = list[Sample](), 0
     for sample in samples:
         taken.append(sample)
-        size += len(sample.image or b"")
+        size += sum(map(len, (sample.image or b"", *sample.more_images)))
         if len(taken) == TOGETHER or size >= BYTES_TOGETHER:
             break
     return taken
@@ -203,8 +203,9 @@ def _fault(sample: Sample, collection: Collection) -> str | None:
         return sample.error
     if sample.image is None:
         return "missing_image"
-    # Questions are read from KEY.json.
-    needs_text = not collection.allow_missing_text and not sample.meta.get(QUESTIONS)
+    # Questions and statements are read from KEY.json.
+    has_others = any(sample.meta.get(name) for name in TASK_FIELDS)
+    needs_text = not collection.allow_missing_text and not has_others
     if needs_text and not any(sample.texts):
         return MISSING
     try:

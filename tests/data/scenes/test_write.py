@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from blip.data.scenes.check import check_facts
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.write import write_splits
+from blip.data.statements import PairStatement, is_official, statements_of
 from blip.errors import UsageError
 
 SMALL = ScenesConfig(human=6, web=12, val=3, test=4, captions=5)
@@ -74,3 +76,35 @@ def test_what_is_written_can_be_read_and_judged(tmp_path: Path) -> None:
                     assert len(sample.texts) == 5
                     assert "truth" not in sample.meta
                     assert all(check_facts(text, scene).correct for text in sample.texts)
+
+
+def test_pairs_are_drawn_where_statements_are_asked_for_and_change_nothing_else(
+    tmp_path: Path,
+) -> None:
+    write_splits(SMALL, tmp_path / "plain")
+    write_splits(replace(SMALL, statements=4), tmp_path / "pairs")
+    for split in ("human", "val", "test"):
+        plain, pairs = (
+            list(read_shard(tmp_path / name / split / "00000.tar")) for name in ("plain", "pairs")
+        )
+        for one, pair in zip(plain, pairs, strict=True):
+            assert (pair.image, pair.texts) == (one.image, one.texts)
+            assert pair.meta["scene"] == one.meta["scene"]
+            (right,) = pair.more_images
+            assert Image.open(io.BytesIO(right)).size == (48, 48)
+            stated, fault = statements_of(pair.meta)
+            assert (len(stated), fault) == (4, None)
+            for statement in stated:
+                assert is_official(statement.identifier)
+                check_side(statement, pair.meta)
+    web = [tmp_path / name / "web/00000.tar" for name in ("plain", "pairs")]
+    assert web[0].read_bytes() == web[1].read_bytes()
+
+
+def check_side(statement: PairStatement, meta: dict[str, Any]) -> None:
+    """Facts about one side hold of the scene that is drawn there, or do not."""
+    for side, scene in (("left", "scene"), ("right", "right_scene")):
+        before, found, facts = statement.text.partition(f"the {side} image shows ")
+        if found and not before and "things" not in facts:
+            known = Scene.from_json(meta[scene])
+            assert check_facts(facts, known).correct == statement.label

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from blip.data.config import DataConfig
 from blip.data.examples.pixels import TrainingPixels
-from blip.data.examples.usable import check_picture
+from blip.data.examples.usable import check_picture, needs_no_caption
 from blip.data.questions import QUESTIONS, AskedQuestion, clean_question, questions_of
 from blip.data.sample import OrderedSample, Sample, Selected
-from blip.data.texts import MISSING, TEXT_FAULTS
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.data.transforms import normalise
 from blip.errors import UsageError
@@ -151,8 +150,7 @@ def find_questions(sample: Sample) -> FoundQuestions:
     """Sort out the questions of a sample, answered or not, without decoding its picture."""
     if sample.image is None:
         return FoundQuestions([], sample.error or "missing_image", None)
-    # A sample with questions needs no caption.
-    if sample.error is not None and sample.error.partition(":")[0] not in {MISSING, *TEXT_FAULTS}:
+    if sample.error is not None and not needs_no_caption(sample.error):
         return FoundQuestions([], sample.error, None)
     questions, lost = questions_of(sample.meta)
     sound = [question for question in questions if clean_question(question.text)]

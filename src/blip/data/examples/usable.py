@@ -5,7 +5,7 @@ from typing import NamedTuple
 from blip.data.captions import clean_caption
 from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample, Selected
-from blip.data.texts import TEXT_FAULTS
+from blip.data.texts import MISSING, TEXT_FAULTS
 
 
 class Usable(NamedTuple):
@@ -41,8 +41,17 @@ def find_picture_fault(content: bytes, max_pixels: int) -> str | None:
 
 
 def check_picture(selected: Selected, max_pixels: int) -> Selected:
-    """The same selection, or none of the sample where its picture cannot be decoded."""
-    if selected.sample is None or selected.sample.image is None:
+    """The same selection, or none of the sample where one of its pictures cannot be decoded."""
+    sample = selected.sample
+    if sample is None or sample.image is None:
         return selected
-    fault = find_picture_fault(selected.sample.image, max_pixels)
-    return selected if fault is None else Selected(None, 0, fault)
+    for content in (sample.image, *sample.more_images):
+        fault = find_picture_fault(content, max_pixels)
+        if fault is not None:
+            return Selected(None, 0, fault)
+    return selected
+
+
+def needs_no_caption(error: str) -> bool:
+    """Whether a sample with this error can be used for its questions or statements all the same."""
+    return error.partition(":")[0] in {MISSING, *TEXT_FAULTS}

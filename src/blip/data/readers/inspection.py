@@ -13,6 +13,7 @@ from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.remote import is_remote, on_disk
 from blip.data.readers.shards import read_shard
 from blip.data.readers.sources import resolve_source
+from blip.data.statements import statements_of
 from blip.errors import BlipError
 from blip.log import progress, say
 
@@ -26,6 +27,8 @@ class Contents:
     texts: int = 0
     questions: int = 0
     """About the images, where the samples hold some."""
+    statements: int = 0
+    """About pairs of images, where the samples hold some."""
     faults: list[str] = field(default_factory=list)
     """Place, key and reason of every bad sample."""
     unread: int = 0
@@ -38,6 +41,7 @@ class Contents:
             "samples": self.samples,
             "texts": self.texts,
             **({"questions": self.questions} if self.questions else {}),
+            **({"statements": self.statements} if self.statements else {}),
             "bad": len(self.faults),
         }
 
@@ -111,10 +115,12 @@ def _faults(path: Path, contents: Contents) -> Iterator[str]:
         contents.samples += 1
         contents.texts += len(sample.texts)
         contents.questions += len(questions_of(sample.meta)[0])
+        contents.statements += len(statements_of(sample.meta)[0])
         error = sample.error
         try:
             if error is None and sample.image is not None:
-                decode_image(sample.image)
+                for content in (sample.image, *sample.more_images):
+                    decode_image(content)
         except BadImageError as bad:
             error = str(bad)
         if error is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol, assert_never, final
 
 from blip.data.annotations.captions import list_annotated, read_annotations
-from blip.data.annotations.vqa import holds_questions, list_asked, read_questions
+from blip.data.annotations.forms import TaskForm, find_form
 from blip.data.keys import check_lengths, with_safe_keys
 from blip.data.readers.compressed import read_compressed
 from blip.data.readers.folders import read_folder
@@ -59,12 +59,14 @@ def open_place(
 
     Paths in tables and annotation files start from `images`, else from the file's own folder;
     `split` chooses among their rows. A table may have no column for the text, and a list no
-    captions, where `need_text` is false. A table or file that asks questions is read as those of
-    VQA. Raises UsageError where `images` or `split` have no meaning.
+    captions, where `need_text` is false. A table or file that asks questions, or states something
+    of pairs of images, is read as those of its task. Raises UsageError where `images` or `split`
+    have no meaning.
     """
     kind = find_kind(path)
-    if kind in ("table", "annotations") and holds_questions(path):
-        return _Questions(path, images, split)
+    form = find_form(path) if kind in ("table", "annotations") else None
+    if form is not None:
+        return _OfTask(path, images, split, form)
     match kind:
         case "table":
             return _Table(path, images, split, need_text)
@@ -140,21 +142,22 @@ class _Annotations:
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Questions:
-    """An image with all the questions about it is a sample."""
+class _OfTask:
+    """An image, or a pair, with all that a task's file asks or states of it is a sample."""
 
     path: Path
     images: Path | None
     split: str | None
+    form: TaskForm
 
     def check(self) -> None:
-        list_asked(self.path, self.split)
+        self.form.list(self.path, self.split)
 
     def count(self) -> int:
-        return len(list_asked(self.path, self.split))
+        return len(self.form.list(self.path, self.split))
 
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
-        return read_questions(self.path, self.images, self.split, start, stop)
+        return self.form.read(self.path, self.images, self.split, start, stop)
 
 
 @final

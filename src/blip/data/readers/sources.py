@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from blip.data.annotations.vqa import holds_questions
+from blip.data.annotations.forms import find_form
 from blip.data.identity import distinct_names, keep_identity
 from blip.data.keys import with_safe_keys
 from blip.data.readers.counts import locate
@@ -45,10 +45,10 @@ MAGIC = (257, b"ustar")
 def resolve_source(pattern: str) -> list[Path]:
     """The tars, tables and folders of pictures that a path, folder, glob or brace range stands for.
 
-    A folder stands for its tars, else for its Parquet files that ask questions, else for those that
-    have pictures, else for its `metadata.jsonl`, else for the pictures below it. What img2dataset
-    leaves beside its data is left out of folders and globs. Raises UsageError for what names
-    nothing, or a file of no kind.
+    A folder stands for its tars, else for its Parquet files that are made for a task (questions,
+    statements), else for those that have pictures, else for its `metadata.jsonl`, else for the
+    pictures below it. What img2dataset leaves beside its data is left out of folders and globs.
+    Raises UsageError for what names nothing, or a file of no kind.
     """
     named = match_paths(pattern)
     if named != [home_path(pattern)]:
@@ -205,9 +205,9 @@ def _in_folder(folder: Path) -> list[Path]:
     if tars := tars_in(folder) or compressed_in(folder):
         return tars
     tables = sorted(p for p in folder.glob("*.parquet") if p.is_file() and p.name[0] != ".")
-    if asking := [path for path in tables if holds_questions(path)]:
+    if of_tasks := [path for path in tables if find_form(path)]:
         # Their pictures may lie in another of the tables, which is no collection of its own.
-        return asking
+        return of_tasks
     pictures = {path: has_pictures(path) for path in tables}
     if any(pictures.values()):
         # With those that cannot be read: they are counted.

@@ -59,6 +59,10 @@ class ScenesConfig:
         default=0, metadata=added()
     )
     """Most questions about each human, val and test image, for VQA; 0 for none."""
+    statements: Annotated[int, Range(whole=True, least=0, most=1000)] = field(
+        default=0, metadata=added()
+    )
+    """Statements about each human, val and test image and another one on its right, for NLVR2."""
     noise: Annotated[float, SHARE] = 0.4
     """Share of noisy web texts."""
     noise_kinds: dict[str, float] = field(

@@ -19,6 +19,8 @@ from blip.data.scenes.noise import web_text
 from blip.data.scenes.questions import questions
 from blip.data.scenes.scene import Scene
 from blip.data.scenes.split import SPLITS, Split, draw_scene_for, random_source
+from blip.data.scenes.statements import statement
+from blip.data.statements import STATEMENTS, PairStatement
 from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
 from blip.files import atomic_folder
@@ -30,6 +32,8 @@ PER_SHARD = 500
 ENOUGH = 3
 """Annotators who have to agree for an answer to count whole in VQA accuracy."""
 TRIES = 20
+SECOND_PICTURE = 1000
+"""Added to the attempts of a picture, for the random stream of the one on its right."""
 
 
 def draw_sample(
@@ -52,7 +56,15 @@ def draw_sample(
         texts = tuple(captions(scene, config.captions, rng))
         if config.questions:
             meta[QUESTIONS] = _ask(scene, config, rng, f"{split}-{number:06d}")
-    return scene, Sample(f"{split}-{number:06d}", image, texts, meta, extension="png")
+    more_images: tuple[bytes, ...] = ()
+    if config.statements and split != "web":
+        rng = random_source(config, split, number, SECOND_PICTURE + attempt)
+        other = draw_scene_for(config, split, rng)
+        more_images = (_png(paint(other, config.image_size, rng, config.object_scale)),)
+        meta["right_scene"] = other.to_json()
+        meta[STATEMENTS] = _state(scene, other, config, rng, f"{split}-{number}-0")
+    key = f"{split}-{number:06d}"
+    return scene, Sample(key, image, texts, meta, extension="png", more_images=more_images)
 
 
 def _ask(
@@ -67,6 +79,22 @@ def _ask(
             AskedQuestion(f"{key}-{number}", question.text, answers, question.kind).to_json()
         )
     return asked
+
+
+def _state(
+    left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator, pair: str
+) -> list[dict[str, Any]]:
+    """Different statements about two scenes, or fewer where so many are not found."""
+    made: dict[str, bool] = {}
+    for _ in range(TRIES * config.statements):
+        if len(made) == config.statements:
+            break
+        one = statement(left, right, config, rng)
+        made.setdefault(one.text, one.truth)
+    return [
+        PairStatement(f"{pair}-{number}", text, truth).to_json()
+        for number, (text, truth) in enumerate(made.items())
+    ]
 
 
 def draw_split(config: ScenesConfig, split: Split) -> Iterator[tuple[Scene, Sample]]:

@@ -1,0 +1,106 @@
+"""Pairs of images with all statements about them, to evaluate a model; bad ones are named."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL.Image import Image
+
+from blip.data.config import MAX_PIXELS
+from blip.data.examples.statements import find_statements
+from blip.data.examples.usable import find_picture_fault
+from blip.data.faults import BadSamples, Fault
+from blip.data.images import decode_image
+from blip.data.readers.sources import find_anywhere, read_sources
+from blip.data.statements import PairStatement
+from blip.errors import BlipError
+from blip.log import say
+
+DUPLICATE = "duplicate_identifier"
+
+
+@dataclass(frozen=True, slots=True)
+class StatedImages:
+    """Two compressed pictures and the statements about them."""
+
+    left: bytes
+    right: bytes
+    statements: tuple[PairStatement, ...]
+
+
+class StatementSet:
+    """Pairs in the order of their shards and files, each with all its statements.
+
+    Compressed pictures are kept in memory, those that several pairs show once.
+    """
+
+    def __init__(
+        self, shards: Iterable[str], *, most: int | None = None, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        """Read all that `shards` name, up to `most` pairs.
+
+        Every picture is decoded once here, so that no broken one is met later. A statement whose
+        identifier came before is left out, as a server takes one prediction for each. Raises
+        UsageError where there are no shards, and BlipError where nothing in them is a statement.
+        """
+        self.max_pixels = max_pixels
+        self.pairs: list[StatedImages] = []
+        self.bad = BadSamples()
+        self._known: set[str] = set()
+        self._contents: dict[bytes, bytes] = {}
+        for shard, sample in read_sources(find_anywhere(shards)):
+            if len(self.pairs) == most:
+                break
+            statements, reason, lost = find_statements(sample)
+            pictures = () if sample.image is None else (sample.image, *sample.more_images)
+            if reason is None:
+                reason = next(filter(None, map(self._find_fault, pictures)), None)
+            faults = [reason or lost]
+            if reason is None:
+                fresh = [one for one in statements if one.identifier not in self._known]
+                again = [one for one in statements if one.identifier in self._known]
+                faults += [f"{DUPLICATE}: {one.identifier}" for one in again]
+                self._known |= {one.identifier for one in fresh}
+                if fresh:
+                    left, right = (self._contents[content] for content in pictures)
+                    self.pairs.append(StatedImages(left, right, tuple(fresh)))
+            place = Path(shard).name
+            self.bad.add(Fault(place, sample.key, fault) for fault in faults if fault is not None)
+        if self.bad:
+            say(f"left out: {self.bad.describe()}")
+        if not self.pairs:
+            raise BlipError(f"no usable statement: {self.bad.describe() or 'no sample'}")
+
+    def _find_fault(self, content: bytes) -> str | None:
+        """What is wrong with a picture; a sound one is kept."""
+        if content in self._contents:
+            return None
+        fault = find_picture_fault(content, self.max_pixels)
+        if fault is None:
+            self._contents[content] = content
+        return fault
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
+
+    def counts(self) -> dict[str, int]:
+        """How much was read: `pairs`, `statements` and `statements_without_labels`."""
+        stated = list(self.statements)
+        return {
+            "pairs": len(self),
+            "statements": len(stated),
+            "statements_without_labels": sum(one.label is None for one in stated),
+        }
+
+    @property
+    def statements(self) -> Iterator[PairStatement]:
+        """All statements, pair by pair."""
+        return (statement for pair in self.pairs for statement in pair.statements)
+
+    def decode(self, places: Iterable[int]) -> list[tuple[Image, Image]]:
+        """The pictures of some pairs, as large as they are; equal ones are the same object."""
+        pairs = [self.pairs[place] for place in places]
+        contents = dict.fromkeys(content for pair in pairs for content in (pair.left, pair.right))
+        decoded = {content: decode_image(content, self.max_pixels) for content in contents}
+        return [(decoded[pair.left], decoded[pair.right]) for pair in pairs]
