@@ -125,6 +125,31 @@ class QuestionValidationConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PairValidationConfig:
+    """Measuring a model on held-out statements, every `train.evaluate_every` steps."""
+
+    shards: tuple[str, ...]
+    """Tars, tables and files of statements about pairs of images, globs or brace ranges."""
+    pairs: Annotated[int, COUNT] = 1000
+    """Most pairs that are read, from the first on, each with all its statements."""
+    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
+    """Width times height of the largest picture that is read."""
+    batch_size: Annotated[int, BATCH_SIZE] = 32
+    """Pairs at a time."""
+
+    def __post_init__(self) -> None:
+        """Refuse an empty list of shards, and numbers out of range."""
+        if not self.shards:
+            raise ValueError("shards must name at least one shard")
+        check_fields(self)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Files and folders that the validation reads."""
+        return self.shards
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
     """The figures of one checkpoint on one split."""
 
@@ -139,7 +164,7 @@ class EvaluateConfig:
     """Whether captions are scored by METEOR, too, which needs Java."""
     answering: AnsweringConfig = field(default=AnsweringConfig(), metadata=added())
     batch_size: Annotated[int, BATCH_SIZE] = 64
-    """Images that are captioned together."""
+    """Images that are captioned together, or pairs of which statements are judged."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read."""
     device: Annotated[str, DEVICE] = "auto"

@@ -58,7 +58,7 @@ class PaddedTexts:
 class Predictor(ABC, Generic[ModelKind]):
     """A model in evaluation mode and its tokenizer.
 
-    Abstract: `Captioner`, `Matcher`, `Answerer` and `Embedder` say what they compute.
+    Abstract: `Captioner`, `Matcher`, `Answerer`, `Comparer` and `Embedder` say what they compute.
     """
 
     def __init__(self, model: ModelKind, tokenizer: Tokenizer) -> None:
@@ -98,17 +98,22 @@ class Predictor(ABC, Generic[ModelKind]):
 
     @torch.inference_mode()
     def encode(
-        self, pictures: Sequence[Picture], first: int = 0
+        self, pictures: Sequence[Picture], first: int = 0, *, names: Sequence[str] | None = None
     ) -> Float[Tensor, "pictures tokens width"]:
         """States of the class token and of every patch of some pictures, in one pass.
 
-        Errors name a picture by its place behind `first`. Raises what `to_pixels` raises.
+        Errors name a picture as in `names`, or by its place behind `first`. Raises what `to_pixels`
+        raises.
         """
-        size = self.model.config.vision.image_size
-        pixels = to_pixels(pictures, size, self.model.device, self.model.dtype, first=first)
-        return self.model.encode_image(pixels)
+        size, device, dtype = (
+            self.model.config.vision.image_size,
+            self.model.device,
+            self.model.dtype,
+        )
+        return self.model.encode_image(
+            to_pixels(pictures, size, device, dtype, first=first, names=names)
+        )
 
-    @torch.inference_mode()
     def _read_texts(
         self,
         pictures: Sequence[Picture],
@@ -121,17 +126,37 @@ class Predictor(ABC, Generic[ModelKind]):
         """One result for each of the texts of each picture, batch of pictures by batch.
 
         Each picture is encoded once: `encode` takes the states of a batch `(pictures, tokens,
-        width)`. `read` gets what `encode` returned and at most `texts_of_each` texts of each of
-        these pictures, and returns a result for each real text. Pictures without texts are not
-        encoded where a whole batch has none.
+        width)`. The rest is as in `_read_batches`.
+        """
+
+        def encode_some(start: int, stop: int) -> Encoded:
+            return encode(self.encode(pictures[start:stop], start))
+
+        return self._read_batches(texts, batch_size, encode_some, read, texts_of_each)
+
+    @torch.inference_mode()
+    def _read_batches(
+        self,
+        texts: Sequence[Sequence[str]],
+        batch_size: int,
+        encode: Callable[[int, int], Encoded],
+        read: Callable[[Encoded, PaddedTexts], Sequence[Result]],
+        texts_of_each: int,
+    ) -> Iterator[list[list[Result]]]:
+        """One result for each of the texts of each picture, or pair of them, batch by batch.
+
+        `encode` takes the first and the last (not included) of the pictures of a batch. `read` gets
+        what it returned and at most `texts_of_each` texts of each of these pictures, and returns a
+        result for each real text. Pictures without texts are not encoded where a whole batch has
+        none.
         """
         check_batch_size(batch_size)
-        for start in range(0, len(pictures), batch_size):
+        for start in range(0, len(texts), batch_size):
             rows = texts[start : start + batch_size]
             results: list[list[Result]] = [[] for _ in rows]
             most = max(map(len, rows))
             if most > 0:
-                encoded = encode(self.encode(pictures[start : start + batch_size], start))
+                encoded = encode(start, start + len(rows))
                 waiting = list(range(len(rows)))
                 for first in range(0, most, texts_of_each):
                     longer = [row for row in waiting if len(rows[row]) > first]

@@ -44,15 +44,15 @@ def _refuse_single_picture(images: Iterable[Picture]) -> None:
 
 
 def check_texts_of_pictures(
-    name: str, texts: Iterable[Iterable[str]], pictures: int
+    name: str, texts: Iterable[Iterable[str]], pictures: int, *, noun: str = "picture"
 ) -> list[list[str]]:
     """The texts of each picture; raises ArgumentError unless each picture has a list of texts."""
     if isinstance(texts, str | bytes):
-        raise ArgumentError(f"{name} must hold a list for each picture, got a single text")
+        raise ArgumentError(f"{name} must hold a list for each {noun}, got a single text")
     rows = _listed(name, texts)
     if len(rows) != pictures:
-        raise ArgumentError(f"{pictures} pictures need as many lists, got {len(rows)}")
-    return [_check_texts(f"{name} of picture {n}", row) for n, row in enumerate(rows, 1)]
+        raise ArgumentError(f"{pictures} {noun}s need as many lists, got {len(rows)}")
+    return [_check_texts(f"{name} of {noun} {n}", row) for n, row in enumerate(rows, 1)]
 
 
 def check_texts(name: str, texts: Iterable[str]) -> list[str]:

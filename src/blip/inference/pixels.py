@@ -37,25 +37,28 @@ def to_pixels(
     dtype: torch.dtype = torch.float32,
     *,
     first: int = 0,
+    names: Sequence[str] | None = None,
 ) -> Float[Tensor, "images 3 size size"]:
     """Squash pictures to squares and normalise them; pixels that are normalised already are kept.
 
     `first` pictures went before these. Raises what `read_image` raises, with the number of the
-    picture, counted from 1, and its path if it was given as one.
+    picture, counted from 1, or its name in `names`, and its path if it was given as one.
     """
-    numbered = enumerate(images, first + 1)
-    return torch.stack([_pixels(image, size, number) for number, image in numbered]).to(
-        device, dtype
-    )
+    names = names or [f"picture {number}" for number in range(first + 1, first + 1 + len(images))]
+    named = zip(images, names, strict=True)
+    return torch.stack([_pixels(image, size, name) for image, name in named]).to(device, dtype)
 
 
 def picture_name(number: int, image: Picture) -> str:
     """What errors call a picture: its number, counted from 1, and its path if it is one."""
-    name = f" ({image})" if isinstance(image, str | os.PathLike) else ""
-    return f"picture {number}{name}"
+    return _with_path(f"picture {number}", image)
 
 
-def _pixels(image: Picture, size: int, number: int) -> Float[Tensor, "3 size size"]:
+def _with_path(name: str, image: Picture) -> str:
+    return f"{name} ({image})" if isinstance(image, str | os.PathLike) else name
+
+
+def _pixels(image: Picture, size: int, name: str) -> Float[Tensor, "3 size size"]:
     try:
         if isinstance(image, NormalisedImage):
             return _check_size(image.pixels, size)
@@ -63,7 +66,7 @@ def _pixels(image: Picture, size: int, number: int) -> Float[Tensor, "3 size siz
             return _check_size(image, size)
         return eval_transform(read_image(image), size)
     except (BadImageError, ArgumentError) as error:
-        raise type(error)(f"{picture_name(number, image)}: {error}") from error
+        raise type(error)(f"{_with_path(name, image)}: {error}") from error
 
 
 def _is_normalised(tensor: Tensor) -> bool:

@@ -44,6 +44,19 @@ class Operations:
         last = _text_layer(config, length, 1, tokens if grounded else 0)
         return (config.depth - 1) * full + last
 
+    def statement(self, length: int, merged: int) -> float:
+        """A statement of `length` tokens about two images, up to its first state and the head.
+
+        Keys and values of the images are there; `merged` layers join both results by a linear one.
+        """
+        config, tokens = self.config.text, self.config.vision.tokens
+        queries = (config.depth - 1) * length + 1
+        second_image = 4 * queries * config.width * (config.width + tokens)
+        # The last layer, of which only the first state is computed, is merged if any is.
+        joined = 4 * config.width**2 * ((merged - 1) * length + 1 if merged else 0)
+        head = 2 * config.width * (config.width + 2)
+        return self.text(length, grounded=True, first=True) + second_image + joined + head
+
     def question_kv(self, length: int) -> float:
         """Keys and values of a question for the decoder that answers it, all layers."""
         return 4.0 * self.config.text.depth * length * self.config.text.width**2

@@ -86,6 +86,10 @@ class PairKV:
         """Keys and values for layer `index`."""
         return self.left.layer(index), self.right.layer(index)
 
+    def select(self, index: Int[Tensor, " selected"]) -> "PairKV":
+        """Keys and values of the pairs `index`, in that order; repeats are allowed."""
+        return PairKV(self.left.select(index), self.right.select(index))
+
 
 AnyImageKV = ImageKV | ImageStates | PairKV
 """What a text transformer attends to."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Protocol
 
 from blip.config.ranges import COUNT, NOT_EMPTY, SHARE_BELOW_ONE, check_fields
 from blip.data.config import DataConfig
-from blip.evaluation.config import QuestionValidationConfig, ValidationConfig
+from blip.evaluation.config import PairValidationConfig, QuestionValidationConfig, ValidationConfig
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.outputs import Kind, training_kind
@@ -207,6 +207,36 @@ class VqaConfig:
         _check_validation(self.validation, self.train)
         if self.data.prompt:
             raise ValueError(f"data.prompt must be empty for questions, got {self.data.prompt!r}")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What else the run reads."""
+        return (self.init,)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NlvrConfig:
+    """Fine-tuning of a model for pairs of images that judges statements (BLIP, section 5.4)."""
+
+    kind: ClassVar[Kind] = training_kind("nlvr", "blip finetune nlvr")
+    init: str
+    """The pre-trained MED, or a model for pairs to train further."""
+    data: DataConfig
+    """Shards, files or tables with statements about pairs of images."""
+    train: TrainConfig
+    swap: bool = True
+    """Let half the pairs change places where the statement says neither left nor right."""
+    drop_path: Annotated[float, SHARE_BELOW_ONE] = 0.1
+    """Stochastic depth of the last layer of the image encoder, as in the paper."""
+    validation: PairValidationConfig | None = None
+    """Held-out statements to measure its accuracy by on the way."""
+
+    def __post_init__(self) -> None:
+        """Refuse a validation that is never made, a prompt, and numbers out of range."""
+        check_fields(self)
+        _check_validation(self.validation, self.train)
+        if self.data.prompt:
+            raise ValueError(f"data.prompt must be empty for statements, got {self.data.prompt!r}")
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -1,16 +1,21 @@
 """Models for other tasks that start from a pre-trained MED, whose parts they are made of."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from torch import Tensor
 
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
+from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
 from blip.nn.mode import BOTH_MODES
 
-_COPY = re.compile(r"\.copies\.(bidirectional|causal)\.")
+TaskModel = TypeVar("TaskModel", QuestionModel, PairModel)
+_COPY = re.compile(r"\.copies\.(both|bidirectional|causal)\.")
+_SIDE = re.compile(r"\.(left|right)\.")
 
 
 def question_config(med: ModelConfig, drop_path: float) -> ModelConfig:
@@ -30,45 +35,55 @@ def start_questions(med: Blip, drop_path: float = 0.0) -> tuple[QuestionModel, l
     for mode in BOTH_MODES:
         med.require(mode)
     model = QuestionModel(question_config(med.config, drop_path))
-    given, own = med.state_dict(), model.state_dict()
+    return model, fill(model, med.state_dict())
+
+
+def pair_config(med: ModelConfig, drop_path: float) -> ModelConfig:
+    """The sizes of a model for pairs of images made of a MED's parts."""
+    vision = replace(med.vision, drop_path=drop_path)
+    return replace(med, vision=vision, architecture="nlvr", modes=("bidirectional",))
+
+
+def start_pairs(med: Blip, drop_path: float = 0.0) -> tuple[PairModel, list[str]]:
+    """A model for pairs with the weights of a MED, and the tensors that stay newly initialised.
+
+    Both cross-attentions of a layer start from the MED's one, as in the original release; merge
+    layers and head are new. Raises UsageError for a MED without encoder.
+    """
+    med.require("bidirectional")
+    model = PairModel(pair_config(med.config, drop_path))
+    return model, fill(model, med.state_dict())
+
+
+def with_drop_path(model: TaskModel, drop_path: float) -> TaskModel:
+    """The same model with another stochastic depth of its image encoder."""
+    vision = replace(model.config.vision, drop_path=drop_path)
+    changed = type(model)(replace(model.config, vision=vision))
+    changed.load_state_dict(model.state_dict())
+    return changed
+
+
+def fill(model: TaskModel, med: Mapping[str, Tensor]) -> list[str]:
+    """Copy a MED's tensors, under our names, into a model made of its parts.
+
+    Returns the names of those that stay as they are: they have none in the MED, or one of another
+    shape.
+    """
+    own = model.state_dict()
     fresh: list[str] = []
     for name, tensor in own.items():
-        source = _find(given, name)
+        source = _find(med, name)
         if source is None or source.shape != tensor.shape:
             fresh.append(name)
         else:
             own[name] = source.detach().clone()
     model.load_state_dict(own)
-    return model, fresh
+    return fresh
 
 
-def with_drop_path(model: QuestionModel, drop_path: float) -> QuestionModel:
-    """The same model with another stochastic depth of its image encoder."""
-    vision = replace(model.config.vision, drop_path=drop_path)
-    changed = QuestionModel(replace(model.config, vision=vision))
-    changed.load_state_dict(model.state_dict())
-    return changed
-
-
-def pair_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A MED's tensors for a `PairModel`: both cross-attentions start from its one.
-
-    Names are ours. The result has the parts that both models have: merge layers and head keep their
-    initial weights.
-    """
-    copied: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if not name.startswith(("vision.", "text.")) or ".causal." in name:
-            continue
-        if ".read." in name:
-            for side in ("left", "right"):
-                copied[name.replace(".read.", f".{side}.")] = tensor
-        else:
-            copied[name] = tensor
-    return copied
-
-
-def _find(given: dict[str, Tensor], name: str) -> Tensor | None:
-    """The MED's tensor of a name in a model that shares nothing."""
-    shared = _COPY.sub(".copies.both.", name)
-    return given.get(name, given.get(shared))
+def _find(med: Mapping[str, Tensor], name: str) -> Tensor | None:
+    """The MED's tensor of a name in another model: what that shares, the MED may not, or it may."""
+    name = _SIDE.sub(".read.", name)
+    kinds = ("both", "bidirectional")
+    names = [name, *(_COPY.sub(f".copies.{kind}.", name) for kind in kinds)]
+    return next((med[one] for one in names if one in med), None)

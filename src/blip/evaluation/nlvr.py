@@ -1,0 +1,136 @@
+"""NLVR2: statements about pairs of images are judged; accuracy and consistency (BLIP, 5.4)."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from blip import dist
+from blip.data.examples.statement_set import StatementSet
+from blip.data.statements import PairStatement, is_official, split_of
+from blip.data.tokenizer import Tokenizer
+from blip.evaluation.config import PairValidationConfig
+from blip.evaluation.live import evaluation_mode, nan_in_one_line
+from blip.evaluation.subject import Subject
+from blip.inference.comparer import Comparer, Judgement
+from blip.log import progress
+from blip.metrics.nlvr import nlvr_scores
+from blip.model.pair import PairModel
+
+
+def measure(subject: Subject[StatementSet]) -> dict[str, Any]:
+    """`nlvr`: accuracy and consistency in per cent, of each split, too, where there are several.
+
+    `predictions` are rows `{"identifier", "prediction", "probability"}`. A statement without a
+    label is judged and not scored; figures that cannot be computed are None.
+    """
+    model, data = subject.model, subject.data
+    assert isinstance(model, PairModel)
+    judged = judge_statements(
+        model, subject.tokenizer, data, subject.config.batch_size, show_progress=True
+    )
+    rows = [
+        {
+            "identifier": statement.identifier,
+            "prediction": str(judgement.is_true),
+            "probability": judgement.probability,
+        }
+        for statement, judgement in zip(data.statements, judged, strict=True)
+    ]
+    return {"nlvr": score_statements(data, judged), "predictions": rows}
+
+
+def judge_statements(
+    model: PairModel,
+    tokenizer: Tokenizer,
+    data: StatementSet,
+    batch_size: int,
+    places: range | None = None,
+    *,
+    show_progress: bool = False,
+) -> list[Judgement]:
+    """A judgement of each statement about each pair of `data`, or about those at `places`."""
+    places = range(len(data)) if places is None else places
+    comparer = Comparer(model, tokenizer)
+    found: list[Judgement] = []
+    shown = progress(len(places), "compare", "pairs") if show_progress else nullcontext()
+    with shown as bar:
+        for start in places[::batch_size]:
+            some = range(start, min(start + batch_size, places.stop))
+            pictures = data.decode(some)
+            stated = [[one.text for one in data.pairs[place].statements] for place in some]
+            judged = comparer.judge(
+                [left for left, _ in pictures],
+                [right for _, right in pictures],
+                stated,
+                batch_size=batch_size,
+            )
+            found += [judgement for row in judged for judgement in row]
+            if bar is not None:
+                bar.advance(len(some))
+    return found
+
+
+def score_statements(data: StatementSet, judged: Sequence[Judgement]) -> dict[str, float | None]:
+    """`accuracy` and `consistency` of the statements that have labels, and those of each split.
+
+    Consistency counts those with official identifiers alone, which say what belongs together.
+    """
+    scored = [
+        (statement, judgement.is_true)
+        for statement, judgement in zip(data.statements, judged, strict=True)
+        if statement.label is not None
+    ]
+    figures = _score(scored)
+    splits = dict.fromkeys(split_of(statement) for statement, _ in scored)
+    for split in splits if len(splits) > 1 else ():
+        some = [one for one in scored if split_of(one[0]) == split]
+        name = split or "other"
+        figures |= {f"{figure}/{name}": value for figure, value in _score(some).items()}
+    return figures
+
+
+def _score(scored: Sequence[tuple[PairStatement, bool]]) -> dict[str, float | None]:
+    right = [statement.label == predicted for statement, predicted in scored]
+    official = [one for one in scored if is_official(one[0].identifier)]
+    scores = nlvr_scores(
+        [statement.identifier for statement, _ in official],
+        [predicted for _, predicted in official],
+        [statement.label is True for statement, _ in official],
+    )
+    return {
+        "accuracy": 100.0 * sum(right) / len(right) if right else None,
+        "consistency": scores["consistency"] if official else None,
+    }
+
+
+class PairValidation:
+    """Held-out statements and a live model; nothing that the training depends on is moved."""
+
+    def __init__(
+        self, model: PairModel, tokenizer: Tokenizer, config: PairValidationConfig
+    ) -> None:
+        """Raises UsageError where there is no data, and BlipError where none of it is sound."""
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        self.data = StatementSet(config.shards, most=config.pairs, max_pixels=config.max_pixels)
+
+    def accuracy(self) -> dict[str, float]:
+        """`validation_accuracy` and `validation_consistency`, in per cent, where they are defined.
+
+        Processes share the pairs, and the main one has the figures.
+        """
+        judged = dist.gather_lists(self._judge(dist.own_share(len(self.data))))
+        if len(judged) < len(list(self.data.statements)):
+            return {}
+        scores = score_statements(self.data, judged)
+        return {
+            f"validation_{name}": value
+            for name, value in scores.items()
+            if "/" not in name and value is not None
+        }
+
+    def _judge(self, places: range) -> list[Judgement]:
+        with evaluation_mode(self.model), nan_in_one_line():
+            return judge_statements(
+                self.model, self.tokenizer, self.data, self.config.batch_size, places
+            )
+        return []

@@ -1,0 +1,113 @@
+"""Pairs of pictures and statements in, probabilities out: each picture is encoded once."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+
+from blip.data.statements import clean_statement
+from blip.data.tokenizer import Tokenizer
+from blip.errors import ArgumentError
+from blip.inference.base import BATCH_SIZE, PaddedTexts, Predictor, not_finite
+from blip.inference.inputs import check_pictures, check_texts_of_pictures
+from blip.inference.pixels import Picture
+from blip.model.pair import PairModel
+from blip.nn.kv import PairKV
+from blip.nn.mode import Mode
+from blip.nn.precision import at_least_float32
+
+MAX_STATEMENT_TOKENS = 128
+"""More than 40 words have, to which statements are cut; the release cuts no tokens."""
+MAX_STATEMENTS = 16
+"""Statements about a pair that are judged at a time; it bounds the memory that many take."""
+
+
+class Judgement(NamedTuple):
+    """Whether a statement is true of two pictures, as a model sees it."""
+
+    is_true: bool
+    probability: float
+    """Probability that it is true, 0 to 1."""
+
+
+class Comparer(Predictor[PairModel]):
+    """Judges statements about pairs of pictures with a model for NLVR2 (BLIP, section 5.4)."""
+
+    def __init__(
+        self, model: PairModel, tokenizer: Tokenizer, max_tokens: int = MAX_STATEMENT_TOKENS
+    ) -> None:
+        super().__init__(model, tokenizer)
+        self.max_tokens = min(max_tokens, model.config.text.positions)
+
+    @classmethod
+    def _needs(cls) -> tuple[type[PairModel], Mode]:
+        return PairModel, "bidirectional"
+
+    def judge(
+        self,
+        left: Iterable[Picture],
+        right: Iterable[Picture],
+        statements: Iterable[Iterable[str]],
+        *,
+        batch_size: int = BATCH_SIZE,
+    ) -> list[list[Judgement]]:
+        """Judge each statement about each pair: `statements[i]` are about `left[i]`, `right[i]`.
+
+        A picture is whatever `blip.read_image` takes. One object that stands in several pairs of a
+        batch is encoded once; at most `batch_size` pairs go through the model together. Statements
+        are cleaned as in training. Raises ArgumentError (a ValueError) unless there are as many
+        left as right pictures, and a list of statements for each pair; BadImageError for a picture
+        that cannot be used; NotFiniteError where the model gives NaN.
+        """
+        pairs = _pairs(check_pictures(left), check_pictures(right))
+        rows = check_texts_of_pictures("statements", statements, len(pairs), noun="pair")
+
+        def encode(start: int, stop: int) -> PairKV:
+            return self._encode_pairs(pairs[start:stop], start)
+
+        batches = self._read_batches(
+            rows, batch_size, encode, self._read, texts_of_each=MAX_STATEMENTS
+        )
+        return [row for batch in batches for row in batch]
+
+    def _encode_pairs(self, pairs: Sequence[tuple[Picture, Picture]], first: int) -> PairKV:
+        """What the model keeps of some pairs, each distinct picture of which is encoded once."""
+        places: dict[int, int] = {}
+        pictures: list[Picture] = []
+        names: list[str] = []
+        for number, pair in enumerate(pairs, first + 1):
+            for side, picture in zip(("left", "right"), pair, strict=True):
+                if id(picture) not in places:
+                    places[id(picture)] = len(pictures)
+                    pictures.append(picture)
+                    names.append(f"{side} picture of pair {number}")
+        states = self.encode(pictures, names=names)
+        device = states.device
+        sides = zip(*pairs, strict=True)
+        left, right = (
+            states[torch.tensor([places[id(picture)] for picture in side], device=device)]
+            for side in sides
+        )
+        return self.model.project_pairs(left, right)
+
+    def _read(self, pairs: PairKV, padded: PaddedTexts) -> list[Judgement]:
+        """The judgement of each real statement."""
+        cleaned = [clean_statement(text) for text in padded.texts]
+        encoded = self.tokenizer.encode(cleaned, self.max_tokens)
+        texts = encoded.start_with(self.tokenizer.enc_id).to(self.model.device)
+        logits = at_least_float32(self.model.truth_logits(texts.ids, texts.visible, pairs))
+        real = [number for number, real in enumerate(padded.real) if real]
+        kept = logits[torch.tensor(real, device=logits.device)]
+        if not kept.isfinite().all():
+            raise not_finite("a statement", "logits")
+        true = kept.softmax(dim=1)[:, 1].tolist()
+        return [
+            Judgement(holds, probability)
+            for holds, probability in zip((kept[:, 1] > kept[:, 0]).tolist(), true, strict=True)
+        ]
+
+
+def _pairs(left: Sequence[Picture], right: Sequence[Picture]) -> list[tuple[Picture, Picture]]:
+    if len(left) != len(right):
+        raise ArgumentError(f"{len(left)} left pictures need as many right ones, got {len(right)}")
+    return list(zip(left, right, strict=True))

@@ -1,0 +1,56 @@
+"""Recipes of `blip finetune nlvr`, with the paper's hyper-parameters (section 5.4)."""
+
+from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.evaluation.config import PairValidationConfig
+from blip.tasks.config import NlvrConfig
+from blip.train.config import OptimizerConfig, TrainConfig
+
+_STATEMENTS = 86_373
+"""Of NLVR2's training set."""
+_BATCH = 256
+
+
+def nlvr2() -> NlvrConfig:
+    """ViT-B/16 at 384 pixels on NLVR2, 15 epochs at 3e-5, measured on its dev set."""
+    return NlvrConfig(
+        init="runs/base_14m",
+        data=DataConfig(
+            sources=(SourceConfig(name="nlvr2", shards=("shards/nlvr2-train",)),),
+            batch_size=_BATCH,
+            image=ImageConfig(size=384, crop_scale=(0.5, 1.0)),
+            # 40 words have fewer; the original cuts words alone.
+            max_tokens=128,
+            workers=8,
+            stream="always",
+        ),
+        train=TrainConfig(
+            steps=15 * _STATEMENTS // _BATCH,
+            optimizer=OptimizerConfig(lr=3e-5, warmup_steps=0, schedule="cosine", final_lr=0.0),
+            precision="bfloat16",
+            evaluate_every=1000,
+        ),
+        validation=PairValidationConfig(shards=("shards/nlvr2-dev",)),
+    )
+
+
+def scenes() -> NlvrConfig:
+    """A small model on statements about built-in scenes, some minutes on two cores.
+
+    `blip data scenes scenes --statements 6` draws them.
+    """
+    return NlvrConfig(
+        init="runs/demo/round-1/pretrain",
+        data=DataConfig(
+            sources=(SourceConfig(name="scenes", shards=("scenes/human",)),),
+            batch_size=64,
+            # Where things are must stay true, and what colour they have.
+            image=ImageConfig(size=48, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
+            max_tokens=40,
+        ),
+        train=TrainConfig(
+            steps=2000,
+            optimizer=OptimizerConfig(lr=5e-4, warmup_steps=50, schedule="cosine"),
+            log_every=25,
+        ),
+        drop_path=0.0,
+    )

@@ -1,0 +1,81 @@
+"""NLVR2: fine-tuned to say whether a statement about two images is true (BLIP, section 5.4)."""
+
+from pathlib import Path
+
+from torch import nn
+
+from blip.data.examples.statements import StatementBatch, StatementExamples
+from blip.data.tokenizer import Tokenizer
+from blip.errors import UsageError
+from blip.evaluation.nlvr import PairValidation
+from blip.inference.checkpoint import open_checkpoint
+from blip.log import say
+from blip.model.blip import Blip
+from blip.model.checkpoint.from_med import start_pairs, with_drop_path
+from blip.model.operations import WITH_GRADIENT, Operations
+from blip.model.pair import FIRST_MERGED_LAYER, PairModel
+from blip.objectives.truth import TruthOutput, truth_loss
+from blip.tasks.config import NlvrConfig, RunOptions
+from blip.tasks.run import train_in
+from blip.train.training import Training
+
+
+class NlvrStep(nn.Module):
+    """The classification of a batch: every statement is read with both its images."""
+
+    def __init__(self, model: PairModel, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.model = model
+        self.enc_id = tokenizer.enc_id
+
+    def forward(self, batch: StatementBatch) -> TruthOutput:
+        """Loss of a batch."""
+        left, right = self.model.encode_image(batch.images).chunk(2)
+        pairs = self.model.project_pairs(left, right)
+        statements = batch.statements.start_with(self.enc_id)
+        logits = self.model.truth_logits(statements.ids, statements.visible, pairs)
+        return truth_loss(logits, batch.labels)
+
+    def operations(self, batch: StatementBatch) -> float:
+        """Floating-point operations of an update."""
+        parts = Operations(self.model.config)
+        merged = max(0, self.model.config.text.depth - FIRST_MERGED_LAYER)
+        stated = sum(parts.statement(length, merged) for length in batch.statements.lengths())
+        return parts.trained_images(2 * len(batch), image_kvs=1) + WITH_GRADIENT * stated
+
+
+def train(config: NlvrConfig, out: Path, options: RunOptions | None = None) -> Path:
+    """Fine-tune for pairs into the run folder `out` (resumed where it was cut); returns `out`.
+
+    Raises UsageError where `init` is a model of another kind, or lacks the encoder.
+    """
+    loaded = open_checkpoint(config.init).load(image_size=config.data.image.size)
+    tokenizer = loaded.tokenizer
+
+    def prepare() -> tuple[Training[PairModel], StatementExamples]:
+        model = _start(config, loaded.model)
+        validation = config.validation and PairValidation(model, tokenizer, config.validation)
+        step = NlvrStep(model, tokenizer)
+        training = Training(
+            step=step,
+            model=model,
+            evaluator=validation and validation.accuracy,
+            operations=step.operations,
+        )
+        return training, StatementExamples(config.data, tokenizer, swap=config.swap)
+
+    return train_in(out, config, options, tokenizer, prepare)
+
+
+def _start(config: NlvrConfig, given: nn.Module) -> PairModel:
+    """A model for pairs from a MED, or from another one for pairs."""
+    if isinstance(given, PairModel):
+        return with_drop_path(given, config.drop_path)
+    if not isinstance(given, Blip):
+        raise UsageError(
+            f"init: {config.init} is a model for questions; allowed: a MED, or a model for pairs "
+            "of images"
+        )
+    model, fresh = start_pairs(given, config.drop_path)
+    say(f"{config.init}: {len(fresh)} tensors are newly initialised, such as {fresh[0]}")
+    return model
