@@ -3,7 +3,6 @@
 from queue import SimpleQueue
 
 from benchmarks.recut import cut, make_ledger
-
 from blip.capfilt.filters.config import JobRules
 from blip.capfilt.ledger.columns import count_table
 from blip.capfilt.ledger.files import find_ledgers, read_groups, read_rows

@@ -3,6 +3,9 @@
 from dataclasses import replace
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
 from benchmarks.work import (
     Step,
     encode_images,
@@ -12,9 +15,6 @@ from benchmarks.work import (
     seconds_at_least,
     write_texts,
 )
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
-
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.model.blip import Blip

@@ -4,9 +4,17 @@ import json
 import shutil
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from blip.metrics.captions import caption_scores, meteor_score, tokenise_caption
+from blip.metrics.captions import (
+    caption_parts,
+    caption_scores,
+    meteor_score,
+    tokenise_caption,
+)
 from tests.support.vectors import FOLDER, needs_vectors
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="no java on this machine")
@@ -86,3 +94,32 @@ def test_better_captions_score_higher_and_nothing_is_printed(
 def test_a_missing_candidate_is_refused() -> None:
     with pytest.raises(ValueError, match="1 candidates, but 2"):
         caption_scores(["a"], [["a"], ["b"]])
+
+
+WORDS = st.sampled_from(["a", "red", "dog", "runs", "on", "grass"])
+REFERENCES = st.lists(st.lists(WORDS, min_size=1, max_size=9).map(" ".join), min_size=1, max_size=3)
+IMAGES = st.tuples(st.lists(WORDS, max_size=9).map(" ".join), REFERENCES)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(IMAGES, min_size=2, max_size=6))
+def test_parts_of_captions_give_their_scores(images: list[tuple[str, list[str]]]) -> None:
+    candidates, references = map(list, zip(*images, strict=True))
+    parts, expected = caption_parts(candidates, references), caption_scores(candidates, references)
+    found = parts.scores(np.ones((1, len(images))))
+    assert {name: values[0] for name, values in found.items()} == pytest.approx(expected)
+
+
+def test_a_sample_scores_as_the_images_that_it_holds() -> None:
+    """BLEU is of sums, not a mean over images: an image that comes twice is there twice."""
+    images = [
+        ("a dog runs on the grass", ["a dog runs on grass", "the dog is on the grass"]),
+        ("a red car", ["a blue car on a road", "one red car"]),
+        ("two cats sleep", ["two cats sleep", "cats sleeping on a bed"]),
+    ]
+    candidates, references = map(list, zip(*images, strict=True))
+    found = caption_parts(candidates, references).scores(np.array([[2.0, 0.0, 1.0]]))
+    chosen = [0, 0, 2]
+    expected = caption_scores([candidates[i] for i in chosen], [references[i] for i in chosen])
+    for name in ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l"):
+        assert found[name][0] == pytest.approx(expected[name])

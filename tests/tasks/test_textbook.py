@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmarks.textbook import Sizes, TextbookStep
 from torch.nn.functional import normalize
 
+from benchmarks.textbook import Sizes, TextbookStep
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip

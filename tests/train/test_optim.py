@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from blip.train.config import OptimizerConfig, TrainConfig
-from blip.train.optim import learning_rate, make_optimizer
+from blip.train.optim import learning_rate, make_optimizer, set_learning_rate
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,21 @@ def test_matrices_decay_and_the_rest_does_not() -> None:
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
     assert [p.shape for p in groups[0]["params"]] == [torch.Size([2, 3])]
     assert len(groups[1]["params"]) == 2
+
+
+def test_some_weights_learn_more_slowly() -> None:
+    module = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    slow = {"0.weight": 0.1, "0.bias": 0.1}
+    optimizer = make_optimizer(module, OptimizerConfig(weight_decay=0.0), slow)
+    before = [parameter.detach().clone() for parameter in module.parameters()]
+    set_learning_rate(optimizer, 0.5)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    # The first step of Adam moves every weight by its rate.
+    for old, new, rate in zip(before, module.parameters(), (0.05, 0.05, 0.5, 0.5), strict=True):
+        torch.testing.assert_close(old - new, torch.full_like(old, rate))
+    assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 @pytest.mark.parametrize(

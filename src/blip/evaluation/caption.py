@@ -89,11 +89,17 @@ def _by_domain(captions: list[str], data: EvaluationSet) -> dict[str, float]:
 
 def share_correct(texts: list[str], data: EvaluationSet) -> float | None:
     """Share of texts of which every stated fact is true; None without scenes."""
+    correct = find_correct(texts, data)
+    return None if correct is None else sum(correct) / len(correct)
+
+
+def find_correct(texts: list[str], data: EvaluationSet) -> list[bool] | None:
+    """Whether every fact that each text states is true; None without scenes."""
     scenes = [Scene.of(meta) for meta in data.metas]
     known = [(text, scene) for text, scene in zip(texts, scenes, strict=True) if scene is not None]
     if len(known) < len(texts):
         return None
-    return sum(check_facts(text, scene).correct for text, scene in known) / len(known)
+    return [check_facts(text, scene).correct for text, scene in known]
 
 
 def rows(subject: Subject[EvaluationSet], captions: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -49,7 +49,13 @@ class ScoredPairs:
 
     def rank(self, score: MatchScore, itc_weight: float = 1.0) -> Ranking:
         """Rank by the weighted cosine plus what `score` makes of the logits."""
-        scores = itc_weight * self.figures[:, 0] + MATCH_SCORES[score](self.figures[:, 1:])
+        return self._by(itc_weight * self.figures[:, 0] + MATCH_SCORES[score](self.figures[:, 1:]))
+
+    def rank_by_cosine(self) -> Ranking:
+        """Rank by ITC alone; recalls up to the number of candidates are those of all pairs."""
+        return self._by(self.figures[:, 0])
+
+    def _by(self, scores: Float[np.ndarray, " pairs"]) -> Ranking:
         of_images, of_texts, text_of = self.of_images, self.of_texts, self.text_of
         of_image = self.pairs.find(of_images.rows, text_of[of_images.columns])
         of_text = self.pairs.find(of_texts.columns, text_of[of_texts.rows])

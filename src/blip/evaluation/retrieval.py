@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
@@ -80,19 +82,24 @@ def share_true(ranking: Ranking, is_true: IsTrue | None) -> dict[str, float | No
     """
     if is_true is None:
         return {"true_first_text": None, "true_first_image": None}
+    found = first_is_true(ranking, is_true)
+    return {name: 100.0 * float(shares.mean()) for name, shares in found.items()}
+
+
+def first_is_true(ranking: Ranking, is_true: IsTrue) -> dict[str, np.ndarray]:
+    """What `share_true` has the means of, of each image and of each text, 0 to 1."""
     first_texts = enumerate(first_columns(ranking.image_to_text))
     first_images = enumerate(first_columns(ranking.text_to_image))
     return {
-        "true_first_text": _per_cent(
+        "true_first_text": _shares(
             [is_true(image, int(text)) for text in found] for image, found in first_texts
         ),
-        "true_first_image": _per_cent(
+        "true_first_image": _shares(
             [is_true(int(image), text) for image in found] for text, found in first_images
         ),
     }
 
 
-def _per_cent(rows: Iterable[list[bool]]) -> float:
-    """The mean over rows of the share that is true; a row of nothing has none."""
-    shares = [sum(row) / max(len(row), 1) for row in rows]
-    return 100.0 * sum(shares) / len(shares)
+def _shares(rows: Iterable[list[bool]]) -> np.ndarray:
+    """The share of each row that is true; a row of nothing has none."""
+    return np.array([sum(row) / max(len(row), 1) for row in rows])

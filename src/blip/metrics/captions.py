@@ -5,8 +5,12 @@ import io
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float
 from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
@@ -63,6 +67,51 @@ def caption_scores(
         rouge_l, _ = Rouge().compute_score(expected, found)
     scores = {"cider": cider, **{f"bleu{n}": bleu[n - 1] for n in range(1, 5)}, "rouge_l": rouge_l}
     return {name: 100.0 * float(score) for name, score in scores.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionParts:
+    """What the scores of some captions are made of, image by image."""
+
+    cider: Float[np.ndarray, " images"]
+    rouge_l: Float[np.ndarray, " images"]
+    counts: Float[np.ndarray, "images 10"]
+    """For BLEU: n-grams that match for n = 1 to 4, n-grams that there are, tokens of the candidate,
+    tokens of the reference whose length is closest."""
+
+    def scores(self, weights: Float[np.ndarray, "samples images"]) -> dict[str, np.ndarray]:
+        """`caption_scores` of samples that hold each image as often as `weights` say.
+
+        How rare an n-gram is, which CIDEr weighs it by, stays that of all images.
+        """
+        number = weights.sum(axis=1)
+        return {
+            "cider": 100.0 * (weights @ self.cider) / number,
+            **_bleu(weights @ self.counts),
+            "rouge_l": 100.0 * (weights @ self.rouge_l) / number,
+        }
+
+
+def caption_parts(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionParts:
+    """The parts of `caption_scores`, by which images can be weighed; raises as it does."""
+    found, expected = _tokenise(candidates, references)
+    _, cider = Cider().compute_score(expected, found)
+    _, rouge_l = Rouge().compute_score(expected, found)
+    counts = []
+    for place, texts in expected.items():
+        cooked = cook_test(found[place][0], cook_refs(texts), eff="closest")
+        counts.append([*cooked["correct"], *cooked["guess"], cooked["testlen"], cooked["reflen"]])
+    return CaptionParts(np.asarray(cider), np.asarray(rouge_l), np.array(counts, dtype=float))
+
+
+def _bleu(totals: Float[np.ndarray, "samples 10"]) -> dict[str, np.ndarray]:
+    """`bleu1` to `bleu4` from sums of counts, with the small numbers of the reference code."""
+    small, tiny = 1e-9, 1e-15
+    matching, there, lengths, closest = np.split(totals, [4, 8, 9], axis=1)
+    precisions = np.cumprod((matching + tiny) / (there + small), axis=1)
+    ratio = (lengths[:, 0] + tiny) / (closest[:, 0] + small)
+    brevity = np.exp(np.minimum(0.0, 1.0 - 1.0 / ratio))
+    return {f"bleu{n}": 100.0 * brevity * precisions[:, n - 1] ** (1.0 / n) for n in range(1, 5)}
 
 
 def meteor_score(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> float | None:

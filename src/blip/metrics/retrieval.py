@@ -52,11 +52,20 @@ def recalls(
     model that gives all pairs the same score gets the recall of random guessing. NaN is worse than
     any other score, and finds nothing.
     """
+    found = hits(image_to_text, text_to_image, texts_of_image)
+    return {name: 100.0 * float(values.mean()) for name, values in found.items()}
+
+
+def hits(
+    image_to_text: RankedScores,
+    text_to_image: RankedScores,
+    texts_of_image: Sequence[Sequence[int]],
+) -> dict[str, np.ndarray]:
+    """What `recalls` are the means of: `tr1` ... of each image, `ir1` ... of each text, 0 to 1."""
     texts = np.array([text for own in texts_of_image for text in own], dtype=np.int64)
     images = np.repeat(np.arange(len(texts_of_image)), [len(own) for own in texts_of_image])
-    mean = {f"tr{k}": share_found(image_to_text, images, texts, k).mean() for k in CUTS}
-    mean |= {f"ir{k}": share_found(text_to_image, texts, images, k).mean() for k in CUTS}
-    return {name: 100.0 * float(value) for name, value in mean.items()}
+    found = {f"tr{k}": share_found(image_to_text, images, texts, k) for k in CUTS}
+    return found | {f"ir{k}": share_found(text_to_image, texts, images, k) for k in CUTS}
 
 
 def first_columns(ranked: RankedScores) -> list[np.ndarray]:

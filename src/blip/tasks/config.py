@@ -1,10 +1,11 @@
 """Complete configurations of training runs; loads no torch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
 
-from blip.config.ranges import COUNT, NOT_EMPTY, SHARE_BELOW_ONE, check_fields
+from blip.config.ranges import COUNT, NOT_EMPTY, SHARE_BELOW_ONE, Range, check_fields
+from blip.config.strict import added
 from blip.data.config import DataConfig
 from blip.evaluation.config import PairValidationConfig, QuestionValidationConfig, ValidationConfig
 from blip.model.config import ModelConfig, check_length
@@ -100,11 +101,21 @@ class PretrainConfig:
     """A ViT in timm's key layout, for the image encoder of a fresh model; None initialises it."""
     text_weights: str | None = None
     """A BERT in Hugging Face's key layout, for the text transformer of a fresh model."""
+    weights_lr_scale: Annotated[float, Range(above=0, most=1)] = field(
+        default=1.0, metadata=added()
+    )
+    """By what the learning rate is multiplied for weights from `vision_weights` and `text_weights`;
+    what is fresh learns at the whole rate. Short trainings want it below 1."""
     validation: ValidationConfig | None = None
     """Held-out pairs to measure the model by on the way."""
 
     def __post_init__(self) -> None:
         """Refuse two origins of the same weights, and a validation that is never made."""
+        check_fields(self)
+        if self.weights_lr_scale != 1.0 and not (self.vision_weights or self.text_weights):
+            raise ValueError(
+                f"weights_lr_scale {self.weights_lr_scale} needs vision_weights or text_weights"
+            )
         _check_validation(self.validation, self.train)
         _check_image_size(self.data.image.size, self.model.vision.image_size)
         check_length(self.model.text, "data.max_tokens", self.data.max_tokens)

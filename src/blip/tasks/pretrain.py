@@ -13,7 +13,7 @@ from blip.evaluation.validation import Validation
 from blip.inference.checkpoint import load_model
 from blip.log import say
 from blip.model.blip import Blip
-from blip.model.checkpoint.initial import start_text, start_vision
+from blip.model.checkpoint.initial import Started, start_text, start_vision
 from blip.model.checkpoint.locate import find_weights
 from blip.model.operations import Operations
 from blip.nn.packing import PackedPass
@@ -136,7 +136,7 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
     tokenizer = Tokenizer.load(config.tokenizer)
 
     def prepare() -> tuple[Training[Blip], PairExamples]:
-        model = _start(config, tokenizer)
+        model, started = _start(config, tokenizer)
         step = PretrainStep(model, tokenizer, config.language)
         contrast = MomentumContrast(model, config.contrastive)
         validation = config.validation and Validation(model, tokenizer, config.validation)
@@ -147,13 +147,15 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
             evaluator=validation and validation.recalls,
             samples=validation and validation.sheet,
             operations=lambda batch: step.operations(batch) + contrast.operations(batch),
+            lr_scales={f"model.{name}": config.weights_lr_scale for name in started},
         )
         return training, PairExamples(config.data, tokenizer)
 
     return train_in(out, config, options, tokenizer, prepare)
 
 
-def _start(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
+def _start(config: PretrainConfig, tokenizer: Tokenizer) -> tuple[Blip, frozenset[str]]:
+    """The model, and which of its weights start from those of a ViT or a BERT."""
     if config.model.text.vocabulary_size != tokenizer.vocabulary_size:
         raise UsageError(
             f"model.text.vocabulary_size is {config.model.text.vocabulary_size}, "
@@ -164,19 +166,21 @@ def _start(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
     loaded = load_model(config.init)
     if loaded.config != config.model:
         raise UsageError(f"init: {config.init} holds a model of another shape than model says")
-    return loaded.model
+    return loaded.model, frozenset()
 
 
-def _new_model(config: PretrainConfig, tokenizer: Tokenizer) -> Blip:
+def _new_model(config: PretrainConfig, tokenizer: Tokenizer) -> tuple[Blip, frozenset[str]]:
     """A new model, with a ViT's and a BERT's weights where they are given (section 4.1)."""
-    model = Blip(config.model)
+    model, started = Blip(config.model), list[Started]()
     if config.vision_weights is not None:
-        say(start_vision(model, config.vision_weights))
+        started.append(start_vision(model, config.vision_weights))
     if config.text_weights is not None:
         weights = find_weights(config.text_weights)
         _check_words(tokenizer, weights, config.tokenizer)
-        say(start_text(model, weights))
-    return model
+        started.append(start_text(model, weights))
+    for part in started:
+        say(part.line)
+    return model, frozenset[str]().union(*(part.weights for part in started))
 
 
 def _check_words(tokenizer: Tokenizer, weights: Path, named: str) -> None:

@@ -113,7 +113,7 @@ class _Run:
         self.forward = parallelize(
             self.training.step, self.momentum_encoders.values(), config, self.device
         )
-        self.optimizer = make_optimizer(self.training.step, config.optimizer)
+        self.optimizer = make_optimizer(training.step, config.optimizer, training.lr_scales)
         self.checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, save_model=self.save)
         self.step = self.skipped = self.nonfinite_in_a_row = 0
         self.checkpoint_is_due = False

@@ -1,25 +1,40 @@
 """AdamW with decay on matrices alone, and learning rates as pure functions of the step."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from blip.train.config import OptimizerConfig
 
+_SCALE = "lr_scale"
+"""In a group of parameters: by what the rate is multiplied."""
 
-def make_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+
+def make_optimizer(
+    module: nn.Module, config: OptimizerConfig, lr_scales: Mapping[str, float] | None = None
+) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019) over all parameters that learn.
 
-    Parameters with fewer than two axes (biases, norms, the temperature) do not decay.
+    Parameters with fewer than two axes (biases, norms, the temperature) do not decay. `lr_scales`
+    are those of `Training`; the first groups have the whole rate, where any have.
     """
-    learning = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learning if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in learning if p.dim() < 2], "weight_decay": 0.0},
-    ]
+    scales = lr_scales or {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            kind = (scales.get(name, 1.0), parameter.dim() >= 2)
+            groups.setdefault(kind, []).append(parameter)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        [
+            {
+                "params": groups[scale, decays],
+                "weight_decay": config.weight_decay if decays else 0.0,
+                _SCALE: scale,
+            }
+            for scale, decays in sorted(groups, reverse=True)
+        ],
         lr=config.lr,
         betas=config.betas,
         fused=True,
@@ -50,6 +65,6 @@ def learning_rate(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Use `rate` for all groups."""
+    """Use `rate`, times its scale, for each group."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group[_SCALE]

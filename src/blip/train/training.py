@@ -1,7 +1,7 @@
 """What the training loop knows of a task: one `Training`, whose parts default to nothing."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -104,6 +104,8 @@ class Training(Generic[Model]):
     """Draws what the model does now, to be kept beside these values."""
     operations: Callable[[Any], float] | None = None
     """Floating-point operations that an update needs for a batch, the state's included."""
+    lr_scales: Mapping[str, float] = field(default_factory=dict[str, float])
+    """By what the learning rate of some of the step's parameters is multiplied, by their names."""
 
     def weights_of_model(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those of the step's weights that are the model's, by their names in the model."""

@@ -38,7 +38,7 @@ def test_image_states_are_those_of_the_vit(
     theirs, model = vit(), tiny_model()
     before = state_of(model)
     path = write(timm_layout(theirs), tmp_path)
-    assert start_vision(model, path).startswith(f"image encoder from {path}")
+    assert start_vision(model, path).line.startswith(f"image encoder from {path}")
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         expected = theirs.vit(images).last_hidden_state
@@ -52,7 +52,7 @@ def test_positions_are_resized_as_transformers_does(tmp_path: Path) -> None:
     theirs = vit()
     torch.manual_seed(0)
     model = Blip(replace(TINY, vision=replace(TINY.vision, image_size=80))).eval()
-    message = start_vision(model, saved(timm_layout(theirs), tmp_path / "vit.safetensors"))
+    message = start_vision(model, saved(timm_layout(theirs), tmp_path / "vit.safetensors")).line
     assert message.endswith("positions resized from 2 x 2 to 5 x 5 patches")
     positions = theirs.vit.embeddings.position_embeddings
     assert torch.equal(model.vision.positions, resize_positions(positions, 26))
@@ -60,6 +60,43 @@ def test_positions_are_resized_as_transformers_does(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = theirs.vit(images, interpolate_pos_encoding=True).last_hidden_state
         torch.testing.assert_close(model.encode_image(images), expected, **CLOSE)
+
+
+def test_a_model_with_fewer_layers_starts_from_the_first(tmp_path: Path) -> None:
+    theirs = vit()
+    model = Blip(replace(TINY, vision=replace(TINY.vision, depth=1))).eval()
+    path = saved(timm_layout(theirs), tmp_path / "vit.safetensors")
+    message = start_vision(model, path).line
+    assert message == f"image encoder from {path}, the first 1 of its 2 layers"
+    theirs.vit.layers = theirs.vit.layers[:1]
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = theirs.vit(images).last_hidden_state
+        torch.testing.assert_close(model.encode_image(images), expected, **CLOSE)
+
+
+def test_layer_scale_becomes_part_of_the_projections(tmp_path: Path) -> None:
+    """Dividing the projections by what then scales them must change nothing."""
+    state, generator = timm_layout(vit()), torch.Generator().manual_seed(0)
+    plain, scaled = tiny_model(), tiny_model()
+    start_vision(plain, saved(state, tmp_path / "plain.safetensors"))
+    for layer in range(2):
+        for scale, part in (("ls1", "attn.proj"), ("ls2", "mlp.fc2")):
+            gamma = 0.1 + torch.rand(24, generator=generator)
+            name = f"blocks.{layer}.{part}"
+            state[f"{name}.weight"] = state[f"{name}.weight"] / gamma[:, None]
+            state[f"{name}.bias"] = state[f"{name}.bias"] / gamma
+            state[f"blocks.{layer}.{scale}.gamma"] = gamma
+    start_vision(scaled, saved(state, tmp_path / "scaled.safetensors"))
+    for name, tensor in plain.vision.state_dict().items():
+        torch.testing.assert_close(scaled.vision.state_dict()[name], tensor, **CLOSE)
+
+
+@pytest.mark.parametrize("shape", [(23,), (1, 24)])
+def test_a_scale_that_fits_no_projection_is_named(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    state = timm_layout(vit()) | {"blocks.0.ls1.gamma": torch.ones(shape)}
+    with pytest.raises(BlipError, match=r"has unexpected keys: blocks\.0\.ls1\.gamma"):
+        start_vision(tiny_model(), saved(state, tmp_path / "vit.safetensors"))
 
 
 def test_half_precision_is_read_as_single(tmp_path: Path) -> None:
@@ -86,7 +123,7 @@ def test_a_hub_name_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_what_does_not_fit_is_one_list(tmp_path: Path) -> None:
     state, model = timm_layout(vit()), tiny_model()
     state["dist_token"] = torch.zeros(1, 1, 24)
-    state["blocks.0.ls1.gamma"] = torch.zeros(24)
+    state["blocks.0.ls1.gamma"] = torch.zeros(23)
     state["norm.bias"] = torch.zeros(23)
     state["pos_embed"] = torch.zeros(1, 6, 24)
     del state["blocks.1.attn.qkv.bias"]
@@ -107,7 +144,6 @@ def test_what_does_not_fit_is_one_list(tmp_path: Path) -> None:
     [
         ({"width": 48}, "width is 24, but that of model.vision is 48"),
         ({"depth": 3}, "depth is 2, but that of model.vision is 3"),
-        ({"depth": 1}, "depth is 2, but that of model.vision is 1"),
         ({"patch_size": 8}, "patch_size is 16, but that of model.vision is 8"),
         ({"mlp_ratio": 3.0}, "mlp width is 96, but that of model.vision is 72"),
     ],

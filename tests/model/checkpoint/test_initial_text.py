@@ -67,7 +67,7 @@ def test_text_states_are_those_of_bert_without_token_types(
 ) -> None:
     theirs, model = without_types(bert()), tiny_model(sharing)
     path = saved(rename(state_of(theirs)), tmp_path / "bert.safetensors")
-    message = start_text(model, path)
+    message = start_text(model, path).line
     has_head = rename is not _without_prefix
     assert message.endswith(
         "newly initialised: cross-attention, 2 rows of the vocabulary"
@@ -144,13 +144,13 @@ def test_token_types_are_dropped_as_in_the_original(tmp_path: Path) -> None:
 def test_a_model_that_only_encodes_takes_no_head(tmp_path: Path) -> None:
     model = make_model(replace(TINY, modes=("bidirectional",)))
     assert isinstance(model, Blip)
-    message = start_text(model, saved(state_of(bert()), tmp_path / "bert.safetensors"))
+    message = start_text(model, saved(state_of(bert()), tmp_path / "bert.safetensors")).line
     assert message.endswith("newly initialised: cross-attention, 2 rows of the vocabulary")
 
 
 def test_a_vocabulary_of_the_same_size_has_no_fresh_row(tmp_path: Path) -> None:
     model, theirs = tiny_model(), bert(vocab_size=40)
-    message = start_text(model, saved(state_of(theirs), tmp_path / "bert.safetensors"))
+    message = start_text(model, saved(state_of(theirs), tmp_path / "bert.safetensors")).line
     assert "0 rows of the vocabulary" in message
     words = model.text.embedding.select("causal").words.weight
     assert torch.equal(words, theirs.bert.embeddings.word_embeddings.weight)

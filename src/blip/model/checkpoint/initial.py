@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,6 +49,8 @@ _TIES = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 _HEAD = "language_head."
+_SCALED = {"1.gamma": "attn.proj", "2.gamma": "mlp.fc2"}
+"""What each scale of a layer (LayerScale, Touvron 2021) multiplies."""
 _VISION_PLACES = {
     "width": ("cls_token", 2),
     "patch_size": ("patch_embed.proj.weight", 3),
@@ -61,12 +64,23 @@ _TEXT_PLACES = {
 """The tensor and the axis that show each size."""
 
 
-def start_vision(model: Blip, source: str | Path) -> str:
-    """Load the weights of a ViT into the image encoder; returns a line that describes it.
+class Started(NamedTuple):
+    """What a file of weights has become of a model."""
+
+    line: str
+    """Describes it."""
+    weights: frozenset[str]
+    """Names of the model's weights that start from the file, or for the most part do."""
+
+
+def start_vision(model: Blip, source: str | Path) -> Started:
+    """Load the weights of a ViT into the image encoder.
 
     `source` is a `.safetensors`, `.pth` or `.bin` file in timm's key layout, alone or under "model"
     as DeiT's are, a folder that holds one beside its config.json, or `hf:ORG/NAME`. The position
-    embedding is resized bicubically where the image size differs. `VISION_LEFT_OUT` is not used.
+    embedding is resized bicubically where the image size differs. A model with fewer layers starts
+    from the first ones. LayerScale, where the file has it, becomes part of the projections before
+    it, which then compute the same. `VISION_LEFT_OUT` is not used.
 
     Raises UsageError where a size differs from the model's, and BlipError with the list of all
     tensors that are missing, unknown or of another shape; the model is then unchanged.
@@ -79,6 +93,12 @@ def start_vision(model: Blip, source: str | Path) -> str:
     }
     vision = model.config.vision
     sizes = _sizes(state, _VISION_PLACES, r"blocks\.(\d+)\.")
+    deeper = ""
+    if sizes.get("depth", 0) > vision.depth:
+        deeper = f", the first {vision.depth} of its {sizes['depth']} layers"
+        sizes["depth"] = vision.depth
+        state = {name: state[name] for name in state if _layer_of(name) < vision.depth}
+    state = _fold_layer_scale(state)
     expected = {
         "width": vision.width,
         "patch_size": vision.patch_size,
@@ -95,12 +115,38 @@ def start_vision(model: Blip, source: str | Path) -> str:
         if old > 0 and old**2 + 1 == positions.shape[1]:
             state["pos_embed"] = resize_positions(positions.float(), vision.tokens)
             resized = f", positions resized from {old} x {old} to {new} x {new} patches"
-    _put(model, vision_layout(vision.depth, theirs=""), state, Faults(), str(path))
-    return f"image encoder from {path}{resized}"
+    layout = vision_layout(vision.depth, theirs="")
+    _put(model, layout, state, Faults(), str(path))
+    return Started(f"image encoder from {path}{deeper}{resized}", frozenset(layout))
 
 
-def start_text(model: Blip, source: str | Path) -> str:
-    """Load the weights of a BERT into the text transformer; returns a line that describes it.
+def _layer_of(name: str) -> int:
+    """The layer of a tensor in timm's layout; -1 where it is in none."""
+    found = re.match(r"blocks\.(\d+)\.", name)
+    return int(found[1]) if found else -1
+
+
+def _fold_layer_scale(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state without the scales of its layers' updates, which scale weights and biases instead.
+
+    A scale without both, or of another shape, stays: it will be in the list of what does not fit.
+    """
+    folded = dict(state)
+    for name, scale in state.items():
+        layer, _, part = name.rpartition(".ls")
+        if (scaled := _SCALED.get(part)) is None or scale.dim() != 1:
+            continue
+        weight, bias = (state.get(f"{layer}.{scaled}.{kind}") for kind in ("weight", "bias"))
+        if weight is None or bias is None or not scale.shape == bias.shape == weight.shape[:1]:
+            continue
+        folded[f"{layer}.{scaled}.weight"] = weight.float() * scale.float()[:, None]
+        folded[f"{layer}.{scaled}.bias"] = bias.float() * scale.float()
+        del folded[name]
+    return folded
+
+
+def start_text(model: Blip, source: str | Path) -> Started:
+    """Load the weights of a BERT into the text transformer.
 
     Embedding, self-attention and feed-forward are loaded into encoder and decoder, shared or not.
     `[DEC]`, `[ENC]` and cross-attention, which BERT lacks, keep their random weights. BERT's head
@@ -143,7 +189,8 @@ def start_text(model: Blip, source: str | Path) -> str:
     stays = ["cross-attention", f"{new_rows} rows of the vocabulary"]
     if writes and not head:
         stays.append("language head")
-    return f"text transformer from {path}; newly initialised: {', '.join(stays)}"
+    line = f"text transformer from {path}; newly initialised: {', '.join(stays)}"
+    return Started(line, frozenset(layout))
 
 
 def _bert_name(name: str) -> str:
