@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from blip.inference.answerer import Answerer
     from blip.inference.captioner import Captioner
     from blip.inference.checkpoint import load, load_model, save_model
+    from blip.inference.comparer import Comparer
     from blip.inference.embedder import Embedder
     from blip.inference.matcher import Matcher
     from blip.model.blip import Blip
@@ -22,6 +23,7 @@ __all__ = [
     "BadImageError",
     "Blip",
     "Captioner",
+    "Comparer",
     "DecodingConfig",
     "Embedder",
     "Index",
@@ -39,6 +41,7 @@ _HOMES = {
     "BadImageError": "blip.data.images",
     "Blip": "blip.model.blip",
     "Captioner": "blip.inference.captioner",
+    "Comparer": "blip.inference.comparer",
     "Embedder": "blip.inference.embedder",
     "Index": "blip.index.search",
     "Matcher": "blip.inference.matcher",

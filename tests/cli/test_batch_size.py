@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from blip.cli.main import main
+from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
 from blip.nn.vit import VisionTransformer
 from tests.support.saved_models import save_picture, save_tiny
@@ -34,6 +35,20 @@ def test_so_many_pictures_go_through_the_model_together(
         save_picture(tmp_path / f"photos/{number}.png", number)
     counts = count_calls(monkeypatch, VisionTransformer, "forward")
     command = [verb, str(checkpoint), str(tmp_path / "photos"), *texts, "--device", "cpu"]
+    for size, expected in (("2", [2, 2, 1]), ("5", [5])):
+        counts.clear()
+        assert main([*command, "--batch-size", size]) == 0
+        assert counts == expected
+
+
+def test_so_many_statements_are_read_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = save_tiny(tmp_path / "model", "nlvr")
+    pictures = [str(save_picture(tmp_path / f"{name}.png", seed)) for seed, name in enumerate("ab")]
+    counts = count_calls(monkeypatch, PairModel, "truth_logits")
+    stated = [f"star {number}" for number in range(5)]
+    command = ["compare", str(checkpoint), *pictures, *stated, "--device", "cpu"]
     for size, expected in (("2", [2, 2, 1]), ("5", [5])):
         counts.clear()
         assert main([*command, "--batch-size", size]) == 0

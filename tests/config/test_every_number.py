@@ -14,7 +14,7 @@ from blip.capfilt.config import CapFiltConfig, RecutConfig
 from blip.config.strict import from_json, to_json
 from blip.errors import UsageError
 from blip.evaluation.config import EvaluateConfig
-from blip.recipes import bootstrap, captioner, filter, pretrain, vqa
+from blip.recipes import bootstrap, captioner, filter, nlvr, pretrain, vqa
 from blip.recipes.config import BootstrapConfig, ShardsConfig
 from blip.tasks.config import PretrainConfig, TokenizerConfig
 
@@ -40,6 +40,7 @@ WHOLE = [
     captioner.coco(),
     filter.coco(),
     vqa.vqa_v2_train(),
+    nlvr.nlvr2(),
     CapFiltConfig(captioner="c", filter="f", data=("d",), out="o", engine="ray"),
     RecutConfig(ledger="l", out="o"),
     ShardsConfig(human=("h",), web=("w",), val=("v",), test=("t",)),

@@ -13,7 +13,7 @@ from blip.config.strict import from_json, to_json
 from blip.data.scenes.config import ScenesConfig
 from blip.errors import UsageError
 from blip.model.blip import Blip
-from blip.recipes import bootstrap, captioner, filter, pretrain, vqa
+from blip.recipes import bootstrap, captioner, filter, nlvr, pretrain, vqa
 from blip.recipes.config import BootstrapConfig, ShardsConfig
 from blip.tasks.table import TASKS
 
@@ -125,6 +125,10 @@ def test_fine_tuning_is_the_paper_s() -> None:
         assert config.train.steps * config.data.batch_size == pytest.approx(
             10 * questions, rel=1e-4
         )
+    pairs = nlvr.nlvr2()
+    assert (pairs.data.image.size, pairs.data.batch_size, pairs.swap) == (384, 256, True)
+    assert (pairs.drop_path, pairs.train.optimizer.lr) == (0.1, pytest.approx(3e-5))
+    assert pairs.train.steps * 256 == pytest.approx(15 * 86_373, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,14 @@ from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import save_model
 from blip.model.question import QuestionModel
 from blip.recipes import pretrain
-from tests.support.saved_models import tiny_checkpoint
+from tests.support.saved_models import save_tiny, tiny_checkpoint
 from tests.support.tiny import TINY
 
 
 def furnish(folder: Path) -> None:
     """Fill a folder with them; command lines name them relative to it."""
     tiny_checkpoint(folder / "model", ["a red square", "two blue stars on a field"])
+    save_tiny(folder / "nlvr", "nlvr")
     (folder / "vqa").mkdir()
     save_question_model(folder / "vqa")
     (folder / "answers.txt").write_text("a red square\ntwo blue stars\n")

@@ -176,6 +176,7 @@ WORKING = [
     "match model photos red --json --device cpu",
     "ask vqa photos/p.png what? --device cpu",
     "ask vqa photos/p.png what? --answers answers.txt --candidates 2 --json --device cpu",
+    "compare nlvr photos/p.png photos/q.jpg 'a red square' 'two' --json --device cpu",
     "convert model new",
     "convert model new --to hf --task caption",
     "convert model new.pth --to original",

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,22 +10,24 @@ from PIL import Image
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import load_model, save_model
 from blip.model.blip import Blip
-from blip.model.config import ModelConfig
+from blip.model.config import Architecture, ModelConfig
 from blip.model.make import make_model
 from blip.nn.mode import BOTH_MODES, Mode
 from tests.support.tiny import TINY
 from tests.support.tiny_data import SENTENCE
 
 
-def save_tiny(folder: Path, architecture: Literal["med", "vqa"] = "med") -> Path:
-    """A checkpoint with random weights that write different texts about different pictures."""
+def save_tiny(folder: Path, architecture: Architecture = "med") -> Path:
+    """A checkpoint with random weights that say different things of different pictures."""
     tokenizer = Tokenizer.train([SENTENCE] * 3, vocabulary_size=200)
     torch.manual_seed(0)
     text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
-    model = make_model(replace(TINY, text=text, architecture=architecture))
+    mode: Mode = "bidirectional" if architecture == "nlvr" else "causal"
+    modes = (mode,) if architecture == "nlvr" else BOTH_MODES
+    model = make_model(replace(TINY, text=text, architecture=architecture, modes=modes))
     for layer in model.text.layers:
-        read = layer.cross_attention.select("causal").read
-        torch.nn.init.normal_(read.key_value.weight, std=2.0)
+        for read in layer.cross(mode).attentions:
+            torch.nn.init.normal_(read.key_value.weight, std=2.0)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, tokenizer, folder)
     return folder

@@ -1,10 +1,10 @@
 """`blip evaluate`: the figures of a checkpoint, such as those of retrieval and captions."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from blip.cli.from_dataclass import Options
 from blip.cli.options import (
@@ -36,14 +36,16 @@ examples:
   blip evaluate original:model_base_retrieval_coco --data 'coco/test/*.tar' --out results/coco
   blip evaluate runs/vqa --data v2_OpenEnded_mscoco_val2014_questions.json --answers answers.json
   blip evaluate runs/vqa --data shards/vqa-test --task vqa --out results/vqa
+  blip evaluate runs/nlvr --data shards/nlvr2-test1 --out results/nlvr2
 
 --data takes what `blip data pack` takes: tars, compressed or not, .parquet, .csv, .tsv, .json and
 .jsonl tables, folders of pictures with their texts beside them, globs and brace ranges. It takes
 remote tars, too, s3://, gs:// and https:// (not compressed), and 'pipe:COMMAND'.
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
-retrieval, a pre-trained model by both, a model for questions by VQA accuracy. --out keeps
-captions.json for the servers of COCO and NoCaps, or answers.json for that of VQA v2. Broken
-pictures and empty texts are left out, counted and named. Samples of the same image count as one.
+retrieval, a pre-trained model by both, a model for questions by VQA accuracy, one for pairs of
+images by accuracy and consistency. --out keeps captions.json for the servers of COCO and NoCaps,
+answers.json for that of VQA v2, or predictions.csv for NLVR2's script. Broken pictures and empty
+texts are left out, counted and named. Samples of the same image count as one.
 The options of decoding say how captions are written, or the answers of a model for questions. An
 option that no evaluation of the model uses is refused."""
 
@@ -71,10 +73,10 @@ class EvaluateOptions:
     meteor: bool = False
     """Score captions by METEOR, too; needs Java."""
     batch_size: Annotated[int, BATCH_SIZE] = 64
-    """Images, or texts, at a time."""
+    """Images, pairs of them, or texts at a time."""
     model: ModelOptions = ModelOptions()
     out: Path | None = None
-    """Folder for config.json, evaluation.json and captions.json; without it, no file is written."""
+    """Folder for config.json, evaluation.json and a file for the server; none writes no file."""
     overwrite: bool = False
     """Replace another evaluation in DIR."""
     json: bool = False
@@ -85,6 +87,11 @@ class EvaluateOptions:
         check_fields(self)
 
 
+UNSCORED = {
+    "questions_without_answers": "questions have no true answers",
+    "statements_without_labels": "statements have no labels",
+}
+"""Of what is counted under these keys, what to say."""
 ANSWERS = "answers"
 """The option that says whether answers are chosen or written."""
 OPTIONS = Options(
@@ -107,7 +114,6 @@ def run(args: argparse.Namespace) -> int:
     from blip.evaluation.evaluate import evaluate, evaluate_into
     from blip.files import json_text
     from blip.inference.checkpoint import open_checkpoint
-    from blip.log import say
 
     with OPTIONS.naming(args):
         options = OPTIONS.read(args)
@@ -129,12 +135,21 @@ def run(args: argparse.Namespace) -> int:
             )
     if options.json:
         print(json_text(result))
-        return 0
+    else:
+        _print(result)
+    return 0
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    """How much was measured, the figures, and what was not measured."""
+    from blip.log import say
+
     measured = [evaluation for evaluation in EVALUATIONS if result.get(evaluation.name)]
     for nouns in dict.fromkeys(evaluation.counted for evaluation in measured):
         say(" with ".join(f"{result[noun]} {noun}" for noun in nouns))
-    if without := result.get("questions_without_answers"):
-        say(f"{without} questions have no true answers, and are not scored")
+    for key, what in UNSCORED.items():
+        if result.get(key):
+            say(f"{result[key]} {what}, and are not scored")
     for evaluation in EVALUATIONS:
         figures = result.get(evaluation.name) or {}
         width = max(10, *(len(name) + 1 for name in figures), 0)
@@ -143,7 +158,6 @@ def run(args: argparse.Namespace) -> int:
                 print(f"{name:<{width}}{value:>8.2f}")
     for name, reason in result["not_measured"].items():
         say(f"{name} is not measured: {reason}")
-    return 0
 
 
 def _configure(options: EvaluateOptions) -> EvaluateConfig:

@@ -15,6 +15,7 @@ examples:
   blip finetune retrieval flickr30k --init runs/base --out runs/flickr30k
   blip finetune caption flickr8k --init runs/base --out runs/mine --data.sources.0.shards my/shards
   blip finetune vqa vqa_v2 --init runs/base_129m --out runs/vqa
+  blip finetune nlvr nlvr2 --init runs/base --out runs/nlvr
   blip finetune captioner coco_large --out runs/captioner_large
   blip finetune filter runs/demo/round-1/filter/config.json --out runs/again
   blip finetune --list
@@ -22,7 +23,7 @@ examples:
 
 A captioner writes (LM); `caption` is another name of this task. A filter matches (ITC and ITM) and
 is a retrieval model as well; `retrieval` is its other name. `blip capfilt` cleans data with both.
-The task vqa makes a model that answers questions.
+The task vqa makes a model that answers questions, nlvr one that judges statements about two images.
 
 {ABOUT_RESUMING}"""
 

@@ -30,6 +30,7 @@ GROUPS = {
         "caption": "write captions for pictures",
         "match": "score how well texts match a picture",
         "ask": "answer questions about a picture",
+        "compare": "say which statements about two pictures are true",
         "index": "make an index of the pictures of any data, to search in",
         "search": "find pictures of an index by a text, a picture, or as near-duplicates",
         "convert": "bring a checkpoint from one layout to another",
@@ -38,7 +39,7 @@ GROUPS = {
     "train and measure": {
         "pretrain": "pre-train a model",
         "finetune": "fine-tune a pre-trained model for a task, such as captions",
-        "evaluate": "retrieval, captioning and VQA figures of a model",
+        "evaluate": "figures of a model, such as those of retrieval, captions and VQA",
     },
     "data": {
         "data": "pack, draw and inspect shards",

@@ -56,7 +56,7 @@ class Evaluation:
         return import_module(self.module).measure(subject)
 
     def rows(self, subject: "Subject[Any]", outputs: Any) -> list[dict[str, Any]]:
-        """What the `result_file` holds."""
+        """What the `result_file` holds: a JSON list or, by its name, CSV without a header."""
         return import_module(self.module).rows(subject, outputs)
 
 

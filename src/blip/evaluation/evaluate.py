@@ -1,6 +1,8 @@
 """One checkpoint on one split: its figures, and the file that holds them."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,8 +83,17 @@ def _measure(
         result |= evaluation.measure(subject)
         if evaluation.result_file is not None and evaluation.outputs is not None:
             rows = evaluation.rows(subject, result[evaluation.outputs])
-            files[evaluation.result_file] = json_text(rows, indent=1) + "\n"
+            files[evaluation.result_file] = _format(rows, evaluation.result_file)
     return result, files
+
+
+def _format(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Rows as a JSON list, or as CSV without a header, by the end of the file's name."""
+    if not name.endswith(".csv"):
+        return json_text(rows, indent=1) + "\n"
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(row.values() for row in rows)
+    return text.getvalue()
 
 
 def evaluate_into(

@@ -8,12 +8,13 @@ from blip import dist
 from blip.data.examples.statement_set import StatementSet
 from blip.data.statements import PairStatement, is_official, split_of
 from blip.data.tokenizer import Tokenizer
-from blip.evaluation.config import PairValidationConfig
+from blip.evaluation.config import EvaluateConfig, PairValidationConfig
 from blip.evaluation.live import evaluation_mode, nan_in_one_line
 from blip.evaluation.subject import Subject
 from blip.inference.comparer import Comparer, Judgement
 from blip.log import progress
 from blip.metrics.nlvr import nlvr_scores
+from blip.model.config import ModelConfig
 from blip.model.pair import PairModel
 
 
@@ -28,7 +29,7 @@ def measure(subject: Subject[StatementSet]) -> dict[str, Any]:
     judged = judge_statements(
         model, subject.tokenizer, data, subject.config.batch_size, show_progress=True
     )
-    rows = [
+    predictions = [
         {
             "identifier": statement.identifier,
             "prediction": str(judgement.is_true),
@@ -36,7 +37,17 @@ def measure(subject: Subject[StatementSet]) -> dict[str, Any]:
         }
         for statement, judgement in zip(data.statements, judged, strict=True)
     ]
-    return {"nlvr": score_statements(data, judged), "predictions": rows}
+    return {"nlvr": score_statements(data, judged), "predictions": predictions}
+
+
+def read(config: EvaluateConfig, _: ModelConfig) -> StatementSet:
+    """The pairs and statements that a configuration names."""
+    return StatementSet(config.data, max_pixels=config.max_pixels)
+
+
+def rows(_: Subject[StatementSet], predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`identifier,prediction` of each statement, as NLVR2's evaluation script takes them."""
+    return [{name: row[name] for name in ("identifier", "prediction")} for row in predictions]
 
 
 def judge_statements(

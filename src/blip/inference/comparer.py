@@ -18,8 +18,6 @@ from blip.nn.precision import at_least_float32
 
 MAX_STATEMENT_TOKENS = 128
 """More than 40 words have, to which statements are cut; the release cuts no tokens."""
-MAX_STATEMENTS = 16
-"""Statements about a pair that are judged at a time; it bounds the memory that many take."""
 
 
 class Judgement(NamedTuple):
@@ -54,10 +52,10 @@ class Comparer(Predictor[PairModel]):
         """Judge each statement about each pair: `statements[i]` are about `left[i]`, `right[i]`.
 
         A picture is whatever `blip.read_image` takes. One object that stands in several pairs of a
-        batch is encoded once; at most `batch_size` pairs go through the model together. Statements
-        are cleaned as in training. Raises ArgumentError (a ValueError) unless there are as many
-        left as right pictures, and a list of statements for each pair; BadImageError for a picture
-        that cannot be used; NotFiniteError where the model gives NaN.
+        batch is encoded once; at most `batch_size` pairs, and as many statements, go through the
+        model together. Statements are cleaned as in training. Raises ArgumentError (a ValueError)
+        unless there are as many left as right pictures, and a list of statements for each pair;
+        BadImageError for a picture that cannot be used; NotFiniteError where the model gives NaN.
         """
         pairs = _pairs(check_pictures(left), check_pictures(right))
         rows = check_texts_of_pictures("statements", statements, len(pairs), noun="pair")
@@ -65,8 +63,9 @@ class Comparer(Predictor[PairModel]):
         def encode(start: int, stop: int) -> PairKV:
             return self._encode_pairs(pairs[start:stop], start)
 
+        together = max(1, min(batch_size, len(pairs)))
         batches = self._read_batches(
-            rows, batch_size, encode, self._read, texts_of_each=MAX_STATEMENTS
+            rows, batch_size, encode, self._read, texts_of_each=max(1, batch_size // together)
         )
         return [row for batch in batches for row in batch]
 

@@ -15,6 +15,7 @@ from blip.evaluation.config import check_answering, check_captioning
 from blip.tasks.config import (
     CaptionerConfig,
     FilterConfig,
+    NlvrConfig,
     PretrainConfig,
     RunOptions,
     TrainingConfig,
@@ -90,6 +91,17 @@ EVALUATIONS = (
         options=("answers", "candidates", "decoding"),
         check=check_answering,
     ),
+    Evaluation(
+        name="nlvr",
+        figures="accuracy and consistency of statements about pairs of images, and of each split",
+        architecture="nlvr",
+        mode="bidirectional",
+        module="blip.evaluation.nlvr",
+        reader="blip.evaluation.nlvr",
+        counted=("pairs", "statements"),
+        outputs="predictions",
+        result_file="predictions.csv",
+    ),
 )
 """What a checkpoint can be measured by, in the order in which it is done."""
 
@@ -127,6 +139,14 @@ TASKS = (
         config=VqaConfig,
         module="blip.tasks.vqa",
         evaluations=("vqa",),
+    ),
+    TrainingTask(
+        name="nlvr",
+        verb="finetune",
+        objectives="classification: judges statements about pairs of images",
+        config=NlvrConfig,
+        module="blip.tasks.nlvr",
+        evaluations=("nlvr",),
     ),
 )
 """What can be trained."""
