@@ -1,0 +1,1 @@
+"""Videos to a few frames, by PyAV (the extra `video`)."""
