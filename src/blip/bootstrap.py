@@ -69,7 +69,7 @@ def bootstrap(
         return run.summary(baseline, model)
 
 
-MEASURED = ("retrieval", "retrieval_by_score", "caption")
+MEASURED = ("retrieval", "retrieval_score", "retrieval_by_score", "caption")
 """Of an evaluation, what summary.json repeats; a folder of an earlier version may lack some."""
 _DOING = {
     "data": "draw the scenes",

@@ -1,10 +1,12 @@
 """Beside recall: how often the first result is true, by the truth of the built-in scenes."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from blip.cli.main import main
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.sample import Sample
 from blip.data.scenes.scene import Scene, Thing
@@ -14,6 +16,7 @@ from blip.evaluation.retrieval import share_true, truth_of
 from blip.metrics.retrieval import RankedScores, first_columns
 from tests.support.pictures import photo
 from tests.support.ranked_scores import rank_all
+from tests.support.saved_models import save_tiny
 
 CIRCLE = Thing("circle", "red", "large", "solid", 0.2, 0.5)
 SCENES = (
@@ -57,6 +60,23 @@ def test_true_results_count_whosever_they_are(
 ) -> None:
     found = share_true(ranking(image_to_text, text_to_image), truth_of(data))
     assert (found["true_first_text"], found["true_first_image"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "score"), [("trained", "log_probability"), ("released", "logit")]
+)
+def test_the_origin_of_a_checkpoint_decides_how_it_is_ranked(
+    tmp_path: Path, data: EvaluationSet, capsys: pytest.CaptureFixture[str], origin: str, score: str
+) -> None:
+    sizes = save_tiny(tmp_path / "model") / "config.json"
+    sizes.write_text(json.dumps({**json.loads(sizes.read_text()), "origin": origin}))
+    given = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path), "--task", "retrieval"]
+    assert main([*given, "--out", str(tmp_path / "out")]) == 0
+    result = json.loads((tmp_path / "out/evaluation.json").read_text(encoding="utf-8"))
+    assert result["retrieval_score"] == score
+    assert result["retrieval"] == result["retrieval_by_score"][score]
+    assert result["images"] == len(data)
+    assert f"and ITM's {score.replace('_', '-')} (--score)" in capsys.readouterr().err
 
 
 def test_without_scenes_nothing_is_known(data: EvaluationSet) -> None:

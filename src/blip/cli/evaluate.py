@@ -62,9 +62,9 @@ class EvaluateOptions:
     """What to measure; without it, all that the model can do."""
     candidates: Annotated[int, COUNT] = 128
     """Images, or texts, that ITM re-ranks; of --answers, how many are compared whole."""
-    score: MatchScore = "logit"
+    score: MatchScore | None = None
     """What of ITM is added to the ITC cosine: the logit of a match, as published, or its (log)
-    probability."""
+    probability; none is log_probability for a model trained here, logit for a released one."""
     itc_weight: Annotated[float, Range(least=0)] = 1.0
     """By what the ITC cosine is multiplied before ITM's score is added."""
     answers: Path | None = None
@@ -156,6 +156,8 @@ def _print(result: Mapping[str, Any]) -> None:
         for name, value in figures.items():
             if value is not None:
                 print(f"{name:<{width}}{value:>8.2f}")
+    if (score := result.get("retrieval_score")) is not None:
+        say(f"ranked by the ITC cosine and ITM's {score.replace('_', '-')} (--score)")
     for name, reason in result["not_measured"].items():
         say(f"{name} is not measured: {reason}")
 

@@ -20,11 +20,19 @@ from blip.config.strict import added, formerly
 from blip.data.config import MAX_PIXELS
 from blip.errors import UsageError
 from blip.generation.config import DecodingConfig
+from blip.model.checkpoint.format import Origin
 from blip.model.config import ModelConfig, check_length
 from blip.places import home_path
 
 MatchScore = Literal["logit", "log_probability", "probability"]
 """What of ITM's two logits is added to the ITC cosine of a candidate."""
+DEFAULT_SCORES: dict[Origin, MatchScore] = {"trained": "log_probability", "released": "logit"}
+"""The score that ranks where none is chosen, by the origin of the checkpoint.
+
+A released checkpoint has its published figures by the logit. That logit has no fixed zero, as
+training moves only its difference to the logit against a match: models trained here rank better by
+the log-probability (experiments/scenes_demo).
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,15 +44,20 @@ class RetrievalEvaluationConfig:
     max_tokens: Annotated[int, TOKENS] = 35
     batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images that are encoded at a time, and texts."""
-    score: MatchScore = field(default="logit", metadata=added())
+    score: MatchScore | None = field(default=None, metadata=added())
     """What of ITM is added to the cosine: the logit of a match, as published, or the (logarithm of
-    the) probability, which unlike it has a fixed zero."""
+    the) probability, which unlike it has a fixed zero; none is log_probability for a checkpoint
+    that was trained here, logit for a released one."""
     itc_weight: Annotated[float, Range(least=0)] = field(default=1.0, metadata=added())
     """By what the ITC cosine is multiplied before ITM's score is added."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
         check_fields(self)
+
+    def score_of(self, origin: Origin) -> MatchScore:
+        """The score that ranks with a checkpoint of this origin."""
+        return self.score or DEFAULT_SCORES[origin]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

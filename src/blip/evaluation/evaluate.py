@@ -79,7 +79,13 @@ def _measure(
                 result[evaluation.outputs] = {}
     files: dict[str, str] = {}
     for evaluation in chosen:
-        subject = Subject(loaded.model, loaded.tokenizer, sets[evaluation.reader], config)
+        subject = Subject(
+            loaded.model,
+            loaded.tokenizer,
+            sets[evaluation.reader],
+            config,
+            checkpoint.contents.origin,
+        )
         result |= evaluation.measure(subject)
         if evaluation.result_file is not None and evaluation.outputs is not None:
             rows = evaluation.rows(subject, result[evaluation.outputs])

@@ -76,11 +76,11 @@ def rank(
 ) -> Ranking:
     """Score every image of `data` with its best texts and every text with its best images.
 
-    As published (section 5.1) a candidate's score is its ITC cosine plus ITM's (`config.score`);
-    all others come last. Raises what `score_candidates` raises.
+    As published (section 5.1) a candidate's score is its ITC cosine plus ITM's (`config.score`; the
+    logit where none is chosen); all others come last. Raises what `score_candidates` raises.
     """
     scored = score_candidates(model, tokenizer, data, config, show_progress=show_progress)
-    return scored.rank(config.score, config.itc_weight)
+    return scored.rank(config.score_of("released"), config.itc_weight)
 
 
 @torch.inference_mode()

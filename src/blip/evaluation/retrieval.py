@@ -23,8 +23,9 @@ REPORTED: tuple[MatchScore, ...] = ("logit", "log_probability")
 def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
     """`retrieval`: tr1 ... ir10, true_first_text and true_first_image, in per cent.
 
-    The last two are None where the data are not of the built-in scenes. `retrieval_by_score` has
-    the same by the published logit of a match and by its log-probability, whichever is chosen.
+    The last two are None where the data are not of the built-in scenes. `retrieval_score` is the
+    score that ranked, and `retrieval_by_score` has the same figures by the published logit of a
+    match and by its log-probability, whichever is chosen.
     """
     model, data, config = subject.model, subject.data, subject.config.retrieval
     assert isinstance(model, Blip)
@@ -35,8 +36,13 @@ def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
         ranking = scored.rank(score, config.itc_weight)
         return {**recalls_of(ranking), **share_true(ranking, is_true)}
 
-    by_score = {score: figures(score) for score in dict.fromkeys((*REPORTED, config.score))}
-    return {"retrieval": by_score[config.score], "retrieval_by_score": by_score}
+    chosen = config.score_of(subject.origin)
+    by_score = {score: figures(score) for score in dict.fromkeys((*REPORTED, chosen))}
+    return {
+        "retrieval": by_score[chosen],
+        "retrieval_score": chosen,
+        "retrieval_by_score": by_score,
+    }
 
 
 def evaluate_retrieval(

@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from blip.data.faults import BadSamples
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.config import EvaluateConfig
+from blip.model.checkpoint.format import Origin
 from blip.model.make import Model
 
 
@@ -34,6 +35,8 @@ class Subject(Generic[Data]):
     tokenizer: Tokenizer
     data: Data
     config: EvaluateConfig
+    origin: Origin = "released"
+    """Of the checkpoint."""
 
 
 def describe_data(sets: Sequence[EvaluationData]) -> dict[str, Any]:

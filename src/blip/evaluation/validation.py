@@ -1,6 +1,7 @@
 """Figures of a model that is being trained: recalls and captions of held-out images."""
 
 import math
+from dataclasses import replace
 
 from PIL.Image import Image
 
@@ -43,7 +44,9 @@ class Validation:
             return {}
         found = {}
         with evaluation_mode(self.model), nan_in_one_line():
-            found = evaluate_retrieval(self.model, self.tokenizer, self.data, self.config.retrieval)
+            config = self.config.retrieval
+            config = replace(config, score=config.score_of("trained"))
+            found = evaluate_retrieval(self.model, self.tokenizer, self.data, config)
         return {f"validation_{name}": value for name, value in found.items()}
 
     def caption_scores(self) -> dict[str, float]:

@@ -246,11 +246,13 @@ def save_model(
 ) -> None:
     """Write a checkpoint into `folder`, which exists; `files.atomic_folder` makes it appear whole.
 
-    `weights` replace the model's own, for a model that is sharded over processes.
+    `weights` replace the model's own, for a model that is sharded over processes. The checkpoint
+    says that it was trained here.
     """
     state = model.state_dict() if weights is None else weights
     tensors = {name: tensor.detach() for name, tensor in state.items()}
-    write_ours(Contents(model.config, tensors, where=str(folder)), folder)
+    contents = Contents(model.config, tensors, where=str(folder), origin="trained")
+    write_ours(contents, folder)
     tokenizer.save(folder)
 
 

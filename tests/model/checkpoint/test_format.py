@@ -12,13 +12,16 @@ from blip.cli.main import main
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError
 from blip.inference.checkpoint import fingerprint, load, load_model, read_sizes, save_model
+from blip.inference.convert import convert
 from blip.model.checkpoint import format as module
+from blip.model.checkpoint.contents import read_contents
 from blip.model.checkpoint.format import FORMAT
+from blip.model.checkpoint.locate import find_weights
 from tests.support.checkpoint_formats import KINDS, outputs
 from tests.support.saved_models import save_picture
 
 FORMATS = Path(__file__).parent / "formats"
-WRITTEN = [f"0/{kind}" for kind in KINDS] + ["1/med"]
+WRITTEN = [f"0/{kind}" for kind in KINDS] + ["1/med", "2/med"]
 
 
 def close(found: Any, recorded: Any) -> bool:
@@ -142,3 +145,20 @@ def test_the_tokenizer_of_the_first_format_reads_as_it_did() -> None:
     ids = tokenizer.encode(["two blue stars"], 20).ids[0].tolist()
     assert ids == [2, 56, 49, 8, 55, 15, 3]
     assert tokenizer.decode(ids) == "two blue stars"
+
+
+def test_the_origin_of_weights_survives_our_layout_alone(tmp_path: Path) -> None:
+    trained = FORMATS / "2/med"
+    assert read_contents(find_weights(trained)).origin == "trained"
+    assert convert(trained, tmp_path / "ours", "blip").origin == "trained"
+    assert read_contents(find_weights(tmp_path / "ours")).origin == "trained"
+    convert(trained, tmp_path / "theirs.pth", "original")
+    convert(tmp_path / "theirs.pth", tmp_path / "back", "blip", tokenizer=trained)
+    assert read_contents(find_weights(tmp_path / "back")).origin == "released"
+
+
+def test_earlier_formats_pass_for_released_and_other_origins_are_refused(copy: Path) -> None:
+    assert read_contents(find_weights(FORMATS / "1/med")).origin == "released"
+    change_config(copy, origin="bought")
+    with pytest.raises(BlipError, match="origin must be trained or released, got 'bought'"):
+        load(copy)

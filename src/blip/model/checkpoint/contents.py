@@ -19,7 +19,12 @@ from blip.model.checkpoint.assemble import (
     not_real,
     shapes_of,
 )
-from blip.model.checkpoint.format import check_format, sizes_from_json
+from blip.model.checkpoint.format import (
+    Origin,
+    check_format,
+    origin_from_json,
+    sizes_from_json,
+)
 from blip.model.checkpoint.huggingface import is_huggingface, original_name, read_sizes
 from blip.model.checkpoint.momentum import momentum_from_original
 from blip.model.checkpoint.original import (
@@ -54,6 +59,8 @@ class Contents:
     """Momentum encoders under our names, queues under their own; empty where there are none."""
     where: str = "checkpoint"
     """The file, for messages."""
+    origin: Origin = "released"
+    """Whether `blip` trained the weights; a file of a published layout does not say so."""
 
     @property
     def kind(self) -> Kind:
@@ -79,7 +86,7 @@ class Contents:
         config = replace(self.config, modes=(mode,))
         expected = expected_shapes(config)
         tensors = {name: tensor for name, tensor in self.tensors.items() if name in expected}
-        return Contents(config, tensors, where=self.where)
+        return Contents(config, tensors, where=self.where, origin=self.origin)
 
     def at_image_size(self, image_size: int | None) -> "Contents":
         """The same model for pictures of another size in pixels (None: unchanged).
@@ -126,11 +133,13 @@ def read_contents(
         Faults(unreal=not_real(stored.tensors.items())).raise_any(str(weights))
         momentum_file = weights.with_name(MOMENTUM)
         has_momentum = momentum and momentum_file.is_file()
+        config, origin = _our_sizes(weights)
         contents = Contents(
-            config=_our_sizes(weights),
+            config=config,
             tensors=stored.tensors,
             momentum=read_tensors(momentum_file).tensors if has_momentum else {},
             where=str(weights),
+            origin=origin,
         )
     else:
         blip_config = stored.entries.get(OUR_KEY)
@@ -222,11 +231,12 @@ def _hint(found: Mapping[str, Tensor]) -> str:
     return ""
 
 
-def _our_sizes(weights: Path) -> ModelConfig:
+def _our_sizes(weights: Path) -> tuple[ModelConfig, Origin]:
     path = weights.with_name(SIZES)
     if not path.is_file():
         raise UsageError(f"{weights} needs its {SIZES}, which holds its sizes, in {path.parent}")
-    return sizes_from_json(_read_json(path), path)
+    content = _read_json(path)
+    return sizes_from_json(content, path), origin_from_json(content, path)
 
 
 def _sizes_beside(weights: Path) -> Mapping[str, object] | None:

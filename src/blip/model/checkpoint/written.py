@@ -26,7 +26,7 @@ def write_ours(contents: Contents, folder: Path) -> None:
     _save(contents.tensors, folder / WEIGHTS)
     if contents.momentum:
         _save(contents.momentum, folder / MOMENTUM)
-    write_json(folder / SIZES, sizes_to_json(contents.config))
+    write_json(folder / SIZES, sizes_to_json(contents.config, contents.origin))
 
 
 def write_original(contents: Contents, path: Path) -> None:
