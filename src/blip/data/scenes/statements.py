@@ -25,21 +25,23 @@ class Statement:
 def statement(
     left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
 ) -> Statement:
-    """A statement about two scenes; half of all statements are true, if possible."""
+    """A statement about two scenes; half of each kind are true, as far as such scenes are found.
+
+    Otherwise the kind alone would tell much of the truth.
+    """
     truth = bool(rng.random() < 0.5)
-    made = _make(left, right, config, rng)
+    make = _MAKERS[int(rng.integers(len(_MAKERS)))]
+    form = float(rng.random())
+    made = make(left, right, config, form, rng)
     for _ in range(TRIES):
         if made.truth == truth:
             break
-        made = _make(left, right, config, rng)
+        made = make(left, right, config, form, rng)
     return made
 
 
-def _make(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> Statement:
-    return _MAKERS[int(rng.integers(len(_MAKERS)))](left, right, config, rng)
-
-
-Maker = Callable[[Scene, Scene, ScenesConfig, np.random.Generator], Statement]
+Maker = Callable[[Scene, Scene, ScenesConfig, float, np.random.Generator], Statement]
+"""Takes a number of 0 to 1 that chooses among its forms, in which it may differ otherwise."""
 
 
 def _some_thing(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> str:
@@ -52,20 +54,25 @@ def _some_thing(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.
     return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"
 
 
-def _both(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> Statement:
+def _both(
+    left: Scene, right: Scene, config: ScenesConfig, form: float, rng: np.random.Generator
+) -> Statement:
     thing = _some_thing(left, right, config, rng)
     held = [check_facts(thing, scene).correct for scene in (left, right)]
-    form, truth = (
+    looks = [{(one.colour, one.shape) for one in scene.things} for scene in (left, right)]
+    # Of images that share nothing, what is said of both is never true.
+    number = int(4 * form) if looks[0] & looks[1] else 1 + int(3 * form)
+    text, truth = (
         ("there is {} in both images", all(held)),
         ("there is {} in at least one image", any(held)),
         ("exactly one of the images shows {}", held[0] != held[1]),
         ("neither image shows {}", not any(held)),
-    )[int(rng.integers(4))]
-    return Statement(form.format(thing), truth)
+    )[number]
+    return Statement(text.format(thing), truth)
 
 
 def _one_side(
-    left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
+    left: Scene, right: Scene, config: ScenesConfig, form: float, rng: np.random.Generator
 ) -> Statement:
     """Say a caption of one image of the same or of the other image."""
     scenes = {"left": left, "right": right}
@@ -75,19 +82,23 @@ def _one_side(
 
 
 def _numbers(
-    left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
+    left: Scene, right: Scene, config: ScenesConfig, form: float, rng: np.random.Generator
 ) -> Statement:
     first, second = len(left.things), len(right.things)
-    form, truth = (
+    text, truth = (
         ("the left image shows more things than the right image", first > second),
         ("the right image shows more things than the left image", second > first),
         ("both images show the same number of things", first == second),
     )[int(rng.integers(3))]
-    return Statement(form, truth)
+    return Statement(text, truth)
 
 
-def _total(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator) -> Statement:
-    shape = str(rng.choice([thing.shape for thing in (*left.things, *right.things)]))
+def _total(
+    left: Scene, right: Scene, config: ScenesConfig, form: float, rng: np.random.Generator
+) -> Statement:
+    shown = [thing.shape for thing in (*left.things, *right.things)]
+    # Also of what is not there: "one ring" would else be true nearly always.
+    shape = str(rng.choice(shown if form < 0.5 else config.shapes))
     number = sum(thing.shape == shape for thing in (*left.things, *right.things))
     stated = max(1, number + int(rng.integers(-1, 2)))
     word = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")[stated - 1]
@@ -96,17 +107,17 @@ def _total(left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Gener
 
 
 def _grounds(
-    left: Scene, right: Scene, config: ScenesConfig, rng: np.random.Generator
+    left: Scene, right: Scene, config: ScenesConfig, form: float, rng: np.random.Generator
 ) -> Statement:
     same = left.background == right.background
     ground = str(rng.choice([left.background, right.background]))
-    form, truth = (
+    text, truth = (
         ("both images have the same background", same),
         ("the images have different backgrounds", not same),
         (f"both images have a {ground} background", same),
         (f"only the left image has a {left.background} background", not same),
     )[int(rng.integers(4))]
-    return Statement(form, truth)
+    return Statement(text, truth)
 
 
 _MAKERS: tuple[Maker, ...] = (_both, _one_side, _numbers, _total, _grounds)
