@@ -89,3 +89,23 @@ def test_statistics_of_an_earlier_state_are_named(
     assert main(["data", "inspect", str(tmp_path)]) == 0
     output = capsys.readouterr().err
     assert "00000_stats.json says 9 samples, the shard holds 4; remove that file" in output
+
+
+def test_scenes_are_drawn_like_earlier_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--human", "2", "--web", "1", "--val", "1", "--test", "1", "--image_size", "24")
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["data", "scenes", str(first), *few, "--max_objects", "1"]) == 0
+    assert main(["data", "scenes", str(second), "--like", str(first), "--questions", "2"]) == 0
+    before, after = (json.loads((path / "config.json").read_text()) for path in (first, second))
+    assert after == {**before, "questions": 2}
+    file = str(first / "config.json")
+    assert main(["data", "scenes", str(tmp_path / "third"), "--like", file]) == 0
+    assert json.loads((tmp_path / "third/config.json").read_text()) == before
+    capsys.readouterr()
+    for wrong in (tmp_path / "none", tmp_path):
+        assert main(["data", "scenes", str(tmp_path / "x"), "--like", str(wrong)]) == 2
+        message = capsys.readouterr().err
+        assert f"--like {wrong}: no settings of scenes; allowed: a folder that" in message
+        assert message.count("\n") == 1

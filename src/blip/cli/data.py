@@ -19,6 +19,7 @@ examples:
   blip data inspect 'shards/train/*.tar'
   blip data index 'laion/{00000..12899}.tar' coco/ 's3://bucket/cc12m/*.tar'
   blip data scenes shards/scenes --web 10000 --noise 0.6 --seed 1
+  blip data scenes scenes --like runs/demo/data --questions 6
 
 `pack` takes WebDataset shards (.tar, and compressed ones), .parquet (image bytes or paths), .csv,
 .tsv and .jsonl (paths), .json (annotations of BLIP, COCO or Karpathy) and folders of pictures with
@@ -82,6 +83,8 @@ class ScenesOptions:
 
     out: Path | None = None
     """Folder for the four splits."""
+    like: Path | None = None
+    """Start from the settings of scenes drawn earlier: their folder, or its config.json."""
     overwrite: bool = False
     """Replace scenes of other settings in OUT."""
     keys: bool = False
@@ -202,7 +205,7 @@ def _scenes(args: argparse.Namespace) -> int:
     from blip.errors import UsageError
 
     options = SCENES_OPTIONS.read(args)
-    config = override(ScenesConfig(), args.overrides)
+    config = override(_start_scenes(options.like), args.overrides)
     if options.keys:
         print(describe(config))
         return 0
@@ -211,3 +214,19 @@ def _scenes(args: argparse.Namespace) -> int:
     for split, images in write_splits(config, options.out, overwrite=options.overwrite).items():
         print(f"{options.out}/{split}  {images} images")
     return 0
+
+
+def _start_scenes(like: Path | None) -> ScenesConfig:
+    """The defaults, or the settings of scenes drawn earlier; UsageError where there are none."""
+    from blip.config.history import load_config
+    from blip.errors import UsageError
+
+    if like is None:
+        return ScenesConfig()
+    path = like / "config.json" if like.is_dir() else like
+    if not path.is_file():
+        raise UsageError(
+            f"--like {like}: no settings of scenes; allowed: a folder that `blip data scenes` or "
+            "`blip demo` wrote, or its config.json"
+        )
+    return load_config(ScenesConfig, path)

@@ -44,8 +44,8 @@ remote tars, too, s3://, gs:// and https:// (not compressed), and 'pipe:COMMAND'
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
 retrieval, a pre-trained model by both, a model for questions by VQA accuracy, one for pairs of
 images by accuracy and consistency. --out keeps captions.json for the servers of COCO and NoCaps,
-answers.json for that of VQA v2, or predictions.csv for NLVR2's script. Broken pictures and empty
-texts are left out, counted and named. Samples of the same image count as one.
+answers.json for that of VQA v2, or predictions.csv for the script of NLVR2. Broken pictures and
+empty texts are left out, counted and named. Samples of the same image count as one.
 The options of decoding say how captions are written, or the answers of a model for questions. An
 option that no evaluation of the model uses is refused."""
 

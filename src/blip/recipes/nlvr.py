@@ -36,7 +36,7 @@ def nlvr2() -> NlvrConfig:
 def scenes() -> NlvrConfig:
     """A small model on statements about built-in scenes, some minutes on two cores.
 
-    `blip data scenes scenes --statements 6` draws them.
+    `blip data scenes scenes --like runs/demo/data --statements 6` draws them as the demo's.
     """
     return NlvrConfig(
         init="runs/demo/round-1/pretrain",
