@@ -12,8 +12,9 @@ import pytest
 import blip
 from blip.capfilt.config import CapFiltConfig, RecutConfig
 from blip.config.strict import from_json, to_json
+from blip.data.config import Collection
 from blip.errors import UsageError
-from blip.evaluation.config import EvaluateConfig
+from blip.evaluation.config import EvaluateConfig, HeldOutConfig
 from blip.recipes import bootstrap, captioner, filter, nlvr, pretrain, vqa
 from blip.recipes.config import BootstrapConfig, ShardsConfig
 from blip.tasks.config import PretrainConfig, TokenizerConfig
@@ -45,6 +46,8 @@ WHOLE = [
     RecutConfig(ledger="l", out="o"),
     ShardsConfig(human=("h",), web=("w",), val=("v",), test=("t",)),
     EvaluateConfig(checkpoint="c", data=("d",)),
+    Collection(source="s"),
+    HeldOutConfig(shards=("s",)),
     TokenizerConfig(source=None, texts=("t",), vocabulary_size=100),
 ]
 EXAMPLES = {type(part): part for config in WHOLE for part in parts(config)}

@@ -13,7 +13,8 @@ from PIL import Image
 
 from blip.cli.main import main
 from blip.data import pack as packing
-from blip.data.pack import Collection, Packed, pack_collection
+from blip.data.config import Collection
+from blip.data.pack import Packed, pack_collection
 from blip.data.readers.patterns import PACKED, expand
 from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample

@@ -3,12 +3,10 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from blip.cli.from_dataclass import Options
 from blip.cli.parser import Parser
-from blip.config.ranges import COUNT, check_fields
-from blip.data.config import MAX_PIXELS
+from blip.data.config import Collection
 from blip.data.scenes.config import ScenesConfig
 
 EXAMPLES = """\
@@ -33,26 +31,11 @@ remote, before a training that streams them does."""
 class PackOptions:
     """What `blip data pack` is asked to do."""
 
-    source: str
-    """Shards, a table, annotations or a folder of pictures."""
+    collection: Collection
     out: Path
     """Folder for the shards."""
-    per_shard: Annotated[int, COUNT] = 1000
-    """Samples of a shard."""
-    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
-    """Width times height of the largest picture that is read."""
-    images: Path | None = None
-    """Folder at which paths in tables and annotation files start."""
-    split: str | None = None
-    """Split of a Karpathy file, or of a table with a column `split`."""
-    allow_missing_text: bool = False
-    """Pack pictures without a text, too, with an empty one: CapFilt captions them."""
     overwrite: bool = False
     """Replace what an earlier pack wrote to OUT."""
-
-    def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
-        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +74,7 @@ class ScenesOptions:
     """List all keys that --part.field VALUE may change, and exit."""
 
 
-PACK_OPTIONS = Options(of=PackOptions, arguments=("source", "out"), names={"out": "OUT"})
+PACK_OPTIONS = Options(of=PackOptions, arguments=("collection.source", "out"), names={"out": "OUT"})
 INSPECT_OPTIONS = Options(of=InspectOptions, arguments=("shards",))
 INDEX_OPTIONS = Options(of=IndexOptions, arguments=("shards",))
 SCENES_OPTIONS = Options(of=ScenesOptions, arguments=("out",), names={"out": "OUT"})
@@ -123,20 +106,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pack(args: argparse.Namespace) -> int:
-    from blip.data.pack import Collection, pack_collection
+    from blip.data.pack import pack_collection
     from blip.data.readers.patterns import PACKED
     from blip.log import say
 
     options = PACK_OPTIONS.read(args)
-    collection = Collection(
-        source=options.source,
-        images=options.images,
-        split=options.split,
-        per_shard=options.per_shard,
-        max_pixels=options.max_pixels,
-        allow_missing_text=options.allow_missing_text,
-    )
-    packed = pack_collection(collection, options.out, overwrite=options.overwrite)
+    packed = pack_collection(options.collection, options.out, overwrite=options.overwrite)
     print(f"{packed.samples} samples in {packed.shards} shards in {options.out}")
     if packed.left_out:
         say(f"left out: {packed.describe_left_out()}; {options.out / PACKED} names the first")

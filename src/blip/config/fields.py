@@ -106,20 +106,27 @@ def rules_by_name(cls: Any) -> dict[str, FieldRule]:
 
 def field_docstrings(cls: type) -> dict[str, str]:
     """The texts that stand under the fields of a dataclass, joined to one line each."""
-    try:
-        body = _class_bodies(inspect.getfile(cls)).get(cls.__qualname__, [])
-    except (OSError, TypeError):
-        return {}
     notes = {}
-    for first, second in pairwise(body):
-        if (
-            isinstance(first, ast.AnnAssign)
-            and isinstance(first.target, ast.Name)
-            and isinstance(second, ast.Expr)
-            and isinstance(second.value, ast.Constant)
-        ):
-            notes[first.target.id] = " ".join(str(second.value.value).split())
+    for base in reversed(cls.__mro__):
+        for first, second in pairwise(_class_body(base)):
+            if (
+                isinstance(first, ast.AnnAssign)
+                and isinstance(first.target, ast.Name)
+                and isinstance(second, ast.Expr)
+                and isinstance(second.value, ast.Constant)
+            ):
+                notes[first.target.id] = " ".join(str(second.value.value).split())
     return notes
+
+
+def _class_body(cls: type) -> list[ast.stmt]:
+    """What a class consists of; nothing where its file cannot be read."""
+    if not dataclasses.is_dataclass(cls):
+        return []
+    try:
+        return _class_bodies(inspect.getfile(cls)).get(cls.__qualname__, [])
+    except (OSError, TypeError):
+        return []
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from blip.config.ranges import (
@@ -115,4 +116,26 @@ class DataConfig:
         """Refuse numbers that cannot work."""
         if not self.sources:
             raise ValueError("sources must name at least one source")
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collection:
+    """What is packed, and how; the same command alone writes a stopped pack anew."""
+
+    source: str
+    """Shards, a table, annotations or a folder of pictures."""
+    images: Path | None = None
+    """Folder at which paths in tables and annotation files start."""
+    split: str | None = None
+    """Split of a Karpathy file, or of a table with a column `split`."""
+    per_shard: Annotated[int, COUNT] = 1000
+    """Samples of a shard."""
+    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
+    """Width times height of the largest picture that is read."""
+    allow_missing_text: bool = False
+    """Pack pictures without a text, too, with an empty one: CapFilt captions them."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
         check_fields(self)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
+from blip.config.strict import to_json
 from blip.data.annotations.forms import TASK_FIELDS
-from blip.data.config import MAX_PIXELS
+from blip.data.config import Collection
 from blip.data.faults import BadSamples, Fault, describe_counts
 from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
 from blip.data.readers.patterns import PACKED, match_paths, read_packed
@@ -29,33 +29,6 @@ from blip.stage import exclusive_lock
 THREADS = 8
 TOGETHER, BYTES_TOGETHER = 32, 64 << 20
 """Samples, and bytes of them, that are read before their pictures are decoded side by side."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Collection:
-    """What is packed, and how; the same command alone writes a stopped pack anew."""
-
-    source: str
-    """Shards, a table, an annotation file or a folder of pictures."""
-    images: Path | None = None
-    """Where paths in a table or an annotation file start."""
-    split: str | None = None
-    per_shard: int = 1000
-    max_pixels: int = MAX_PIXELS
-    """Width times height of the largest picture that is packed."""
-    allow_missing_text: bool = False
-    """Whether pictures without a text are packed, with an empty one: CapFilt captions them."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in the folder's marker."""
-        return {
-            "source": self.source,
-            "images": None if self.images is None else str(self.images),
-            "split": self.split,
-            "per_shard": self.per_shard,
-            "max_pixels": self.max_pixels,
-            "allow_missing_text": self.allow_missing_text,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +52,6 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
     writes a pack that was stopped anew. Raises UsageError where the source cannot be read, or
     shards lie in `out` already, and BlipError where nothing was left to write.
     """
-    if collection.per_shard < 1:
-        raise UsageError(f"--per-shard must be positive, got {collection.per_shard}")
     if is_remote(collection.source):
         raise UsageError(
             f"{collection.source} is remote, and only local files are packed; trainings, "
@@ -118,7 +89,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
             "left_out": packed.left_out,
             "first_left_out": [[fault.key, fault.reason] for fault in bad.first],
         }
-        write_json(out / PACKED, {**collection.to_json(), **done})
+        write_json(out / PACKED, {**to_json(collection), **done})
     return packed
 
 
@@ -129,7 +100,7 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{out} holds shards already; choose another folder")
     claim(out, PACK)
     if marker is not None and not overwrite:
-        asked = collection.to_json()
+        asked = to_json(collection)
         changes = ", ".join(
             f"{name} {marker.get(name)} (now {value})"
             for name, value in asked.items()
@@ -148,7 +119,7 @@ def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
             )
         say(f"pack: {out} was not finished; writing it from the beginning")
     # First: a process that is killed while it removes files must not leave "finished" behind.
-    write_json(out / PACKED, {**collection.to_json(), "state": "begun"})
+    write_json(out / PACKED, {**to_json(collection), "state": "begun"})
     remove_known(out, [name for name in PACK.files if name != PACKED])
 
 

@@ -61,24 +61,16 @@ class RetrievalEvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ValidationConfig:
-    """Measuring a model on held-out pairs, every `train.evaluate_every` steps of its training."""
+class HeldOutConfig:
+    """Measuring a model on held-out images, every `train.evaluate_every` steps of its training."""
 
     shards: tuple[str, ...]
     """Tars, tables, folders of pictures, globs, brace ranges, remote tars or commands; images with
-    all their true captions."""
-    images: Annotated[int, Range(whole=True, least=2, most=COUNT.most)] = 1000
+    all that is true of them."""
+    images: Annotated[int, COUNT] = 1000
     """Most images that are read, from the first on."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read."""
-    retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig(candidates=16)
-    """Few candidates: the trend matters here, not the exact figure."""
-    batch_size: Annotated[int | None, BATCH_SIZE] = field(default=None, metadata=added())
-    """Images that are captioned together; none is `retrieval.batch_size`."""
-    samples: Annotated[int, COUNT_OR_NONE] = 8
-    """Images whose captions are written, and drawn in `samples/` of the run; 0 for none."""
-    decoding: DecodingConfig = field(default=DecodingConfig(), metadata=formerly("search"))
-    """How captions are decoded; pre-training knows no prompt."""
 
     def __post_init__(self) -> None:
         """Refuse an empty list of shards, and numbers out of range."""
@@ -90,6 +82,22 @@ class ValidationConfig:
     def inputs(self) -> tuple[str, ...]:
         """Files and folders that the validation reads."""
         return self.shards
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationConfig(HeldOutConfig):
+    """Held-out images with all their true captions."""
+
+    images: Annotated[int, Range(whole=True, least=2, most=COUNT.most)] = 1000
+    """Most images that are read, from the first on."""
+    retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig(candidates=16)
+    """Few candidates: the trend matters here, not the exact figure."""
+    batch_size: Annotated[int | None, BATCH_SIZE] = field(default=None, metadata=added())
+    """Images that are captioned together; none is `retrieval.batch_size`."""
+    samples: Annotated[int, COUNT_OR_NONE] = 8
+    """Images whose captions are written, and drawn in `samples/` of the run; 0 for none."""
+    decoding: DecodingConfig = field(default=DecodingConfig(), metadata=formerly("search"))
+    """How captions are decoded; pre-training knows no prompt."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,22 +121,10 @@ class AnsweringConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class QuestionValidationConfig:
-    """Measuring a model on held-out questions, every `train.evaluate_every` steps."""
+class QuestionValidationConfig(HeldOutConfig):
+    """Held-out images with all questions about them."""
 
-    shards: tuple[str, ...]
-    """Tars, tables and files that ask questions, globs or brace ranges."""
-    images: Annotated[int, COUNT] = 1000
-    """Most images that are read, from the first on, each with all its questions."""
-    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
-    """Width times height of the largest picture that is read."""
     answering: AnsweringConfig = AnsweringConfig()
-
-    def __post_init__(self) -> None:
-        """Refuse an empty list of shards, and numbers out of range."""
-        if not self.shards:
-            raise ValueError("shards must name at least one shard")
-        check_fields(self)
 
     @property
     def inputs(self) -> tuple[str, ...]:

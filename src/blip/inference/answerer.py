@@ -9,11 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.data.questions import clean_question
-from blip.data.tokenizer import Texts, Tokenizer
+from blip.data.tokenizer import Texts
 from blip.errors import ArgumentError
 from blip.generation.config import DecodingConfig
 from blip.generation.decoder import check_nan
-from blip.inference.base import BATCH_SIZE, MAX_TOKENS, PaddedTexts, Predictor, Result
+from blip.inference.base import BATCH_SIZE, PaddedTexts, Result, TextPredictor
 from blip.inference.decoding import decode_texts, start_of_text
 from blip.inference.inputs import check_pictures, check_texts, check_texts_of_pictures
 from blip.inference.likelihood import log_likelihoods
@@ -49,19 +49,13 @@ class Ranked(NamedTuple):
     """What candidates are ranked by: the label-smoothed log-probability, summed over tokens."""
 
 
-class Answerer(Predictor[QuestionModel]):
+class Answerer(TextPredictor[QuestionModel]):
     """Answers questions about pictures with a model for VQA (BLIP, section 5.3).
 
     Questions are cleaned as in training and cut to `max_tokens`. The answer to a question does not
     depend on its neighbours in the batch: the decoder does not see a question's padding. The
     original release lets it see that padding when it writes answers, not when it ranks them.
     """
-
-    def __init__(
-        self, model: QuestionModel, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS
-    ) -> None:
-        super().__init__(model, tokenizer)
-        self.max_tokens = min(max_tokens, model.config.text.positions)
 
     @classmethod
     def _needs(cls) -> tuple[type[QuestionModel], Mode]:

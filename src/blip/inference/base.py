@@ -58,7 +58,7 @@ class PaddedTexts:
 class Predictor(ABC, Generic[ModelKind]):
     """A model in evaluation mode and its tokenizer.
 
-    Abstract: `Captioner`, `Matcher`, `Answerer`, `Comparer` and `Embedder` say what they compute.
+    Abstract: `Captioner` and those of `TextPredictor` say what they compute.
     """
 
     def __init__(self, model: ModelKind, tokenizer: Tokenizer) -> None:
@@ -169,6 +169,19 @@ class Predictor(ABC, Generic[ModelKind]):
                     for row, of_row in zip(waiting, some, strict=True):
                         results[row] += islice(found, len(of_row))
             yield results
+
+
+class TextPredictor(Predictor[ModelKind]):
+    """A predictor that reads texts, cut to `max_tokens`.
+
+    Abstract: `Matcher`, `Answerer` and `Embedder` say what they compute of them.
+    """
+
+    def __init__(
+        self, model: ModelKind, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS
+    ) -> None:
+        super().__init__(model, tokenizer)
+        self.max_tokens = min(max_tokens, model.config.text.positions)
 
 
 def batches(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:

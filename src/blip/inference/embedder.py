@@ -8,8 +8,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from blip.data.captions import clean_caption
-from blip.data.tokenizer import Tokenizer
-from blip.inference.base import BATCH_SIZE, MAX_TOKENS, Predictor, batches, not_finite
+from blip.inference.base import BATCH_SIZE, TextPredictor, batches, not_finite
 from blip.inference.inputs import check_batch_size, check_texts, iterate_pictures, iterate_texts
 from blip.inference.pixels import Picture, picture_name
 from blip.model.blip import Blip
@@ -19,17 +18,13 @@ Features = Float32[np.ndarray, "rows projection"]
 """Unit vectors on the CPU: float32, one row a picture or text, C-contiguous."""
 
 
-class Embedder(Predictor[Blip]):
+class Embedder(TextPredictor[Blip]):
     """Embeds pictures and texts with a model's unimodal encoders (BLIP, section 3.2, ITC).
 
     The inner product of a picture's and a text's features is the cosine that `Matcher` gives:
     `embed_images(images) @ embed_texts(texts).T` is `(images, texts)`. Features of the same model
     alone can be compared, `projection` numbers each.
     """
-
-    def __init__(self, model: Blip, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> None:
-        super().__init__(model, tokenizer)
-        self.max_tokens = min(max_tokens, model.config.text.positions)
 
     @classmethod
     def _needs(cls) -> tuple[type[Blip], Mode]:

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.data.captions import clean_caption
-from blip.data.tokenizer import Texts, Tokenizer
-from blip.inference.base import BATCH_SIZE, MAX_TOKENS, PaddedTexts, Predictor, not_finite
+from blip.data.tokenizer import Texts
+from blip.inference.base import BATCH_SIZE, PaddedTexts, TextPredictor, not_finite
 from blip.inference.inputs import check_pictures, check_texts_of_pictures
 from blip.inference.pixels import Picture, picture_name
 from blip.model.blip import Blip
@@ -32,12 +32,8 @@ class Scores(NamedTuple):
     """ITC: the cosine of their features, -1 to 1."""
 
 
-class Matcher(Predictor[Blip]):
+class Matcher(TextPredictor[Blip]):
     """Matches texts to pictures with a model's image-grounded encoder and unimodal encoders."""
-
-    def __init__(self, model: Blip, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> None:
-        super().__init__(model, tokenizer)
-        self.max_tokens = min(max_tokens, model.config.text.positions)
 
     @classmethod
     def _needs(cls) -> tuple[type[Blip], Mode]:

@@ -15,7 +15,7 @@ from blip.model.operations import WITH_GRADIENT, Operations
 from blip.nn.device import send
 from blip.nn.packing import PackedPass, pack_pass
 from blip.nn.precision import at_least_float32
-from blip.objectives.itc import ITCContext, Similarities
+from blip.objectives.itc import ITCContext, Similarities, itc_loss, itc_similarities
 
 
 class Negatives(NamedTuple):
@@ -95,6 +95,29 @@ def itm_inputs(texts: Texts, negatives: Negatives, enc_id: int) -> PackedPass:
         image_of_text=image_of_pair,
         first_states_only=True,
     )
+
+
+class Aligned(NamedTuple):
+    """The loss of ITC, and the pairs that ITM is to classify."""
+
+    contrastive: Float[Tensor, ""]
+    pairs: PackedPass
+
+
+def align(
+    model: Blip,
+    image_states: Float[Tensor, "batch tokens width"],
+    texts: Texts,
+    context: ITCContext,
+    enc_id: int,
+    sample: SampleNegatives = sample_negatives,
+) -> Aligned:
+    """ITC of a batch, whose similarities say which negatives of ITM are hard (BLIP, 3.2)."""
+    online = itc_similarities(model, image_states, texts, context.candidates)
+    # Before the negatives, which have to be waited for on a GPU.
+    contrastive = itc_loss(online, context.targets)
+    negatives = hard_negatives(online, context, sample)
+    return Aligned(contrastive, itm_inputs(texts, negatives, enc_id))
 
 
 def itm_loss(model: Blip, states: Float[Tensor, "pairs width"], size: int) -> ITMOutput:

@@ -1,39 +1,32 @@
 """Recipes of `blip finetune caption`, with the paper's hyper-parameters (section 5.2)."""
 
-from blip.recipes.sources import (
-    COCO,
-    FLICKR8K,
-    FLICKR30K,
-    CaptionSet,
-    caption_data,
-    caption_training,
-)
+from blip.recipes import sources
 from blip.tasks.config import CaptionerConfig
 
 
 def coco() -> CaptionerConfig:
     """ViT-B/16 at 384 pixels on COCO's captions, 5 epochs at 1e-5, prompt "a picture of "."""
-    return _on(COCO, "runs/base_14m", 1e-5)
+    return _on(sources.COCO, "runs/base_14m", 1e-5)
 
 
 def coco_large() -> CaptionerConfig:
     """ViT-L/16 at 384 pixels on COCO's captions, 5 epochs at 2e-6, prompt "a picture of "."""
-    return _on(COCO, "runs/large_129m", 2e-6)
+    return _on(sources.COCO, "runs/large_129m", 2e-6)
 
 
 def flickr30k() -> CaptionerConfig:
     """ViT-B/16 on Flickr30k's captions, as on COCO's; the paper has no such model."""
-    return _on(FLICKR30K, "runs/base_14m", 1e-5)
+    return _on(sources.FLICKR30K, "runs/base_14m", 1e-5)
 
 
 def flickr8k() -> CaptionerConfig:
     """ViT-B/16 on Flickr8k's captions, as on COCO's; the paper has no such model."""
-    return _on(FLICKR8K, "runs/base_14m", 1e-5)
+    return _on(sources.FLICKR8K, "runs/base_14m", 1e-5)
 
 
-def _on(data: CaptionSet, init: str, lr: float) -> CaptionerConfig:
+def _on(data: sources.CaptionSet, init: str, lr: float) -> CaptionerConfig:
     return CaptionerConfig(
         init=init,
-        data=caption_data(data, max_tokens=40, prompt="a picture of "),
-        train=caption_training(data, epochs=5, lr=lr),
+        data=sources.caption_data(data, max_tokens=40, prompt="a picture of "),
+        train=sources.caption_training(data, epochs=5, lr=lr),
     )

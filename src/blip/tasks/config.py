@@ -137,14 +137,25 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CaptionerConfig:
-    """Fine-tuning of a captioner with LM (BLIP, section 3.3)."""
+class FinetuneConfig:
+    """What every fine-tuning starts from and is made with."""
 
-    kind: ClassVar[Kind] = training_kind("captioner", "blip finetune captioner")
     init: str
     """The pre-trained checkpoint."""
     data: DataConfig
     train: TrainConfig
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What else the run reads."""
+        return (self.init,)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptionerConfig(FinetuneConfig):
+    """Fine-tuning of a captioner with LM (BLIP, section 3.3)."""
+
+    kind: ClassVar[Kind] = training_kind("captioner", "blip finetune captioner")
     language: LanguageConfig = LanguageConfig()
     validation: ValidationConfig | None = None
     """Held-out images to measure its captions by on the way."""
@@ -167,21 +178,12 @@ class CaptionerConfig:
         decoding = replace(self.validation.decoding, prompt=self.data.prompt)
         return replace(self.validation, decoding=decoding)
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """What else the run reads."""
-        return (self.init,)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FilterConfig:
+class FilterConfig(FinetuneConfig):
     """Fine-tuning of a filter, or of a retrieval model, with ITC + ITM (BLIP 3.3, 5.1)."""
 
     kind: ClassVar[Kind] = training_kind("filter", "blip finetune filter")
-    init: str
-    """The pre-trained checkpoint."""
-    data: DataConfig
-    train: TrainConfig
     contrastive: ContrastiveConfig = ContrastiveConfig(positives="image")
     validation: ValidationConfig | None = None
     """Held-out pairs to measure its recalls by on the way."""
@@ -190,14 +192,9 @@ class FilterConfig:
         """Refuse a validation that is never made."""
         _check_validation(self.validation, self.train)
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """What else the run reads."""
-        return (self.init,)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VqaConfig:
+class VqaConfig(FinetuneConfig):
     """Fine-tuning of a model for questions with answer-weighted LM (BLIP, section 5.3)."""
 
     kind: ClassVar[Kind] = training_kind("vqa", "blip finetune vqa")
@@ -205,7 +202,6 @@ class VqaConfig:
     """The pre-trained MED, or a model for questions to train further."""
     data: DataConfig
     """Shards, files or tables that ask questions; max_tokens cuts questions and answers."""
-    train: TrainConfig
     language: LanguageConfig = LanguageConfig()
     drop_path: Annotated[float, SHARE_BELOW_ONE] = 0.1
     """Stochastic depth of the last layer of the image encoder, as in the paper."""
@@ -218,11 +214,6 @@ class VqaConfig:
         _check_validation(self.validation, self.train)
         if self.data.prompt:
             raise ValueError(f"data.prompt must be empty for questions, got {self.data.prompt!r}")
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """What else the run reads."""
-        return (self.init,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

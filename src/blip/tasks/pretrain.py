@@ -18,17 +18,10 @@ from blip.model.checkpoint.locate import find_weights
 from blip.model.operations import Operations
 from blip.nn.packing import PackedPass
 from blip.objectives.config import LanguageConfig
-from blip.objectives.itc import (
-    ITCContext,
-    MomentumContrast,
-    itc_loss,
-    itc_operations,
-    itc_similarities,
-)
+from blip.objectives.itc import ITCContext, MomentumContrast, itc_operations
 from blip.objectives.itm import (
     SampleNegatives,
-    hard_negatives,
-    itm_inputs,
+    align,
     itm_loss,
     itm_operations,
     sample_negatives,
@@ -79,16 +72,14 @@ class PretrainStep(nn.Module):
         """Losses of a batch; changes nothing."""
         model, texts = self.model, batch.texts
         image_states = model.encode_image(batch.images)
+        # (Captions first: the sampled negatives have to be waited for on a GPU.)
+        captions = lm_inputs(texts.start_with(self.dec_id))
 
         # ITC aligns the unimodal encoders; its similarities say which negatives are hard.
-        online = itc_similarities(model, image_states, texts, context.candidates)
-        contrastive = itc_loss(online, context.targets)
+        contrastive, pairs = align(model, image_states, texts, context, self.enc_id, self.sample)
 
         # ITM and LM read texts about the same images: the image-grounded encoder classifies pairs,
         # the image-grounded decoder predicts the next token.
-        # (Captions first: the sampled negatives have to be waited for on a GPU.)
-        captions = lm_inputs(texts.start_with(self.dec_id))
-        pairs = itm_inputs(texts, hard_negatives(online, context, self.sample), self.enc_id)
         encoded, decoded = self._read(image_states, pairs, captions.inputs)
         matching = itm_loss(model, encoded, len(image_states))
         language = lm_loss(model, captions, decoded, self.language.label_smoothing)
@@ -138,15 +129,14 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
     def prepare() -> tuple[Training[Blip], PairExamples]:
         model, started = _start(config, tokenizer)
         step = PretrainStep(model, tokenizer, config.language)
-        contrast = MomentumContrast(model, config.contrastive)
         validation = config.validation and Validation(model, tokenizer, config.validation)
         training = Training(
             step=step,
             model=model,
-            state=contrast,
+            state=MomentumContrast(model, config.contrastive),
             evaluator=validation and validation.recalls,
             samples=validation and validation.sheet,
-            operations=lambda batch: step.operations(batch) + contrast.operations(batch),
+            operations=step.operations,
             lr_scales={f"model.{name}": config.weights_lr_scale for name in started},
         )
         return training, PairExamples(config.data, tokenizer)

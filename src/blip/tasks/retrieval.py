@@ -11,17 +11,10 @@ from blip.evaluation.validation import Validation
 from blip.inference.checkpoint import load_model
 from blip.model.blip import Blip
 from blip.model.operations import Operations
-from blip.objectives.itc import (
-    ITCContext,
-    MomentumContrast,
-    itc_loss,
-    itc_operations,
-    itc_similarities,
-)
+from blip.objectives.itc import ITCContext, MomentumContrast, itc_operations
 from blip.objectives.itm import (
     SampleNegatives,
-    hard_negatives,
-    itm_inputs,
+    align,
     itm_loss,
     itm_operations,
     sample_negatives,
@@ -63,12 +56,11 @@ class RetrievalStep(nn.Module):
 
     def forward(self, batch: PairBatch, context: ITCContext) -> RetrievalOutput:
         """Losses of a batch; changes nothing."""
-        # Pre-training has these lines, too: each `forward` reads as its section of the paper.
         model = self.model
         image_states = model.encode_image(batch.images)
-        online = itc_similarities(model, image_states, batch.texts, context.candidates)
-        contrastive = itc_loss(online, context.targets)
-        pairs = itm_inputs(batch.texts, hard_negatives(online, context, self.sample), self.enc_id)
+        contrastive, pairs = align(
+            model, image_states, batch.texts, context, self.enc_id, self.sample
+        )
         image_kv = model.project_image(image_states, "bidirectional")
         (encoded,) = model.text.forward_packed(image_kv, pairs)
         matching = itm_loss(model, encoded, len(image_states))
@@ -92,14 +84,13 @@ def train(config: FilterConfig, out: Path, options: RunOptions | None = None) ->
 
     def prepare() -> tuple[Training[Blip], PairExamples]:
         step = RetrievalStep(model, tokenizer)
-        contrast = MomentumContrast(model, config.contrastive)
         validation = config.validation and Validation(model, tokenizer, config.validation)
         training = Training(
             step=step,
             model=model,
-            state=contrast,
+            state=MomentumContrast(model, config.contrastive),
             evaluator=validation and validation.recalls,
-            operations=lambda batch: step.operations(batch) + contrast.operations(batch),
+            operations=step.operations,
         )
         return training, PairExamples(config.data, tokenizer)
 

@@ -162,7 +162,7 @@ class _Run:
             with self.watch.waiting():
                 batch = next(batches)
             # Counted before it is on a GPU, which would have to be waited for.
-            operations = None if training.operations is None else training.operations(batch)
+            operations = training.count_operations(batch)
             batch = batch.to(self.device)
             with gradients(self.forward, complete=number == config.accumulation):
                 with autocast(self.device, config.precision):

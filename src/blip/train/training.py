@@ -79,6 +79,10 @@ class State(Protocol):
         """Follow an update of the weights that was made with this context."""
         ...
 
+    def operations(self, batch: Any) -> float:
+        """Floating-point operations of both for a batch."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """All but the momentum encoders, for a checkpoint; tensors and plain values alone."""
         ...
@@ -103,9 +107,16 @@ class Training(Generic[Model]):
     samples: Callable[[], Image | None] | None = None
     """Draws what the model does now, to be kept beside these values."""
     operations: Callable[[Any], float] | None = None
-    """Floating-point operations that an update needs for a batch, the state's included."""
+    """Floating-point operations of the step for a batch, gradients included."""
     lr_scales: Mapping[str, float] = field(default_factory=dict[str, float])
     """By what the learning rate of some of the step's parameters is multiplied, by their names."""
+
+    def count_operations(self, batch: Any) -> float | None:
+        """Floating-point operations that an update needs, the state's included; None if unknown."""
+        if self.operations is None:
+            return None
+        of_state = 0.0 if self.state is None else self.state.operations(batch)
+        return self.operations(batch) + of_state
 
     def weights_of_model(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those of the step's weights that are the model's, by their names in the model."""

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from blip.data.annotations.vqa import holds_questions, read_questions
-from blip.data.pack import Collection, pack_collection
+from blip.data.config import Collection
+from blip.data.pack import pack_collection
 from blip.data.questions import questions_of
 from blip.data.readers.open import open_place
 from blip.data.readers.sources import find_sources, read_sources

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import blip.data.order.in_memory as memory_module
-from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.config import Collection, DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.order.choose import is_streamed
-from blip.data.pack import Collection, pack_collection
+from blip.data.pack import pack_collection
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.tasks.config import TokenizerConfig

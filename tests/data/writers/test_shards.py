@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from blip.data.pack import Collection, pack_collection
+from blip.data.config import Collection
+from blip.data.pack import pack_collection
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample

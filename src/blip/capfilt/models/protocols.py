@@ -20,13 +20,17 @@ class Score(NamedTuple):
     """Cosine of the contrastive features."""
 
 
-class CaptionModel(Protocol):
-    """Writes texts about images."""
+class ImageModel(Protocol):
+    """Reads images."""
 
     @property
     def image_size(self) -> int:
         """Side of the square pictures that it reads, in pixels."""
         ...
+
+
+class CaptionModel(ImageModel, Protocol):
+    """Writes texts about images."""
 
     def caption(
         self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]
@@ -38,13 +42,8 @@ class CaptionModel(Protocol):
         ...
 
 
-class MatchModel(Protocol):
+class MatchModel(ImageModel, Protocol):
     """Scores how well texts match images."""
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square pictures that it reads, in pixels."""
-        ...
 
     def score(
         self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]

@@ -8,11 +8,11 @@ from pathlib import Path
 from blip.data.faults import Fault
 from blip.data.images import BadImageError, decode_image
 from blip.data.questions import questions_of
-from blip.data.readers.counts import Shard, index_shards, locate, read_statistics
+from blip.data.readers.counts import Shard, index_shards, read_statistics
 from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.remote import is_remote, on_disk
 from blip.data.readers.shards import read_shard
-from blip.data.readers.sources import resolve_source
+from blip.data.readers.sources import find_packable
 from blip.data.statements import statements_of
 from blip.errors import BlipError
 from blip.log import progress, say
@@ -59,20 +59,9 @@ class Counted:
 
 
 def find_places(patterns: Sequence[str]) -> list[str]:
-    """All that `blip data pack` would read for some patterns, and remote tars.
-
-    Raises UsageError as `resolve_source` does.
-    """
-    places: dict[str, str] = {}
-    for pattern in patterns:
-        plain = pattern.removeprefix("file://")
-        if is_remote(plain):
-            places |= {location: location for location in locate([plain])}
-            continue
-        for path in resolve_source(plain):
-            # What has two names, by a link, is counted once.
-            places.setdefault(os.path.realpath(path), os.path.abspath(path))
-    return list(places.values())
+    """As `find_packable`, with paths that start from the root."""
+    found = find_packable(patterns)
+    return [os.path.abspath(place) if isinstance(place, Path) else place for place in found]
 
 
 def inspect_places(places: Sequence[str]) -> Contents:

@@ -86,13 +86,26 @@ def find_anywhere(patterns: Iterable[str]) -> list[Place]:
 
     Raises UsageError as `resolve_source` does, and for what is both remote and compressed.
     """
+    return _find_each(patterns, _find_local)
+
+
+def find_packable(patterns: Iterable[str]) -> list[Place]:
+    """All that `blip data pack` would read for some patterns, and remote tars.
+
+    Raises UsageError as `resolve_source` does.
+    """
+    return _find_each(patterns, resolve_source)
+
+
+def _find_each(patterns: Iterable[str], find_local: Callable[[str], list[Path]]) -> list[Place]:
+    """What is named in two ways, or through a link, comes once."""
     places: dict[str, Place] = {}
     for pattern in patterns:
         plain = pattern.removeprefix("file://")
         if is_remote(plain):
             places |= {location: location for location in locate([plain])}
             continue
-        for path in _find_local(plain):
+        for path in find_local(plain):
             places.setdefault(os.path.realpath(path), path)
     return list(places.values())
 
