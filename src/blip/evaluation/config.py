@@ -62,13 +62,10 @@ class RetrievalEvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldOutConfig:
-    """Measuring a model on held-out images, every `train.evaluate_every` steps of its training."""
+    """Measuring a model on held-out data, every `train.evaluate_every` steps of its training."""
 
     shards: tuple[str, ...]
-    """Tars, tables, folders of pictures, globs, brace ranges, remote tars or commands; images with
-    all that is true of them."""
-    images: Annotated[int, COUNT] = 1000
-    """Most images that are read, from the first on."""
+    """Tars, tables, files, folders of pictures, globs, brace ranges, remote tars or commands."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read."""
 
@@ -124,6 +121,8 @@ class AnsweringConfig:
 class QuestionValidationConfig(HeldOutConfig):
     """Held-out images with all questions about them."""
 
+    images: Annotated[int, COUNT] = 1000
+    """Most images that are read, from the first on."""
     answering: AnsweringConfig = AnsweringConfig()
 
     @property
@@ -134,28 +133,13 @@ class QuestionValidationConfig(HeldOutConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PairValidationConfig:
-    """Measuring a model on held-out statements, every `train.evaluate_every` steps."""
+class PairValidationConfig(HeldOutConfig):
+    """Held-out pairs of images with all statements about them."""
 
-    shards: tuple[str, ...]
-    """Tars, tables and files of statements about pairs of images, globs or brace ranges."""
     pairs: Annotated[int, COUNT] = 1000
-    """Most pairs that are read, from the first on, each with all its statements."""
-    max_pixels: Annotated[int, COUNT] = MAX_PIXELS
-    """Width times height of the largest picture that is read."""
+    """Most pairs that are read, from the first on."""
     batch_size: Annotated[int, BATCH_SIZE] = 32
     """Pairs at a time."""
-
-    def __post_init__(self) -> None:
-        """Refuse an empty list of shards, and numbers out of range."""
-        if not self.shards:
-            raise ValueError("shards must name at least one shard")
-        check_fields(self)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Files and folders that the validation reads."""
-        return self.shards
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -174,7 +174,7 @@ class Predictor(ABC, Generic[ModelKind]):
 class TextPredictor(Predictor[ModelKind]):
     """A predictor that reads texts, cut to `max_tokens`.
 
-    Abstract: `Matcher`, `Answerer` and `Embedder` say what they compute of them.
+    Abstract: `Matcher`, `Answerer`, `Comparer` and `Embedder` say what they compute of them.
     """
 
     def __init__(

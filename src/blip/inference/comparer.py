@@ -8,7 +8,7 @@ import torch
 from blip.data.statements import clean_statement
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
-from blip.inference.base import BATCH_SIZE, PaddedTexts, Predictor, not_finite
+from blip.inference.base import BATCH_SIZE, PaddedTexts, TextPredictor, not_finite
 from blip.inference.inputs import check_pictures, check_texts_of_pictures
 from blip.inference.pixels import Picture
 from blip.model.pair import PairModel
@@ -28,14 +28,13 @@ class Judgement(NamedTuple):
     """Probability that it is true, 0 to 1."""
 
 
-class Comparer(Predictor[PairModel]):
+class Comparer(TextPredictor[PairModel]):
     """Judges statements about pairs of pictures with a model for NLVR2 (BLIP, section 5.4)."""
 
     def __init__(
         self, model: PairModel, tokenizer: Tokenizer, max_tokens: int = MAX_STATEMENT_TOKENS
     ) -> None:
-        super().__init__(model, tokenizer)
-        self.max_tokens = min(max_tokens, model.config.text.positions)
+        super().__init__(model, tokenizer, max_tokens)
 
     @classmethod
     def _needs(cls) -> tuple[type[PairModel], Mode]:

@@ -217,7 +217,7 @@ class VqaConfig(FinetuneConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NlvrConfig:
+class NlvrConfig(FinetuneConfig):
     """Fine-tuning of a model for pairs of images that judges statements (BLIP, section 5.4)."""
 
     kind: ClassVar[Kind] = training_kind("nlvr", "blip finetune nlvr")
@@ -225,7 +225,6 @@ class NlvrConfig:
     """The pre-trained MED, or a model for pairs to train further."""
     data: DataConfig
     """Shards, files or tables with statements about pairs of images."""
-    train: TrainConfig
     swap: bool = True
     """Let half the pairs change places where the statement says neither left nor right."""
     drop_path: Annotated[float, SHARE_BELOW_ONE] = 0.1
@@ -239,11 +238,6 @@ class NlvrConfig:
         _check_validation(self.validation, self.train)
         if self.data.prompt:
             raise ValueError(f"data.prompt must be empty for statements, got {self.data.prompt!r}")
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """What else the run reads."""
-        return (self.init,)
 
 
 def _check_validation(validation: object, train: TrainConfig) -> None:
