@@ -1,0 +1,213 @@
+"""What the judge measures: figures of a checkpoint, each with its interval over the images."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from blip.data.examples.evaluation_set import EvaluationSet
+from blip.data.examples.question_set import QuestionSet
+from blip.evaluation import vqa
+from blip.evaluation.caption import find_correct, write_captions
+from blip.evaluation.ranking import Ranking, score_candidates
+from blip.evaluation.retrieval import REPORTED, IsTrue, first_is_true, truth_of
+from blip.evaluation.subject import Subject
+from blip.inference.matcher import Matcher
+from blip.metrics.captions import caption_parts
+from blip.metrics.intervals import (
+    RESAMPLES,
+    Interval,
+    Statistic,
+    divide,
+    find_intervals,
+    shares,
+)
+from blip.metrics.retrieval import CUTS, hits
+from blip.metrics.vqa import vqa_accuracy
+from blip.model.blip import Blip
+from experiments.labels import LabelledPairs
+
+Intervals = dict[str, list[float | None]]
+"""Figures by name: value, lower and upper end; None where it is undefined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How intervals are found."""
+
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+    def find(self, statistic: Statistic, images: int) -> Intervals:
+        """The figures of `statistic`, each with its interval."""
+        found = find_intervals(statistic, images, resamples=self.resamples, seed=self.seed)
+        return {name: as_list(interval) for name, interval in found.items()}
+
+
+def as_list(interval: Interval) -> list[float | None]:
+    """For JSON, which has no NaN."""
+    return [None if math.isnan(number) else number for number in interval]
+
+
+def judge_retrieval(subject: Subject[EvaluationSet], how: Resampling) -> dict[str, Intervals]:
+    """Recalls by ITC alone (`itc`), and with each score of ITM, of one pass over all pairs.
+
+    `tr1` ... `ir10`, the means of either way, and of all; on built-in scenes also how often the
+    first is true. Texts come and go with their image; all others stay to be found.
+    """
+    model, data = subject.model, subject.data
+    assert isinstance(model, Blip)
+    config = subject.config.retrieval
+    # Fewer candidates than the recalls look at would cut the ranking of ITC.
+    config = replace(config, candidates=max(config.candidates, max(CUTS)))
+    scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
+    is_true = truth_of(data)
+    rankings = {"itc": scored.rank_by_cosine()}
+    rankings |= {score: scored.rank(score, config.itc_weight) for score in REPORTED}
+    return {
+        name: how.find(_recalls(ranking, data, is_true), len(data))
+        for name, ranking in rankings.items()
+    }
+
+
+def _recalls(ranking: Ranking, data: EvaluationSet, is_true: IsTrue | None) -> Statistic:
+    owners = np.repeat(np.arange(len(data)), [len(own) for own in data.texts])
+    found = hits(ranking.image_to_text, ranking.text_to_image, ranking.texts_of_image)
+    if is_true is not None:
+        found |= first_is_true(ranking, is_true)
+    statistic = shares({name: per_image(values, owners) for name, values in found.items()})
+
+    def with_means(weights: np.ndarray) -> dict[str, np.ndarray]:
+        figures = dict(statistic(weights))
+        for way in ("tr", "ir"):
+            figures[f"{way}_mean"] = np.mean([figures[f"{way}{k}"] for k in CUTS], axis=0)
+        figures["mean"] = (figures["tr_mean"] + figures["ir_mean"]) / 2
+        return figures
+
+    return with_means
+
+
+def per_image(values: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts of values over each image: of the images', or of what they own."""
+    images = int(owners.max()) + 1
+    if len(values) == images:
+        return values, np.ones(images)
+    return np.bincount(owners, values, images), np.bincount(owners, minlength=images)
+
+
+def judge_captions(
+    subject: Subject[EvaluationSet], how: Resampling
+) -> tuple[Intervals, dict[str, str]]:
+    """`cider`, `bleu1` ... `bleu4`, `rouge_l`, on scenes `correct`; and the captions by key."""
+    model, data, config = subject.model, subject.data, subject.config
+    assert isinstance(model, Blip)
+    texts = write_captions(model, subject.tokenizer, data, config.captioning, config.batch_size)
+    figures = how.find(caption_parts(texts, data.texts).scores, len(data))
+    if correct := find_correct(texts, data):
+        right = np.array(correct, dtype=float)
+        figures |= how.find(shares({"correct": (right, np.ones(len(right)))}), len(data))
+    return figures, dict(zip(data.keys, texts, strict=True))
+
+
+def judge_filter(subject: Subject[LabelledPairs], threshold: float, how: Resampling) -> Intervals:
+    """How well ITM's probability tells right texts from wrong ones, in per cent.
+
+    `precision` and `recall` of what is kept at the threshold, `kept`, `right` (the share of right
+    texts: the precision of keeping all); `area` and `itc_area`: how often a right text scores above
+    a wrong one, by ITM and by the ITC cosine (50 is a coin).
+    """
+    model, data = subject.model, subject.data
+    assert isinstance(model, Blip)
+    matcher = Matcher(model, subject.tokenizer)
+    rows = matcher.scores(
+        data.images, [[text for text, _ in own] for own in data.texts], batch_size=16
+    )
+    scores = np.array([score for row in rows for score in row])
+    right = np.array([label for own in data.texts for _, label in own])
+    owners = np.repeat(np.arange(len(data.images)), [len(own) for own in data.texts])
+    return how.find(
+        filter_figures(scores[:, 0], scores[:, 1], right, owners, threshold), len(data.images)
+    )
+
+
+def filter_figures(
+    probabilities: np.ndarray,
+    cosines: np.ndarray,
+    right: np.ndarray,
+    owners: np.ndarray,
+    threshold: float,
+) -> Statistic:
+    """`judge_filter` of scored texts, each `(texts,)`; `owners` are the images of the texts."""
+    kept = probabilities >= threshold
+    images = int(owners.max()) + 1
+
+    def count(chosen: np.ndarray) -> np.ndarray:
+        return np.bincount(owners, chosen.astype(float), images)
+
+    both, every = count(kept & right), count(np.ones(len(right)))
+    statistic = shares(
+        {
+            "precision": (both, count(kept)),
+            "recall": (both, count(right)),
+            "kept": (count(kept), every),
+            "right": (count(right), every),
+        }
+    )
+
+    def with_areas(weights: np.ndarray) -> dict[str, np.ndarray]:
+        of_texts = weights[:, owners]
+        return {
+            **statistic(weights),
+            "area": 100.0 * area_under_curve(probabilities, right, of_texts),
+            "itc_area": 100.0 * area_under_curve(cosines, right, of_texts),
+        }
+
+    return with_areas
+
+
+def area_under_curve(scores: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """How often a right text scores above a wrong one, equal ones counting half; `(samples,)`."""
+    order = np.argsort(scores, kind="stable")
+    scores, right, weights = scores[order], right[order], weights[:, order]
+    starts = np.flatnonzero(np.r_[True, scores[1:] != scores[:-1]])
+    above = np.add.reduceat(weights * right, starts, axis=1)
+    below = np.add.reduceat(weights * ~right, starts, axis=1)
+    lower = np.cumsum(below, axis=1) - below
+    won = (above * (lower + below / 2)).sum(axis=1)
+    return divide(won, above.sum(axis=1) * below.sum(axis=1))
+
+
+def judge_answers(subject: Subject[QuestionSet], how: Resampling) -> tuple[Intervals, Any]:
+    """`accuracy` and that of each type, of the questions with answers; and the answers."""
+    data = subject.data
+    answers: list[dict[str, Any]] = vqa.measure(subject)["answers"]
+    owners = np.repeat(np.arange(len(data)), [len(one.questions) for one in data.pictures])
+    scores: dict[str, list[tuple[int, float]]] = {}
+    for owner, question, row in zip(owners, data.questions, answers, strict=True):
+        if question.answers:
+            score = vqa_accuracy(row["answer"], question.answers)
+            kinds = dict.fromkeys([question.answer_type, question.question_type])
+            for name in ("accuracy", *(f"accuracy/{kind}" for kind in kinds if kind)):
+                scores.setdefault(name, []).append((int(owner), score))
+    parts = {name: _sum(found, len(data)) for name, found in scores.items()}
+    return how.find(shares(parts), len(data)) if parts else {}, answers
+
+
+def _sum(found: Sequence[tuple[int, float]], images: int) -> tuple[np.ndarray, np.ndarray]:
+    owners, scores = map(np.array, zip(*found, strict=True))
+    return np.bincount(owners, scores, images), np.bincount(owners, minlength=images)
+
+
+def table(figures: Mapping[str, list[float | None]], title: str) -> list[str]:
+    """Lines of a table: each figure and its interval."""
+    width = max(map(len, figures), default=0) + 2
+    show: Callable[[float | None], str] = lambda x: "-" if x is None else f"{x:.2f}"  # noqa: E731
+    return [
+        title,
+        *(
+            f"  {name:<{width}}{show(value):>8}   [{show(low)}, {show(high)}]"
+            for name, (value, low, high) in figures.items()
+        ),
+    ]
