@@ -19,6 +19,8 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
+from blip.model.checkpoint.from_med import start_pairs
+from blip.model.make import Model
 from blip.model.question import QuestionModel
 from blip.recipes import bootstrap
 from blip.tasks.table import TASKS
@@ -130,9 +132,10 @@ def demo(tmp_path_factory) -> Path:
     tokenizer = Tokenizer.train(["a red circle", "two blue stars"], vocabulary_size=80)
     text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
     model = Blip(replace(TINY, text=text))
-    places: dict[str, Blip | QuestionModel]
+    places: dict[str, Model]
     places = {f"runs/demo/round-1/{name}": model for name in ("captioner", "filter")}
     places["runs/vqa"] = QuestionModel(replace(TINY, text=text, architecture="vqa"))
+    places["runs/nlvr"], _ = start_pairs(model)
     for place, saved in places.items():
         (folder / place).mkdir(parents=True)
         save_model(saved, tokenizer, folder / place)
