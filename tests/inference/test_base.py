@@ -14,6 +14,7 @@ from blip.config.ranges import RangeError
 from blip.data.images import BadImageError
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError, NotFiniteError, UsageError
+from blip.generation.config import DecodingConfig
 from blip.inference.base import batches
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
@@ -172,22 +173,56 @@ def test_a_model_that_lacks_what_is_needed_is_refused_when_it_is_opened(
         predictor(model, tokenizer)
 
 
+def with_a_file(path: Path) -> tuple[Any, Path]:
+    """A picture, and another one in a file."""
+    first, second = noise_pictures(2)
+    second.save(path)
+    return first, path
+
+
+def spoil_last(module: torch.nn.Module, inputs: Any, states: torch.Tensor) -> torch.Tensor:
+    spoilt = states.clone()
+    spoilt[-1] = math.nan
+    return spoilt
+
+
+@pytest.mark.parametrize("kind", ["beam", "greedy"])
+def test_broken_states_are_an_error_of_decoding_that_names_the_picture(
+    tokenizer: Tokenizer, tmp_path: Path, kind: str
+) -> None:
+    decoding, message = DecodingConfig(kind=kind), r"^picture 2 \(.*b\.png\): the model gave"
+    pictures = with_a_file(tmp_path / "b.png")
+    captioner = Captioner(attentive_blip(tokenizer), tokenizer)
+    answerer = Answerer(attentive_question_model(tokenizer), tokenizer)
+    for predictor in (captioner, answerer):
+        predictor.model.vision.register_forward_hook(spoil_last)
+    with pytest.raises(NotFiniteError, match=message):
+        captioner.caption(pictures, decoding)
+    for batch_size in (1, 2):
+        # Without a question nothing is read of a picture, so that nothing is wrong with it.
+        with pytest.raises(NotFiniteError, match=message):
+            answerer.answer(pictures, [[], ["what?"]], decoding, batch_size=batch_size)
+        with pytest.raises(NotFiniteError, match=message):
+            answerer.rank(pictures, [[], ["what?"]], ["yes"], batch_size=batch_size)
+
+
+@torch.no_grad()
+def test_a_broken_decoder_is_an_error_that_names_all_pictures(tokenizer: Tokenizer) -> None:
+    captioner = Captioner(attentive_blip(tokenizer), tokenizer)
+    for weight in captioner.model.language_head.parameters():
+        weight.fill_(math.nan)
+    with pytest.raises(NotFiniteError, match=r"^pictures 1 to 2: the model gave logits that"):
+        captioner.caption(noise_pictures(3), batch_size=2)
+
+
 @pytest.mark.parametrize("method", ["probability", "cosine", "scores"])
 def test_a_broken_model_is_an_error_that_names_the_picture(
     tokenizer: Tokenizer, tmp_path: Path, method: str
 ) -> None:
     model = attentive_blip(tokenizer)
     matcher = Matcher(model, tokenizer)
-    first, second = noise_pictures(2)
-    path = tmp_path / "b.png"
-    second.save(path)
-
-    def spoil(module: torch.nn.Module, inputs: Any, states: torch.Tensor) -> torch.Tensor:
-        spoilt = states.clone()
-        spoilt[-1] = math.nan
-        return spoilt
-
-    model.vision.register_forward_hook(spoil)
+    first, path = with_a_file(tmp_path / "b.png")
+    model.vision.register_forward_hook(spoil_last)
     for batch_size in (1, 2):
         # Pictures without texts have no scores, so that nothing is wrong with them.
         with pytest.raises(NotFiniteError, match=r"^picture 2 \(.*b\.png\): the model's scores"):

@@ -47,8 +47,8 @@ def config(tmp_path: Path, shards: Path, tokenizer: Tokenizer) -> PretrainConfig
 def published(model: Blip, folder: Path) -> tuple[Path, Path]:
     """The image encoder of a model as timm writes it, its text encoder as a BERT of its own."""
     depth = model.config.text.depth
-    vision = to_original(Names(vision_layout(2, theirs="")), model.state_dict())
-    layout = unimodal_layout(depth, "bidirectional", theirs="bert")
+    vision = to_original(Names(vision_layout(2, prefix="")), model.state_dict())
+    layout = unimodal_layout(depth, "bidirectional", prefix="bert")
     text = to_original(Names(layout), model.state_dict())
     words = "bert.embeddings.word_embeddings.weight"
     text[words] = text[words][:-2].contiguous()

@@ -22,6 +22,7 @@ from blip.model.question import QuestionModel
 from blip.tasks.config import VqaConfig
 from blip.tasks.vqa import train
 from blip.train.config import OptimizerConfig, TrainConfig
+from tests.support.pictures import photo
 from tests.support.saved_models import tiny_checkpoint
 from tests.support.tiny import tiny_model
 from tests.support.vectors import FOLDER
@@ -80,9 +81,7 @@ def evaluate(model: Path, data: str, out: Path, *more: str) -> dict[str, Any]:
 def test_a_model_learns_questions_about_scenes_and_is_measured(
     scenes: Path, med: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    validation = QuestionValidationConfig(
-        shards=(str(scenes / "val"),), images=3, answering=AnsweringConfig(batch_size=2)
-    )
+    validation = QuestionValidationConfig(shards=(str(scenes / "val"),), images=3, batch_size=2)
     config = configure(med, [str(scenes / "human")], 40, validation=validation)
     out = train(config, tmp_path / "run")
     logged = metrics(out)
@@ -127,11 +126,11 @@ def test_options_of_decoding_say_how_answers_are_written(
     scenes: Path, med: Path, tmp_path: Path
 ) -> None:
     model, test = Path(write_question_model(med, tmp_path / "vqa")), str(scenes / "test")
-    typed = ["--decode", "greedy", "--max-length", "5"]
+    typed = ["--decode", "greedy", "--max-length", "4"]
     short = evaluate(model, test, tmp_path / "short", *typed)
     config = json.loads((tmp_path / "short/config.json").read_text(encoding="utf-8"))
     assert config["answering"]["decoding"]["kind"] == "greedy"
-    assert config["answering"]["decoding"]["max_length"] == 5
+    assert config["answering"]["decoding"]["max_length"] == 4
     longest = max(len(row["answer"].split()) for row in short["answers"])
     free = evaluate(model, test, tmp_path / "free")
     config = json.loads((tmp_path / "free/config.json").read_text(encoding="utf-8"))
@@ -279,8 +278,6 @@ def test_test_questions_without_answers_are_answered(
     med: Path, scenes: Path, tmp_path: Path
 ) -> None:
     model = Path(write_question_model(med, tmp_path / "vqa"))
-    from tests.support.pictures import photo
-
     (tmp_path / "a.png").write_bytes(photo())
     asked = [{"image": "a.png", "question": "what is it?", "question_id": 8}]
     (tmp_path / "test.json").write_text(json.dumps(asked), encoding="utf-8")
@@ -288,6 +285,23 @@ def test_test_questions_without_answers_are_answered(
     assert result["vqa"] == {"accuracy": None}
     assert result["questions_without_answers"] == 1
     assert [row["question_id"] for row in result["answers"]] == [8]
+
+
+def test_answers_about_pictures_of_vizwiz_are_rows_of_its_server(med: Path, tmp_path: Path) -> None:
+    model = Path(write_question_model(med, tmp_path / "vqa"))
+    names = [f"VizWiz_test_{number:08d}.jpg" for number in range(2)]
+    for seed, name in enumerate(names):
+        (tmp_path / name).write_bytes(photo(seed, "JPEG"))
+    asked = [{"image": name, "question": "what is it?"} for name in names]
+    (tmp_path / "test.json").write_text(json.dumps(asked), encoding="utf-8")
+    shards = str(tmp_path / "shards")
+    assert main(["data", "pack", str(tmp_path / "test.json"), shards]) == 0
+    for place in (str(tmp_path / "test.json"), shards):
+        result = evaluate(model, place, tmp_path / "out", "--overwrite")
+        rows = json.loads((tmp_path / "out/answers.json").read_text(encoding="utf-8"))
+        assert [row.keys() for row in rows] == [{"image", "answer"}] * 2
+        assert [row["image"] for row in rows] == names
+        assert [row["answer"] for row in rows] == [row["answer"] for row in result["answers"]]
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"no samples at {SHARED} (set BLIP_SHARED)")

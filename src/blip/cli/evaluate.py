@@ -13,13 +13,12 @@ from blip.cli.options import (
     DECODING_NAMES,
     ModelOptions,
 )
-from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, Range, check_fields
+from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, check_fields
 from blip.errors import UsageError
 from blip.evaluation.choose import Evaluation, choose_evaluations
 from blip.evaluation.config import (
     AnsweringConfig,
     EvaluateConfig,
-    MatchScore,
     RetrievalEvaluationConfig,
 )
 from blip.generation.config import DecodingConfig
@@ -44,8 +43,8 @@ remote tars, too, s3://, gs:// and https:// (not compressed), and 'pipe:COMMAND'
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
 retrieval, a pre-trained model by both, a model for questions by VQA accuracy, one for pairs of
 images by accuracy and consistency. --out keeps captions.json for the servers of COCO and NoCaps,
-answers.json for that of VQA v2, or predictions.csv for the script of NLVR2. Broken pictures and
-empty texts are left out, counted and named. Samples of the same image count as one.
+answers.json for those of VQA v2 and VizWiz, or predictions.csv for the script of NLVR2. Broken
+pictures and empty texts are left out, counted and named. Samples of the same image count as one.
 The options of decoding say how captions are written, or the answers of a model for questions. An
 option that no evaluation of the model uses is refused."""
 
@@ -62,11 +61,7 @@ class EvaluateOptions:
     """What to measure; without it, all that the model can do."""
     candidates: Annotated[int, COUNT] = 128
     """Images, or texts, that ITM re-ranks; of --answers, how many are compared whole."""
-    score: MatchScore | None = None
-    """What of ITM is added to the ITC cosine: the logit of a match, as published, or its (log)
-    probability; none is log_probability for a model trained here, logit for a released one."""
-    itc_weight: Annotated[float, Range(least=0)] = 1.0
-    """By what the ITC cosine is multiplied before ITM's score is added."""
+    retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     answers: Path | None = None
     """VQA: choose among the answers in this file (one a line, or a JSON list), write none."""
     decoding: DecodingConfig = DecodingConfig(max_length=30)
@@ -99,7 +94,10 @@ OPTIONS = Options(
     arguments=("checkpoint",),
     names=DECODING_NAMES,
     groups=DECODING_GROUP,
-    hidden=DECODING_HIDDEN,
+    hidden=(
+        *DECODING_HIDDEN,
+        *(f"retrieval.{name}" for name in ("candidates", "max_tokens", "batch_size")),
+    ),
     choices={"task": tuple(evaluation.name for evaluation in EVALUATIONS)},
 )
 
@@ -116,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     from blip.inference.checkpoint import open_checkpoint
 
     with OPTIONS.naming(args):
-        options = OPTIONS.read(args)
+        options = OPTIONS.read(_with_least_length(args))
         config = _configure(options)
         checkpoint = open_checkpoint(options.checkpoint)
         chosen, _ = choose_evaluations(EVALUATIONS, config, checkpoint.contents.config)
@@ -168,24 +166,29 @@ def _configure(options: EvaluateOptions) -> EvaluateConfig:
         checkpoint=options.checkpoint,
         data=options.data,
         task=options.task,
-        retrieval=RetrievalEvaluationConfig(
-            candidates=options.candidates,
-            batch_size=options.batch_size,
-            score=options.score,
-            itc_weight=options.itc_weight,
+        retrieval=replace(
+            options.retrieval, candidates=options.candidates, batch_size=options.batch_size
         ),
         captioning=options.decoding,
         meteor=options.meteor,
         answering=AnsweringConfig(
             answers=None if options.answers is None else str(options.answers),
             candidates=options.candidates,
-            batch_size=options.batch_size,
         ),
         batch_size=options.batch_size,
         max_pixels=options.model.max_pixels,
         device=options.model.device,
         precision=options.model.precision,
     )
+
+
+def _with_least_length(args: argparse.Namespace) -> argparse.Namespace:
+    """What was typed, with a --min-length that a short --max-length allows where none was typed."""
+    typed = vars(args)
+    if "decoding.max_length" not in typed or "decoding.min_length" in typed:
+        return args
+    least = min(DecodingConfig().min_length, typed["decoding.max_length"])
+    return argparse.Namespace(**typed, **{"decoding.min_length": least})
 
 
 def _configure_answering(args: argparse.Namespace, answering: AnsweringConfig) -> AnsweringConfig:

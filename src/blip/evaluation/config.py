@@ -107,8 +107,6 @@ class AnsweringConfig:
     """k: how many of these the first token leaves to compare whole."""
     decoding: DecodingConfig = DecodingConfig(kind="beam", beams=3, min_length=1, max_length=10)
     """How answers are written, as in the original release."""
-    batch_size: Annotated[int, BATCH_SIZE] = 64
-    """Images, and questions, at a time."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work, and answers that are drawn."""
@@ -123,6 +121,8 @@ class QuestionValidationConfig(HeldOutConfig):
 
     images: Annotated[int, COUNT] = 1000
     """Most images that are read, from the first on."""
+    batch_size: Annotated[int, BATCH_SIZE] = 64
+    """Images, and questions, at a time."""
     answering: AnsweringConfig = AnsweringConfig()
 
     @property

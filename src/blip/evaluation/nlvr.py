@@ -1,18 +1,17 @@
 """NLVR2: statements about pairs of images are judged; accuracy and consistency (BLIP, 5.4)."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from blip import dist
 from blip.data.examples.statement_set import StatementSet
 from blip.data.statements import PairStatement, is_official, split_of
 from blip.data.tokenizer import Tokenizer
+from blip.evaluation.batches import in_batches
 from blip.evaluation.config import EvaluateConfig, PairValidationConfig
 from blip.evaluation.live import evaluation_mode, nan_in_one_line
 from blip.evaluation.subject import Subject
 from blip.inference.comparer import Comparer, Judgement
-from blip.log import progress
 from blip.metrics.nlvr import nlvr_scores
 from blip.model.config import ModelConfig
 from blip.model.pair import PairModel
@@ -63,21 +62,16 @@ def judge_statements(
     places = range(len(data)) if places is None else places
     comparer = Comparer(model, tokenizer)
     found: list[Judgement] = []
-    shown = progress(len(places), "compare", "pairs") if show_progress else nullcontext()
-    with shown as bar:
-        for start in places[::batch_size]:
-            some = range(start, min(start + batch_size, places.stop))
-            pictures = data.decode(some)
-            stated = [[one.text for one in data.pairs[place].statements] for place in some]
-            judged = comparer.judge(
-                [left for left, _ in pictures],
-                [right for _, right in pictures],
-                stated,
-                batch_size=batch_size,
-            )
-            found += [judgement for row in judged for judgement in row]
-            if bar is not None:
-                bar.advance(len(some))
+    for some in in_batches(places, batch_size, "compare", "pairs", show_progress=show_progress):
+        pictures = data.decode(some)
+        stated = [[one.text for one in data.pairs[place].statements] for place in some]
+        judged = comparer.judge(
+            [left for left, _ in pictures],
+            [right for _, right in pictures],
+            stated,
+            batch_size=batch_size,
+        )
+        found += [judgement for row in judged for judgement in row]
     return found
 
 

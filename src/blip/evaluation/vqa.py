@@ -1,12 +1,13 @@
 """VQA: answers to test questions, chosen or written, and their accuracy (BLIP, section 5.3)."""
 
-from contextlib import nullcontext
+import re
 from typing import Any
 
 from blip import dist
 from blip.data.annotations.answers import read_candidates
 from blip.data.examples.question_set import QuestionSet
 from blip.data.tokenizer import Tokenizer
+from blip.evaluation.batches import in_batches
 from blip.evaluation.config import (
     AnsweringConfig,
     EvaluateConfig,
@@ -16,11 +17,13 @@ from blip.evaluation.config import (
 from blip.evaluation.live import evaluation_mode, nan_in_one_line
 from blip.evaluation.subject import Subject
 from blip.inference.answerer import Answerer
-from blip.log import progress
 from blip.metrics.vqa import AnsweredQuestion, vqa_scores
 from blip.model.config import ModelConfig
 from blip.model.question import QuestionModel
 from blip.places import home_path
+
+_VIZWIZ = re.compile(r"VizWiz_\w+_\d{8}\.\w+", re.ASCII)
+"""VizWiz's names of pictures, each of which has one question."""
 
 
 def read(config: EvaluateConfig, _: ModelConfig) -> QuestionSet:
@@ -37,11 +40,11 @@ def measure(subject: Subject[QuestionSet]) -> dict[str, Any]:
     model, data = subject.model, subject.data
     assert isinstance(model, QuestionModel)
     answers = answer_questions(
-        model,
-        subject.tokenizer,
+        Answerer(model, subject.tokenizer),
         data,
         subject.config.answering,
         _read_candidates(subject.config.answering),
+        subject.config.batch_size,
         show_progress=True,
     )
     rows = [
@@ -51,17 +54,26 @@ def measure(subject: Subject[QuestionSet]) -> dict[str, Any]:
     return {"vqa": {"accuracy": None} | score_answers(data, answers), "answers": rows}
 
 
-def rows(_: Subject[QuestionSet], answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """answers.json, as the server of VQA v2 takes it: the `answers` themselves."""
-    return answers
+def rows(subject: Subject[QuestionSet], answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """answers.json: the `answers` themselves, as the server of VQA v2 takes them.
+
+    For pictures of VizWiz rows are `{"image": ..., "answer": ...}`, as its server takes them.
+    """
+    pictures = subject.data.pictures
+    names = [picture.name for picture in pictures for _ in picture.questions]
+    if not all(_VIZWIZ.fullmatch(name) for name in names):
+        return answers
+    return [
+        {"image": name, "answer": row["answer"]} for name, row in zip(names, answers, strict=True)
+    ]
 
 
 def answer_questions(
-    model: QuestionModel,
-    tokenizer: Tokenizer,
+    answerer: Answerer,
     data: QuestionSet,
     config: AnsweringConfig,
     candidates: list[str] | None,
+    batch_size: int,
     places: range | None = None,
     *,
     show_progress: bool = False,
@@ -71,24 +83,18 @@ def answer_questions(
     It is the likeliest of the `candidates`, or written freely where there are none.
     """
     places = range(len(data)) if places is None else places
-    answerer, size = Answerer(model, tokenizer), config.batch_size
     found: list[str] = []
-    shown = progress(len(places), "answer", "images") if show_progress else nullcontext()
-    with shown as bar:
-        for start in places[::size]:
-            some = range(start, min(start + size, places.stop))
-            images = [data.decode(place) for place in some]
-            asked = [[one.text for one in data.pictures[place].questions] for place in some]
-            if candidates is None:
-                written = answerer.answer(images, asked, config.decoding, batch_size=size)
-                found += [answer for row in written for answer in row]
-            else:
-                ranked = answerer.rank(
-                    images, asked, candidates, top_k=config.candidates, batch_size=size
-                )
-                found += [best.answer for row in ranked for best in row]
-            if bar is not None:
-                bar.advance(len(some))
+    for some in in_batches(places, batch_size, "answer", "images", show_progress=show_progress):
+        images = [data.decode(place) for place in some]
+        asked = [[one.text for one in data.pictures[place].questions] for place in some]
+        if candidates is None:
+            written = answerer.answer(images, asked, config.decoding, batch_size=batch_size)
+            found += [answer for row in written for answer in row]
+        else:
+            ranked = answerer.rank(
+                images, asked, candidates, top_k=config.candidates, batch_size=batch_size
+            )
+            found += [best.answer for row in ranked for best in row]
     return found
 
 
@@ -134,11 +140,11 @@ class QuestionValidation:
     def _answer(self, places: range) -> list[str]:
         with evaluation_mode(self.model), nan_in_one_line():
             return answer_questions(
-                self.model,
-                self.tokenizer,
+                Answerer(self.model, self.tokenizer),
                 self.data,
                 self.config.answering,
                 self.candidates,
+                self.config.batch_size,
                 places,
             )
         return []

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blip.data.questions import clean_question
 from blip.data.tokenizer import Texts
-from blip.errors import ArgumentError
+from blip.errors import ArgumentError, NotFiniteError
 from blip.generation.config import DecodingConfig
 from blip.generation.decoder import check_nan
 from blip.inference.base import BATCH_SIZE, PaddedTexts, Result, TextPredictor
@@ -207,7 +207,15 @@ class Answerer(TextPredictor[QuestionModel]):
         batches = self._read_texts(
             pictures, rows, batch_size, encode, read, texts_of_each=max(1, batch_size // together)
         )
-        return [row for batch in batches for row in batch]
+        answered: list[list[Result]] = []
+        try:
+            for batch in batches:
+                answered += batch
+        except NotFiniteError as error:
+            first = len(answered)
+            some = pictures[first : first + batch_size]
+            raise self._name_picture(error, some, first) from error
+        return answered
 
     def _read_questions(self, kv: ImageKV, padded: PaddedTexts) -> ImageKV:
         """The decoder's keys and values of each real question."""

@@ -16,7 +16,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError, UsageError
 from blip.inference.checkpoint import load_model, precision_or_dtype
 from blip.inference.inputs import check_batch_size
-from blip.inference.pixels import Picture, to_pixels
+from blip.inference.pixels import Picture, picture_name, to_pixels
 from blip.model.make import Model
 from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.mode import Mode
@@ -113,6 +113,21 @@ class Predictor(ABC, Generic[ModelKind]):
         return self.model.encode_image(
             to_pixels(pictures, size, device, dtype, first=first, names=names)
         )
+
+    def _name_picture(
+        self, error: NotFiniteError, pictures: Sequence[Picture], first: int
+    ) -> NotFiniteError:
+        """The error, with the first of `pictures` of which the model sees nothing finite.
+
+        Where it sees them all, the decoder failed, and all are named. `first` went before them.
+        """
+        odd = [n for n, of in enumerate(self.encode(pictures, first)) if not of.isfinite().all()]
+        if odd or len(pictures) == 1:
+            place = odd[0] if odd else 0
+            name = picture_name(first + 1 + place, pictures[place])
+        else:
+            name = f"pictures {first + 1} to {first + len(pictures)}"
+        return NotFiniteError(f"{name}: {error}")
 
     def _read_texts(
         self,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from blip.errors import ArgumentError
+from blip.errors import ArgumentError, NotFiniteError
 from blip.generation.config import DecodingConfig
 from blip.inference.base import BATCH_SIZE, Predictor
 from blip.inference.decoding import decode_texts, rows_of_each, start_of_text
@@ -129,7 +129,10 @@ class Captioner(Predictor[Blip]):
             stop = first + batch_size
             with torch.inference_mode():
                 states = self.encode(pictures[first:stop], first)
-                rows = self._decode(states, count, decoding, seeds[first:stop], start)
+                try:
+                    rows = self._decode(states, count, decoding, seeds[first:stop], start)
+                except NotFiniteError as error:
+                    raise self._name_picture(error, pictures[first:stop], first) from error
             yield _Batch(states, start, rows)
 
     def _decode(

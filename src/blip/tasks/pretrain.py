@@ -178,10 +178,10 @@ def _check_words(tokenizer: Tokenizer, weights: Path, named: str) -> None:
     path = find_tokenizer(weights.parent)
     if path is None:
         return
-    ours = tokenizer.backend.get_vocab(with_added_tokens=True)
-    theirs = Tokenizer.load(path).backend.get_vocab(with_added_tokens=True)
-    if ours != theirs:
-        odd = min(token for token, number in {*ours.items()} ^ {*theirs.items()})
+    own = tokenizer.backend.get_vocab(with_added_tokens=True)
+    trained = Tokenizer.load(path).backend.get_vocab(with_added_tokens=True)
+    if own != trained:
+        odd = min(token for token, number in {*own.items()} ^ {*trained.items()})
         raise UsageError(
             f"text_weights were trained with the tokens of {path}, which are not those of the "
             f"tokenizer {named}: they differ in {odd!r}"

@@ -64,7 +64,7 @@ EVALUATIONS = (
         mode="bidirectional",
         module="blip.evaluation.retrieval",
         reader="blip.evaluation.pairs",
-        options=("candidates", "score", "itc_weight"),
+        options=("candidates", "retrieval"),
     ),
     Evaluation(
         name="caption",

@@ -21,6 +21,8 @@ from blip.log import say
 class AskedPicture:
     """A compressed picture and the questions about it."""
 
+    name: str
+    """As its data set calls it, else its key."""
     content: bytes
     questions: tuple[AskedQuestion, ...]
 
@@ -54,7 +56,9 @@ class QuestionSet:
                 self.bad.add([Fault(Path(shard).name, sample.key, fault)])
             if reason is None and sample.image is not None:
                 own = tuple(self._with_own_id(one, sample.key) for one in questions)
-                self.pictures.append(AskedPicture(sample.image, own))
+                name = sample.meta.get("image")
+                name = name if isinstance(name, str) else sample.key
+                self.pictures.append(AskedPicture(name, sample.image, own))
         if self.bad:
             say(f"left out: {self.bad.describe()}")
         if not self.pictures:

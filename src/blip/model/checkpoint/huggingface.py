@@ -54,16 +54,16 @@ def is_huggingface(names: Mapping[str, object]) -> bool:
 def original_name(name: str) -> str:
     """The original release's name of a tensor of this layout."""
     if name.startswith(_THEIRS):
-        for original, theirs in _VISION:
-            name = name.replace(theirs, original)
+        for original, of_library in _VISION:
+            name = name.replace(of_library, original)
     return name
 
 
 def huggingface_name(name: str) -> str:
     """Undo `original_name`."""
     if name.startswith(_ORIGINAL):
-        for original, theirs in _VISION:
-            name = name.replace(original, theirs)
+        for original, of_library in _VISION:
+            name = name.replace(original, of_library)
     return name
 
 

@@ -115,7 +115,7 @@ def start_vision(model: Blip, source: str | Path) -> Started:
         if old > 0 and old**2 + 1 == positions.shape[1]:
             state["pos_embed"] = resize_positions(positions.float(), vision.tokens)
             resized = f", positions resized from {old} x {old} to {new} x {new} patches"
-    layout = vision_layout(vision.depth, theirs="")
+    layout = vision_layout(vision.depth, prefix="")
     _put(model, layout, state, Faults(), str(path))
     return Started(f"image encoder from {path}{deeper}{resized}", frozenset(layout))
 
@@ -203,16 +203,16 @@ def _bert_name(name: str) -> str:
 
 def _text_layout(model: Blip, *, head: bool) -> Layout:
     """From our name to BERT's, for every copy of a part in the model."""
-    config, ours = model.config, model.state_dict().keys()
+    config, names = model.config, model.state_dict().keys()
     layout: Layout = {}
     for mode in config.modes:
-        for name, theirs in unimodal_layout(config.text.depth, mode, theirs="bert").items():
+        for name, originals in unimodal_layout(config.text.depth, mode, prefix="bert").items():
             copies = (re.sub(r"\.copies\.\w+\.", f".copies.{c}.", name) for c in ("both", mode))
-            layout |= {copy: theirs for copy in copies if copy in ours}
+            layout |= {copy: originals for copy in copies if copy in names}
     if head:
         layout |= {
-            name: tuple(their.removeprefix("text_decoder.") for their in theirs)
-            for name, theirs in names_of("caption", config).tensors.items()
+            name: tuple(original.removeprefix("text_decoder.") for original in originals)
+            for name, originals in names_of("caption", config).tensors.items()
             if name.startswith(_HEAD)
         }
     return layout
@@ -234,7 +234,7 @@ def _add_rows(model: Blip, layout: Layout, state: dict[str, Tensor], where: str)
             f"allowed: as many, and up to {MAX_FRESH_ROWS} more for [DEC] and [ENC]"
         )
     weights = model.state_dict()
-    initial = {names[0]: weights[ours][rows:] for ours, names in layout.items() if len(names) == 1}
+    initial = {of[0]: weights[name][rows:] for name, of in layout.items() if len(of) == 1}
     for name in (words, bias):
         if name in state and state[name].shape[0] == rows:
             state[name] = torch.cat([state[name].float(), initial[name]])

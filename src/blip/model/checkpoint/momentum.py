@@ -57,5 +57,5 @@ def momentum_to_original(config: ModelConfig, momentum: Mapping[str, Tensor]) ->
 
 def _layout(config: ModelConfig) -> Layout:
     """The momentum encoders with the cross-attention that the release stores and never reads."""
-    text = encoder_layout(config.text.depth, theirs="text_encoder_m")
+    text = encoder_layout(config.text.depth, prefix="text_encoder_m")
     return momentum_layout(config) | text

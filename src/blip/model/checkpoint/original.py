@@ -106,51 +106,51 @@ def names_of(kind: Kind, config: ModelConfig) -> Names:
             return Names(itm.tensors | _TEMPERATURE, position_ids=ids[:1])
         case "pretrain":
             decoder = _text(depth, DECODER, "causal", "both")
-            own = {ours: names for ours, names in decoder.items() if ".self_attention." in ours}
+            own = {name: of for name, of in decoder.items() if ".self_attention." in name}
             shared = {
-                name: name.replace(DECODER, ENCODER, 1)
-                for ours, names in decoder.items()
-                if ours not in own
-                for name in names
+                original: original.replace(DECODER, ENCODER, 1)
+                for name, originals in decoder.items()
+                if name not in own
+                for original in originals
             }
             retrieval = names_of("retrieval", config)
             tensors = retrieval.tensors | own | _language_head()
             return Names(tensors, shared | _tied_head(ENCODER), ids)
 
 
-def vision_layout(depth: int, *, theirs: str = "visual_encoder.") -> Layout:
-    """The image encoder; `theirs` is the prefix of its names ("" in timm's files)."""
+def vision_layout(depth: int, *, prefix: str = "visual_encoder.") -> Layout:
+    """The image encoder; `prefix` starts its original names ("" in timm's files)."""
     layout: Layout = {
-        "vision.class_token": (f"{theirs}cls_token",),
-        "vision.positions": (f"{theirs}pos_embed",),
+        "vision.class_token": (f"{prefix}cls_token",),
+        "vision.positions": (f"{prefix}pos_embed",),
     }
-    layout |= _both("vision.patches", (f"{theirs}patch_embed.proj",))
-    layout |= _both("vision.norm", (f"{theirs}norm",))
+    layout |= _both("vision.patches", (f"{prefix}patch_embed.proj",))
+    layout |= _both("vision.norm", (f"{prefix}norm",))
     for layer in range(depth):
-        for ours, original in _VISION_LAYER.items():
+        for name, original in _VISION_LAYER.items():
             layout |= _both(
-                f"vision.layers.{layer}.{ours}", (f"{theirs}blocks.{layer}.{original}",)
+                f"vision.layers.{layer}.{name}", (f"{prefix}blocks.{layer}.{original}",)
             )
     return layout
 
 
-def encoder_layout(depth: int, *, theirs: str = ENCODER) -> Layout:
+def encoder_layout(depth: int, *, prefix: str = ENCODER) -> Layout:
     """A text encoder with cross-attention, as a MED has it."""
-    return _text(depth, theirs, "bidirectional", "both")
+    return _text(depth, prefix, "bidirectional", "both")
 
 
-def unimodal_layout(depth: int, mode: Mode, *, theirs: str = ENCODER) -> Layout:
+def unimodal_layout(depth: int, mode: Mode, *, prefix: str = ENCODER) -> Layout:
     """A text encoder without cross-attention, as BERT is, whose self-attention serves `mode`."""
-    layout = _text(depth, theirs, mode, "both")
-    return {ours: names for ours, names in layout.items() if ".cross_attention." not in ours}
+    layout = _text(depth, prefix, mode, "both")
+    return {name: of for name, of in layout.items() if ".cross_attention." not in name}
 
 
 def momentum_layout(config: ModelConfig) -> Layout:
     """The momentum encoders of a released pre-training or retrieval checkpoint."""
     layout = _both("image_projection", ("vision_proj_m",))
     layout |= _both("text_projection", ("text_proj_m",))
-    layout |= vision_layout(config.vision.depth, theirs="visual_encoder_m.")
-    return layout | unimodal_layout(config.text.depth, "bidirectional", theirs="text_encoder_m")
+    layout |= vision_layout(config.vision.depth, prefix="visual_encoder_m.")
+    return layout | unimodal_layout(config.text.depth, "bidirectional", prefix="text_encoder_m")
 
 
 def is_momentum(name: str) -> bool:
@@ -161,21 +161,21 @@ def is_momentum(name: str) -> bool:
 def from_original(layout: Layout, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert the tensors of `layout`, which `state` must have, to our names."""
     tensors: dict[str, Tensor] = {}
-    for ours, theirs in layout.items():
-        parts = [_at_least_one_axis(state[name]) for name in theirs]
-        tensors[ours] = torch.cat(parts) if len(parts) > 1 else parts[0]
+    for name, originals in layout.items():
+        parts = [_at_least_one_axis(state[original]) for original in originals]
+        tensors[name] = torch.cat(parts) if len(parts) > 1 else parts[0]
     return tensors
 
 
 def to_original(names: Names, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Undo `from_original`; adds tied tensors and position ids, which the release stores."""
     state: dict[str, Tensor] = {}
-    for ours, theirs in names.tensors.items():
-        if theirs == ("temp",):
-            state["temp"] = tensors[ours].reshape(())
+    for name, originals in names.tensors.items():
+        if originals == ("temp",):
+            state["temp"] = tensors[name].reshape(())
             continue
-        parts = tensors[ours].chunk(len(theirs))
-        state |= {name: part.contiguous() for name, part in zip(theirs, parts, strict=True)}
+        parts = tensors[name].chunk(len(originals))
+        state |= {of: part.contiguous() for of, part in zip(originals, parts, strict=True)}
     state |= {name: state[same] for name, same in names.repeats.items()}
     for name in names.position_ids:
         positions = name.replace("position_ids", "position_embeddings.weight")
@@ -202,31 +202,34 @@ def kind_of(found: Mapping[str, object]) -> Kind:
 _TEMPERATURE: Layout = {"temperature": ("temp",)}
 
 
-def _both(ours: str, theirs: tuple[str, ...]) -> Layout:
-    return {f"{ours}.{kind}": tuple(f"{t}.{kind}" for t in theirs) for kind in ("weight", "bias")}
+def _both(name: str, originals: tuple[str, ...]) -> Layout:
+    return {
+        f"{name}.{kind}": tuple(f"{original}.{kind}" for original in originals)
+        for kind in ("weight", "bias")
+    }
 
 
-def _part(ours: str, theirs: str, names: Mapping[str, tuple[str, ...]]) -> Layout:
+def _part(part: str, prefix: str, names: Mapping[str, tuple[str, ...]]) -> Layout:
     layout: Layout = {}
     for name, originals in names.items():
-        layout |= _both(f"{ours}.{name}", tuple(f"{theirs}.{original}" for original in originals))
+        layout |= _both(f"{part}.{name}", tuple(f"{prefix}.{original}" for original in originals))
     return layout
 
 
-def _text(depth: int, theirs: str, mode: Mode, owner: str, *, pairs: bool = False) -> Layout:
+def _text(depth: int, prefix: str, mode: Mode, owner: str, *, pairs: bool = False) -> Layout:
     """A text stack: its self-attention serves `mode`, all else is our copy called `owner`."""
     layout: Layout = {
-        f"text.embedding.copies.{owner}.{ours}": (f"{theirs}.embeddings.{original}",)
-        for ours, original in _EMBEDDING.items()
+        f"text.embedding.copies.{owner}.{name}": (f"{prefix}.embeddings.{original}",)
+        for name, original in _EMBEDDING.items()
     }
     for layer in range(depth):
-        ours, original = f"text.layers.{layer}", f"{theirs}.encoder.layer.{layer}"
+        name, original = f"text.layers.{layer}", f"{prefix}.encoder.layer.{layer}"
         cross = _PAIR_CROSS_ATTENTION if pairs else _CROSS_ATTENTION
         if pairs and layer >= FIRST_MERGED_LAYER:
             cross = cross | _MERGE
-        layout |= _part(f"{ours}.self_attention.copies.{mode}", original, _SELF_ATTENTION)
-        layout |= _part(f"{ours}.cross_attention.copies.{owner}", original, cross)
-        layout |= _part(f"{ours}.mlp.copies.{owner}", original, _MLP)
+        layout |= _part(f"{name}.self_attention.copies.{mode}", original, _SELF_ATTENTION)
+        layout |= _part(f"{name}.cross_attention.copies.{owner}", original, cross)
+        layout |= _part(f"{name}.mlp.copies.{owner}", original, _MLP)
     return layout
 
 
