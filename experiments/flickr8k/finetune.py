@@ -37,8 +37,8 @@ HERE = Path(__file__).parent
 SIZE = 98
 BATCH = 48
 PROMPT = "a picture of "
-CANDIDATES = 32
-STEPS = {"pretrain": 400, "retrieval": 120, "caption": 160}
+CANDIDATES = 16
+STEPS = {"pretrain": 240, "retrieval": 60, "caption": 80}
 BEGIN, END = "<!-- table of finetune.py -->\n", "<!-- end of the table -->\n"
 CAPTIONS = DecodingConfig(kind="beam", beams=3, min_length=5, max_length=20)
 
