@@ -9,14 +9,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from blip.data.examples.pairs import PairBatch
 from blip.data.examples.questions import QuestionBatch
+from blip.data.examples.statements import StatementBatch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
-from blip.model.checkpoint.from_med import start_questions
+from blip.model.checkpoint.from_med import start_pairs, start_questions
 from blip.model.config import ModelConfig, Sharing, TextConfig, VisionConfig
 from blip.model.operations import Operations
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.caption import CaptionStep
+from blip.tasks.nlvr import NlvrStep
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
 from blip.tasks.vqa import VqaStep
@@ -120,6 +122,20 @@ def test_a_step_of_questions(tokenizer: Tokenizer) -> None:
         pairs.keys,
     )
     step = VqaStep(model.train(), tokenizer, LanguageConfig())
+    found = counted(lambda: step(batch).loss.backward())
+    assert found == pytest.approx(step.operations(batch), rel=0.03)
+
+
+@pytest.mark.parametrize("depth", [6, 8])
+def test_a_step_of_statements(tokenizer: Tokenizer, depth: int) -> None:
+    """With two merge layers, and without any."""
+    config = make(tokenizer).config
+    deep = replace(config, text=replace(config.text, depth=depth))
+    model, _ = start_pairs(Blip(deep))
+    pairs = batch_of(tokenizer)
+    both = torch.cat([pairs.images, pairs.images])
+    batch = StatementBatch(both, pairs.texts, torch.tensor([True, False] * 2), pairs.keys)
+    step = NlvrStep(model.train(), tokenizer)
     found = counted(lambda: step(batch).loss.backward())
     assert found == pytest.approx(step.operations(batch), rel=0.03)
 
