@@ -5,16 +5,7 @@ from typing import Any
 
 from experiments.scenes.tasks import Task
 from experiments.spread import over_seeds
-
-NAMES = {
-    "images": "trained with images",
-    "text_only": "text only, trained likewise",
-    "most_frequent": "most frequent answer",
-    "most_frequent_of_type": "most frequent answer to that type of question",
-    "images_withheld_grey": "trained with images, shown grey ones",
-    "images_withheld_shuffled": "trained with images, shown another sample's",
-}
-BASELINES = ("text_only", "most_frequent", "most_frequent_of_type")
+from experiments.withheld import BASELINES, NAMES
 
 
 def summarise(task: Task, runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from blip.data.images import decode_image
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import write_splits
+from experiments import withheld
 from experiments.blind import read_all, write_grey, write_shuffled
-from experiments.scenes import runs as scenes_runs
+from experiments.guesses import guess_answers, guess_labels
 from experiments.scenes.__main__ import main
-from experiments.scenes.tasks import TASKS, guess_answers, guess_labels
+from experiments.scenes.tasks import TASKS
 from tests.support.saved_models import tiny_checkpoint
 
 WORDS = ["what colour is the star? a red circle left above none one yes no there are both images"]
@@ -103,8 +104,8 @@ def test_a_task_runs_and_is_not_repeated(
     def refuse(*_: object) -> None:
         raise AssertionError("done already")
 
-    monkeypatch.setattr(scenes_runs, "blip", refuse)
-    monkeypatch.setattr(scenes_runs, "measure", refuse)
+    monkeypatch.setattr(withheld, "blip", refuse)
+    monkeypatch.setattr(withheld, "measure", refuse)
     assert main(words) == 0
 
 
