@@ -299,4 +299,6 @@ def test_a_model_that_gives_nan_is_reported_and_training_continues(
     assert model.training
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert all(line.startswith("validation: the model") for line in lines)
+    assert lines[0].startswith("validation: the model")
+    begun = f"validation: in the batch that begins with {validation.data.keys[0]}: picture 1: the "
+    assert all(line.startswith(f"{begun}model gave logits") for line in lines[1:])

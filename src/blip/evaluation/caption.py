@@ -13,6 +13,7 @@ from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.subject import Subject
 from blip.generation.config import DecodingConfig
+from blip.inference.base import naming_batch
 from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
 from blip.metrics.captions import caption_scores, meteor_score
@@ -62,7 +63,8 @@ def write_captions(
     for start in places[::batch_size]:
         seeds = range(start, min(start + batch_size, places.stop))
         images = [*map(NormalisedImage, data.images(seeds.start, seeds.stop))]
-        captions += captioner.caption(images, decoding, seeds=seeds, batch_size=batch_size)
+        with naming_batch(data.keys[start]):
+            captions += captioner.caption(images, decoding, seeds=seeds, batch_size=batch_size)
     return captions
 
 

@@ -17,6 +17,7 @@ from blip.evaluation.config import (
 from blip.evaluation.live import evaluation_mode, nan_in_one_line
 from blip.evaluation.subject import Subject
 from blip.inference.answerer import Answerer
+from blip.inference.base import naming_batch
 from blip.metrics.vqa import AnsweredQuestion, vqa_scores
 from blip.model.config import ModelConfig
 from blip.model.question import QuestionModel
@@ -87,14 +88,15 @@ def answer_questions(
     for some in in_batches(places, batch_size, "answer", "images", show_progress=show_progress):
         images = [data.decode(place) for place in some]
         asked = [[one.text for one in data.pictures[place].questions] for place in some]
-        if candidates is None:
-            written = answerer.answer(images, asked, config.decoding, batch_size=batch_size)
-            found += [answer for row in written for answer in row]
-        else:
-            ranked = answerer.rank(
-                images, asked, candidates, top_k=config.candidates, batch_size=batch_size
-            )
-            found += [best.answer for row in ranked for best in row]
+        with naming_batch(data.pictures[some.start].name):
+            if candidates is None:
+                written = answerer.answer(images, asked, config.decoding, batch_size=batch_size)
+                found += [answer for row in written for answer in row]
+            else:
+                ranked = answerer.rank(
+                    images, asked, candidates, top_k=config.candidates, batch_size=batch_size
+                )
+                found += [best.answer for row in ranked for best in row]
     return found
 
 

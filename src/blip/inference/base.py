@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -212,6 +213,15 @@ def not_finite(name: str, what: str) -> NotFiniteError:
         f"{name}: the model's {what} are NaN or infinite: its weights are broken, or its values "
         "overflow (try precision float32)"
     )
+
+
+@contextmanager
+def naming_batch(first: str) -> Iterator[None]:
+    """Let a NotFiniteError, which counts the pictures of one call, say with which it began."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise NotFiniteError(f"in the batch that begins with {first}: {error}") from error
 
 
 def _pad(rows: Sequence[Sequence[str]]) -> PaddedTexts:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from blip.capfilt.models.protocols import CaptionModel
+from blip.inference.base import naming_batch
 
 
 def write_captions(
@@ -23,7 +24,8 @@ def write_captions(
     if captions == 0 or not images:
         return [[] for _ in images]
     seeds = [[caption_seed(seed, key, number) for number in range(captions)] for key in keys]
-    return [[text.strip() for text in texts] for texts in captioner.caption(images, seeds)]
+    with naming_batch(keys[0]):
+        return [[text.strip() for text in texts] for texts in captioner.caption(images, seeds)]
 
 
 def caption_seed(seed: int, key: str, number: int) -> int:
