@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from blip.bootstrap import _Bootstrap, _fingerprint_tokenizer, bootstrap
+from blip.bootstrap import _Bootstrap, _fingerprint_named, bootstrap
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
 from blip.data.scenes.write import SPLITS
@@ -20,7 +20,7 @@ from blip.jobs import Job
 from blip.recipes.bootstrap import scenes_test
 from blip.recipes.config import BootstrapConfig, ShardsConfig
 from blip.stage import Stage
-from blip.tasks.config import CaptionerConfig
+from blip.tasks.config import CaptionerConfig, PretrainConfig
 
 STAGES = [
     "data",
@@ -323,7 +323,44 @@ def test_the_content_of_a_tokenizer_is_an_input_of_every_stage(tmp_path: Path) -
         inputs.append([stage.fingerprint for stage in (job.stages[0], job.baseline(job.stages[0]))])
     assert inputs[0] == inputs[1]
     assert not set(inputs[1]) & set(inputs[2])
-    assert _fingerprint_tokenizer("org/name") == "org/name"
+    assert _fingerprint_named("org/name") == "org/name"
+
+
+def test_a_fresh_model_starts_from_weights_and_the_tokens_beside_them(tmp_path: Path) -> None:
+    vision, text = tmp_path / "vit.safetensors", tmp_path / "bert" / "model.safetensors"
+    text.parent.mkdir()
+    Tokenizer.train(["a red circle"], vocabulary_size=60).save(text.parent)
+    fingerprints = []
+    for content in ("one", "two"):
+        vision.write_text(content)
+        text.write_text("text")
+        config = replace(
+            scenes_test(),
+            vision_weights=str(vision),
+            text_weights=str(text),
+            weights_lr_scale=0.5,
+            rounds=1,
+        )
+        job = _Bootstrap(config, tmp_path / content)
+        job.data_inputs, job.splits = "data", {name: (f"{name}.tar",) for name in SPLITS}
+        job._prepare_tokenizer()
+        assert job.vocabulary_size == Tokenizer.load(text.parent).vocabulary_size
+        first = job.pretrain(1, cleaned=None, init=None)
+        made, later = (
+            stage.work.config
+            for stage in (first, job.baseline(first))
+            if isinstance(stage.work, Job) and isinstance(stage.work.config, PretrainConfig)
+        )
+        assert (made.vision_weights, made.text_weights) == (str(vision), str(text))
+        assert (made.weights_lr_scale, later.weights_lr_scale) == (0.5, 1.0)
+        assert (later.vision_weights, later.text_weights) == (None, None)
+        fingerprints.append(first.fingerprint)
+    assert len(set(fingerprints)) == 2
+    (text.parent / "tokenizer.json").unlink()
+    with pytest.raises(UsageError, match=r"neither tokenizer\.json nor vocab\.txt beside"):
+        job._prepare_tokenizer()
+    with pytest.raises(ValueError, match="weights_lr_scale"):
+        replace(scenes_test(), weights_lr_scale=0.5)
 
 
 def test_a_captioner_is_validated_without_the_prompt_of_the_evaluation(tmp_path: Path) -> None:

@@ -107,7 +107,9 @@ class _Bootstrap:
     def check_places(self) -> None:
         """Raise UsageError where the run would overwrite its inputs."""
         data = self.config.data
-        read = [] if self.config.tokenizer is None else [self.config.tokenizer]
+        config = self.config
+        named = (config.tokenizer, config.vision_weights, config.text_weights)
+        read = [place for place in named if place is not None]
         if not isinstance(data, ScenesConfig):
             for split in SPLITS:
                 patterns = getattr(data, split)
@@ -260,13 +262,18 @@ class _Bootstrap:
         ]
 
     def _prepare_tokenizer(self) -> None:
-        if self.config.tokenizer is not None:
-            # Every later stage depends on the content of the tokenizer.
-            self.data_inputs = [self.data_inputs, _fingerprint_tokenizer(self.config.tokenizer)]
-        texts = () if self.config.tokenizer else (*self.splits["human"], *self.splits["web"])
-        config = TokenizerConfig(
-            source=self.config.tokenizer, texts=texts, vocabulary_size=self.config.vocabulary_size
-        )
+        source, text_weights = self.config.tokenizer, self.config.text_weights
+        if source is None and text_weights is not None:
+            from blip.tasks.vocabulary import find_beside
+
+            source = find_beside(text_weights)
+        # Every later stage depends on what these files hold.
+        for place in (source, self.config.vision_weights, text_weights):
+            if place is not None:
+                self.data_inputs = [self.data_inputs, _fingerprint_named(place)]
+        texts = () if source else (*self.splits["human"], *self.splits["web"])
+        size = self.config.vocabulary_size
+        config = TokenizerConfig(source=source, texts=texts, vocabulary_size=size)
         stage = self._stage("tokenizer", config)
         self.run_stages(stage)
         self.vocabulary_size = len(load_json(stage.folder / "vocabulary.json"))
@@ -281,6 +288,7 @@ class _Bootstrap:
         cleaned: Stage | None,
     ) -> Stage:
         text = replace(self.config.model.text, vocabulary_size=self.vocabulary_size)
+        given = self.config if init is None else None
         config = PretrainConfig(
             model=replace(self.config.model, text=text),
             tokenizer=str(self.out / "tokenizer"),
@@ -289,6 +297,9 @@ class _Bootstrap:
             contrastive=self.config.contrastive,
             language=self.config.language,
             init=None if init is None else str(init.folder),
+            vision_weights=given and given.vision_weights,
+            text_weights=given and given.text_weights,
+            weights_lr_scale=given.weights_lr_scale if given else 1.0,
             validation=self._validation(budget, self.config.captioning),
         )
         return self._stage(name, config, *(stage for stage in (init, cleaned) if stage))
@@ -361,12 +372,12 @@ def _kept(shards: Path) -> tuple[str, ...]:
     return ()
 
 
-def _fingerprint_tokenizer(tokenizer: str) -> str:
-    """The fingerprint of a tokenizer's files; for one on the hub, its name."""
-    path = Path(tokenizer)
+def _fingerprint_named(source: str) -> str:
+    """The fingerprint of a tokenizer, or of a file of weights; for one on the hub, its name."""
+    path = Path(source)
     inside = [path / name for name in ("tokenizer.json", "vocab.txt")]
     files = [file for file in (path, *inside) if file.is_file()]
-    return fingerprint_files(files) if files else tokenizer
+    return fingerprint_files(files) if files else source
 
 
 def _make_relative(out: Path, value: Any) -> Any:

@@ -17,6 +17,7 @@ examples:
   blip bootstrap scenes_demo --out runs/paper --init fresh --rounds 2
   blip bootstrap scenes_demo --out runs/short --pretrain.steps 500 --data.noise 0.6
   blip bootstrap runs/demo/config.json --out runs/again
+  blip bootstrap runs/mine.json --out runs/mine --vision_weights vit.pth --text_weights bert/
   blip bootstrap --list
   blip bootstrap scenes_demo --keys
 

@@ -1,6 +1,6 @@
 """The configuration of `blip bootstrap`; loads no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from blip.config.ranges import (
@@ -14,12 +14,14 @@ from blip.config.ranges import (
     Range,
     check_fields,
 )
+from blip.config.strict import added
 from blip.data.config import WEIGHT, ImageConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.generation.config import DecodingConfig, check_captions
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
+from blip.tasks.config import check_lr_scale
 from blip.train.config import TrainConfig
 
 
@@ -65,6 +67,16 @@ class BootstrapConfig:
     """A vocab.txt, tokenizer.json, folder or hub name; none: learn one from the training texts."""
     vocabulary_size: Annotated[int, COUNT] = 400
     """Largest size of a learned vocabulary."""
+    vision_weights: Annotated[str | None, NOT_EMPTY] = field(default=None, metadata=added())
+    """A ViT in timm's key layout, from which a fresh image encoder starts; none: random weights."""
+    text_weights: Annotated[str | None, NOT_EMPTY] = field(default=None, metadata=added())
+    """A BERT in Hugging Face's key layout, from which a fresh text transformer starts; without
+    `tokenizer`, the tokens beside it are taken."""
+    weights_lr_scale: Annotated[float, Range(above=0, most=1)] = field(
+        default=1.0, metadata=added()
+    )
+    """By what the learning rate of these weights is multiplied in the pre-training that starts from
+    them; what is fresh learns at the whole rate."""
     batch_size: Annotated[int, BATCH_SIZE] = 64
     max_tokens: Annotated[int, Range(whole=True, least=3, most=2**16)] = 30
     human_weight: Annotated[float, WEIGHT] = 1.0
@@ -94,6 +106,7 @@ class BootstrapConfig:
         """Refuse numbers that cannot work."""
         check_fields(self)
         check_captions(self.captions, self.synthesis)
+        check_lr_scale(self.weights_lr_scale, self.vision_weights, self.text_weights)
         for name, length in (
             ("max_tokens", self.max_tokens),
             ("synthesis.max_length", self.synthesis.max_length),

@@ -4,7 +4,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
 
-from blip.config.ranges import COUNT, NOT_EMPTY, SHARE_BELOW_ONE, Range, check_fields
+from blip.config.ranges import (
+    COUNT,
+    NOT_EMPTY,
+    SHARE_BELOW_ONE,
+    Range,
+    RangeError,
+    check_fields,
+)
 from blip.config.strict import added
 from blip.data.config import DataConfig
 from blip.evaluation.config import PairValidationConfig, QuestionValidationConfig, ValidationConfig
@@ -112,10 +119,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         """Refuse two origins of the same weights, and a validation that is never made."""
         check_fields(self)
-        if self.weights_lr_scale != 1.0 and not (self.vision_weights or self.text_weights):
-            raise ValueError(
-                f"weights_lr_scale {self.weights_lr_scale} needs vision_weights or text_weights"
-            )
+        check_lr_scale(self.weights_lr_scale, self.vision_weights, self.text_weights)
         _check_validation(self.validation, self.train)
         _check_image_size(self.data.image.size, self.model.vision.image_size)
         check_length(self.model.text, "data.max_tokens", self.data.max_tokens)
@@ -238,6 +242,12 @@ class NlvrConfig(FinetuneConfig):
         _check_validation(self.validation, self.train)
         if self.data.prompt:
             raise ValueError(f"data.prompt must be empty for statements, got {self.data.prompt!r}")
+
+
+def check_lr_scale(scale: float, *weights: str | None) -> None:
+    """Raise RangeError for a scale of the rate of weights that there are not."""
+    if scale != 1.0 and not any(weights):
+        raise RangeError("weights_lr_scale", scale, "1.0 without vision_weights and text_weights")
 
 
 def _check_validation(validation: object, train: TrainConfig) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from blip.data.captions import clean_caption
 from blip.data.readers.sources import find_sources, read_sources
-from blip.data.tokenizer import Tokenizer
+from blip.data.tokenizer import Tokenizer, find_tokenizer
+from blip.errors import UsageError
 from blip.files import write_json
+from blip.model.checkpoint.locate import find_weights
 from blip.tasks.config import TokenizerConfig
 
 
@@ -28,3 +30,14 @@ def make_tokenizer(config: TokenizerConfig, out: Path) -> Tokenizer:
     vocabulary = tokenizer.backend.get_vocab(with_added_tokens=True)
     write_json(out / "vocabulary.json", sorted(vocabulary, key=lambda token: vocabulary[token]))
     return tokenizer
+
+
+def find_beside(weights: str) -> str:
+    """The tokenizer in the folder of a BERT's weights; raises UsageError where there is none."""
+    found = find_tokenizer(find_weights(weights).parent)
+    if found is None:
+        raise UsageError(
+            f"text_weights: there is neither tokenizer.json nor vocab.txt beside {weights}; put "
+            "one there, or give --tokenizer"
+        )
+    return str(found)
