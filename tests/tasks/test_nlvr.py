@@ -1,6 +1,7 @@
 """Fine-tuning for pairs of images: from a MED to a model that judges, is measured and is used."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import pytest
 import torch
 
 from blip.cli.main import main
-from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import write_splits
 from blip.errors import UsageError
@@ -20,9 +20,9 @@ from blip.model.config import Sharing
 from blip.model.pair import PairModel
 from blip.tasks.config import NlvrConfig
 from blip.tasks.nlvr import train
-from blip.train.config import OptimizerConfig, TrainConfig
 from tests.support.pictures import photo
 from tests.support.saved_models import tiny_checkpoint
+from tests.support.task_runs import evaluate, read_metrics, small_data, small_training
 from tests.support.tiny import tiny_model
 from tests.support.vectors import FOLDER
 
@@ -48,27 +48,10 @@ def med(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configure(init: Path, places: list[str], steps: int, **changes: Any) -> NlvrConfig:
     return NlvrConfig(
         init=str(init),
-        data=DataConfig(
-            sources=(SourceConfig(name="statements", shards=tuple(places)),),
-            batch_size=12,
-            image=ImageConfig(size=32, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
-            max_tokens=32,
-        ),
-        train=TrainConfig(
-            steps=steps,
-            optimizer=OptimizerConfig(lr=5e-3, warmup_steps=0, schedule="constant"),
-            log_every=1,
-            device="cpu",
-            evaluate_every=None if changes.get("validation") is None else steps,
-        ),
+        data=small_data(places, max_tokens=32),
+        train=small_training(steps, changes.get("validation")),
         **({"drop_path": 0.0} | changes),
     )
-
-
-def evaluate(model: Path, data: list[str], out: Path) -> dict[str, Any]:
-    given = ["--data", *data, "--out", str(out), "--device", "cpu"]
-    assert main(["evaluate", str(model), *given]) == 0
-    return json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
 
 
 def test_a_model_learns_statements_about_scenes_and_is_measured(
@@ -77,7 +60,7 @@ def test_a_model_learns_statements_about_scenes_and_is_measured(
     validation = PairValidationConfig(shards=(str(scenes / "val"),), pairs=3, batch_size=2)
     config = configure(med, [str(scenes / "human")], 40, validation=validation, swap=False)
     out = train(config, tmp_path / "run")
-    logged = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    logged = read_metrics(out)
     losses = [row["loss"] for row in logged if "loss" in row]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     assert all(0 <= row["accuracy"] <= 1 for row in logged if "loss" in row)
@@ -109,6 +92,11 @@ def test_a_pair_model_is_trained_further_and_other_kinds_are_refused(
     second = train(configure(first, place, 1, drop_path=0.1), tmp_path / "second")
     trained = load_model(second, of=PairModel)
     assert trained.model.config.vision.drop_path == 0.1
+    released = tmp_path / "released.pth"
+    assert main(["convert", str(second), str(released), "--to", "original"]) == 0
+    shutil.copy(second / "checkpoint/tokenizer.json", tmp_path)
+    again = train(configure(released, place, 1), tmp_path / "again")
+    assert load_model(again, of=PairModel).model.config.vision.drop_path == 0.0
     filtering = tiny_checkpoint(tmp_path / "filter", WORDS, modes=("bidirectional",))
     train(configure(filtering, place, 1), tmp_path / "third")
     captioner = tiny_checkpoint(tmp_path / "captioner", WORDS, modes=("causal",))

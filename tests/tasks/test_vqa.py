@@ -10,7 +10,6 @@ import torch
 
 from blip.cli.main import main
 from blip.config.strict import to_json
-from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import write_splits
 from blip.errors import UsageError
@@ -21,9 +20,9 @@ from blip.model.checkpoint.from_med import start_questions
 from blip.model.question import QuestionModel
 from blip.tasks.config import VqaConfig
 from blip.tasks.vqa import train
-from blip.train.config import OptimizerConfig, TrainConfig
 from tests.support.pictures import photo
 from tests.support.saved_models import tiny_checkpoint
+from tests.support.task_runs import evaluate, read_metrics, small_data, small_training
 from tests.support.tiny import tiny_model
 from tests.support.vectors import FOLDER
 
@@ -49,33 +48,11 @@ def med(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configure(med: Path, places: list[str], steps: int, **changes: Any) -> VqaConfig:
     return VqaConfig(
         init=str(med),
-        data=DataConfig(
-            sources=(SourceConfig(name="questions", shards=tuple(places)),),
-            batch_size=12,
-            image=ImageConfig(size=32, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
-            max_tokens=24,
-        ),
-        train=TrainConfig(
-            steps=steps,
-            optimizer=OptimizerConfig(lr=5e-3, warmup_steps=0, schedule="constant"),
-            log_every=1,
-            device="cpu",
-            evaluate_every=None if changes.get("validation") is None else steps,
-        ),
+        data=small_data(places, max_tokens=24),
+        train=small_training(steps, changes.get("validation")),
         drop_path=0.0,
         **changes,
     )
-
-
-def metrics(out: Path) -> list[dict[str, float]]:
-    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def evaluate(model: Path, data: str, out: Path, *more: str) -> dict[str, Any]:
-    given = ["--data", data, "--out", str(out), "--device", "cpu", *more]
-    assert main(["evaluate", str(model), *given]) == 0
-    return json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
 
 
 def test_a_model_learns_questions_about_scenes_and_is_measured(
@@ -84,7 +61,7 @@ def test_a_model_learns_questions_about_scenes_and_is_measured(
     validation = QuestionValidationConfig(shards=(str(scenes / "val"),), images=3, batch_size=2)
     config = configure(med, [str(scenes / "human")], 40, validation=validation)
     out = train(config, tmp_path / "run")
-    logged = metrics(out)
+    logged = read_metrics(out)
     losses = [row["loss"] for row in logged if "loss" in row]
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
     assert [
@@ -94,7 +71,7 @@ def test_a_model_learns_questions_about_scenes_and_is_measured(
     assert model.config.architecture == "vqa"
 
     test = str(scenes / "test")
-    result = evaluate(out, test, tmp_path / "written")
+    result = evaluate(out, [test], tmp_path / "written")
     answers = json.loads((tmp_path / "written/answers.json").read_text(encoding="utf-8"))
     assert result["answers"] == answers
     assert result["questions"] == len(answers) == 24
@@ -108,9 +85,8 @@ def test_a_model_learns_questions_about_scenes_and_is_measured(
     )
     assert "6 images with 24 questions" in capsys.readouterr().err
     (tmp_path / "answers.txt").write_text("yes\nno\nred\n", encoding="utf-8")
-    ranked = evaluate(
-        out, test, tmp_path / "ranked", "--answers", str(tmp_path / "answers.txt"), "--task", "vqa"
-    )
+    typed = ["--answers", str(tmp_path / "answers.txt"), "--task", "vqa"]
+    ranked = evaluate(out, [test], tmp_path / "ranked", *typed)
     assert {row["answer"] for row in ranked["answers"]} <= {"yes", "no", "red"}
 
 
@@ -127,12 +103,12 @@ def test_options_of_decoding_say_how_answers_are_written(
 ) -> None:
     model, test = Path(write_question_model(med, tmp_path / "vqa")), str(scenes / "test")
     typed = ["--decode", "greedy", "--max-length", "4"]
-    short = evaluate(model, test, tmp_path / "short", *typed)
+    short = evaluate(model, [test], tmp_path / "short", *typed)
     config = json.loads((tmp_path / "short/config.json").read_text(encoding="utf-8"))
     assert config["answering"]["decoding"]["kind"] == "greedy"
     assert config["answering"]["decoding"]["max_length"] == 4
     longest = max(len(row["answer"].split()) for row in short["answers"])
-    free = evaluate(model, test, tmp_path / "free")
+    free = evaluate(model, [test], tmp_path / "free")
     config = json.loads((tmp_path / "free/config.json").read_text(encoding="utf-8"))
     assert config["answering"] == to_json(AnsweringConfig())
     assert longest < max(len(row["answer"].split()) for row in free["answers"])
@@ -140,9 +116,9 @@ def test_options_of_decoding_say_how_answers_are_written(
 
 def test_answers_of_a_replaced_evaluation_go(scenes: Path, med: Path, tmp_path: Path) -> None:
     model, out = Path(write_question_model(med, tmp_path / "vqa")), tmp_path / "out"
-    evaluate(model, str(scenes / "test"), out)
+    evaluate(model, [str(scenes / "test")], out)
     assert (out / "answers.json").exists()
-    result = evaluate(med, str(scenes / "human"), out, "--task", "retrieval", "--overwrite")
+    result = evaluate(med, [str(scenes / "human")], out, "--task", "retrieval", "--overwrite")
     assert (result["images"], "answers" in result) == (24, False)
     assert not (out / "answers.json").exists()
 
@@ -281,7 +257,7 @@ def test_test_questions_without_answers_are_answered(
     (tmp_path / "a.png").write_bytes(photo())
     asked = [{"image": "a.png", "question": "what is it?", "question_id": 8}]
     (tmp_path / "test.json").write_text(json.dumps(asked), encoding="utf-8")
-    result = evaluate(model, str(tmp_path / "test.json"), tmp_path / "out")
+    result = evaluate(model, [str(tmp_path / "test.json")], tmp_path / "out")
     assert result["vqa"] == {"accuracy": None}
     assert result["questions_without_answers"] == 1
     assert [row["question_id"] for row in result["answers"]] == [8]
@@ -297,7 +273,7 @@ def test_answers_about_pictures_of_vizwiz_are_rows_of_its_server(med: Path, tmp_
     shards = str(tmp_path / "shards")
     assert main(["data", "pack", str(tmp_path / "test.json"), shards]) == 0
     for place in (str(tmp_path / "test.json"), shards):
-        result = evaluate(model, place, tmp_path / "out", "--overwrite")
+        result = evaluate(model, [place], tmp_path / "out", "--overwrite")
         rows = json.loads((tmp_path / "out/answers.json").read_text(encoding="utf-8"))
         assert [row.keys() for row in rows] == [{"image", "answer"}] * 2
         assert [row["image"] for row in rows] == names
@@ -320,7 +296,7 @@ def test_real_samples_train_and_are_measured(
     out = train(configure(med, [data], 2), tmp_path / "run")
     (tmp_path / "answers.json").write_text('["yes", "no", "2", "white"]', encoding="utf-8")
     given = ["--answers", str(tmp_path / "answers.json")]
-    result = evaluate(out, data, tmp_path / "out", *given)
+    result = evaluate(out, [data], tmp_path / "out", *given)
     assert result["questions"] == len(result["answers"]) == questions
     assert result["vqa"]["accuracy"] > 0
     assert result["left_out"] == {}

@@ -2,6 +2,7 @@
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.evaluation.config import PairValidationConfig
+from blip.recipes.sources import scenes_data, scenes_training
 from blip.tasks.config import NlvrConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
@@ -40,21 +41,9 @@ def scenes() -> NlvrConfig:
     """
     return NlvrConfig(
         init="runs/demo/round-1/pretrain",
-        data=DataConfig(
-            sources=(SourceConfig(name="scenes", shards=("scenes/human",)),),
-            batch_size=64,
-            # Where things are must stay true, and what colour they have.
-            image=ImageConfig(size=48, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
-            max_tokens=40,
-        ),
-        train=TrainConfig(
-            steps=2500,
-            # At the rate of the demo's captioner some runs learn nothing for hundreds of steps.
-            optimizer=OptimizerConfig(
-                lr=7e-4, warmup_steps=50, schedule="cosine", final_lr=7e-6, betas=(0.9, 0.98)
-            ),
-            log_every=25,
-        ),
+        data=scenes_data(max_tokens=40),
+        # At the rate of the demo's captioner some runs learn nothing for hundreds of steps.
+        train=scenes_training(steps=2500, lr=7e-4),
         # The image encoder has three layers: none can be spared.
         drop_path=0.0,
     )

@@ -28,6 +28,28 @@ COCO_VALIDATION = ("shards/coco-val",)
 _BATCH = 256
 
 
+def scenes_data(max_tokens: int) -> DataConfig:
+    """What `blip data scenes scenes --like runs/demo/data` drew, for a model such as the demo's."""
+    return DataConfig(
+        sources=(SourceConfig(name="scenes", shards=("scenes/human",)),),
+        batch_size=64,
+        # Where things are must stay true, and what colour they have.
+        image=ImageConfig(size=48, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
+        max_tokens=max_tokens,
+    )
+
+
+def scenes_training(steps: int, lr: float) -> TrainConfig:
+    """As the demo trains its captioner: a cosine schedule, and a smaller second beta of AdamW."""
+    return TrainConfig(
+        steps=steps,
+        optimizer=OptimizerConfig(
+            lr=lr, warmup_steps=50, schedule="cosine", final_lr=lr / 100, betas=(0.9, 0.98)
+        ),
+        log_every=25,
+    )
+
+
 def caption_data(of: CaptionSet, *, max_tokens: int, prompt: str = "") -> DataConfig:
     """The captions of a data set for fine-tuning at 384 pixels."""
     return DataConfig(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.evaluation.config import QuestionValidationConfig
+from blip.recipes.sources import scenes_data, scenes_training
 from blip.tasks.config import VqaConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
@@ -36,21 +37,8 @@ def scenes() -> VqaConfig:
     """
     return VqaConfig(
         init="runs/demo/round-1/pretrain",
-        data=DataConfig(
-            sources=(SourceConfig(name="scenes", shards=("scenes/human",)),),
-            batch_size=64,
-            # Where things are must stay true, and what colour they have.
-            image=ImageConfig(size=48, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
-            max_tokens=30,
-        ),
-        train=TrainConfig(
-            steps=1000,
-            # As the demo trains its captioner.
-            optimizer=OptimizerConfig(
-                lr=1e-3, warmup_steps=50, schedule="cosine", final_lr=1e-5, betas=(0.9, 0.98)
-            ),
-            log_every=25,
-        ),
+        data=scenes_data(max_tokens=30),
+        train=scenes_training(steps=1000, lr=1e-3),
         # The image encoder has three layers: none can be spared.
         drop_path=0.0,
     )

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
 from blip.data.keys import storable, with_safe_keys
 from blip.data.readers.delimited import Row, read_json_lines
@@ -34,8 +35,6 @@ SIDES = (("left", "left_image"), ("right", "right_image"))
 FIRST_EDITION = "structured_rep"
 """What the lines of NLVR of 2017 hold, whose statements are about one picture."""
 DUPLICATE = "duplicate_identifier"
-HEAD = 1 << 20
-"""Bytes of a JSON file in which a statement must come, if it holds statements."""
 FIRST = 100
 """Entries among which one must be sound."""
 _OFFICIAL = re.compile(r"(.+)-[^-]+")
@@ -72,13 +71,7 @@ def holds_statements(path: Path) -> bool:
             return _fits(dict.fromkeys(open_described(path).schema_arrow.names, ""))
         except UsageError:
             return False
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError:
-        return False
-    # A quick look, as a file of captions may hold gigabytes.
-    if not any(f'"{name}"'.encode() in head for name in SENTENCES):
+    if not head_names(path, SENTENCES):
         return False
     try:
         return _fits(_first(path))

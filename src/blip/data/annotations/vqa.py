@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
 from blip.data.keys import key_text, storable, with_safe_keys
 from blip.data.questions import (
@@ -31,8 +32,6 @@ FORMS = (
     'annotations beside it, a list of {"image", "question", "answer"}, Visual Genome\'s '
     '[{"id", "qas": [...]}]'
 )
-HEAD = 1 << 20
-"""Bytes of a JSON file in which a question must come, if it holds questions."""
 VISUAL_GENOME_WEIGHT = 0.2
 """What the original release lets the one answer of Visual Genome weigh."""
 DUPLICATE = "duplicate_question_id"
@@ -69,13 +68,7 @@ def holds_questions(path: Path) -> bool:
             return "question" in open_described(path).schema_arrow.names
         except UsageError:
             return False
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError:
-        return False
-    # Two quick looks, as a file of captions may hold gigabytes.
-    if b'"question' not in head and b'"qas"' not in head:
+    if not head_names(path, ("question", "questions", "question_id", "qas")):
         return False
     try:
         return _form(load_json(path)) is not None
