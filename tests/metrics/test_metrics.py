@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from blip.metrics import retrieval
 from blip.metrics.classification import precision_recall
-from blip.metrics.retrieval import RankedScores, share_found
+from blip.metrics.retrieval import RankedScores, first_columns, share_found
 from blip.metrics.retrieval import recalls as recalls_of_ranked
 from tests.support.ranked_scores import rank_all
 
@@ -93,3 +94,17 @@ def test_precision_and_recall_by_hand() -> None:
     found = precision_recall(chosen, right)
     assert found == {"precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3)}
     assert precision_recall(~np.ones(3, bool), np.ones(3, bool)) == {"precision": 0, "recall": 0}
+
+
+def test_rows_that_are_counted_apart_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    counts = generator.integers(0, 6, size=20)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    columns = np.concatenate([np.sort(generator.choice(9, n, replace=False)) for n in counts])
+    ranked = RankedScores(starts, columns, generator.integers(0, 3, starts[-1]) / 2, 9)
+    rows, own = generator.permutation(20), generator.integers(0, 9, 20)
+    before = share_found(ranked, rows, own, 5), first_columns(ranked)
+    monkeypatch.setattr(retrieval, "ROWS_AT_A_TIME", 3)
+    np.testing.assert_array_equal(share_found(ranked, rows, own, 5), before[0])
+    for one, other in zip(first_columns(ranked), before[1], strict=True):
+        np.testing.assert_array_equal(one, other)

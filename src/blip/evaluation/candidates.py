@@ -1,5 +1,6 @@
 """Which pairs of images and texts ITM scores: the best of ITC, of either direction."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+ROWS_AT_A_TIME = 1 << 14
+"""Rows whose candidates are looked at together."""
 SCORES_AT_A_TIME = 1 << 24
 """Cosines that are computed at a time; memory does not grow with images times texts."""
 
@@ -29,6 +32,13 @@ class Candidates:
         """Number of rows."""
         return len(self.starts) - 1
 
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """The candidates of some rows at a time: where they stand, and the row of each."""
+        for start in range(0, len(self), ROWS_AT_A_TIME):
+            starts = self.starts[start : start + ROWS_AT_A_TIME + 1]
+            rows = np.arange(start, start + len(starts) - 1)
+            yield slice(int(starts[0]), int(starts[-1])), np.repeat(rows, np.diff(starts))
+
     @property
     def rows(self) -> np.ndarray:
         """The row of each candidate."""
@@ -49,13 +59,15 @@ class Pairs:
         cls, of_images: Candidates, of_texts: Candidates, texts: int
     ) -> "Pairs":
         """The candidates of either direction; the columns of `of_images` are distinct texts."""
-        codes = np.concatenate(
-            [
-                of_images.rows * texts + of_images.columns,
-                of_texts.columns.astype(np.int64) * texts + of_texts.rows,
-            ]
-        )
-        return cls(len(of_images), texts, np.unique(codes))
+        codes = np.concatenate([of_images.rows, of_texts.columns], dtype=np.int64)
+        codes *= texts
+        codes[: len(of_images.columns)] += of_images.columns
+        codes[len(of_images.columns) :] += of_texts.rows
+        # In place: there may be a hundred million.
+        codes.sort()
+        is_new = np.ones(len(codes), dtype=bool)
+        np.not_equal(codes[1:], codes[:-1], out=is_new[1:])
+        return cls(len(of_images), texts, codes[is_new])
 
     def slice_of(self, first: int, stop: int) -> slice:
         """Where the pairs of images `first` to `stop` (not included) stand."""
@@ -88,7 +100,7 @@ def best_columns(
         scores = rows[start : start + size] @ columns.T
         if repeat is not None:
             scores = scores[:, repeat]
-        scores = scores.nan_to_num(nan=-torch.inf)
+        scores.nan_to_num_(nan=-torch.inf)
         least = scores.topk(min(k, width), dim=1).values[:, -1:]
         is_best = scores >= least
         counts.append(is_best.sum(dim=1).cpu().numpy())

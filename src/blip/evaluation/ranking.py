@@ -1,6 +1,6 @@
 """Ranking images and texts: all pairs by ITC, then the best again by ITM, grouped by image."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -49,19 +49,27 @@ class ScoredPairs:
 
     def rank(self, score: MatchScore, itc_weight: float = 1.0) -> Ranking:
         """Rank by the weighted cosine plus what `score` makes of the logits."""
-        return self._by(itc_weight * self.figures[:, 0] + MATCH_SCORES[score](self.figures[:, 1:]))
+        return self._by(lambda found: itc_weight * found[:, 0] + MATCH_SCORES[score](found[:, 1:]))
 
     def rank_by_cosine(self) -> Ranking:
         """Rank by ITC alone; recalls up to the number of candidates are those of all pairs."""
-        return self._by(self.figures[:, 0])
+        return self._by(lambda found: found[:, 0])
 
-    def _by(self, scores: Float[np.ndarray, " pairs"]) -> Ranking:
-        of_images, of_texts, text_of = self.of_images, self.of_texts, self.text_of
-        of_image = self.pairs.find(of_images.rows, text_of[of_images.columns])
-        of_text = self.pairs.find(of_texts.columns, text_of[of_texts.rows])
+    def _by(self, score: Callable[[np.ndarray], np.ndarray]) -> Ranking:
+        of_images, of_texts = self.of_images, self.of_texts
+
+        def score_pairs(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+            return score(self.figures[self.pairs.find(images, self.text_of[texts])])
+
+        image_scores = np.empty(len(of_images.columns), dtype=np.float32)
+        for place, images in of_images.blocks():
+            image_scores[place] = score_pairs(images, of_images.columns[place])
+        text_scores = np.empty(len(of_texts.columns), dtype=np.float32)
+        for place, texts in of_texts.blocks():
+            text_scores[place] = score_pairs(of_texts.columns[place], texts)
         return Ranking(
-            RankedScores(of_images.starts, of_images.columns, scores[of_image], len(text_of)),
-            RankedScores(of_texts.starts, of_texts.columns, scores[of_text], len(of_images)),
+            RankedScores(of_images.starts, of_images.columns, image_scores, len(of_texts)),
+            RankedScores(of_texts.starts, of_texts.columns, text_scores, len(of_images)),
             self.texts_of_image,
         )
 

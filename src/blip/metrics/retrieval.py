@@ -1,11 +1,13 @@
 """Recall of retrieval: how often a correct item is among the top k."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 CUTS = (1, 5, 10)
+ROWS_AT_A_TIME = 1 << 14
+"""Rows that are counted together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,14 @@ class RankedScores:
     def rows(self) -> np.ndarray:
         """The row of each candidate, `(candidates,)` int64."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
+
+    def part(self, start: int, stop: int) -> "RankedScores":
+        """Rows `start` to `stop` (not included)."""
+        starts = self.starts[start : stop + 1]
+        place = slice(int(starts[0]), int(starts[-1]))
+        return RankedScores(
+            starts - starts[0], self.columns[place], self.scores[place], self.num_columns
+        )
 
     def to_matrix(self, fill: float) -> np.ndarray:
         """The matrix `(rows, columns)`, with `fill` where there is no candidate."""
@@ -70,6 +80,13 @@ def hits(
 
 def first_columns(ranked: RankedScores) -> list[np.ndarray]:
     """The columns of the highest score of each row; none where all scores of a row are NaN."""
+    found: list[np.ndarray] = []
+    for start in range(0, len(ranked), ROWS_AT_A_TIME):
+        found += _first_columns(ranked.part(start, start + ROWS_AT_A_TIME))
+    return found
+
+
+def _first_columns(ranked: RankedScores) -> list[np.ndarray]:
     rows = ranked.rows
     scores = np.where(np.isnan(ranked.scores), -np.inf, ranked.scores)
     best = np.full(len(ranked), -np.inf)
@@ -90,6 +107,25 @@ def share_found(
     are left: with probability equal / (equal + mine) for the first of them, (equal - 1) / (equal +
     mine - 1) for the second...
     """
+    parts = [_share_found(*part, k) for part in _blocks(ranked, own_rows, own_columns)]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _blocks(
+    ranked: RankedScores, own_rows: np.ndarray, own_columns: np.ndarray
+) -> Iterator[tuple[RankedScores, np.ndarray, np.ndarray]]:
+    """Some rows at a time with their own columns; memory would not hold the work for all."""
+    order = np.argsort(own_rows, kind="stable")
+    own_rows, own_columns = own_rows[order], own_columns[order]
+    for start in range(0, len(ranked), ROWS_AT_A_TIME):
+        part = ranked.part(start, start + ROWS_AT_A_TIME)
+        own = slice(*np.searchsorted(own_rows, [start, start + len(part)]))
+        yield part, own_rows[own] - start, own_columns[own]
+
+
+def _share_found(
+    ranked: RankedScores, own_rows: np.ndarray, own_columns: np.ndarray, k: int
+) -> np.ndarray:
     above, equal, mine = _count_around_best(ranked, own_rows, own_columns)
     missed = np.ones(len(ranked))
     for place in range(k):

@@ -58,7 +58,7 @@ def test_a_set_to_evaluate_is_fetched(server: Server, shards: Path) -> None:
     fetched, local = (
         EvaluationSet([place], 16) for place in (f"{server.url}/{{00000..00003}}.tar", str(shards))
     )
-    assert (fetched.keys, fetched.contents) == (local.keys, local.contents)
+    assert (fetched.keys, [*fetched.contents]) == (local.keys, [*local.contents])
 
 
 def test_a_server_that_breaks_off_and_comes_back(

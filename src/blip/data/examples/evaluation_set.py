@@ -10,6 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from blip.data.config import MAX_PIXELS
+from blip.data.examples.kept_pictures import KeptPictures
 from blip.data.examples.usable import find_picture_fault, find_usable
 from blip.data.faults import BadSamples, Fault
 from blip.data.identity import Places
@@ -26,7 +27,7 @@ class EvaluationSet:
 
     Samples with the same identity show the same image, as in training: tables and CapFilt's
     outputs may have a sample for every text. An image is represented by its first sound
-    picture. Compressed pictures are kept in memory.
+    picture. Compressed pictures are kept, in memory as far as `kept_pictures.MEMORY` goes.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class EvaluationSet:
         """One an image, no two alike: where a key repeats, its shard stands before it."""
         self.texts: list[list[str]] = []
         self.metas: list[dict[str, Any]] = []
-        self.contents: list[bytes] = []
+        self.contents = KeptPictures()
         self._taken: set[str] = set()
         self.bad = BadSamples()
         self._read(find_anywhere(shards), most)
