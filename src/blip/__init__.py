@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from blip.data.image_sources import read_image
     from blip.data.images import BadImageError
     from blip.data.tokenizer import Tokenizer
+    from blip.data.videos.read import VideoFrames, read_video
+    from blip.data.videos.stream import BadVideoError
     from blip.generation.config import DecodingConfig
     from blip.index.search import Index
     from blip.inference.answerer import Answerer
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answerer",
     "BadImageError",
+    "BadVideoError",
     "Blip",
     "Captioner",
     "Comparer",
@@ -30,15 +33,18 @@ __all__ = [
     "Matcher",
     "ModelConfig",
     "Tokenizer",
+    "VideoFrames",
     "load",
     "load_model",
     "read_image",
+    "read_video",
     "save_model",
 ]
 
 _HOMES = {
     "Answerer": "blip.inference.answerer",
     "BadImageError": "blip.data.images",
+    "BadVideoError": "blip.data.videos.stream",
     "Blip": "blip.model.blip",
     "Captioner": "blip.inference.captioner",
     "Comparer": "blip.inference.comparer",
@@ -48,9 +54,11 @@ _HOMES = {
     "ModelConfig": "blip.model.config",
     "DecodingConfig": "blip.generation.config",
     "Tokenizer": "blip.data.tokenizer",
+    "VideoFrames": "blip.data.videos.read",
     "load": "blip.inference.checkpoint",
     "load_model": "blip.inference.checkpoint",
     "read_image": "blip.data.image_sources",
+    "read_video": "blip.data.videos.read",
     "save_model": "blip.inference.checkpoint",
 }
 """Where a public name is defined."""

@@ -25,6 +25,7 @@ from blip.model.question import QuestionModel
 from blip.recipes import bootstrap
 from blip.tasks.table import TASKS
 from tests.support.tiny import TINY
+from tests.support.videos import numbered
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -141,6 +142,7 @@ def demo(tmp_path_factory) -> Path:
         save_model(saved, tokenizer, folder / place)
     Image.new("RGB", (48, 48), "red").save(folder / "picture.png")
     Image.new("RGB", (64, 48), "green").save(folder / "photo.jpg")
+    (folder / "clip.mp4").write_bytes(numbered(8))
     return folder
 
 

@@ -13,7 +13,7 @@ from blip.cli.options import (
     DECODING_NAMES,
     ModelOptions,
 )
-from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, check_fields
+from blip.config.ranges import BATCH_SIZE, COUNT, FRAMES, PLACE, check_fields
 from blip.errors import UsageError
 from blip.evaluation.choose import Evaluation, choose_evaluations
 from blip.evaluation.config import (
@@ -35,6 +35,8 @@ examples:
   blip evaluate original:model_base_retrieval_coco --data 'coco/test/*.tar' --out results/coco
   blip evaluate runs/vqa --data v2_OpenEnded_mscoco_val2014_questions.json --answers answers.json
   blip evaluate runs/vqa --data shards/vqa-test --task vqa --out results/vqa
+  blip evaluate runs/filter --data msrvtt/videodatainfo.json --task video_retrieval --json
+  blip evaluate runs/vqa --data msvd/test_qa.json --task video_qa --answers answers.txt
   blip evaluate runs/nlvr --data shards/nlvr2-test1 --out results/nlvr2
 
 --data takes what `blip data pack` takes: tars, compressed or not, .parquet, .csv, .tsv, .json and
@@ -42,9 +44,11 @@ examples:
 remote tars, too, s3://, gs:// and https:// (not compressed), and 'pipe:COMMAND'.
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
 retrieval, a pre-trained model by both, a model for questions by VQA accuracy, one for pairs of
-images by accuracy and consistency. --out keeps captions.json for the servers of COCO and NoCaps,
-answers.json for those of VQA v2 and VizWiz, or predictions.csv for the script of NLVR2. Broken
-pictures and empty texts are left out, counted and named. Samples of the same image count as one.
+images by accuracy and consistency. Videos (--task video_retrieval or video_qa) are measured only
+where --task says so; --data is then a folder, a table or an annotation file of videos. --out keeps
+captions.json for the servers of COCO and NoCaps, answers.json for those of VQA v2 and VizWiz, or
+predictions.csv for the script of NLVR2. Broken pictures and empty texts are left out, counted and
+named. Samples of the same image count as one.
 The options of decoding say how captions are written, or the answers of a model for questions. An
 option that no evaluation of the model uses is refused."""
 
@@ -62,6 +66,8 @@ class EvaluateOptions:
     candidates: Annotated[int, COUNT] = 128
     """Images, or texts, that ITM re-ranks; of --answers, how many are compared whole."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
+    frames: Annotated[int | None, FRAMES] = None
+    """Evenly spaced frames of each video; without it 8 for retrieval, 16 for questions."""
     answers: Path | None = None
     """VQA: choose among the answers in this file (one a line, or a JSON list), write none."""
     decoding: DecodingConfig = DecodingConfig(max_length=30)
@@ -175,6 +181,7 @@ def _configure(options: EvaluateOptions) -> EvaluateConfig:
             answers=None if options.answers is None else str(options.answers),
             candidates=options.candidates,
         ),
+        frames=options.frames,
         batch_size=options.batch_size,
         max_pixels=options.model.max_pixels,
         device=options.model.device,

@@ -151,6 +151,8 @@ COUNT_OR_NONE = Range(whole=True, least=0, most=2**31 - 1)
 BATCH_SIZE = Range(whole=True, least=1, most=2**20)
 SEED = Range(whole=True, least=0, most=2**63 - 1)
 PROCESSES = Range(whole=True, least=0, most=4096)
+FRAMES = Range(whole=True, least=1, most=1024)
+"""Frames of a video that a model reads."""
 SIDE = Range(whole=True, least=1, most=2**14)
 """Of a picture, in pixels."""
 TOKENS = Range(whole=True, least=1, most=2**16)

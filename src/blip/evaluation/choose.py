@@ -44,6 +44,8 @@ class Evaluation:
     """A file beside evaluation.json for `outputs`, as the benchmark's server takes them."""
     options: tuple[str, ...] = ()
     """Options of `blip evaluate` that not every evaluation uses, and this one does, by field."""
+    only_when_chosen: bool = False
+    """Whether it is made only where `config.task` names it, as its data are of another kind."""
     check: Callable[[EvaluateConfig, ModelConfig], None] | None = None
     """Raises RangeError for a configuration that the model cannot follow, before any work."""
 
@@ -70,7 +72,12 @@ def choose_evaluations(
     known = [evaluation.name for evaluation in evaluations]
     if config.task is not None and config.task not in known:
         raise RangeError("task", repr(config.task), ", ".join(known))
-    similar = [one for one in evaluations if one.architecture == model.architecture]
+    similar = [
+        one
+        for one in evaluations
+        if one.architecture == model.architecture
+        and (not one.only_when_chosen or one.name == config.task)
+    ]
     possible = [one for one in similar if one.mode in model.modes]
     reasons = {one.name: LACKING[one.mode] for one in similar if one not in possible}
     if config.task is None and possible:

@@ -9,6 +9,7 @@ from blip.config.ranges import (
     COUNT,
     COUNT_OR_NONE,
     DEVICE,
+    FRAMES,
     NOT_EMPTY,
     TOKENS,
     PrecisionChoice,
@@ -156,6 +157,8 @@ class EvaluateConfig:
     meteor: bool = field(default=False, metadata=added())
     """Whether captions are scored by METEOR, too, which needs Java."""
     answering: AnsweringConfig = field(default=AnsweringConfig(), metadata=added())
+    frames: Annotated[int | None, FRAMES] = field(default=None, metadata=added())
+    """Evenly spaced frames of each video; none is 8 for retrieval, 16 for questions."""
     batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images that are captioned together, or pairs of which statements are judged."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS

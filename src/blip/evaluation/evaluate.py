@@ -73,7 +73,9 @@ def _measure(
         **describe_data(list(sets.values())),
     }
     for evaluation in evaluations:
-        if evaluation.architecture == sizes.architecture:
+        if evaluation.architecture == sizes.architecture and (
+            evaluation in chosen or not evaluation.only_when_chosen
+        ):
             result[evaluation.name] = None
             if evaluation.outputs is not None:
                 result[evaluation.outputs] = {}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from blip import dist
 from blip.data.captions import clean_caption
-from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import NotFiniteError
 from blip.evaluation.candidates import Candidates, Pairs, best_columns
@@ -23,6 +23,20 @@ from blip.model.blip import Blip
 
 STATES_BYTES = 1 << 30
 """Most memory for states of images between ITC and ITM; those beyond are encoded again."""
+
+
+class RankedSet(Protocol):
+    """Images, or videos of the same number of frames, and the texts of each."""
+
+    texts: list[list[str]]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def images(self, start: int, stop: int) -> Float[Tensor, "images *frames 3 size size"]:
+        """Normalised pixels of the images `start` to `stop` (not included)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +91,7 @@ class ScoredPairs:
 def rank(
     model: Blip,
     tokenizer: Tokenizer,
-    data: EvaluationSet,
+    data: RankedSet,
     config: RetrievalEvaluationConfig,
     *,
     show_progress: bool = False,
@@ -95,7 +109,7 @@ def rank(
 def score_candidates(
     model: Blip,
     tokenizer: Tokenizer,
-    data: EvaluationSet,
+    data: RankedSet,
     config: RetrievalEvaluationConfig,
     *,
     show_progress: bool = False,
@@ -151,7 +165,7 @@ def _encode_texts(model: Blip, texts: Texts, batch_size: int) -> Float[Tensor, "
 class _Images:
     """This process's share of the images: their features, and then their states once more."""
 
-    def __init__(self, model: Blip, data: EvaluationSet, batch_size: int) -> None:
+    def __init__(self, model: Blip, data: RankedSet, batch_size: int) -> None:
         self.model, self.data, self.batch_size = model, data, batch_size
         self.share = dist.own_share(len(data))
         self.kept: dict[int, Tensor] = {}
@@ -180,7 +194,7 @@ class _Images:
 
     def _encode(self, start: int) -> Tensor:
         pixels = self.data.images(start, min(start + self.batch_size, self.share.stop))
-        return self.model.encode_image(pixels.to(self.model.device, self.model.dtype))
+        return self.model.encode_pixels(pixels.to(self.model.device, self.model.dtype))
 
 
 def _score(

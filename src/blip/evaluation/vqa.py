@@ -44,7 +44,7 @@ def measure(subject: Subject[QuestionSet]) -> dict[str, Any]:
         Answerer(model, subject.tokenizer),
         data,
         subject.config.answering,
-        _read_candidates(subject.config.answering),
+        candidates_of(subject.config.answering),
         subject.config.batch_size,
         show_progress=True,
     )
@@ -100,7 +100,7 @@ def answer_questions(
     return found
 
 
-def _read_candidates(config: AnsweringConfig) -> list[str] | None:
+def candidates_of(config: AnsweringConfig) -> list[str] | None:
     """The answers to choose from, if any; raises UsageError where the file cannot be read."""
     return None if config.answers is None else read_candidates(home_path(config.answers))
 
@@ -127,7 +127,7 @@ class QuestionValidation:
         after hours.
         """
         check_answers(config.answering, model.config, "validation.answering")
-        self.candidates = _read_candidates(config.answering)
+        self.candidates = candidates_of(config.answering)
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self.data = QuestionSet(config.shards, most=config.images, max_pixels=config.max_pixels)
 

@@ -27,6 +27,8 @@ PUBLISHED_DECODING = DecodingConfig(kind="beam", beams=3, min_length=1, max_leng
 """As the original release writes answers."""
 RANKED_SMOOTHING = 0.1
 """The original ranks by its training loss, which smooths labels by this much."""
+QUESTION_FRAMES = 16
+"""Frames of a video that is asked about (BLIP, section 5.6)."""
 ROWS = 512
 """Candidates that are read at a time, over all questions."""
 
@@ -56,6 +58,8 @@ class Answerer(TextPredictor[QuestionModel]):
     depend on its neighbours in the batch: the decoder does not see a question's padding. The
     original release lets it see that padding when it writes answers, not when it ranks them.
     """
+
+    frames = QUESTION_FRAMES
 
     @classmethod
     def _needs(cls) -> tuple[type[QuestionModel], Mode]:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from blip.config.ranges import PrecisionChoice
 from blip.data.tokenizer import Tokenizer
+from blip.data.videos.read import FRAMES
 from blip.errors import NotFiniteError, UsageError
 from blip.inference.checkpoint import load_model, precision_or_dtype
 from blip.inference.inputs import check_batch_size
-from blip.inference.pixels import Picture, picture_name, to_pixels
+from blip.inference.pixels import Picture, count_frames, picture_name, to_pixels
 from blip.model.make import Model
 from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.mode import Mode
@@ -62,6 +63,9 @@ class Predictor(ABC, Generic[ModelKind]):
     Abstract: `Captioner` and those of `TextPredictor` say what they compute.
     """
 
+    frames: int = FRAMES
+    """Evenly spaced frames that are read of a video which is given by its path."""
+
     def __init__(self, model: ModelKind, tokenizer: Tokenizer) -> None:
         """Raises UsageError for a model that lacks the encoder or decoder that this needs."""
         _, mode = self._needs()
@@ -103,17 +107,34 @@ class Predictor(ABC, Generic[ModelKind]):
     ) -> Float[Tensor, "pictures tokens width"]:
         """States of the class token and of every patch of some pictures, in one pass.
 
-        Errors name a picture as in `names`, or by its place behind `first`. Raises what `to_pixels`
-        raises.
+        Of videos, which must all have as many frames, those of all frames. Errors name a picture as
+        in `names`, or by its place behind `first`. Raises what `to_pixels` raises.
         """
         size, device, dtype = (
             self.model.config.vision.image_size,
             self.model.device,
             self.model.dtype,
         )
-        return self.model.encode_image(
-            to_pixels(pictures, size, device, dtype, first=first, names=names)
+        pixels = to_pixels(
+            pictures, size, device, dtype, first=first, names=names, frames=self.frames
         )
+        return self.model.encode_pixels(pixels)
+
+    def _parts(self, pictures: Sequence[Picture], batch_size: int) -> list[range]:
+        """What goes through the model together: at most `batch_size` pictures or frames, alike.
+
+        Pictures, or videos of the same number of frames, that follow each other; one video at
+        least.
+        """
+        check_batch_size(batch_size)
+        parts, start = list[range](), 0
+        counts = [count_frames(picture, self.frames) for picture in pictures]
+        for frames, alike in groupby(counts):
+            stop = start + len(list(alike))
+            size = max(1, batch_size // max(frames, 1))
+            parts += [range(one, min(one + size, stop)) for one in range(start, stop, size)]
+            start = stop
+        return parts
 
     def _name_picture(
         self, error: NotFiniteError, pictures: Sequence[Picture], first: int
@@ -148,27 +169,28 @@ class Predictor(ABC, Generic[ModelKind]):
         def encode_some(start: int, stop: int) -> Encoded:
             return encode(self.encode(pictures[start:stop], start))
 
-        return self._read_batches(texts, batch_size, encode_some, read, texts_of_each)
+        parts = self._parts(pictures, batch_size)
+        return self._read_batches(texts, parts, encode_some, read, texts_of_each)
 
     @torch.inference_mode()
     def _read_batches(
         self,
         texts: Sequence[Sequence[str]],
-        batch_size: int,
+        parts: Iterable[range],
         encode: Callable[[int, int], Encoded],
         read: Callable[[Encoded, PaddedTexts], Sequence[Result]],
         texts_of_each: int,
     ) -> Iterator[list[list[Result]]]:
-        """One result for each of the texts of each picture, or pair of them, batch by batch.
+        """One result for each of the texts of each picture, or pair of them, part by part.
 
         `encode` takes the first and the last (not included) of the pictures of a batch. `read` gets
         what it returned and at most `texts_of_each` texts of each of these pictures, and returns a
         result for each real text. Pictures without texts are not encoded where a whole batch has
         none.
         """
-        check_batch_size(batch_size)
-        for start in range(0, len(texts), batch_size):
-            rows = texts[start : start + batch_size]
+        for part in parts:
+            start = part.start
+            rows = texts[start : part.stop]
             results: list[list[Result]] = [[] for _ in rows]
             most = max(map(len, rows))
             if most > 0:

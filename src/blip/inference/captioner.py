@@ -125,8 +125,8 @@ class Captioner(Predictor[Blip]):
             seeds = [[image * count + n for n in range(count)] for image in range(len(pictures))]
         if len(seeds) != len(pictures):
             raise ArgumentError(f"{len(pictures)} pictures need as many seeds, got {len(seeds)}")
-        for first in range(0, len(pictures), batch_size):
-            stop = first + batch_size
+        for part in self._parts(pictures, batch_size):
+            first, stop = part.start, part.stop
             with torch.inference_mode():
                 states = self.encode(pictures[first:stop], first)
                 try:

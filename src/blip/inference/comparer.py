@@ -9,7 +9,7 @@ from blip.data.statements import clean_statement
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
 from blip.inference.base import BATCH_SIZE, PaddedTexts, TextPredictor, not_finite
-from blip.inference.inputs import check_pictures, check_texts_of_pictures
+from blip.inference.inputs import check_batch_size, check_pictures, check_texts_of_pictures
 from blip.inference.pixels import Picture
 from blip.model.pair import PairModel
 from blip.nn.kv import PairKV
@@ -62,9 +62,14 @@ class Comparer(TextPredictor[PairModel]):
         def encode(start: int, stop: int) -> PairKV:
             return self._encode_pairs(pairs[start:stop], start)
 
+        check_batch_size(batch_size)
+        parts = [
+            range(start, min(start + batch_size, len(pairs)))
+            for start in range(0, len(pairs), batch_size)
+        ]
         together = max(1, min(batch_size, len(pairs)))
         batches = self._read_batches(
-            rows, batch_size, encode, self._read, texts_of_each=max(1, batch_size // together)
+            rows, parts, encode, self._read, texts_of_each=max(1, batch_size // together)
         )
         return [row for batch in batches for row in batch]
 

@@ -1,6 +1,7 @@
 """Pictures and texts in, features out: the unit vectors that ITC compares."""
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from blip.data.captions import clean_caption
 from blip.inference.base import BATCH_SIZE, TextPredictor, batches, not_finite
 from blip.inference.inputs import check_batch_size, check_texts, iterate_pictures, iterate_texts
-from blip.inference.pixels import Picture, picture_name
+from blip.inference.pixels import Picture, count_frames, picture_name
 from blip.model.blip import Blip
 from blip.nn.mode import Mode
 
@@ -77,12 +78,17 @@ class Embedder(TextPredictor[Blip]):
 
     def _stream_images(self, images: Iterator[Picture], batch_size: int) -> Iterator[Features]:
         first = 0
-        for pictures in batches(images, batch_size):
+        for pictures in self._alike(images, batch_size):
             with torch.inference_mode():
                 features = self.model.image_features(self.encode(pictures, first))
             names = (picture_name(first + n, image) for n, image in enumerate(pictures, 1))
             yield _to_numpy(features, names)
             first += len(pictures)
+
+    def _alike(self, images: Iterator[Picture], batch_size: int) -> Iterator[list[Picture]]:
+        """Batches of pictures, or of videos of the same number of frames."""
+        for frames, some in groupby(images, lambda image: count_frames(image, self.frames)):
+            yield from batches(some, max(1, batch_size // max(frames, 1)))
 
     def _stream_texts(self, texts: Iterator[str], batch_size: int) -> Iterator[Features]:
         first = 0

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from blip.data.videos.read import VideoFrames
 from blip.errors import ArgumentError
 from blip.files import is_utf8
 from blip.inference.pixels import NormalisedImage, Picture
@@ -34,7 +35,9 @@ def iterate_pictures(images: Iterable[Picture]) -> Iterator[Picture]:
 
 
 def _refuse_single_picture(images: Iterable[Picture]) -> None:
-    single = isinstance(images, Image.Image | str | os.PathLike | bytes | NormalisedImage)
+    single = isinstance(
+        images, Image.Image | str | os.PathLike | bytes | NormalisedImage | VideoFrames
+    )
     arrays = isinstance(images, np.ndarray | Tensor) and images.ndim < 4
     if single or arrays or hasattr(images, "read"):
         raise ArgumentError(

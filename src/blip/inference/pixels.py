@@ -11,19 +11,25 @@ from torch import Tensor
 from blip.data import image_sources
 from blip.data.image_sources import read_image
 from blip.data.images import BadImageError
-from blip.data.transforms import eval_transform
+from blip.data.readers.video_files import is_video_name
+from blip.data.transforms import eval_transform, normalise
+from blip.data.videos.read import FRAMES, VideoFrames, read_video
+from blip.data.videos.stream import BadVideoError
 from blip.errors import ArgumentError
 
 
 @dataclass(frozen=True, slots=True)
 class NormalisedImage:
-    """Pixels as `blip.data.transforms.eval_transform` makes them: squashed and normalised."""
+    """Pixels as `blip.data.transforms.eval_transform` makes them: squashed and normalised.
 
-    pixels: Float[Tensor, "3 size size"]
+    Those of a video's frames are `(frames, 3, size, size)`.
+    """
+
+    pixels: Float[Tensor, "*frames 3 size size"]
 
 
-Picture = image_sources.Picture | NormalisedImage
-"""What `read_image` takes, or normalised pixels.
+Picture = image_sources.Picture | NormalisedImage | VideoFrames
+"""What `read_image` takes, the path of a video, its frames, or normalised pixels.
 
 A float tensor with values outside 0..1 is taken for normalised pixels, too; its shape must be
 `(3, size, size)`, of the model's size.
@@ -38,7 +44,8 @@ def to_pixels(
     *,
     first: int = 0,
     names: Sequence[str] | None = None,
-) -> Float[Tensor, "images 3 size size"]:
+    frames: int = FRAMES,
+) -> Float[Tensor, "images *frames 3 size size"]:
     """Squash pictures to squares and normalise them; pixels that are normalised already are kept.
 
     `first` pictures went before these. Raises what `read_image` raises, with the number of the
@@ -46,7 +53,17 @@ def to_pixels(
     """
     names = names or [f"picture {number}" for number in range(first + 1, first + 1 + len(images))]
     named = zip(images, names, strict=True)
-    return torch.stack([_pixels(image, size, name) for image, name in named]).to(device, dtype)
+    pixels = [_pixels(image, size, name, frames) for image, name in named]
+    return torch.stack(pixels).to(device, dtype)
+
+
+def count_frames(image: Picture, frames: int) -> int:
+    """Frames of a video, of which `frames` are read where it is given by its path; 0: a picture."""
+    if isinstance(image, VideoFrames):
+        return len(image)
+    if isinstance(image, NormalisedImage):
+        return len(image.pixels) if image.pixels.ndim == 4 else 0
+    return frames if isinstance(image, str | os.PathLike) and is_video_name(image) else 0
 
 
 def picture_name(number: int, image: Picture) -> str:
@@ -58,14 +75,20 @@ def _with_path(name: str, image: Picture) -> str:
     return f"{name} ({image})" if isinstance(image, str | os.PathLike) else name
 
 
-def _pixels(image: Picture, size: int, name: str) -> Float[Tensor, "3 size size"]:
+def _pixels(
+    image: Picture, size: int, name: str, frames: int
+) -> Float[Tensor, "*frames 3 size size"]:
     try:
+        if isinstance(image, str | os.PathLike) and is_video_name(image):
+            image = read_video(image, frames)
+        if isinstance(image, VideoFrames):
+            return normalise(image.pixels(size))
         if isinstance(image, NormalisedImage):
             return _check_size(image.pixels, size)
         if isinstance(image, Tensor) and _is_normalised(image):
             return _check_size(image, size)
         return eval_transform(read_image(image), size)
-    except (BadImageError, ArgumentError) as error:
+    except (BadImageError, BadVideoError, ArgumentError) as error:
         raise type(error)(f"{_with_path(name, image)}: {error}") from error
 
 
@@ -76,7 +99,7 @@ def _is_normalised(tensor: Tensor) -> bool:
 
 
 def _check_size(pixels: Tensor, size: int) -> Tensor:
-    if pixels.shape != (3, size, size):
+    if pixels.shape[-3:] != (3, size, size) or pixels.ndim > 4:
         raise ArgumentError(
             f"normalised pixels for this model are (3, {size}, {size}), got {tuple(pixels.shape)}; "
             "floats of a picture lie in 0..1"

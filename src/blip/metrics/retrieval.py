@@ -78,6 +78,17 @@ def hits(
     return found | {f"ir{k}": share_found(text_to_image, texts, images, k) for k in CUTS}
 
 
+def first_ranks(ranked: RankedScores, own_rows: np.ndarray, own_columns: np.ndarray) -> np.ndarray:
+    """For each row the rank of its best own column, 1 for the first; `(rows,)` float64.
+
+    Equal scores are averaged over all their orders: with `equal` others of the same score, and
+    `mine` own ones, the first own one is expected behind equal / (mine + 1) of them. A row whose
+    own scores are all NaN has the last rank. The arguments are those of `share_found`.
+    """
+    above, equal, mine = _count_around_best(ranked, own_rows, own_columns)
+    return np.where(mine > 0, above + 1 + equal / (mine + 1), float(ranked.num_columns))
+
+
 def first_columns(ranked: RankedScores) -> list[np.ndarray]:
     """The columns of the highest score of each row; none where all scores of a row are NaN."""
     found: list[np.ndarray] = []

@@ -61,10 +61,13 @@ class Blip(EncoderDecoder):
     ) -> Float[Tensor, "batch projection"]:
         """Unit vectors to compare with `text_features`, in float32 at least.
 
-        `states` are those of `encode_image`; only the class token's are read.
+        `states` are those of `encode_image`, of which only the class token's are read, or of
+        `encode_video`: the projections of all frames are averaged.
         """
         self.require("bidirectional")
-        return unit_features(self.image_projection, states[:, 0])
+        class_states = states[:, :: self.config.vision.tokens]
+        # The projection of a mean is the mean of projections.
+        return unit_features(self.image_projection, class_states.mean(dim=1))
 
     def encode_text(
         self, ids: Int[Tensor, "texts length"], visible: Bool[Tensor, "texts length"]

@@ -57,6 +57,21 @@ class GroundedModel(nn.Module):
         """States of the class token and of every patch, of normalised pixels."""
         return self.vision(images)
 
+    def encode_video(
+        self, frames: Float[Tensor, "videos frames 3 height width_pixels"]
+    ) -> Float[Tensor, "videos tokens width"]:
+        """States of all frames of each video, one frame behind another (BLIP, section 5.6).
+
+        Nothing tells their order. They stand for the states of one image in all that reads these.
+        """
+        return self.encode_image(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).flatten(1, 2)
+
+    def encode_pixels(
+        self, pixels: Float[Tensor, "batch *frames 3 height width_pixels"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """`encode_image` of images, `encode_video` of videos."""
+        return self.encode_image(pixels) if pixels.ndim == 4 else self.encode_video(pixels)
+
 
 class EncoderDecoder(GroundedModel):
     """An image-grounded text encoder and a text decoder with its language head.

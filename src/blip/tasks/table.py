@@ -102,6 +102,31 @@ EVALUATIONS = (
         outputs="predictions",
         result_file="predictions.csv",
     ),
+    Evaluation(
+        name="video_retrieval",
+        figures="recall at 1, 5 and 10 of videos and their texts, median and mean rank, zero-shot",
+        architecture="med",
+        mode="bidirectional",
+        module="blip.evaluation.video_retrieval",
+        reader="blip.evaluation.video_retrieval",
+        counted=("videos", "texts"),
+        options=("candidates", "retrieval", "frames"),
+        only_when_chosen=True,
+    ),
+    Evaluation(
+        name="video_qa",
+        figures="accuracy of answers to questions about videos, zero-shot",
+        architecture="vqa",
+        mode="bidirectional",
+        module="blip.evaluation.video_qa",
+        reader="blip.evaluation.video_qa",
+        counted=("videos", "questions"),
+        outputs="answers",
+        result_file="answers.json",
+        options=("answers", "candidates", "decoding", "frames"),
+        only_when_chosen=True,
+        check=check_answering,
+    ),
 )
 """What a checkpoint can be measured by, in the order in which it is done."""
 

@@ -35,7 +35,7 @@ def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterat
 def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sample]:
     for path in list_images(folder)[start:stop]:
         content, extension = read_file(path)
-        texts, error = _beside(path)
+        texts, error = texts_beside(path)
         if content is None:
             error = "missing_image"
         key = path.relative_to(folder).as_posix()
@@ -65,7 +65,7 @@ def extension_of(content: bytes) -> str:
     return next((name for start, name in SIGNATURES if content.startswith(start)), "jpg")
 
 
-def _beside(picture: Path) -> tuple[tuple[str, ...], str | None]:
+def texts_beside(picture: Path) -> tuple[tuple[str, ...], str | None]:
     """The captions in the text file of a picture, and what is wrong with it."""
     stems = (picture.name, picture.stem)
     names = (picture.with_name(stem + suffix) for stem in stems for suffix in TEXTS_BESIDE)

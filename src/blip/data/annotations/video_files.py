@@ -1,0 +1,102 @@
+"""Finds the videos that an annotation file means: below its folder, or in the table beside it."""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+from blip.data.keys import key_text
+from blip.data.readers.parquet import open_described, read_parquet
+from blip.data.readers.video_files import is_video_name
+from blip.errors import UsageError
+
+MAPPING = "youtube_mapping.txt"
+"""Names of MSVD's videos and their numbers, a line each: `-4wsuPCjDBc_5_15 vid1`."""
+NUMBERED = ("video{}", "vid{}")
+"""What MSR-VTT and MSVD call the video of a number."""
+TABLE = "videos.parquet"
+VIDEO = "video"
+KEYS = ("key", "video_id", "clip_name", "id")
+TEXTS = ("caption", "captions", "sentence", "sentences", "text", "texts", "description")
+
+VideoSource = Path | bytes
+
+
+@final
+class VideoFiles:
+    """Videos by the names and numbers that an annotation file gives them.
+
+    They are files below the folder of the annotations, by path, by name with or without extension,
+    or rows of `videos.parquet` there. A number is that of `youtube_mapping.txt`, else 7 is called
+    `video7`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, name: str | int) -> VideoSource | None:
+        """A video; None where it is not there."""
+        whole = str(name)
+        spelt = [whole, Path(whole).stem]
+        if whole.isdecimal():
+            numbered = [form.format(whole) for form in NUMBERED]
+            spelt += [self._mapping[one] for one in numbered if one in self._mapping] + numbered
+        elif whole in self._mapping:
+            spelt.append(self._mapping[whole])
+        return next((self._known[one] for one in spelt if one in self._known), None)
+
+    @cached_property
+    def _known(self) -> dict[str, VideoSource]:
+        found: dict[str, VideoSource] = {}
+        if (self.folder / TABLE).is_file():
+            for _, row in read_parquet(self.folder / TABLE, 0, None):
+                key, content = key_of(row.cells), content_of(row.cells.get(VIDEO))
+                if key is not None and isinstance(content, bytes):
+                    found.setdefault(key, content)
+        for path in find_videos(self.folder):
+            below = path.relative_to(self.folder)
+            for name in (below.as_posix(), below.with_suffix("").as_posix(), path.name, path.stem):
+                found.setdefault(name, path)
+        return found
+
+    @cached_property
+    def _mapping(self) -> dict[str, str]:
+        """Names by `vidN`."""
+        try:
+            lines = (self.folder / MAPPING).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return {}
+        pairs = (line.split() for line in lines)
+        return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+
+
+def find_videos(folder: Path) -> Iterator[Path]:
+    """The videos below a folder in sorted order; hidden ones are left out."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if is_video_name(name) and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def key_of(cells: dict[str, Any]) -> str | None:
+    """What a row calls its video."""
+    return next((key for name in KEYS if (key := key_text(cells.get(name))) is not None), None)
+
+
+def content_of(value: Any) -> bytes | str | None:
+    """The bytes or the path of a video in a cell."""
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    return value if isinstance(value, bytes | str) and value else None
+
+
+def holds_videos(path: Path) -> bool:
+    """Whether a Parquet table has videos; raises UsageError for another file."""
+    names = open_described(path).schema_arrow.names
+    if VIDEO in names:
+        return True
+    if "question" in names:
+        return False
+    raise UsageError(f"{path} has no column {VIDEO!r}; it has {', '.join(names)}")

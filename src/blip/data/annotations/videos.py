@@ -1,0 +1,210 @@
+"""Videos with captions or questions: MSR-VTT's, MSVD's and DiDeMo's files, tables, folders."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from blip.data.annotations.video_files import (
+    TEXTS,
+    VIDEO,
+    VideoFiles,
+    VideoSource,
+    content_of,
+    find_videos,
+    holds_videos,
+    key_of,
+)
+from blip.data.keys import key_text
+from blip.data.questions import BROKEN_QUESTION, AskedQuestion, read_question
+from blip.data.readers.delimited import BROKEN_ROW, read_json_lines
+from blip.data.readers.folders import texts_beside
+from blip.data.readers.parquet import read_parquet
+from blip.data.readers.video_files import is_video_name
+from blip.data.texts import load_json, sound_texts
+from blip.errors import UsageError
+from blip.log import say
+
+FORMS = (
+    'MSR-VTT\'s {"videos": [{"video_id"}], "sentences": [{"video_id", "caption"}]}, '
+    'BLIP\'s lines {"clip_name", "caption"}, DiDeMo\'s [{"video", "description"}], '
+    'MSVD-QA\'s [{"video_id", "question", "answer"}], a .parquet table with a column "video", '
+    "or a folder of videos"
+)
+MISSING_VIDEO = "missing_video"
+DUPLICATE = "duplicate_question_id"
+TEST = "test"
+_Entries = Iterable[tuple[Any, str | None]]
+
+
+@dataclass(slots=True)
+class ListedVideo:
+    """A video with its texts and the questions about it, and what is wrong with some of these."""
+
+    key: str
+    source: VideoSource | None = None
+    texts: list[str] = field(default_factory=list[str])
+    questions: list[AskedQuestion] = field(default_factory=list[AskedQuestion])
+    faults: list[str] = field(default_factory=list[str])
+
+
+def list_videos(path: Path) -> list[ListedVideo]:
+    """The videos of a folder, table or annotation file, each once, with all that is said of them.
+
+    Nothing is decoded. Of DiDeMo's file the descriptions of a video's moments, in their order, are
+    one text, a paragraph; of a file with splits those of "test" are taken. An entry that cannot be
+    read is a video with `faults` alone. Raises UsageError for anything else.
+    """
+    if path.is_dir():
+        return _folder(path)
+    suffix, videos = path.suffix.lower(), VideoFiles(path.absolute().parent)
+    if suffix == ".parquet":
+        return _table(path, videos)
+    if suffix in (".jsonl", ".ndjson"):
+        return _listed(((row.cells, row.fault) for row in read_json_lines(path)), videos, path)
+    if suffix == ".json":
+        data = load_json(path)
+        if isinstance(data, dict) and isinstance(data.get("videos"), list):
+            return _msrvtt(data, videos, path)
+        if isinstance(data, list):
+            return _listed(((entry, None) for entry in data), videos, path)
+    raise UsageError(f"{path} holds no list of videos; allowed: {FORMS}")
+
+
+class _Listing:
+    """Collects what is said of each video."""
+
+    def __init__(self) -> None:
+        self.videos: dict[str, ListedVideo] = {}
+        self.broken: list[ListedVideo] = []
+        self.ids: set[str | int] = set()
+
+    def of(self, key: str, source: VideoSource | None) -> ListedVideo:
+        return self.videos.setdefault(key, ListedVideo(key, source))
+
+    def add_texts(self, video: ListedVideo, values: Any) -> None:
+        texts, fault = sound_texts(values if isinstance(values, list) else [values])
+        video.texts += texts
+        video.faults += [] if fault is None else [fault]
+
+    def add_question(self, video: ListedVideo, entry: dict[str, Any], number: int) -> None:
+        known_id = entry.get("question_id", entry.get("id"))
+        named = entry if known_id is None else {**entry, "question_id": known_id}
+        question = read_question(named, number)
+        if question is None:
+            video.faults.append(f"{BROKEN_QUESTION}: entry {number}")
+        elif question.question_id in self.ids:
+            video.faults.append(f"{DUPLICATE}: {question.question_id}")
+        else:
+            self.ids.add(question.question_id)
+            video.questions.append(question)
+
+    def add_fault(self, number: int, fault: str) -> None:
+        self.broken.append(ListedVideo(f"entry-{number}", faults=[fault]))
+
+    def all(self) -> list[ListedVideo]:
+        return [*self.videos.values(), *self.broken]
+
+
+def _folder(folder: Path) -> list[ListedVideo]:
+    listed: list[ListedVideo] = []
+    for path in find_videos(folder):
+        texts, fault = texts_beside(path)
+        key = path.relative_to(folder).as_posix()
+        listed.append(ListedVideo(key, path, list(texts), faults=[fault] if fault else []))
+    if not listed:
+        raise UsageError(f"{folder} holds no videos")
+    return listed
+
+
+def _table(path: Path, videos: VideoFiles) -> list[ListedVideo]:
+    listing, in_rows = _Listing(), holds_videos(path)
+    for number, row in read_parquet(path, 0, None):
+        key, content = key_of(row.cells), content_of(row.cells.get(VIDEO))
+        if row.fault is not None:
+            listing.add_fault(number, row.fault)
+            continue
+        source: VideoSource | None = content if isinstance(content, bytes) else None
+        if source is None and (name := content if in_rows else key) is not None:
+            key, source = key or str(name), videos.find(str(name))
+        video = listing.of(key or f"row-{number}", source)
+        _add_all(listing, video, row.cells, number)
+    return listing.all()
+
+
+def _add_all(listing: _Listing, video: ListedVideo, entry: dict[str, Any], number: int) -> None:
+    """The texts of an entry and its question, if it has any."""
+    named = next((name for name in TEXTS if entry.get(name) is not None), None)
+    if named is not None and "question" not in entry:
+        listing.add_texts(video, entry[named])
+    if "question" in entry:
+        listing.add_question(video, entry, number)
+
+
+def _msrvtt(data: dict[str, Any], videos: VideoFiles, path: Path) -> list[ListedVideo]:
+    listing, sentences = _Listing(), data.get("sentences")
+    if not isinstance(sentences, list):
+        raise UsageError(f'{path} has "videos" and no "sentences"; allowed: {FORMS}')
+    entries = [one for one in data["videos"] if isinstance(one, dict)]
+    splits = {str(one.get("split")) for one in entries}
+    chosen = TEST if TEST in splits else None
+    if chosen is not None and len(splits) > 1:
+        others = ", ".join(sorted(splits - {TEST}))
+        say(f"{path.name}: the videos of the split {TEST!r} are used, not those of {others}")
+    names = {key_text(one.get("video_id")) for one in entries}
+    for number, one in enumerate(data["videos"]):
+        name = key_text(one.get("video_id")) if isinstance(one, dict) else None
+        if name is None:
+            listing.add_fault(number, f"{BROKEN_ROW}: video {number} has no video_id")
+        elif chosen is None or one.get("split") == chosen:
+            listing.of(name, videos.find(name))
+    for number, sentence in enumerate(sentences):
+        name = key_text(sentence.get("video_id")) if isinstance(sentence, dict) else None
+        if name in listing.videos:
+            listing.add_texts(listing.videos[str(name)], sentence.get("caption"))
+        elif name not in names:
+            fault = f"{BROKEN_ROW}: sentence {number} is about no video of the file"
+            listing.add_fault(number, fault)
+    return listing.all()
+
+
+def _listed(entries: _Entries, videos: VideoFiles, path: Path) -> list[ListedVideo]:
+    """A list, or lines, of entries that name a video."""
+    listing, paragraphs = _Listing(), dict[str, list[Any]]()
+    first, rest = _peek(entries)
+    if first is not None and _name_of(first) is None:
+        raise UsageError(f"{path} names no videos in its first entry; allowed: {FORMS}")
+    for number, (entry, fault) in enumerate(rest):
+        name = _name_of(entry)
+        if fault is not None or name is None:
+            listing.add_fault(number, fault or f"{BROKEN_ROW}: entry {number} names no video")
+            continue
+        key = Path(name).stem if is_video_name(name) else name
+        video = listing.of(key, videos.find(name))
+        if "description" in entry and "question" not in entry:
+            paragraphs.setdefault(key, []).append(entry["description"])
+        else:
+            _add_all(listing, video, entry, number)
+    for key, descriptions in paragraphs.items():
+        texts, fault = sound_texts(descriptions)
+        listing.videos[key].texts += [" ".join(texts)] if texts else []
+        listing.videos[key].faults += [] if fault is None else [fault]
+    return listing.all()
+
+
+def _peek(entries: _Entries) -> tuple[Any, Iterator[tuple[Any, str | None]]]:
+    """The first sound entry, if the first one is, and all of them."""
+    rest = iter(entries)
+    first = next(rest, None)
+    if first is None:
+        return None, iter(())
+    return (first[0] if first[1] is None else None), chain([first], rest)
+
+
+def _name_of(entry: Any) -> str | None:
+    """What an entry calls its video."""
+    if not isinstance(entry, dict):
+        return None
+    named = entry.get(VIDEO, entry.get("clip_name"))
+    return key_text(named) if named is not None else key_of({**entry, "id": None})

@@ -1,0 +1,142 @@
+"""Videos of annotation files, tables and folders: found, each once, and what is wrong with them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from blip.data.annotations.videos import ListedVideo, list_videos
+from blip.errors import UsageError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Empty files under the names of videos; nothing is decoded here."""
+    for name in ("video0.mp4", "video1.webm", "deep/clip.avi", "abc_1_5.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    return tmp_path
+
+
+def write(path: Path, value: Any) -> Path:
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def texts_of(listed: list[ListedVideo]) -> dict[str, list[str]]:
+    return {video.key: video.texts for video in listed if video.source is not None}
+
+
+def faults_of(listed: list[ListedVideo]) -> list[str]:
+    return [fault.partition(":")[0] for video in listed for fault in video.faults]
+
+
+def test_msrvtt_has_its_captions_in_another_list(folder):
+    videos = [
+        {"video_id": "video0", "split": "test"},
+        {"video_id": "video1", "split": "test"},
+        {"video_id": "video2", "split": "train"},
+        {"id": 7},
+    ]
+    sentences = [
+        {"video_id": "video0", "caption": "a cat"},
+        {"video_id": "video2", "caption": "not in the test"},
+        {"video_id": "video0", "caption": "a black cat"},
+        {"video_id": "video1", "caption": 5},
+        {"video_id": "video9", "caption": "of no video"},
+    ]
+    data = {"videos": videos, "sentences": sentences}
+    listed = list_videos(write(folder / "videodatainfo.json", data))
+    assert texts_of(listed) == {"video0": ["a cat", "a black cat"], "video1": []}
+    assert faults_of(listed) == ["text_not_a_string", "broken_row", "broken_row"]
+
+
+def test_lines_of_the_release_name_clips(folder):
+    lines = [
+        {"clip_name": "video0", "retrieval_key": "ret0", "caption": "a cat"},
+        {"clip_name": "clip", "retrieval_key": "ret1", "caption": "a dog"},
+        {"clip_name": "gone", "retrieval_key": "ret2", "caption": "a bird"},
+    ]
+    path = folder / "retrieval_test.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + "no json\n")
+    listed = list_videos(path)
+    assert texts_of(listed) == {"video0": ["a cat"], "clip": ["a dog"]}
+    assert [video.key for video in listed if video.source is None and not video.faults] == ["gone"]
+    assert len(faults_of(listed)) == 1
+
+
+def test_moments_of_didemo_become_a_paragraph(folder):
+    entries = [
+        {"video": "abc_1_5.mp4", "description": "a man walks", "times": [[0, 0]]},
+        {"video": "video0.mp4", "description": "a cat"},
+        {"video": "abc_1_5.mp4", "description": "he sits down", "times": [[1, 2]]},
+    ]
+    listed = list_videos(write(folder / "test_data.json", entries))
+    assert texts_of(listed) == {"abc_1_5": ["a man walks he sits down"], "video0": ["a cat"]}
+
+
+def test_questions_name_videos_by_number(folder):
+    (folder / "youtube_mapping.txt").write_text("abc_1_5 vid7\n")
+    entries = [
+        {"answer": "man", "id": 1, "question": "who walks?", "video_id": 7},
+        {"answer": "cat", "id": 2, "question": "what is it?", "video_id": 0},
+        {"answer": "dog", "id": 2, "question": "again?", "video_id": 0},
+        {"answer": "dog", "id": 3, "video_id": 0, "question": 5},
+    ]
+    listed = list_videos(write(folder / "test_qa.json", entries))
+    assert [(v.key, v.source and v.source.name) for v in listed] == [
+        ("7", "abc_1_5.mp4"),
+        ("0", "video0.mp4"),
+    ]
+    assert [(q.question_id, q.answers) for v in listed for q in v.questions] == [
+        (1, ("man",)),
+        (2, ("cat",)),
+    ]
+    assert faults_of(listed) == ["duplicate_question_id", "broken_question"]
+
+
+def test_a_table_holds_videos_and_another_one_asks(tmp_path):
+    videos = pa.table({"key": ["a", "b"], "video": [b"1", b"2"], "caption": [["x", "y"], ["z"]]})
+    pq.write_table(videos, tmp_path / "videos.parquet")
+    asked = pa.table({"question_id": [1, 2], "key": ["b", "c"], "question": ["q?", "r?"]})
+    pq.write_table(asked.append_column("answer", [["yes", "no"]]), tmp_path / "qa.parquet")
+    assert texts_of(list_videos(tmp_path / "videos.parquet")) == {"a": ["x", "y"], "b": ["z"]}
+    found = list_videos(tmp_path / "qa.parquet")
+    assert [(video.key, video.source) for video in found] == [("b", b"2"), ("c", None)]
+    assert [question.text for video in found for question in video.questions] == ["q?", "r?"]
+
+
+def test_a_folder_holds_videos_with_texts_beside_them(folder):
+    (folder / "video0.txt").write_text("a cat\na black cat\n")
+    listed = list_videos(folder)
+    assert [video.key for video in listed] == [
+        "abc_1_5.mp4",
+        "video0.mp4",
+        "video1.webm",
+        "deep/clip.avi",
+    ]
+    assert texts_of(listed)["video0.mp4"] == ["a cat", "a black cat"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("a.json", {"images": []}),
+        ("b.json", {"videos": []}),
+        ("c.json", [{"image": "a.jpg", "caption": "x"}]),
+        ("d.txt", []),
+    ],
+)
+def test_other_files_are_refused_in_one_line(tmp_path, name, value):
+    with pytest.raises(UsageError, match="allowed") as caught:
+        list_videos(write(tmp_path / name, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_videos_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="holds no videos"):
+        list_videos(tmp_path)
