@@ -16,13 +16,14 @@ from blip.cli.parser import Parser
 from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, SEED, SHARE, TOKENS, check_fields
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.examples.question_set import QuestionSet
+from blip.data.examples.statement_set import StatementSet
 from blip.data.readers.parquet import open_described
 from blip.errors import BlipError, UsageError, plain
 from blip.evaluation.config import AnsweringConfig, EvaluateConfig, RetrievalEvaluationConfig
 from blip.evaluation.subject import Subject, describe_data
 from blip.files import write_json
 from blip.generation.config import DecodingConfig
-from blip.inference.checkpoint import KINDS, Loaded, open_checkpoint
+from blip.inference.checkpoint import Loaded, open_checkpoint
 from blip.metrics.intervals import LEVEL, RESAMPLES
 from blip.model.blip import Blip
 from blip.nn.device import choose_device, choose_dtype
@@ -33,23 +34,26 @@ from experiments.judging import (
     judge_captions,
     judge_filter,
     judge_retrieval,
+    judge_statements,
     table,
 )
 from experiments.labels import find_label, read_labelled, write_right
 
-TASKS = ("retrieval", "caption", "filter", "vqa")
+TASKS = ("retrieval", "caption", "filter", "vqa", "nlvr")
 EXAMPLES = """\
 examples:
   python -m experiments.judge runs/retrieval --data flickr8k/dev.parquet --out judged.json
   python -m experiments.judge runs/captioner --data dev.parquet --prompt 'a picture of '
   python -m experiments.judge runs/filter --data labelled.parquet --label match --threshold 0.25
   python -m experiments.judge runs/vqa --data vqa/questions.parquet --answers vqa/answer_list.json
+  python -m experiments.judge runs/nlvr --data nlvr1/dev.parquet
 
 A MED is judged by retrieval (by ITC alone, and re-ranked by both scores), by captions, and, where
 a column match, matches, label, right or correct (or --label) says of every text whether it is
 right, as a filter; retrieval and captions then take the right texts alone. A model for questions
-is judged by VQA accuracy; the pictures lie in the file, or in a table beside it. Intervals come
-from the bootstrap: images are drawn with replacement, with all that belongs to them."""
+is judged by VQA accuracy; the pictures lie in the file, or in a table beside it. A model for pairs
+of images is judged by accuracy and consistency. Intervals come from the bootstrap: images (sets of
+pairs, for statements) are drawn with replacement, with all that belongs to them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,10 +148,8 @@ def judge(options: JudgeOptions) -> dict[str, Any]:
             found |= _judge_med(options, loaded, names)
         case "vqa":
             found |= _judge_vqa(options, loaded)
-        case _:
-            raise UsageError(
-                f"{options.checkpoint} holds {KINDS[type(loaded.model)]}, which is not judged here"
-            )
+        case "nlvr":
+            found |= _judge_nlvr(options, loaded)
     return found | origin(Path(__file__).parent)
 
 
@@ -180,12 +182,25 @@ def _judge_med(options: JudgeOptions, loaded: Loaded[Any], names: list[str]) -> 
 
 
 def _judge_vqa(options: JudgeOptions, loaded: Loaded[Any]) -> dict[str, Any]:
-    if set(options.tasks) - {"vqa"}:
-        raise UsageError(f"--tasks is {options.tasks[0]}; {options.checkpoint} can do vqa alone")
+    _refuse_others(options, "vqa")
     data = QuestionSet([options.data], max_pixels=options.model.max_pixels)
     subject = Subject(loaded.model, loaded.tokenizer, data, _configure(options))
     figures, answers = judge_answers(subject, Resampling(options.resamples, options.seed))
     return {**describe_data([data]), "vqa": figures, "answers": answers}
+
+
+def _judge_nlvr(options: JudgeOptions, loaded: Loaded[Any]) -> dict[str, Any]:
+    _refuse_others(options, "nlvr")
+    data = StatementSet([options.data], max_pixels=options.model.max_pixels)
+    subject = Subject(loaded.model, loaded.tokenizer, data, _configure(options))
+    how = Resampling(options.resamples, options.seed)
+    figures, predictions = judge_statements(subject, how)
+    return {**describe_data([data]), "nlvr": figures, "predictions": predictions}
+
+
+def _refuse_others(options: JudgeOptions, only: str) -> None:
+    if others := [task for task in options.tasks if task != only]:
+        raise UsageError(f"--tasks is {others[0]}; {options.checkpoint} can do {only} alone")
 
 
 def _choose_tasks(options: JudgeOptions, model: Blip, label: str | None) -> list[str]:
@@ -194,10 +209,9 @@ def _choose_tasks(options: JudgeOptions, model: Blip, label: str | None) -> list
         "retrieval": "bidirectional" in model.config.modes,
         "caption": "causal" in model.config.modes,
         "filter": label is not None and "bidirectional" in model.config.modes,
-        "vqa": False,
     }
     for task in options.tasks:
-        if not possible[task]:
+        if not possible.get(task):
             able = ", ".join(name for name, can in possible.items() if can)
             raise UsageError(
                 f"--tasks is {task}; {options.checkpoint} and {options.data} allow: {able}"
@@ -238,13 +252,14 @@ def _configure(options: JudgeOptions) -> EvaluateConfig:
         max_pixels=options.model.max_pixels,
     )
     answers = None if options.answers is None else str(options.answers)
-    answering = AnsweringConfig(answers=answers, batch_size=options.batch_size)
+    answering = AnsweringConfig(answers=answers, candidates=options.candidates)
     return replace(config, answering=answering)
 
 
 def describe(result: dict[str, Any]) -> list[str]:
     """Lines of the table for the terminal."""
-    counted = ("images", "texts", "labelled_images", "labelled_texts", "questions")
+    counted = ("images", "texts", "labelled_images", "labelled_texts", "pairs")
+    counted += ("questions", "statements")
     counts = ", ".join(
         f"{result[name]} {name.replace('_', ' ')}" for name in counted if name in result
     )
@@ -260,8 +275,9 @@ def describe(result: dict[str, Any]) -> list[str]:
         lines += table(figures, f"retrieval, {by}, recall in per cent")
     if "caption" in result:
         lines += table(result["caption"], "captions, times 100")
-    if "vqa" in result:
-        lines += table(result["vqa"], "VQA, per cent")
+    for task, title in (("vqa", "VQA, per cent"), ("nlvr", "statements about pairs, per cent")):
+        if task in result:
+            lines += table(result[task], title)
     return lines
 
 

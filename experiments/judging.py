@@ -9,7 +9,9 @@ import numpy as np
 
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.examples.question_set import QuestionSet
-from blip.evaluation import vqa
+from blip.data.examples.statement_set import StatementSet
+from blip.data.statements import is_official
+from blip.evaluation import nlvr, vqa
 from blip.evaluation.caption import find_correct, write_captions
 from blip.evaluation.ranking import Ranking, score_candidates
 from blip.evaluation.retrieval import REPORTED, IsTrue, first_is_true, truth_of
@@ -24,6 +26,7 @@ from blip.metrics.intervals import (
     find_intervals,
     shares,
 )
+from blip.metrics.nlvr import statement_of
 from blip.metrics.retrieval import CUTS, hits
 from blip.metrics.vqa import vqa_accuracy
 from blip.model.blip import Blip
@@ -193,6 +196,34 @@ def judge_answers(subject: Subject[QuestionSet], how: Resampling) -> tuple[Inter
                 scores.setdefault(name, []).append((int(owner), score))
     parts = {name: _sum(found, len(data)) for name, found in scores.items()}
     return how.find(shares(parts), len(data)) if parts else {}, answers
+
+
+def judge_statements(
+    subject: Subject[StatementSet], how: Resampling
+) -> tuple[Intervals, list[dict[str, Any]]]:
+    """`accuracy` and `consistency` of the statements with labels; and the predictions.
+
+    Drawn are not pairs but official sets (`dev-204` of `dev-204-1-0`), whose pairs share images or
+    statements; a pair with another identifier is drawn alone. Consistency counts official ones.
+    """
+    data = subject.data
+    predictions: list[dict[str, Any]] = nlvr.measure(subject)["predictions"]
+    units: dict[str, int] = {}
+    right: list[tuple[int, float]] = []
+    groups: dict[str, tuple[int, float]] = {}
+    for statement, row in zip(data.statements, predictions, strict=True):
+        if statement.label is None:
+            continue
+        name, official = statement.identifier, is_official(statement.identifier)
+        unit = units.setdefault("-".join(name.split("-")[:2]) if official else name, len(units))
+        score = float(row["prediction"] == str(statement.label))
+        right.append((unit, score))
+        if official:
+            group = statement_of(name)
+            groups[group] = (unit, min(score, groups.get(group, (unit, 1.0))[1]))
+    scores = {"accuracy": right, "consistency": [*groups.values()]}
+    parts = {name: _sum(found, len(units)) for name, found in scores.items() if found}
+    return how.find(shares(parts), len(units)) if parts else {}, predictions
 
 
 def _sum(found: Sequence[tuple[int, float]], images: int) -> tuple[np.ndarray, np.ndarray]:

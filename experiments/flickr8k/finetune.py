@@ -9,7 +9,6 @@ are read from the folder that BLIP_SHARED names (default `../shared`).
 import argparse
 import math
 import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -27,7 +26,6 @@ from blip.log import say
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
 from blip.objectives.config import ContrastiveConfig
 from blip.recipes import captioner, filter
-from blip.reports.origin import origin
 from blip.tasks import caption, pretrain, retrieval
 from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig
 from blip.train.config import OptimizerConfig, TrainConfig
@@ -91,15 +89,24 @@ def run(args: argparse.Namespace, shared: Path) -> dict[str, Any]:
     for name in configs:
         options = judging(name, out / name, shared / "dev.parquet")
         judged = judge_once(options, out / f"{name}-judged.json")
-        judged.pop("captions", None)
+        # Captions are left out, and folders of this machine.
+        judged = {n: v for n, v in judged.items() if n not in ("captions", "checkpoint", "data")}
         results["judged"][name] = judged
     return {
         **results,
-        "command": f"python -m experiments.flickr8k.finetune {shlex.join(sys.argv[1:])}",
+        "command": describe_command(args),
         "seed": args.seed,
         "steps": {name: config.train.steps for name, config in configs.items()},
-        **origin(HERE),
+        # Of the first judgement: the table may be written again by a later commit.
+        **{name: results["judged"]["pretrain"][name] for name in ("commit", "machine", "date")},
     }
+
+
+def describe_command(args: argparse.Namespace) -> str:
+    """The command without the folders of this machine."""
+    files = f"--vision_weights {Path(args.vision_weights).name}"
+    files += f" --text_weights {Path(args.text_weights).name} --seed {args.seed}"
+    return f"python -m experiments.flickr8k.finetune {files}"
 
 
 def judging(name: str, checkpoint: Path, dev: Path) -> JudgeOptions:

@@ -188,6 +188,32 @@ def test_questions_are_judged_by_their_answers(tmp_path: Path) -> None:
     assert found["vqa"]["accuracy"][0] == pytest.approx(100 * np.mean(expected))
 
 
+def test_statements_are_judged_by_sets_of_pairs(tmp_path: Path) -> None:
+    rows = [
+        {
+            "identifier": f"dev-{of_set}-{pair}-0",
+            "sentence": f"there is a {WORDS[of_set]} thing",
+            "label": str(label),
+            "left": photo(2 * number, "JPEG"),
+            "right": photo(2 * number + 1, "JPEG"),
+        }
+        for number, (of_set, pair, label) in enumerate(
+            [(0, 0, True), (0, 1, True), (1, 0, False), (2, 0, True)]
+        )
+    ]
+    model = save_tiny(tmp_path / "nlvr", "nlvr")
+    data = write(tmp_path / "pairs.parquet", rows)
+    found = judge(JudgeOptions(checkpoint=str(model), data=str(data), resamples=100))
+    said = {row["identifier"]: row["prediction"] for row in found["predictions"]}
+    right = [said[row["identifier"]] == row["label"] for row in rows]
+    together = [right[0] and right[1], right[2], right[3]]
+    assert found["nlvr"]["accuracy"][0] == pytest.approx(100 * np.mean(right))
+    assert found["nlvr"]["consistency"][0] == pytest.approx(100 * np.mean(together))
+    config = EvaluateConfig(checkpoint=str(model), data=(str(data),))
+    expected = evaluate(config, EVALUATIONS)["nlvr"]
+    assert {name: figure[0] for name, figure in found["nlvr"].items()} == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("more", "status", "message"),
     [
