@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blip.data.dialogues import Turn
     from blip.data.image_sources import read_image
     from blip.data.images import BadImageError
     from blip.data.tokenizer import Tokenizer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from blip.inference.captioner import Captioner
     from blip.inference.checkpoint import load, load_model, save_model
     from blip.inference.comparer import Comparer
+    from blip.inference.dialogue_answerer import DialogueAnswerer
     from blip.inference.embedder import Embedder
     from blip.inference.matcher import Matcher
     from blip.model.blip import Blip
@@ -28,11 +30,13 @@ __all__ = [
     "Captioner",
     "Comparer",
     "DecodingConfig",
+    "DialogueAnswerer",
     "Embedder",
     "Index",
     "Matcher",
     "ModelConfig",
     "Tokenizer",
+    "Turn",
     "VideoFrames",
     "load",
     "load_model",
@@ -48,12 +52,14 @@ _HOMES = {
     "Blip": "blip.model.blip",
     "Captioner": "blip.inference.captioner",
     "Comparer": "blip.inference.comparer",
+    "DialogueAnswerer": "blip.inference.dialogue_answerer",
     "Embedder": "blip.inference.embedder",
     "Index": "blip.index.search",
     "Matcher": "blip.inference.matcher",
     "ModelConfig": "blip.model.config",
     "DecodingConfig": "blip.generation.config",
     "Tokenizer": "blip.data.tokenizer",
+    "Turn": "blip.data.dialogues",
     "VideoFrames": "blip.data.videos.read",
     "load": "blip.inference.checkpoint",
     "load_model": "blip.inference.checkpoint",

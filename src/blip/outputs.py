@@ -96,7 +96,10 @@ TOKENIZER = Kind(
 EVALUATION = Kind(
     "evaluation",
     "blip evaluate",
-    ("config.json", "evaluation.json", "captions.json", "answers.json", "predictions.csv"),
+    (
+        *("config.json", "evaluation.json", "captions.json"),
+        *("answers.json", "ranks.json", "predictions.csv"),
+    ),
 )
 BOOTSTRAP = Kind(
     "bootstrap",
@@ -115,7 +118,7 @@ LEFTOVERS = tuple(
     for name in (
         *(MARKER, "config.json", "metrics.jsonl", "recut.json", "summary.json", "status.json"),
         *("timing.json", "report.html", "evaluation.json", "done.json", ".begun.json"),
-        *("captions.json", "answers.json", "predictions.csv"),
+        *("captions.json", "answers.json", "ranks.json", "predictions.csv"),
         *("sizes.json", "README.md", ".pack.json"),
         *("places.json", "faults.jsonl", "index.faiss"),
     )

@@ -19,9 +19,10 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
-from blip.model.checkpoint.from_med import start_pairs
+from blip.model.checkpoint.from_med import start_dialogues, start_pairs
 from blip.model.make import Model
 from blip.model.question import QuestionModel
+from blip.nn.mode import BOTH_MODES
 from blip.recipes import bootstrap
 from blip.tasks.table import TASKS
 from tests.support.tiny import TINY
@@ -137,6 +138,7 @@ def demo(tmp_path_factory) -> Path:
     places = {f"runs/demo/round-1/{name}": model for name in ("captioner", "filter")}
     places["runs/vqa"] = QuestionModel(replace(TINY, text=text, architecture="vqa"))
     places["runs/nlvr"], _ = start_pairs(model)
+    places["runs/visdial"], _ = start_dialogues(model, BOTH_MODES, positions=64)
     for place, saved in places.items():
         (folder / place).mkdir(parents=True)
         save_model(saved, tokenizer, folder / place)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from blip.inference.answerer import Answerer, Ranked, Written
+    from blip.inference.dialogue_answerer import RankedAnswer
 
 EXAMPLES = """\
 examples:
@@ -23,11 +24,18 @@ examples:
   blip ask original:model_base_vqa_capfilt_large photo.jpg "what is the dog doing?" --json
   blip ask hf:Salesforce/blip-vqa-base photo.jpg "is it raining?" --answers answers.txt
   blip ask hf:Salesforce/blip-vqa-base photo.jpg "what is it?" --top 5 --json
+  blip ask runs/visdial photo.jpg "is it red?" "how many?" --caption "a car" --answers answers.txt
+  blip ask runs/visdial photo.jpg "is it raining?" --history history.tsv --answers answers.txt
 
 Prints the question, a tab and the answer. With --answers the answer is the likeliest of those
 in the file (one a line, or a list in a .json file), and its probability stands before it. With
 --top there is a line for each of the best answers, or in JSON a list of them, each with its
-probability."""
+probability.
+
+With a model for dialogues the questions are asked one after another, each behind those of
+--history, the ones before it and their answers; --caption says what the picture shows. Its
+probabilities say of each answer by itself whether it is true. A model that only ranks, as that of
+the recipe visdial, needs --answers."""
 
 RENAMED = (
     Renamed("--candidates", "--answers", when=is_no_number),
@@ -40,7 +48,7 @@ class AskOptions:
     """What `blip ask` is asked to do."""
 
     checkpoint: Annotated[str, PLACE]
-    """Checkpoint or run folder of a model for questions."""
+    """Checkpoint or run folder of a model for questions, or for dialogues."""
     picture: Path
     """A picture."""
     questions: Annotated[tuple[str, ...], UTF8]
@@ -51,6 +59,10 @@ class AskOptions:
     """With --answers: how many the first token leaves to compare whole."""
     top: Annotated[int | None, COUNT] = None
     """The best N answers with their probabilities."""
+    caption: Annotated[str | None, UTF8] = None
+    """Dialogue: what the picture shows."""
+    history: Path | None = None
+    """Dialogue: a file of questions and answers before, a tab between both, or a JSON list."""
     batch_size: Annotated[int, BATCH_SIZE] = 16
     """Questions at a time."""
     model: ModelOptions = ModelOptions()
@@ -75,12 +87,18 @@ def run(args: argparse.Namespace) -> int:
     from blip.data.annotations.answers import read_candidates
     from blip.errors import UsageError
     from blip.inference.answerer import Answerer
+    from blip.inference.checkpoint import read_sizes
 
     options = OPTIONS.read(args)
     if options.picture.is_dir():
         raise UsageError(f"{options.picture} is a folder; `blip ask` takes one picture")
     (path,) = find_pictures([options.picture])
     candidates = None if options.answers is None else read_candidates(options.answers)
+    if read_sizes(options.checkpoint).architecture == "visdial":
+        return _in_dialogue(options, path, candidates)
+    for name, value in (("--caption", options.caption), ("--history", options.history)):
+        if value is not None:
+            raise UsageError(f"{name} is for a model for dialogues, not {options.checkpoint}")
     answerer = Answerer.load(
         options.checkpoint, options.model.device, precision=options.model.precision
     )
@@ -96,6 +114,33 @@ def run(args: argparse.Namespace) -> int:
     answered = _several(options, answerer, image, candidates)
     for question, best in zip(questions, answered, strict=True):
         _print_best(options, question, best)
+    return 0
+
+
+def _in_dialogue(options: AskOptions, path: Path, candidates: list[str] | None) -> int:
+    """Answer with a model for dialogues; 1 where the picture is broken."""
+    from blip.cli.dialogue import discuss, read_history
+    from blip.errors import UsageError
+    from blip.inference.dialogue_answerer import DialogueAnswerer
+
+    if candidates is None and options.top is not None:
+        raise UsageError("--top needs --answers with a model for dialogues")
+    history = [] if options.history is None else read_history(options.history)
+    answerer = DialogueAnswerer.load(
+        options.checkpoint, options.model.device, precision=options.model.precision
+    )
+    if candidates is None:
+        answerer.model.require("causal")
+    image = open_picture(path, options.model.max_pixels)
+    if image is None:
+        return 1
+    caption, questions = options.caption or "", options.questions
+    found = discuss(answerer, image, caption, history, questions, candidates)
+    for question, best in zip(questions, found, strict=True):
+        if isinstance(best, str):
+            _print({"question": question, "answer": best}, json=options.json)
+        else:
+            _print_best(options, question, best[: options.top or 1])
     return 0
 
 
@@ -125,7 +170,9 @@ def _several(
     )[0]
 
 
-def _print_best(options: AskOptions, question: str, best: "Sequence[Ranked | Written]") -> None:
+def _print_best(
+    options: AskOptions, question: str, best: "Sequence[Ranked | RankedAnswer | Written]"
+) -> None:
     if not options.json:
         for answer in best:
             _print({"question": question, **answer._asdict()}, json=False)

@@ -38,17 +38,19 @@ examples:
   blip evaluate runs/filter --data msrvtt/videodatainfo.json --task video_retrieval --json
   blip evaluate runs/vqa --data msvd/test_qa.json --task video_qa --answers answers.txt
   blip evaluate runs/nlvr --data shards/nlvr2-test1 --out results/nlvr2
+  blip evaluate runs/visdial --data shards/visdial-val --batch-size 16 --out results/visdial
 
 --data takes what `blip data pack` takes: tars, compressed or not, .parquet, .csv, .tsv, .json and
 .jsonl tables, folders of pictures with their texts beside them, globs and brace ranges. It takes
 remote tars, too, s3://, gs:// and https:// (not compressed), and 'pipe:COMMAND'.
 Without --task a model is measured by all that it can do: a captioner by its captions, a filter by
 retrieval, a pre-trained model by both, a model for questions by VQA accuracy, one for pairs of
-images by accuracy and consistency. Videos (--task video_retrieval or video_qa) are measured only
-where --task says so; --data is then a folder, a table or an annotation file of videos. --out keeps
-captions.json for the servers of COCO and NoCaps, answers.json for those of VQA v2 and VizWiz, or
-predictions.csv for the script of NLVR2. Broken pictures and empty texts are left out, counted and
-named. Samples of the same image count as one.
+images by accuracy and consistency, one for dialogues by the ranks of answers. Videos (--task
+video_retrieval or video_qa) are measured only where --task says so; --data is then a folder, a
+table or an annotation file of videos. --out keeps captions.json for the servers of COCO and NoCaps,
+answers.json for those of VQA v2 and VizWiz, predictions.csv for the script of NLVR2, or ranks.json
+for the server of VisDial. Broken pictures and empty texts are left out, counted and named. Samples
+of the same image count as one.
 The options of decoding say how captions are written, or the answers of a model for questions. An
 option that no evaluation of the model uses is refused."""
 
@@ -70,6 +72,8 @@ class EvaluateOptions:
     """Evenly spaced frames of each video; without it 8 for retrieval, 16 for questions."""
     answers: Path | None = None
     """VQA: choose among the answers in this file (one a line, or a JSON list), write none."""
+    write_answers: bool = False
+    """VisDial: let the decoder write an answer to every round, too."""
     decoding: DecodingConfig = DecodingConfig(max_length=30)
     meteor: bool = False
     """Score captions by METEOR, too; needs Java."""
@@ -91,10 +95,13 @@ class EvaluateOptions:
 UNSCORED = {
     "questions_without_answers": "questions have no true answers",
     "statements_without_labels": "statements have no labels",
+    "rounds_without_answers": "rounds have no true answers",
 }
 """Of what is counted under these keys, what to say."""
 ANSWERS = "answers"
 """The option that says whether answers are chosen or written."""
+WRITTEN = "write_answers"
+"""The option that says whether answers are written beside their ranks."""
 OPTIONS = Options(
     of=EvaluateOptions,
     arguments=("checkpoint",),
@@ -125,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoint = open_checkpoint(options.checkpoint)
         chosen, _ = choose_evaluations(EVALUATIONS, config, checkpoint.contents.config)
         _refuse_unused(args, options, chosen)
-        if any(ANSWERS in evaluation.options for evaluation in chosen):
+        if any({ANSWERS, WRITTEN} & set(evaluation.options) for evaluation in chosen):
             config = replace(config, answering=_configure_answering(args, config.answering))
         if options.out is None:
             result = evaluate(config, EVALUATIONS, checkpoint=checkpoint)
@@ -182,6 +189,7 @@ def _configure(options: EvaluateOptions) -> EvaluateConfig:
             candidates=options.candidates,
         ),
         frames=options.frames,
+        write_answers=options.write_answers,
         batch_size=options.batch_size,
         max_pixels=options.model.max_pixels,
         device=options.model.device,
@@ -219,6 +227,9 @@ def _refuse_unused(
         # Answers are chosen from a file, or written.
         used -= {"candidates"} if options.answers is None else {"decoding"}
         how += " without --answers" if options.answers is None else " with --answers"
+    if WRITTEN in used and not options.write_answers:
+        used -= {"decoding"}
+        how += " without --write-answers"
     typed = OPTIONS.typed(args)
     unused = [
         OPTIONS.option(item)

@@ -16,6 +16,7 @@ examples:
   blip finetune caption flickr8k --init runs/base --out runs/mine --data.sources.0.shards my/shards
   blip finetune vqa vqa_v2 --init runs/base_129m --out runs/vqa
   blip finetune nlvr nlvr2 --init runs/base --out runs/nlvr
+  blip finetune visdial visdial --init runs/base_129m --out runs/visdial
   blip finetune captioner coco_large --out runs/captioner_large
   blip finetune filter runs/demo/round-1/filter/config.json --out runs/again
   blip finetune --list
@@ -23,7 +24,8 @@ examples:
 
 A captioner writes (LM); `caption` is another name of this task. A filter matches (ITC and ITM) and
 is a retrieval model as well; `retrieval` is its other name. `blip capfilt` cleans data with both.
-The task vqa makes a model that answers questions, nlvr one that judges statements about two images.
+The task vqa makes a model that answers questions, nlvr one that judges statements about two images,
+visdial one that ranks the answers to a question in a dialogue.
 
 {ABOUT_RESUMING}"""
 

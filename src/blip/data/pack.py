@@ -174,7 +174,7 @@ def _fault(sample: Sample, collection: Collection) -> str | None:
         return sample.error
     if sample.image is None:
         return "missing_image"
-    # Questions and statements are read from KEY.json.
+    # Questions, statements and dialogues are read from KEY.json.
     has_others = any(sample.meta.get(name) for name in TASK_FIELDS)
     needs_text = not collection.allow_missing_text and not has_others
     if needs_text and not any(sample.texts):

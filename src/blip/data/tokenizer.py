@@ -161,7 +161,11 @@ class Tokenizer:
             [self.cls_id, *encoding.ids[: max_tokens - 2], self.sep_id]
             for encoding in self.backend.encode_batch(list(texts), add_special_tokens=False)
         ]
-        longest = max_tokens if padding == "max" else max(map(len, rows), default=2)
+        return self.pad(rows, max_tokens if padding == "max" else None)
+
+    def pad(self, rows: Sequence[Sequence[int]], longest: int | None = None) -> Texts:
+        """Rows of ids padded to equal length: that of the longest, where none is given."""
+        longest = max(map(len, rows), default=2) if longest is None else longest
         ids = torch.full((len(rows), longest), self.pad_id, dtype=torch.int64)
         visible = torch.zeros((len(rows), longest), dtype=torch.bool)
         for number, row in enumerate(rows):

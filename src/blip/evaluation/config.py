@@ -144,6 +144,16 @@ class PairValidationConfig(HeldOutConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DialogueValidationConfig(HeldOutConfig):
+    """Held-out images with the dialogues about them."""
+
+    images: Annotated[int, COUNT] = 200
+    """Most images that are read, from the first on, each with its whole dialogue."""
+    batch_size: Annotated[int, BATCH_SIZE] = 16
+    """Images, and rounds with all their candidates, at a time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
     """The figures of one checkpoint on one split."""
 
@@ -159,6 +169,8 @@ class EvaluateConfig:
     answering: AnsweringConfig = field(default=AnsweringConfig(), metadata=added())
     frames: Annotated[int | None, FRAMES] = field(default=None, metadata=added())
     """Evenly spaced frames of each video; none is 8 for retrieval, 16 for questions."""
+    write_answers: bool = field(default=False, metadata=added())
+    """Whether the decoder of a model for dialogues writes an answer to every round, too."""
     batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images that are captioned together, or pairs of which statements are judged."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
@@ -195,3 +207,18 @@ def check_answers(config: AnsweringConfig, model: ModelConfig, name: str) -> Non
     check_length(model.text, f"{name}.decoding.max_length", config.decoding.max_length)
     if config.answers is not None and not home_path(config.answers).is_file():
         raise RangeError(f"{name}.answers", repr(config.answers), "an existing file of answers")
+
+
+def check_written_answers(config: EvaluateConfig, model: ModelConfig) -> None:
+    """Raise UsageError where answers are to be written and the model has no decoder.
+
+    Raises RangeError where they may become longer than the model's positions.
+    """
+    if not config.write_answers:
+        return
+    if "causal" not in model.modes:
+        raise UsageError(
+            f"--write-answers: {config.checkpoint} has no text decoder; train one with "
+            "--language.label_smoothing 0.1, or leave it out"
+        )
+    check_length(model.text, "answering.decoding.max_length", config.answering.decoding.max_length)

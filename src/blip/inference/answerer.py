@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.data.questions import clean_question
-from blip.data.tokenizer import Texts
+from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import ArgumentError, NotFiniteError
 from blip.generation.config import DecodingConfig
 from blip.generation.decoder import check_nan
@@ -18,6 +18,7 @@ from blip.inference.decoding import decode_texts, start_of_text
 from blip.inference.inputs import check_pictures, check_texts, check_texts_of_pictures
 from blip.inference.likelihood import log_likelihoods
 from blip.inference.pixels import Picture
+from blip.model.grounded import EncoderDecoder
 from blip.model.question import QuestionModel
 from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
@@ -81,7 +82,7 @@ class Answerer(TextPredictor[QuestionModel]):
         nucleus sampling; BadImageError for a picture that cannot be used; NotFiniteError where the
         model gives NaN.
         """
-        start = self._start(decoding, 1)
+        start = start_of_answer(self.model, self.tokenizer, decoding)
 
         def write(kv: ImageKV) -> list[str]:
             texts = decode_texts(self.model, kv, start, self.tokenizer.sep_id, decoding)
@@ -104,7 +105,8 @@ class Answerer(TextPredictor[QuestionModel]):
         arguments and errors these are; raises ArgumentError, too, where `count` is greater than the
         number of beams.
         """
-        start, eos_id = self._start(decoding, count), self.tokenizer.sep_id
+        start = start_of_answer(self.model, self.tokenizer, decoding, count)
+        eos_id = self.tokenizer.sep_id
 
         def write(kv: ImageKV) -> list[list[Written]]:
             texts = decode_texts(self.model, kv, start, eos_id, decoding, count=count)
@@ -182,14 +184,6 @@ class Answerer(TextPredictor[QuestionModel]):
 
         return self._answer(images, questions, batch_size, choose)
 
-    def _start(self, decoding: DecodingConfig, count: int) -> list[int]:
-        if decoding.kind == "nucleus":
-            raise ArgumentError("answers are decoded by beam or greedy, got nucleus")
-        most = decoding.beams if decoding.kind == "beam" else 1
-        if not 1 <= count <= most:
-            raise ArgumentError(f"count must lie in 1..beams ({most}), got {count}")
-        return start_of_text(self.model, self.tokenizer, decoding)
-
     def _answer(
         self,
         images: Iterable[Picture],
@@ -229,6 +223,21 @@ class Answerer(TextPredictor[QuestionModel]):
         states = self.model.ground(texts.ids, texts.visible, kv)
         real = torch.tensor(padded.real, device=states.device)
         return self.model.project_questions(states[real], texts.visible[real])
+
+
+def start_of_answer(
+    model: EncoderDecoder, tokenizer: Tokenizer, decoding: DecodingConfig, count: int = 1
+) -> list[int]:
+    """The ids that every answer starts with.
+
+    Raises ArgumentError for nucleus sampling, and for more answers than there are beams.
+    """
+    if decoding.kind == "nucleus":
+        raise ArgumentError("answers are decoded by beam or greedy, got nucleus")
+    most = decoding.beams if decoding.kind == "beam" else 1
+    if not 1 <= count <= most:
+        raise ArgumentError(f"count must lie in 1..beams ({most}), got {count}")
+    return start_of_text(model, tokenizer, decoding)
 
 
 class BestCandidates(NamedTuple):

@@ -20,6 +20,7 @@ from blip.model.checkpoint.released import VOCABULARY
 from blip.model.checkpoint.sizes import Heads
 from blip.model.checkpoint.written import write_ours
 from blip.model.config import ModelConfig, TextConfig
+from blip.model.dialogue import DialogueModel
 from blip.model.make import Model
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
@@ -31,6 +32,7 @@ KINDS: dict[type[Model], str] = {
     Blip: "a MED, for captions and matches",
     QuestionModel: "a model for questions (VQA)",
     PairModel: "a model for pairs of images (NLVR2)",
+    DialogueModel: "a model for dialogues (VisDial)",
 }
 """Kinds of models as messages call them."""
 
@@ -104,7 +106,7 @@ def load(
     tokenizer: str | Path | None = None,
     heads: tuple[int, int] | None = None,
 ) -> Loaded[Model]:
-    """Open a checkpoint in any layout: a `Blip`, a `QuestionModel` or a `PairModel`.
+    """Open a checkpoint in any layout: a `Blip` or one of the models made of it (`KINDS`).
 
     `source` is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights or
     the index of several, `hf:ORG/NAME` or `original:NAME`. `device` is a `torch.device` or one of

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from blip.config.ranges import SHARE_BELOW_ONE, SIDE, TOKENS, Range, RangeError, check_fields
 from blip.nn.mode import BOTH_MODES, Mode
 
-Architecture = Literal["med", "vqa", "nlvr"]
-"""The MED, or one of the two models made of its parts: for questions, for pairs of images."""
+Architecture = Literal["med", "vqa", "nlvr", "visdial"]
+"""The MED, or a model made of its parts: for questions, pairs of images, or dialogues."""
 
 Sharing = Literal["all", "all_but_cross_attention", "all_but_self_attention", "nothing"]
 """Which parameters the text encoder and the text decoder share (BLIP, table 3)."""
@@ -108,6 +108,7 @@ class ModelConfig:
             "med": (BOTH_MODES, (encoder,), (decoder,)),
             "vqa": (BOTH_MODES,),
             "nlvr": ((encoder,),),
+            "visdial": (BOTH_MODES, (encoder,)),
         }[self.architecture]
         if self.modes not in choices:
             allowed = " or ".join("+".join(choice) for choice in choices)

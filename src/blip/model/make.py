@@ -2,10 +2,11 @@
 
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
+from blip.model.dialogue import DialogueModel
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
 
-Model = Blip | QuestionModel | PairModel
+Model = Blip | QuestionModel | PairModel | DialogueModel
 
 
 def make_model(config: ModelConfig) -> Model:
@@ -17,3 +18,5 @@ def make_model(config: ModelConfig) -> Model:
             return QuestionModel(config)
         case "nlvr":
             return PairModel(config)
+        case "visdial":
+            return DialogueModel(config)

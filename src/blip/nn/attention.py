@@ -90,6 +90,25 @@ class SelfAttention(nn.Module):
         )
         return self._add_and_norm(first, rows.first_tokens.pack(join_heads(attended)))
 
+    def read_behind(
+        self,
+        hidden: Float[Tensor, "tokens width"],
+        rows: PaddedLayout,
+        mask: Bool[Tensor, "rows 1 columns seen"],
+        before: LayerKV | None,
+    ) -> tuple[Float[Tensor, "tokens width"], LayerKV]:
+        """Attend to what `before` holds for the same row, and within the row as `mask` says.
+
+        The mask's columns are those of `before`, then those of the row itself. Returns the states,
+        and keys and values of the row itself, for what is read behind it.
+        """
+        query, key, value = self._heads(rows.unpack(self.query_key_value(hidden)))
+        own = LayerKV(key, value)
+        if before is not None:
+            key, value = torch.cat([before.key, key], 2), torch.cat([before.value, value], 2)
+        attended = attend_within_texts(query, key, value, mask=mask, dropout_p=self._dropout_p)
+        return self._add_and_norm(hidden, rows.pack(join_heads(attended))), own
+
     def continue_text(
         self, hidden: Float[Tensor, "rows new width"], cache: KVCache, layer: int
     ) -> Float[Tensor, "rows new width"]:

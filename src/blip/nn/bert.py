@@ -11,7 +11,7 @@ from torch.nn.functional import dropout
 
 from blip.nn.attention import AttentionSizes, CrossAttention, PairCrossAttention, SelfAttention
 from blip.nn.init import init_std, init_weights
-from blip.nn.kv import AnyImageKV, AnyLayerKV, ImageKV, KVCache
+from blip.nn.kv import AnyImageKV, AnyLayerKV, ImageKV, KVCache, LayerKV
 from blip.nn.linear import Linear
 from blip.nn.mode import BOTH_MODES, Mode
 from blip.nn.packing import (
@@ -67,7 +67,13 @@ class TextEmbedding(nn.Module):
     ) -> Float[Tensor, "tokens width"]:
         """Padded ids of texts to packed states of their tokens."""
         self._check(texts.padded.columns)
-        return self._finish(self.words(texts.pack(ids)) + self.positions(texts.positions))
+        return self.embed_at(texts.pack(ids), texts.positions)
+
+    def embed_at(
+        self, ids: Int[Tensor, " tokens"], positions: Int[Tensor, " tokens"]
+    ) -> Float[Tensor, "tokens width"]:
+        """Packed tokens at these positions, which the model must have."""
+        return self._finish(self.words(ids) + self.positions(positions))
 
     def _check(self, length: int) -> None:
         if length > self.positions.num_embeddings:
@@ -150,6 +156,23 @@ class TextLayer(nn.Module):
             _concatenate(parts), batch.passes[0].mode, image_kv, queries
         )
 
+    def read_behind(
+        self,
+        hidden: Float[Tensor, "tokens width"],
+        rows: PaddedLayout,
+        mask: Bool[Tensor, "rows 1 columns seen"],
+        before: LayerKV | None,
+        image_kv: AnyLayerKV | None,
+    ) -> tuple[Float[Tensor, "tokens width"], LayerKV]:
+        """Bidirectional states of tokens that stand behind others, as in `nn/context.py`.
+
+        Row `i` attends to row `i` of `before` and to image `i`. Returns the keys and values of its
+        self-attention as well.
+        """
+        attention = self.self_attention.select("bidirectional")
+        attended, own = attention.read_behind(hidden, rows, mask, before)
+        return self.after_self_attention(attended, "bidirectional", image_kv, rows), own
+
     def _attend(
         self, hidden: Tensor, one: PackedPass, mask: Tensor | None, *, first_states_only: bool
     ) -> Tensor:
@@ -221,7 +244,9 @@ class TextTransformer(nn.Module):
         """
         contiguous = mode == "causal" and torch.is_inference_mode_enabled()
         visible = None if visible is None else visible.to(states[0].device)
-        attentions = zip(*(layer.cross(mode).attentions for layer in self._layers()), strict=True)
+        attentions = zip(
+            *(layer.cross(mode).attentions for layer in self.text_layers()), strict=True
+        )
         projected: list[ImageKV] = []
         for one, attention_of_layers in zip(states, attentions, strict=True):
             pairs = [a.project_kv(one, contiguous=contiguous) for a in attention_of_layers]
@@ -297,7 +322,7 @@ class TextTransformer(nn.Module):
     ) -> Float[Tensor, "rows new width"]:
         """States of new tokens after those in `cache`, causally; appends them to the cache."""
         hidden = self.embedding.select("causal")(ids, cache.length)
-        for index, layer in enumerate(self._layers()):
+        for index, layer in enumerate(self.text_layers()):
             attention = layer.self_attention.select("causal")
             hidden = attention.continue_text(hidden, cache, index)
             layer_kv = None if image_kv is None else image_kv.layer(index)
@@ -308,7 +333,8 @@ class TextTransformer(nn.Module):
         """An empty cache for `continue_text`."""
         return KVCache(len(self.layers))
 
-    def _layers(self) -> list[TextLayer]:
+    def text_layers(self) -> list[TextLayer]:
+        """The layers, from the first on."""
         return cast(list[TextLayer], list(self.layers))
 
 

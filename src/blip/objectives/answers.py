@@ -1,17 +1,17 @@
-"""The loss of VQA: LM over the answers, weighted by how many annotators gave each."""
+"""The loss of VQA, and of answers to dialogues: LM, weighted by how many annotators gave each."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from blip.data.tokenizer import Texts
-from blip.model.question import QuestionModel
+from blip.model.grounded import EncoderDecoder
 from blip.nn.kv import ImageKV
 from blip.nn.precision import at_least_float32
 
 
 def answer_loss(
-    model: QuestionModel,
+    model: EncoderDecoder,
     questions: ImageKV,
     answers: Texts,
     asked: Int[Tensor, " answers"],
@@ -20,9 +20,10 @@ def answer_loss(
 ) -> Float[Tensor, ""]:
     """The weighted loss of some answers, a mean over the questions (BLIP, section 5.3).
 
-    `questions` is what `QuestionModel.read_questions` returns; answer `i` starts with `[DEC]`,
-    replies to question `asked[i]`, and its loss is the sum over its tokens times `weights[i]`. With
-    several processes of equally many questions, the mean of their losses is the loss of all.
+    `questions` is what `QuestionModel.read_questions` returns, or `project_dialogues` of a model
+    for dialogues; answer `i` starts with `[DEC]`, replies to question `asked[i]`, and its loss is
+    the sum over its tokens times `weights[i]`. With several processes of equally many questions,
+    the mean of their losses is the loss of all.
     """
     scored = answers.visible[:, 1:]
     # Nothing follows the last token, so it is not read.

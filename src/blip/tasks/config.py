@@ -14,7 +14,12 @@ from blip.config.ranges import (
 )
 from blip.config.strict import added
 from blip.data.config import DataConfig
-from blip.evaluation.config import PairValidationConfig, QuestionValidationConfig, ValidationConfig
+from blip.evaluation.config import (
+    DialogueValidationConfig,
+    PairValidationConfig,
+    QuestionValidationConfig,
+    ValidationConfig,
+)
 from blip.model.config import ModelConfig, check_length
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.outputs import Kind, training_kind
@@ -242,6 +247,33 @@ class NlvrConfig(FinetuneConfig):
         _check_validation(self.validation, self.train)
         if self.data.prompt:
             raise ValueError(f"data.prompt must be empty for statements, got {self.data.prompt!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisdialConfig(FinetuneConfig):
+    """Fine-tuning of a model for dialogues with an ITM loss on answers (BLIP, section 5.5)."""
+
+    kind: ClassVar[Kind] = training_kind("visdial", "blip finetune visdial")
+    init: str
+    """The pre-trained MED, or a model for dialogues to train further."""
+    data: DataConfig
+    """Shards or files of dialogues; max_tokens cuts a dialogue so far, the question included."""
+    negatives: Annotated[int, COUNT] = 7
+    """Wrong answers that are drawn for each question, of its other options."""
+    language: LanguageConfig | None = None
+    """Trains a decoder that writes answers beside the encoder that ranks them; none: ranks alone,
+    as in the paper."""
+    drop_path: Annotated[float, SHARE_BELOW_ONE] = 0.0
+    """Stochastic depth of the last layer of the image encoder."""
+    validation: DialogueValidationConfig | None = None
+    """Held-out dialogues to measure its ranks by on the way."""
+
+    def __post_init__(self) -> None:
+        """Refuse a validation that is never made, a prompt, and numbers out of range."""
+        check_fields(self)
+        _check_validation(self.validation, self.train)
+        if self.data.prompt:
+            raise ValueError(f"data.prompt must be empty for dialogues, got {self.data.prompt!r}")
 
 
 def check_lr_scale(scale: float, *weights: str | None) -> None:

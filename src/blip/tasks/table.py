@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from blip.evaluation.choose import Evaluation
-from blip.evaluation.config import check_answering, check_captioning
+from blip.evaluation.config import check_answering, check_captioning, check_written_answers
 from blip.tasks.config import (
     CaptionerConfig,
     FilterConfig,
@@ -19,6 +19,7 @@ from blip.tasks.config import (
     PretrainConfig,
     RunOptions,
     TrainingConfig,
+    VisdialConfig,
     VqaConfig,
 )
 
@@ -127,6 +128,19 @@ EVALUATIONS = (
         only_when_chosen=True,
         check=check_answering,
     ),
+    Evaluation(
+        name="visdial",
+        figures="MRR, recall at 1, 5 and 10, mean rank, and NDCG where relevance is known",
+        architecture="visdial",
+        mode="bidirectional",
+        module="blip.evaluation.visdial",
+        reader="blip.evaluation.visdial",
+        counted=("images", "rounds"),
+        outputs="ranks",
+        result_file="ranks.json",
+        options=("write_answers", "decoding"),
+        check=check_written_answers,
+    ),
 )
 """What a checkpoint can be measured by, in the order in which it is done."""
 
@@ -172,6 +186,14 @@ TASKS = (
         config=NlvrConfig,
         module="blip.tasks.nlvr",
         evaluations=("nlvr",),
+    ),
+    TrainingTask(
+        name="visdial",
+        verb="finetune",
+        objectives="ITM: ranks answers in a dialogue; with LM: writes them, too",
+        config=VisdialConfig,
+        module="blip.tasks.visdial",
+        evaluations=("visdial",),
     ),
 )
 """What can be trained."""

@@ -47,9 +47,11 @@ LAYERS: dict[type[nn.Module], Treatment] = {
     VisionLayer: Treatment(
         recompute=True, compile="fixed shapes", shard=True, methods=("first_states",)
     ),
-    TextLayer: Treatment(recompute=True),
+    TextLayer: Treatment(recompute=True, methods=("read_behind",)),
     SelfAttention: Treatment(
-        compile="any number of rows", shard=True, methods=("first_states", "continue_text")
+        compile="any number of rows",
+        shard=True,
+        methods=("first_states", "read_behind", "continue_text"),
     ),
     CrossAttention: Treatment(compile="any number of rows"),
     PairCrossAttention: Treatment(compile="any number of rows"),

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blip.data.annotations.nlvr import holds_statements, list_stated, read_statements
+from blip.data.annotations.visdial import holds_dialogues, list_dialogues, read_dialogues
 from blip.data.annotations.vqa import holds_questions, list_asked, read_questions
+from blip.data.dialogues import DIALOGUE
 from blip.data.questions import QUESTIONS
 from blip.data.sample import Sample
 from blip.data.statements import STATEMENTS
@@ -25,6 +27,7 @@ class TaskForm:
 
 
 FORMS = (
+    TaskForm(DIALOGUE, holds_dialogues, list_dialogues, read_dialogues),
     TaskForm(QUESTIONS, holds_questions, list_asked, read_questions),
     TaskForm(STATEMENTS, holds_statements, list_stated, read_statements),
 )

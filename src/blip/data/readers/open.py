@@ -59,9 +59,9 @@ def open_place(
 
     Paths in tables and annotation files start from `images`, else from the file's own folder;
     `split` chooses among their rows. A table may have no column for the text, and a list no
-    captions, where `need_text` is false. A table or file that asks questions, or states something
-    of pairs of images, is read as those of its task. Raises UsageError where `images` or `split`
-    have no meaning.
+    captions, where `need_text` is false. A table or file that asks questions, states something of
+    pairs of images or holds dialogues is read as those of its task. Raises UsageError where
+    `images` or `split` have no meaning.
     """
     kind = find_kind(path)
     form = find_form(path) if kind in ("table", "annotations") else None

@@ -63,6 +63,10 @@ class ScenesConfig:
         default=0, metadata=added()
     )
     """Statements about each human, val and test image and another one on its right, for NLVR2."""
+    dialogues: Annotated[int, Range(whole=True, least=0, most=1000)] = field(
+        default=0, metadata=added()
+    )
+    """Most rounds of a dialogue about each human, val and test image, for VisDial; 0 for none."""
     noise: Annotated[float, SHARE] = 0.4
     """Share of noisy web texts."""
     noise_kinds: dict[str, float] = field(

@@ -10,9 +10,11 @@ from PIL import Image
 
 from blip.config.history import describe_changes, find_changes, is_earlier_run, load_config
 from blip.config.strict import save
+from blip.data.dialogues import DIALOGUE, Dialogue, Round
 from blip.data.questions import QUESTIONS, AskedQuestion
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
+from blip.data.scenes.dialogues import dialogue
 from blip.data.scenes.draw import paint
 from blip.data.scenes.language import captions
 from blip.data.scenes.noise import web_text
@@ -56,6 +58,8 @@ def draw_sample(
         texts = tuple(captions(scene, config.captions, rng))
         if config.questions:
             meta[QUESTIONS] = _ask(scene, config, rng, f"{split}-{number:06d}")
+        if config.dialogues:
+            meta[DIALOGUE] = _discuss(scene, config, rng)
     more_images: tuple[bytes, ...] = ()
     if config.statements and split != "web":
         rng = random_source(config, split, number, SECOND_PICTURE + attempt)
@@ -95,6 +99,16 @@ def _state(
         PairStatement(f"{pair}-{number}", text, truth).to_json()
         for number, (text, truth) in enumerate(made.items())
     ]
+
+
+def _discuss(scene: Scene, config: ScenesConfig, rng: np.random.Generator) -> dict[str, Any]:
+    """A dialogue about a scene, as VisDial's samples hold one."""
+    drawn = dialogue(scene, config, rng, rounds=config.dialogues)
+    rounds = (
+        Round(one.question, one.answer, one.candidates, one.answer_index, one.relevance)
+        for one in drawn.rounds
+    )
+    return Dialogue(drawn.caption, tuple(rounds)).to_json()
 
 
 def draw_split(config: ScenesConfig, split: Split) -> Iterator[tuple[Scene, Sample]]:

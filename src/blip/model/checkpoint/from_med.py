@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
+from blip.model.dialogue import DialogueModel
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
-from blip.nn.mode import BOTH_MODES
+from blip.nn.mode import BOTH_MODES, Mode
 
-TaskModel = TypeVar("TaskModel", QuestionModel, PairModel)
+TaskModel = TypeVar("TaskModel", QuestionModel, PairModel, DialogueModel)
 _COPY = re.compile(r"\.copies\.(both|bidirectional|causal)\.")
 _SIDE = re.compile(r"\.(left|right)\.")
 
@@ -53,6 +55,42 @@ def start_pairs(med: Blip, drop_path: float = 0.0) -> tuple[PairModel, list[str]
     med.require("bidirectional")
     model = PairModel(pair_config(med.config, drop_path))
     return model, fill(model, med.state_dict())
+
+
+def dialogue_config(
+    before: ModelConfig, modes: tuple[Mode, ...], positions: int, drop_path: float
+) -> ModelConfig:
+    """The sizes of a model for dialogues made of another's parts, with `positions` at least."""
+    return replace(
+        before,
+        vision=replace(before.vision, drop_path=drop_path),
+        text=replace(before.text, positions=max(positions, before.text.positions)),
+        architecture="visdial",
+        sharing="nothing",
+        modes=modes,
+    )
+
+
+def start_dialogues(
+    before: Blip | DialogueModel,
+    modes: tuple[Mode, ...],
+    positions: int,
+    drop_path: float = 0.0,
+) -> tuple[DialogueModel, list[str]]:
+    """A model for dialogues with the weights of a MED, or of another for dialogues.
+
+    Its head for answers starts from that of ITM. Where there were fewer than `positions`, the
+    further ones are newly initialised. Raises UsageError where one of the `modes` is lacking.
+    """
+    for mode in modes:
+        before.require(mode)
+    model = DialogueModel(dialogue_config(before.config, modes, positions, drop_path))
+    given, own = before.state_dict(), model.state_dict()
+    for name, tensor in own.items():
+        known = _find(given, name)
+        if known is not None and name.endswith(".positions.weight") and len(known) < len(tensor):
+            given[name] = torch.cat([known, tensor[len(known) :]])
+    return model, fill(model, given)
 
 
 def with_drop_path(model: TaskModel, drop_path: float) -> TaskModel:

@@ -78,8 +78,10 @@ def kind_of_config(config: ModelConfig, *, has_temperature: bool) -> Kind:
     """The kind of released checkpoint that a model is written as.
 
     Matchers were released with a temperature (retrieval) and without it (itm). Raises UsageError
-    for a choice of shared parameters that was never released.
+    for what was never released: a model for dialogues, and other choices of shared parameters.
     """
+    if config.architecture == "visdial":
+        raise UsageError("a model for dialogues has no published layout; keep it in ours")
     if config.architecture != "med":
         return config.architecture
     if config.sharing != "all_but_self_attention":

@@ -1,0 +1,64 @@
+"""`blip ask` with a model for dialogues: each question is asked behind those before it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blip.config.strict import from_json, load_json
+from blip.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from blip.inference.dialogue_answerer import DialogueAnswerer, RankedAnswer
+
+
+def read_history(path: Path) -> list[tuple[str, str]]:
+    """The questions and answers in a file: a tab between both, one pair a line, or a JSON list.
+
+    Raises UsageError for a file that is not there or holds something else.
+    """
+    if path.suffix.lower() == ".json":
+        return list(from_json(tuple[tuple[str, str], ...], load_json(path), where=str(path)))
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: {error.reason}") from error
+    rounds: list[tuple[str, str]] = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            question, tab, answer = line.partition("\t")
+            if not tab:
+                raise UsageError(f"{path}, line {number}: no tab between question and answer")
+            rounds.append((question.strip(), answer.strip()))
+    return rounds
+
+
+def discuss(
+    answerer: "DialogueAnswerer",
+    image: "Image.Image",
+    caption: str,
+    history: Sequence[tuple[str, str]],
+    questions: Sequence[str],
+    candidates: Sequence[str] | None,
+) -> "list[list[RankedAnswer] | str]":
+    """For each question the candidates, the likeliest first, or the answer that is written.
+
+    The questions make one dialogue: each is read with those before it and the answers they got.
+    """
+    from blip.data.dialogues import Turn
+
+    rounds, found = list(history), list["list[RankedAnswer] | str"]()
+    for question in questions:
+        turn = Turn(caption, tuple(rounds), question)
+        if candidates is None:
+            (written,) = answerer.answer([image], [[turn]])[0]
+            found.append(written)
+            rounds.append((question, written))
+        else:
+            (ranked,) = answerer.rank([image], [[turn]], [[candidates]])[0]
+            found.append(ranked)
+            rounds.append((question, ranked[0].answer))
+    return found

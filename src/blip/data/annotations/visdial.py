@@ -1,0 +1,206 @@
+"""VisDial's official files, version 1.0: dialogues about images, and relevance of answers.
+
+    {"version": "1.0", "split": "val2018", "data": {"questions": [...], "answers": [...],
+     "dialogs": [{"image_id", "caption", "dialog": [{"question", "answer", "answer_options",
+                                                     "gt_index"}]}]}}
+
+Questions and answers are indices into the two lists. The file of dense annotations is a list of
+`{"image_id", "round_id", "gt_relevance"}`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from blip.data.annotations.pictures import Pictures, open_pictures
+from blip.data.dialogues import DIALOGUE, NO_ROUND, WRONG_OPTIONS, Dialogue, read_rounds
+from blip.data.keys import with_safe_keys
+from blip.data.sample import IMAGE_KEY, OFFICIAL_ID, Sample
+from blip.data.texts import load_json
+from blip.errors import UsageError
+
+VERSION = "1.0"
+OPTIONS = 100
+"""Candidates of a round, whose ranks the challenge's server takes."""
+DENSE = "_dense_annotations"
+DUPLICATE, BROKEN_DIALOGUE = "duplicate_image_id", "broken_dialogue"
+UNKNOWN_ROUND = "unknown_round"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDialogue:
+    """A dialogue of an annotation file, or one thing in it that cannot be used."""
+
+    key: str
+    image_id: int | None = None
+    dialogue: Dialogue | None = None
+    fault: str | None = None
+
+
+def holds_dialogues(path: Path) -> bool:
+    """Whether a JSON file holds dialogues, so that `read_dialogues` reads it."""
+    if path.suffix.lower() != ".json":
+        return False
+    try:
+        # A quick look, as a file of captions may hold gigabytes.
+        if b'"dialogs"' not in path.read_bytes():
+            return False
+    except OSError:
+        return False
+    try:
+        return _has_dialogues(load_json(path))
+    except UsageError:
+        return False
+
+
+def read_dialogues(
+    path: Path,
+    images: Path | None = None,
+    split: str | None = None,
+    start: int = 0,
+    stop: int | None = None,
+) -> Iterator[Sample]:
+    """A sample for each dialogue of a file, whose `meta` holds it (`data/dialogues.py`).
+
+    `images` is the folder or the Parquet table of the pictures (`open_pictures`), which are found
+    by COCO's number. Of the samples `start` to `stop` alone, where given. What is broken is a
+    sample with `error`: a dialogue, a round of one, an image without its picture. Raises UsageError
+    for a file in another layout, and for a `split`: a file is one.
+    """
+    chosen = islice(list_dialogues(path, split), start, stop)
+    pictures = open_pictures(path, images)
+    yield from with_safe_keys(_samples(chosen, pictures, path.stem), "image", start)
+
+
+def list_dialogues(path: Path, split: str | None = None) -> list[HeldDialogue]:
+    """What a file holds, without the pictures; raises as `read_dialogues` does."""
+    if split is not None:
+        raise UsageError(f"--split {split}: {path} is one split of VisDial")
+    data = load_json(path)
+    _check_version(data, path)
+    content = data["data"]
+    relevance = _read_dense(path)
+    found: list[HeldDialogue] = []
+    known: set[int] = set()
+    for number, entry in enumerate(content["dialogs"]):
+        image_id = entry.get("image_id") if isinstance(entry, dict) else None
+        if not isinstance(image_id, int) or not isinstance(entry.get("dialog"), list):
+            fault = f"{BROKEN_DIALOGUE}: entry {number} has no image_id and dialog"
+            found.append(HeldDialogue(f"dialogue-{number}", fault=fault))
+        elif image_id in known:
+            found.append(HeldDialogue(f"{image_id}-{number}", fault=f"{DUPLICATE}: {image_id}"))
+        else:
+            known.add(image_id)
+            found += _read_dialogue(image_id, entry, content, relevance)
+    found += [
+        HeldDialogue(
+            f"{image_id}-round-{number}", fault=f"{UNKNOWN_ROUND}: it has relevance and no round"
+        )
+        for image_id, number in relevance
+    ]
+    return found
+
+
+def _samples(chosen: Iterable[HeldDialogue], pictures: Pictures, place: str) -> Iterator[Sample]:
+    for held in chosen:
+        if held.image_id is None or held.dialogue is None:
+            yield Sample(held.key, None, error=held.fault)
+            continue
+        content, extension = pictures.read(held.image_id)
+        meta = {
+            OFFICIAL_ID: held.image_id,
+            IMAGE_KEY: f"{place}/{held.image_id}",
+            DIALOGUE: held.dialogue.to_json(),
+        }
+        error = "missing_image" if content is None else None
+        yield Sample(held.key, content, (), meta, error, extension)
+
+
+def _has_dialogues(data: Any) -> bool:
+    content = data.get("data") if isinstance(data, dict) else None
+    return isinstance(content, dict) and isinstance(content.get("dialogs"), list)
+
+
+def _check_version(data: Any, path: Path) -> None:
+    if not _has_dialogues(data):
+        raise UsageError(
+            f'{path} has no {{"data": {{"dialogs": [...]}}}}, as VisDial\'s files have'
+        )
+    version = str(data.get("version"))
+    if version != VERSION:
+        raise UsageError(
+            f"{path} is of version {version} of VisDial; allowed: {VERSION}, whose training split "
+            "has the images of version 0.9"
+        )
+    for name in ("questions", "answers"):
+        if not isinstance(data["data"].get(name), list):
+            raise UsageError(f'{path} has no list "{name}" beside "dialogs"')
+
+
+def _read_dense(path: Path) -> dict[tuple[str, str], Any]:
+    """Relevance by image and round of the file beside, if there is one."""
+    beside = path.with_name(f"{path.stem}{DENSE}.json")
+    if not beside.is_file():
+        return {}
+    entries = load_json(beside)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UsageError(f'{beside} is no list of {{"image_id", "round_id", "gt_relevance"}}')
+    # Those of the training split are called otherwise.
+    return {
+        (str(entry.get("image_id")), str(entry.get("round_id"))): entry.get(
+            "gt_relevance", entry.get("relevance")
+        )
+        for entry in entries
+    }
+
+
+def _read_dialogue(
+    image_id: int,
+    entry: dict[str, Any],
+    content: dict[str, Any],
+    relevance: dict[tuple[str, str], Any],
+) -> list[HeldDialogue]:
+    """The dialogue of an image, then what is wrong in it; takes its relevance out of the rest."""
+    rounds, wrong = list[Any](), list[str]()
+    for number, given in enumerate(entry["dialog"], 1):
+        one, fault = _look_up(given, content)
+        dense = relevance.pop((str(image_id), str(number)), None)
+        if dense is not None and "options" in one:
+            one["relevance"] = dense
+        rounds.append(one)
+        if fault is not None:
+            wrong.append(f"{fault} (round {number})")
+    sound, faults = read_rounds(rounds)
+    caption = entry.get("caption")
+    dialogue = Dialogue(caption if isinstance(caption, str) else "", tuple(sound))
+    found = [HeldDialogue(str(image_id), image_id, dialogue)] if sound else []
+    if not entry["dialog"]:
+        faults = [NO_ROUND]
+    return found + [
+        HeldDialogue(f"{image_id}-fault-{number}", fault=fault)
+        for number, fault in enumerate([*wrong, *faults])
+    ]
+
+
+def _look_up(given: Any, content: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """A round with texts in the place of indices, and what is wrong with its options."""
+    if not isinstance(given, dict):
+        return {}, None
+    question = _text(content["questions"], given.get("question"))
+    answer = _text(content["answers"], given.get("answer"))
+    one = {"question": question, "answer": answer}
+    options = given.get("answer_options")
+    if options is None:
+        return one, None
+    if not isinstance(options, list) or len(options) != OPTIONS:
+        count = len(options) if isinstance(options, list) else "no list of"
+        return one, f"{WRONG_OPTIONS}: {count} options, not {OPTIONS}"
+    texts = [_text(content["answers"], option) for option in options]
+    return {**one, "options": texts, "answer_index": given.get("gt_index")}, None
+
+
+def _text(pool: list[Any], index: Any) -> Any:
+    whole = isinstance(index, int) and not isinstance(index, bool)
+    return pool[index] if whole and 0 <= index < len(pool) else None

@@ -1,0 +1,192 @@
+"""Dialogues about an image: how samples hold them, and how one becomes the tokens of a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeGuard
+
+from blip.data.captions import clean_caption
+from blip.data.questions import clean_question
+from blip.data.tokenizer import Texts, Tokenizer
+from blip.files import is_utf8
+
+DIALOGUE = "dialogue"
+"""Where it stands in `meta`, and so in KEY.json."""
+DIALOGUE_TOKENS = 256
+"""Longest dialogue, unless another limit is given; the longest of VisDial's val has 230."""
+ANSWER_TOKENS = 32
+"""Longest answer with both ends; one of 3 000 in VisDial is longer."""
+CAPTION_TOKENS = 40
+"""Longest caption with both ends."""
+
+BROKEN_ROUND, MISSING_ANSWER = "broken_round", "missing_answer"
+WRONG_OPTIONS, WRONG_ANSWER_INDEX = "wrong_options", "wrong_answer_index"
+WRONG_RELEVANCE, NO_ROUND = "wrong_relevance", "no_round"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A question and its answer, with the candidates among which it is to be found."""
+
+    question: str
+    answer: str | None = None
+    """None where it is withheld, as in the last round of a test split."""
+    options: tuple[str, ...] = ()
+    """100 in VisDial; none where the round is only history."""
+    answer_index: int | None = None
+    """Which of the options the answer is; None where it is withheld."""
+    relevance: tuple[float, ...] = ()
+    """For each option the share of annotators who found it right; none where nobody was asked."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in KEY.json; what is withheld is left out."""
+        found: dict[str, Any] = {"question": self.question}
+        if self.answer is not None:
+            found["answer"] = self.answer
+        if self.options:
+            found["options"] = list(self.options)
+        if self.answer_index is not None:
+            found["answer_index"] = self.answer_index
+        if self.relevance:
+            found["relevance"] = list(self.relevance)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """The caption of an image and the rounds about it."""
+
+    caption: str
+    rounds: tuple[Round, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands as `DIALOGUE` in a sample's `meta`, and so in KEY.json."""
+        return {"caption": self.caption, "rounds": [one.to_json() for one in self.rounds]}
+
+    def turn(self, number: int) -> "Turn":
+        """What a model reads to answer the question of round `number`, from 0."""
+        return Turn(
+            self.caption,
+            tuple((one.question, one.answer or "") for one in self.rounds[:number]),
+            self.rounds[number].question,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question with the caption and the rounds before it."""
+
+    caption: str
+    history: tuple[tuple[str, str], ...]
+    """Questions with their answers."""
+    question: str
+
+
+def dialogue_of(meta: dict[str, Any]) -> tuple[Dialogue | None, list[str]]:
+    """The dialogue in the `meta` of a sample, None without a sound round, and what is wrong."""
+    entry = meta.get(DIALOGUE)
+    given = entry.get("rounds") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(given, list):
+        return None, [NO_ROUND]
+    rounds, faults = read_rounds(given)
+    caption = entry.get("caption")
+    sound = Dialogue(caption if _is_text(caption) else "", tuple(rounds))
+    return (sound if rounds else None), faults
+
+
+def read_rounds(entries: list[Any]) -> tuple[list[Round], list[str]]:
+    """The rounds in their order, and the reason and number of each that is broken.
+
+    A round without a question, or without the answer that the next ones need, ends the dialogue.
+    One whose options, or whose index of the answer, are wrong is history and is not ranked.
+    """
+    rounds, faults = list[Round](), list[str]()
+    for number, entry in enumerate(entries, 1):
+        question = entry.get("question") if isinstance(entry, dict) else None
+        if not _is_text(question) or not clean_question(question):
+            faults.append(f"{BROKEN_ROUND}: round {number} has no text as its question")
+            break
+        answer = entry.get("answer")
+        one, fault = _with_options(Round(question, answer if _is_text(answer) else None), entry)
+        if fault is not None:
+            faults.append(f"{fault} (round {number})")
+        rounds.append(one)
+        if one.answer is None and number < len(entries):
+            faults.append(f"{MISSING_ANSWER}: round {number} is not the last")
+            break
+    return rounds, faults
+
+
+def _with_options(plain: Round, entry: dict[str, Any]) -> tuple[Round, str | None]:
+    """The round with its options, or without them and why."""
+    options, index = entry.get("options"), entry.get("answer_index")
+    if options is None:
+        return plain, None
+    if not isinstance(options, list) or len(options) < 2 or not all(map(_is_text, options)):
+        return plain, f"{WRONG_OPTIONS}: they are not texts, two or more"
+    if index is not None:
+        whole = isinstance(index, int) and not isinstance(index, bool)
+        if not whole or not 0 <= index < len(options):
+            return plain, f"{WRONG_ANSWER_INDEX}: {index!r} of {len(options)} options"
+        if plain.answer is not None and options[index] != plain.answer:
+            return plain, f"{WRONG_ANSWER_INDEX}: option {index} is not the answer"
+    sound = Round(plain.question, plain.answer, tuple(options), index)
+    relevance = entry.get("relevance")
+    if relevance is None:
+        return sound, None
+    if not isinstance(relevance, list) or len(relevance) != len(options):
+        return sound, f"{WRONG_RELEVANCE}: it is no list of {len(options)} numbers"
+    if not all(_is_share(value) for value in relevance):
+        return sound, f"{WRONG_RELEVANCE}: it must be numbers from 0 to 1"
+    found = tuple(map(float, relevance))
+    return Round(plain.question, plain.answer, tuple(options), index, found), None
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and is_utf8(value)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def ask(question: str) -> str:
+    """The question as a model reads it: cleaned, with one question mark at its end."""
+    return f"{clean_question(question).rstrip('? ')}?"
+
+
+def encode_turns(tokenizer: Tokenizer, turns: Sequence[Turn], longest: int) -> Texts:
+    """`[CLS] question? answer [SEP] ... question? [SEP]`, at most `longest` tokens each.
+
+    Of a dialogue that is longer the oldest rounds are left out, of a question its end.
+    """
+    pieces = [
+        piece
+        for turn in turns
+        for piece in (
+            *(f"{ask(question)} {clean_question(answer)}" for question, answer in turn.history),
+            ask(turn.question),
+        )
+    ]
+    encoded = tokenizer.backend.encode_batch(pieces, add_special_tokens=False)
+    each = (encoding.ids for encoding in encoded)
+    rows: list[list[int]] = []
+    for turn in turns:
+        *history, question = islice(each, len(turn.history) + 1)
+        row = [*question[: longest - 2], tokenizer.sep_id]
+        for before in reversed(history):
+            if 1 + len(before) + 1 + len(row) > longest:
+                break
+            row = [*before, tokenizer.sep_id, *row]
+        rows.append([tokenizer.cls_id, *row])
+    return tokenizer.pad(rows)
+
+
+def encode_answers(tokenizer: Tokenizer, answers: Sequence[str], longest: int) -> Texts:
+    """`[CLS] answer [SEP]`; a model reads them with `[ENC]` or `[DEC]` as the first token."""
+    return tokenizer.encode([clean_question(answer) for answer in answers], longest)
+
+
+def encode_captions(tokenizer: Tokenizer, captions: Sequence[str]) -> Texts:
+    """`[CLS] caption [SEP]`."""
+    return tokenizer.encode([clean_caption(caption) for caption in captions], CAPTION_TOKENS)

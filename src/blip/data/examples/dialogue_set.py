@@ -1,0 +1,105 @@
+"""Images with the dialogues about them, to evaluate a model; bad ones are counted and named."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from blip.data.config import MAX_PIXELS
+from blip.data.dialogues import Dialogue, Round, Turn
+from blip.data.examples.dialogues import find_dialogue
+from blip.data.examples.usable import find_picture_fault
+from blip.data.faults import BadSamples, Fault
+from blip.data.images import decode_image
+from blip.data.keys import storable
+from blip.data.readers.sources import find_anywhere, read_sources
+from blip.data.sample import OFFICIAL_ID
+from blip.errors import BlipError
+from blip.log import say
+
+
+@dataclass(frozen=True, slots=True)
+class DiscussedPicture:
+    """A compressed picture and the dialogue about it."""
+
+    image_id: int | str
+    """The official one, or the sample's key."""
+    content: bytes
+    dialogue: Dialogue
+
+    @property
+    def ranked(self) -> list[int]:
+        """Numbers of the rounds, from 0, that have options to rank."""
+        return [number for number, one in enumerate(self.dialogue.rounds) if one.options]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The question of each of these rounds, with the dialogue before it."""
+        return [self.dialogue.turn(number) for number in self.ranked]
+
+
+class DialogueSet:
+    """Images in the order of their shards and files, each with its dialogue.
+
+    Compressed pictures are kept in memory.
+    """
+
+    def __init__(
+        self, shards: Iterable[str], *, most: int | None = None, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        """Read all that `shards` name, up to `most` images.
+
+        Every picture is decoded once here, so that no broken one is met later. Raises UsageError
+        where there are no shards, and BlipError where nothing in them can be ranked.
+        """
+        self.max_pixels = max_pixels
+        self.pictures: list[DiscussedPicture] = []
+        self.bad = BadSamples()
+        for shard, sample in read_sources(find_anywhere(shards)):
+            if len(self.pictures) == most:
+                break
+            dialogue, reason, lost = find_dialogue(sample)
+            if reason is None and sample.image is not None:
+                reason = find_picture_fault(sample.image, max_pixels)
+            if fault := reason or lost:
+                self.bad.add([Fault(Path(shard).name, sample.key, fault)])
+            if reason is None and sample.image is not None and dialogue is not None:
+                image_id = _official_id(sample.meta, sample.key)
+                self.pictures.append(DiscussedPicture(image_id, sample.image, dialogue))
+        if self.bad:
+            say(f"left out: {self.bad.describe()}")
+        if not any(picture.ranked for picture in self.pictures):
+            raise BlipError(f"no usable dialogue: {self.bad.describe() or 'no options'}")
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.pictures)
+
+    def counts(self) -> dict[str, int]:
+        """How much was read: `images`, `rounds` to rank and `rounds_without_answers`."""
+        ranked = list(self.ranked_rounds)
+        return {
+            "images": len(self),
+            "rounds": len(ranked),
+            "rounds_without_answers": sum(one.answer_index is None for _, _, one in ranked),
+        }
+
+    @property
+    def ranked_rounds(self) -> Iterator[tuple[DiscussedPicture, int, Round]]:
+        """Picture, number from 0 and round of all that have options, image by image."""
+        return (
+            (picture, number, picture.dialogue.rounds[number])
+            for picture in self.pictures
+            for number in picture.ranked
+        )
+
+    def decode(self, place: int) -> Image:
+        """The picture of an image, as large as it is."""
+        return decode_image(self.pictures[place].content, self.max_pixels)
+
+
+def _official_id(meta: dict[str, Any], key: str) -> int | str:
+    own = meta.get(OFFICIAL_ID)
+    return own if isinstance(own, int) and not isinstance(own, bool) else storable(key)

@@ -1,0 +1,188 @@
+"""Dialogues about images: from a sample to a question with a few candidates, and to a batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from blip.data.config import DataConfig
+from blip.data.dialogues import (
+    ANSWER_TOKENS,
+    DIALOGUE,
+    MISSING_ANSWER,
+    Dialogue,
+    Turn,
+    dialogue_of,
+    encode_answers,
+    encode_captions,
+    encode_turns,
+)
+from blip.data.examples.pixels import TrainingPixels
+from blip.data.examples.usable import check_picture
+from blip.data.sample import OrderedSample, Sample, Selected
+from blip.data.texts import MISSING, TEXT_FAULTS
+from blip.data.tokenizer import Texts, Tokenizer
+from blip.data.transforms import normalise
+
+
+class DialogueExample(NamedTuple):
+    """An image, a question with the dialogue before it, and candidate answers."""
+
+    pixels: np.ndarray
+    """`(size, size, 3)` uint8."""
+    turn: Turn
+    candidates: tuple[str, ...]
+    """The answer first, then some of the other options."""
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueBatch:
+    """Images, a question with its dialogue about each, and candidate answers to them."""
+
+    images: Float[Tensor, "batch 3 height width"]
+    captions: Texts
+    """`(batch, tokens)`."""
+    dialogues: Texts
+    """`(batch, tokens)`, which end with the question."""
+    answers: Texts
+    """`(answers, tokens)`, those to one question after those to another, the true one first."""
+    dialogue_of_answer: Int[Tensor, " answers"]
+    """Which question each answers; on the CPU."""
+    true: Bool[Tensor, " answers"]
+    """Which of them were given."""
+    keys: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of questions."""
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> "DialogueBatch":
+        """The same batch on another device, except what tells how texts are packed.
+
+        Every step reads the lengths of texts from `visible`, and would have to wait for a GPU.
+        """
+
+        def move(texts: Texts) -> Texts:
+            return texts._replace(ids=texts.ids.to(device, non_blocking=True))
+
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            captions=move(self.captions),
+            dialogues=move(self.dialogues),
+            answers=move(self.answers),
+            true=self.true.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> "DialogueBatch":
+        """The same batch in pinned memory; `torch.utils.data.DataLoader` calls it."""
+
+        def pin(texts: Texts) -> Texts:
+            return Texts(*(tensor.pin_memory() for tensor in texts))
+
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            captions=pin(self.captions),
+            dialogues=pin(self.dialogues),
+            answers=pin(self.answers),
+            true=self.true.pin_memory(),
+        )
+
+
+@final
+class DialogueExamples:
+    """Every round of a dialogue whose answer is known among its options is an example."""
+
+    noun = "question"
+
+    def __init__(self, config: DataConfig, tokenizer: Tokenizer, negatives: int) -> None:
+        """With `negatives` of the other options drawn for each question."""
+        self.config, self.tokenizer, self.negatives = config, tokenizer, negatives
+        self.pixels = TrainingPixels(config.image)
+
+    def select(self, sample: Sample) -> Selected:
+        """The image of a sample and its dialogue."""
+        found = find_dialogue(sample)
+        if found.dialogue is None:
+            return Selected(None, 0, found.reason)
+        learnt = learnt_rounds(found.dialogue)
+        if not learnt:
+            return Selected(None, 0, found.lost or f"{MISSING_ANSWER}: of every round")
+        meta = {DIALOGUE: found.dialogue.to_json()}
+        return Selected(Sample(sample.key, sample.image, (), meta), len(learnt), found.lost)
+
+    def check(self, sample: Sample) -> Selected:
+        """As `select`, with the picture decoded."""
+        return check_picture(self.select(sample), self.config.image.max_pixels)
+
+    def make(self, ordered: OrderedSample, rng: np.random.Generator) -> DialogueExample:
+        """The image with the question that is due, or with one drawn. Raises BadImageError."""
+        sample, number = ordered.sample, ordered.number
+        dialogue, _ = dialogue_of(sample.meta)
+        assert sample.image is not None
+        assert dialogue is not None
+        learnt = learnt_rounds(dialogue)
+        place = learnt[int(rng.integers(len(learnt))) if number is None else number]
+        one = dialogue.rounds[place]
+        assert one.answer_index is not None
+        others = [*range(one.answer_index), *range(one.answer_index + 1, len(one.options))]
+        drawn = rng.permutation(len(others))[: self.negatives]
+        return DialogueExample(
+            pixels=self.pixels.make(sample.image, ordered.cache_key, rng),
+            turn=dialogue.turn(place),
+            candidates=(
+                one.options[one.answer_index],
+                *(one.options[others[other]] for other in drawn),
+            ),
+            key=sample.key,
+        )
+
+    def collate(self, examples: Sequence[DialogueExample]) -> DialogueBatch:
+        """Pixels normalised; captions, dialogues and answers as tokens, padded and cut."""
+        turns = [example.turn for example in examples]
+        answers = [answer for example in examples for answer in example.candidates]
+        counts = torch.tensor([len(example.candidates) for example in examples])
+        true = torch.zeros(len(answers), dtype=torch.bool)
+        true[counts.cumsum(0) - counts] = True
+        return DialogueBatch(
+            images=normalise(np.stack([example.pixels for example in examples])),
+            captions=encode_captions(self.tokenizer, [turn.caption for turn in turns]),
+            dialogues=encode_turns(self.tokenizer, turns, self.config.max_tokens),
+            answers=encode_answers(self.tokenizer, answers, ANSWER_TOKENS),
+            dialogue_of_answer=torch.arange(len(examples)).repeat_interleave(counts),
+            true=true,
+            keys=tuple(example.key for example in examples),
+        )
+
+
+def learnt_rounds(dialogue: Dialogue) -> list[int]:
+    """Numbers of the rounds, from 0, whose answer is known to be one of their options."""
+    return [number for number, one in enumerate(dialogue.rounds) if one.answer_index is not None]
+
+
+class FoundDialogue(NamedTuple):
+    """The dialogue of a sample, and what is wrong."""
+
+    dialogue: Dialogue | None
+    reason: str | None
+    """Why the whole sample is left out; None where it is not, as far as its picture is sound."""
+    lost: str | None
+    """Why some of its rounds are left out, while others are sound."""
+
+
+def find_dialogue(sample: Sample) -> FoundDialogue:
+    """The sound rounds of a sample, without decoding its picture."""
+    if sample.image is None:
+        return FoundDialogue(None, sample.error or "missing_image", None)
+    # A sample with a dialogue needs no caption beside it.
+    if sample.error is not None and sample.error.partition(":")[0] not in {MISSING, *TEXT_FAULTS}:
+        return FoundDialogue(None, sample.error, None)
+    dialogue, faults = dialogue_of(sample.meta)
+    lost = "; ".join(faults) or None
+    return FoundDialogue(dialogue, None if dialogue else lost, lost)

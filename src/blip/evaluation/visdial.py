@@ -1,0 +1,173 @@
+"""VisDial: the ranks of candidate answers and their figures, and answers written (section 5.5)."""
+
+from typing import Any
+
+import numpy as np
+
+from blip import dist
+from blip.data.dialogues import Round
+from blip.data.examples.dialogue_set import DialogueSet
+from blip.data.questions import clean_question
+from blip.data.tokenizer import Tokenizer
+from blip.evaluation.batches import in_batches
+from blip.evaluation.config import DialogueValidationConfig, EvaluateConfig
+from blip.evaluation.live import evaluation_mode, nan_in_one_line
+from blip.evaluation.subject import Subject
+from blip.generation.config import DecodingConfig
+from blip.inference.dialogue_answerer import DialogueAnswerer
+from blip.metrics.visdial import candidate_ranks, ndcg_of_rounds, visdial_scores
+from blip.model.config import ModelConfig
+from blip.model.dialogue import DialogueModel
+
+
+def read(config: EvaluateConfig, _: ModelConfig) -> DialogueSet:
+    """The dialogues to evaluate with."""
+    return DialogueSet(config.data, max_pixels=config.max_pixels)
+
+
+def measure(subject: Subject[DialogueSet]) -> dict[str, Any]:
+    """`visdial`: the figures; `ranks`: the rows of the server, with `--write-answers` the answers.
+
+    A row is `{"image_id": ..., "round_id": ..., "ranks": [...]}`, whose rounds count from 1 and
+    whose ranks are those of the candidates in their order. A figure is None where nothing says
+    which candidates are right.
+    """
+    model, data, config = subject.model, subject.data, subject.config
+    assert isinstance(model, DialogueModel)
+    answerer = DialogueAnswerer(model, subject.tokenizer)
+    ranks = rank_options(answerer, data, config.batch_size, show_progress=True)
+    result: dict[str, Any] = {
+        "visdial": score_ranks([one for _, _, one in data.ranked_rounds], ranks),
+        "ranks": [
+            {"image_id": picture.image_id, "round_id": number + 1, "ranks": row.tolist()}
+            for (picture, number, _), row in zip(data.ranked_rounds, ranks, strict=True)
+        ],
+    }
+    if config.write_answers:
+        decoding = config.answering.decoding
+        answers = write_answers(answerer, data, decoding, config.batch_size)
+        result["visdial"] |= _compare_written(data, answers)
+        result["written_answers"] = [
+            {"image_id": picture.image_id, "round_id": number + 1, "answer": answer}
+            for (picture, number, _), answer in zip(data.ranked_rounds, answers, strict=True)
+        ]
+    return result
+
+
+def rows(_: Subject[DialogueSet], ranks: Any) -> list[dict[str, Any]]:
+    """The list that the challenge's server takes."""
+    return ranks
+
+
+def rank_options(
+    answerer: DialogueAnswerer,
+    data: DialogueSet,
+    batch_size: int,
+    places: range | None = None,
+    *,
+    show_progress: bool = False,
+) -> list[np.ndarray]:
+    """The rank of every option, from 1, of each round that has options; of the images `places`."""
+    places = range(len(data)) if places is None else places
+    ranks: list[np.ndarray] = []
+    for some in in_batches(
+        places, batch_size, "rank answers", "images", show_progress=show_progress
+    ):
+        pictures = data.pictures[some.start : some.stop]
+        rows = answerer.scores(
+            [data.decode(place) for place in some],
+            [one.turns for one in pictures],
+            [[one.dialogue.rounds[number].options for number in one.ranked] for one in pictures],
+            batch_size=batch_size,
+        )
+        ranks += [candidate_ranks(np.array([scores]))[0] for row in rows for scores in row]
+    return ranks
+
+
+def write_answers(
+    answerer: DialogueAnswerer, data: DialogueSet, decoding: DecodingConfig, batch_size: int
+) -> list[str]:
+    """An answer that the decoder writes to each round that has options."""
+    answers: list[str] = []
+    places = range(len(data))
+    for some in in_batches(places, batch_size, "write answers", "images", show_progress=True):
+        rows = answerer.answer(
+            [data.decode(place) for place in some],
+            [one.turns for one in data.pictures[some.start : some.stop]],
+            decoding,
+            batch_size=batch_size,
+        )
+        answers += [answer for row in rows for answer in row]
+    return answers
+
+
+def score_ranks(rounds: list[Round], ranks: list[np.ndarray]) -> dict[str, float | None]:
+    """`r1`, `r5`, `r10`, `mrr` (per cent), `mean_rank`, and `ndcg` (per cent) by dense relevance.
+
+    Each over the rounds for which it is known which option is right; None without any.
+    """
+    found: dict[str, float | None] = dict.fromkeys(("mrr", "r1", "r5", "r10", "mean_rank", "ndcg"))
+    known = [
+        (row, one.answer_index)
+        for row, one in zip(ranks, rounds, strict=True)
+        if one.answer_index is not None
+    ]
+    if known:
+        rows = _in_rows([row for row, _ in known])
+        found |= visdial_scores(rows, np.array([index for _, index in known]))
+    dense = [(row, one.relevance) for row, one in zip(ranks, rounds, strict=True) if one.relevance]
+    if dense:
+        rows = _in_rows([row for row, _ in dense])
+        relevance = np.zeros(rows.shape)
+        for place, (_, shares) in enumerate(dense):
+            relevance[place, : len(shares)] = shares
+        found["ndcg"] = 100.0 * float(ndcg_of_rounds(rows, relevance).mean())
+    return found
+
+
+class DialogueValidation:
+    """Held-out dialogues and a live model; nothing that the training depends on is moved."""
+
+    def __init__(
+        self, model: DialogueModel, tokenizer: Tokenizer, config: DialogueValidationConfig
+    ) -> None:
+        """Raises UsageError where there is no data, and BlipError where none of it is sound."""
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        self.data = DialogueSet(config.shards, most=config.images, max_pixels=config.max_pixels)
+
+    def ranks(self) -> dict[str, float]:
+        """`validation_mrr` and the other figures; processes share the images, the main one has it.
+
+        Figures that the data do not have are left out.
+        """
+        ranks = dist.gather_lists(self._rank(dist.own_share(len(self.data))))
+        rounds = [one for _, _, one in self.data.ranked_rounds]
+        if len(ranks) < len(rounds):
+            return {}
+        figures = score_ranks(rounds, ranks)
+        return {f"validation_{name}": x for name, x in figures.items() if x is not None}
+
+    def _rank(self, places: range) -> list[np.ndarray]:
+        with evaluation_mode(self.model), nan_in_one_line():
+            answerer = DialogueAnswerer(self.model, self.tokenizer)
+            return rank_options(answerer, self.data, self.config.batch_size, places)
+        return []
+
+
+def _in_rows(ranks: list[np.ndarray]) -> np.ndarray:
+    """Ranks of rounds, `(rounds, candidates)`; options that a round lacks come last."""
+    rows = np.empty((len(ranks), max(map(len, ranks))), dtype=np.int64)
+    for place, row in enumerate(ranks):
+        rows[place, : len(row)] = row
+        rows[place, len(row) :] = range(len(row) + 1, rows.shape[1] + 1)
+    return rows
+
+
+def _compare_written(data: DialogueSet, answers: list[str]) -> dict[str, float | None]:
+    """`written_exactly`: per cent of the written answers that are the given one, once cleaned."""
+    right = [
+        clean_question(answer) == clean_question(one.answer)
+        for (_, _, one), answer in zip(data.ranked_rounds, answers, strict=True)
+        if one.answer is not None
+    ]
+    return {"written_exactly": 100.0 * float(np.mean(right)) if right else None}

@@ -1,0 +1,147 @@
+"""VisDial: fine-tuned to tell true answers from false ones (BLIP, section 5.5)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from blip.data.dialogues import ANSWER_TOKENS
+from blip.data.examples.dialogues import DialogueBatch, DialogueExamples
+from blip.data.tokenizer import Texts, Tokenizer
+from blip.errors import UsageError
+from blip.evaluation.visdial import DialogueValidation
+from blip.inference.checkpoint import open_checkpoint
+from blip.log import say
+from blip.model.blip import Blip
+from blip.model.checkpoint.from_med import start_dialogues
+from blip.model.dialogue import DialogueModel
+from blip.model.operations import WITH_GRADIENT, Operations
+from blip.nn.mode import BOTH_MODES, Mode
+from blip.objectives.answers import answer_loss
+from blip.objectives.config import LanguageConfig
+from blip.objectives.dialogues import true_answer_loss
+from blip.tasks.config import RunOptions, VisdialConfig
+from blip.tasks.run import train_in
+from blip.train.training import Training
+
+
+class DialogueOutput(NamedTuple):
+    """The losses, and how often the true answer was the best of its candidates."""
+
+    matching: Tensor
+    accuracy: Tensor
+    language: Tensor | None
+    """None for a model without a decoder."""
+
+    @property
+    def loss(self) -> Tensor:
+        """The sum, unweighted."""
+        return self.matching if self.language is None else self.matching + self.language
+
+    def parts(self) -> dict[str, Tensor]:
+        """What to log."""
+        parts = {"matching": self.matching, "accuracy": self.accuracy}
+        return parts if self.language is None else parts | {"language": self.language}
+
+
+class DialogueStep(nn.Module):
+    """The losses of a batch: image and dialogue are read once for all answers to a question."""
+
+    def __init__(
+        self, model: DialogueModel, tokenizer: Tokenizer, language: LanguageConfig | None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.enc_id, self.dec_id = tokenizer.enc_id, tokenizer.dec_id
+        self.language = language
+
+    def forward(self, batch: DialogueBatch) -> DialogueOutput:
+        """Losses of a batch."""
+        model, of_answer = self.model, batch.dialogue_of_answer
+        image_kv = model.project_with_captions(model.encode_image(batch.images), *batch.captions)
+        dialogues = model.read_dialogues(*batch.dialogues, image_kv)
+        answers = batch.answers.start_with(self.enc_id)
+        logits = model.answer_logits(*answers, dialogues, image_kv, of_answer)
+        matching = true_answer_loss(logits, batch.true, of_answer, len(batch))
+        language = None
+        if self.language is not None:
+            smoothing, true = self.language.label_smoothing, batch.true
+            written = batch.answers.start_with(self.dec_id).to(true.device)
+            read = Texts(written.ids[true], written.visible[true])
+            # Every question has one true answer.
+            asked = torch.arange(len(batch), device=true.device)
+            language = answer_loss(
+                model,
+                model.project_dialogues(dialogues),
+                read,
+                asked,
+                torch.ones(len(batch), device=true.device),
+                smoothing,
+            )
+        return DialogueOutput(matching.loss, matching.accuracy, language)
+
+    def operations(self, batch: DialogueBatch) -> float:
+        """Floating-point operations of an update."""
+        parts = Operations(self.model.config)
+        captions, dialogues = batch.captions.lengths(), batch.dialogues.lengths()
+        read = 0.0
+        for caption, dialogue in zip(captions, dialogues, strict=True):
+            read += parts.text(caption, grounded=False, first=False) + parts.caption_kv(caption)
+            read += parts.behind(dialogue, 0, caption, first=False)
+        for length, asked, is_true in zip(
+            batch.answers.lengths(),
+            batch.dialogue_of_answer.tolist(),
+            batch.true.tolist(),
+            strict=True,
+        ):
+            dialogue, caption = dialogues[asked], captions[asked]
+            read += parts.behind(length, dialogue, caption, first=True)
+            read += 4.0 * self.model.config.text.width
+            if is_true and self.language is not None:
+                # The last token is a target, and is not read.
+                read += parts.question_kv(dialogue)
+                read += parts.answer(length - 1, dialogue) + parts.words(length - 1)
+        return parts.trained_images(len(batch), image_kvs=1) + WITH_GRADIENT * read
+
+
+def train(config: VisdialConfig, out: Path, options: RunOptions | None = None) -> Path:
+    """Fine-tune for dialogues into the run folder `out` (resumed where it was cut); returns `out`.
+
+    Raises UsageError where `init` is a model of another kind, or lacks what the run trains.
+    """
+    checkpoint = open_checkpoint(config.init)
+    loaded = checkpoint.load(image_size=config.data.image.size)
+    tokenizer = loaded.tokenizer
+
+    def prepare() -> tuple[Training[DialogueModel], DialogueExamples]:
+        model = _start(config, loaded.model)
+        validation = config.validation and DialogueValidation(model, tokenizer, config.validation)
+        step = DialogueStep(model, tokenizer, config.language)
+        training = Training(
+            step=step,
+            model=model,
+            evaluator=validation and validation.ranks,
+            operations=step.operations,
+        )
+        return training, DialogueExamples(config.data, tokenizer, config.negatives)
+
+    return train_in(out, config, options, tokenizer, prepare)
+
+
+def _start(config: VisdialConfig, given: nn.Module) -> DialogueModel:
+    """A model for dialogues from a MED, or from another one for dialogues."""
+    modes: tuple[Mode, ...] = BOTH_MODES if config.language else BOTH_MODES[:1]
+    positions = config.data.max_tokens + ANSWER_TOKENS
+    if not isinstance(given, Blip | DialogueModel):
+        raise UsageError(
+            f"init: {config.init} is a model of another kind; allowed: a MED, or a model for "
+            "dialogues"
+        )
+    try:
+        model, fresh = start_dialogues(given, modes, positions, config.drop_path)
+    except UsageError as error:
+        raise UsageError(f"init: {config.init}: {error}") from error
+    if fresh:
+        say(f"{config.init}: {len(fresh)} tensors are newly initialised, such as {fresh[0]}")
+    return model
