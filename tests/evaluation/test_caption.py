@@ -10,7 +10,9 @@ import pytest
 from blip.cli.main import main
 from blip.data.sample import Sample
 from blip.data.writers.shards import write_shards
+from blip.evaluation import config
 from blip.evaluation.caption import image_id
+from blip.metrics import spice
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny
 
@@ -88,6 +90,39 @@ def test_meteor_without_java_is_one_line_before_any_work(
     given = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "nowhere")]
     assert main([*given, "--meteor"]) == 2
     assert "METEOR needs Java" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("has_java", [False, True])
+def test_spice_names_what_it_lacks_before_any_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    has_java: bool,
+) -> None:
+    save_tiny(tmp_path / "model")
+    monkeypatch.setattr(spice, "MODELS", ("no such.jar",))
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/java" if has_java else None)
+    given = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "nowhere")]
+    assert main([*given, "--spice"]) == 2
+    expected = "get_stanford_models` downloads" if has_java else "SPICE needs Java"
+    assert expected in capsys.readouterr().err.splitlines()[-1]
+    assert spice.spice_score(["a dog"], [["a dog"]]) is None
+
+
+def test_spice_is_a_figure_where_its_program_can_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Program:
+        def compute_score(self, expected: Any, found: Any) -> tuple[float, list[Any]]:
+            assert expected.keys() == found.keys() == {0, 1}
+            return 0.25, []
+
+    for module in (spice, config):
+        monkeypatch.setattr(module, "lacking_for_spice", lambda: None)
+    monkeypatch.setattr("pycocoevalcap.spice.spice.Spice", Program)
+    evaluate(tmp_path, "--task", "caption", "--spice")
+    figures = json.loads((tmp_path / "out/evaluation.json").read_text(encoding="utf-8"))
+    assert figures["caption"]["spice"] == 25.0
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="no java on this machine")

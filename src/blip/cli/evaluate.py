@@ -77,6 +77,8 @@ class EvaluateOptions:
     decoding: DecodingConfig = DecodingConfig(max_length=30)
     meteor: bool = False
     """Score captions by METEOR, too; needs Java."""
+    spice: bool = False
+    """Score captions by SPICE, too; needs Java and models that are downloaded apart."""
     batch_size: Annotated[int, BATCH_SIZE] = 64
     """Images, pairs of them, or texts at a time."""
     model: ModelOptions = ModelOptions()
@@ -184,6 +186,7 @@ def _configure(options: EvaluateOptions) -> EvaluateConfig:
         ),
         captioning=options.decoding,
         meteor=options.meteor,
+        spice=options.spice,
         answering=AnsweringConfig(
             answers=None if options.answers is None else str(options.answers),
             candidates=options.candidates,

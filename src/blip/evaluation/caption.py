@@ -17,6 +17,7 @@ from blip.inference.base import naming_batch
 from blip.inference.captioner import Captioner
 from blip.inference.pixels import NormalisedImage
 from blip.metrics.captions import caption_scores, meteor_score
+from blip.metrics.spice import spice_score
 from blip.model.blip import Blip
 
 _COCO_NAME = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{12})", re.ASCII)
@@ -38,6 +39,8 @@ def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
     scores["correct"] = share_correct(texts, data)
     if config.meteor:
         scores["meteor"] = meteor_score(texts, data.texts)
+    if config.spice:
+        scores["spice"] = spice_score(texts, data.texts)
     return {
         "caption": {name: _finite(value) for name, value in scores.items()},
         "captions": dict(zip(data.keys, texts, strict=True)),

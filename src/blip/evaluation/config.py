@@ -21,6 +21,7 @@ from blip.config.strict import added, formerly
 from blip.data.config import MAX_PIXELS
 from blip.errors import UsageError
 from blip.generation.config import DecodingConfig
+from blip.metrics.spice import lacking_for_spice
 from blip.model.checkpoint.format import Origin
 from blip.model.config import ModelConfig, check_length
 from blip.places import home_path
@@ -166,6 +167,8 @@ class EvaluateConfig:
     captioning: DecodingConfig = DecodingConfig()
     meteor: bool = field(default=False, metadata=added())
     """Whether captions are scored by METEOR, too, which needs Java."""
+    spice: bool = field(default=False, metadata=added())
+    """Whether captions are scored by SPICE, too, which needs Java and models of its own."""
     answering: AnsweringConfig = field(default=AnsweringConfig(), metadata=added())
     frames: Annotated[int | None, FRAMES] = field(default=None, metadata=added())
     """Evenly spaced frames of each video; none is 8 for retrieval, 16 for questions."""
@@ -190,8 +193,10 @@ class EvaluateConfig:
 def check_captioning(config: EvaluateConfig, model: ModelConfig) -> None:
     """Raise RangeError where captions may become longer than the model's positions.
 
-    Raises UsageError where METEOR is asked for on a machine without Java.
+    Raises UsageError where METEOR or SPICE is asked for on a machine that lacks what it needs.
     """
+    if config.spice and (reason := lacking_for_spice()) is not None:
+        raise UsageError(reason)
     if config.meteor and shutil.which("java") is None:
         raise UsageError("METEOR needs Java, and there is no `java` on this machine; install it")
     check_length(model.text, "captioning.max_length", config.captioning.max_length)

@@ -76,7 +76,7 @@ EVALUATIONS = (
         reader="blip.evaluation.pairs",
         outputs="captions",
         result_file="captions.json",
-        options=("decoding", "meteor"),
+        options=("decoding", "meteor", "spice"),
         check=check_captioning,
     ),
     Evaluation(
