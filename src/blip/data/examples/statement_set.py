@@ -1,5 +1,6 @@
 """Pairs of images with all statements about them, to evaluate a model; bad ones are named."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from PIL.Image import Image
 
 from blip.data.config import MAX_PIXELS
+from blip.data.examples.kept_pictures import KeptPictures
 from blip.data.examples.statements import find_statements
 from blip.data.examples.usable import find_picture_fault
 from blip.data.faults import BadSamples, Fault
@@ -21,17 +23,18 @@ DUPLICATE = "duplicate_identifier"
 
 @dataclass(frozen=True, slots=True)
 class StatedImages:
-    """Two compressed pictures and the statements about them."""
+    """Two pictures, by their numbers in the set, and the statements about them."""
 
-    left: bytes
-    right: bytes
+    left: int
+    right: int
     statements: tuple[PairStatement, ...]
 
 
 class StatementSet:
     """Pairs in the order of their shards and files, each with all its statements.
 
-    Compressed pictures are kept in memory, those that several pairs show once.
+    Compressed pictures are kept, in memory as far as `kept_pictures.MEMORY` goes; one that several
+    pairs show is kept once.
     """
 
     def __init__(
@@ -47,7 +50,9 @@ class StatementSet:
         self.pairs: list[StatedImages] = []
         self.bad = BadSamples()
         self._known: set[str] = set()
-        self._contents: dict[bytes, bytes] = {}
+        self._contents = KeptPictures()
+        self._numbers: dict[bytes, int] = {}
+        """Of the kept pictures, by the digest of their bytes."""
         for shard, sample in read_sources(find_anywhere(shards)):
             if len(self.pairs) == most:
                 break
@@ -62,7 +67,7 @@ class StatementSet:
                 faults += [f"{DUPLICATE}: {one.identifier}" for one in again]
                 self._known |= {one.identifier for one in fresh}
                 if fresh:
-                    left, right = (self._contents[content] for content in pictures)
+                    left, right = (self._numbers[_digest(content)] for content in pictures)
                     self.pairs.append(StatedImages(left, right, tuple(fresh)))
             place = Path(shard).name
             self.bad.add(Fault(place, sample.key, fault) for fault in faults if fault is not None)
@@ -73,11 +78,13 @@ class StatementSet:
 
     def _find_fault(self, content: bytes) -> str | None:
         """What is wrong with a picture; a sound one is kept."""
-        if content in self._contents:
+        digest = _digest(content)
+        if digest in self._numbers:
             return None
         fault = find_picture_fault(content, self.max_pixels)
         if fault is None:
-            self._contents[content] = content
+            self._numbers[digest] = len(self._contents)
+            self._contents.append(content)
         return fault
 
     def __len__(self) -> int:
@@ -101,6 +108,12 @@ class StatementSet:
     def decode(self, places: Iterable[int]) -> list[tuple[Image, Image]]:
         """The pictures of some pairs, as large as they are; equal ones are the same object."""
         pairs = [self.pairs[place] for place in places]
-        contents = dict.fromkeys(content for pair in pairs for content in (pair.left, pair.right))
-        decoded = {content: decode_image(content, self.max_pixels) for content in contents}
+        numbers = dict.fromkeys(number for pair in pairs for number in (pair.left, pair.right))
+        decoded = {
+            number: decode_image(self._contents[number], self.max_pixels) for number in numbers
+        }
         return [(decoded[pair.left], decoded[pair.right]) for pair in pairs]
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
