@@ -10,13 +10,12 @@ from blip.cli.from_dataclass import Options
 from blip.cli.inputs import find_pictures, open_picture
 from blip.cli.options import ModelOptions, Renamed, is_no_number
 from blip.cli.rows import print_json
-from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, UTF8, check_fields
+from blip.config.ranges import BATCH_SIZE, COUNT, FRAMES, PLACE, UTF8, check_fields
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from blip.inference.answerer import Answerer, Ranked, Written
     from blip.inference.dialogue_answerer import RankedAnswer
+    from blip.inference.pixels import Picture
 
 EXAMPLES = """\
 examples:
@@ -26,6 +25,7 @@ examples:
   blip ask hf:Salesforce/blip-vqa-base photo.jpg "what is it?" --top 5 --json
   blip ask runs/visdial photo.jpg "is it red?" "how many?" --caption "a car" --answers answers.txt
   blip ask runs/visdial photo.jpg "is it raining?" --history history.tsv --answers answers.txt
+  blip ask runs/vqa clip.mp4 "what is the man doing?"
 
 Prints the question, a tab and the answer. With --answers the answer is the likeliest of those
 in the file (one a line, or a list in a .json file), and its probability stands before it. With
@@ -50,7 +50,7 @@ class AskOptions:
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder of a model for questions, or for dialogues."""
     picture: Path
-    """A picture."""
+    """A picture, or a video."""
     questions: Annotated[tuple[str, ...], UTF8]
     """Questions about it."""
     answers: Path | None = None
@@ -63,6 +63,8 @@ class AskOptions:
     """Dialogue: what the picture shows."""
     history: Path | None = None
     """Dialogue: a file of questions and answers before, a tab between both, or a JSON list."""
+    frames: Annotated[int, FRAMES] = 16
+    """Evenly spaced frames that are read of a video."""
     batch_size: Annotated[int, BATCH_SIZE] = 16
     """Questions at a time."""
     model: ModelOptions = ModelOptions()
@@ -102,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     answerer = Answerer.load(
         options.checkpoint, options.model.device, precision=options.model.precision
     )
-    image = open_picture(path, options.model.max_pixels)
+    image = open_picture(path, options.model.max_pixels, options.frames, answerer.model)
     if image is None:
         return 1
     questions = list(options.questions)
@@ -147,7 +149,7 @@ def _in_dialogue(options: AskOptions, path: Path, candidates: list[str] | None) 
 def _several(
     options: AskOptions,
     answerer: "Answerer",
-    image: "Image.Image",
+    image: "Picture",
     candidates: list[str] | None,
 ) -> "Sequence[Sequence[Ranked | Written]]":
     """The best answers to each question."""

@@ -32,8 +32,10 @@ examples:
   blip caption runs/captioner photos/ --write txt
   blip caption runs/captioner photos/ --captions 3 --csv
   blip caption runs/captioner photos/*.jpg --decode nucleus --top-p 0.9 --seed 7 --json
+  blip caption runs/captioner clip.mp4 --frames 16
   blip caption runs/captioner photo.jpg --prompt "a picture of " --keep-prompt
 
+Takes videos, too, by their extension: a caption is written from the states of all frames.
 Prints PATH, a tab and the caption; with --captions a line for each. With --write the captions go
 into a text file beside each picture (photo.jpg, photo.txt), a line each, as trainers of image
 generators read them. --json and --csv add how likely the model finds a caption: the sum of the
@@ -111,7 +113,9 @@ def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
     with progress(len(paths), "caption", "pictures") as bar:
         for start in range(0, len(paths), options.shared.batch_size):
             batch = paths[start : start + options.shared.batch_size]
-            sound = open_pictures(batch, options.shared.model.max_pixels)
+            sound = open_pictures(
+                batch, options.shared.model.max_pixels, options.shared.frames, captioner.model
+            )
             broken += len(batch) - len(sound)
             written = write(
                 [image for _, image in sound],

@@ -8,9 +8,8 @@ from blip.config.strict import from_json, load_json
 from blip.errors import UsageError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from blip.inference.dialogue_answerer import DialogueAnswerer, RankedAnswer
+    from blip.inference.pixels import Picture
 
 
 def read_history(path: Path) -> list[tuple[str, str]]:
@@ -38,7 +37,7 @@ def read_history(path: Path) -> list[tuple[str, str]]:
 
 def discuss(
     answerer: "DialogueAnswerer",
-    image: "Image.Image",
+    image: "Picture",
     caption: str,
     history: Sequence[tuple[str, str]],
     questions: Sequence[str],

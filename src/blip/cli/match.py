@@ -21,6 +21,7 @@ examples:
   blip match runs/demo/round-1/filter picture.png "a red circle" "two blue stars"
   blip match runs/filter photo.jpg "a dog on a beach" --json
   blip match runs/filter photos/ "a dog on a beach" "a cat" --csv
+  blip match runs/filter clip.mp4 "a dog runs on a beach" --frames 4
   blip match runs/filter a.jpg b.jpg photos/ --texts "a dog on a beach" "a cat"
 
 Prints the probability of a match (ITM), the cosine of the features (ITC) and the text; of several
@@ -74,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
     broken = 0
     for start in range(0, len(paths), options.shared.batch_size):
         batch = paths[start : start + options.shared.batch_size]
-        sound = open_pictures(batch, options.shared.model.max_pixels)
+        sound = open_pictures(
+            batch, options.shared.model.max_pixels, options.shared.frames, matcher.model
+        )
         broken += len(batch) - len(sound)
         scored = matcher.scores(
             [image for _, image in sound],

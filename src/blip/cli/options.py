@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from blip.config.ranges import BATCH_SIZE, COUNT, DEVICE, PrecisionChoice, check_fields
+from blip.config.ranges import BATCH_SIZE, COUNT, DEVICE, FRAMES, PrecisionChoice, check_fields
 from blip.data.config import MAX_PIXELS
 
 
@@ -41,7 +41,9 @@ class PictureOptions:
     """How a verb reads many pictures and prints rows about them."""
 
     batch_size: Annotated[int, BATCH_SIZE] = 16
-    """Pictures at a time."""
+    """Pictures at a time, or frames."""
+    frames: Annotated[int, FRAMES] = 8
+    """Evenly spaced frames that are read of a video."""
     model: ModelOptions = ModelOptions()
     rows: RowOptions = RowOptions()
 

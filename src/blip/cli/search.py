@@ -36,7 +36,7 @@ class SearchOptions:
     query: Annotated[str, UTF8] = ""
     """What the pictures show."""
     image: Path | None = None
-    """Find pictures like this one."""
+    """Find pictures like this one, or like a video."""
     duplicates: bool = False
     """Find groups of pictures that are nearly the same."""
     threshold: Annotated[float, Range(above=-1, most=1)] = 0.95
@@ -104,7 +104,10 @@ def _search(index: "Index", options: SearchOptions) -> "list[Hit]":
 
     if options.image is None:
         return index.search(options.query, options.results, rerank=options.rerank)
-    picture = open_picture(options.image, options.model.max_pixels)
+    from blip.data.videos.read import FRAMES
+
+    model = index.embedder.model
+    picture = open_picture(options.image, options.model.max_pixels, FRAMES, model)
     if picture is None:
         raise BlipError(f"--image {options.image} cannot be read")
     return index.search_image(picture, options.results)
