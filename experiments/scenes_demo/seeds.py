@@ -21,7 +21,7 @@ from blip.evaluation.retrieval import REPORTED
 from blip.files import write_json
 from blip.recipes.bootstrap import scenes_demo
 from blip.reports.origin import origin
-from blip.reports.tables import figure
+from blip.reports.tables import NAMES, figure
 from blip.tasks.table import EVALUATIONS
 
 HERE = Path(__file__).parent
@@ -32,6 +32,11 @@ PATHS = (
     *(f"caption.{name}" for name in CAPTIONS),
 )
 """Figures of a model, as `blip.reports.tables` finds them."""
+TITLES = {
+    **{f"retrieval_by_score.{score}": f"by the {score.replace('_', '-')}" for score in REPORTED},
+    "caption": "captions",
+}
+"""Of the tables that are printed, by the start of the paths in them."""
 CAPFILT = (
     "prevalence",
     "filter_precision",
@@ -54,13 +59,9 @@ def main() -> int:
         for name in CAPFILT
     }
     seconds = [sum(run["seconds"].values()) for run in runs.values()]
-    width = max(map(len, rows)) + 1
-    print(f"{'':<{width}}{'baseline':>16}{'bootstrapped':>18}{'difference':>18}")
-    for path, values in rows.items():
-        cells = (values["baseline"], values["bootstrapped"], values["difference"])
-        print(f"{path:<{width}}" + "".join(f"{format_mean(cell):>18}" for cell in cells))
+    print_tables(rows)
     for name, value in cleaning.items():
-        print(f"{name:<28}{format_mean(value)}")
+        print(f"| {name} | {format_mean(value)} |")
     write_json(
         HERE / "results.json",
         {
@@ -73,6 +74,18 @@ def main() -> int:
         },
     )
     return 0
+
+
+def print_tables(rows: dict[str, dict[str, dict[str, float]]]) -> None:
+    """The tables of README.md: retrieval by each score, captions."""
+    models = ("baseline", "bootstrapped", "difference")
+    for part, title in TITLES.items():
+        print(f"| {title} | {' | '.join(models)} |\n| --- | --- | --- | --- |")
+        for path, values in rows.items():
+            if path.startswith(f"{part}."):
+                name = NAMES[f"retrieval.{path.rpartition('.')[2]}" if "score" in path else path]
+                print(f"| {name} | {' | '.join(format_mean(values[m]) for m in models)} |")
+        print()
 
 
 def run(seed: int, out: Path) -> dict[str, Any]:
@@ -123,7 +136,7 @@ def mean_and_deviation(values: list[float]) -> dict[str, float]:
 def format_mean(value: dict[str, float]) -> str:
     """Mean and deviation as text."""
     digits = 1 if abs(value["mean"]) > 1.5 or value["deviation"] > 0.2 else 3
-    return f"{value['mean']:.{digits}f} +- {value['deviation']:.{digits}f}"
+    return f"{value['mean']:.{digits}f} \u00b1 {value['deviation']:.{digits}f}"
 
 
 if __name__ == "__main__":

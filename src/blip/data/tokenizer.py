@@ -17,6 +17,7 @@ PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 DEC, ENC = "[DEC]", "[ENC]"
 FILE, WORDS = "tokenizer.json", "vocab.txt"
 
+TEXTS_AT_A_TIME = 4096
 _TIDY = [(f" {mark}", mark) for mark in ".?!,"]
 _TIDY += [(" ' ", "'")]
 _TIDY += [(f" {ending}", ending) for ending in ("n't", "'m", "'s", "'ve", "'re")]
@@ -157,9 +158,13 @@ class Tokenizer:
         padding: Literal["longest", "max"] = "longest",
     ) -> Texts:
         """`[CLS] ... [SEP]`, cut to `max_tokens` with the `[SEP]` kept, padded to equal length."""
+        # Some at a time: what the library returns takes kilobytes a text.
         rows = [
             [self.cls_id, *encoding.ids[: max_tokens - 2], self.sep_id]
-            for encoding in self.backend.encode_batch(list(texts), add_special_tokens=False)
+            for start in range(0, len(texts), TEXTS_AT_A_TIME)
+            for encoding in self.backend.encode_batch(
+                list(texts[start : start + TEXTS_AT_A_TIME]), add_special_tokens=False
+            )
         ]
         return self.pad(rows, max_tokens if padding == "max" else None)
 
