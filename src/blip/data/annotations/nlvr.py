@@ -34,6 +34,8 @@ SIDES = (("left", "left_image"), ("right", "right_image"))
 """Where an entry may hold its pictures: their bytes or their paths."""
 FIRST_EDITION = "structured_rep"
 """What the lines of NLVR of 2017 hold, whose statements are about one picture."""
+OF_PAIRS = (*SIDES[0], *SIDES[1], "left_url", "images", FIRST_EDITION)
+"""Names of which an entry about a pair has one."""
 DUPLICATE = "duplicate_identifier"
 FIRST = 100
 """Entries among which one must be sound."""
@@ -71,7 +73,7 @@ def holds_statements(path: Path) -> bool:
             return _fits(dict.fromkeys(open_described(path).schema_arrow.names, ""))
         except UsageError:
             return False
-    if not head_names(path, SENTENCES):
+    if not head_names(path, SENTENCES) or not head_names(path, OF_PAIRS):
         return False
     try:
         return _fits(_first(path))
