@@ -49,7 +49,7 @@ class StandIn:
         """The mean of random features of the words."""
         return torch.nn.functional.normalize(self.words[ids].sum(dim=1), dim=1)
 
-    def encode_image(self, pixels: Tensor) -> Tensor:
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
         """States of a base model's shape, whose first numbers are those of the image."""
         states = self.states[: len(pixels)].clone()
         states[:, 0, :PROJECTION] = pixels
