@@ -88,7 +88,12 @@ CALIBRATION = Kind(
 SCENES = Kind(
     "scenes",
     "blip data scenes",
-    ("config.json", *(f"{s}/*.tar" for s in ("human", "web", "val", "test"))),
+    (
+        "config.json",
+        *(f"{s}/*.tar" for s in ("human", "web", "val", "test")),
+        "clips/videos.parquet",
+        "clips/test_qa.json",
+    ),
 )
 TOKENIZER = Kind(
     "tokenizer", "blip bootstrap", ("config.json", "tokenizer.json", "vocabulary.json")

@@ -18,6 +18,7 @@ examples:
   blip data index 'laion/{00000..12899}.tar' coco/ 's3://bucket/cc12m/*.tar'
   blip data scenes shards/scenes --web 10000 --noise 0.6 --seed 1
   blip data scenes scenes --like runs/demo/data --questions 6
+  blip data scenes scenes --like runs/demo/data --clips 100
 
 `pack` takes WebDataset shards (.tar, and compressed ones), .parquet (image bytes or paths), .csv,
 .tsv and .jsonl (paths), .json (annotations of BLIP, COCO or Karpathy) and folders of pictures with
@@ -188,6 +189,8 @@ def _scenes(args: argparse.Namespace) -> int:
         raise UsageError("name the folder OUT; see `blip data scenes --help`")
     for split, images in write_splits(config, options.out, overwrite=options.overwrite).items():
         print(f"{options.out}/{split}  {images} images")
+    if config.clips:
+        print(f"{options.out}/clips  {config.clips} videos")
     return 0
 
 

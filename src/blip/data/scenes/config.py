@@ -67,6 +67,10 @@ class ScenesConfig:
         default=0, metadata=added()
     )
     """Most rounds of a dialogue about each human, val and test image, for VisDial; 0 for none."""
+    clips: Annotated[int, Range(whole=True, least=0, most=COUNT.most)] = field(
+        default=0, metadata=added()
+    )
+    """Video clips with captions and questions, in `clips/`; they need the extra `video`."""
     noise: Annotated[float, SHARE] = 0.4
     """Share of noisy web texts."""
     noise_kinds: dict[str, float] = field(

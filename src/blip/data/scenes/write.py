@@ -16,6 +16,8 @@ from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.dialogues import dialogue
 from blip.data.scenes.draw import paint
+from blip.data.scenes.film import QUESTIONS as QA
+from blip.data.scenes.film import VIDEOS, film_clips
 from blip.data.scenes.language import captions
 from blip.data.scenes.noise import web_text
 from blip.data.scenes.questions import questions
@@ -26,6 +28,7 @@ from blip.data.statements import STATEMENTS, PairStatement
 from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
 from blip.files import atomic_folder
+from blip.installed import need
 from blip.log import progress
 from blip.outputs import SCENES, claim, remove_known
 from blip.stage import exclusive_lock
@@ -138,6 +141,8 @@ def write_splits(
     which is saved in config.json. Raises UsageError where the folder holds scenes of another
     configuration, unless `overwrite` is true.
     """
+    if config.clips:
+        need("av", "PyAV", "video")
     path = folder / "config.json"
     claim(folder, SCENES, is_ours=lambda: is_earlier_run(ScenesConfig, folder, SCENES))
     with exclusive_lock(folder):
@@ -161,6 +166,9 @@ def write_splits(
 
                 with atomic_folder(folder / split, replaces=("*.tar",)) as part:
                     write_shards(samples(), part, PER_SHARD)
+        if config.clips:
+            with atomic_folder(folder / "clips", replaces=(VIDEOS, QA)) as part:
+                film_clips(config, part)
         return counts
 
 
