@@ -26,7 +26,8 @@ from blip.data.images import BadImageError, decode_image
 from blip.data.readers.shards import read_shard
 from tests.support.capfilt import picture, read_kept, web_shard
 from tests.support.ledgers import key_of
-from tests.support.shard_job import process, tar
+from tests.support.shard_job import process
+from tests.support.tars import write_tar
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "capfilt_robustness" / "plant.py"
 
@@ -203,7 +204,7 @@ def test_no_header_stops_the_job_or_takes_memory(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["../../up.png", "/tmp/up.png", "a/../../up.png"])
 def test_no_name_leads_out_of_the_output_folder(name, tmp_path):
-    path = tar(tmp_path / "in.tar", [(name, picture("red")), ("b.png", picture("red"))])
+    path = write_tar(tmp_path / "in.tar", [(name, picture("red")), ("b.png", picture("red"))])
     _, ledger = process(path, tmp_path / "out", threshold=0.0)
     assert (ledger[0].key, ledger[0].reason) == (name, "unsafe_name")
     with tarfile.open(tmp_path / "out/shards/s.tar") as written:
@@ -260,7 +261,7 @@ def bomb(path: Path, side: int) -> None:
 
     head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     png = chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    tar(path, [("a.png", b"\x89PNG\r\n\x1a\n" + png), ("a.txt", b"black")])
+    write_tar(path, [("a.png", b"\x89PNG\r\n\x1a\n" + png), ("a.txt", b"black")])
 
 
 def test_the_bomb_is_a_picture_where_pixels_are_allowed(tmp_path):

@@ -10,22 +10,15 @@ from blip.capfilt.job import run
 from blip.cli.main import main
 from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, web_data
 from tests.support.capfilt_command import options, start, wait_for, web
+from tests.support.ray_cluster import ray_cluster
 
-ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
+pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(
-        "local",
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=128 << 20,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
-    yield
-    ray.shutdown()
+    with ray_cluster():
+        yield
 
 
 def test_ray_gives_the_bytes_of_the_local_engine_though_an_actor_is_killed(cluster, tmp_path):

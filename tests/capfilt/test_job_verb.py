@@ -11,7 +11,7 @@ from blip.cli.main import main
 from blip.data.readers.shards import read_shard
 from tests.support.capfilt import output_bytes
 from tests.support.capfilt_command import jpeg, options, start, wait_for, web
-from tests.support.shard_job import tar
+from tests.support.tars import write_tar
 
 
 def test_workers_and_kills_change_no_byte(models, tmp_path, capsys):
@@ -77,7 +77,7 @@ def test_an_interrupt_says_how_to_go_on(models, tmp_path):
 
 def test_a_broken_data_set_finishes_and_the_ledger_names_each(models, tmp_path):
     whole = jpeg(1)
-    tar(
+    write_tar(
         tmp_path / "web.tar",
         [
             ("good.jpg", whole),
@@ -160,6 +160,6 @@ def test_a_dry_run_says_how_much_it_is_and_writes_nothing(models, tmp_path, caps
 
 def test_a_dry_run_takes_what_no_utf8_holds(models, tmp_path, capsys):
     members = [("a.jpg", jpeg(1)), ("a.json", b'{"odd": "\\ud800", "captions": ["red \\ud800"]}')]
-    data = tar(tmp_path / "web.tar", members)
+    data = write_tar(tmp_path / "web.tar", members)
     assert main(options(models, data, tmp_path / "out", "--dry-run")) == 0
     assert "by         1 images in " in capsys.readouterr().out

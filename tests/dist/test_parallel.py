@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from tests.support.dist_program import JUDGED, RESUMED, WAYS, pretrain
+from tests.support.dist_program import ANSWERED, JUDGED, RESUMED, WAYS, answer, pretrain
 
 ROOT = Path(__file__).parents[2]
 MEASURED = {
@@ -41,8 +42,24 @@ def test_two_processes_train_as_one(
 ) -> None:
     accumulation = WAYS.get(way, {}).get("accumulation", 1)
     alone = pretrain(tmp_path, shards, words, accumulation=accumulation)
+    assert alone.keys() == {"gradients", "weights", "momentum", "queue"}
+    compare(shared, tmp_path, way, alone)
+
+
+def test_two_processes_learn_questions_and_answer_them_as_one(
+    shared: Path, tmp_path: Path, shards: Path, words: Path
+) -> None:
+    compare(shared, tmp_path, ANSWERED, answer(tmp_path, shards, words))
+    measured = [line for line in losses(tmp_path) if "validation_accuracy" in line]
+    assert [line["step"] for line in measured] == [2, 4]
+    assert all(0 < line["validation_accuracy"] < 100 for line in measured)
+
+
+def compare(shared: Path, folder: Path, way: str, alone: dict[str, Any]) -> None:
+    """What two processes learnt and logged in `shared`, beside what one did."""
     found = torch.load(shared / f"{way}.pt", weights_only=True)
-    for part in ("gradients", "weights", "momentum", "queue"):
+    assert found.keys() == alone.keys()
+    for part in alone:
         assert found[part].keys() == alone[part].keys()
         for name, value in alone[part].items():
             if isinstance(value, int):
@@ -51,10 +68,10 @@ def test_two_processes_train_as_one(
                 torch.testing.assert_close(
                     found[part][name], value, rtol=1e-7, atol=1e-10, msg=f"{part} {name}"
                 )
-    measured, expected = losses(shared / way), losses(tmp_path)
-    assert len(measured) == len(expected) == 5
-    for mine, theirs in zip(measured, expected, strict=True):
-        assert mine == pytest.approx(theirs, rel=1e-6)
+    measured, expected = losses(shared / way), losses(folder)
+    assert [line["step"] for line in expected if "loss" in line] == [1, 2, 3, 4, 5]
+    for together, single in zip(measured, expected, strict=True):
+        assert together == pytest.approx(single, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])

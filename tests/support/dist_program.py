@@ -13,16 +13,19 @@ import torch
 
 from blip import dist
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.examples.pairs import Pair, PairBatch
+from blip.data.examples.questions import QuestionExamples
 from blip.data.loader import Loader
 from blip.data.tokenizer import Tokenizer
-from blip.evaluation.config import ValidationConfig
+from blip.evaluation.config import AnsweringConfig, QuestionValidationConfig, ValidationConfig
 from blip.evaluation.validation import Validation
+from blip.evaluation.vqa import QuestionValidation
 from blip.model.blip import Blip
+from blip.model.checkpoint.from_med import start_questions
 from blip.model.config import Sharing
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.pretrain import PretrainStep
+from blip.tasks.vqa import VqaStep
 from blip.train.checkpoint import Checkpoints
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
@@ -42,27 +45,67 @@ WAYS: dict[str, dict[str, Any]] = {
     "fsdp, accumulating": {"parallel": "fsdp", "accumulation": 2},
     "fsdp, recomputing": {"parallel": "fsdp", "recompute": True},
 }
-RESUMED = "fsdp, resumed"
+RESUMED, ANSWERED = "fsdp, resumed", "questions"
+ANSWERS = "answers.txt"
+"""The file beside the shards among whose lines a validation chooses."""
 JUDGED: dict[str, Any] = {"parallel": "fsdp", "sharing": "all", "evaluate_every": 2}
 
 
 class RecordingLoader:
-    """Pairs in float64; the numbers of the batches that were made, and their keys, are kept."""
+    """Batches in float64; the numbers of those that were made, and their keys, are kept."""
 
     def __init__(
-        self, loader: Loader[Pair, PairBatch], record: Path | None, pause: float, dtype: torch.dtype
+        self,
+        loader: Loader[Any, Any],
+        record: Path | None = None,
+        pause: float = 0.0,
+        dtype: torch.dtype = torch.float64,
     ) -> None:
         self.loader, self.record, self.pause, self.dtype = loader, record, pause, dtype
         self.steps_per_epoch = loader.steps_per_epoch
         self.order, self.batch_size = loader.order, loader.batch_size
 
-    def batches(self, start: int) -> Iterator[PairBatch]:
+    def batches(self, start: int) -> Iterator[Any]:
         for number, batch in enumerate(self.loader.batches(start), start):
             time.sleep(self.pause)
             if self.record is not None:
                 with self.record.open("a") as file:
                     file.write(json.dumps([number, dist.rank(), batch.keys]) + "\n")
             yield replace(batch, images=batch.images.to(self.dtype))
+
+
+def configure(shards: Path) -> DataConfig:
+    return DataConfig(
+        sources=(SourceConfig(name="all", shards=(str(shards),)),),
+        batch_size=BATCH,
+        image=ImageConfig(size=TINY.vision.image_size),
+    )
+
+
+def make_model(words: Tokenizer, dtype: torch.dtype, sharing: Sharing) -> Blip:
+    """A model without dropout, whose weights are the same in every process."""
+    torch.manual_seed(0)
+    text = replace(TINY.text, vocabulary_size=words.vocabulary_size, dropout=0.0)
+    return Blip(replace(TINY, text=text, sharing=sharing)).to(dtype)
+
+
+def train(training: Training[Any], loader: RecordingLoader, folder: Path, **changes: Any) -> None:
+    """Five steps, or as the changes say."""
+    values: dict[str, Any] = {
+        "steps": 5,
+        "optimizer": OptimizerConfig(lr=1e-3, warmup_steps=2, clip_norm=1.0),
+        "checkpoint_every": 2,
+        "log_every": 1,
+        "device": "cpu",
+    }
+    config = TrainConfig(**values | changes)
+    fit(training, loader, config, folder, save=lambda *_: None)
+
+
+def results(step: torch.nn.Module) -> dict[str, Any]:
+    """Weights and last gradients, whole, in the main process."""
+    gradients = {name: dist.whole(p.grad) for name, p in step.named_parameters()}
+    return {"weights": whole_weights(step), "gradients": gradients}
 
 
 def pretrain(
@@ -80,10 +123,8 @@ def pretrain(
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = Tokenizer.load(tokenizer)
-    torch.manual_seed(0)
-    text = replace(TINY.text, vocabulary_size=words.vocabulary_size, dropout=0.0)
     dtype = torch.float32 if "evaluate_every" in changes else torch.float64
-    model = Blip(replace(TINY, text=text, sharing=sharing)).to(dtype)
+    model = make_model(words, dtype, sharing)
     held_out = ValidationConfig(shards=(str(shards),), images=7, samples=2)
     validation = Validation(model, words, held_out)
     contrast = MomentumContrast(
@@ -98,38 +139,37 @@ def pretrain(
         samples=validation.sheet,
         operations=step.operations,
     )
-    loader = pair_loader(
-        DataConfig(
-            sources=(SourceConfig(name="all", shards=(str(shards),)),),
-            batch_size=BATCH,
-            image=ImageConfig(size=TINY.vision.image_size),
-        ),
-        words,
-        rank=dist.rank(),
-        ranks=dist.world_size(),
-    )
-    values: dict[str, Any] = {
-        "steps": 5,
-        "optimizer": OptimizerConfig(lr=1e-3, warmup_steps=2, clip_norm=1.0),
-        "checkpoint_every": 2,
-        "log_every": 1,
-        "device": "cpu",
-    }
-    config = TrainConfig(**values | changes)
-    fit(
-        training,
-        RecordingLoader(loader, record, pause, dtype),
-        config,
-        folder,
-        save=lambda *_: None,
-    )
+    pairs = pair_loader(configure(shards), words, rank=dist.rank(), ranks=dist.world_size())
+    train(training, RecordingLoader(pairs, record, pause, dtype), folder, **changes)
     momentum = contrast.momentum_encoder.module
     return {
-        "weights": whole_weights(step),
-        "gradients": {name: dist.whole(p.grad) for name, p in step.named_parameters()},
+        **results(step),
         "momentum": whole_weights(momentum),
         "queue": contrast.queue.state_dict(),
     }
+
+
+def answer(folder: Path, shards: Path, tokenizer: Path, **changes: Any) -> dict[str, Any]:
+    """Fine-tune for questions, with a validation of nine images; else as `pretrain`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = Tokenizer.load(tokenizer)
+    model, _ = start_questions(make_model(words, torch.float32, "all_but_self_attention"))
+    model = model.double()
+    answering = AnsweringConfig(answers=str(shards.parent / ANSWERS))
+    held_out = QuestionValidationConfig(
+        shards=(str(shards),), images=9, batch_size=2, answering=answering
+    )
+    step = VqaStep(model, words, LanguageConfig())
+    training = Training(
+        step=step,
+        model=model,
+        evaluator=QuestionValidation(model, words, held_out).accuracy,
+        operations=step.operations,
+    )
+    config = configure(shards)
+    loader = Loader(config, QuestionExamples(config, words), dist.rank(), dist.world_size())
+    train(training, RecordingLoader(loader), folder, evaluate_every=2, **changes)
+    return results(step)
 
 
 def put_back(kind: Literal["ddp", "fsdp"]) -> dict[str, Any]:
@@ -160,12 +200,15 @@ def main() -> None:
     torch.set_num_threads(1)
     with dist.processes():
         pretrain(out / "judged", shards, tokenizer, **JUDGED)
+        answered = answer(out / ANSWERED, shards, tokenizer)
+        if dist.is_main():
+            torch.save(answered, out / f"{ANSWERED}.pt")
         states = {kind: put_back(kind) for kind in ("ddp", "fsdp")}
         if dist.is_main():
             torch.save(states, out / "states.pt")
         for name, changes in {**WAYS, RESUMED: {}}.items():
-            train = resume if name == RESUMED else pretrain
-            found = train(out / name, shards, tokenizer, **changes)
+            run = resume if name == RESUMED else pretrain
+            found = run(out / name, shards, tokenizer, **changes)
             if dist.is_main():
                 torch.save(found, out / f"{name}.pt")
 

@@ -1,7 +1,5 @@
 """One shard through captioner and filter, in this process."""
 
-import io
-import tarfile
 from pathlib import Path
 
 from blip.capfilt.config import NUCLEUS
@@ -30,15 +28,6 @@ def process(path: Path, out: Path, **changed) -> tuple[ShardOutcome, list[TextRe
             assert isinstance(next(steps), BatchDone)
         except StopIteration as end:
             return end.value, list(read_ledger(layout.ledger("s")))
-
-
-def tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
 
 
 def process_bomb(folder: str) -> str:

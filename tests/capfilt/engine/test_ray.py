@@ -11,6 +11,7 @@ import pytest
 from blip.capfilt.engine.protocol import Done, Failed, News
 from blip.errors import UsageError
 from tests.support.engines import make_worker, refuse, results
+from tests.support.ray_cluster import ray_cluster
 
 ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
 from blip.capfilt.engine.ray import RayEngine  # noqa: E402 (behind the question whether it is there)
@@ -19,17 +20,8 @@ from blip.capfilt.engine.ray import RayEngine  # noqa: E402 (behind the question
 @pytest.fixture(scope="module")
 def cluster():
     """Two CPUs, and a GPU that Ray is made to believe in."""
-    ray.init(
-        "local",
-        num_cpus=2,
-        num_gpus=1,
-        include_dashboard=False,
-        object_store_memory=128 << 20,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
-    yield
-    ray.shutdown()
+    with ray_cluster(gpus=1):
+        yield
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from blip.data.readers.shards import read_shard
 from blip.errors import BlipError
 from tests.support.capfilt import picture, web_shard
 from tests.support.ledgers import key_of
-from tests.support.shard_job import process, tar
+from tests.support.shard_job import process
+from tests.support.tars import write_tar
 
 
 def test_every_text_is_in_the_ledger_and_every_kept_one_in_the_shard(tmp_path):
@@ -36,7 +37,7 @@ def test_every_text_is_in_the_ledger_and_every_kept_one_in_the_shard(tmp_path):
 
 def tar_of_bad_data(path: Path) -> Path:
     jpeg = picture("red", "JPEG", size=64)
-    tar(
+    write_tar(
         path,
         [
             ("whole.jpg", jpeg),
@@ -115,7 +116,7 @@ def test_captions_zero_only_filters_and_three_write_three(tmp_path):
 
 def test_several_captions_of_the_input_are_all_judged(tmp_path):
     members = [("a.png", picture("red")), ("a.json", b'{"captions": ["red", "blue", "a red"]}')]
-    _, ledger = process(tar(tmp_path / "in.tar", members), tmp_path / "out", captions=0)
+    _, ledger = process(write_tar(tmp_path / "in.tar", members), tmp_path / "out", captions=0)
     assert [(key_of(r), r.kept) for r in ledger] == [
         ("a-web", True),
         ("a-web-1", False),
@@ -140,7 +141,7 @@ def test_odd_texts_and_keys_are_spelt_so_that_files_can_hold_them(tmp_path):
         ("\ud55c\uad6d\uc5b4/a.png", picture("red")),
         ("\ud55c\uad6d\uc5b4/a.txt", "\ube68\uac04 red".encode()),
     ]
-    _, ledger = process(tar(tmp_path / "in.tar", members), tmp_path / "out", captions=0)
+    _, ledger = process(write_tar(tmp_path / "in.tar", members), tmp_path / "out", captions=0)
     assert [(r.key, r.text, r.reason) for r in ledger] == [
         ("_", "red", "match"),
         ("_-sample-000000001", "", "text_not_utf8"),
@@ -191,7 +192,7 @@ def test_an_error_at_the_marker_that_is_of_one_shard_is_of_that_alone(tmp_path, 
 def test_the_longest_key_is_kept(tmp_path):
     members = [("k" * 200 + ".png", picture("red")), ("k" * 200 + ".txt", b"red")]
     _, ledger = process(
-        tar(tmp_path / "in.tar", members), tmp_path / "out", captions=2, threshold=0.0
+        write_tar(tmp_path / "in.tar", members), tmp_path / "out", captions=2, threshold=0.0
     )
     assert all(record.kept for record in ledger)
     keys = [s.key for s in read_shard(tmp_path / "out/shards/s.tar")]

@@ -1,8 +1,6 @@
 """Shards: what is written is read; every fault is named and nothing else is lost."""
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -15,20 +13,12 @@ from blip.data.sample import Sample
 from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
 from tests.support.pictures import photo
-
-
-def tar_of(path: Path, members: list[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
+from tests.support.tars import write_tar
 
 
 def test_every_fault_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     good = photo()
-    path = tar_of(
+    path = write_tar(
         tmp_path / "x.tar",
         [
             ("a.jpg", good),
@@ -81,7 +71,7 @@ def test_captions_in_json_and_the_text_beside(
 ) -> None:
     meta = json.dumps({"captions": captions}).encode()
     members = [("a.jpg", b"x"), ("a.json", meta), ("a.txt", b"\xef\xbb\xbfbeside\n")]
-    [sample] = read_shard(tar_of(tmp_path / "x.tar", members))
+    [sample] = read_shard(write_tar(tmp_path / "x.tar", members))
     assert (sample.texts, sample.error) == (texts, error)
 
 
@@ -117,7 +107,7 @@ def test_patterns(tmp_path: Path) -> None:
 
 
 def test_a_broken_header_is_not_the_end_of_a_tar(tmp_path: Path) -> None:
-    path = tar_of(tmp_path / "x.tar", [(f"{name}.jpg", b"content") for name in "abc"])
+    path = write_tar(tmp_path / "x.tar", [(f"{name}.jpg", b"content") for name in "abc"])
     content = bytearray(path.read_bytes())
     content[1024 + 148] ^= 1
     path.write_bytes(content)
@@ -130,7 +120,7 @@ def test_a_broken_header_is_not_the_end_of_a_tar(tmp_path: Path) -> None:
 
 def test_some_samples_are_those_of_the_whole_shard(tmp_path: Path) -> None:
     names = ("a.jpg", "a.txt", "../out.jpg", "b.jpg", "b.txt", "/c.jpg", "d.jpg", "d.txt")
-    path = tar_of(tmp_path / "a.tar", [(name, name[:1].encode()) for name in names])
+    path = write_tar(tmp_path / "a.tar", [(name, name[:1].encode()) for name in names])
     whole = list(read_shard(path))
     faults = [number for number, sample in enumerate(whole) if sample.image is None]
     assert faults
