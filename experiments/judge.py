@@ -19,6 +19,7 @@ from blip.data.examples.question_set import QuestionSet
 from blip.data.examples.statement_set import StatementSet
 from blip.data.readers.parquet import open_described
 from blip.errors import BlipError, UsageError, plain
+from blip.evaluation import video_qa, video_retrieval
 from blip.evaluation.config import AnsweringConfig, EvaluateConfig, RetrievalEvaluationConfig
 from blip.evaluation.subject import Subject, describe_data
 from blip.files import write_json
@@ -35,24 +36,29 @@ from experiments.judging import (
     judge_filter,
     judge_retrieval,
     judge_statements,
+    judge_video_answers,
+    judge_videos,
     table,
 )
 from experiments.labels import find_label, read_labelled, write_right
 
-TASKS = ("retrieval", "caption", "filter", "vqa", "nlvr")
+TASKS = ("retrieval", "caption", "filter", "video", "vqa", "video_qa", "nlvr")
 EXAMPLES = """\
 examples:
   python -m experiments.judge runs/retrieval --data flickr8k/dev.parquet --out judged.json
   python -m experiments.judge runs/captioner --data dev.parquet --prompt 'a picture of '
   python -m experiments.judge runs/filter --data labelled.parquet --label match --threshold 0.25
   python -m experiments.judge runs/vqa --data vqa/questions.parquet --answers vqa/answer_list.json
+  python -m experiments.judge runs/vqa --data msvd/test_qa.json --tasks video_qa
+  python -m experiments.judge runs/retrieval --data msvd/videos.parquet
   python -m experiments.judge runs/nlvr --data nlvr1/dev.parquet
 
 A MED is judged by retrieval (by ITC alone, and re-ranked by both scores), by captions, and, where
 a column match, matches, label, right or correct (or --label) says of every text whether it is
 right, as a filter; retrieval and captions then take the right texts alone. A model for questions
 is judged by VQA accuracy; the pictures lie in the file, or in a table beside it. A model for pairs
-of images is judged by accuracy and consistency. Intervals come from the bootstrap: images (sets of
+of images is judged by accuracy and consistency. A file of videos is judged by retrieval, zero-shot;
+questions about videos where --tasks is video_qa. Intervals come from the bootstrap: images (sets of
 pairs, for statements) are drawn with replacement, with all that belongs to them."""
 
 
@@ -150,6 +156,8 @@ def judge(options: JudgeOptions) -> dict[str, Any]:
             found |= _judge_vqa(options, loaded)
         case "nlvr":
             found |= _judge_nlvr(options, loaded)
+        case other:
+            raise UsageError(f"{options.checkpoint} is a model for {other}, not judged here")
     return found | origin(Path(__file__).parent)
 
 
@@ -157,6 +165,8 @@ def _judge_med(options: JudgeOptions, loaded: Loaded[Any], names: list[str]) -> 
     """Retrieval, captions and filtering, as far as model and file allow."""
     if "question" in names:
         raise UsageError(f"{options.data} asks questions, and {options.checkpoint} is a MED")
+    if "video" in names:
+        return _judge_videos(options, loaded)
     label = find_label(names, Path(options.data), options.label) if names else None
     tasks = _choose_tasks(options, loaded.model, label)
     config = _configure(options)
@@ -181,7 +191,24 @@ def _judge_med(options: JudgeOptions, loaded: Loaded[Any], names: list[str]) -> 
     return {**describe_data(sets), **found}
 
 
+def _judge_videos(options: JudgeOptions, loaded: Loaded[Any]) -> dict[str, Any]:
+    _refuse_others(options, "video")
+    config = _configure(options)
+    data = video_retrieval.read(config, loaded.config)
+    subject = Subject(loaded.model, loaded.tokenizer, data, config)
+    figures = judge_videos(subject, Resampling(options.resamples, options.seed))
+    return {**describe_data([data]), "retrieval": figures, "candidates": options.candidates}
+
+
 def _judge_vqa(options: JudgeOptions, loaded: Loaded[Any]) -> dict[str, Any]:
+    """Questions about pictures, or where they are asked for, about videos."""
+    if options.tasks == ("video_qa",):
+        config = _configure(options)
+        videos = video_qa.read(config, loaded.config)
+        subject = Subject(loaded.model, loaded.tokenizer, videos, config)
+        how = Resampling(options.resamples, options.seed)
+        figures, answers = judge_video_answers(subject, how)
+        return {**describe_data([videos]), "video_qa": figures, "answers": answers}
     _refuse_others(options, "vqa")
     data = QuestionSet([options.data], max_pixels=options.model.max_pixels)
     subject = Subject(loaded.model, loaded.tokenizer, data, _configure(options))
@@ -258,14 +285,15 @@ def _configure(options: JudgeOptions) -> EvaluateConfig:
 
 def describe(result: dict[str, Any]) -> list[str]:
     """Lines of the table for the terminal."""
-    counted = ("images", "texts", "labelled_images", "labelled_texts", "pairs")
+    counted = ("images", "videos", "texts", "labelled_images", "labelled_texts", "pairs")
     counted += ("questions", "statements")
     counts = ", ".join(
-        f"{result[name]} {name.replace('_', ' ')}" for name in counted if name in result
+        f"{result[name]} {name.replace('_', ' ')}" for name in counted if result.get(name)
     )
+    drawn = "sets of pairs" if "nlvr" in result else "videos" if "videos" in result else "images"
     lines = [
         f"{result['data']}: {counts}; {LEVEL:.0%} intervals of {result['resamples']} samples of "
-        f"the images, seed {result['seed']}"
+        f"the {drawn}, seed {result['seed']}"
     ]
     if "filter" in result:
         title = f"filter at {result['threshold']:g}, by the column {result['label']}, in per cent"
@@ -275,7 +303,11 @@ def describe(result: dict[str, Any]) -> list[str]:
         lines += table(figures, f"retrieval, {by}, recall in per cent")
     if "caption" in result:
         lines += table(result["caption"], "captions, times 100")
-    for task, title in (("vqa", "VQA, per cent"), ("nlvr", "statements about pairs, per cent")):
+    for task, title in (
+        ("vqa", "VQA, per cent"),
+        ("video_qa", "questions about videos, per cent"),
+        ("nlvr", "statements about pairs, per cent"),
+    ):
         if task in result:
             lines += table(result[task], title)
     return lines

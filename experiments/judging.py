@@ -10,10 +10,12 @@ import numpy as np
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.examples.question_set import QuestionSet
 from blip.data.examples.statement_set import StatementSet
+from blip.data.examples.video_set import VideoSet
 from blip.data.statements import is_official
-from blip.evaluation import nlvr, vqa
+from blip.evaluation import nlvr, video_qa, vqa
 from blip.evaluation.caption import find_correct, write_captions
-from blip.evaluation.ranking import Ranking, score_candidates
+from blip.evaluation.config import RetrievalEvaluationConfig
+from blip.evaluation.ranking import Ranking, ScoredPairs, score_candidates
 from blip.evaluation.retrieval import REPORTED, IsTrue, first_is_true, truth_of
 from blip.evaluation.subject import Subject
 from blip.inference.matcher import Matcher
@@ -66,17 +68,39 @@ def judge_retrieval(subject: Subject[EvaluationSet], how: Resampling) -> dict[st
     # Fewer candidates than the recalls look at would cut the ranking of ITC.
     config = replace(config, candidates=max(config.candidates, max(CUTS)))
     scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
-    is_true = truth_of(data)
+    return _judge_rankings(scored, config, truth_of(data), how)
+
+
+def judge_videos(subject: Subject[VideoSet], how: Resampling) -> dict[str, Intervals]:
+    """As `judge_retrieval`, of videos, which are drawn with their texts."""
+    model, data, config = subject.model, subject.data, subject.config.retrieval
+    assert isinstance(model, Blip)
+    config = replace(
+        config,
+        candidates=max(config.candidates, max(CUTS)),
+        batch_size=max(1, config.batch_size // data.frames),
+    )
+    scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
+    return _judge_rankings(scored, config, None, how)
+
+
+def _judge_rankings(
+    scored: ScoredPairs,
+    config: RetrievalEvaluationConfig,
+    is_true: IsTrue | None,
+    how: Resampling,
+) -> dict[str, Intervals]:
     rankings = {"itc": scored.rank_by_cosine()}
     rankings |= {score: scored.rank(score, config.itc_weight) for score in REPORTED}
+    images = len(scored.texts_of_image)
     return {
-        name: how.find(_recalls(ranking, data, is_true), len(data))
-        for name, ranking in rankings.items()
+        name: how.find(_recalls(ranking, is_true), images) for name, ranking in rankings.items()
     }
 
 
-def _recalls(ranking: Ranking, data: EvaluationSet, is_true: IsTrue | None) -> Statistic:
-    owners = np.repeat(np.arange(len(data)), [len(own) for own in data.texts])
+def _recalls(ranking: Ranking, is_true: IsTrue | None) -> Statistic:
+    own = ranking.texts_of_image
+    owners = np.repeat(np.arange(len(own)), [len(texts) for texts in own])
     found = hits(ranking.image_to_text, ranking.text_to_image, ranking.texts_of_image)
     if is_true is not None:
         found |= first_is_true(ranking, is_true)
@@ -196,6 +220,23 @@ def judge_answers(subject: Subject[QuestionSet], how: Resampling) -> tuple[Inter
                 scores.setdefault(name, []).append((int(owner), score))
     parts = {name: _sum(found, len(data)) for name, found in scores.items()}
     return how.find(shares(parts), len(data)) if parts else {}, answers
+
+
+def judge_video_answers(
+    subject: Subject[VideoSet], how: Resampling
+) -> tuple[Intervals, list[dict[str, Any]]]:
+    """`accuracy` of the questions with answers, of videos that are drawn; and the answers."""
+    data = subject.data
+    answers: list[dict[str, Any]] = video_qa.measure(subject)["answers"]
+    owners = np.repeat(np.arange(len(data)), [len(asked) for asked in data.asked])
+    scores = [
+        (int(owner), float(row["answer"].strip().lower() in [a.lower() for a in question.answers]))
+        for owner, question, row in zip(owners, data.questions, answers, strict=True)
+        if question.answers
+    ]
+    if not scores:
+        return {}, answers
+    return how.find(shares({"accuracy": _sum(scores, len(data))}), len(data)), answers
 
 
 def judge_statements(

@@ -19,6 +19,7 @@ from experiments.judge import JudgeOptions, judge, main
 from experiments.judging import area_under_curve, filter_figures
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny, tiny_checkpoint
+from tests.support.videos import numbered
 
 WORDS = ("red", "green", "blue", "dog", "cat", "bird", "house", "tree")
 DECODING = DecodingConfig(kind="greedy", max_length=8)
@@ -212,6 +213,44 @@ def test_statements_are_judged_by_sets_of_pairs(tmp_path: Path) -> None:
     config = EvaluateConfig(checkpoint=str(model), data=(str(data),))
     expected = evaluate(config, EVALUATIONS)["nlvr"]
     assert {name: figure[0] for name, figure in found["nlvr"].items()} == pytest.approx(expected)
+
+
+def test_videos_are_judged_by_retrieval_and_by_answers(tmp_path: Path, checkpoint: Path) -> None:
+    pytest.importorskip("av")
+    rows = [
+        {
+            "key": f"v{i}",
+            "video": numbered(8 + i),
+            "caption": [f"a {WORDS[i]} thing", WORDS[-1 - i]],
+        }
+        for i in range(3)
+    ]
+    data = write(tmp_path / "videos.parquet", rows)
+    found = judge(JudgeOptions(checkpoint=str(checkpoint), data=str(data), resamples=20))
+    assert (found["videos"], found["texts"]) == (3, 6)
+    config = EvaluateConfig(checkpoint=str(checkpoint), data=(str(data),), task="video_retrieval")
+    expected = evaluate(config, EVALUATIONS)["video_retrieval"]
+    score = found["retrieval"]["log_probability"]
+    assert score["tr1"][0] == pytest.approx(expected["tr1"])
+    assert score["ir1"][0] == pytest.approx(expected["vr1"])
+
+    asked = [
+        {"id": i, "video_id": f"v{i}", "question": "what is it?", "answer": answer}
+        for i, answer in enumerate(["dog", "cat", "dog"])
+    ]
+    (tmp_path / "qa.json").write_text(json.dumps(asked))
+    (tmp_path / "answers.txt").write_text("dog\ncat\n")
+    model = save_tiny(tmp_path / "vqa", "vqa")
+    options = JudgeOptions(
+        checkpoint=str(model),
+        data=str(tmp_path / "qa.json"),
+        tasks=("video_qa",),
+        answers=tmp_path / "answers.txt",
+        resamples=20,
+    )
+    answered = judge(options)
+    right = [row["answer"] == asked[row["id"]]["answer"] for row in answered["answers"]]
+    assert answered["video_qa"]["accuracy"][0] == pytest.approx(100 * np.mean(right))
 
 
 @pytest.mark.parametrize(
