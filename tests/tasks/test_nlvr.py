@@ -105,7 +105,7 @@ def test_a_pair_model_is_trained_further_and_other_kinds_are_refused(
     loaded = load_model(med)
     (tmp_path / "vqa").mkdir()
     save_model(start_questions(loaded.model)[0], loaded.tokenizer, tmp_path / "vqa")
-    with pytest.raises(UsageError, match="is a model for questions; allowed: a MED, or"):
+    with pytest.raises(UsageError, match=r"is a model for questions \(VQA\); allowed: a MED, or"):
         train(configure(tmp_path / "vqa", place, 1), tmp_path / "fifth")
     config = configure(med, place, 1)
     with pytest.raises(ValueError, match=r"data\.prompt must be empty for statements"):

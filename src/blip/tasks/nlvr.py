@@ -6,16 +6,14 @@ from torch import nn
 
 from blip.data.examples.statements import StatementBatch, StatementExamples
 from blip.data.tokenizer import Tokenizer
-from blip.errors import UsageError
 from blip.evaluation.nlvr import PairValidation
 from blip.inference.checkpoint import open_checkpoint
-from blip.log import say
-from blip.model.blip import Blip
-from blip.model.checkpoint.from_med import start_pairs, with_drop_path
+from blip.model.checkpoint.from_med import start_pairs
 from blip.model.operations import WITH_GRADIENT, Operations
 from blip.model.pair import FIRST_MERGED_LAYER, PairModel
 from blip.objectives.truth import TruthOutput, truth_loss
 from blip.tasks.config import NlvrConfig, RunOptions
+from blip.tasks.from_med import begin
 from blip.tasks.run import train_in
 from blip.train.training import Training
 
@@ -53,7 +51,13 @@ def train(config: NlvrConfig, out: Path, options: RunOptions | None = None) -> P
     tokenizer = loaded.tokenizer
 
     def prepare() -> tuple[Training[PairModel], StatementExamples]:
-        model = _start(config, loaded.model)
+        model = begin(
+            loaded.model,
+            PairModel,
+            start_pairs,
+            init=config.init,
+            drop_path=config.drop_path,
+        )
         validation = config.validation and PairValidation(model, tokenizer, config.validation)
         step = NlvrStep(model, tokenizer)
         training = Training(
@@ -65,17 +69,3 @@ def train(config: NlvrConfig, out: Path, options: RunOptions | None = None) -> P
         return training, StatementExamples(config.data, tokenizer, swap=config.swap)
 
     return train_in(out, config, options, tokenizer, prepare)
-
-
-def _start(config: NlvrConfig, given: nn.Module) -> PairModel:
-    """A model for pairs from a MED, or from another one for pairs."""
-    if isinstance(given, PairModel):
-        return with_drop_path(given, config.drop_path)
-    if not isinstance(given, Blip):
-        raise UsageError(
-            f"init: {config.init} is a model for questions; allowed: a MED, or a model for pairs "
-            "of images"
-        )
-    model, fresh = start_pairs(given, config.drop_path)
-    say(f"{config.init}: {len(fresh)} tensors are newly initialised, such as {fresh[0]}")
-    return model

@@ -12,7 +12,6 @@ from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import UsageError
 from blip.evaluation.visdial import DialogueValidation
 from blip.inference.checkpoint import open_checkpoint
-from blip.log import say
 from blip.model.blip import Blip
 from blip.model.checkpoint.from_med import start_dialogues
 from blip.model.dialogue import DialogueModel
@@ -22,6 +21,7 @@ from blip.objectives.answers import answer_loss
 from blip.objectives.config import LanguageConfig
 from blip.objectives.dialogues import true_answer_loss
 from blip.tasks.config import RunOptions, VisdialConfig
+from blip.tasks.from_med import say_fresh
 from blip.tasks.run import train_in
 from blip.train.training import Training
 
@@ -142,6 +142,5 @@ def _start(config: VisdialConfig, given: nn.Module) -> DialogueModel:
         model, fresh = start_dialogues(given, modes, positions, config.drop_path)
     except UsageError as error:
         raise UsageError(f"init: {config.init}: {error}") from error
-    if fresh:
-        say(f"{config.init}: {len(fresh)} tensors are newly initialised, such as {fresh[0]}")
+    say_fresh(config.init, fresh)
     return model

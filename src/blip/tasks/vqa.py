@@ -6,18 +6,16 @@ from torch import nn
 
 from blip.data.examples.questions import QuestionBatch, QuestionExamples
 from blip.data.tokenizer import Tokenizer
-from blip.errors import UsageError
 from blip.evaluation.vqa import QuestionValidation
 from blip.inference.checkpoint import open_checkpoint
-from blip.log import say
-from blip.model.blip import Blip
-from blip.model.checkpoint.from_med import start_questions, with_drop_path
+from blip.model.checkpoint.from_med import start_questions
 from blip.model.operations import WITH_GRADIENT, Operations
 from blip.model.question import QuestionModel
 from blip.objectives.answers import answer_loss
 from blip.objectives.config import LanguageConfig
 from blip.objectives.lm import LanguageOutput
 from blip.tasks.config import RunOptions, VqaConfig
+from blip.tasks.from_med import begin
 from blip.tasks.run import train_in
 from blip.train.training import Training
 
@@ -69,7 +67,13 @@ def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Pa
     tokenizer = loaded.tokenizer
 
     def prepare() -> tuple[Training[QuestionModel], QuestionExamples]:
-        model = _start(config, loaded.model)
+        model = begin(
+            loaded.model,
+            QuestionModel,
+            start_questions,
+            init=config.init,
+            drop_path=config.drop_path,
+        )
         validation = config.validation and QuestionValidation(model, tokenizer, config.validation)
         step = VqaStep(model, tokenizer, config.language)
         training = Training(
@@ -81,18 +85,3 @@ def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Pa
         return training, QuestionExamples(config.data, tokenizer)
 
     return train_in(out, config, options, tokenizer, prepare)
-
-
-def _start(config: VqaConfig, given: nn.Module) -> QuestionModel:
-    """A model for questions from a MED, or from another one for questions."""
-    if isinstance(given, QuestionModel):
-        return with_drop_path(given, config.drop_path)
-    if not isinstance(given, Blip):
-        raise UsageError(
-            f"init: {config.init} is a model for pairs of images; allowed: a MED, or a model for "
-            "questions"
-        )
-    model, fresh = start_questions(given, config.drop_path)
-    if fresh:
-        say(f"{config.init}: {len(fresh)} tensors are newly initialised, such as {fresh[0]}")
-    return model
