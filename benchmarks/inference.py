@@ -18,14 +18,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from machine import Speedometer, describe, seconds
 from peer import LONGEST_TEXT, PeerCaptioner, PeerMatcher
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 from work import (
     Step,
     encode_images,
@@ -42,6 +42,7 @@ from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
 
+Drawn = TypeVar("Drawn", bound=nn.Module)
 RESULTS = Path(__file__).parent / "results"
 
 # fmt: off
@@ -249,7 +250,7 @@ def with_modes(config: ModelConfig, mode: Any) -> ModelConfig:
 
 
 @torch.no_grad()
-def draw(model: Blip) -> Blip:
+def draw(model: Drawn) -> Drawn:
     """Weights under which image and words matter and a likely next token is likely indeed."""
     for name, parameter in model.named_parameters():
         if "norm" in name and name.endswith("weight"):
@@ -260,7 +261,7 @@ def draw(model: Blip) -> Blip:
             parameter.normal_(0.0, 0.3)
         else:
             parameter.normal_(0.0, parameter[0].numel() ** -0.5)
-    if "bidirectional" in model.config.modes:
+    if isinstance(model, Blip) and "bidirectional" in model.config.modes:
         model.temperature.fill_(0.07)
     return model.eval()
 

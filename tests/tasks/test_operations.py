@@ -7,20 +7,23 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from blip.data.examples.dialogues import DialogueBatch
 from blip.data.examples.pairs import PairBatch
 from blip.data.examples.questions import QuestionBatch
 from blip.data.examples.statements import StatementBatch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
-from blip.model.checkpoint.from_med import start_pairs, start_questions
+from blip.model.checkpoint.from_med import start_dialogues, start_pairs, start_questions
 from blip.model.config import ModelConfig, Sharing, TextConfig, VisionConfig
 from blip.model.operations import Operations
+from blip.nn.mode import BOTH_MODES
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.caption import CaptionStep
 from blip.tasks.nlvr import NlvrStep
 from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
+from blip.tasks.visdial import DialogueStep
 from blip.tasks.vqa import VqaStep
 
 TEXT = "one big green star on grey ground"
@@ -185,3 +188,20 @@ def test_the_numbers_of_vit_b_and_bert_base(
         assert captioning.operations(batch) == 526609391616
         captioning.prompt_tokens = 4
         assert captioning.operations(batch) == 524590682112
+
+
+@pytest.mark.parametrize("language", [None, LanguageConfig()])
+def test_a_step_for_dialogues_is_counted_as_torch_does(
+    tokenizer: Tokenizer, language: LanguageConfig | None
+) -> None:
+    modes = BOTH_MODES if language else BOTH_MODES[:1]
+    model, _ = start_dialogues(make(tokenizer), modes, 64)
+    step = DialogueStep(model.train(), tokenizer, language)
+    texts, answers = tokenizer.encode([TEXT] * 3, 30), tokenizer.encode(["one big star"] * 6, 9)
+    true = torch.tensor([True, False] * 3)
+    of = torch.arange(3).repeat_interleave(2)
+    pixels = torch.randn(3, 3, 32, 32)
+    batch = DialogueBatch(pixels, texts, texts, answers, of, true, ("",) * 3)
+    found = counted(lambda: step(batch).loss.backward())
+    # Torch also counts what an answer is kept from seeing of another, and the last layer whole.
+    assert 0.75 < step.operations(batch) / found <= 1.0
