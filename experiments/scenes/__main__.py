@@ -10,21 +10,17 @@ results.json beside this file.
 """
 
 import argparse
-import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
-from blip.config.strict import load_json
-from blip.files import write_atomically, write_json
 from blip.reports.origin import origin
+from experiments.results import write_results
 from experiments.scenes.runs import Settings, run
 from experiments.scenes.table import lines, summarise
 from experiments.scenes.tasks import TASKS
 
 HERE = Path(__file__).parent
-MARKS = r"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,18 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
             table = "\n".join(lines(task, summary))
             print(table)
             summary["command"] = shlex.join(["python", "-m", "experiments.scenes", *words])
-            _write(args.results, task.name, {**summary, **made}, table)
+            write_results(args.results, task.name, {**summary, **made}, table)
     return 0
-
-
-def _write(results: Path, task: str, summary: dict[str, Any], table: str) -> None:
-    """Put the results of a task in the place of its earlier ones, and beside those of others."""
-    path, readme = results / "results.json", results / "README.md"
-    written = load_json(path) if path.is_file() else {}
-    write_json(path, {**written, task: summary})
-    if readme.is_file():
-        marks = re.compile(MARKS.format(name=task), re.DOTALL)
-        write_atomically(readme, marks.sub(lambda _: table + "\n", readme.read_text("utf-8")))
 
 
 if __name__ == "__main__":
