@@ -10,6 +10,7 @@ from torch import Tensor
 
 ROWS_AT_A_TIME = 1 << 14
 """Rows whose candidates are looked at together."""
+VALUES_AT_A_TIME = 1 << 22
 SCORES_AT_A_TIME = 1 << 24
 """Cosines that are computed at a time; memory does not grow with images times texts."""
 
@@ -63,11 +64,8 @@ class Pairs:
         codes *= texts
         codes[: len(of_images.columns)] += of_images.columns
         codes[len(of_images.columns) :] += of_texts.rows
-        # In place: there may be a hundred million.
         codes.sort()
-        is_new = np.ones(len(codes), dtype=bool)
-        np.not_equal(codes[1:], codes[:-1], out=is_new[1:])
-        return cls(len(of_images), texts, codes[is_new])
+        return cls(len(of_images), texts, _drop_repeats(codes))
 
     def slice_of(self, first: int, stop: int) -> slice:
         """Where the pairs of images `first` to `stop` (not included) stand."""
@@ -106,6 +104,21 @@ def best_columns(
         counts.append(is_best.sum(dim=1).cpu().numpy())
         chosen.append(is_best.nonzero()[:, 1].to(torch.int32).cpu().numpy())
     return Candidates(_starts(np.concatenate(counts)), np.concatenate(chosen))
+
+
+def _drop_repeats(values: np.ndarray) -> np.ndarray:
+    """Ascending values, each once; in their memory, as there may be a hundred million."""
+    kept = 0
+    for start in range(0, len(values), VALUES_AT_A_TIME):
+        part = values[start : start + VALUES_AT_A_TIME]
+        is_new = np.ones(len(part), dtype=bool)
+        np.not_equal(part[1:], part[:-1], out=is_new[1:])
+        is_new[0] = kept == 0 or part[0] != values[kept - 1]
+        new = part[is_new]
+        values[kept : kept + len(new)] = new
+        kept += len(new)
+    values.resize(kept, refcheck=False)
+    return values
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:
