@@ -11,7 +11,6 @@ README.md and, with commit and machine, into results.json beside this file; a tr
 import argparse
 import math
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -108,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = "\n".join(lines(found))
     print(table)
     if args.steps_scale == 1.0:
-        command = shlex.join(["python", "-m", "experiments.real_tasks", *words])
+        command = f"python -m experiments.real_tasks {args.name} --seed {args.seed}"
         write_results(args.results, args.name, {**found, "command": command, **made}, table)
     return 0
 

@@ -7,7 +7,6 @@ beside this file. Shuffled frames are no control here: nothing tells the model t
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from math import comb
@@ -27,7 +26,6 @@ CUTS = (1, 5, 10)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="python -m experiments.real_tasks.zero_shot",
         description=(__doc__ or "").splitlines()[0],
@@ -37,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="of the results")
     parser.add_argument("--out", type=Path, default=Path("runs/zero_shot"), metavar="DIR")
     parser.add_argument("--results", type=Path, default=HERE, metavar="DIR", help="(beside this)")
-    args = parser.parse_args(words)
+    args = parser.parse_args(arguments)
     made = origin(HERE)
     found = measure(args.checkpoint, args.data, TASK, args.out / args.name)
     captions = pq.read_table(args.data, columns=["caption"])["caption"].to_pylist()
@@ -46,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "figures": found[TASK],
         "chance": chance(texts),
         **{key: found[key] for key in ("videos", "texts", "model", "left_out")},
-        "command": shlex.join(["python", "-m", "experiments.real_tasks.zero_shot", *words]),
+        "command": f"python -m experiments.real_tasks.zero_shot --name {args.name}",
         **made,
     }
     table = "\n".join(lines(result))

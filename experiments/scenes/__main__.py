@@ -47,7 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
             summary = summarise(task, runs)
             table = "\n".join(lines(task, summary))
             print(table)
-            summary["command"] = shlex.join(["python", "-m", "experiments.scenes", *words])
+            seeds = ("--seeds", *map(str, args.seeds), *words[end:])
+            summary["command"] = shlex.join(
+                ["python", "-m", "experiments.scenes", task.name, *seeds]
+            )
             write_results(args.results, task.name, {**summary, **made}, table)
     return 0
 
