@@ -13,6 +13,7 @@ from blip.index import build, fill
 from tests.support.picture_index import write_collection, write_tar
 from tests.support.pictures import photo
 from tests.support.saved_models import save_picture, save_tiny
+from tests.support.videos import numbered
 
 pytest.importorskip("faiss")
 HOSTILE = '<script>alert(1)</script>" onload="x'
@@ -73,6 +74,19 @@ def test_a_picture_finds_itself(folder: Path, capsys: pytest.CaptureFixture[str]
     row = json.loads(capsys.readouterr().out)
     assert row["key"] == "20"
     assert row["cosine"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_video_finds_pictures(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(numbered(9))
+    assert search(folder, "--image", tmp_path / "clip.mp4", "--results", "2", "--json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["rank"] for row in rows] == [1, 2]
+    assert all(-1 <= row["cosine"] <= 1 for row in rows)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    assert search(folder, "--image", tmp_path / "broken.mp4") == 1
+    assert "broken video" in capsys.readouterr().err
 
 
 def test_a_page_escapes_what_data_holds(
