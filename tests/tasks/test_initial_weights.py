@@ -22,6 +22,7 @@ from blip.tasks import pretrain
 from blip.tasks.config import PretrainConfig
 from blip.tasks.run import RunFolder
 from blip.train.config import OptimizerConfig, TrainConfig
+from blip.train.training import Training
 from tests.support.tiny import TINY
 
 
@@ -195,3 +196,25 @@ def test_the_large_recipe_is_the_paper() -> None:
     assert config.train.steps == 20 * 14_000_000 // 2400
     off = override(config, ["--vision_weights", "none", "--text_weights", "none"])
     assert (off.vision_weights, off.text_weights) == (None, None)
+
+
+def test_what_is_loaded_learns_more_slowly_and_what_is_fresh_does_not(
+    config: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vision, text = published(donor(config), tmp_path / "published")
+    seen: list[Training[Blip]] = []
+    monkeypatch.setattr(RunFolder, "train", lambda self, training, *_: seen.append(training))
+    slow = replace(
+        config, vision_weights=str(vision), text_weights=str(text), weights_lr_scale=0.25
+    )
+    pretrain.train(slow, tmp_path / "out")
+    (training,) = seen
+    names = {name for name, _ in training.step.named_parameters()}
+    assert set(training.lr_scales.values()) == {0.25}
+    assert training.lr_scales.keys() <= names
+    fresh = names - training.lr_scales.keys()
+    assert any(".self_attention." in name for name in training.lr_scales)
+    assert {name for name in names if name.startswith("model.vision.")} <= training.lr_scales.keys()
+    assert {name for name in names if ".cross_attention." in name} <= fresh
+    with pytest.raises(UsageError, match=r"weights_lr_scale.* is 0\.25; allowed: 1\.0 without"):
+        replace(config, weights_lr_scale=0.25)
