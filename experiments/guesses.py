@@ -3,9 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
+from blip.data.dialogues import Round, dialogue_of
 from blip.data.questions import AskedQuestion, questions_of
 from blip.data.sample import Sample
 from blip.data.statements import PairStatement, statements_of
+from blip.metrics.visdial import candidate_ranks, visdial_scores
 from blip.metrics.vqa import AnsweredQuestion, vqa_scores
 
 Figures = dict[str, float]
@@ -69,6 +73,33 @@ def guess_labels(training: Sequence[Sample], test: Sequence[Sample]) -> dict[str
     }
 
 
+def guess_options(training: Sequence[Sample], test: Sequence[Sample]) -> dict[str, Figures]:
+    """Candidate answers of a dialogue in the order of how often each was given in training.
+
+    Once counted in all rounds, and once in those whose question begins with the same two words.
+    """
+    of_all: Weights = defaultdict(float)
+    of_type: defaultdict[str, Weights] = defaultdict(lambda: defaultdict(float))
+    for one in _list_rounds(training):
+        if one.answer is not None:
+            of_all[one.answer] += 1.0
+            of_type[_first_words(one.question)][one.answer] += 1.0
+    ranks: dict[str, list[int]] = {"most_frequent": [], "most_frequent_of_type": []}
+    for one in _list_rounds(test):
+        if one.options and one.answer_index is not None:
+            counts = {
+                "most_frequent": of_all,
+                "most_frequent_of_type": of_type[_first_words(one.question)],
+            }
+            for name, weights in counts.items():
+                scores = np.array([[weights.get(option, 0.0) for option in one.options]])
+                ranks[name].append(int(candidate_ranks(scores)[0, one.answer_index]))
+    return {
+        name: visdial_scores(np.array(found)[:, None], np.zeros(len(found), dtype=np.int64))
+        for name, found in ranks.items()
+    }
+
+
 def list_questions(samples: Sequence[Sample]) -> list[AskedQuestion]:
     """All questions, sample by sample."""
     return [question for sample in samples for question in questions_of(sample.meta)[0]]
@@ -80,8 +111,17 @@ def list_statements(samples: Sequence[Sample]) -> list[PairStatement]:
     return [statement for statement in stated if statement.label is not None]
 
 
+def _list_rounds(samples: Sequence[Sample]) -> list[Round]:
+    dialogues = [dialogue_of(sample.meta)[0] for sample in samples]
+    return [one for dialogue in dialogues if dialogue is not None for one in dialogue.rounds]
+
+
 def _type_of(question: AskedQuestion) -> str:
-    return question.answer_type or " ".join(question.text.split()[:2])
+    return question.answer_type or _first_words(question.text)
+
+
+def _first_words(question: str) -> str:
+    return " ".join(question.lower().split()[:2])
 
 
 def _most_frequent(weights: Weights) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from experiments.guesses import Guess, guess_answers, guess_labels
+from experiments.guesses import Guess, guess_answers, guess_labels, guess_options
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,5 +21,11 @@ class Task:
 TASKS = (
     Task(name="vqa", draw=("--questions", "6"), figures=("accuracy",), guess=guess_answers),
     Task(name="nlvr", draw=("--statements", "6"), figures=("accuracy",), guess=guess_labels),
+    Task(
+        name="visdial",
+        draw=("--dialogues", "4"),
+        figures=("mrr", "r1", "r5", "mean_rank"),
+        guess=guess_options,
+    ),
 )
 """Those that `python -m experiments.scenes` knows; each is an entry."""

@@ -90,7 +90,7 @@ def read_video(
     `source` is a path, the bytes of a file or a file that is open for them; `times` are seconds
     from the first frame on, in ascending order. A video of fewer frames gives some of them
     repeatedly.
-    Frames are rotated as the file says. Memory does not grow with the length of the video.
+    Frames are turned as the file says. Memory does not grow with the length of the video.
 
     Raises BadVideoError for a video that cannot be used, OSError for a file that cannot be read,
     ArgumentError (a ValueError) for anything else, and UsageError where PyAV is not installed.
