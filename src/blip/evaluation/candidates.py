@@ -63,7 +63,9 @@ class Pairs:
         codes = np.concatenate([of_images.rows, of_texts.columns], dtype=np.int64)
         codes *= texts
         codes[: len(of_images.columns)] += of_images.columns
-        codes[len(of_images.columns) :] += of_texts.rows
+        rest = codes[len(of_images.columns) :]
+        for place, rows in of_texts.blocks():
+            rest[place] += rows
         codes.sort()
         return cls(len(of_images), texts, _drop_repeats(codes))
 
