@@ -9,7 +9,7 @@ import pytest
 
 from blip.cli.main import main
 from blip.data.writers.shards import ShardWriter
-from blip.index import build, fill
+from blip.index import build, pictures
 from tests.support.picture_index import write_collection, write_tar
 from tests.support.pictures import photo
 from tests.support.saved_models import save_picture, save_tiny
@@ -87,6 +87,31 @@ def test_a_video_finds_pictures(
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     assert search(folder, "--image", tmp_path / "broken.mp4") == 1
     assert "broken video" in capsys.readouterr().err
+
+
+def test_videos_are_indexed_found_and_shown(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_picture(tmp_path / "both/a.png", 1)
+    (tmp_path / "both/clip.mp4").write_bytes(numbered(9))
+    (tmp_path / "both/broken.mp4").write_bytes(b"no video")
+    words = (tmp_path / "both", "--frames", "3")
+    assert index(tmp_path, *words, "--checkpoint", folder / "model") == 0
+    out, err = capsys.readouterr()
+    assert out == f"2 pictures and videos of 1 places in {tmp_path / 'i'}\n"
+    assert "1 broken pictures and videos; " in err
+    assert search(tmp_path, "--image", tmp_path / "both/clip.mp4", "--json") == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (first["key"], second["key"]) == ("clip_mp4", "a")
+    # The question is read by as many frames as the index reads.
+    assert first["cosine"] == pytest.approx(1, abs=1e-6)
+    assert search(tmp_path, "a red circle", "--html", tmp_path / "x.html") == 0
+    assert (tmp_path / "x.html").read_text().count('src="data:image/jpeg;base64,') == 2
+    capsys.readouterr()
+    assert index(tmp_path, tmp_path / "both", "--frames", "4") == 2
+    assert "reads 3 frames of each video, not 4" in capsys.readouterr().err
+    assert index(tmp_path, "--remove-keys", "clip_mp4") == 0
+    assert capsys.readouterr().out.startswith("1 pictures and videos of 1 places")
 
 
 def test_a_page_escapes_what_data_holds(
@@ -178,7 +203,7 @@ def test_ctrl_c_keeps_finished_parts(
     tar = write_tar(tmp_path / "a.tar", range(5))
     words = (tar, "--checkpoint", folder / "model")
     monkeypatch.setattr(build, "PART_ROWS", 2)
-    decode, left = fill.decode_image, [3]
+    decode, left = pictures.decode_image, [3]
 
     def interrupted(*arguments: object) -> object:
         left[0] -= 1
@@ -187,13 +212,13 @@ def test_ctrl_c_keeps_finished_parts(
         return decode(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fill, "decode_image", interrupted)
+        patch.setattr(pictures, "decode_image", interrupted)
         assert index(tmp_path, *words) == 130
     assert "run the same command again to resume" in capsys.readouterr().err
     assert len(list((tmp_path / "i/parts").glob("*.parquet"))) == 1
     # Two pictures are there already.
     calls: list[object] = []
-    monkeypatch.setattr(fill, "decode_image", lambda *a: calls.append(a) or decode(*a))
+    monkeypatch.setattr(pictures, "decode_image", lambda *a: calls.append(a) or decode(*a))
     assert index(tmp_path, *words) == 0
     assert len(calls) == 3
 

@@ -1,4 +1,4 @@
-"""`blip index`: make an index of pictures, add to it, and remove from it."""
+"""`blip index`: make an index of pictures and videos, add to it, and remove from it."""
 
 import argparse
 from dataclasses import dataclass
@@ -7,19 +7,22 @@ from typing import Annotated, Literal
 
 from blip.cli.from_dataclass import Options
 from blip.cli.options import ModelOptions
-from blip.config.ranges import BATCH_SIZE, PLACE, check_fields
+from blip.config.ranges import BATCH_SIZE, FRAMES, PLACE, check_fields
 
 EXAMPLES = """\
 examples:
   blip index photos/ --out photos.index --checkpoint runs/filter
   blip index 'shards/{00000..00999}.tar' train.parquet --out big.index --checkpoint runs/filter
   blip index more-photos/ --out photos.index
+  blip index holiday/ videos.parquet --out holiday.index --checkpoint runs/filter --frames 16
   blip index --out photos.index --remove more-photos/ --remove-keys 000001 000017
   blip search photos.index "a dog on a beach"
 
-Takes what `blip data pack` takes, and remote tars. Pictures that cannot be read are counted, and
-DIR/faults.jsonl names them. Places that are in the index and have not changed are skipped; if it is
-stopped, run the same command again to resume. Needs FAISS: pip install 'blip-capfilt[index]'."""
+Takes what `blip data pack` takes, remote tars, and videos: in folders, by their extension, and in
+Parquet tables with a column `video`. What cannot be read is counted, and DIR/faults.jsonl names it.
+Places that are in the index and have not changed are skipped; if it is stopped, run the same
+command again to resume. Needs FAISS: pip install 'blip-capfilt[index]', and for videos PyAV: pip
+install 'blip-capfilt[video]'."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,19 +30,21 @@ class IndexOptions:
     """What `blip index` is asked to do."""
 
     places: tuple[str, ...] = ()
-    """Tars, tables, annotation files, folders of pictures, globs, remote tars."""
+    """Tars, tables, annotation files, folders of pictures and videos, globs, remote tars."""
     out: Path
     """Folder of the index, new or to be changed."""
     checkpoint: Annotated[str | None, PLACE] = None
     """Checkpoint or run folder that makes the vectors; an index that exists knows its own."""
     vectors: Literal["float32", "float16"] | None = None
     """Number format of stored vectors in a new index; float16 takes half the space."""
+    frames: Annotated[int | None, FRAMES] = None
+    """Evenly spaced frames that are read of each video: those of the index, else 8."""
     remove: tuple[str, ...] = ()
     """Places to remove from the index."""
     remove_keys: tuple[str, ...] = ()
-    """Keys of single pictures to remove from the index."""
+    """Keys of single pictures and videos to remove from the index."""
     batch_size: Annotated[int, BATCH_SIZE] = 32
-    """Pictures at a time."""
+    """Pictures at a time, or frames."""
     model: ModelOptions = ModelOptions()
 
     def __post_init__(self) -> None:
@@ -78,15 +83,17 @@ def run(args: argparse.Namespace) -> int:
             options.places,
             options.checkpoint,
             vectors=options.vectors,
+            frames=options.frames,
             computing=computing,
         )
     if summary is None:
         raise UsageError(
             "name places to add, or --remove or --remove-keys; see `blip index --help`"
         )
-    print(f"{summary.indexed} pictures of {summary.places} places in {options.out}")
+    what = "pictures" if summary.frames is None else "pictures and videos"
+    print(f"{summary.indexed} {what} of {summary.places} places in {options.out}")
     if summary.broken:
-        say(f"{summary.broken} broken pictures; {options.out / 'faults.jsonl'} names them")
+        say(f"{summary.broken} broken {what}; {options.out / 'faults.jsonl'} names them")
     if summary.lost:
         say(f"{len(summary.lost)} places could not be read; run the same command again to try them")
     return 1 if summary.lost or not (summary.indexed or options.remove) else 0

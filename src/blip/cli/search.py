@@ -1,4 +1,4 @@
-"""`blip search`: pictures of an index by a text or a picture, and near-duplicates."""
+"""`blip search`: pictures and videos of an index by a text or a picture, and near-duplicates."""
 
 import argparse
 import sys
@@ -24,7 +24,8 @@ examples:
   blip search photos.index --duplicates --threshold 0.97
 
 The verb `index` makes an index. Pictures are found by cosine (ITC); of a text, the model reads the
-best ones again and orders them by the probability of a match (ITM), unless --rerank is 0."""
+best ones again and orders them by the probability of a match (ITM), unless --rerank is 0. Videos
+of the index are found as pictures are; of each, the model reads some frames."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +108,8 @@ def _search(index: "Index", options: SearchOptions) -> "list[Hit]":
     from blip.data.videos.read import FRAMES
 
     model = index.embedder.model
-    picture = open_picture(options.image, options.model.max_pixels, FRAMES, model)
+    frames = index.settings.frames or FRAMES
+    picture = open_picture(options.image, options.model.max_pixels, frames, model)
     if picture is None:
         raise BlipError(f"--image {options.image} cannot be read")
     return index.search_image(picture, options.results)

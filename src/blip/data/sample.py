@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 IMAGE_KEY = "image_key"
@@ -29,6 +30,8 @@ class Sample:
     extension: str = "jpg"
     more_images: tuple[bytes, ...] = ()
     """Further images: the second one of a statement about two, the later frames of a clip."""
+    video: Path | bytes | None = None
+    """In the place of an image a video, for those who read it: where it lies, or its bytes."""
 
     @property
     def image_key(self) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,8 @@ import pyarrow as pa
 from blip.data.faults import Fault
 from blip.data.keys import storable
 from blip.data.readers.inspection import find_places
-from blip.errors import UsageError
+from blip.data.videos.read import FRAMES, MOST_FRAMES
+from blip.errors import ArgumentError, UsageError
 from blip.files import json_text, report_disk_errors, write_atomically, write_json
 from blip.index.fill import Computing, Filling
 from blip.index.neighbours import build_cells, faiss, needs_cells, write_cells
@@ -30,8 +32,11 @@ from blip.index.store import (
     Settings,
     Store,
 )
+from blip.index.videos import shows_videos
 from blip.inference.checkpoint import fingerprint
 from blip.inference.embedder import Embedder
+from blip.installed import install, need
+from blip.log import printable, say
 from blip.outputs import SEARCH_INDEX, claim, refuse_inputs_as_output
 from blip.places import home_path
 from blip.processes import stop_on_sigterm
@@ -44,10 +49,12 @@ class Summary:
 
     places: int
     indexed: int
-    """Pictures that a search can find."""
+    """Pictures and videos that a search can find."""
     broken: int
-    """Samples without a picture that can be read; faults.jsonl names them."""
+    """Samples without a picture or video that can be read; faults.jsonl names them."""
     removed: int
+    frames: int | None = None
+    """Of each video; None where the index takes pictures alone."""
     lost: tuple[Fault, ...] = ()
     """Places that could not be read this time; the next run tries them again."""
 
@@ -58,6 +65,7 @@ def add_places(
     checkpoint: str | Path | None = None,
     *,
     vectors: NumberFormat | None = None,
+    frames: int | None = None,
     computing: Computing | None = None,
 ) -> Summary:
     """Add all that `places` stand for to the index in `folder`, which is made where missing.
@@ -65,20 +73,26 @@ def add_places(
     A place that is in the index already and has not changed is skipped, one that has changed is
     read anew. A run that was killed is resumed by the same call, which writes the same bytes.
     `checkpoint` may be left out where the index exists. `vectors` is the format in which vectors
-    are stored, float32 unless another one is given for a new index.
+    are stored, float32 unless another one is given for a new index. `frames` evenly spaced frames
+    are read of each video: the number of the index, else 8. Without PyAV, videos
+    that lie among pictures are left out.
 
     Raises UsageError where `places` name nothing, where FAISS is not installed, where `folder` is
-    no index or belongs to another checkpoint, and while another run writes to it.
+    no index or belongs to another checkpoint, where it reads another number of frames, and while
+    another run writes to it.
     """
     faiss()
+    if frames is not None and not 1 <= frames <= MOST_FRAMES:
+        raise ArgumentError(f"frames must lie in 1..{MOST_FRAMES}, got {frames}")
     computing = computing or Computing()
     locations = find_places(places)
     given = [] if checkpoint is None else [str(checkpoint)]
     refuse_inputs_as_output([*places, *locations, *given], folder, SEARCH_INDEX)
     embedder, settings = _prepare(folder, checkpoint, vectors, computing)
+    settings = _with_frames(folder, settings, locations, frames)
     claim(folder, SEARCH_INDEX)
     with _changing(folder):
-        if not (folder / CONFIG).exists():
+        if not (folder / CONFIG).exists() or Store.open(folder).settings != settings:
             Store(folder, settings, []).write_settings()
         store = Store.open(folder)
         lost = Filling(store, embedder, computing).add(locations)
@@ -126,6 +140,7 @@ def finish(store: Store, lost: Sequence[Fault]) -> Summary:
         store.indexed,
         sum(place.broken for place in store.places),
         sum(place.removed for place in store.places),
+        store.settings.frames,
         tuple(lost),
     )
     counts = {"rows": store.rows, "indexed": summary.indexed, "broken": summary.broken}
@@ -169,6 +184,34 @@ def _prepare(
         part_rows=PART_ROWS,
     )
     return embedder, settings
+
+
+def _with_frames(
+    folder: Path, settings: Settings, locations: Sequence[str], frames: int | None
+) -> Settings:
+    """Settings with the number of frames of each video, if there are any or a number is given.
+
+    Raises UsageError for another number than that of the index, and where PyAV is missing.
+    """
+    known = settings.frames
+    if known is not None and frames not in (None, known):
+        raise UsageError(
+            f"{folder} reads {known} frames of each video, not {frames}; build an index of its own"
+        )
+    videos = [location for location in locations if shows_videos(location)]
+    if videos and known is None and frames is None and not find_spec("av"):
+        place = printable(videos[0])
+        say(f"{place}: videos are left out, as PyAV is not installed; {install('video')}")
+        return settings
+    if videos:
+        need("av", "PyAV", "video")
+    if known is not None or not (frames or videos):
+        return settings
+    chosen = frames or FRAMES
+    if videos and not (folder / CONFIG).exists():
+        # What a killed run has to compute again are as many frames as it would be pictures.
+        settings = replace(settings, part_rows=max(1, settings.part_rows // chosen))
+    return replace(settings, frames=chosen)
 
 
 def refuse_other_model(folder: Path, settings: Settings, source: str, mark: str) -> None:

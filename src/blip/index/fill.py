@@ -13,16 +13,14 @@ import torch
 from blip.config.ranges import PrecisionChoice
 from blip.data import texts
 from blip.data.config import MAX_PIXELS
-from blip.data.faults import Fault
-from blip.data.images import BadImageError, decode_image, one_large_picture_at_a_time
+from blip.data.faults import BadSampleError, Fault
 from blip.data.keys import storable
 from blip.data.readers.open import find_kind
 from blip.data.readers.remote import is_remote, on_disk
 from blip.data.sample import Sample
-from blip.data.transforms import eval_transform
 from blip.errors import BlipError, NotFiniteError
 from blip.files import write_json
-from blip.index.pictures import count_samples, mark_of, read_place
+from blip.index.pictures import count_samples, mark_of, read_place, to_normalised
 from blip.index.store import (
     BROKEN,
     INDEXED,
@@ -33,6 +31,7 @@ from blip.index.store import (
     Store,
     part_name,
 )
+from blip.index.videos import shows_videos
 from blip.inference.base import BATCH_SIZE
 from blip.inference.embedder import Embedder
 from blip.inference.pixels import NormalisedImage
@@ -46,9 +45,9 @@ class Computing:
     device: torch.device | str = "cpu"
     precision: PrecisionChoice = "float32"
     batch_size: int = BATCH_SIZE
-    """Pictures that go through the model together."""
+    """Pictures, or frames of videos, that go through the model together."""
     max_pixels: int = MAX_PIXELS
-    """Width times height of the largest picture that is read."""
+    """Width times height of the largest picture or video that is read."""
 
 
 Opened = tuple[Sample, NormalisedImage | None, str | None]
@@ -68,10 +67,16 @@ class Filling:
     computing: Computing
     lost: list[Fault] = field(default_factory=list)
 
+    @property
+    def videos(self) -> bool:
+        """Whether the index takes videos as well."""
+        return self.store.settings.frames is not None
+
     def add(self, locations: Sequence[str]) -> list[Fault]:
         """Add them; the places that could not be read."""
         write_json(self.store.folder / STATUS, {"state": "building", "places": len(locations)})
-        with progress(_count(locations), "index", "pictures") as bar:
+        count = _count(locations, videos=self.videos)
+        with progress(count, "index", "pictures") as bar:
             for number, location in enumerate(locations, 1):
                 try:
                     self._add_place(location, bar)
@@ -87,7 +92,7 @@ class Filling:
         return self.lost
 
     def _add_place(self, location: str, bar: Progress) -> None:
-        mark = mark_of(location)
+        mark = mark_of(location, videos=self.videos)
         known = {place.location: place for place in self.store.places}
         if location in known and known[location].mark == mark:
             bar.advance(known[location].rows)
@@ -110,7 +115,9 @@ class Filling:
                 break
             states += part.states().tolist()
         bar.advance(len(states))
-        samples = read_place(path, len(states)) if len(states) % size == 0 else iter(())
+        samples = iter(())
+        if len(states) % size == 0:
+            samples = read_place(path, len(states), videos=self.videos)
         while batch := self._rows(location, len(states), islice(samples, size), bar):
             rows, vectors = batch
             number = len(states) // size
@@ -122,6 +129,7 @@ class Filling:
             rows=len(states),
             indexed=states.count(INDEXED),
             broken=states.count(BROKEN),
+            videos=self.videos and shows_videos(location),
         )
 
     def _rows(
@@ -156,29 +164,30 @@ class Filling:
 
     def _open_all(self, samples: Iterator[Sample]) -> Iterator[Opened]:
         """The samples in their order; threads decode the next ones meanwhile."""
-        waiting: deque[Future[Opened]] = deque()
-        ahead = 2 * self.computing.batch_size
+        waiting: deque[tuple[Future[Opened], int]] = deque()
+        ahead, images = 2 * self.computing.batch_size, 0
         with ThreadPoolExecutor(DECODERS) as pool:
             for sample in samples:
-                waiting.append(pool.submit(self._open, sample))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
+                frames = 1 if sample.video is None else self.store.settings.frames or 1
+                waiting.append((pool.submit(self._open, sample), frames))
+                images += frames
+                while images >= ahead:
+                    opened, frames = waiting.popleft()
+                    images -= frames
+                    yield opened.result()
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[0].result()
 
     def _open(self, sample: Sample) -> Opened:
         """The pixels of a sample, if it has a sound picture, and what is wrong with it."""
-        if sample.image is None:
+        if sample.image is None and sample.video is None:
             return sample, None, sample.error or "missing_image"
         # A picture needs no text to be found.
         fault = None if sample.error == texts.MISSING else sample.error
-        limit = self.computing.max_pixels
+        size, frames = self.embedder.model.config.vision.image_size, self.store.settings.frames
         try:
-            with one_large_picture_at_a_time(sample.image, limit):
-                image = decode_image(sample.image, limit)
-            size = self.embedder.model.config.vision.image_size
-            return sample, NormalisedImage(eval_transform(image, size)), fault
-        except BadImageError as error:
+            return sample, to_normalised(sample, size, frames, self.computing.max_pixels), fault
+        except BadSampleError as error:
             return sample, None, fault or str(error)
 
 
@@ -194,10 +203,10 @@ def _row(sample: Sample, location: str, number: int, fault: str | None, *, sound
     )
 
 
-def _count(locations: Sequence[str]) -> int | None:
+def _count(locations: Sequence[str], *, videos: bool) -> int | None:
     """How many samples some places hold; None where it takes long to find out."""
     tars = [place for place in locations if is_remote(place) or find_kind(Path(place)) != "table"]
     if len(tars) > MANY_TARS:
         return None
-    counts = [count_samples(place) for place in locations]
+    counts = [count_samples(place, videos=videos) for place in locations]
     return None if None in counts else sum(count or 0 for count in counts)

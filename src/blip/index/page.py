@@ -16,12 +16,12 @@ TEMPLATE = Path(__file__).parent / "templates/search.html"
 
 
 def draw_hits(asked: str, hits: Sequence[Hit], pictures: Sequence[Image.Image | None]) -> str:
-    """The page of the pictures that a query `asked` for; `pictures[i]` is that of `hits[i]`."""
+    """The page of what a query `asked` for; `pictures[i]` is that of `hits[i]`."""
     cards = [
         _card(hit.row, picture, cosine=hit.cosine, probability=hit.probability)
         for hit, picture in zip(hits, pictures, strict=True)
     ]
-    return render_page(TEMPLATE, title=asked, found=f"{len(hits)} pictures", groups=[cards])
+    return render_page(TEMPLATE, title=asked, found=f"{len(hits)} found", groups=[cards])
 
 
 def draw_groups(

@@ -1,30 +1,38 @@
 """The samples of a place for an index, and pictures read again from where they lie."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from blip.data.config import MAX_PIXELS
+from blip.data.faults import BadSampleError
 from blip.data.identity import keep_identity
-from blip.data.images import BadImageError, decode_image
+from blip.data.images import decode_image, one_large_picture_at_a_time
 from blip.data.keys import storable
 from blip.data.readers.archive import Archive
-from blip.data.readers.image_files import list_images
-from blip.data.readers.open import find_kind, open_place
+from blip.data.readers.open import find_kind
 from blip.data.readers.remote import facts, is_remote, on_disk
 from blip.data.readers.shards import read_shard, read_shard_at
 from blip.data.sample import Sample
+from blip.data.transforms import eval_transform, normalise
+from blip.data.videos.read import FRAMES
 from blip.errors import BlipError
 from blip.files import fingerprint_json, open_regular
 from blip.index.store import Row
+from blip.index.videos import list_files, middle_frame, open_any, read_frames
+from blip.inference.pixels import NormalisedImage
 from blip.log import printable, say
 
+T = TypeVar("T")
 
-def mark_of(location: str) -> str:
+
+def mark_of(location: str, *, videos: bool) -> str:
     """Size and time of what lies at a place; another mark means that it has changed.
 
+    Of a folder its pictures count, and with `videos` these as well.
     Raises BlipError, or OSError, where there is nothing.
     """
     if is_remote(location):
@@ -34,11 +42,11 @@ def mark_of(location: str) -> str:
     if not path.is_dir():
         status = path.stat()
         return f"{status.st_size} {status.st_mtime_ns}"
-    stats = [(str(image), image.stat()) for image in list_images(path)]
+    stats = [(str(file), file.stat()) for file in list_files(path, videos=videos)]
     return fingerprint_json([(name, s.st_size, s.st_mtime_ns) for name, s in stats])
 
 
-def count_samples(location: str) -> int | None:
+def count_samples(location: str, *, videos: bool) -> int | None:
     """How many samples a place holds; None where it would have to be fetched or read through.
 
     Of what cannot be read it is 0.
@@ -55,36 +63,74 @@ def count_samples(location: str) -> int | None:
                     archive = Archive(location, file)
                     return len(archive) + len(archive.faults)
             case _:
-                return open_place(path, need_text=False).count()
+                return open_any(path, videos=videos).count()
     except (BlipError, OSError):
         return 0
 
 
-def read_place(path: Path, start: int) -> Iterator[Sample]:
+def read_place(path: Path, start: int, *, videos: bool) -> Iterator[Sample]:
     """The samples of a place from `start` on; those of a tar as they stand there."""
     if find_kind(path) == "tar":
         return islice(read_shard(path), start, None)
-    reader = open_place(path, need_text=False)
+    reader = open_any(path, videos=videos)
     reader.check()
     return keep_identity(reader.samples(start), path.stem, path)
 
 
-def read_pictures(rows: Sequence[Row], max_pixels: int = MAX_PIXELS) -> list[Image.Image | None]:
-    """The picture of each row, from its place; None where it is no longer there.
+def to_normalised(
+    sample: Sample, size: int, frames: int | None, max_pixels: int
+) -> NormalisedImage | None:
+    """The pixels of a sample's picture, or of the frames of its video; None where it has neither.
 
-    Each place is opened once; a remote one is fetched whole. What is missing is said.
+    Raises BadSampleError for what cannot be used.
+    """
+    if sample.image is not None:
+        with one_large_picture_at_a_time(sample.image, max_pixels):
+            image = decode_image(sample.image, max_pixels)
+        return NormalisedImage(eval_transform(image, size))
+    if sample.video is None:
+        return None
+    video = read_frames(sample.video, frames or FRAMES, max_pixels)
+    return NormalisedImage(normalise(video.pixels(size)))
+
+
+def read_pictures(
+    rows: Sequence[Row], max_pixels: int = MAX_PIXELS, *, videos: Collection[str] = ()
+) -> list[Image.Image | None]:
+    """The picture of each row, or the middle frame of its video; the rest is as in `read_again`."""
+
+    def open_sample(sample: Sample) -> Image.Image | None:
+        if sample.image is not None:
+            return decode_image(sample.image, max_pixels)
+        return None if sample.video is None else middle_frame(sample.video, max_pixels)
+
+    return read_again(rows, open_sample, videos=videos)
+
+
+def read_again(
+    rows: Sequence[Row], open_sample: Callable[[Sample], T | None], *, videos: Collection[str]
+) -> list[T | None]:
+    """What `open_sample` makes of the sample of each row; None where that is no longer there.
+
+    Each place is opened once; a remote one is fetched whole. `videos` are the places whose videos
+    are in the index. What is missing is said.
     """
     wanted: dict[str, dict[int, Row]] = {}
     for row in rows:
         wanted.setdefault(row.place, {})[row.number] = row
-    found: dict[tuple[str, int], Image.Image] = {}
+    found: dict[tuple[str, int], T] = {}
     for place, of_place in wanted.items():
         try:
             with on_disk(place) as path:
-                for number, sample in _samples_at(path, of_place):
-                    image = _image(sample, of_place[number], max_pixels)
-                    if image is not None:
-                        found[place, number] = image
+                for number, sample in _samples_at(path, of_place, videos=place in videos):
+                    if storable(sample.key) != of_place[number].key:
+                        continue
+                    try:
+                        opened = open_sample(sample)
+                    except BadSampleError:
+                        continue
+                    if opened is not None:
+                        found[place, number] = opened
         except (BlipError, OSError) as error:
             say(f"cannot read {printable(place)} again: {error}")
             continue
@@ -94,11 +140,13 @@ def read_pictures(rows: Sequence[Row], max_pixels: int = MAX_PIXELS) -> list[Ima
     return [found.get((row.place, row.number)) for row in rows]
 
 
-def _samples_at(path: Path, numbers: Iterable[int]) -> Iterator[tuple[int, Sample]]:
+def _samples_at(
+    path: Path, numbers: Iterable[int], *, videos: bool
+) -> Iterator[tuple[int, Sample]]:
     if find_kind(path) == "tar":
         yield from read_shard_at(path, numbers)
         return
-    reader = open_place(path, need_text=False)
+    reader = open_any(path, videos=videos)
     if find_kind(path) == "compressed tar":
         wanted = set(numbers)
         for number, sample in enumerate(reader.samples(0, max(wanted) + 1)):
@@ -108,12 +156,3 @@ def _samples_at(path: Path, numbers: Iterable[int]) -> Iterator[tuple[int, Sampl
     for number in sorted(numbers):
         for sample in reader.samples(number, number + 1):
             yield number, sample
-
-
-def _image(sample: Sample, row: Row, max_pixels: int) -> Image.Image | None:
-    if sample.image is None or storable(sample.key) != row.key:
-        return None
-    try:
-        return decode_image(sample.image, max_pixels)
-    except BadImageError:
-        return None

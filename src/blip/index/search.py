@@ -12,6 +12,8 @@ from PIL import Image
 
 from blip.config.ranges import PrecisionChoice
 from blip.data.config import MAX_PIXELS
+from blip.data.sample import Sample
+from blip.data.videos.read import FRAMES
 from blip.errors import ArgumentError
 from blip.files import read_json_object
 from blip.index.build import Summary, add_places, refuse_other_model, remove_from
@@ -24,12 +26,12 @@ from blip.index.neighbours import (
     faiss,
     needs_cells,
 )
-from blip.index.pictures import read_pictures
+from blip.index.pictures import read_again, read_pictures, to_normalised
 from blip.index.store import NEIGHBOURS, STATUS, NumberFormat, Row, Settings, Store
 from blip.inference.checkpoint import fingerprint
 from blip.inference.embedder import Embedder
 from blip.inference.matcher import Matcher
-from blip.inference.pixels import Picture
+from blip.inference.pixels import NormalisedImage, Picture
 from blip.log import say
 
 RESULTS = 10
@@ -49,10 +51,11 @@ class Hit:
 
 
 class Index:
-    """An index of pictures in a folder, open for searches (BLIP, section 3.2: ITC, then ITM).
+    """An index of pictures and videos, open for searches (BLIP, section 3.2: ITC, then ITM).
 
-    `Index.build` makes one, `Index.open` opens it. One image is found once, even where several
-    samples hold it.
+    A video is found as a picture is, by the averaged features of its frames (section 5.6), and
+    re-ranked on the tokens of all of them. `Index.build` makes one, `Index.open` opens it. One
+    image is found once, even where several samples hold it.
     """
 
     def __init__(self, store: Store, checkpoint: str, computing: Computing) -> None:
@@ -66,10 +69,13 @@ class Index:
         checkpoint: str | Path,
         *,
         vectors: NumberFormat | None = None,
+        frames: int | None = None,
         computing: Computing | None = None,
     ) -> "Index":
         """Make an index of all that `places` stand for, or add them; errors as `add_places`."""
-        add_places(Path(out), places, checkpoint, vectors=vectors, computing=computing)
+        add_places(
+            Path(out), places, checkpoint, vectors=vectors, frames=frames, computing=computing
+        )
         return cls(Store.open(Path(out)), str(checkpoint), computing or Computing())
 
     @classmethod
@@ -98,7 +104,7 @@ class Index:
         return self.store.settings
 
     def __len__(self) -> int:
-        """Pictures that a search can find."""
+        """Pictures and videos that a search can find."""
         return self.store.indexed
 
     def add(self, places: Sequence[str]) -> Summary:
@@ -153,8 +159,11 @@ class Index:
         return find_groups(self.store, self.neighbours, threshold)
 
     def pictures(self, rows: Sequence[Row]) -> list[Image.Image | None]:
-        """The picture of each row, from where it lies; None where it is no longer there."""
-        return read_pictures(rows, self.computing.max_pixels)
+        """The picture of each row, from where it lies; None where it is no longer there.
+
+        Of a video, its middle frame.
+        """
+        return read_pictures(rows, self.computing.max_pixels, videos=self.store.with_videos)
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -164,6 +173,7 @@ class Index:
         )
         mark = fingerprint(self.checkpoint)
         refuse_other_model(self.store.folder, self.settings, self.checkpoint, mark)
+        embedder.frames = self.settings.frames or FRAMES
         return embedder
 
     @cached_property
@@ -182,14 +192,21 @@ class Index:
 
     def _reranked(self, text: str, hits: list[Hit], rerank: int) -> list[Hit]:
         best, rest = hits[:rerank], hits[rerank:]
-        pictures = self.pictures([hit.row for hit in best])
+        size = self.embedder.model.config.vision.image_size
+
+        def to_pixels(sample: Sample) -> NormalisedImage | None:
+            limit = self.computing.max_pixels
+            return to_normalised(sample, size, self.settings.frames, limit)
+
+        rows = [hit.row for hit in best]
+        pictures = read_again(rows, to_pixels, videos=self.store.with_videos)
         there = [(hit, image) for hit, image in zip(best, pictures, strict=True) if image]
         if not there:
             return hits
         matcher = Matcher(self.embedder.model, self.embedder.tokenizer)
-        rows = matcher.probability([image for _, image in there], [[text]] * len(there))
+        found = matcher.probability([image for _, image in there], [[text]] * len(there))
         scored = [
-            replace(hit, probability=row[0]) for (hit, _), row in zip(there, rows, strict=True)
+            replace(hit, probability=row[0]) for (hit, _), row in zip(there, found, strict=True)
         ]
         scored.sort(key=lambda hit: (hit.probability, hit.cosine), reverse=True)
         without = [hit for hit, image in zip(best, pictures, strict=True) if not image]

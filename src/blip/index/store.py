@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from blip.config.strict import from_json, to_json
+from blip.data.keys import storable
 from blip.errors import BlipError, UsageError
 from blip.files import fingerprint_json, read_json_object, write_atomically, write_json
 
@@ -51,6 +52,8 @@ class Settings:
     """Numbers in a vector."""
     vectors: NumberFormat = "float32"
     part_rows: int = PART_ROWS
+    frames: int | None = None
+    """Evenly spaced frames that are read of each video; None: no place has shown a video yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +68,13 @@ class IndexedPlace:
     indexed: int
     broken: int
     removed: int = 0
+    videos: bool = False
+    """Whether it is a folder or table of videos that were read as well."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As places.json has it; places of pictures as versions write them that know no videos."""
+        values = to_json(self)
+        return values if self.videos else {n: v for n, v in values.items() if n != "videos"}
 
     def part_names(self, part_rows: int) -> list[str]:
         """The names of its parts, in their order."""
@@ -121,21 +131,28 @@ class Store:
 
     def write_settings(self) -> None:
         """Write config.json."""
-        write_json(self.folder / CONFIG, to_json(self.settings))
+        # An index of pictures alone is the same for versions that know of no videos.
+        known = {name: value for name, value in to_json(self.settings).items() if value is not None}
+        write_json(self.folder / CONFIG, known)
 
     def write_places(self) -> None:
         """Write places.json: from now on these places are in the index, and no others."""
-        write_json(self.folder / PLACES, {"places": [to_json(place) for place in self.places]})
+        write_json(self.folder / PLACES, {"places": [place.to_json() for place in self.places]})
 
     @property
     def digest(self) -> str:
         """Of what is in the index; a structure for search belongs to one digest."""
-        return fingerprint_json([to_json(place) for place in self.places])
+        return fingerprint_json([place.to_json() for place in self.places])
 
     @property
     def rows(self) -> int:
         """Rows of all places, broken and removed ones included."""
         return sum(place.rows for place in self.places)
+
+    @property
+    def with_videos(self) -> frozenset[str]:
+        """The places whose videos are in the index, as rows name them."""
+        return frozenset(storable(place.location) for place in self.places if place.videos)
 
     @property
     def indexed(self) -> int:

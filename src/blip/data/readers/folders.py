@@ -1,12 +1,13 @@
 """Pictures by their paths, and all below a folder with the texts beside them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from errno import EFBIG
 from pathlib import Path
 
 from blip.data.keys import storable, with_safe_keys
 from blip.data.readers.image_files import IMAGE_EXTENSIONS, list_images, read_image_file
+from blip.data.readers.video_files import is_video_name
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import MISSING, NOT_UTF8, TEXT_LIMIT, TOO_LONG, decode_text
 from blip.files import read_regular
@@ -29,17 +30,28 @@ def read_folder(folder: Path, start: int = 0, stop: int | None = None) -> Iterat
     Of the pictures `start` to `stop` in sorted order alone, where given. One without a text, or
     with one that is not UTF-8, comes with its picture and with `error`.
     """
-    yield from with_safe_keys(_read_pictures(folder, start, stop), "picture", start)
+    yield from read_paths(folder, list_images(folder)[start:stop], start)
 
 
-def _read_pictures(folder: Path, start: int, stop: int | None) -> Iterator[Sample]:
-    for path in list_images(folder)[start:stop]:
-        content, extension = read_file(path)
+def read_paths(folder: Path, paths: Iterable[Path], first: int = 0) -> Iterator[Sample]:
+    """Some pictures and videos below a folder, as `read_folder` does, numbered from `first`.
+
+    Of a video only the texts beside it are read.
+    """
+    yield from with_safe_keys(_read_paths(folder, paths), "picture", first)
+
+
+def _read_paths(folder: Path, paths: Iterable[Path]) -> Iterator[Sample]:
+    for path in paths:
         texts, error = texts_beside(path)
-        if content is None:
-            error = "missing_image"
         key = path.relative_to(folder).as_posix()
         meta = {IMAGE_KEY: storable(f"{folder.absolute().name}/{key}")}
+        if is_video_name(path):
+            yield Sample(key, None, texts, meta, error, video=path)
+            continue
+        content, extension = read_file(path)
+        if content is None:
+            error = "missing_image"
         yield Sample(key, content, texts, meta, error, extension)
 
 

@@ -49,8 +49,10 @@ def read_first_text(path: Path, column: str) -> str | None:
             return None
 
 
-def read_parquet(path: Path, start: int, stop: int | None) -> Iterator[tuple[int, Row]]:
-    """Rows `start` to `stop` with their numbers.
+def read_parquet(
+    path: Path, start: int, stop: int | None, *, batch: int = BATCH
+) -> Iterator[tuple[int, Row]]:
+    """Rows `start` to `stop` with their numbers; `batch` of them are in memory.
 
     They are read group by group: a group that cannot be read costs its own rows alone.
     """
@@ -60,24 +62,24 @@ def read_parquet(path: Path, start: int, stop: int | None) -> Iterator[tuple[int
             first, before = before, before + file.metadata.row_group(group).num_rows
             if before <= start or (stop is not None and first >= stop):
                 continue
-            rows = enumerate(_read_group(file, group, before - first), first)
+            rows = enumerate(_read_group(file, group, before - first, batch), first)
             last = None if stop is None else stop - first
             yield from islice(rows, max(start - first, 0), last)
 
 
-def _read_group(file: pq.ParquetFile, group: int, length: int) -> Iterator[Row]:
+def _read_group(file: pq.ParquetFile, group: int, length: int, batch: int) -> Iterator[Row]:
     """All rows of a group: those that cannot be read are broken."""
-    batches, done = file.iter_batches(BATCH, row_groups=[group]), 0
+    batches, done = file.iter_batches(batch, row_groups=[group]), 0
     while done < length:
         try:
-            batch = next(batches)
+            some = next(batches)
         # Each codec and each encoding has errors of its own.
         except Exception as error:
             for _ in range(length - done):
                 yield Row({}, f"{BROKEN_ROW}: {first_line(error)}")
             return
-        done += batch.num_rows
-        yield from map(Row, _to_rows(batch))
+        done += some.num_rows
+        yield from map(Row, _to_rows(some))
 
 
 def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
