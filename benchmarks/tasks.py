@@ -187,8 +187,8 @@ class Visdial:
         """Ours, then the plain ways."""
         return [
             Case("visdial", "visdial", OPTIONS, lambda: self.rank(self.options)),
-            Case("visdial_alone", "visdial", ALONE, self.alone),
-            Case("visdial_dialogue_again", "visdial", ALONE, self.again),
+            Case("visdial_alone", "visdial", ALONE, self.rank_each_with_its_picture),
+            Case("visdial_dialogue_again", "visdial", ALONE, self.rank_each_with_its_dialogue),
         ]
 
     def rank(self, options: list[str]) -> Tensor:
@@ -196,11 +196,11 @@ class Visdial:
         ((scores,),) = self.answerer.scores([self.image], [[self.turn]], [[options]])
         return torch.tensor(scores)
 
-    def alone(self) -> Tensor:
+    def rank_each_with_its_picture(self) -> Tensor:
         """Each candidate with picture and dialogue of its own."""
         return torch.cat([self.rank([option]) for option in self.options[:ALONE]])
 
-    def again(self) -> Tensor:
+    def rank_each_with_its_dialogue(self) -> Tensor:
         """Each candidate with the dialogue of its own, about one picture."""
         model, tokenizer, found = self.answerer.model, self.answerer.tokenizer, list[Tensor]()
         for option in self.options[:ALONE]:

@@ -1,25 +1,16 @@
 """The benchmark of the whole job runs, and its last line has what it promises."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "capfilt.py"
+from tests.support.benchmarks import run_small
 
 
 def test_it_runs_and_says_what_it_promises():
     pytest.importorskip("transformers")
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--small", "--images", "5", "--repeats", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    written = json.loads(done.stdout.splitlines()[-1])
+    printed = run_small("capfilt", "--images", "5", "--repeats", "1")
+    written = json.loads(printed.splitlines()[-1])
     assert list(written["ratios"]) == ["capfilt"]
     assert written["ratios"]["capfilt"] > 0
     for workers in ("workers_1", "workers_2"):

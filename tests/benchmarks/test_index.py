@@ -1,22 +1,17 @@
 """The benchmark of the index runs, and its figures are what they say."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support.benchmarks import run_small
+
 pytest.importorskip("faiss")
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "index.py"
 
 
 def test_the_last_line_holds_every_figure() -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--small"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    printed = run_small("index")
+    result = json.loads(printed.splitlines()[-1])
     assert (result["rows"], result["projection"]) == (4000, 256)
     assert set(result) >= {"commit", "machine", "date", "threads", "versions", "ratios"}
     probes = result["recall"]["probes"]

@@ -3,8 +3,6 @@
 import ast
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from pyarrow import parquet
 
 from blip.data.captions import clean_caption
 from blip.data.tokenizer import Tokenizer
+from tests.support.benchmarks import run_small
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "inference.py"
 SHARED = Path(os.environ.get("BLIP_SHARED", "../shared"))
@@ -24,14 +23,7 @@ RATIOS = ["caption_greedy", "caption_beam3", "caption_nucleus", "match_one_image
 @pytest.fixture(scope="module")
 def printed() -> str:
     pytest.importorskip("transformers")
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--small", "--repeats", "1", "--threads", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_small("inference", "--repeats", "1", "--threads", "1")
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 import argparse
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.support.benchmarks import run_small
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "pretrain.py"
 CONTENDERS = ["ours", "textbook", "huggingface"]
@@ -16,14 +16,8 @@ CONTENDERS = ["ours", "textbook", "huggingface"]
 
 def test_the_last_line_holds_every_figure() -> None:
     pytest.importorskip("transformers")
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--small", "--rounds", "1", "--steps", "1", "--threads", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    printed = run_small("pretrain", "--rounds", "1", "--steps", "1", "--threads", "1")
+    result = json.loads(printed.splitlines()[-1])
     assert result["same_losses"] is True
     assert list(result["ratios"]) == ["step_vs_huggingface", "step_vs_textbook"]
     assert set(result) >= {"commit", "machine", "date", "device", "dtype", "threads", "versions"}
@@ -35,7 +29,7 @@ def test_the_last_line_holds_every_figure() -> None:
         assert value["peak_gbyte"] > 0
         assert 0 < value["utilisation"]["measured"] < 1
         assert value["samples_per_second"] == pytest.approx(8 / value["seconds"][0], rel=0.02)
-        assert name in done.stdout
+        assert name in printed
         if name != "ours":
             expected = ours["samples_per_second"] / value["samples_per_second"]
             assert result["ratios"][f"step_vs_{name}"] == pytest.approx(expected, rel=0.05)

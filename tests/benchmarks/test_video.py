@@ -1,25 +1,16 @@
 """The benchmark of videos runs, both read the same frames, and its figures follow."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "video.py"
+from tests.support.benchmarks import run_small
 
 
 def test_both_read_the_same_frames_and_every_figure_is_there() -> None:
     pytest.importorskip("cv2")
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--small", "--repeats", "1", "--threads", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    printed = run_small("video", "--repeats", "1", "--threads", "1")
+    result = json.loads(printed.splitlines()[-1])
     assert result["same_results"]
     assert set(result["ratios"]) == {
         "clip_vs_opencv",

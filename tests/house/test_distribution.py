@@ -114,6 +114,8 @@ def test_a_plain_installation_has_what_the_code_imports():
                 lacking.setdefault(module, []).append(str(path.relative_to(ROOT)))
     # Its only importer runs once fsspec, of the same extra, has opened a location.
     assert lacking.pop("aiohttp", []) == ["src/blip/data/readers/remote.py"]
+    # Its frames come from a video that `data/videos/stream.py` has opened with PyAV.
+    assert lacking.pop("av", []) == ["src/blip/data/videos/colours.py"]
     assert not lacking
 
 

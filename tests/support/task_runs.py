@@ -9,12 +9,18 @@ from blip.cli.main import main
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 
+SCENE_WORDS = [
+    "what colour is the star circle square? red green blue yellow grey white black background",
+    "how many things are there? is it left or right, above or below? one two three none yes no",
+]
+"""Of questions about scenes and their answers."""
 
-def small_data(places: Sequence[str], max_tokens: int) -> DataConfig:
-    """Pictures of 32 pixels, unchanged, in batches of 12."""
+
+def small_data(places: Sequence[str], max_tokens: int, batch_size: int = 12) -> DataConfig:
+    """Pictures of 32 pixels, unchanged."""
     return DataConfig(
         sources=(SourceConfig(name="examples", shards=tuple(places)),),
-        batch_size=12,
+        batch_size=batch_size,
         image=ImageConfig(size=32, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
         max_tokens=max_tokens,
     )

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from blip.cli.main import main
-from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import write_splits
 from blip.errors import UsageError
@@ -20,17 +19,13 @@ from blip.model.dialogue import DialogueModel
 from blip.objectives.config import LanguageConfig
 from blip.tasks.config import VisdialConfig
 from blip.tasks.visdial import train
-from blip.train.config import OptimizerConfig, TrainConfig
 from tests.support.saved_models import save_tiny, tiny_checkpoint
+from tests.support.task_runs import SCENE_WORDS, evaluate, read_metrics, small_data, small_training
 from tests.support.tiny import tiny_model, tiny_texts
 from tests.support.vectors import FOLDER
 from tests.support.visdial import stand_in_pictures
 
 SHARED = FOLDER.parent / "visdial"
-WORDS = [
-    "what colour is the star circle square? red green blue yellow grey white black background",
-    "how many things are there? is it left or right, above or below? one two three none yes no",
-]
 
 
 @pytest.fixture(scope="module")
@@ -42,38 +37,16 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def med(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_checkpoint(tmp_path_factory.mktemp("med") / "model", WORDS)
+    return tiny_checkpoint(tmp_path_factory.mktemp("med") / "model", SCENE_WORDS)
 
 
 def configure(med: Path, places: list[str], steps: int, **changes: Any) -> VisdialConfig:
     return VisdialConfig(
         init=str(med),
-        data=DataConfig(
-            sources=(SourceConfig(name="dialogues", shards=tuple(places)),),
-            batch_size=8,
-            image=ImageConfig(size=32, crop_scale=(1.0, 1.0), flip=False, augment_ops=0),
-            max_tokens=48,
-        ),
-        train=TrainConfig(
-            steps=steps,
-            optimizer=OptimizerConfig(lr=5e-3, warmup_steps=0, schedule="constant"),
-            log_every=1,
-            device="cpu",
-            evaluate_every=None if changes.get("validation") is None else steps,
-        ),
+        data=small_data(places, max_tokens=48, batch_size=8),
+        train=small_training(steps, changes.get("validation")),
         **{"negatives": 5} | changes,
     )
-
-
-def metrics(out: Path) -> list[dict[str, float]]:
-    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def evaluate(model: Path, data: str, out: Path, *more: str) -> dict[str, Any]:
-    given = ["--data", data, "--out", str(out), "--device", "cpu", *more]
-    assert main(["evaluate", str(model), *given]) == 0
-    return json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
 
 
 def test_a_model_learns_dialogues_about_scenes_and_is_measured(
@@ -84,7 +57,7 @@ def test_a_model_learns_dialogues_about_scenes_and_is_measured(
         med, [str(scenes / "human")], 40, validation=validation, language=LanguageConfig()
     )
     out = train(config, tmp_path / "run")
-    logged = metrics(out)
+    logged = read_metrics(out)
     for name in ("matching", "language"):
         losses = [row[name] for row in logged if name in row]
         assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
@@ -92,7 +65,7 @@ def test_a_model_learns_dialogues_about_scenes_and_is_measured(
     # The MED's 32 positions are too few for a dialogue with an answer.
     assert load_model(out, of=DialogueModel).config.text.positions == 80
 
-    result = evaluate(out, str(scenes / "test"), tmp_path / "out", "--write-answers")
+    result = evaluate(out, [str(scenes / "test")], tmp_path / "out", "--write-answers")
     ranks = json.loads((tmp_path / "out/ranks.json").read_text(encoding="utf-8"))
     assert result["ranks"] == ranks
     assert result["rounds"] == len(ranks) == len(result["written_answers"]) == 18
@@ -185,7 +158,7 @@ def test_the_official_file_trains_and_is_measured(med: Path, tmp_path: Path) -> 
     shards = str(tmp_path / "shards")
     assert main(["data", "pack", official, shards, "--images", str(images)]) == 0
     out = train(configure(med, [shards], 2), tmp_path / "run")
-    result = evaluate(out, shards, tmp_path / "out")
+    result = evaluate(out, [shards], tmp_path / "out")
     assert (result["images"], result["rounds"]) == (12, 120)
     assert {row["image_id"] for row in result["ranks"]} == {one["image_id"] for one in dialogs}
     assert result["visdial"]["ndcg"] > 0

@@ -22,15 +22,11 @@ from blip.tasks.config import VqaConfig
 from blip.tasks.vqa import train
 from tests.support.pictures import photo
 from tests.support.saved_models import tiny_checkpoint
-from tests.support.task_runs import evaluate, read_metrics, small_data, small_training
+from tests.support.task_runs import SCENE_WORDS, evaluate, read_metrics, small_data, small_training
 from tests.support.tiny import tiny_model
 from tests.support.vectors import FOLDER
 
 SHARED = FOLDER.parent
-WORDS = [
-    "what colour is the star circle square? red green blue yellow grey white black background",
-    "how many things are there? is it left or right, above or below? one two three none yes no",
-]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +38,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def med(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_checkpoint(tmp_path_factory.mktemp("med") / "model", WORDS)
+    return tiny_checkpoint(tmp_path_factory.mktemp("med") / "model", SCENE_WORDS)
 
 
 def configure(med: Path, places: list[str], steps: int, **changes: Any) -> VqaConfig:
@@ -176,7 +172,7 @@ def test_a_trained_model_is_trained_further_and_other_kinds_are_refused(
     second = replace(configure(first, place, 1), drop_path=0.1)
     trained = load_model(train(second, tmp_path / "second"), of=QuestionModel)
     assert trained.config.vision.drop_path == 0.1
-    captioner = tiny_checkpoint(tmp_path / "captioner", WORDS, modes=("causal",))
+    captioner = tiny_checkpoint(tmp_path / "captioner", SCENE_WORDS, modes=("causal",))
     with pytest.raises(UsageError, match="no text encoder"):
         train(configure(captioner, place, 1), tmp_path / "third")
     with pytest.raises(ValueError, match=r"data\.prompt must be empty for questions"):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blip.config.strict import from_json, load_json
+from blip.data.texts import read_lines
 from blip.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,14 +20,8 @@ def read_history(path: Path) -> list[tuple[str, str]]:
     """
     if path.suffix.lower() == ".json":
         return list(from_json(tuple[tuple[str, str], ...], load_json(path), where=str(path)))
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8: {error.reason}") from error
     rounds: list[tuple[str, str]] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         if line.strip():
             question, tab, answer = line.partition("\t")
             if not tab:

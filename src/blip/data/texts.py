@@ -44,6 +44,16 @@ def open_text(path: Path) -> TextIO:
     return path.open(encoding=encoding, errors=errors, newline="")
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a user's file in UTF-8; raises UsageError where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: {error.reason}") from error
+
+
 def load_json(path: Path) -> Any:
     """The JSON value in a file of a user; raises UsageError where it holds none."""
     try:

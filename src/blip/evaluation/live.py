@@ -1,13 +1,17 @@
 """A model that is being trained, measured on the way without a trace in its training."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from torch import nn
 
+from blip import dist
 from blip.errors import NotFiniteError
 from blip.log import say
 from blip.nn.kernels.packed_weight import unpack_weights
+
+Measured = TypeVar("Measured")
 
 
 @contextmanager
@@ -29,3 +33,16 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         unpack_weights(model)
         model.train(training)
+
+
+def measure_in_shares(
+    model: nn.Module, count: int, measure: Callable[[range], list[Measured]]
+) -> list[Measured]:
+    """What `measure` gives for places 0 to `count`, which the processes share; the main one has it.
+
+    It is incomplete where the model gave NaN, and in the other processes.
+    """
+    found: list[Measured] = []
+    with evaluation_mode(model), nan_in_one_line():
+        found = measure(dist.own_share(count))
+    return dist.gather_lists(found)

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from blip import dist
 from blip.data.examples.statement_set import StatementSet
 from blip.data.statements import PairStatement, is_official, split_of
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.batches import in_batches
 from blip.evaluation.config import EvaluateConfig, PairValidationConfig
-from blip.evaluation.live import evaluation_mode, nan_in_one_line
+from blip.evaluation.live import measure_in_shares
 from blip.evaluation.subject import Subject
 from blip.inference.comparer import Comparer, Judgement
 from blip.metrics.nlvr import nlvr_scores
@@ -123,7 +122,7 @@ class PairValidation:
 
         Processes share the pairs, and the main one has the figures.
         """
-        judged = dist.gather_lists(self._judge(dist.own_share(len(self.data))))
+        judged = measure_in_shares(self.model, len(self.data), self._judge)
         if len(judged) < len(list(self.data.statements)):
             return {}
         scores = score_statements(self.data, judged)
@@ -134,8 +133,5 @@ class PairValidation:
         }
 
     def _judge(self, places: range) -> list[Judgement]:
-        with evaluation_mode(self.model), nan_in_one_line():
-            return judge_statements(
-                self.model, self.tokenizer, self.data, self.config.batch_size, places
-            )
-        return []
+        batch_size = self.config.batch_size
+        return judge_statements(self.model, self.tokenizer, self.data, batch_size, places)

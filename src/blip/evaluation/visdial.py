@@ -4,14 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from blip import dist
 from blip.data.dialogues import Round
 from blip.data.examples.dialogue_set import DialogueSet
 from blip.data.questions import clean_question
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.batches import in_batches
 from blip.evaluation.config import DialogueValidationConfig, EvaluateConfig
-from blip.evaluation.live import evaluation_mode, nan_in_one_line
+from blip.evaluation.live import measure_in_shares
 from blip.evaluation.subject import Subject
 from blip.generation.config import DecodingConfig
 from blip.inference.dialogue_answerer import DialogueAnswerer
@@ -140,7 +139,7 @@ class DialogueValidation:
 
         Figures that the data do not have are left out.
         """
-        ranks = dist.gather_lists(self._rank(dist.own_share(len(self.data))))
+        ranks = measure_in_shares(self.model, len(self.data), self._rank)
         rounds = [one for _, _, one in self.data.ranked_rounds]
         if len(ranks) < len(rounds):
             return {}
@@ -148,10 +147,8 @@ class DialogueValidation:
         return {f"validation_{name}": x for name, x in figures.items() if x is not None}
 
     def _rank(self, places: range) -> list[np.ndarray]:
-        with evaluation_mode(self.model), nan_in_one_line():
-            answerer = DialogueAnswerer(self.model, self.tokenizer)
-            return rank_options(answerer, self.data, self.config.batch_size, places)
-        return []
+        answerer = DialogueAnswerer(self.model, self.tokenizer)
+        return rank_options(answerer, self.data, self.config.batch_size, places)
 
 
 def _in_rows(ranks: list[np.ndarray]) -> np.ndarray:

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from blip import dist
 from blip.data.annotations.answers import read_candidates
 from blip.data.examples.question_set import QuestionSet
 from blip.data.tokenizer import Tokenizer
@@ -14,7 +13,7 @@ from blip.evaluation.config import (
     QuestionValidationConfig,
     check_answers,
 )
-from blip.evaluation.live import evaluation_mode, nan_in_one_line
+from blip.evaluation.live import measure_in_shares
 from blip.evaluation.subject import Subject
 from blip.inference.answerer import Answerer
 from blip.inference.base import naming_batch
@@ -133,20 +132,18 @@ class QuestionValidation:
 
     def accuracy(self) -> dict[str, float]:
         """`validation_accuracy` in per cent; processes share the images, the main one has it."""
-        answers = dist.gather_lists(self._answer(dist.own_share(len(self.data))))
+        answers = measure_in_shares(self.model, len(self.data), self._answer)
         if len(answers) < len(list(self.data.questions)):
             return {}
         scores = score_answers(self.data, answers)
         return {f"validation_{name}": value for name, value in scores.items() if "/" not in name}
 
     def _answer(self, places: range) -> list[str]:
-        with evaluation_mode(self.model), nan_in_one_line():
-            return answer_questions(
-                Answerer(self.model, self.tokenizer),
-                self.data,
-                self.config.answering,
-                self.candidates,
-                self.config.batch_size,
-                places,
-            )
-        return []
+        return answer_questions(
+            Answerer(self.model, self.tokenizer),
+            self.data,
+            self.config.answering,
+            self.candidates,
+            self.config.batch_size,
+            places,
+        )

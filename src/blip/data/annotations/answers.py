@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from blip.config.strict import from_json, load_json
+from blip.data.texts import read_lines
 from blip.errors import UsageError
 
 
@@ -17,12 +18,7 @@ def read_candidates(path: Path) -> list[str]:
             raise UsageError(f"{path} holds no JSON list of answers")
         answers = list(from_json(tuple[str, ...], content, where=str(path)))
     else:
-        try:
-            answers = path.read_text(encoding="utf-8-sig").splitlines()
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{path} is not UTF-8: {error.reason}") from error
+        answers = read_lines(path)
     answers = [text.strip() for text in answers if text.strip()]
     if not answers:
         raise UsageError(f"{path} holds no answers")

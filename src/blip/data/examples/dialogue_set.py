@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from PIL.Image import Image
@@ -10,23 +10,21 @@ from PIL.Image import Image
 from blip.data.config import MAX_PIXELS
 from blip.data.dialogues import Dialogue, Round, Turn
 from blip.data.examples.dialogues import find_dialogue
+from blip.data.examples.kept_pictures import KeptPictures
+from blip.data.examples.sound import read_sound, say_left_out
 from blip.data.examples.usable import find_picture_fault
-from blip.data.faults import BadSamples, Fault
+from blip.data.faults import BadSamples
 from blip.data.images import decode_image
 from blip.data.keys import storable
-from blip.data.readers.sources import find_anywhere, read_sources
 from blip.data.sample import OFFICIAL_ID
-from blip.errors import BlipError
-from blip.log import say
 
 
 @dataclass(frozen=True, slots=True)
 class DiscussedPicture:
-    """A compressed picture and the dialogue about it."""
+    """The identifier of a picture and the dialogue about it."""
 
     image_id: int | str
     """The official one, or the sample's key."""
-    content: bytes
     dialogue: Dialogue
 
     @property
@@ -43,7 +41,7 @@ class DiscussedPicture:
 class DialogueSet:
     """Images in the order of their shards and files, each with its dialogue.
 
-    Compressed pictures are kept in memory.
+    Compressed pictures are kept, in memory as far as `kept_pictures.MEMORY` goes.
     """
 
     def __init__(
@@ -57,21 +55,18 @@ class DialogueSet:
         self.max_pixels = max_pixels
         self.pictures: list[DiscussedPicture] = []
         self.bad = BadSamples()
-        for shard, sample in read_sources(find_anywhere(shards)):
+        self._contents = KeptPictures()
+        find_fault = partial(find_picture_fault, max_pixels=max_pixels)
+        for _, sample, dialogue in read_sound(shards, find_dialogue, find_fault, self.bad):
+            assert sample.image is not None
+            assert dialogue is not None
+            image_id = _official_id(sample.meta, sample.key)
+            self.pictures.append(DiscussedPicture(image_id, dialogue))
+            self._contents.append(sample.image)
             if len(self.pictures) == most:
                 break
-            dialogue, reason, lost = find_dialogue(sample)
-            if reason is None and sample.image is not None:
-                reason = find_picture_fault(sample.image, max_pixels)
-            if fault := reason or lost:
-                self.bad.add([Fault(Path(shard).name, sample.key, fault)])
-            if reason is None and sample.image is not None and dialogue is not None:
-                image_id = _official_id(sample.meta, sample.key)
-                self.pictures.append(DiscussedPicture(image_id, sample.image, dialogue))
-        if self.bad:
-            say(f"left out: {self.bad.describe()}")
-        if not any(picture.ranked for picture in self.pictures):
-            raise BlipError(f"no usable dialogue: {self.bad.describe() or 'no options'}")
+        any_ranked = any(picture.ranked for picture in self.pictures)
+        say_left_out(self.bad, any_ranked, "dialogue", where_none="no options")
 
     def __len__(self) -> int:
         """Number of images."""
@@ -97,7 +92,7 @@ class DialogueSet:
 
     def decode(self, place: int) -> Image:
         """The picture of an image, as large as it is."""
-        return decode_image(self.pictures[place].content, self.max_pixels)
+        return decode_image(self._contents[place], self.max_pixels)
 
 
 def _official_id(meta: dict[str, Any], key: str) -> int | str:

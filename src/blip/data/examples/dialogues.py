@@ -22,9 +22,8 @@ from blip.data.dialogues import (
     encode_turns,
 )
 from blip.data.examples.pixels import TrainingPixels
-from blip.data.examples.usable import check_picture
+from blip.data.examples.usable import Found, check_picture, find_fault_beside_texts
 from blip.data.sample import OrderedSample, Sample, Selected
-from blip.data.texts import MISSING, TEXT_FAULTS
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.data.transforms import normalise
 
@@ -109,12 +108,12 @@ class DialogueExamples:
     def select(self, sample: Sample) -> Selected:
         """The image of a sample and its dialogue."""
         found = find_dialogue(sample)
-        if found.dialogue is None:
+        if found.sound is None:
             return Selected(None, 0, found.reason)
-        learnt = learnt_rounds(found.dialogue)
+        learnt = learnt_rounds(found.sound)
         if not learnt:
             return Selected(None, 0, found.lost or f"{MISSING_ANSWER}: of every round")
-        meta = {DIALOGUE: found.dialogue.to_json()}
+        meta = {DIALOGUE: found.sound.to_json()}
         return Selected(Sample(sample.key, sample.image, (), meta), len(learnt), found.lost)
 
     def check(self, sample: Sample) -> Selected:
@@ -166,23 +165,11 @@ def learnt_rounds(dialogue: Dialogue) -> list[int]:
     return [number for number, one in enumerate(dialogue.rounds) if one.answer_index is not None]
 
 
-class FoundDialogue(NamedTuple):
-    """The dialogue of a sample, and what is wrong."""
-
-    dialogue: Dialogue | None
-    reason: str | None
-    """Why the whole sample is left out; None where it is not, as far as its picture is sound."""
-    lost: str | None
-    """Why some of its rounds are left out, while others are sound."""
-
-
-def find_dialogue(sample: Sample) -> FoundDialogue:
+def find_dialogue(sample: Sample) -> Found[Dialogue | None]:
     """The sound rounds of a sample, without decoding its picture."""
-    if sample.image is None:
-        return FoundDialogue(None, sample.error or "missing_image", None)
-    # A sample with a dialogue needs no caption beside it.
-    if sample.error is not None and sample.error.partition(":")[0] not in {MISSING, *TEXT_FAULTS}:
-        return FoundDialogue(None, sample.error, None)
+    fault = find_fault_beside_texts(sample)
+    if fault is not None:
+        return Found(None, fault, None)
     dialogue, faults = dialogue_of(sample.meta)
     lost = "; ".join(faults) or None
-    return FoundDialogue(dialogue, None if dialogue else lost, lost)
+    return Found(dialogue, None if dialogue else lost, lost)

@@ -1,6 +1,7 @@
 """Images with all their true texts, to evaluate a model; bad ones are counted and named."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,14 @@ from torch import Tensor
 
 from blip.data.config import MAX_PIXELS
 from blip.data.examples.kept_pictures import KeptPictures
+from blip.data.examples.sound import is_sound, say_left_out
 from blip.data.examples.usable import find_picture_fault, find_usable
-from blip.data.faults import BadSamples, Fault
+from blip.data.faults import BadSamples
 from blip.data.identity import Places
 from blip.data.images import decode_image
 from blip.data.keys import storable
 from blip.data.readers.sources import Place, find_anywhere, read_sources
 from blip.data.transforms import eval_pixels, normalise
-from blip.errors import BlipError
-from blip.log import say
 
 
 class EvaluationSet:
@@ -55,11 +55,7 @@ class EvaluationSet:
         self._taken: set[str] = set()
         self.bad = BadSamples()
         self._read(find_anywhere(shards), most)
-        if self.bad:
-            say(f"left out: {self.bad.describe()}")
-        if not self.keys:
-            reasons = self.bad.describe() or "no sample"
-            raise BlipError(f"no usable picture with a text: {reasons}")
+        say_left_out(self.bad, bool(self.keys), "picture with a text")
 
     def _read(self, shards: list[Place], most: int | None) -> None:
         places, known = Places(shards), dict[str, int]()
@@ -68,19 +64,17 @@ class EvaluationSet:
             place = known.get(identity)
             if place is None and len(self.keys) == most:
                 return
-            texts, reason, lost = find_usable(sample)
-            if reason is None and sample.image is not None:
-                reason = self._find_fault(sample.image, place)
-            if fault := reason or lost:
-                self.bad.add([Fault(Path(shard).name, sample.key, fault)])
-            if reason is not None or sample.image is None:
+            found = find_usable(sample)
+            find_fault = partial(self._find_fault, place=place)
+            if not is_sound(shard, sample, found, find_fault, self.bad):
                 continue
+            assert sample.image is not None
             if place is not None:
-                self.texts[place] += texts
+                self.texts[place] += found.sound
             else:
                 known[identity] = len(self.keys)
                 self.keys.append(self._unique(shard, sample.key))
-                self.texts.append(texts)
+                self.texts.append(found.sound)
                 self.metas.append(sample.meta)
                 self.contents.append(sample.image)
 

@@ -2,35 +2,33 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 from PIL.Image import Image
 
 from blip.data.config import MAX_PIXELS
+from blip.data.examples.kept_pictures import KeptPictures
 from blip.data.examples.questions import find_questions
+from blip.data.examples.sound import read_sound, say_left_out
 from blip.data.examples.usable import find_picture_fault
-from blip.data.faults import BadSamples, Fault
+from blip.data.faults import BadSamples
 from blip.data.images import decode_image
 from blip.data.questions import AskedQuestion
-from blip.data.readers.sources import find_anywhere, read_sources
-from blip.errors import BlipError
-from blip.log import say
 
 
 @dataclass(frozen=True, slots=True)
 class AskedPicture:
-    """A compressed picture and the questions about it."""
+    """The name of a picture and the questions about it."""
 
     name: str
     """As its data set calls it, else its key."""
-    content: bytes
     questions: tuple[AskedQuestion, ...]
 
 
 class QuestionSet:
     """Images in the order of their shards and files, each with all its questions.
 
-    Compressed pictures are kept in memory.
+    Compressed pictures are kept, in memory as far as `kept_pictures.MEMORY` goes.
     """
 
     def __init__(
@@ -45,24 +43,18 @@ class QuestionSet:
         self.max_pixels = max_pixels
         self.pictures: list[AskedPicture] = []
         self.bad = BadSamples()
+        self._contents = KeptPictures()
         self._ids: set[int | str] = set()
-        for shard, sample in read_sources(find_anywhere(shards)):
+        find_fault = partial(find_picture_fault, max_pixels=max_pixels)
+        for _, sample, questions in read_sound(shards, find_questions, find_fault, self.bad):
+            assert sample.image is not None
+            own = tuple(self._with_own_id(one, sample.key) for one in questions)
+            name = sample.meta.get("image")
+            self.pictures.append(AskedPicture(name if isinstance(name, str) else sample.key, own))
+            self._contents.append(sample.image)
             if len(self.pictures) == most:
                 break
-            questions, reason, lost = find_questions(sample)
-            if reason is None and sample.image is not None:
-                reason = find_picture_fault(sample.image, max_pixels)
-            if fault := reason or lost:
-                self.bad.add([Fault(Path(shard).name, sample.key, fault)])
-            if reason is None and sample.image is not None:
-                own = tuple(self._with_own_id(one, sample.key) for one in questions)
-                name = sample.meta.get("image")
-                name = name if isinstance(name, str) else sample.key
-                self.pictures.append(AskedPicture(name, sample.image, own))
-        if self.bad:
-            say(f"left out: {self.bad.describe()}")
-        if not self.pictures:
-            raise BlipError(f"no usable question: {self.bad.describe() or 'no sample'}")
+        say_left_out(self.bad, bool(self.pictures), "question")
 
     def _with_own_id(self, question: AskedQuestion, key: str) -> AskedQuestion:
         name, again = question.question_id, 0
@@ -92,4 +84,4 @@ class QuestionSet:
 
     def decode(self, place: int) -> Image:
         """The picture of an image, as large as it is."""
-        return decode_image(self.pictures[place].content, self.max_pixels)
+        return decode_image(self._contents[place], self.max_pixels)

@@ -11,7 +11,12 @@ from torch import Tensor
 
 from blip.data.config import DataConfig
 from blip.data.examples.pixels import TrainingPixels
-from blip.data.examples.usable import check_picture, needs_no_caption
+from blip.data.examples.usable import (
+    Found,
+    check_picture,
+    find_fault_beside_texts,
+    leave_out_empty,
+)
 from blip.data.questions import QUESTIONS, AskedQuestion, clean_question, questions_of
 from blip.data.sample import OrderedSample, Sample, Selected
 from blip.data.tokenizer import Texts, Tokenizer
@@ -136,25 +141,17 @@ class QuestionExamples:
         )
 
 
-class FoundQuestions(NamedTuple):
-    """The questions of a sample that are not empty, and what is wrong with the others."""
-
-    questions: list[AskedQuestion]
-    reason: str | None
-    """Why the whole sample is left out; None where it is not, as far as its picture is sound."""
-    lost: str | None
-    """Why some of its questions are left out, while others are sound."""
-
-
-def find_questions(sample: Sample) -> FoundQuestions:
+def find_questions(sample: Sample) -> Found[list[AskedQuestion]]:
     """Sort out the questions of a sample, answered or not, without decoding its picture."""
-    if sample.image is None:
-        return FoundQuestions([], sample.error or "missing_image", None)
-    if sample.error is not None and not needs_no_caption(sample.error):
-        return FoundQuestions([], sample.error, None)
+    fault = find_fault_beside_texts(sample)
+    if fault is not None:
+        return Found([], fault, None)
     questions, lost = questions_of(sample.meta)
-    sound = [question for question in questions if clean_question(question.text)]
-    if len(sound) < len(questions):
-        empty = next(question for question in questions if not clean_question(question.text))
-        lost = lost or f"{EMPTY_QUESTION}: {empty.question_id}"
-    return FoundQuestions(sound, None if sound else (lost or NO_QUESTION), lost)
+    return leave_out_empty(
+        questions,
+        lost,
+        lambda question: clean_question(question.text),
+        lambda question: question.question_id,
+        empty=EMPTY_QUESTION,
+        none=NO_QUESTION,
+    )

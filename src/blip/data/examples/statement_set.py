@@ -9,14 +9,12 @@ from PIL.Image import Image
 
 from blip.data.config import MAX_PIXELS
 from blip.data.examples.kept_pictures import KeptPictures
+from blip.data.examples.sound import read_sound, say_left_out
 from blip.data.examples.statements import find_statements
 from blip.data.examples.usable import find_picture_fault
 from blip.data.faults import BadSamples, Fault
 from blip.data.images import decode_image
-from blip.data.readers.sources import find_anywhere, read_sources
 from blip.data.statements import PairStatement
-from blip.errors import BlipError
-from blip.log import say
 
 DUPLICATE = "duplicate_identifier"
 
@@ -53,28 +51,24 @@ class StatementSet:
         self._contents = KeptPictures()
         self._numbers: dict[bytes, int] = {}
         """Of the kept pictures, by the digest of their bytes."""
-        for shard, sample in read_sources(find_anywhere(shards)):
+        for shard, sample, statements in read_sound(
+            shards, find_statements, self._find_fault, self.bad, pictures=2
+        ):
+            fresh = [one for one in statements if one.identifier not in self._known]
+            again = [one for one in statements if one.identifier in self._known]
+            self.bad.add(
+                Fault(Path(shard).name, sample.key, f"{DUPLICATE}: {one.identifier}")
+                for one in again
+            )
+            self._known |= {one.identifier for one in fresh}
+            if fresh:
+                assert sample.image is not None
+                pictures = (sample.image, *sample.more_images)
+                left, right = (self._numbers[_digest(content)] for content in pictures)
+                self.pairs.append(StatedImages(left, right, tuple(fresh)))
             if len(self.pairs) == most:
                 break
-            statements, reason, lost = find_statements(sample)
-            pictures = () if sample.image is None else (sample.image, *sample.more_images)
-            if reason is None:
-                reason = next(filter(None, map(self._find_fault, pictures)), None)
-            faults = [reason or lost]
-            if reason is None:
-                fresh = [one for one in statements if one.identifier not in self._known]
-                again = [one for one in statements if one.identifier in self._known]
-                faults += [f"{DUPLICATE}: {one.identifier}" for one in again]
-                self._known |= {one.identifier for one in fresh}
-                if fresh:
-                    left, right = (self._numbers[_digest(content)] for content in pictures)
-                    self.pairs.append(StatedImages(left, right, tuple(fresh)))
-            place = Path(shard).name
-            self.bad.add(Fault(place, sample.key, fault) for fault in faults if fault is not None)
-        if self.bad:
-            say(f"left out: {self.bad.describe()}")
-        if not self.pairs:
-            raise BlipError(f"no usable statement: {self.bad.describe() or 'no sample'}")
+        say_left_out(self.bad, bool(self.pairs), "statement")
 
     def _find_fault(self, content: bytes) -> str | None:
         """What is wrong with a picture; a sound one is kept."""

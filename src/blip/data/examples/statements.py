@@ -11,7 +11,12 @@ from torch import Tensor
 
 from blip.data.config import DataConfig
 from blip.data.examples.pixels import TrainingPixels
-from blip.data.examples.usable import check_picture, needs_no_caption
+from blip.data.examples.usable import (
+    Found,
+    check_picture,
+    find_fault_beside_texts,
+    leave_out_empty,
+)
 from blip.data.sample import OrderedSample, Sample, Selected
 from blip.data.statements import STATEMENTS, PairStatement, clean_statement, statements_of
 from blip.data.tokenizer import Texts, Tokenizer
@@ -140,28 +145,19 @@ class StatementExamples:
         )
 
 
-class FoundStatements(NamedTuple):
-    """The statements of a sample that are not empty, and what is wrong with the others."""
-
-    statements: list[PairStatement]
-    reason: str | None
-    """Why the whole sample is left out; None where it is not, as far as its pictures are sound."""
-    lost: str | None
-    """Why some of its statements are left out, while others are sound."""
-
-
-def find_statements(sample: Sample) -> FoundStatements:
+def find_statements(sample: Sample) -> Found[list[PairStatement]]:
     """Sort out the statements of a sample, without decoding its pictures."""
-    if sample.image is None:
-        return FoundStatements([], sample.error or "missing_image", None)
-    if sample.error is not None and not needs_no_caption(sample.error):
-        return FoundStatements([], sample.error, None)
+    fault = find_fault_beside_texts(sample)
+    if fault is not None:
+        return Found([], fault, None)
     statements, lost = statements_of(sample.meta)
     if statements and len(sample.more_images) != 1:
-        found = f"{NOT_TWO_IMAGES}: {1 + len(sample.more_images)}"
-        return FoundStatements([], found, None)
-    sound = [statement for statement in statements if clean_statement(statement.text)]
-    if len(sound) < len(statements):
-        empty = next(one for one in statements if not clean_statement(one.text))
-        lost = lost or f"{EMPTY_STATEMENT}: {empty.identifier}"
-    return FoundStatements(sound, None if sound else (lost or NO_STATEMENT), lost)
+        return Found([], f"{NOT_TWO_IMAGES}: {1 + len(sample.more_images)}", None)
+    return leave_out_empty(
+        statements,
+        lost,
+        lambda statement: clean_statement(statement.text),
+        lambda statement: statement.identifier,
+        empty=EMPTY_STATEMENT,
+        none=NO_STATEMENT,
+    )

@@ -1,34 +1,72 @@
 """The part of a sample that training and evaluation use: its picture and its sound texts."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from blip.data.captions import clean_caption
 from blip.data.images import BadImageError, decode_image
 from blip.data.sample import Sample, Selected
 from blip.data.texts import MISSING, TEXT_FAULTS
 
+Content = TypeVar("Content")
+Item = TypeVar("Item")
 
-class Usable(NamedTuple):
-    """The texts of a sample that are not empty, and what is wrong with the others."""
 
-    texts: list[str]
-    """As they were written; none of them is empty once it is cleaned."""
+class Found(NamedTuple, Generic[Content]):
+    """What a sample holds that can be used, and what is wrong with the rest."""
+
+    sound: Content
+    """Such as its texts, questions or statements that are not empty once they are cleaned."""
     reason: str | None
-    """Why the whole sample is left out; None where it is not, as far as its picture is sound."""
+    """Why the whole sample is left out; None where it is not, as far as its pictures are sound."""
     lost: str | None
-    """Why some of its texts are left out, while others are sound."""
+    """Why a part of it is left out, while another one is sound."""
 
 
-def find_usable(sample: Sample) -> Usable:
+def find_usable(sample: Sample) -> Found[list[str]]:
     """Tell sound texts from bad ones, without decoding the picture."""
     texts = [text for text in sample.texts if clean_caption(text)]
     if sample.image is None:
-        return Usable(texts, sample.error or "missing_image", None)
+        return Found(texts, sample.error or "missing_image", None)
     if sample.error is None:
-        return Usable(texts, None if texts else "empty_caption", None)
+        return Found(texts, None if texts else "empty_caption", None)
     if texts and sample.error.partition(":")[0] in TEXT_FAULTS:
-        return Usable(texts, None, sample.error)
-    return Usable(texts, sample.error, None)
+        return Found(texts, None, sample.error)
+    return Found(texts, sample.error, None)
+
+
+def find_fault_beside_texts(sample: Sample) -> str | None:
+    """Why nothing that stands in the `meta` of a sample can be used, whatever its texts are.
+
+    A sample with questions, statements or a dialogue needs no caption beside them.
+    """
+    if sample.image is None:
+        return sample.error or "missing_image"
+    needs_no_caption = {MISSING, *TEXT_FAULTS}
+    if sample.error is not None and sample.error.partition(":")[0] not in needs_no_caption:
+        return sample.error
+    return None
+
+
+def leave_out_empty(
+    items: Sequence[Item],
+    lost: str | None,
+    clean: Callable[[Item], str],
+    name: Callable[[Item], object],
+    *,
+    empty: str,
+    none: str,
+) -> Found[list[Item]]:
+    """Those of some questions or statements whose `clean` text is not empty.
+
+    `lost` is what was wrong before; else the first empty one is named behind `empty`. Without any
+    sound one the reason is `lost` or `none`.
+    """
+    sound = [item for item in items if clean(item)]
+    if len(sound) < len(items):
+        first = next(item for item in items if not clean(item))
+        lost = lost or f"{empty}: {name(first)}"
+    return Found(sound, None if sound else (lost or none), lost)
 
 
 def find_picture_fault(content: bytes, max_pixels: int) -> str | None:
@@ -50,8 +88,3 @@ def check_picture(selected: Selected, max_pixels: int) -> Selected:
         if fault is not None:
             return Selected(None, 0, fault)
     return selected
-
-
-def needs_no_caption(error: str) -> bool:
-    """Whether a sample with this error can be used for its questions or statements all the same."""
-    return error.partition(":")[0] in {MISSING, *TEXT_FAULTS}

@@ -14,15 +14,16 @@ from blip.data.annotations.video_files import VideoSource
 from blip.data.annotations.videos import MISSING_VIDEO, ListedVideo, list_videos
 from blip.data.captions import clean_caption
 from blip.data.config import MAX_PIXELS
+from blip.data.examples.sound import say_left_out
 from blip.data.faults import BadSamples, Fault
 from blip.data.questions import AskedQuestion, clean_question
 from blip.data.readers.patterns import match_paths
 from blip.data.transforms import normalise
 from blip.data.videos.read import read_video
 from blip.data.videos.stream import BadVideoError
-from blip.errors import BlipError, UsageError
+from blip.errors import UsageError
 from blip.installed import need
-from blip.log import progress, say
+from blip.log import progress
 
 KEPT_BYTES = 2 << 30
 """Most memory for decoded frames; those of further videos are decoded again when needed."""
@@ -68,10 +69,7 @@ class VideoSet:
                 faults = [*video.faults, *self._add(video, wanted)]
                 self.bad.add(Fault(path.name, video.key, fault) for fault in faults)
                 bar.advance()
-        if self.bad:
-            say(f"left out: {self.bad.describe()}")
-        if not self.keys:
-            raise BlipError(f"no usable video: {self.bad.describe() or 'none is listed'}")
+        say_left_out(self.bad, bool(self.keys), "video", where_none="none is listed")
 
     def _add(self, video: ListedVideo, wanted: Asked) -> list[str]:
         """Take a video, or say what is wrong with it."""

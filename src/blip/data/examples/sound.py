@@ -1,0 +1,61 @@
+"""The sound samples that a model is evaluated with; what is wrong with others is counted."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from blip.data.examples.usable import Found
+from blip.data.faults import BadSamples, Fault
+from blip.data.readers.sources import Place, find_anywhere, read_sources
+from blip.data.sample import Sample
+from blip.errors import BlipError
+from blip.log import say
+
+Content = TypeVar("Content")
+
+
+def read_sound(
+    shards: Iterable[str],
+    find: Callable[[Sample], Found[Content]],
+    find_picture_fault: Callable[[bytes], str | None],
+    bad: BadSamples,
+    *,
+    pictures: int = 1,
+) -> Iterator[tuple[Place, Sample, Content]]:
+    """Shard, sample and what `find` takes of it, of all samples whose first `pictures` are sound.
+
+    What is wrong goes into `bad`. Raises UsageError where there are no shards.
+    """
+    for shard, sample in read_sources(find_anywhere(shards)):
+        found = find(sample)
+        if is_sound(shard, sample, found, find_picture_fault, bad, pictures=pictures):
+            yield shard, sample, found.sound
+
+
+def is_sound(
+    shard: Place,
+    sample: Sample,
+    found: Found[Content],
+    find_picture_fault: Callable[[bytes], str | None],
+    bad: BadSamples,
+    *,
+    pictures: int = 1,
+) -> bool:
+    """Whether a sample and its first `pictures` can be used; what is wrong goes into `bad`."""
+    reason = found.reason
+    if reason is None and sample.image is not None:
+        used = (sample.image, *sample.more_images)[:pictures]
+        reason = next(filter(None, map(find_picture_fault, used)), None)
+    if fault := reason or found.lost:
+        bad.add([Fault(Path(shard).name, sample.key, fault)])
+    return reason is None
+
+
+def say_left_out(
+    bad: BadSamples, usable: bool, noun: str, *, where_none: str = "no sample"
+) -> None:
+    """Say what was left out; raises BlipError where nothing is `usable`."""
+    if bad:
+        say(f"left out: {bad.describe()}")
+    if not usable:
+        raise BlipError(f"no usable {noun}: {bad.describe() or where_none}")
