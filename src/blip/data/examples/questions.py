@@ -16,6 +16,7 @@ from blip.data.examples.usable import (
     check_picture,
     find_fault_beside_texts,
     leave_out_empty,
+    leave_out_without_truth,
 )
 from blip.data.questions import QUESTIONS, AskedQuestion, clean_question, questions_of
 from blip.data.sample import OrderedSample, Sample, Selected
@@ -95,16 +96,14 @@ class QuestionExamples:
 
     def select(self, sample: Sample) -> Selected:
         """The image of a sample and those of its questions that are answered."""
-        questions, reason, lost = find_questions(sample)
+        answered, reason, lost = leave_out_without_truth(
+            find_questions(sample),
+            lambda question: bool(question.answers),
+            lambda question: question.question_id,
+            missing=MISSING_ANSWER,
+        )
         if reason is not None:
             return Selected(None, 0, reason)
-        answered = [question for question in questions if question.answers]
-        if len(answered) < len(questions):
-            first = next(question for question in questions if not question.answers)
-            count = len(questions) - len(answered)
-            lost = f"{MISSING_ANSWER}: {count} of {len(questions)}, as {first.question_id}"
-        if not answered:
-            return Selected(None, 0, lost)
         meta = {QUESTIONS: [question.to_json() for question in answered]}
         return Selected(Sample(sample.key, sample.image, (), meta), len(answered), lost)
 

@@ -16,6 +16,7 @@ from blip.data.examples.usable import (
     check_picture,
     find_fault_beside_texts,
     leave_out_empty,
+    leave_out_without_truth,
 )
 from blip.data.sample import OrderedSample, Sample, Selected
 from blip.data.statements import STATEMENTS, PairStatement, clean_statement, statements_of
@@ -95,16 +96,14 @@ class StatementExamples:
 
     def select(self, sample: Sample) -> Selected:
         """The two images of a sample and those of its statements that have a label."""
-        statements, reason, lost = find_statements(sample)
+        labelled, reason, lost = leave_out_without_truth(
+            find_statements(sample),
+            lambda statement: statement.label is not None,
+            lambda statement: statement.identifier,
+            missing=MISSING_LABEL,
+        )
         if reason is not None:
             return Selected(None, 0, reason)
-        labelled = [statement for statement in statements if statement.label is not None]
-        if len(labelled) < len(statements):
-            first = next(statement for statement in statements if statement.label is None)
-            count = len(statements) - len(labelled)
-            lost = f"{MISSING_LABEL}: {count} of {len(statements)}, as {first.identifier}"
-        if not labelled:
-            return Selected(None, 0, lost)
         meta = {STATEMENTS: [statement.to_json() for statement in labelled]}
         kept = Sample(sample.key, sample.image, (), meta, more_images=sample.more_images)
         return Selected(kept, len(labelled), lost)

@@ -69,6 +69,27 @@ def leave_out_empty(
     return Found(sound, None if sound else (lost or none), lost)
 
 
+def leave_out_without_truth(
+    found: Found[list[Item]],
+    has_truth: Callable[[Item], bool],
+    name: Callable[[Item], object],
+    *,
+    missing: str,
+) -> Found[list[Item]]:
+    """Those of a sample's questions or statements whose truth is known, to train with.
+
+    `missing`, how many others there are and the first of them are its `lost`.
+    """
+    sound, reason, lost = found
+    if reason is not None:
+        return found
+    known = [item for item in sound if has_truth(item)]
+    if len(known) < len(sound):
+        first = next(item for item in sound if not has_truth(item))
+        lost = f"{missing}: {len(sound) - len(known)} of {len(sound)}, as {name(first)}"
+    return Found(known, None if known else lost, lost)
+
+
 def find_picture_fault(content: bytes, max_pixels: int) -> str | None:
     """Why a compressed picture cannot be decoded; None where it can."""
     try:
