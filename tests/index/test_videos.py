@@ -15,6 +15,7 @@ from blip.errors import ArgumentError, UsageError
 from blip.index import build
 from blip.index.build import add_places, remove_from
 from blip.index.store import Settings, Store
+from blip.index.videos import find_any
 from tests.support.capfilt import die_at_file, exit_code_of
 from tests.support.picture_index import index_bytes, write_tar
 from tests.support.pictures import photo
@@ -200,6 +201,25 @@ def test_videos_join_an_index_of_pictures(
     assert None not in index.pictures(rows)
     assert index.add(places[:1]).indexed == 6
     assert index.store.with_videos == set(places)
+
+
+def test_a_folder_stands_for_its_tables_of_videos_or_for_the_videos_beside_others(
+    places: list[str], tmp_path: Path
+) -> None:
+    asked = pa.Table.from_pylist([{"key": "a", "question": "what?", "answer": "this"}])
+    for name in ("tables", "files"):
+        (tmp_path / name).mkdir()
+        pq.write_table(asked, tmp_path / name / "qa.parquet")
+    shutil.copy(places[1], tmp_path / "tables/videos.parquet")
+    (tmp_path / "files/a.mp4").write_bytes(noise(1))
+    found = [str(tmp_path / "tables/videos.parquet"), str(tmp_path / "files")]
+    assert find_any([str(tmp_path / "tables"), str(tmp_path / "files"), *found[:1]]) == found
+    # Pictures come as before, and so does what names nothing.
+    write_tar(tmp_path / "tables/a.tar", range(1))
+    assert find_any([str(tmp_path / "tables")]) == [str(tmp_path / "tables/a.tar")]
+    assert find_any(places) == places
+    with pytest.raises(UsageError, match="no shards at"):
+        find_any([str(tmp_path / "absent")])
 
 
 def test_without_the_extra_videos_are_left_out_and_that_is_said(

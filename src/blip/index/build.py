@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from blip.data.faults import Fault
 from blip.data.keys import storable
-from blip.data.readers.inspection import find_places
 from blip.data.videos.read import FRAMES, MOST_FRAMES
 from blip.errors import ArgumentError, UsageError
 from blip.files import json_text, report_disk_errors, write_atomically, write_json
@@ -32,7 +31,7 @@ from blip.index.store import (
     Settings,
     Store,
 )
-from blip.index.videos import shows_videos
+from blip.index.videos import find_any, shows_videos
 from blip.inference.checkpoint import fingerprint
 from blip.inference.embedder import Embedder
 from blip.installed import install, need
@@ -85,7 +84,7 @@ def add_places(
     if frames is not None and not 1 <= frames <= MOST_FRAMES:
         raise ArgumentError(f"frames must lie in 1..{MOST_FRAMES}, got {frames}")
     computing = computing or Computing()
-    locations = find_places(places)
+    locations = find_any(places)
     given = [] if checkpoint is None else [str(checkpoint)]
     refuse_inputs_as_output([*places, *locations, *given], folder, SEARCH_INDEX)
     embedder, settings = _prepare(folder, checkpoint, vectors, computing)

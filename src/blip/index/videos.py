@@ -1,7 +1,8 @@
 """Places that hold videos, for an index: folders, where they lie among pictures, and tables."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -14,18 +15,50 @@ from blip.data.keys import storable, with_safe_keys
 from blip.data.readers.delimited import Row
 from blip.data.readers.folders import read_paths
 from blip.data.readers.image_files import find_images, refuse_none
+from blip.data.readers.inspection import find_places
 from blip.data.readers.open import Reader, open_place
 from blip.data.readers.parquet import open_described, read_parquet
+from blip.data.readers.patterns import compressed_in, tars_in
 from blip.data.readers.remote import is_remote
-from blip.data.readers.tables import find_columns
+from blip.data.readers.tables import find_columns, has_pictures
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import sound_texts
 from blip.data.videos.read import VideoFrames, VideoSource, read_video
 from blip.data.videos.stream import BadVideoError
 from blip.errors import UsageError
+from blip.places import home_path
 
 ROWS = 4
 """Of a table of videos that are in memory."""
+
+
+def find_any(patterns: Sequence[str]) -> list[str]:
+    """As `find_places`, but folders without tars stand for their tables of videos as well.
+
+    Where a folder has no table of pictures either, it stands for the videos below it, whatever
+    other tables say of these.
+    """
+    places: dict[str, str] = {}
+    for pattern in patterns:
+        plain = pattern.removeprefix("file://")
+        folder = Path(os.path.abspath(home_path(plain)))
+        found = [] if is_remote(plain) else _in_folder(folder)
+        for place in found or find_places([pattern]):
+            places.setdefault(place if is_remote(place) else os.path.realpath(place), place)
+    return list(places.values())
+
+
+def _in_folder(folder: Path) -> list[str]:
+    """What a folder of videos stands for; empty for anything else."""
+    if not folder.is_dir() or tars_in(folder) or compressed_in(folder):
+        return []
+    tables = sorted(p for p in folder.glob("*.parquet") if p.is_file() and p.name[0] != ".")
+    pictures = [table for table in tables if has_pictures(table)]
+    videos = [table for table in tables if shows_videos(str(table))]
+    if videos:
+        return sorted(map(str, [*pictures, *videos]))
+    # Without tables the rules for pictures hold, so that what lies beside them counts as there.
+    return [str(folder)] if tables and not pictures and shows_videos(str(folder)) else []
 
 
 def shows_videos(location: str) -> bool:
