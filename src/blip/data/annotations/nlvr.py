@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from blip.data.annotations.entries import find_entry_fault
 from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
 from blip.data.keys import storable, with_safe_keys
@@ -109,13 +110,14 @@ def list_stated(path: Path, split: str | None = None) -> list[StatedPair]:
     of_pictures: dict[tuple[str, str], StatedPair] = {}
     known: set[str] = set()
     for entry in entries:
-        statement, fault = entry.statement, entry.fault
-        if statement is not None and statement.identifier in known:
-            fault = f"{DUPLICATE}: {statement.identifier}"
+        statement = entry.statement
+        identifier = None if statement is None else statement.identifier
+        fault = find_entry_fault(
+            identifier, known, entry.fault, shown=entry.pictures is not None, duplicate=DUPLICATE
+        )
         if statement is None or entry.pictures is None or fault is not None:
-            pairs.append(StatedPair(entry.name, None, fault=fault or "missing_image"))
+            pairs.append(StatedPair(entry.name, None, fault=fault))
             continue
-        known.add(statement.identifier)
         left, right = map(_identify, entry.pictures)
         pair = of_pictures.get((left, right))
         if pair is None:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from blip.data.annotations.entries import find_entry_fault
 from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
 from blip.data.keys import key_text, storable, with_safe_keys
@@ -102,16 +103,17 @@ def list_asked(path: Path, split: str | None = None) -> list[AskedImage]:
     entries = _parquet(path, split) if path.suffix.lower() == ".parquet" else _json(path, split)
     images: list[AskedImage] = []
     of_name: dict[str | int, AskedImage] = {}
-    ids: set[str | int] = set()
+    known: set[str | int] = set()
     for number, entry in enumerate(entries):
-        question, fault = entry.question, entry.fault
-        if question is not None and question.question_id in ids:
-            fault = f"{DUPLICATE}: {question.question_id}"
+        question = entry.question
+        question_id = None if question is None else question.question_id
+        fault = find_entry_fault(
+            question_id, known, entry.fault, shown=entry.image is not None, duplicate=DUPLICATE
+        )
         if question is None or entry.image is None or fault is not None:
-            key = f"question-{number if question is None else question.question_id}"
-            images.append(AskedImage(None, key=key, fault=fault or "missing_image"))
+            key = f"question-{number if question_id is None else question_id}"
+            images.append(AskedImage(None, key=key, fault=fault))
             continue
-        ids.add(question.question_id)
         image = of_name.get(entry.image)
         if image is None:
             image = of_name[entry.image] = AskedImage(entry.image, content=entry.content)
