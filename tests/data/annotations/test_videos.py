@@ -69,6 +69,27 @@ def test_lines_of_the_release_name_clips(folder):
     assert len(faults_of(listed)) == 1
 
 
+def test_the_table_of_msrvtt_1k_a_numbers_its_texts(folder):
+    (folder / "MSRVTT_JSFUSION_test.csv").write_text(
+        "key,vid_key,video_id,sentence\n"
+        'ret0,msr0,video0,"a cat, and a dog"\n'
+        "ret1,msr1,video1,a bird\n"
+        "ret2,msr9,video9,of no video\n"
+        "ret3,msr0,,of none\n"
+    )
+    listed = list_videos(folder / "MSRVTT_JSFUSION_test.csv")
+    assert texts_of(listed) == {"video0": ["a cat, and a dog"], "video1": ["a bird"]}
+    assert [video.key for video in listed if video.source is None and not video.faults] == [
+        "video9"
+    ]
+    assert faults_of(listed) == ["broken_row"]
+    (folder / "own.tsv").write_text("video\tcaption\ndeep/clip.avi\ta dog\n")
+    assert texts_of(list_videos(folder / "own.tsv")) == {"deep/clip": ["a dog"]}
+    (folder / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match="names no videos in its first entry"):
+        list_videos(folder / "other.csv")
+
+
 def test_moments_of_didemo_become_a_paragraph(folder):
     entries = [
         {"video": "abc_1_5.mp4", "description": "a man walks", "times": [[0, 0]]},

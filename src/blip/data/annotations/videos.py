@@ -1,5 +1,6 @@
 """Videos with captions or questions: MSR-VTT's, MSVD's and DiDeMo's files, tables, folders."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,7 +19,7 @@ from blip.data.annotations.video_files import (
 )
 from blip.data.keys import key_text
 from blip.data.questions import BROKEN_QUESTION, AskedQuestion, read_question
-from blip.data.readers.delimited import BROKEN_ROW, read_json_lines
+from blip.data.readers.delimited import BROKEN_ROW, read_delimited, read_json_lines
 from blip.data.readers.folders import texts_beside
 from blip.data.readers.parquet import read_parquet
 from blip.data.readers.video_files import is_video_name
@@ -29,10 +30,13 @@ from blip.log import say
 FORMS = (
     'MSR-VTT\'s {"videos": [{"video_id"}], "sentences": [{"video_id", "caption"}]}, '
     'BLIP\'s lines {"clip_name", "caption"}, DiDeMo\'s [{"video", "description"}], '
-    'MSVD-QA\'s [{"video_id", "question", "answer"}], a .parquet table with a column "video", '
+    'MSVD-QA\'s [{"video_id", "question", "answer"}], a .csv or .tsv table with the columns '
+    '"video_id" and "sentence" (MSR-VTT 1k-A), a .parquet table with a column "video", '
     "or a folder of videos"
 )
 MISSING_VIDEO = "missing_video"
+NAMES = frozenset((VIDEO, "clip_name", "video_id"))
+"""What lists call the video of an entry; "key" and "id" often number the entries."""
 DUPLICATE = "duplicate_question_id"
 TEST = "test"
 _Entries = Iterable[tuple[Any, str | None]]
@@ -63,6 +67,9 @@ def list_videos(path: Path) -> list[ListedVideo]:
         return _table(path, videos)
     if suffix in (".jsonl", ".ndjson"):
         return _listed(((row.cells, row.fault) for row in read_json_lines(path)), videos, path)
+    if suffix in (".csv", ".tsv"):
+        _, rows = read_delimited(path, lambda names: not NAMES.isdisjoint(names))
+        return _listed(((row.cells, row.fault) for row in rows), videos, path)
     if suffix == ".json":
         data = load_json(path)
         if isinstance(data, dict) and isinstance(data.get("videos"), list):
@@ -180,7 +187,7 @@ def _listed(entries: _Entries, videos: VideoFiles, path: Path) -> list[ListedVid
         if fault is not None or name is None:
             listing.add_fault(number, fault or f"{BROKEN_ROW}: entry {number} names no video")
             continue
-        key = Path(name).stem if is_video_name(name) else name
+        key = os.path.splitext(name)[0] if is_video_name(name) else name
         video = listing.of(key, videos.find(name))
         if "description" in entry and "question" not in entry:
             paragraphs.setdefault(key, []).append(entry["description"])
@@ -206,5 +213,6 @@ def _name_of(entry: Any) -> str | None:
     """What an entry calls its video."""
     if not isinstance(entry, dict):
         return None
-    named = entry.get(VIDEO, entry.get("clip_name"))
-    return key_text(named) if named is not None else key_of({**entry, "id": None})
+    named = (entry.get(name) for name in (VIDEO, "clip_name", "video_id"))
+    name = next((name for name in named if name is not None), None)
+    return key_of({**entry, "id": None}) if name is None else key_text(name)
