@@ -1,6 +1,8 @@
 """Videos of annotation files, tables and folders: found, each once, and what is wrong with them."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,36 @@ def test_a_table_holds_videos_and_another_one_asks(tmp_path):
     found = list_videos(tmp_path / "qa.parquet")
     assert [(video.key, video.source) for video in found] == [("b", b"2"), ("c", None)]
     assert [question.text for video in found for question in video.questions] == ["q?", "r?"]
+
+
+def test_a_tar_holds_videos_and_their_texts(tmp_path):
+    members = {
+        "a.mp4": b"1",
+        "a.txt": b"a cat",
+        "deep/b.json": b'{"captions": ["x", "y"]}',
+        "deep/b.webm": b"2",
+        "._a.mp4": b"hidden",
+        "c.mp4": b"3",
+        "d.txt": b"no video",
+        "d.pdf": b"",
+        "a.mkv": b"a second one",
+        "../e.mp4": b"elsewhere",
+    }
+    path = tmp_path / "videos.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    listed = list_videos(path)
+    assert [(video.key, video.source, video.texts) for video in listed[:4]] == [
+        *(("a", b"1", ["a cat"]), ("deep/b", b"2", ["x", "y"])),
+        *(("c", b"3", []), ("d", None, ["no video"])),
+    ]
+    assert faults_of(listed) == ["duplicate_key", "unsafe_name"]
+    path.write_bytes(path.read_bytes()[:700])
+    assert [video.key for video in list_videos(path) if video.source] == ["a"]
+    assert faults_of(list_videos(path)) == ["torn_tar"]
 
 
 def test_a_folder_holds_videos_with_texts_beside_them(folder):

@@ -17,6 +17,7 @@ from blip.data.annotations.video_files import (
     holds_videos,
     key_of,
 )
+from blip.data.annotations.video_tars import read_video_tar
 from blip.data.keys import key_text
 from blip.data.questions import BROKEN_QUESTION, AskedQuestion, read_question
 from blip.data.readers.delimited import BROKEN_ROW, read_delimited, read_json_lines
@@ -32,7 +33,7 @@ FORMS = (
     'BLIP\'s lines {"clip_name", "caption"}, DiDeMo\'s [{"video", "description"}], '
     'MSVD-QA\'s [{"video_id", "question", "answer"}], a .csv or .tsv table with the columns '
     '"video_id" and "sentence" (MSR-VTT 1k-A), a .parquet table with a column "video", '
-    "or a folder of videos"
+    "a tar of KEY.mp4 and KEY.txt, or a folder of videos"
 )
 MISSING_VIDEO = "missing_video"
 NAMES = frozenset((VIDEO, "clip_name", "video_id"))
@@ -67,6 +68,8 @@ def list_videos(path: Path) -> list[ListedVideo]:
         return _table(path, videos)
     if suffix in (".jsonl", ".ndjson"):
         return _listed(((row.cells, row.fault) for row in read_json_lines(path)), videos, path)
+    if suffix == ".tar":
+        return _tar(path)
     if suffix in (".csv", ".tsv"):
         _, rows = read_delimited(path, lambda names: not NAMES.isdisjoint(names))
         return _listed(((row.cells, row.fault) for row in rows), videos, path)
@@ -123,6 +126,21 @@ def _folder(folder: Path) -> list[ListedVideo]:
     if not listed:
         raise UsageError(f"{folder} holds no videos")
     return listed
+
+
+def _tar(path: Path) -> list[ListedVideo]:
+    try:
+        return [
+            ListedVideo(
+                sample.key,
+                sample.video,
+                list(sample.texts),
+                faults=[] if sample.error is None else [sample.error],
+            )
+            for sample in read_video_tar(path)
+        ]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _table(path: Path, videos: VideoFiles) -> list[ListedVideo]:

@@ -123,14 +123,14 @@ def _table(name: str, file: Reader, skip: Callable[[int], object], size: int | N
     entries: list[_Entry] = []
     faults: list[tuple[int, Fault]] = []
     latest: dict[str, _Entry] = {}
-    for member in _members(file, skip, size):
+    for member in whole_members(file, skip, size):
         if isinstance(member, Damage):
             faults.append((len(entries), Fault(name, "", f"torn_tar: {member.reason}")))
-        elif _is_unsafe(member):
+        elif is_unsafe(member):
             # The sample that was begun last may not be at its end.
             faults.append((max(len(entries) - 1, 0), Fault(name, member.name, "unsafe_name")))
-        elif member.kind != FOLDER and not _is_hidden(member.name):
-            key, suffix = _split(member.name)
+        elif member.kind != FOLDER and not is_hidden(member.name):
+            key, suffix = split_name(member.name)
             part, entry = PARTS.get(suffix), latest.get(key)
             number = _image_number(suffix) if part is None else None
             if entry is None or entry.has(part, number):
@@ -146,7 +146,7 @@ def _table(name: str, file: Reader, skip: Callable[[int], object], size: int | N
     return _Table(entries, faults)
 
 
-def _members(
+def whole_members(
     file: Reader, skip: Callable[[int], object], size: int | None
 ) -> Iterator[Member | Damage]:
     """Members whose content is there whole."""
@@ -157,7 +157,7 @@ def _members(
         yield member
 
 
-def _is_unsafe(member: Member) -> bool:
+def is_unsafe(member: Member) -> bool:
     """Whether it leads elsewhere, or is neither a plain file nor a folder."""
     name = member.name
     if name.startswith("/") or (".." in name and ".." in name.split("/")):
@@ -165,7 +165,7 @@ def _is_unsafe(member: Member) -> bool:
     return member.kind not in (*PLAIN, FOLDER)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Whether an operating system put it there: `._a.jpg`, `.DS_Store`, `__MACOSX/a.jpg`.
 
     A name that is only a suffix is not hidden: it is a sample with an empty key.
@@ -183,7 +183,8 @@ def _image_number(suffix: str) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
+    """The key of a member and its suffix, by the first dot behind its folders."""
     if "//" in name or "./" in name:
         name = PurePosixPath(name).as_posix()
     folder, slash, file = name.rpartition("/")
