@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -11,7 +13,7 @@ from blip.errors import ArgumentError, UsageError
 from blip.index import neighbours
 from tests.support.picture_index import SEEDS, features, write_collection, write_tar
 from tests.support.pictures import photo
-from tests.support.saved_models import save_tiny
+from tests.support.saved_models import save_picture, save_tiny
 
 pytest.importorskip("faiss")
 TEXT = "a red circle"
@@ -78,6 +80,18 @@ def test_pictures_are_read_again_from_every_kind_of_place(index: Index) -> None:
         assert picture is not None
         again = index.search_image(picture, k=1)[0]
         assert again.row == hit.row
+
+
+def test_samples_of_one_key_are_read_again(checkpoint: Path, tmp_path: Path) -> None:
+    save_picture(tmp_path / "photos/a.png", 1)
+    save_picture(tmp_path / "photos/a.jpg", 2)
+    rows = [{"key": "a", "image": photo(seed), "text": "x"} for seed in (3, 4)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    places = [str(tmp_path / "photos"), str(tmp_path / "t.parquet")]
+    index = Index.build(places, tmp_path / "i", checkpoint)
+    found = [index.store.row(number) for number in range(4)]
+    assert [row.key for row in found] == ["a", "a-picture-000000001", "a", "a-row-000000001"]
+    assert None not in index.pictures(found)
 
 
 def test_another_checkpoint_is_refused(index: Index, tmp_path: Path) -> None:

@@ -113,6 +113,17 @@ def test_a_text_finds_videos_that_itm_orders_by_all_their_frames(
     assert probabilities == sorted(probabilities, reverse=True)
 
 
+def test_a_table_with_a_row_a_caption_has_each_video_once(checkpoint: Path, tmp_path: Path) -> None:
+    rows = [{"key": f"v{n // 2}", "video": noise(n // 2), "caption": f"{n}"} for n in range(12)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "v.parquet", row_group_size=5)
+    index = Index.build([str(tmp_path / "v.parquet")], tmp_path / "i", checkpoint, frames=1)
+    hits = index.search(TEXT, k=12)
+    assert sorted(hit.row.image[1] for hit in hits) == sorted({hit.row.image[1] for hit in hits})
+    assert len(hits) == 6
+    assert all(hit.probability is not None for hit in hits)
+    assert None not in index.pictures([index.store.row(number) for number in (11, 3, 7)])
+
+
 def test_the_middle_frame_stands_for_a_video(index: Index, places: list[str]) -> None:
     rows = [index.store.row(number) for number in (0, 1, 6)]
     shown, picture, of_table = index.pictures(rows)
