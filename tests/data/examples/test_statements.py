@@ -1,6 +1,5 @@
 """Statements become examples with two pictures, in memory, streamed, collated and evaluated."""
 
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
 from tests.support.pictures import photo
+from tests.support.streams import assert_resumes
 from tests.support.tiny_data import tokenizer
 
 __all__ = ["tokenizer"]
@@ -127,10 +127,7 @@ def test_shards_are_read_in_memory_and_streamed(
         where, StatementExamples(where, tokenizer)
     )
     assert loader.num_examples == (10 if stream == "never" else 6)
-    batches = list(islice(loader.batches(0), loader.steps_per_epoch))
-    assert {key for batch in batches for key in batch.keys} <= {one.key for one in samples}
-    assert loader.bad.counts["no_statement"] > 0
-    assert torch.equal(next(loader.batches(1)).images, batches[1].images)
+    assert_resumes(loader, keys={one.key for one in samples}, fault="no_statement")
 
 
 def test_captions_alone_and_a_prompt_are_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Sets to evaluate with: sound samples are kept, what is wrong is counted up to the last one."""
+
+from pathlib import Path
+
+import pytest
+
+from blip.data.dialogues import Dialogue, Round
+from blip.data.examples import kept_pictures
+from blip.data.examples.dialogue_set import DialogueSet
+from blip.data.examples.question_set import QuestionSet
+from blip.data.examples.statement_set import StatementSet
+from blip.data.images import decode_image
+from blip.data.questions import AskedQuestion
+from blip.data.sample import Sample
+from blip.data.statements import PairStatement
+from blip.data.writers.shards import write_shards
+from blip.errors import BlipError
+from tests.support.pictures import photo
+
+BROKEN = b"no picture"
+
+
+def sample(number: int, content: bytes | None = None) -> Sample:
+    """One that each of the sets takes."""
+    one_round = Round("what?", "red", ("red", "blue"), 0)
+    meta = {
+        "questions": [AskedQuestion(number, "what?", ("red",)).to_json()],
+        "statements": [PairStatement(f"a{number}", "a star", label=True).to_json()],
+        "dialogue": Dialogue("a star", (one_round,)).to_json(),
+    }
+    picture = photo(number) if content is None else content
+    return Sample(f"k{number}", picture, meta=meta, more_images=(photo(number + 10),))
+
+
+@pytest.mark.parametrize("kind", [QuestionSet, DialogueSet, StatementSet])
+def test_pictures_beyond_memory_are_those_that_were_read(
+    kind: type[QuestionSet | DialogueSet | StatementSet],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept_pictures, "MEMORY", 0)
+    write_shards([sample(1), sample(2, BROKEN), sample(3)], tmp_path / "shards")
+    data = kind([str(tmp_path / "shards")])
+    assert len(data) == 2
+    assert dict(data.bad.counts) == {"not_an_image": 1}
+    for place, number in enumerate((1, 3)):
+        if isinstance(data, StatementSet):
+            ((found, _),) = data.decode([place])
+        else:
+            found = data.decode(place)
+        assert found.tobytes() == decode_image(photo(number), 10**6).tobytes()
+
+
+@pytest.mark.parametrize("kind", [QuestionSet, DialogueSet, StatementSet])
+def test_what_lies_behind_the_last_sample_that_is_wanted_is_not_judged(
+    kind: type[QuestionSet | DialogueSet | StatementSet], tmp_path: Path
+) -> None:
+    broken = [sample(1, BROKEN), sample(2), sample(3), sample(4, BROKEN)]
+    write_shards(broken, tmp_path / "shards")
+    data = kind([str(tmp_path / "shards")], most=2)
+    assert (len(data), data.bad.counts.total()) == (2, 1)
+    write_shards([sample(1, BROKEN)], tmp_path / "nothing")
+    with pytest.raises(BlipError, match=r"no usable (question|dialogue|statement): not_an_image 1"):
+        kind([str(tmp_path / "nothing")])
