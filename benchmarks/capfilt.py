@@ -15,7 +15,6 @@ loop's, two workers beside two threads.
 
 import argparse
 import io
-import json
 import shutil
 import sys
 import tempfile
@@ -31,6 +30,7 @@ import torch
 from machine import describe
 from peer import LONGEST_TEXT, PeerCaptioner, PeerMatcher
 from PIL import Image, ImageFilter
+from report import print_and_save
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -48,7 +48,7 @@ from blip.data.writers.shards import ShardWriter
 from blip.generation.config import DecodingConfig
 from blip.inference.checkpoint import load_model, save_model
 from blip.model.blip import Blip
-from inference import BASE, RESULTS, SMALL, draw, make_text, make_tokenizer, with_modes
+from inference import BASE, SMALL, draw, make_text, make_tokenizer, with_modes
 
 BATCH = 4
 NEW_TOKENS = 12
@@ -102,12 +102,7 @@ def main() -> int:
     result = summary(cases, args.images)
     console = Console(width=118, record=True)
     show(console, cases, args.images, result)
-    line = json.dumps(result)
-    print(line)
-    if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        text = f"{console.export_text()}{line}\n"
-        (RESULTS / "capfilt-cpu-float32.txt").write_text(text, encoding="utf-8")
+    print_and_save(result, console, "capfilt-cpu-float32.txt" if args.save else None)
     return 0
 
 

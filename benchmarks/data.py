@@ -12,7 +12,6 @@ for either. The last line is one JSON object; its "ratios" are ours over the pee
 
 import argparse
 import io
-import json
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 from machine import describe
 from PIL import Image
+from report import print_and_save
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +37,6 @@ from blip.data.sample import Sample
 from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 
-RESULTS = Path(__file__).parent / "results"
 KINDS = {"web": (640, 480), "large": (1500, 1000)}
 PER_SHARD = 50
 QUALITY = 85
@@ -74,12 +73,7 @@ def main() -> int:
     result = summary(cases, environment)
     console = Console(width=110, record=True)
     show(console, cases, result)
-    line = json.dumps(result)
-    print(line)
-    if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / "data.txt"
-        path.write_text(f"{console.export_text()}{line}\n", encoding="utf-8")
+    print_and_save(result, console, "data.txt" if args.save else None)
     return 0 if result["same_samples"] else 1
 
 

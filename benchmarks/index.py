@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe
+from report import RESULTS
 from rich.console import Console
 from rich.table import Table
 
@@ -43,7 +44,6 @@ from blip.index.store import (
     part_name,
 )
 
-RESULTS = Path(__file__).parent / "results"
 PROJECTION = 256
 CENTRES = 10_000
 NOISE = 1.0

@@ -11,7 +11,6 @@ measured in between. The last line is one JSON object; its "ratios" are ours ove
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import warnings
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 import torch
 from machine import Speedometer, describe, seconds
 from peer import LONGEST_TEXT, PeerCaptioner, PeerMatcher
+from report import print_and_save
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -43,7 +43,6 @@ from blip.model.blip import Blip
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
 
 Drawn = TypeVar("Drawn", bound=nn.Module)
-RESULTS = Path(__file__).parent / "results"
 
 # fmt: off
 LENGTHS = (
@@ -117,12 +116,9 @@ def main() -> int:
     result = summary(cases, speed, environment, agree)
     console = Console(width=118, record=True)
     show(console, cases, speed, environment)
-    line = json.dumps(result)
-    print(line)
-    if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"inference-{args.device}-{args.dtype}.txt"
-        path.write_text(f"{console.export_text()}{line}\n", encoding="utf-8")
+    print_and_save(
+        result, console, f"inference-{args.device}-{args.dtype}.txt" if args.save else None
+    )
     # In float32 other texts than the peer's would mean other work.
     return 0 if all(agree.values()) or dtype != torch.float32 else 1
 

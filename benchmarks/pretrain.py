@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from machine import Speedometer, describe, seconds
 from pretrain_steps import CONTENDERS, LONGEST_TEXT, Contender, Given, Ours
+from report import print_and_save
 from rich.console import Console
 from rich.table import Table
 from work import pretrain_step
@@ -36,7 +37,7 @@ from blip.model.config import ModelConfig
 from blip.objectives.itm import Negatives
 from blip.train.peak import peak_rate
 from blip.train.precision import autocast
-from inference import BASE, LENGTHS, RESULTS, SMALL, draw, make_text, make_tokenizer
+from inference import BASE, LENGTHS, SMALL, draw, make_text, make_tokenizer
 
 
 @dataclass(slots=True)
@@ -79,12 +80,9 @@ def main() -> int:
     result = summary(entries, speed, args) | {"same_losses": same}
     console = Console(width=110, record=True)
     show(console, result)
-    line = json.dumps(result)
-    print(line)
-    if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"pretrain-{args.device}-{args.dtype}.txt"
-        path.write_text(f"{console.export_text()}{line}\n", encoding="utf-8")
+    print_and_save(
+        result, console, f"pretrain-{args.device}-{args.dtype}.txt" if args.save else None
+    )
     return 0 if same or args.dtype != "float32" else 1
 
 

@@ -25,6 +25,7 @@ from typing import Any, cast
 import torch
 from machine import Speedometer, describe, seconds
 from peer import PeerMatcher
+from report import print_and_save, print_machine
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -34,7 +35,7 @@ from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import rank
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
-from inference import BASE, LENGTHS, RESULTS, SMALL, draw, make_text, make_tokenizer, with_modes
+from inference import BASE, LENGTHS, SMALL, draw, make_text, make_tokenizer, with_modes
 
 IMAGES, CANDIDATES = 4, 128
 PEER_PAIRS = 16
@@ -88,12 +89,7 @@ def main() -> int:
         result["growth"] = [grow(args, images) for images in GROWTH_IMAGES]
     console = Console(width=118, record=True)
     show(console, result)
-    line = json.dumps(result)
-    print(line)
-    if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"rerank-{args.device}-{args.dtype}.txt"
-        path.write_text(f"{console.export_text()}{line}\n", encoding="utf-8")
+    print_and_save(result, console, f"rerank-{args.device}-{args.dtype}.txt" if args.save else None)
     return 0 if agree or dtype != torch.float32 else 1
 
 
@@ -227,13 +223,7 @@ def summary(
 
 def show(console: Console, result: dict[str, Any]) -> None:
     """The tables."""
-    console.print(
-        f"{result['date']}, commit {result['commit']}; {result['machine']}; "
-        f"{result['threads']} threads, {result['dtype']}\nmatrix products "
-        f"{result['gflop_per_second']:.0f} GFLOP/s, reading memory "
-        f"{result['gbyte_per_second']:.0f} GB/s; same results: {result['same_results']}",
-        highlight=False,
-    )
+    print_machine(result, console)
     table = Table("", "best of the rounds, pairs/s", "ours / peer")
     ratios = [1.0, *result["ratios"].values(), *result["more_ratios"].values()]
     for (name, rates), ratio in zip(result["pairs_per_second"].items(), ratios, strict=True):

@@ -21,6 +21,7 @@ from typing import cast
 import numpy as np
 import torch
 from machine import describe
+from report import RESULTS
 from torch import Tensor
 
 from blip.data.examples.evaluation_set import EvaluationSet
@@ -28,7 +29,7 @@ from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import score_candidates
 from blip.evaluation.retrieval import recalls_of
 from blip.model.blip import Blip
-from inference import LENGTHS, RESULTS, make_tokenizer
+from inference import LENGTHS, make_tokenizer
 
 TEXTS = 5
 PROJECTION, TOKENS, WIDTH = 256, 197, 768

@@ -12,7 +12,6 @@ the rounds counts. The last line is one JSON object.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import warnings
@@ -23,6 +22,7 @@ from typing import Any
 
 import torch
 from machine import Speedometer, describe, seconds
+from report import print_and_save, print_machine
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -42,7 +42,7 @@ from blip.model.config import ModelConfig
 from blip.model.dialogue import DialogueModel
 from blip.model.question import QuestionModel
 from blip.objectives.dialogues import answer_scores
-from inference import BASE, RESULTS, SMALL, draw, make_text, make_tokenizer
+from inference import BASE, SMALL, draw, make_text, make_tokenizer
 
 ANSWERS, K, QUESTIONS, QUESTION_TOKENS = 3128, 128, 2, 10
 OPTIONS, ALONE, ROUNDS = 100, 8, 9
@@ -84,12 +84,7 @@ def main() -> int:
     result = summary(cases, agree, speed, describe(device, dtype, ("torch",)))
     console = Console(width=118, record=True)
     show(console, result)
-    line = json.dumps(result)
-    print(line)
-    if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"tasks-{args.device}-{args.dtype}.txt"
-        path.write_text(f"{console.export_text()}{line}\n", encoding="utf-8")
+    print_and_save(result, console, f"tasks-{args.device}-{args.dtype}.txt" if args.save else None)
     return 0 if all(agree.values()) or dtype != torch.float32 else 1
 
 
@@ -252,13 +247,7 @@ def summary(
 
 def show(console: Console, result: dict[str, Any]) -> None:
     """The table."""
-    console.print(
-        f"{result['date']}, commit {result['commit']}; {result['machine']}; "
-        f"{result['threads']} threads, {result['dtype']}\nmatrix products "
-        f"{result['gflop_per_second']:.0f} GFLOP/s, reading memory "
-        f"{result['gbyte_per_second']:.0f} GB/s; same results: {result['same_results']}",
-        highlight=False,
-    )
+    print_machine(result, console)
     table = Table("", "best of the rounds, candidates/s", "ours / this")
     rates = {name: max(values) for name, values in result["candidates_per_second"].items()}
     for name, rate in rates.items():

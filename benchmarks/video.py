@@ -10,7 +10,6 @@ All take turns; the best of the rounds counts. The last line is one JSON object.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,13 +22,13 @@ import cv2
 import numpy as np
 import torch
 from machine import describe, seconds
+from report import print_and_save
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from blip.data.transforms import normalise
 from blip.data.videos.read import read_video
-from inference import RESULTS
 
 FRAMES = 8
 ALIKE = 0.25
@@ -78,12 +77,7 @@ def main() -> int:
     result = summary(rates, same_results=alike)
     console = Console(width=118, record=True)
     show(console, result)
-    line = json.dumps(result)
-    print(line)
-    if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        text = f"{console.export_text()}{line}\n"
-        (RESULTS / "video.txt").write_text(text, encoding="utf-8")
+    print_and_save(result, console, "video.txt" if args.save else None)
     return 0 if alike else 1
 
 
