@@ -18,6 +18,7 @@ from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import Ranking, ScoredPairs, score_candidates
 from blip.evaluation.retrieval import REPORTED, IsTrue, first_is_true, truth_of
 from blip.evaluation.subject import Subject
+from blip.evaluation.video_retrieval import score_videos
 from blip.inference.matcher import Matcher
 from blip.metrics.captions import caption_parts
 from blip.metrics.intervals import (
@@ -73,14 +74,9 @@ def judge_retrieval(subject: Subject[EvaluationSet], how: Resampling) -> dict[st
 
 def judge_videos(subject: Subject[VideoSet], how: Resampling) -> dict[str, Intervals]:
     """As `judge_retrieval`, of videos, which are drawn with their texts."""
-    model, data, config = subject.model, subject.data, subject.config.retrieval
-    assert isinstance(model, Blip)
-    config = replace(
-        config,
-        candidates=max(config.candidates, max(CUTS)),
-        batch_size=max(1, config.batch_size // data.frames),
-    )
-    scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
+    config = subject.config.retrieval
+    config = replace(config, candidates=max(config.candidates, max(CUTS)))
+    scored = score_videos(subject, config)
     return _judge_rankings(scored, config, None, how)
 
 

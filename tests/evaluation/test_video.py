@@ -84,6 +84,19 @@ def test_retrieval_counts_and_names_what_is_left_out(checkpoints, clips, capsys)
     assert 1 <= figures["vr_median_rank"] <= 3
 
 
+def test_retrieval_says_which_score_ranked(checkpoints, clips, capsys):
+    words = (checkpoints / "med", "--data", clips, "--task", "video_retrieval", "--frames", "2")
+    found = evaluate(capsys, *words)
+    assert found["retrieval_score"] == "log_probability"
+    assert set(found["retrieval_by_score"]) == {"logit", "log_probability"}
+    assert found["video_retrieval"] == found["retrieval_by_score"]["log_probability"]
+    by_logit = evaluate(capsys, *words, "--score", "logit")
+    assert by_logit["retrieval_score"] == "logit"
+    assert by_logit["video_retrieval"] == found["retrieval_by_score"]["logit"]
+    assert main(["evaluate", *map(str, words), "--device", "cpu"]) == 0
+    assert "ranked by the ITC cosine and ITM's log-probability" in capsys.readouterr().err
+
+
 def test_videos_are_measured_only_where_the_task_says_so(checkpoints, clips, capsys):
     words = (checkpoints / "med", "--data", clips, "--task", "video_retrieval")
     assert "video_qa" not in evaluate(capsys, *words)

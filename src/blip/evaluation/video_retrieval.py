@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from blip.data.examples.video_set import VideoSet
-from blip.evaluation.config import EvaluateConfig
-from blip.evaluation.ranking import Ranking, rank
+from blip.evaluation.config import EvaluateConfig, RetrievalEvaluationConfig
+from blip.evaluation.ranking import Ranking, ScoredPairs, score_candidates
+from blip.evaluation.retrieval import REPORTED
 from blip.evaluation.subject import Subject
 from blip.metrics.retrieval import first_ranks, recalls
 from blip.model.blip import Blip
@@ -18,15 +19,31 @@ FRAMES = 8
 
 
 def measure(subject: Subject[VideoSet]) -> dict[str, Any]:
-    """`video_retrieval`: tr1 ... tr10 of a video's texts, vr1 ... vr10 of a text's video, ranks."""
-    model, data, config = subject.model, subject.data, subject.config
+    """`video_retrieval`: tr1 ... tr10 of a video's texts, vr1 ... vr10 of a text's video, ranks.
+
+    `retrieval_score` is the score that ranked, and `retrieval_by_score` has the same figures by the
+    published logit of a match and by its log-probability, whichever is chosen.
+    """
+    config = subject.config.retrieval
+    scored = score_videos(subject, config)
+    chosen = config.score_of(subject.origin)
+    by_score = {
+        score: retrieval_figures(scored.rank(score, config.itc_weight))
+        for score in dict.fromkeys((*REPORTED, chosen))
+    }
+    return {
+        "video_retrieval": by_score[chosen],
+        "retrieval_score": chosen,
+        "retrieval_by_score": by_score,
+    }
+
+
+def score_videos(subject: Subject[VideoSet], config: RetrievalEvaluationConfig) -> ScoredPairs:
+    """The candidates of all videos and texts; `config.batch_size` counts frames."""
+    model, data = subject.model, subject.data
     assert isinstance(model, Blip)
-    # A batch holds so many frames.
-    videos = max(1, config.retrieval.batch_size // data.frames)
-    chosen = config.retrieval.score_of(subject.origin)
-    retrieval = replace(config.retrieval, batch_size=videos, score=chosen)
-    ranking = rank(model, subject.tokenizer, data, retrieval, show_progress=True)
-    return {"video_retrieval": retrieval_figures(ranking)}
+    config = replace(config, batch_size=max(1, config.batch_size // data.frames))
+    return score_candidates(model, subject.tokenizer, data, config, show_progress=True)
 
 
 def read(config: EvaluateConfig, model: ModelConfig) -> VideoSet:
