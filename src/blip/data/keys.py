@@ -4,8 +4,9 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain, count
 from typing import Any
 
 from blip.data.readers.image_files import IMAGE_EXTENSIONS
@@ -27,6 +28,12 @@ _PLAIN = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]*")
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 """Unicode's categories of control and format characters, surrogates, blanks and line ends."""
+
+
+def free_name(name: str, taken: Container[int | str]) -> str:
+    """The name, with a number behind it where it is taken: `a`, `a-1`, `a-2`."""
+    names = chain([name], (f"{name}-{number}" for number in count(1)))
+    return next(one for one in names if one not in taken)
 
 
 def storable(text: str) -> str:

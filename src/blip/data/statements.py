@@ -27,17 +27,20 @@ class PairStatement:
     """A statement about a left and a right image, and whether it is true."""
 
     identifier: str
-    """NLVR2's are SPLIT-SET-PAIR-STATEMENT."""
+    """NLVR2's are SPLIT-SET-PAIR-STATEMENT; without one a number, which others may have as well."""
     text: str
     label: bool | None = None
     """None where it is withheld, as in a test split."""
     split: str = ""
+    is_named: bool = True
+    """Whether `identifier` stands in the data."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the list `STATEMENTS` of a sample's `meta`, and so in KEY.json."""
+        name = {"identifier": self.identifier} if self.is_named else {}
         label = {} if self.label is None else {"label": self.label}
         split = {"split": self.split} if self.split else {}
-        return {"identifier": self.identifier, "text": self.text, **label, **split}
+        return {**name, "text": self.text, **label, **split}
 
 
 def is_official(identifier: str) -> bool:
@@ -59,7 +62,7 @@ def clean_statement(text: str) -> str:
 def statements_of(meta: dict[str, Any]) -> tuple[list[PairStatement], str | None]:
     """The statements in the `meta` of a sample, and what is wrong with the first broken one.
 
-    A statement needs no identifier: its number stands for one.
+    A statement needs no identifier: its number in the sample stands for one.
     """
     found: list[PairStatement] = []
     fault: str | None = None
@@ -81,14 +84,19 @@ def read_statement(entry: Any, name: str, identifier: str) -> PairStatement:
     if not isinstance(entry, dict):
         raise BrokenStatementError(f"{BROKEN_STATEMENT}: {name} is no JSON object")
     own = next((entry[key] for key in IDENTIFIERS if entry.get(key) not in (None, "")), None)
-    if isinstance(own, str | int) and not isinstance(own, bool):
+    is_named = isinstance(own, str | int) and not isinstance(own, bool)
+    if is_named:
         identifier = name = str(own)
     text = next((entry[key] for key in SENTENCES if entry.get(key) is not None), None)
     if not isinstance(text, str) or not is_utf8(text):
         raise BrokenStatementError(f"{BROKEN_STATEMENT}: {name} has no text as its sentence")
     split = entry.get("split")
     return PairStatement(
-        identifier, text.strip(), _read_label(entry, name), split if isinstance(split, str) else ""
+        identifier,
+        text.strip(),
+        _read_label(entry, name),
+        split if isinstance(split, str) else "",
+        is_named,
     )
 
 

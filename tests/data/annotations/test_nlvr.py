@@ -93,10 +93,10 @@ def test_lists_name_their_pictures(tmp_path: Path) -> None:
     (tmp_path / "nlvr_dev.json").write_text(json.dumps(blip), encoding="utf-8")
     (tmp_path / "own.jsonl").write_text(json.dumps(own[0]) + "\n", encoding="utf-8")
     (sample,) = open_place(tmp_path / "nlvr_dev.json").samples()
-    assert stated(sample) == [("nlvr_dev-0", "One dog.", True), ("nlvr_dev-1", "A cat.", False)]
+    assert stated(sample) == [("0", "One dog.", True), ("1", "A cat.", False)]
     assert sample.key == "dev-1-0"
     (other,) = open_place(tmp_path / "own.jsonl").samples()
-    assert stated(other) == [("own-0", "One dog.", True)]
+    assert stated(other) == [("0", "One dog.", True)]
     assert (other.image, other.more_images) == (sample.image, sample.more_images)
 
 

@@ -1,5 +1,6 @@
 """Statements become examples with two pictures, in memory, streamed, collated and evaluated."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,25 @@ def test_a_set_for_evaluation_keeps_a_picture_once_and_drops_repeated_identifier
     write_shards([sample("a")], tmp_path / "empty")
     with pytest.raises(BlipError, match="no usable statement: no_statement 1"):
         StatementSet([str(tmp_path / "empty")])
+
+
+def test_statements_without_identifiers_are_all_evaluated(tmp_path: Path) -> None:
+    unnamed = [{"text": "A red star.", "label": True}, {"text": "A blue star.", "label": False}]
+    write_shards([sample(key, *unnamed) for key in ("a", "bb")], tmp_path / "one")
+    write_shards([sample("a", *unnamed)], tmp_path / "two")
+    found = StatementSet([str(tmp_path / "one"), str(tmp_path / "two")])
+    names = [one.identifier for one in found.statements]
+    assert names == ["a/0", "a/1", "bb/0", "bb/1", "a/0-1", "a/1-1"]
+    assert not found.bad
+
+
+def test_lists_of_one_name_without_identifiers_are_all_evaluated(tmp_path: Path) -> None:
+    for folder in (tmp_path / "A", tmp_path / "B"):
+        folder.mkdir()
+        (folder / "left.png").write_bytes(photo(1))
+        (folder / "right.png").write_bytes(photo(2))
+        one = {"sentence": "A star.", "label": "True", "left": "left.png", "right": "right.png"}
+        (folder / "dev.json").write_text(json.dumps([one, one]), encoding="utf-8")
+    found = StatementSet([str(tmp_path / "A/dev.json"), str(tmp_path / "B/dev.json")])
+    assert found.counts()["statements"] == 4
+    assert len({one.identifier for one in found.statements}) == 4

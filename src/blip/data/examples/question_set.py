@@ -13,6 +13,7 @@ from blip.data.examples.sound import read_sound, say_left_out
 from blip.data.examples.usable import find_picture_fault
 from blip.data.faults import BadSamples
 from blip.data.images import decode_image
+from blip.data.keys import free_name
 from blip.data.questions import AskedQuestion
 
 
@@ -57,10 +58,9 @@ class QuestionSet:
         say_left_out(self.bad, bool(self.pictures), "question")
 
     def _with_own_id(self, question: AskedQuestion, key: str) -> AskedQuestion:
-        name, again = question.question_id, 0
-        while name in self._ids:
-            name = f"{key}/{question.question_id}" + (f"-{again}" if again else "")
-            again += 1
+        name = question.question_id
+        if name in self._ids:
+            name = free_name(f"{key}/{name}", self._ids)
         self._ids.add(name)
         return question if name == question.question_id else replace(question, question_id=name)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL.Image import Image
@@ -14,6 +14,7 @@ from blip.data.examples.statements import find_statements
 from blip.data.examples.usable import find_picture_fault
 from blip.data.faults import BadSamples, Fault
 from blip.data.images import decode_image
+from blip.data.keys import free_name
 from blip.data.statements import PairStatement
 
 DUPLICATE = "duplicate_identifier"
@@ -41,21 +42,23 @@ class StatementSet:
         """Read all that `shards` name, up to `most` pairs.
 
         Every picture is decoded once here, so that no broken one is met later. A statement whose
-        identifier came before is left out, as a server takes one prediction for each. Raises
-        UsageError where there are no shards, and BlipError where nothing in them is a statement.
+        identifier came before is left out, as a server takes one prediction for each; one
+        without is called by its sample's key and its number there. Raises UsageError where there
+        are no shards, and BlipError where nothing in them is a statement.
         """
         self.max_pixels = max_pixels
         self.pairs: list[StatedImages] = []
         self.bad = BadSamples()
-        self._known: set[str] = set()
+        self._known: set[int | str] = set()
         self._contents = KeptPictures()
         self._numbers: dict[bytes, int] = {}
         """Of the kept pictures, by the digest of their bytes."""
         for shard, sample, statements in read_sound(
             shards, find_statements, self._find_fault, self.bad, pictures=2
         ):
-            fresh = [one for one in statements if one.identifier not in self._known]
-            again = [one for one in statements if one.identifier in self._known]
+            named = [self._with_own_id(one, sample.key) for one in statements]
+            fresh = [one for one in named if one.identifier not in self._known]
+            again = [one for one in named if one.identifier in self._known]
             self.bad.add(
                 Fault(Path(shard).name, sample.key, f"{DUPLICATE}: {one.identifier}")
                 for one in again
@@ -69,6 +72,13 @@ class StatementSet:
             if len(self.pairs) == most:
                 break
         say_left_out(self.bad, bool(self.pairs), "statement")
+
+    def _with_own_id(self, statement: PairStatement, key: str) -> PairStatement:
+        if statement.is_named:
+            return statement
+        return replace(
+            statement, identifier=free_name(f"{key}/{statement.identifier}", self._known)
+        )
 
     def _find_fault(self, content: bytes) -> str | None:
         """What is wrong with a picture; a sound one is kept."""
