@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar, final
 
+from blip.data.annotations.named_files import NamedFiles, find_key
 from blip.data.keys import key_text
 from blip.data.readers.folders import extension_of, read_file
 from blip.data.readers.image_files import find_images
@@ -49,7 +50,7 @@ def _table_beside(annotations: Path) -> Path | None:
 
 @final
 class FolderPictures:
-    """Files below a folder, by path, by name, or by the number at the end of the name.
+    """Files below a folder, by name (`NamedFiles`), or by the number at the end of the name.
 
     The number 42 finds `COCO_val2014_000000000042.jpg`, or `42.jpg`.
     """
@@ -63,12 +64,22 @@ class FolderPictures:
             content, extension = read_file(self.folder / name)
             if content is not None:
                 return content, extension
-        path = _look_up(name, *self._paths)
+        path = self._named.find(str(name))
+        if path is None:
+            path = _of_number(name, self._numbered)
         return (None, "jpg") if path is None else read_file(path)
 
     @cached_property
-    def _paths(self) -> tuple[dict[str, Path], dict[int, Path | None]]:
-        return _index((path.stem, path) for path in find_images(self.folder).paths)
+    def _paths(self) -> list[Path]:
+        return find_images(self.folder).paths
+
+    @cached_property
+    def _named(self) -> NamedFiles:
+        return NamedFiles(self.folder, self._paths)
+
+    @cached_property
+    def _numbered(self) -> dict[int, Path | None]:
+        return _by_number((path.stem, path) for path in self._paths)
 
 
 @final
@@ -80,40 +91,44 @@ class TablePictures:
 
     def read(self, name: str | int) -> tuple[bytes | None, str]:
         """Bytes of a picture and its extension; None where there is no such picture."""
-        content = _look_up(name, *self._contents)
+        known, with_folders = self._contents, self._with_folders
+        key = find_key(str(name), known, with_folders=with_folders)
+        content = _of_number(name, self._numbered) if key is None else known[key]
         return content, extension_of(content or b"")
 
     @cached_property
-    def _contents(self) -> tuple[dict[str, bytes], dict[int, bytes | None]]:
-        found: list[tuple[str, bytes]] = []
+    def _contents(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
         for _, row in read_parquet(self.path, 0, None):
             columns = find_columns(list(row.cells))
             picture = row.cells.get(str(columns.image))
             content = picture.get("bytes") if isinstance(picture, dict) else picture
             keys = (key_text(row.cells.get(name)) for name in KEYS)
             if isinstance(content, bytes):
-                found += [(key, content) for key in keys if key is not None]
-        return _index(found)
+                for key in keys:
+                    if key is not None:
+                        found.setdefault(key, content)
+        return found
+
+    @cached_property
+    def _with_folders(self) -> bool:
+        return any("/" in key for key in self._contents)
+
+    @cached_property
+    def _numbered(self) -> dict[int, bytes | None]:
+        return _by_number(self._contents.items())
 
 
-def _index(named: Iterable[tuple[str, Kept]]) -> tuple[dict[str, Kept], dict[int, Kept | None]]:
-    """What is kept under each name, and under the number at its end; None for a number of two."""
-    by_name: dict[str, Kept] = {}
+def _by_number(named: Iterable[tuple[str, Kept]]) -> dict[int, Kept | None]:
+    """What is kept under the number at the end of each name; None for a number of two."""
     by_number: dict[int, Kept | None] = {}
     for name, kept in named:
-        by_name.setdefault(name, kept)
         if number := _LAST_NUMBER.search(name):
             known = by_number.setdefault(int(number[1]), kept)
             if known is not kept:
                 by_number[int(number[1])] = None
-    return by_name, by_number
+    return by_number
 
 
-def _look_up(
-    name: str | int, by_name: dict[str, Kept], by_number: dict[int, Kept | None]
-) -> Kept | None:
-    whole = str(name)
-    for spelt in (whole, Path(whole).stem):
-        if spelt in by_name:
-            return by_name[spelt]
-    return by_number.get(int(whole)) if whole.isdecimal() else None
+def _of_number(name: str | int, by_number: dict[int, Kept | None]) -> Kept | None:
+    return by_number.get(int(name)) if str(name).isdecimal() else None

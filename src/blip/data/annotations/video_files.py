@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+from blip.data.annotations.named_files import NamedFiles, find_key
 from blip.data.keys import key_text
 from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.video_files import is_video_name
@@ -27,7 +28,7 @@ VideoSource = Path | bytes
 class VideoFiles:
     """Videos by the names and numbers that an annotation file gives them.
 
-    They are files below the folder of the annotations, by path, by name with or without extension,
+    They are files below the folder of the annotations, by name (`NamedFiles`),
     or rows of `videos.parquet` there. A number is that of `youtube_mapping.txt`, else 7 is called
     `video7`.
     """
@@ -38,27 +39,36 @@ class VideoFiles:
     def find(self, name: str | int) -> VideoSource | None:
         """A video; None where it is not there."""
         whole = str(name)
-        spelt = [whole, Path(whole).stem]
+        spelt = [whole]
         if whole.isdecimal():
             numbered = [form.format(whole) for form in NUMBERED]
             spelt += [self._mapping[one] for one in numbered if one in self._mapping] + numbered
         elif whole in self._mapping:
             spelt.append(self._mapping[whole])
-        return next((self._known[one] for one in spelt if one in self._known), None)
+        found = (self._in_table(one) or self._files.find(one) for one in spelt)
+        return next((one for one in found if one is not None), None)
+
+    def _in_table(self, name: str) -> bytes | None:
+        key = find_key(name, self._rows, with_folders=self._with_folders)
+        return None if key is None else self._rows[key]
 
     @cached_property
-    def _known(self) -> dict[str, VideoSource]:
-        found: dict[str, VideoSource] = {}
+    def _rows(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
         if (self.folder / TABLE).is_file():
             for _, row in read_parquet(self.folder / TABLE, 0, None):
                 key, content = key_of(row.cells), content_of(row.cells.get(VIDEO))
                 if key is not None and isinstance(content, bytes):
                     found.setdefault(key, content)
-        for path in find_videos(self.folder):
-            below = path.relative_to(self.folder)
-            for name in (below.as_posix(), below.with_suffix("").as_posix(), path.name, path.stem):
-                found.setdefault(name, path)
         return found
+
+    @cached_property
+    def _with_folders(self) -> bool:
+        return any("/" in key for key in self._rows)
+
+    @cached_property
+    def _files(self) -> NamedFiles:
+        return NamedFiles(self.folder, find_videos(self.folder))
 
     @cached_property
     def _mapping(self) -> dict[str, str]:
