@@ -225,10 +225,9 @@ def judge_video_answers(
     data = subject.data
     answers: list[dict[str, Any]] = video_qa.measure(subject)["answers"]
     owners = np.repeat(np.arange(len(data)), [len(asked) for asked in data.asked])
+    found = video_qa.score_answers(subject, [row["answer"] for row in answers])
     scores = [
-        (int(owner), float(row["answer"].strip().lower() in [a.lower() for a in question.answers]))
-        for owner, question, row in zip(owners, data.questions, answers, strict=True)
-        if question.answers
+        (int(owner), score) for owner, score in zip(owners, found, strict=True) if score is not None
     ]
     if not scores:
         return {}, answers

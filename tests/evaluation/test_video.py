@@ -13,8 +13,12 @@ from blip.data.examples import video_set
 from blip.data.examples.video_set import VideoSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError
-from blip.inference.checkpoint import save_model
+from blip.evaluation import video_qa
+from blip.evaluation.config import EvaluateConfig
+from blip.evaluation.subject import Subject
+from blip.inference.checkpoint import load_model, save_model
 from blip.metrics.retrieval import first_ranks
+from blip.model.question import QuestionModel
 from tests.support import videos
 from tests.support.attentive_models import attentive_blip, attentive_question_model
 from tests.support.ranked_scores import rank_all
@@ -119,6 +123,19 @@ def test_questions_about_videos_give_accuracy_and_a_result_file(checkpoints, cli
     right = sum(row["answer"] == "circle" for row in rows)
     assert found["video_qa"]["accuracy"] == pytest.approx(100 * right / 2)
     evaluate(capsys, *words, "--max-length", "4", "--frames", "2")
+
+
+def test_a_written_answer_is_right_however_it_is_spaced(checkpoints, clips):
+    model = load_model(checkpoints / "vqa", of=QuestionModel).model
+    tokenizer = Tokenizer.train(["a-circle"] * 3, vocabulary_size=60)
+    (clips / "spaced.json").write_text(
+        json.dumps([{"id": 0, "question": "what?", "answer": "a-circle", "video_id": "a"}])
+    )
+    data = VideoSet([str(clips / "spaced.json")], 32, 1, "questions")
+    config = EvaluateConfig(checkpoint="vqa", data=("spaced.json",))
+    subject = Subject(model, tokenizer, data, config)
+    assert video_qa.score_answers(subject, ["a - circle"]) == [1.0]
+    assert video_qa.score_answers(subject, ["circle"]) == [0.0]
 
 
 def test_frames_that_do_not_fit_are_decoded_again(clips, monkeypatch):

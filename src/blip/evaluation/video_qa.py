@@ -1,16 +1,17 @@
 """Zero-shot answers to questions about videos, and their accuracy (BLIP, section 5.6)."""
 
-from contextlib import nullcontext
+from collections.abc import Sequence
 from typing import Any
 
 from blip.data.examples.video_set import VideoSet
 from blip.data.tokenizer import Tokenizer
+from blip.evaluation.batches import in_batches
 from blip.evaluation.config import AnsweringConfig, EvaluateConfig
 from blip.evaluation.subject import Subject
-from blip.evaluation.vqa import candidates_of
+from blip.evaluation.vqa import answer_some, candidates_of
+from blip.evaluation.written import is_one_of
 from blip.inference.answerer import QUESTION_FRAMES, Answerer
 from blip.inference.pixels import NormalisedImage
-from blip.log import progress
 from blip.model.config import ModelConfig
 from blip.model.question import QuestionModel
 
@@ -18,8 +19,8 @@ from blip.model.question import QuestionModel
 def measure(subject: Subject[VideoSet]) -> dict[str, Any]:
     """`video_qa`: accuracy in per cent, None without true answers; `answers`: a row a question.
 
-    An answer is right if it equals a true one, in whatever case. Rows have the keys of MSVD-QA's
-    and MSRVTT-QA's files: `{"id", "video_id", "question", "answer"}`.
+    Rows have the keys of MSVD-QA's and MSRVTT-QA's files: `{"id", "video_id", "question",
+    "answer"}`.
     """
     model, data = subject.model, subject.data
     assert isinstance(model, QuestionModel)
@@ -33,11 +34,8 @@ def measure(subject: Subject[VideoSet]) -> dict[str, Any]:
         {"id": one.question_id, "video_id": key, "question": one.text, "answer": answer}
         for (key, one), answer in zip(questions, answers, strict=True)
     ]
-    scored = [
-        answer.strip().lower() in [true.lower() for true in one.answers]
-        for (_, one), answer in zip(questions, answers, strict=True)
-        if one.answers
-    ]
+    scores = score_answers(subject, answers)
+    scored = [score for score in scores if score is not None]
     accuracy = 100.0 * sum(scored) / len(scored) if scored else None
     return {"video_qa": {"accuracy": accuracy}, "answers": rows}
 
@@ -53,6 +51,17 @@ def rows(_: Subject[VideoSet], answers: list[dict[str, Any]]) -> list[dict[str, 
     return answers
 
 
+def score_answers(subject: Subject[VideoSet], answers: Sequence[str]) -> list[float | None]:
+    """1 for an answer that equals a true one (`written.is_one_of`), else 0, of each question.
+
+    None for a question without true answers.
+    """
+    return [
+        float(is_one_of(subject.tokenizer, answer, one.answers)) if one.answers else None
+        for one, answer in zip(subject.data.questions, answers, strict=True)
+    ]
+
+
 def answer_about_videos(
     model: QuestionModel,
     tokenizer: Tokenizer,
@@ -65,18 +74,9 @@ def answer_about_videos(
     """An answer to each question, chosen or written from the frames of its video, side by side."""
     answerer, candidates = Answerer(model, tokenizer), candidates_of(config)
     found: list[str] = []
-    with progress(len(data), "answer", "videos") if show_progress else nullcontext() as bar:
-        for place, questions in enumerate(data.asked):
-            video = [NormalisedImage(data.video(place))]
-            asked = [[one.text for one in questions]]
-            if candidates is None:
-                (written,) = answerer.answer(video, asked, config.decoding, batch_size=batch_size)
-                found += written
-            else:
-                (ranked,) = answerer.rank(
-                    video, asked, candidates, top_k=config.candidates, batch_size=batch_size
-                )
-                found += [best.answer for best in ranked]
-            if bar is not None:
-                bar.advance()
+    places = range(len(data))
+    for some in in_batches(places, 1, "answer", "videos", show_progress=show_progress):
+        videos = [NormalisedImage(data.video(place)) for place in some]
+        asked = [[one.text for one in data.asked[place]] for place in some]
+        found += answer_some(answerer, videos, asked, config, candidates, batch_size)
     return found

@@ -12,6 +12,7 @@ from blip.evaluation.batches import in_batches
 from blip.evaluation.config import DialogueValidationConfig, EvaluateConfig
 from blip.evaluation.live import measure_in_shares
 from blip.evaluation.subject import Subject
+from blip.evaluation.written import is_one_of
 from blip.generation.config import DecodingConfig
 from blip.inference.dialogue_answerer import DialogueAnswerer
 from blip.metrics.visdial import candidate_ranks, ndcg_of_rounds, visdial_scores
@@ -45,7 +46,7 @@ def measure(subject: Subject[DialogueSet]) -> dict[str, Any]:
     if config.write_answers:
         decoding = config.answering.decoding
         answers = write_answers(answerer, data, decoding, config.batch_size)
-        result["visdial"] |= _compare_written(data, answers)
+        result["visdial"] |= _compare_written(subject.tokenizer, data, answers)
         result["written_answers"] = [
             {"image_id": picture.image_id, "round_id": number + 1, "answer": answer}
             for (picture, number, _), answer in zip(data.ranked_rounds, answers, strict=True)
@@ -160,10 +161,12 @@ def _in_rows(ranks: list[np.ndarray]) -> np.ndarray:
     return rows
 
 
-def _compare_written(data: DialogueSet, answers: list[str]) -> dict[str, float | None]:
+def _compare_written(
+    tokenizer: Tokenizer, data: DialogueSet, answers: list[str]
+) -> dict[str, float | None]:
     """`written_exactly`: per cent of the written answers that are the given one, once cleaned."""
     right = [
-        clean_question(answer) == clean_question(one.answer)
+        is_one_of(tokenizer, clean_question(answer), [clean_question(one.answer)])
         for (_, _, one), answer in zip(data.ranked_rounds, answers, strict=True)
         if one.answer is not None
     ]

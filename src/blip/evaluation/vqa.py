@@ -1,6 +1,7 @@
 """VQA: answers to test questions, chosen or written, and their accuracy (BLIP, section 5.3)."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from blip.data.annotations.answers import read_candidates
@@ -17,6 +18,7 @@ from blip.evaluation.live import measure_in_shares
 from blip.evaluation.subject import Subject
 from blip.inference.answerer import Answerer
 from blip.inference.base import naming_batch
+from blip.inference.pixels import Picture
 from blip.metrics.vqa import AnsweredQuestion, vqa_scores
 from blip.model.config import ModelConfig
 from blip.model.question import QuestionModel
@@ -88,15 +90,26 @@ def answer_questions(
         images = [data.decode(place) for place in some]
         asked = [[one.text for one in data.pictures[place].questions] for place in some]
         with naming_batch(data.pictures[some.start].name):
-            if candidates is None:
-                written = answerer.answer(images, asked, config.decoding, batch_size=batch_size)
-                found += [answer for row in written for answer in row]
-            else:
-                ranked = answerer.rank(
-                    images, asked, candidates, top_k=config.candidates, batch_size=batch_size
-                )
-                found += [best.answer for row in ranked for best in row]
+            found += answer_some(answerer, images, asked, config, candidates, batch_size)
     return found
+
+
+def answer_some(
+    answerer: Answerer,
+    pictures: Sequence[Picture],
+    asked: Sequence[Sequence[str]],
+    config: AnsweringConfig,
+    candidates: list[str] | None,
+    batch_size: int,
+) -> list[str]:
+    """An answer to each question, picture by picture: the likeliest candidate, or written."""
+    if candidates is None:
+        written = answerer.answer(pictures, asked, config.decoding, batch_size=batch_size)
+        return [answer for row in written for answer in row]
+    ranked = answerer.rank(
+        pictures, asked, candidates, top_k=config.candidates, batch_size=batch_size
+    )
+    return [best.answer for row in ranked for best in row]
 
 
 def candidates_of(config: AnsweringConfig) -> list[str] | None:
