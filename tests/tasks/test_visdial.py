@@ -177,7 +177,7 @@ def test_dialogues_of_a_test_split_are_ranked_and_not_scored(
     last = official_round(1, answer=None, gt_index=None)
     path = write_official(tmp_path, [official_dialog(42, dialog=[early, last])])
     stand_in_pictures(tmp_path, [42])
-    result = evaluate(tmp_path / "model", str(path), tmp_path / "out")
+    result = evaluate(tmp_path / "model", [str(path)], tmp_path / "out")
     assert set(result["visdial"].values()) == {None}
     assert result["rounds_without_answers"] == 1
     (row,) = result["ranks"]

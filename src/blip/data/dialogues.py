@@ -22,6 +22,7 @@ CAPTION_TOKENS = 40
 BROKEN_ROUND, MISSING_ANSWER = "broken_round", "missing_answer"
 WRONG_OPTIONS, WRONG_ANSWER_INDEX = "wrong_options", "wrong_answer_index"
 WRONG_RELEVANCE, NO_ROUND = "wrong_relevance", "no_round"
+DUPLICATE_IMAGE = "duplicate_image_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,12 @@ class Round:
     """Which of the options the answer is; None where it is withheld."""
     relevance: tuple[float, ...] = ()
     """For each option the share of annotators who found it right; none where nobody was asked."""
+
+    def list_false(self) -> list[str]:
+        """The options that a model does not read as the answer; the same text may come twice."""
+        assert self.answer_index is not None
+        answer = clean_question(self.options[self.answer_index])
+        return [option for option in self.options if clean_question(option) != answer]
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in KEY.json; what is withheld is left out."""
@@ -98,7 +105,9 @@ def read_rounds(entries: list[Any]) -> tuple[list[Round], list[str]]:
     """The rounds in their order, and the reason and number of each that is broken.
 
     A round without a question, or without the answer that the next ones need, ends the dialogue.
-    One whose options, or whose index of the answer, are wrong is history and is not ranked.
+    An answer is withheld where it is absent or null; another value that is no text is a fault, and
+    the round is not ranked. A round whose options, or whose index of the answer, are wrong is
+    history and is not ranked.
     """
     rounds, faults = list[Round](), list[str]()
     for number, entry in enumerate(entries, 1):
@@ -107,7 +116,11 @@ def read_rounds(entries: list[Any]) -> tuple[list[Round], list[str]]:
             faults.append(f"{BROKEN_ROUND}: round {number} has no text as its question")
             break
         answer = entry.get("answer")
-        one, fault = _with_options(Round(question, answer if _is_text(answer) else None), entry)
+        if answer is not None and not _is_text(answer):
+            faults.append(f"{MISSING_ANSWER}: round {number} has no text as its answer")
+            rounds.append(Round(question))
+            break
+        one, fault = _with_options(Round(question, answer), entry)
         if fault is not None:
             faults.append(f"{fault} (round {number})")
         rounds.append(one)

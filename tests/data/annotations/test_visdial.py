@@ -12,6 +12,7 @@ from blip.data.examples.dialogue_set import DialogueSet
 from blip.data.pack import Collection, pack_collection
 from blip.data.readers.open import open_place
 from blip.data.sample import OFFICIAL_ID, Sample
+from blip.data.texts import load_json
 from blip.errors import BlipError, UsageError
 from tests.support.vectors import FOLDER
 from tests.support.visdial import (
@@ -82,7 +83,9 @@ def test_the_last_round_of_a_test_split_is_not_answered(tmp_path: Path) -> None:
         (0, {"gt_index": -1}, "wrong_answer_index: -1 of 100 options", 3, 2),
         (0, {"gt_index": 4}, "wrong_answer_index: option 4 is not the answer", 3, 2),
         (1, {"answer": None}, "missing_answer: round 2 is not the last", 2, 2),
-        (1, {"answer": 5000}, "missing_answer: round 2 is not the last", 2, 2),
+        (1, {"answer": 5000}, "missing_answer: round 2 has no text as its answer", 2, 1),
+        (2, {"answer": 10**9}, "missing_answer: round 3 has no text as its answer", 3, 2),
+        (2, {"answer": "no"}, "missing_answer: round 3 has no text as its answer", 3, 2),
         (1, {"question": 77}, "broken_round: round 2 has no text as its question", 1, 1),
     ],
 )
@@ -196,3 +199,34 @@ def test_the_official_file_is_read_whole(tmp_path: Path) -> None:
 def test_options_stay_in_their_order() -> None:
     assert ANSWERS[0] == "yes"
     assert official_round(3)["answer_options"][5] == 3
+
+
+def test_a_file_is_recognised_without_parsing_and_then_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_official(tmp_path, [official_dialog(42)])
+    stand_in_pictures(tmp_path, [42])
+    parsed: list[Path] = []
+
+    def count(place: Path) -> Any:
+        parsed.append(place)
+        return load_json(place)
+
+    monkeypatch.setattr("blip.data.annotations.visdial.load_json", count)
+    assert holds_dialogues(path)
+    assert parsed == []
+    assert DialogueSet([str(path)]).counts()["rounds"] == 3
+    assert parsed == [path]
+    write_official(tmp_path, [official_dialog(42, rounds=2)])
+    assert DialogueSet([str(path)]).counts()["rounds"] == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '[{"image": "a.jpg", "caption": "the word \\"dialogs\\": ["}]', '{"data": {}}'],
+)
+def test_other_files_hold_no_dialogues(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text(content, encoding="utf-8")
+    assert not holds_dialogues(path)
+    assert not holds_dialogues(tmp_path / "absent.json")

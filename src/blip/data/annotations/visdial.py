@@ -8,25 +8,35 @@ Questions and answers are indices into the two lists. The file of dense annotati
 `{"image_id", "round_id", "gt_relevance"}`.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
+from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
-from blip.data.dialogues import DIALOGUE, NO_ROUND, WRONG_OPTIONS, Dialogue, read_rounds
+from blip.data.dialogues import (
+    DIALOGUE,
+    DUPLICATE_IMAGE,
+    NO_ROUND,
+    WRONG_OPTIONS,
+    Dialogue,
+    read_rounds,
+)
 from blip.data.keys import with_safe_keys
 from blip.data.sample import IMAGE_KEY, OFFICIAL_ID, Sample
 from blip.data.texts import load_json
 from blip.errors import UsageError
 
 VERSION = "1.0"
+_OF_DIALOGUES = re.compile(rb'"dialogs"\s*:\s*\[')
 OPTIONS = 100
 """Candidates of a round, whose ranks the challenge's server takes."""
 DENSE = "_dense_annotations"
-DUPLICATE, BROKEN_DIALOGUE = "duplicate_image_id", "broken_dialogue"
-UNKNOWN_ROUND = "unknown_round"
+BROKEN_DIALOGUE, UNKNOWN_ROUND = "broken_dialogue", "unknown_round"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +49,19 @@ class HeldDialogue:
     fault: str | None = None
 
 
+_Stamp = tuple[Path, tuple[int, int] | None, tuple[int, int] | None]
+"""A file with the times and sizes of it and of the annotations beside it."""
+_checked: dict[_Stamp, list[HeldDialogue]] = {}
+"""What the last file that was checked holds, until it is read: parsing takes long."""
+
+
 def holds_dialogues(path: Path) -> bool:
-    """Whether a JSON file holds dialogues, so that `read_dialogues` reads it."""
-    if path.suffix.lower() != ".json":
+    """Whether a JSON file holds dialogues, so that `read_dialogues` reads it; parses nothing."""
+    if path.suffix.lower() != ".json" or not head_names(path, ("data",)):
         return False
-    try:
-        # A quick look, as a file of captions may hold gigabytes.
-        if b'"dialogs"' not in path.read_bytes():
-            return False
-    except OSError:
-        return False
-    try:
-        return _has_dialogues(load_json(path))
-    except UsageError:
-        return False
+    # The lists of questions and answers may put megabytes before the dialogues.
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        return _OF_DIALOGUES.search(content) is not None
 
 
 def read_dialogues(
@@ -69,7 +78,9 @@ def read_dialogues(
     sample with `error`: a dialogue, a round of one, an image without its picture. Raises UsageError
     for a file in another layout, and for a `split`: a file is one.
     """
-    chosen = islice(list_dialogues(path, split), start, stop)
+    checked = _checked.pop(_stamp(path), None) if split is None else None
+    chosen = islice(checked or list_dialogues(path, split), start, stop)
+    _checked.clear()
     pictures = open_pictures(path, images)
     yield from with_safe_keys(_samples(chosen, pictures, path.stem), "image", start)
 
@@ -78,6 +89,7 @@ def list_dialogues(path: Path, split: str | None = None) -> list[HeldDialogue]:
     """What a file holds, without the pictures; raises as `read_dialogues` does."""
     if split is not None:
         raise UsageError(f"--split {split}: {path} is one split of VisDial")
+    _checked.clear()
     data = load_json(path)
     _check_version(data, path)
     content = data["data"]
@@ -90,7 +102,9 @@ def list_dialogues(path: Path, split: str | None = None) -> list[HeldDialogue]:
             fault = f"{BROKEN_DIALOGUE}: entry {number} has no image_id and dialog"
             found.append(HeldDialogue(f"dialogue-{number}", fault=fault))
         elif image_id in known:
-            found.append(HeldDialogue(f"{image_id}-{number}", fault=f"{DUPLICATE}: {image_id}"))
+            found.append(
+                HeldDialogue(f"{image_id}-{number}", fault=f"{DUPLICATE_IMAGE}: {image_id}")
+            )
         else:
             known.add(image_id)
             found += _read_dialogue(image_id, entry, content, relevance)
@@ -100,7 +114,19 @@ def list_dialogues(path: Path, split: str | None = None) -> list[HeldDialogue]:
         )
         for image_id, number in relevance
     ]
+    _checked[_stamp(path)] = found
     return found
+
+
+def _stamp(path: Path) -> _Stamp:
+    def state(file: Path) -> tuple[int, int] | None:
+        return (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else None
+
+    return path.absolute(), state(path), state(_beside(path))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}{DENSE}.json")
 
 
 def _samples(chosen: Iterable[HeldDialogue], pictures: Pictures, place: str) -> Iterator[Sample]:
@@ -141,7 +167,7 @@ def _check_version(data: Any, path: Path) -> None:
 
 def _read_dense(path: Path) -> dict[tuple[str, str], Any]:
     """Relevance by image and round of the file beside, if there is one."""
-    beside = path.with_name(f"{path.stem}{DENSE}.json")
+    beside = _beside(path)
     if not beside.is_file():
         return {}
     entries = load_json(beside)
@@ -188,9 +214,11 @@ def _look_up(given: Any, content: dict[str, Any]) -> tuple[dict[str, Any], str |
     """A round with texts in the place of indices, and what is wrong with its options."""
     if not isinstance(given, dict):
         return {}, None
-    question = _text(content["questions"], given.get("question"))
-    answer = _text(content["answers"], given.get("answer"))
-    one = {"question": question, "answer": answer}
+    one = {"question": _text(content["questions"], given.get("question"))}
+    if (index := given.get("answer")) is not None:
+        answer = _text(content["answers"], index)
+        # A broken one is not withheld.
+        one["answer"] = False if answer is None else answer
     options = given.get("answer_options")
     if options is None:
         return one, None

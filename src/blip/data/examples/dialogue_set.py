@@ -3,17 +3,18 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
 
 from blip.data.config import MAX_PIXELS
-from blip.data.dialogues import Dialogue, Round, Turn
+from blip.data.dialogues import DUPLICATE_IMAGE, Dialogue, Round, Turn
 from blip.data.examples.dialogues import find_dialogue
 from blip.data.examples.kept_pictures import KeptPictures
 from blip.data.examples.sound import read_sound, say_left_out
 from blip.data.examples.usable import find_picture_fault
-from blip.data.faults import BadSamples
+from blip.data.faults import BadSamples, Fault
 from blip.data.images import decode_image
 from blip.data.keys import storable
 from blip.data.sample import OFFICIAL_ID
@@ -49,18 +50,28 @@ class DialogueSet:
     ) -> None:
         """Read all that `shards` name, up to `most` images.
 
-        Every picture is decoded once here, so that no broken one is met later. Raises UsageError
-        where there are no shards, and BlipError where nothing in them can be ranked.
+        Every picture is decoded once here, so that no broken one is met later. An image whose
+        official number came before is left out, as a server takes one row for each of its rounds.
+        Raises UsageError where there are no shards, and BlipError where nothing in them can be
+        ranked.
         """
         self.max_pixels = max_pixels
         self.pictures: list[DiscussedPicture] = []
         self.bad = BadSamples()
         self._contents = KeptPictures()
         find_fault = partial(find_picture_fault, max_pixels=max_pixels)
-        for _, sample, dialogue in read_sound(shards, find_dialogue, find_fault, self.bad):
+        known: set[int] = set()
+        for shard, sample, dialogue in read_sound(shards, find_dialogue, find_fault, self.bad):
             assert sample.image is not None
             assert dialogue is not None
-            image_id = _official_id(sample.meta, sample.key)
+            official = _official_id(sample.meta)
+            if official in known:
+                fault = f"{DUPLICATE_IMAGE}: {official}"
+                self.bad.add([Fault(Path(shard).name, sample.key, fault)])
+                continue
+            if official is not None:
+                known.add(official)
+            image_id = storable(sample.key) if official is None else official
             self.pictures.append(DiscussedPicture(image_id, dialogue))
             self._contents.append(sample.image)
             if len(self.pictures) == most:
@@ -95,6 +106,6 @@ class DialogueSet:
         return decode_image(self._contents[place], self.max_pixels)
 
 
-def _official_id(meta: dict[str, Any], key: str) -> int | str:
+def _official_id(meta: dict[str, Any]) -> int | None:
     own = meta.get(OFFICIAL_ID)
-    return own if isinstance(own, int) and not isinstance(own, bool) else storable(key)
+    return own if isinstance(own, int) and not isinstance(own, bool) else None

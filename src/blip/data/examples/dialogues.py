@@ -35,7 +35,7 @@ class DialogueExample(NamedTuple):
     """`(size, size, 3)` uint8."""
     turn: Turn
     candidates: tuple[str, ...]
-    """The answer first, then some of the other options."""
+    """The answer first, then some of the options that do not read like it."""
     key: str
 
 
@@ -96,7 +96,11 @@ class DialogueBatch:
 
 @final
 class DialogueExamples:
-    """Every round of a dialogue whose answer is known among its options is an example."""
+    """Every round of a dialogue whose answer is known among its options is an example.
+
+    An option that reads like the answer once it is cleaned, as "Yes." beside "yes", is not drawn as
+    a false one.
+    """
 
     noun = "question"
 
@@ -112,7 +116,11 @@ class DialogueExamples:
             return Selected(None, 0, found.reason)
         learnt = learnt_rounds(found.sound)
         if not learnt:
-            return Selected(None, 0, found.lost or f"{MISSING_ANSWER}: of every round")
+            return Selected(
+                None,
+                0,
+                found.lost or f"{MISSING_ANSWER}: no round has an answer and a false option",
+            )
         meta = {DIALOGUE: found.sound.to_json()}
         return Selected(Sample(sample.key, sample.image, (), meta), len(learnt), found.lost)
 
@@ -130,14 +138,14 @@ class DialogueExamples:
         place = learnt[int(rng.integers(len(learnt))) if number is None else number]
         one = dialogue.rounds[place]
         assert one.answer_index is not None
-        others = [*range(one.answer_index), *range(one.answer_index + 1, len(one.options))]
+        others = one.list_false()
         drawn = rng.permutation(len(others))[: self.negatives]
         return DialogueExample(
             pixels=self.pixels.make(sample.image, ordered.cache_key, rng),
             turn=dialogue.turn(place),
             candidates=(
                 one.options[one.answer_index],
-                *(one.options[others[other]] for other in drawn),
+                *(others[other] for other in drawn),
             ),
             key=sample.key,
         )
@@ -161,8 +169,12 @@ class DialogueExamples:
 
 
 def learnt_rounds(dialogue: Dialogue) -> list[int]:
-    """Numbers of the rounds, from 0, whose answer is known to be one of their options."""
-    return [number for number, one in enumerate(dialogue.rounds) if one.answer_index is not None]
+    """Numbers of the rounds, from 0, whose answer is known and differs from some option."""
+    return [
+        number
+        for number, one in enumerate(dialogue.rounds)
+        if one.answer_index is not None and one.list_false()
+    ]
 
 
 def find_dialogue(sample: Sample) -> Found[Dialogue | None]:
