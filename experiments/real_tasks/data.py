@@ -5,10 +5,12 @@ Nothing of them is kept in the project; they lie in the folder that BLIP_SHARED 
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from blip.data.questions import QUESTIONS, questions_of
 from blip.data.sample import Sample
+from blip.data.statements import PairStatement
 from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
 from blip.files import atomic_folder
@@ -16,7 +18,7 @@ from experiments.blind import read_all
 from experiments.guesses import list_questions, list_statements
 
 HELD_OUT = 10
-"""Of the statements of NLVR, those of every tenth number are held out."""
+"""Of the groups of NLVR's statements, those whose first number is a multiple are held out."""
 ANSWERS = "answers.txt"
 
 
@@ -32,26 +34,58 @@ def write_daquar(source: Path, out: Path) -> None:
 
 
 def write_nlvr1(source: Path, out: Path) -> None:
-    """Statements to train with; held out are dev, and every tenth number of the others.
+    """Statements to train with; held out are the groups of dev, and about a tenth of the others.
 
-    A statement comes up to six times with its boxes rearranged, always under the same number.
+    A group, of `group_numbers`, is whole on one side.
     """
-    _write(out / "training", lambda: (s for s in _read(source, "train") if not _is_held_out(s)))
+    if (out / "training").is_dir() and (out / "test").is_dir():
+        return
+    train, dev = _read(source, "train"), _read(source, "dev")
+    groups = group_numbers([*train, *dev])
+    of_dev = {groups[number] for number in map(number_of, list_statements(dev))}
 
-    def held_out() -> Iterable[Sample]:
-        yield from (sample for sample in _read(source, "train") if _is_held_out(sample))
-        yield from _read(source, "dev")
+    def is_held_out(sample: Sample) -> bool:
+        group = groups[_numbers_of(sample)[0]]
+        return group in of_dev or int(group.split("-")[1]) % HELD_OUT == 0
 
-    _write(out / "test", held_out)
-
-
-def number_of(sample: Sample) -> str:
-    """What samples of the same statement share: split and first number of the identifier."""
-    return "-".join(list_statements([sample])[0].identifier.split("-")[:2])
+    _write(out / "training", lambda: (one for one in train if not is_held_out(one)))
+    _write(out / "test", lambda: [*filter(is_held_out, train), *dev])
 
 
-def _is_held_out(sample: Sample) -> bool:
-    return int(number_of(sample).split("-")[1]) % HELD_OUT == 0
+def number_of(statement: PairStatement) -> str:
+    """What a statement shares with itself about rearranged boxes: split and first number."""
+    return "-".join(statement.identifier.split("-")[:2])
+
+
+def group_numbers(samples: Iterable[Sample]) -> dict[str, str]:
+    """The group of each number of statements, called by its first number.
+
+    A group holds the numbers that have some left and right pictures in common, directly or by way
+    of others.
+    """
+    joined: dict[str, str] = {}
+    of_pictures: dict[bytes, str] = {}
+
+    def find(number: str) -> str:
+        while joined.setdefault(number, number) != number:
+            number = joined[number]
+        return number
+
+    for sample in samples:
+        pictures = [sha256(one).digest() for one in (sample.image or b"", *sample.more_images)]
+        for number in _numbers_of(sample):
+            one, other = find(number), find(of_pictures.setdefault(b"".join(pictures), number))
+            joined[max(one, other, key=_in_order)] = min(one, other, key=_in_order)
+    return {number: find(number) for number in joined}
+
+
+def _in_order(number: str) -> tuple[int, str]:
+    split, _, place = number.partition("-")
+    return int(place), split
+
+
+def _numbers_of(sample: Sample) -> list[str]:
+    return [number_of(statement) for statement in list_statements([sample])]
 
 
 def _join_answers(sample: Sample) -> Sample:

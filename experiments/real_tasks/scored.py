@@ -8,7 +8,7 @@ from blip.data.sample import Sample
 from blip.metrics.intervals import Interval, divide, find_intervals
 from blip.metrics.vqa import vqa_accuracy
 from experiments.guesses import list_questions, list_statements
-from experiments.real_tasks.data import number_of
+from experiments.real_tasks.data import group_numbers, number_of
 
 Groups = list[list[float]]
 """Scores, 0 to 1, of all that is asked about an image or belongs together otherwise."""
@@ -26,13 +26,14 @@ def score_answers(test: Sequence[Sample], answers: Sequence[str]) -> Groups:
 
 
 def score_labels(test: Sequence[Sample], labels: Sequence[bool]) -> Groups:
-    """Of the statements of each number, whether they were judged rightly."""
+    """Of each group of statements that belong together, whether they were judged rightly."""
+    names = group_numbers(test)
     groups: dict[str, list[float]] = {}
     given = iter(labels)
     for sample in test:
         for statement in list_statements([sample]):
-            of_number = groups.setdefault(number_of(sample), [])
-            of_number.append(float(next(given) == statement.label))
+            group = groups.setdefault(names[number_of(statement)], [])
+            group.append(float(next(given) == statement.label))
     if next(given, None) is not None:
         raise ValueError(f"{len(labels)} labels are more than there are statements")
     return list(groups.values())

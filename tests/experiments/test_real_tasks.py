@@ -10,7 +10,7 @@ import pytest
 from blip.data.sample import Sample
 from experiments.blind import read_all
 from experiments.guesses import list_questions, list_statements, predict_answers
-from experiments.real_tasks.data import number_of, write_daquar, write_nlvr1
+from experiments.real_tasks.data import group_numbers, number_of, write_daquar, write_nlvr1
 from experiments.real_tasks.scored import find_differences, score_answers, score_labels
 from experiments.real_tasks.zero_shot import chance
 
@@ -22,9 +22,9 @@ def asking(*answers: str) -> Sample:
     return Sample("s", b"picture", meta={"questions": asked})
 
 
-def stating(identifier: str, label: bool) -> Sample:
-    stated = {"identifier": identifier, "text": "t", "label": label}
-    return Sample("s", b"picture", meta={"statements": [stated]})
+def stating(left: bytes, *identifiers: str) -> Sample:
+    stated = [{"identifier": one, "text": "t", "label": True} for one in identifiers]
+    return Sample("s", left, meta={"statements": stated}, more_images=(b"right",))
 
 
 def test_questions_of_an_image_are_one_group() -> None:
@@ -37,9 +37,24 @@ def test_questions_of_an_image_are_one_group() -> None:
     assert predicted["most_frequent_of_type"] == ["y"] * 3
 
 
-def test_statements_of_a_number_are_one_group() -> None:
-    test = [stating(f"dev-{name}", True) for name in ("7-0-0", "8-0-0", "7-1-3")]
-    assert score_labels(test, [True, False, False]) == [[1.0, 0.0], [0.0]]
+def test_statements_of_a_number_or_about_equal_pictures_are_one_group() -> None:
+    samples = [
+        stating(b"a", "dev-7-0-0"),
+        stating(b"b", "dev-8-0-0", "hidden-30-0-0"),
+        stating(b"c", "dev-7-1-3"),
+        stating(b"d", "hidden-30-1-0", "train-9-0-0"),
+        stating(b"d", "train-2-0-0"),
+    ]
+    groups = group_numbers(samples)
+    assert groups == {
+        "dev-7": "dev-7",
+        "dev-8": "train-2",
+        "hidden-30": "train-2",
+        "train-9": "train-2",
+        "train-2": "train-2",
+    }
+    right = [True, False, True, False, True, True, True]
+    assert score_labels(samples, right) == [[1.0, 0.0], [0.0, 1.0, 1.0, 1.0, 1.0]]
 
 
 def test_differences_are_of_the_same_samples() -> None:
@@ -75,4 +90,10 @@ def test_what_is_held_out_of_the_real_files(tmp_path: Path) -> None:
     write_nlvr1(SHARED / "nlvr1", tmp_path / "nlvr1")
     training, test = (read_all(tmp_path / "nlvr1" / split) for split in ("training", "test"))
     assert len(list_statements(training)) + len(list_statements(test)) == 11256 + 588
-    assert not set(map(number_of, training)) & set(map(number_of, test))
+    for share in (
+        lambda samples: {number_of(one) for one in list_statements(samples)},
+        lambda samples: {(one.image, *one.more_images) for one in samples},
+    ):
+        assert not share(training) & share(test)
+    held_out = len(list_statements(test))
+    assert 588 + 1000 < held_out < 588 + 1600
