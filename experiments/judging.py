@@ -9,7 +9,7 @@ import numpy as np
 
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.examples.question_set import QuestionSet
-from blip.data.examples.statement_set import StatementSet
+from blip.data.examples.statement_set import StatedImages, StatementSet
 from blip.data.examples.video_set import VideoSet
 from blip.data.statements import is_official
 from blip.evaluation import nlvr, video_qa, vqa
@@ -240,26 +240,37 @@ def judge_statements(
     """`accuracy` and `consistency` of the statements with labels; and the predictions.
 
     Drawn are not pairs but official sets (`dev-204` of `dev-204-1-0`), whose pairs share images or
-    statements; a pair with another identifier is drawn alone. Consistency counts official ones.
+    statements; a pair without official identifiers is drawn alone, with all its statements.
+    Consistency counts official ones.
     """
     data = subject.data
     predictions: list[dict[str, Any]] = nlvr.measure(subject)["predictions"]
-    units: dict[str, int] = {}
+    names = [name for place, pair in enumerate(data.pairs) for name in unit_names(place, pair)]
+    units: dict[str | int, int] = {}
     right: list[tuple[int, float]] = []
     groups: dict[str, tuple[int, float]] = {}
-    for statement, row in zip(data.statements, predictions, strict=True):
+    for statement, row, name in zip(data.statements, predictions, names, strict=True):
         if statement.label is None:
             continue
-        name, official = statement.identifier, is_official(statement.identifier)
-        unit = units.setdefault("-".join(name.split("-")[:2]) if official else name, len(units))
+        unit = units.setdefault(name, len(units))
         score = float(row["prediction"] == str(statement.label))
         right.append((unit, score))
-        if official:
-            group = statement_of(name)
+        if is_official(statement.identifier):
+            group = statement_of(statement.identifier)
             groups[group] = (unit, min(score, groups.get(group, (unit, 1.0))[1]))
     scores = {"accuracy": right, "consistency": [*groups.values()]}
     parts = {name: _sum(found, len(units)) for name, found in scores.items() if found}
     return how.find(shares(parts), len(units)) if parts else {}, predictions
+
+
+def unit_names(place: int, pair: StatedImages) -> list[str | int]:
+    """What each statement of a pair is drawn with: its official set, else the pair, at `place`."""
+    sets = [
+        "-".join(one.identifier.split("-")[:2]) if is_official(one.identifier) else None
+        for one in pair.statements
+    ]
+    of_pair = next((one for one in sets if one is not None), place)
+    return [of_pair if one is None else one for one in sets]
 
 
 def _sum(found: Sequence[tuple[int, float]], images: int) -> tuple[np.ndarray, np.ndarray]:

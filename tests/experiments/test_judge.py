@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from blip.data.examples.statement_set import StatedImages
+from blip.data.statements import PairStatement
 from blip.evaluation.config import EvaluateConfig, RetrievalEvaluationConfig
 from blip.evaluation.evaluate import evaluate
 from blip.generation.config import DecodingConfig
 from blip.tasks.table import EVALUATIONS
 from experiments.judge import JudgeOptions, judge, main
-from experiments.judging import area_under_curve, filter_figures
+from experiments.judging import area_under_curve, filter_figures, unit_names
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny, tiny_checkpoint
 from tests.support.videos import numbered
@@ -213,6 +215,28 @@ def test_statements_are_judged_by_sets_of_pairs(tmp_path: Path) -> None:
     config = EvaluateConfig(checkpoint=str(model), data=(str(data),))
     expected = evaluate(config, EVALUATIONS)["nlvr"]
     assert {name: figure[0] for name, figure in found["nlvr"].items()} == pytest.approx(expected)
+
+
+def test_statements_without_official_identifiers_are_drawn_with_their_pair(tmp_path: Path) -> None:
+    rows = [
+        {
+            "identifier": f"own-{pair}-{number}",
+            "sentence": "there is a red thing",
+            "label": str(number % 2 == 0),
+            "left": photo(2 * pair, "JPEG"),
+            "right": photo(2 * pair + 1, "JPEG"),
+        }
+        for pair in range(3)
+        for number in range(4)
+    ]
+    model = save_tiny(tmp_path / "nlvr", "nlvr")
+    data = write(tmp_path / "pairs.parquet", rows)
+    found = judge(JudgeOptions(checkpoint=str(model), data=str(data), resamples=50))
+    # Of each pair one half is right, whichever pairs are drawn.
+    assert found["nlvr"]["accuracy"] == [50.0, 50.0, 50.0]
+    one, official = (PairStatement(name, "a star") for name in ("own-0", "dev-204-1-0"))
+    assert unit_names(7, StatedImages(0, 1, (one, official, one))) == ["dev-204"] * 3
+    assert unit_names(7, StatedImages(0, 1, (one, one))) == [7, 7]
 
 
 def test_videos_are_judged_by_retrieval_and_by_answers(tmp_path: Path, checkpoint: Path) -> None:
