@@ -9,7 +9,7 @@ from blip.data.dialogues import Round, dialogue_of
 from blip.data.questions import AskedQuestion, questions_of
 from blip.data.sample import Sample
 from blip.data.statements import PairStatement, statements_of
-from blip.metrics.visdial import candidate_ranks, visdial_scores
+from blip.metrics.visdial import visdial_scores
 from blip.metrics.vqa import AnsweredQuestion, vqa_scores
 
 Figures = dict[str, float]
@@ -84,7 +84,7 @@ def guess_options(training: Sequence[Sample], test: Sequence[Sample]) -> dict[st
         if one.answer is not None:
             of_all[one.answer] += 1.0
             of_type[_first_words(one.question)][one.answer] += 1.0
-    ranks: dict[str, list[int]] = {"most_frequent": [], "most_frequent_of_type": []}
+    guessed: dict[str, list[dict[str, float]]] = {"most_frequent": [], "most_frequent_of_type": []}
     for one in _list_rounds(test):
         if one.options and one.answer_index is not None:
             counts = {
@@ -93,10 +93,10 @@ def guess_options(training: Sequence[Sample], test: Sequence[Sample]) -> dict[st
             }
             for name, weights in counts.items():
                 scores = np.array([[weights.get(option, 0.0) for option in one.options]])
-                ranks[name].append(int(candidate_ranks(scores)[0, one.answer_index]))
+                guessed[name].append(visdial_scores(scores, np.array([one.answer_index])))
     return {
-        name: visdial_scores(np.array(found)[:, None], np.zeros(len(found), dtype=np.int64))
-        for name, found in ranks.items()
+        name: {figure: float(np.mean([one[figure] for one in found])) for figure in found[0]}
+        for name, found in guessed.items()
     }
 
 

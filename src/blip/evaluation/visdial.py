@@ -29,18 +29,23 @@ def measure(subject: Subject[DialogueSet]) -> dict[str, Any]:
     """`visdial`: the figures; `ranks`: the rows of the server, with `--write-answers` the answers.
 
     A row is `{"image_id": ..., "round_id": ..., "ranks": [...]}`, whose rounds count from 1 and
-    whose ranks are those of the candidates in their order. A figure is None where nothing says
-    which candidates are right.
+    whose ranks are those of the candidates in their order; of equal scores the first candidate has
+    the better rank there, while figures are means over all orders. A figure is None where nothing
+    says which candidates are right.
     """
     model, data, config = subject.model, subject.data, subject.config
     assert isinstance(model, DialogueModel)
     answerer = DialogueAnswerer(model, subject.tokenizer)
-    ranks = rank_options(answerer, data, config.batch_size, show_progress=True)
+    scores = score_options(answerer, data, config.batch_size, show_progress=True)
     result: dict[str, Any] = {
-        "visdial": score_ranks([one for _, _, one in data.ranked_rounds], ranks),
+        "visdial": measure_scores([one for _, _, one in data.ranked_rounds], scores),
         "ranks": [
-            {"image_id": picture.image_id, "round_id": number + 1, "ranks": row.tolist()}
-            for (picture, number, _), row in zip(data.ranked_rounds, ranks, strict=True)
+            {
+                "image_id": picture.image_id,
+                "round_id": number + 1,
+                "ranks": candidate_ranks(row[None])[0].tolist(),
+            }
+            for (picture, number, _), row in zip(data.ranked_rounds, scores, strict=True)
         ],
     }
     if config.write_answers:
@@ -59,7 +64,7 @@ def rows(_: Subject[DialogueSet], ranks: Any) -> list[dict[str, Any]]:
     return ranks
 
 
-def rank_options(
+def score_options(
     answerer: DialogueAnswerer,
     data: DialogueSet,
     batch_size: int,
@@ -67,9 +72,9 @@ def rank_options(
     *,
     show_progress: bool = False,
 ) -> list[np.ndarray]:
-    """The rank of every option, from 1, of each round that has options; of the images `places`."""
+    """Scores of all options, `(options,)`, of each round that has some; of the images `places`."""
     places = range(len(data)) if places is None else places
-    ranks: list[np.ndarray] = []
+    found: list[np.ndarray] = []
     for some in in_batches(
         places, batch_size, "rank answers", "images", show_progress=show_progress
     ):
@@ -80,8 +85,8 @@ def rank_options(
             [[one.dialogue.rounds[number].options for number in one.ranked] for one in pictures],
             batch_size=batch_size,
         )
-        ranks += [candidate_ranks(np.array([scores]))[0] for row in rows for scores in row]
-    return ranks
+        found += [np.array(scores) for row in rows for scores in row]
+    return found
 
 
 def write_answers(
@@ -101,7 +106,7 @@ def write_answers(
     return answers
 
 
-def score_ranks(rounds: list[Round], ranks: list[np.ndarray]) -> dict[str, float | None]:
+def measure_scores(rounds: list[Round], scores: list[np.ndarray]) -> dict[str, float | None]:
     """`r1`, `r5`, `r10`, `mrr` (per cent), `mean_rank`, and `ndcg` (per cent) by dense relevance.
 
     Each over the rounds for which it is known which option is right; None without any.
@@ -109,13 +114,13 @@ def score_ranks(rounds: list[Round], ranks: list[np.ndarray]) -> dict[str, float
     found: dict[str, float | None] = dict.fromkeys(("mrr", "r1", "r5", "r10", "mean_rank", "ndcg"))
     known = [
         (row, one.answer_index)
-        for row, one in zip(ranks, rounds, strict=True)
+        for row, one in zip(scores, rounds, strict=True)
         if one.answer_index is not None
     ]
     if known:
         rows = _in_rows([row for row, _ in known])
         found |= visdial_scores(rows, np.array([index for _, index in known]))
-    dense = [(row, one.relevance) for row, one in zip(ranks, rounds, strict=True) if one.relevance]
+    dense = [(row, one.relevance) for row, one in zip(scores, rounds, strict=True) if one.relevance]
     if dense:
         rows = _in_rows([row for row, _ in dense])
         relevance = np.zeros(rows.shape)
@@ -140,24 +145,23 @@ class DialogueValidation:
 
         Figures that the data do not have are left out.
         """
-        ranks = measure_in_shares(self.model, len(self.data), self._rank)
+        scores = measure_in_shares(self.model, len(self.data), self._score)
         rounds = [one for _, _, one in self.data.ranked_rounds]
-        if len(ranks) < len(rounds):
+        if len(scores) < len(rounds):
             return {}
-        figures = score_ranks(rounds, ranks)
+        figures = measure_scores(rounds, scores)
         return {f"validation_{name}": x for name, x in figures.items() if x is not None}
 
-    def _rank(self, places: range) -> list[np.ndarray]:
+    def _score(self, places: range) -> list[np.ndarray]:
         answerer = DialogueAnswerer(self.model, self.tokenizer)
-        return rank_options(answerer, self.data, self.config.batch_size, places)
+        return score_options(answerer, self.data, self.config.batch_size, places)
 
 
-def _in_rows(ranks: list[np.ndarray]) -> np.ndarray:
-    """Ranks of rounds, `(rounds, candidates)`; options that a round lacks come last."""
-    rows = np.empty((len(ranks), max(map(len, ranks))), dtype=np.int64)
-    for place, row in enumerate(ranks):
-        rows[place, : len(row)] = row
-        rows[place, len(row) :] = range(len(row) + 1, rows.shape[1] + 1)
+def _in_rows(scores: list[np.ndarray]) -> np.ndarray:
+    """Scores of rounds, `(rounds, candidates)`; options that a round lacks come behind NaN."""
+    rows = np.full((len(scores), max(map(len, scores))), -np.inf)
+    for place, row in enumerate(scores):
+        rows[place, : len(row)] = np.fmax(row, np.finfo(np.float64).min)
     return rows
 
 

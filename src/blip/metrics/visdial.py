@@ -1,4 +1,9 @@
-"""VisDial (Das 2017): the rank of the true answer among 100, and NDCG by dense relevance."""
+"""VisDial (Das 2017): the rank of the true answer among 100, and NDCG by dense relevance.
+
+The official code breaks ties of scores by chance or by position. Positions tell: in VisDial the
+true answer leans to the front. So figures are means over all orders of equal scores, and equal
+the official ones where no scores are equal.
+"""
 
 import numpy as np
 
@@ -11,39 +16,60 @@ def candidate_ranks(scores: np.ndarray) -> np.ndarray:
     The highest score has rank 1; of equal scores the candidate that comes first has the better
     rank, as in the challenge's files. A score that is NaN comes last.
     """
-    worst_first = np.where(np.isnan(scores), -np.inf, scores)
-    order = np.argsort(-worst_first, axis=1, kind="stable")
+    order = np.argsort(-_worst_for_nan(scores), axis=1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(1, scores.shape[1] + 1)[None], axis=1)
     return ranks
 
 
-def visdial_scores(ranks: np.ndarray, true_candidates: np.ndarray) -> dict[str, float]:
+def visdial_scores(scores: np.ndarray, true_candidates: np.ndarray) -> dict[str, float]:
     """`r1`, `r5`, `r10` in per cent, `mean_rank`, and `mrr` in per cent.
 
-    `ranks` is `(rounds, candidates)`, `true_candidates` `(rounds,)`: the index of the answer that
-    was given.
+    `scores` is `(rounds, candidates)`, `true_candidates` `(rounds,)`: the index of the answer that
+    was given. Of equal scores every order counts alike; NaN is the worst score.
     """
-    true_ranks = np.take_along_axis(ranks, true_candidates[:, None], axis=1)[:, 0]
-    recalls = {f"r{cut}": 100.0 * float((true_ranks <= cut).mean()) for cut in CUTS}
+    scores = _worst_for_nan(scores)
+    true_scores = np.take_along_axis(scores, true_candidates[:, None], axis=1)
+    better = (scores > true_scores).sum(axis=1)
+    equal = (scores == true_scores).sum(axis=1)
+    recalls = {f"r{cut}": 100.0 * _share_within(better, equal, cut) for cut in CUTS}
+    harmonic = np.concatenate(([0.0], (1.0 / np.arange(1, scores.shape[1] + 1)).cumsum()))
     return {
         **recalls,
-        "mean_rank": float(true_ranks.mean()),
-        "mrr": 100.0 * float((1.0 / true_ranks).mean()),
+        "mean_rank": float((better + (equal + 1) / 2).mean()),
+        "mrr": 100.0 * float(((harmonic[better + equal] - harmonic[better]) / equal).mean()),
     }
 
 
-def ndcg_of_rounds(ranks: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+def ndcg_of_rounds(scores: np.ndarray, relevance: np.ndarray) -> np.ndarray:
     """Normalised discounted cumulative gain of each round, 0 to 1, `(rounds,)`.
 
     `relevance` `(rounds, candidates)`: the share of annotators who found a candidate right. It is
-    cut at as many candidates as are relevant at all. A round without any has 0.
+    cut at as many candidates as are relevant at all. A round without any has 0. Candidates of equal
+    scores share the discounts of their positions.
     """
-    positions = np.arange(1, ranks.shape[1] + 1)
+    scores = _worst_for_nan(scores)
+    positions = np.arange(1, scores.shape[1] + 1)
     relevant = (relevance > 0).sum(axis=1, keepdims=True)
     discounts = np.where(positions <= relevant, 1.0 / np.log2(positions + 1.0), 0.0)
-    by_rank = np.empty_like(relevance, dtype=np.float64)
-    np.put_along_axis(by_rank, ranks - 1, relevance, axis=1)
     ideal = -np.sort(-relevance, axis=1)
-    gain, best = (by_rank * discounts).sum(axis=1), (ideal * discounts).sum(axis=1)
+    best = (ideal * discounts).sum(axis=1)
+    gain = np.array([_gain(*row) for row in zip(scores, relevance, discounts, strict=True)])
     return np.divide(gain, best, out=np.zeros_like(gain), where=best > 0)
+
+
+def _worst_for_nan(scores: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(scores), -np.inf, scores)
+
+
+def _share_within(better: np.ndarray, equal: np.ndarray, cut: int) -> float:
+    """How often the true one is within a cut, of all orders of it and those that equal it."""
+    return float((np.clip(cut - better, 0, equal) / equal).mean())
+
+
+def _gain(scores: np.ndarray, relevance: np.ndarray, discounts: np.ndarray) -> float:
+    """Discounted cumulative gain of a round, `discounts` being those of the positions."""
+    _, group, sizes = np.unique(-scores, return_inverse=True, return_counts=True)
+    starts = np.concatenate(([0], sizes.cumsum()[:-1]))
+    shared = np.add.reduceat(discounts, starts) / sizes
+    return float((relevance * shared[group]).sum())
