@@ -149,11 +149,11 @@ def run(args: argparse.Namespace) -> int:
     if options.json:
         print(json_text(result))
     else:
-        _print(result)
+        _print(result, options.task)
     return 0
 
 
-def _print(result: Mapping[str, Any]) -> None:
+def _print(result: Mapping[str, Any], task: str | None) -> None:
     """How much was measured, the figures, and what was not measured."""
     from blip.log import say
 
@@ -171,7 +171,8 @@ def _print(result: Mapping[str, Any]) -> None:
                 print(f"{name:<{width}}{value:>8.2f}")
     if (score := result.get("retrieval_score")) is not None:
         say(f"ranked by the ITC cosine and ITM's {score.replace('_', '-')} (--score)")
-    for name, reason in result["not_measured"].items():
+    # Whoever chose a task knows that the others were not.
+    for name, reason in result["not_measured"].items() if task is None else ():
         say(f"{name} is not measured: {reason}")
 
 
