@@ -310,6 +310,8 @@ def describe(result: dict[str, Any]) -> list[str]:
     ):
         if task in result:
             lines += table(result[task], title)
+            if not result[task]:
+                lines.append("  none: no true answers or labels stand in the data")
     return lines
 
 

@@ -87,6 +87,26 @@ def test_what_cannot_be_asked_is_said(
     assert message in capsys.readouterr().err
 
 
+def test_videos_are_for_models_for_questions_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    (folder / "clip.mp4").write_bytes(b"no video")
+    assert main(["ask", str(folder / "writes"), str(folder / "clip.mp4"), "what?"]) == 2
+    error = capsys.readouterr().err
+    assert "clip.mp4 is a video; " in error
+    assert "a model for dialogues, takes pictures alone" in error
+
+
+@pytest.mark.parametrize("option", ["--frames", "--batch-size", "--candidates"])
+def test_what_dialogues_would_ignore_is_refused(
+    folder: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = ["--answers", str(folder / "answers.txt")]
+    assert ask(folder, "ranks", *answers, option, "2") == 2
+    assert f"{option} would not be used: " in capsys.readouterr().err
+
+
 def test_captions_and_histories_are_for_dialogues_alone(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,7 +57,11 @@ def test_what_cannot_be_judged_ends_in_one_line(
     assert "no picture at" in capsys.readouterr().err
     assert compare(folder, pictures=(".", "left.png")) == 2
     assert "is a folder; `blip compare` takes two pictures" in capsys.readouterr().err
+    assert compare(folder, pictures=("left.png", "clip.mp4")) == 2
+    assert "clip.mp4 is a video; `blip compare` takes pictures alone" in capsys.readouterr().err
     pictures = [str(folder / name) for name in ("left.png", "right.png")]
+    assert main(["compare", str(folder / "model"), *pictures, "a star", " ."]) == 2
+    assert "statement 2 is ' .'; it has no words" in capsys.readouterr().err
     assert main(["compare", str(folder / "med"), *pictures, "a star", "--device", "cpu"]) == 2
     assert "this needs a model for pairs of images (NLVR2)" in capsys.readouterr().err
     assert main(["compare", str(folder / "model"), *pictures]) == 2

@@ -17,7 +17,7 @@ from blip.evaluation.config import EvaluateConfig, RetrievalEvaluationConfig
 from blip.evaluation.evaluate import evaluate
 from blip.generation.config import DecodingConfig
 from blip.tasks.table import EVALUATIONS
-from experiments.judge import JudgeOptions, judge, main
+from experiments.judge import JudgeOptions, describe, judge, main
 from experiments.judging import area_under_curve, filter_figures, unit_names
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny, tiny_checkpoint
@@ -237,6 +237,11 @@ def test_statements_without_official_identifiers_are_drawn_with_their_pair(tmp_p
     one, official = (PairStatement(name, "a star") for name in ("own-0", "dev-204-1-0"))
     assert unit_names(7, StatedImages(0, 1, (one, official, one))) == ["dev-204"] * 3
     assert unit_names(7, StatedImages(0, 1, (one, one))) == [7, 7]
+
+
+def test_data_without_labels_are_said_to_have_none() -> None:
+    found = {"data": "pairs.json", "statements": 3, "resamples": 10, "seed": 0, "nlvr": {}}
+    assert describe(found)[-1] == "  none: no true answers or labels stand in the data"
 
 
 def test_videos_are_judged_by_retrieval_and_by_answers(tmp_path: Path, checkpoint: Path) -> None:

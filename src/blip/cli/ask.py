@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from blip.cli.from_dataclass import Options
-from blip.cli.inputs import find_pictures, open_picture
+from blip.cli.inputs import find_pictures, open_picture, refuse_videos
 from blip.cli.options import ModelOptions, Renamed, is_no_number
 from blip.cli.rows import print_json
 from blip.config.ranges import BATCH_SIZE, COUNT, FRAMES, PLACE, UTF8, check_fields
@@ -33,7 +33,8 @@ in the file (one a line, or a list in a .json file), and its probability stands 
 probability.
 
 With a model for dialogues the questions are asked one after another, each behind those of
---history, the ones before it and their answers; --caption says what the picture shows. Its
+--history, the ones before it and their answers; --caption says what the picture shows. It takes
+no video, and none of --frames, --batch-size and --candidates, as all answers are compared. Its
 probabilities say of each answer by itself whether it is true. A model that only ranks, as that of
 the recipe visdial, needs --answers."""
 
@@ -50,7 +51,7 @@ class AskOptions:
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder of a model for questions, or for dialogues."""
     picture: Path
-    """A picture, or a video."""
+    """A picture; with a model for questions also a video."""
     questions: Annotated[tuple[str, ...], UTF8]
     """Questions about it."""
     answers: Path | None = None
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     (path,) = find_pictures([options.picture])
     candidates = None if options.answers is None else read_candidates(options.answers)
     if read_sizes(options.checkpoint).architecture == "visdial":
+        _refuse_unused(args, options)
         return _in_dialogue(options, path, candidates)
     for name, value in (("--caption", options.caption), ("--history", options.history)):
         if value is not None:
@@ -117,6 +119,25 @@ def run(args: argparse.Namespace) -> int:
     for question, best in zip(questions, answered, strict=True):
         _print_best(options, question, best)
     return 0
+
+
+def _refuse_unused(args: argparse.Namespace, options: AskOptions) -> None:
+    """Raise UsageError for a video and for typed options that a model for dialogues ignores."""
+    from blip.errors import UsageError
+
+    reader = f"{options.checkpoint}, a model for dialogues,"
+    refuse_videos([options.picture], reader)
+    typed = OPTIONS.typed(args)
+    unused = [
+        OPTIONS.option(item)
+        for item in OPTIONS.fields()
+        if item.key in typed and item.key in ("candidates", "frames", "batch_size")
+    ]
+    if unused:
+        raise UsageError(
+            f"{', '.join(unused)} would not be used: {reader} takes a picture, one question at a "
+            "time and all answers; leave it out"
+        )
 
 
 def _in_dialogue(options: AskOptions, path: Path, candidates: list[str] | None) -> int:

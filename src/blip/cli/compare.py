@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from blip.cli.from_dataclass import Options
-from blip.cli.inputs import find_pictures, open_picture
+from blip.cli.inputs import find_pictures, open_picture, refuse_videos
 from blip.cli.options import ModelOptions
 from blip.cli.rows import print_json
 from blip.config.ranges import BATCH_SIZE, PLACE, UTF8, check_fields
@@ -57,10 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge; 1 where a picture is broken."""
+    from blip.data.statements import clean_statement
     from blip.errors import UsageError
     from blip.inference.comparer import Comparer
 
     options = OPTIONS.read(args)
+    for number, statement in enumerate(options.statements, 1):
+        if not clean_statement(statement):
+            raise UsageError(f"statement {number} is {statement!r}; it has no words")
+    refuse_videos((options.left, options.right), "`blip compare`")
     for path in (options.left, options.right):
         if path.is_dir():
             raise UsageError(f"{path} is a folder; `blip compare` takes two pictures")

@@ -52,6 +52,17 @@ def find_pictures(named: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
+def refuse_videos(paths: Iterable[Path], reader: str) -> None:
+    """Raise UsageError for a video, which `reader` does not take."""
+    from blip.data.readers.video_files import is_video_name
+    from blip.errors import UsageError
+    from blip.log import printable
+
+    for path in paths:
+        if is_video_name(path):
+            raise UsageError(f"{printable(path)} is a video; {reader} takes pictures alone")
+
+
 def open_pictures(
     paths: Iterable[Path], max_pixels: int, frames: int, model: "GroundedModel"
 ) -> "list[tuple[Path, Picture]]":
