@@ -131,18 +131,20 @@ def test_bad_pictures_are_counted_and_the_rest_goes_on(
     (photos / "empty.jpg").touch()
     (photos / "gone.jpg").symlink_to("nowhere.jpg")
     (photos / "photo.heic").write_text("no picture")
+    (photos / "sound.wav").touch()
     (photos / "film.mp4").touch()
     os.mkfifo(photos / "pipe.jpg")
     assert caption(checkpoint, photos) == 1
     out, err = capsys.readouterr()
     assert out.count("\n") == 3
-    assert "5 of 8 pictures could not be read" in err
-    assert "skipped 1 file that is not a picture (.mp4 1)" in err
+    assert "6 of 9 pictures could not be read" in err
+    assert "skipped 1 file that is not a picture (.wav 1)" in err
     for name, reason in (
         ("broken.png", "not an image"),
         ("empty.jpg", "empty file"),
         ("gone.jpg", "No such file"),
         ("photo.heic", "not an image"),
+        ("film.mp4", "empty file"),
         ("pipe.jpg", "not a regular file"),
     ):
         assert re.search(f"cannot read .*{name}: {reason}", err)
@@ -252,7 +254,7 @@ def test_what_cannot_be_asked_is_one_line(
 def test_a_folder_without_pictures_says_what_it_holds(
     checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "film.mp4").touch()
+    (tmp_path / "sound.wav").touch()
     assert caption(checkpoint, tmp_path) == 2
     assert "holds no pictures (jpg, " in capsys.readouterr().err
     assert caption(checkpoint, tmp_path / "none") == 2

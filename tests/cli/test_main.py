@@ -330,7 +330,7 @@ def test_overrides_may_stand_anywhere(arguments):
 
 def test_only_an_action_with_a_configuration_has_overrides():
     args = parse(["data", "pack", "a", "b", "--per-shard", "7"])
-    assert args.per_shard == 7
+    assert vars(args)["collection.per_shard"] == 7
     assert not hasattr(args, "overrides")
     args = parse(["data", "scenes", "out", "--web", "7"])
     assert args.overrides == ["--web", "7"]

@@ -14,8 +14,8 @@ from blip.capfilt.config import CapFiltConfig, RecutConfig
 from blip.config.strict import from_json, to_json
 from blip.data.config import Collection
 from blip.errors import UsageError
-from blip.evaluation.config import EvaluateConfig, HeldOutConfig
-from blip.recipes import bootstrap, captioner, filter, nlvr, pretrain, vqa
+from blip.evaluation.config import DialogueValidationConfig, EvaluateConfig, HeldOutConfig
+from blip.recipes import bootstrap, captioner, filter, nlvr, pretrain, visdial, vqa
 from blip.recipes.config import BootstrapConfig, ShardsConfig
 from blip.tasks.config import PretrainConfig, TokenizerConfig
 
@@ -42,6 +42,8 @@ WHOLE = [
     filter.coco(),
     vqa.vqa_v2_train(),
     nlvr.nlvr2(),
+    visdial.visdial(),
+    DialogueValidationConfig(shards=("s",)),
     CapFiltConfig(captioner="c", filter="f", data=("d",), out="o", engine="ray"),
     RecutConfig(ledger="l", out="o"),
     ShardsConfig(human=("h",), web=("w",), val=("v",), test=("t",)),
