@@ -18,7 +18,7 @@ from blip.data.loader import Loader
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.config import AnsweringConfig, QuestionValidationConfig, ValidationConfig
 from blip.evaluation.validation import Validation
-from blip.evaluation.vqa import QuestionValidation
+from blip.evaluation.vqa import prepare_validation
 from blip.model.blip import Blip
 from blip.model.checkpoint.from_med import start_questions
 from blip.model.config import Sharing
@@ -163,7 +163,7 @@ def answer(folder: Path, shards: Path, tokenizer: Path, **changes: Any) -> dict[
     training = Training(
         step=step,
         model=model,
-        evaluator=QuestionValidation(model, words, held_out).accuracy,
+        evaluator=prepare_validation(model, words, held_out),
         operations=step.operations,
     )
     config = configure(shards)

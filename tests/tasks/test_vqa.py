@@ -14,7 +14,7 @@ from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import write_splits
 from blip.errors import UsageError
 from blip.evaluation.config import AnsweringConfig, QuestionValidationConfig
-from blip.evaluation.vqa import QuestionValidation
+from blip.evaluation.vqa import prepare_validation
 from blip.inference.checkpoint import load_model, save_model
 from blip.model.checkpoint.from_med import start_questions
 from blip.model.question import QuestionModel
@@ -199,13 +199,13 @@ def test_candidate_answers_are_read_once_before_the_training(
     loaded = load_model(write_question_model(med, tmp_path / "vqa"), of=QuestionModel)
     answering = AnsweringConfig(answers=str(answers))
     config = QuestionValidationConfig(shards=(str(scenes / "val"),), answering=answering)
-    validation = QuestionValidation(loaded.model, loaded.tokenizer, config)
+    validation = prepare_validation(loaded.model, loaded.tokenizer, config)
     answers.unlink()
-    assert 0 <= validation.accuracy()["validation_accuracy"] <= 100
+    assert 0 <= validation()["validation_accuracy"] <= 100
     long = AnsweringConfig(decoding=replace(answering.decoding, max_length=1000))
     key = r"^`validation\.answering\.decoding\.max_length` is 1000"
     with pytest.raises(UsageError, match=key):
-        QuestionValidation(loaded.model, loaded.tokenizer, replace(config, answering=long))
+        prepare_validation(loaded.model, loaded.tokenizer, replace(config, answering=long))
 
 
 def test_the_command_trains_with_a_recipe_and_says_early_what_is_missing(

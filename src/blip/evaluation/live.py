@@ -1,6 +1,6 @@
 """A model that is being trained, measured on the way without a trace in its training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -46,3 +46,26 @@ def measure_in_shares(
     with evaluation_mode(model), nan_in_one_line():
         found = measure(dist.own_share(count))
     return dist.gather_lists(found)
+
+
+def measure_live(
+    model: nn.Module,
+    count: int,
+    measure: Callable[[range], list[Measured]],
+    results: int,
+    score: Callable[[list[Measured]], Mapping[str, float | None]],
+) -> dict[str, float]:
+    """`validation_NAME` of each figure that `score` finds in `results` of `measure_in_shares`.
+
+    Nothing that the training depends on is moved. The main process has the figures; there are none
+    where the model gave NaN. Figures of a part, as "accuracy/number", and those that cannot be
+    computed are left out.
+    """
+    found = measure_in_shares(model, count, measure)
+    if len(found) < results:
+        return {}
+    return {
+        f"validation_{name}": value
+        for name, value in score(found).items()
+        if "/" not in name and value is not None
+    }

@@ -1,6 +1,7 @@
 """NLVR2: statements about pairs of images are judged; accuracy and consistency (BLIP, 5.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from blip.data.examples.statement_set import StatementSet
@@ -8,7 +9,7 @@ from blip.data.statements import PairStatement, is_official, split_of
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.batches import in_batches
 from blip.evaluation.config import EvaluateConfig, PairValidationConfig
-from blip.evaluation.live import measure_in_shares
+from blip.evaluation.live import measure_live
 from blip.evaluation.subject import Subject
 from blip.inference.comparer import Comparer, Judgement
 from blip.metrics.nlvr import nlvr_scores
@@ -107,31 +108,19 @@ def _score(scored: Sequence[tuple[PairStatement, bool]]) -> dict[str, float | No
     }
 
 
-class PairValidation:
-    """Held-out statements and a live model; nothing that the training depends on is moved."""
+def prepare_validation(
+    model: PairModel, tokenizer: Tokenizer, config: PairValidationConfig
+) -> Callable[[], dict[str, float]]:
+    """Gives `validation_accuracy` and `validation_consistency` of a live model (`measure_live`).
 
-    def __init__(
-        self, model: PairModel, tokenizer: Tokenizer, config: PairValidationConfig
-    ) -> None:
-        """Raises UsageError where there is no data, and BlipError where none of it is sound."""
-        self.model, self.tokenizer, self.config = model, tokenizer, config
-        self.data = StatementSet(config.shards, most=config.pairs, max_pixels=config.max_pixels)
+    Raises UsageError where there is no data, and BlipError where none of it is sound.
+    """
+    data = StatementSet(config.shards, most=config.pairs, max_pixels=config.max_pixels)
 
-    def accuracy(self) -> dict[str, float]:
-        """`validation_accuracy` and `validation_consistency`, in per cent, where they are defined.
+    def judge(places: range) -> list[Judgement]:
+        return judge_statements(model, tokenizer, data, config.batch_size, places)
 
-        Processes share the pairs, and the main one has the figures.
-        """
-        judged = measure_in_shares(self.model, len(self.data), self._judge)
-        if len(judged) < len(list(self.data.statements)):
-            return {}
-        scores = score_statements(self.data, judged)
-        return {
-            f"validation_{name}": value
-            for name, value in scores.items()
-            if "/" not in name and value is not None
-        }
-
-    def _judge(self, places: range) -> list[Judgement]:
-        batch_size = self.config.batch_size
-        return judge_statements(self.model, self.tokenizer, self.data, batch_size, places)
+    statements = len(list(data.statements))
+    return partial(
+        measure_live, model, len(data), judge, statements, partial(score_statements, data)
+    )

@@ -1,5 +1,7 @@
 """VisDial: the ranks of candidate answers and their figures, and answers written (section 5.5)."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from blip.data.questions import clean_question
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.batches import in_batches
 from blip.evaluation.config import DialogueValidationConfig, EvaluateConfig
-from blip.evaluation.live import measure_in_shares
+from blip.evaluation.live import measure_live
 from blip.evaluation.subject import Subject
 from blip.evaluation.written import is_one_of
 from blip.generation.config import DecodingConfig
@@ -130,31 +132,23 @@ def measure_scores(rounds: list[Round], scores: list[np.ndarray]) -> dict[str, f
     return found
 
 
-class DialogueValidation:
-    """Held-out dialogues and a live model; nothing that the training depends on is moved."""
+def prepare_validation(
+    model: DialogueModel, tokenizer: Tokenizer, config: DialogueValidationConfig
+) -> Callable[[], dict[str, float]]:
+    """Gives `validation_mrr` and the other figures of a live model (`measure_live`).
 
-    def __init__(
-        self, model: DialogueModel, tokenizer: Tokenizer, config: DialogueValidationConfig
-    ) -> None:
-        """Raises UsageError where there is no data, and BlipError where none of it is sound."""
-        self.model, self.tokenizer, self.config = model, tokenizer, config
-        self.data = DialogueSet(config.shards, most=config.images, max_pixels=config.max_pixels)
+    Raises UsageError where there is no data, and BlipError where none of it is sound.
+    """
+    data = DialogueSet(config.shards, most=config.images, max_pixels=config.max_pixels)
+    rounds = [one for _, _, one in data.ranked_rounds]
 
-    def ranks(self) -> dict[str, float]:
-        """`validation_mrr` and the other figures; processes share the images, the main one has it.
+    def score(places: range) -> list[np.ndarray]:
+        answerer = DialogueAnswerer(model, tokenizer)
+        return score_options(answerer, data, config.batch_size, places)
 
-        Figures that the data do not have are left out.
-        """
-        scores = measure_in_shares(self.model, len(self.data), self._score)
-        rounds = [one for _, _, one in self.data.ranked_rounds]
-        if len(scores) < len(rounds):
-            return {}
-        figures = measure_scores(rounds, scores)
-        return {f"validation_{name}": x for name, x in figures.items() if x is not None}
-
-    def _score(self, places: range) -> list[np.ndarray]:
-        answerer = DialogueAnswerer(self.model, self.tokenizer)
-        return score_options(answerer, self.data, self.config.batch_size, places)
+    return partial(
+        measure_live, model, len(data), score, len(rounds), partial(measure_scores, rounds)
+    )
 
 
 def _in_rows(scores: list[np.ndarray]) -> np.ndarray:

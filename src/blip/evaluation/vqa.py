@@ -1,7 +1,8 @@
 """VQA: answers to test questions, chosen or written, and their accuracy (BLIP, section 5.3)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from blip.data.annotations.answers import read_candidates
@@ -14,7 +15,7 @@ from blip.evaluation.config import (
     QuestionValidationConfig,
     check_answers,
 )
-from blip.evaluation.live import measure_in_shares
+from blip.evaluation.live import measure_live
 from blip.evaluation.subject import Subject
 from blip.inference.answerer import Answerer
 from blip.inference.base import naming_batch
@@ -127,36 +128,23 @@ def score_answers(data: QuestionSet, answers: list[str]) -> dict[str, float]:
     return vqa_scores(answered)
 
 
-class QuestionValidation:
-    """Held-out questions and a live model; nothing that the training depends on is moved."""
+def prepare_validation(
+    model: QuestionModel, tokenizer: Tokenizer, config: QuestionValidationConfig
+) -> Callable[[], dict[str, float]]:
+    """Gives `validation_accuracy` of a live model in per cent (`measure_live`).
 
-    def __init__(
-        self, model: QuestionModel, tokenizer: Tokenizer, config: QuestionValidationConfig
-    ) -> None:
-        """Raises UsageError where there is no data, and BlipError where none of it is sound.
+    Raises UsageError where there is no data, and BlipError where none of it is sound. A file of
+    answers that cannot be read, and answers that are too long, are said now, not after hours.
+    """
+    check_answers(config.answering, model.config, "validation.answering")
+    candidates = candidates_of(config.answering)
+    data = QuestionSet(config.shards, most=config.images, max_pixels=config.max_pixels)
 
-        A file of answers that cannot be read, and answers that are too long, are said now, not
-        after hours.
-        """
-        check_answers(config.answering, model.config, "validation.answering")
-        self.candidates = candidates_of(config.answering)
-        self.model, self.tokenizer, self.config = model, tokenizer, config
-        self.data = QuestionSet(config.shards, most=config.images, max_pixels=config.max_pixels)
-
-    def accuracy(self) -> dict[str, float]:
-        """`validation_accuracy` in per cent; processes share the images, the main one has it."""
-        answers = measure_in_shares(self.model, len(self.data), self._answer)
-        if len(answers) < len(list(self.data.questions)):
-            return {}
-        scores = score_answers(self.data, answers)
-        return {f"validation_{name}": value for name, value in scores.items() if "/" not in name}
-
-    def _answer(self, places: range) -> list[str]:
+    def answer(places: range) -> list[str]:
+        answerer = Answerer(model, tokenizer)
         return answer_questions(
-            Answerer(self.model, self.tokenizer),
-            self.data,
-            self.config.answering,
-            self.candidates,
-            self.config.batch_size,
-            places,
+            answerer, data, config.answering, candidates, config.batch_size, places
         )
+
+    questions = len(list(data.questions))
+    return partial(measure_live, model, len(data), answer, questions, partial(score_answers, data))

@@ -6,7 +6,7 @@ from torch import nn
 
 from blip.data.examples.statements import StatementBatch, StatementExamples
 from blip.data.tokenizer import Tokenizer
-from blip.evaluation.nlvr import PairValidation
+from blip.evaluation.nlvr import prepare_validation
 from blip.inference.checkpoint import open_checkpoint
 from blip.model.checkpoint.from_med import start_pairs
 from blip.model.operations import WITH_GRADIENT, Operations
@@ -58,12 +58,12 @@ def train(config: NlvrConfig, out: Path, options: RunOptions | None = None) -> P
             init=config.init,
             drop_path=config.drop_path,
         )
-        validation = config.validation and PairValidation(model, tokenizer, config.validation)
+        evaluator = config.validation and prepare_validation(model, tokenizer, config.validation)
         step = NlvrStep(model, tokenizer)
         training = Training(
             step=step,
             model=model,
-            evaluator=validation and validation.accuracy,
+            evaluator=evaluator,
             operations=step.operations,
         )
         return training, StatementExamples(config.data, tokenizer, swap=config.swap)

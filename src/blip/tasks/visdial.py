@@ -10,7 +10,7 @@ from blip.data.dialogues import ANSWER_TOKENS
 from blip.data.examples.dialogues import DialogueBatch, DialogueExamples
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import UsageError
-from blip.evaluation.visdial import DialogueValidation
+from blip.evaluation.visdial import prepare_validation
 from blip.inference.checkpoint import open_checkpoint
 from blip.model.blip import Blip
 from blip.model.checkpoint.from_med import start_dialogues
@@ -116,12 +116,12 @@ def train(config: VisdialConfig, out: Path, options: RunOptions | None = None) -
 
     def prepare() -> tuple[Training[DialogueModel], DialogueExamples]:
         model = _start(config, loaded.model)
-        validation = config.validation and DialogueValidation(model, tokenizer, config.validation)
+        evaluator = config.validation and prepare_validation(model, tokenizer, config.validation)
         step = DialogueStep(model, tokenizer, config.language)
         training = Training(
             step=step,
             model=model,
-            evaluator=validation and validation.ranks,
+            evaluator=evaluator,
             operations=step.operations,
         )
         return training, DialogueExamples(config.data, tokenizer, config.negatives)

@@ -6,7 +6,7 @@ from torch import nn
 
 from blip.data.examples.questions import QuestionBatch, QuestionExamples
 from blip.data.tokenizer import Tokenizer
-from blip.evaluation.vqa import QuestionValidation
+from blip.evaluation.vqa import prepare_validation
 from blip.inference.checkpoint import open_checkpoint
 from blip.model.checkpoint.from_med import start_questions
 from blip.model.operations import WITH_GRADIENT, Operations
@@ -74,12 +74,12 @@ def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Pa
             init=config.init,
             drop_path=config.drop_path,
         )
-        validation = config.validation and QuestionValidation(model, tokenizer, config.validation)
+        evaluator = config.validation and prepare_validation(model, tokenizer, config.validation)
         step = VqaStep(model, tokenizer, config.language)
         training = Training(
             step=step,
             model=model,
-            evaluator=validation and validation.accuracy,
+            evaluator=evaluator,
             operations=step.operations,
         )
         return training, QuestionExamples(config.data, tokenizer)
