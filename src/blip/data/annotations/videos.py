@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.data.annotations.video_files import (
+    ROWS,
     TEXTS,
     VIDEO,
     VideoFiles,
@@ -17,12 +18,13 @@ from blip.data.annotations.video_files import (
     holds_videos,
     key_of,
 )
+from blip.data.annotations.video_store import VideoStore
 from blip.data.annotations.video_tars import read_video_tar
 from blip.data.keys import key_text
 from blip.data.questions import BROKEN_QUESTION, AskedQuestion, read_question
 from blip.data.readers.delimited import BROKEN_ROW, read_delimited, read_json_lines
 from blip.data.readers.folders import texts_beside
-from blip.data.readers.parquet import read_parquet
+from blip.data.readers.parquet import BATCH, read_parquet
 from blip.data.readers.video_files import is_video_name
 from blip.data.texts import load_json, sound_texts
 from blip.errors import UsageError
@@ -58,7 +60,8 @@ def list_videos(path: Path) -> list[ListedVideo]:
     """The videos of a folder, table or annotation file, each once, with all that is said of them.
 
     Nothing is decoded. Of DiDeMo's file the descriptions of a video's moments, in their order, are
-    one text, a paragraph; of a file with splits those of "test" are taken. An entry that cannot be
+    one text, a paragraph; of MSR-VTT's JSON with splits the videos of "test" are taken, of a table
+    all rows, whatever a column "split" says. An entry that cannot be
     read is a video with `faults` alone. Raises UsageError for anything else.
     """
     if path.is_dir():
@@ -129,11 +132,12 @@ def _folder(folder: Path) -> list[ListedVideo]:
 
 
 def _tar(path: Path) -> list[ListedVideo]:
+    store = VideoStore()
     try:
         return [
             ListedVideo(
                 sample.key,
-                sample.video,
+                store.add(sample.video) if isinstance(sample.video, bytes) else None,
                 list(sample.texts),
                 faults=[] if sample.error is None else [sample.error],
             )
@@ -144,14 +148,17 @@ def _tar(path: Path) -> list[ListedVideo]:
 
 
 def _table(path: Path, videos: VideoFiles) -> list[ListedVideo]:
-    listing, in_rows = _Listing(), holds_videos(path)
-    for number, row in read_parquet(path, 0, None):
+    listing, in_rows, store = _Listing(), holds_videos(path), VideoStore()
+    for number, row in read_parquet(path, 0, None, batch=ROWS if in_rows else BATCH):
         key, content = key_of(row.cells), content_of(row.cells.get(VIDEO))
         if row.fault is not None:
             listing.add_fault(number, row.fault)
             continue
-        source: VideoSource | None = content if isinstance(content, bytes) else None
-        if source is None and (name := content if in_rows else key) is not None:
+        source: VideoSource | None = None
+        if isinstance(content, bytes):
+            key = key or f"row-{number}"
+            source = None if key in listing.videos else store.add(content)
+        elif (name := content if in_rows else key) is not None:
             key, source = key or str(name), videos.find(str(name))
         video = listing.of(key or f"row-{number}", source)
         _add_all(listing, video, row.cells, number)

@@ -98,8 +98,8 @@ class VideoSet:
         return faults
 
     def _decode(self, source: VideoSource) -> UInt8[np.ndarray, "frames size size 3"]:
-        path = os.fspath(source) if isinstance(source, Path) else source
-        found = read_video(path, self.frames, max_pixels=self.max_pixels)
+        content = os.fspath(source) if isinstance(source, Path) else source.read()
+        found = read_video(content, self.frames, max_pixels=self.max_pixels)
         return found.pixels(self.image_size)
 
     def __len__(self) -> int:
