@@ -114,7 +114,8 @@ def test_a_trained_model_is_trained_further_and_other_kinds_are_refused(
     trained = load_model(train(second, tmp_path / "second"), of=DialogueModel)
     assert trained.config.vision.drop_path == 0.1
     questions = save_tiny(tmp_path / "questions", "vqa")
-    with pytest.raises(UsageError, match="is a model of another kind; allowed: a MED, or a model"):
+    allowed = r"allowed: a MED, or a model for dialogues \(VisDial\)"
+    with pytest.raises(UsageError, match=rf"is a model for questions \(VQA\); {allowed}"):
         train(configure(questions, place, 1), tmp_path / "third")
     with pytest.raises(ValueError, match=r"data\.prompt must be empty for dialogues"):
         replace(second, data=replace(second.data, prompt="a picture of "))

@@ -10,10 +10,11 @@ from blip.inference.checkpoint import KINDS
 from blip.log import say
 from blip.model.blip import Blip
 from blip.model.checkpoint.from_med import with_drop_path
+from blip.model.dialogue import DialogueModel
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
 
-Started = TypeVar("Started", QuestionModel, PairModel)
+Started = TypeVar("Started", QuestionModel, PairModel, DialogueModel)
 
 
 def begin(
@@ -28,14 +29,20 @@ def begin(
 
     `init` is where it comes from. Raises UsageError for a model of another kind.
     """
-    if isinstance(given, kind):
-        return with_drop_path(given, drop_path)
-    if not isinstance(given, Blip):
-        held = next(name for model, name in KINDS.items() if isinstance(given, model))
-        raise UsageError(f"init: {init} is {held}; allowed: a MED, or {KINDS[kind]}")
-    model, fresh = start(given, drop_path)
+    before = med_or(given, kind, init)
+    if isinstance(before, kind):
+        return with_drop_path(before, drop_path)
+    model, fresh = start(before, drop_path)
     say_fresh(init, fresh)
     return model
+
+
+def med_or(given: nn.Module, kind: type[Started], init: str) -> Blip | Started:
+    """The `given` model if it is a MED or of a kind; raises UsageError for another."""
+    if isinstance(given, Blip | kind):
+        return given
+    held = next(name for model, name in KINDS.items() if isinstance(given, model))
+    raise UsageError(f"init: {init} is {held}; allowed: a MED, or {KINDS[kind]}")
 
 
 def say_fresh(init: str, fresh: list[str]) -> None:

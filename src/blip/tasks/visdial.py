@@ -12,7 +12,6 @@ from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import UsageError
 from blip.evaluation.visdial import prepare_validation
 from blip.inference.checkpoint import open_checkpoint
-from blip.model.blip import Blip
 from blip.model.checkpoint.from_med import start_dialogues
 from blip.model.dialogue import DialogueModel
 from blip.model.operations import WITH_GRADIENT, Operations
@@ -21,7 +20,7 @@ from blip.objectives.answers import answer_loss
 from blip.objectives.config import LanguageConfig
 from blip.objectives.dialogues import true_answer_loss
 from blip.tasks.config import RunOptions, VisdialConfig
-from blip.tasks.from_med import say_fresh
+from blip.tasks.from_med import med_or, say_fresh
 from blip.tasks.run import train_in
 from blip.train.training import Training
 
@@ -133,13 +132,9 @@ def _start(config: VisdialConfig, given: nn.Module) -> DialogueModel:
     """A model for dialogues from a MED, or from another one for dialogues."""
     modes: tuple[Mode, ...] = BOTH_MODES if config.language else BOTH_MODES[:1]
     positions = config.data.max_tokens + ANSWER_TOKENS
-    if not isinstance(given, Blip | DialogueModel):
-        raise UsageError(
-            f"init: {config.init} is a model of another kind; allowed: a MED, or a model for "
-            "dialogues"
-        )
+    before = med_or(given, DialogueModel, config.init)
     try:
-        model, fresh = start_dialogues(given, modes, positions, config.drop_path)
+        model, fresh = start_dialogues(before, modes, positions, config.drop_path)
     except UsageError as error:
         raise UsageError(f"init: {config.init}: {error}") from error
     say_fresh(config.init, fresh)
