@@ -115,6 +115,7 @@ def test_questions_about_videos_give_accuracy_and_a_result_file(checkpoints, cli
     words = (checkpoints / "vqa", "--data", clips / "qa.json", "--task", "video_qa")
     found = evaluate(capsys, *words, "--answers", clips / "answers.txt", "--out", out)
     assert found["left_out"] == {"broken_video": 1, "missing_video": 1}
+    assert (found["questions"], found["questions_without_video"]) == (2, 2)
     rows = json.loads((out / "answers.json").read_text())
     assert [(row["id"], row["video_id"], row["question"]) for row in rows] == [
         (0, "a", "what is it?"),

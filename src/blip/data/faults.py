@@ -39,6 +39,8 @@ class BadSamples:
     counts: Counter[str] = field(default_factory=Counter)
     first: list[Fault] = field(default_factory=list)
     """At most `NAMED`, in names that files in UTF-8 keep."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """What is left out with a picture or a video, such as `questions_without_image`."""
 
     def add(self, faults: Iterable[Fault]) -> None:
         """Count some faults."""
@@ -47,9 +49,15 @@ class BadSamples:
             if len(self.first) < NAMED:
                 self.first.append(Fault(*map(storable, fault)))
 
+    def lose(self, name: str, count: int) -> None:
+        """Count what is left out with a picture or a video."""
+        if count:
+            self.lost[name] += count
+
     def update(self, others: "BadSamples") -> None:
         """Count what others have counted."""
         self.counts += others.counts
+        self.lost += others.lost
         self.first += others.first[: NAMED - len(self.first)]
 
     def __bool__(self) -> bool:

@@ -150,7 +150,12 @@ def test_a_set_for_evaluation_keeps_a_picture_once_and_drops_repeated_identifier
     ]
     write_shards(samples, tmp_path / "shards")
     found = StatementSet([str(tmp_path / "shards")])
-    assert found.counts() == {"pairs": 2, "statements": 3, "statements_without_labels": 1}
+    assert found.counts() == {
+        "pairs": 2,
+        "statements": 3,
+        "statements_without_labels": 1,
+        "statements_without_images": 1,
+    }
     assert [one.identifier for one in found.statements] == ["1", "2", "3"]
     assert found.bad.counts["duplicate_identifier"] == 1
     assert found.bad.counts.total() == 2

@@ -19,6 +19,8 @@ from blip.data.images import decode_image
 from blip.data.keys import storable
 from blip.data.sample import OFFICIAL_ID
 
+LOST = "rounds_without_image"
+
 
 @dataclass(frozen=True, slots=True)
 class DiscussedPicture:
@@ -61,7 +63,9 @@ class DialogueSet:
         self._contents = KeptPictures()
         find_fault = partial(find_picture_fault, max_pixels=max_pixels)
         known: set[int] = set()
-        for shard, sample, dialogue in read_sound(shards, find_dialogue, find_fault, self.bad):
+        for shard, sample, dialogue in read_sound(
+            shards, find_dialogue, find_fault, self.bad, LOST, _count_ranked
+        ):
             assert sample.image is not None
             assert dialogue is not None
             official = _official_id(sample.meta)
@@ -84,12 +88,16 @@ class DialogueSet:
         return len(self.pictures)
 
     def counts(self) -> dict[str, int]:
-        """How much was read: `images`, `rounds` to rank and `rounds_without_answers`."""
+        """How much was read: `images`, `rounds` to rank and `rounds_without_answers`.
+
+        Of images that are left out `rounds_without_image`, where there are any.
+        """
         ranked = list(self.ranked_rounds)
         return {
             "images": len(self),
             "rounds": len(ranked),
             "rounds_without_answers": sum(one.answer_index is None for _, _, one in ranked),
+            **self.bad.lost,
         }
 
     @property
@@ -104,6 +112,10 @@ class DialogueSet:
     def decode(self, place: int) -> Image:
         """The picture of an image, as large as it is."""
         return decode_image(self._contents[place], self.max_pixels)
+
+
+def _count_ranked(dialogue: Dialogue | None) -> int:
+    return 0 if dialogue is None else sum(bool(one.options) for one in dialogue.rounds)
 
 
 def _official_id(meta: dict[str, Any]) -> int | None:

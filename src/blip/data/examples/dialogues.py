@@ -180,8 +180,8 @@ def learnt_rounds(dialogue: Dialogue) -> list[int]:
 def find_dialogue(sample: Sample) -> Found[Dialogue | None]:
     """The sound rounds of a sample, without decoding its picture."""
     fault = find_fault_beside_texts(sample)
-    if fault is not None:
-        return Found(None, fault, None)
     dialogue, faults = dialogue_of(sample.meta)
+    if fault is not None:
+        return Found(dialogue, fault, None)
     lost = "; ".join(faults) or None
     return Found(dialogue, None if dialogue else lost, lost)

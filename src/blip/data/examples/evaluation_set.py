@@ -21,6 +21,8 @@ from blip.data.keys import storable
 from blip.data.readers.sources import Place, find_anywhere, read_sources
 from blip.data.transforms import eval_pixels, normalise
 
+LOST = "texts_without_image"
+
 
 class EvaluationSet:
     """Images in the order of their shards, tables and folders, each with all its texts.
@@ -67,6 +69,7 @@ class EvaluationSet:
             found = find_usable(sample)
             find_fault = partial(self._find_fault, place=place)
             if not is_sound(shard, sample, found, find_fault, self.bad):
+                self.bad.lose(LOST, len(found.sound))
                 continue
             assert sample.image is not None
             if place is not None:
@@ -100,8 +103,8 @@ class EvaluationSet:
         return len(self.keys)
 
     def counts(self) -> dict[str, int]:
-        """How much was read: `images` and `texts`."""
-        return {"images": len(self), "texts": sum(map(len, self.texts))}
+        """How much was read: `images` and `texts`, and of others `texts_without_image`."""
+        return {"images": len(self), "texts": sum(map(len, self.texts)), **self.bad.lost}
 
     def images(self, start: int, stop: int) -> Float[Tensor, "images 3 size size"]:
         """Images `start` to `stop` (not included), ready for a model."""

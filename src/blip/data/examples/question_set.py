@@ -16,6 +16,8 @@ from blip.data.images import decode_image
 from blip.data.keys import free_name
 from blip.data.questions import AskedQuestion
 
+LOST = "questions_without_image"
+
 
 @dataclass(frozen=True, slots=True)
 class AskedPicture:
@@ -47,7 +49,9 @@ class QuestionSet:
         self._contents = KeptPictures()
         self._ids: set[int | str] = set()
         find_fault = partial(find_picture_fault, max_pixels=max_pixels)
-        for _, sample, questions in read_sound(shards, find_questions, find_fault, self.bad):
+        for _, sample, questions in read_sound(
+            shards, find_questions, find_fault, self.bad, LOST, len
+        ):
             assert sample.image is not None
             own = tuple(self._with_own_id(one, sample.key) for one in questions)
             name = sample.meta.get("image")
@@ -69,12 +73,16 @@ class QuestionSet:
         return len(self.pictures)
 
     def counts(self) -> dict[str, int]:
-        """How much was read: `images`, `questions` and `questions_without_answers`."""
+        """How much was read: `images`, `questions` and `questions_without_answers`.
+
+        Of images that are left out `questions_without_image`, where there are any.
+        """
         asked = list(self.questions)
         return {
             "images": len(self),
             "questions": len(asked),
             "questions_without_answers": sum(not question.answers for question in asked),
+            **self.bad.lost,
         }
 
     @property

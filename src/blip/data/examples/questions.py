@@ -143,10 +143,8 @@ class QuestionExamples:
 def find_questions(sample: Sample) -> Found[list[AskedQuestion]]:
     """Sort out the questions of a sample, answered or not, without decoding its picture."""
     fault = find_fault_beside_texts(sample)
-    if fault is not None:
-        return Found([], fault, None)
     questions, lost = questions_of(sample.meta)
-    return leave_out_empty(
+    found = leave_out_empty(
         questions,
         lost,
         lambda question: clean_question(question.text),
@@ -154,3 +152,4 @@ def find_questions(sample: Sample) -> Found[list[AskedQuestion]]:
         empty=EMPTY_QUESTION,
         none=NO_QUESTION,
     )
+    return found if fault is None else Found(found.sound, fault, None)

@@ -19,17 +19,22 @@ def read_sound(
     find: Callable[[Sample], Found[Content]],
     find_picture_fault: Callable[[bytes], str | None],
     bad: BadSamples,
+    lost: str,
+    size: Callable[[Content], int],
     *,
     pictures: int = 1,
 ) -> Iterator[tuple[Place, Sample, Content]]:
     """Shard, sample and what `find` takes of it, of all samples whose first `pictures` are sound.
 
-    What is wrong goes into `bad`. Raises UsageError where there are no shards.
+    What is wrong goes into `bad`; what was found of a sample that is left out counts there, by its
+    `size`, as `lost`. Raises UsageError where there are no shards.
     """
     for shard, sample in read_sources(find_anywhere(shards)):
         found = find(sample)
         if is_sound(shard, sample, found, find_picture_fault, bad, pictures=pictures):
             yield shard, sample, found.sound
+        else:
+            bad.lose(lost, size(found.sound))
 
 
 def is_sound(
@@ -56,6 +61,7 @@ def say_left_out(
 ) -> None:
     """Say what was left out; raises BlipError where nothing is `usable`."""
     if bad:
-        say(f"left out: {bad.describe()}")
+        with_them = (f"; {name.replace('_', ' ')}: {count}" for name, count in bad.lost.items())
+        say(f"left out: {bad.describe()}{''.join(with_them)}")
     if not usable:
         raise BlipError(f"no usable {noun}: {bad.describe() or where_none}")

@@ -18,6 +18,7 @@ from blip.data.keys import free_name
 from blip.data.statements import PairStatement
 
 DUPLICATE = "duplicate_identifier"
+LOST = "statements_without_images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class StatementSet:
         self._numbers: dict[bytes, int] = {}
         """Of the kept pictures, by the digest of their bytes."""
         for shard, sample, statements in read_sound(
-            shards, find_statements, self._find_fault, self.bad, pictures=2
+            shards, find_statements, self._find_fault, self.bad, LOST, len, pictures=2
         ):
             named = [self._with_own_id(one, sample.key) for one in statements]
             fresh = [one for one in named if one.identifier not in self._known]
@@ -96,12 +97,16 @@ class StatementSet:
         return len(self.pairs)
 
     def counts(self) -> dict[str, int]:
-        """How much was read: `pairs`, `statements` and `statements_without_labels`."""
+        """How much was read: `pairs`, `statements` and `statements_without_labels`.
+
+        Of pairs that are left out `statements_without_images`, where there are any.
+        """
         stated = list(self.statements)
         return {
             "pairs": len(self),
             "statements": len(stated),
             "statements_without_labels": sum(one.label is None for one in stated),
+            **self.bad.lost,
         }
 
     @property

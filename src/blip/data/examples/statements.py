@@ -147,12 +147,10 @@ class StatementExamples:
 def find_statements(sample: Sample) -> Found[list[PairStatement]]:
     """Sort out the statements of a sample, without decoding its pictures."""
     fault = find_fault_beside_texts(sample)
-    if fault is not None:
-        return Found([], fault, None)
     statements, lost = statements_of(sample.meta)
-    if statements and len(sample.more_images) != 1:
-        return Found([], f"{NOT_TWO_IMAGES}: {1 + len(sample.more_images)}", None)
-    return leave_out_empty(
+    if fault is None and statements and len(sample.more_images) != 1:
+        fault = f"{NOT_TWO_IMAGES}: {1 + len(sample.more_images)}"
+    found = leave_out_empty(
         statements,
         lost,
         lambda statement: clean_statement(statement.text),
@@ -160,3 +158,4 @@ def find_statements(sample: Sample) -> Found[list[PairStatement]]:
         empty=EMPTY_STATEMENT,
         none=NO_STATEMENT,
     )
+    return found if fault is None else Found(found.sound, fault, None)

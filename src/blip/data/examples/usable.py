@@ -16,7 +16,8 @@ class Found(NamedTuple, Generic[Content]):
     """What a sample holds that can be used, and what is wrong with the rest."""
 
     sound: Content
-    """Such as its texts, questions or statements that are not empty once they are cleaned."""
+    """Such as its texts, questions or statements that are not empty once they are cleaned; those of
+    a sample that is left out, too."""
     reason: str | None
     """Why the whole sample is left out; None where it is not, as far as its pictures are sound."""
     lost: str | None

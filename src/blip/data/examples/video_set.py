@@ -79,14 +79,16 @@ class VideoSet:
         if not (texts if wanted == "texts" else asked):
             missing = "empty_caption" if wanted == "texts" else "no_question"
             return faults or ([] if video.faults else [missing])
-        if video.source is None:
-            return [*faults, MISSING_VIDEO]
         try:
-            pixels = self._decode(video.source)
+            pixels = None if video.source is None else self._decode(video.source)
+            fault = MISSING_VIDEO
         except BadVideoError as error:
-            return [*faults, str(error)]
+            pixels, fault = None, str(error)
         except OSError as error:
-            return [*faults, f"unreadable: {error.strerror}"]
+            pixels, fault = None, f"unreadable: {error.strerror}"
+        if pixels is None or video.source is None:
+            self.bad.lose(f"{wanted}_without_video", len(texts if wanted == "texts" else asked))
+            return [*faults, fault]
         place = len(self.keys)
         if self._kept_bytes + pixels.nbytes <= KEPT_BYTES:
             self._kept[place] = pixels
@@ -107,13 +109,18 @@ class VideoSet:
         return len(self.keys)
 
     def counts(self) -> dict[str, int]:
-        """How much was read: `videos`, `texts`, `questions` and `questions_without_answers`."""
+        """How much was read: `videos`, `texts`, `questions` and `questions_without_answers`.
+
+        Of videos that are left out `texts_without_video` or `questions_without_video`, as wanted,
+        where there are any.
+        """
         asked = list(self.questions)
         return {
             "videos": len(self),
             "texts": sum(map(len, self.texts)),
             "questions": len(asked),
             "questions_without_answers": sum(not question.answers for question in asked),
+            **self.bad.lost,
         }
 
     @property
