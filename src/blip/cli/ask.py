@@ -57,7 +57,7 @@ class AskOptions:
     answers: Path | None = None
     """Choose among the answers in this file, write none."""
     candidates: Annotated[int, COUNT] = 128
-    """With --answers: how many the first token leaves to compare whole."""
+    """With --answers: compare whole the N answers whose first tokens are likeliest."""
     top: Annotated[int | None, COUNT] = None
     """The best N answers with their probabilities."""
     caption: Annotated[str | None, UTF8] = None

@@ -66,7 +66,7 @@ class EvaluateOptions:
     task: str | None = None
     """What to measure; without it, all that the model can do."""
     candidates: Annotated[int, COUNT] = 128
-    """Images, or texts, that ITM re-ranks; of --answers, how many are compared whole."""
+    """Images, or texts, that ITM re-ranks; with --answers, how many are compared whole."""
     retrieval: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     frames: Annotated[int | None, FRAMES] = None
     """Evenly spaced frames of each video; without it 8 for retrieval, 16 for questions."""
@@ -83,7 +83,7 @@ class EvaluateOptions:
     """Images, pairs of them, or texts at a time."""
     model: ModelOptions = ModelOptions()
     out: Path | None = None
-    """Folder for config.json, evaluation.json and a file for the server; none writes no file."""
+    """Folder for config.json, evaluation.json and a file for the server; else none is written."""
     overwrite: bool = False
     """Replace another evaluation in DIR."""
     json: bool = False

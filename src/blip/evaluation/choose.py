@@ -23,7 +23,7 @@ LACKING: dict[Mode, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """One way to measure a checkpoint; its modules are imported when it is made."""
+    """One way to measure a checkpoint; its modules are imported when it runs."""
 
     name: str
     """Of `blip evaluate --task`, and the key of its figures in evaluation.json."""
@@ -39,13 +39,13 @@ class Evaluation:
     counted: tuple[str, ...] = ("images", "texts")
     """Keys of the data's `counts` that `blip evaluate` prints."""
     outputs: str | None = None
-    """The key of what the model answered for each sample, which stays empty if not measured."""
+    """The key under which evaluation.json holds the model's answer to each sample."""
     result_file: str | None = None
     """A file beside evaluation.json for `outputs`, as the benchmark's server takes them."""
     options: tuple[str, ...] = ()
     """Options of `blip evaluate` that not every evaluation uses, and this one does, by field."""
     only_when_chosen: bool = False
-    """Whether it is made only where `config.task` names it, as its data are of another kind."""
+    """Whether it runs only where `config.task` names it: it reads other data, such as videos."""
     check: Callable[[EvaluateConfig, ModelConfig], None] | None = None
     """Raises RangeError for a configuration that the model cannot follow, before any work."""
 
@@ -65,7 +65,7 @@ class Evaluation:
 def choose_evaluations(
     evaluations: Sequence[Evaluation], config: EvaluateConfig, model: ModelConfig
 ) -> tuple[list[Evaluation], dict[str, str]]:
-    """What is to be measured, and why the rest of what such a model could have is not.
+    """The evaluations to run, and for each other one of this kind of model why it is skipped.
 
     Raises UsageError where `config.task` is unknown, or the model cannot do it.
     """

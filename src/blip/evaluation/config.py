@@ -106,7 +106,7 @@ class AnsweringConfig:
     answers: Annotated[str | None, NOT_EMPTY] = None
     """A file of candidate answers, of which the likeliest is chosen; none writes answers freely."""
     candidates: Annotated[int, COUNT] = 128
-    """k: how many of these the first token leaves to compare whole."""
+    """k: how many of these are compared whole, those whose first tokens are likeliest."""
     decoding: DecodingConfig = DecodingConfig(kind="beam", beams=3, min_length=1, max_length=10)
     """How answers are written, as in the original release."""
 
@@ -171,7 +171,7 @@ class EvaluateConfig:
     """Whether captions are scored by SPICE, too, which needs Java and models of its own."""
     answering: AnsweringConfig = field(default=AnsweringConfig(), metadata=added())
     frames: Annotated[int | None, FRAMES] = field(default=None, metadata=added())
-    """Evenly spaced frames of each video; none is 8 for retrieval, 16 for questions."""
+    """Evenly spaced frames of each video; None means 8 for retrieval and 16 for questions."""
     write_answers: bool = field(default=False, metadata=added())
     """Whether the decoder of a model for dialogues writes an answer to every round, too."""
     batch_size: Annotated[int, BATCH_SIZE] = 64

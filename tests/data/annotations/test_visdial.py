@@ -136,6 +136,8 @@ def test_broken_dialogues_are_named_and_the_rest_is_used(tmp_path: Path) -> None
         "missing_image": 1,
         "unknown_round": 2,
     }
+    unknown = "unknown_round: the dense annotations name a round that visdial_1.0_val.json lacks"
+    assert faults(list(read_dialogues(path)))[-2:] == [unknown] * 2
     assert [picture.image_id for picture in data.pictures] == [42]
     assert data.pictures[0].dialogue.rounds[0].relevance == ()
 

@@ -40,7 +40,7 @@ BROKEN_DIALOGUE, UNKNOWN_ROUND = "broken_dialogue", "unknown_round"
 
 
 @dataclass(frozen=True, slots=True)
-class HeldDialogue:
+class DialogueEntry:
     """A dialogue of an annotation file, or one thing in it that cannot be used."""
 
     key: str
@@ -51,7 +51,7 @@ class HeldDialogue:
 
 _Stamp = tuple[Path, tuple[int, int] | None, tuple[int, int] | None]
 """A file with the times and sizes of it and of the annotations beside it."""
-_checked: dict[_Stamp, list[HeldDialogue]] = {}
+_checked: dict[_Stamp, list[DialogueEntry]] = {}
 """What the last file that was checked holds, until it is read: parsing takes long."""
 
 
@@ -85,7 +85,7 @@ def read_dialogues(
     yield from with_safe_keys(_samples(chosen, pictures, path.stem), "image", start)
 
 
-def list_dialogues(path: Path, split: str | None = None) -> list[HeldDialogue]:
+def list_dialogues(path: Path, split: str | None = None) -> list[DialogueEntry]:
     """What a file holds, without the pictures; raises as `read_dialogues` does."""
     if split is not None:
         raise UsageError(f"--split {split}: {path} is one split of VisDial")
@@ -94,23 +94,24 @@ def list_dialogues(path: Path, split: str | None = None) -> list[HeldDialogue]:
     _check_version(data, path)
     content = data["data"]
     relevance = _read_dense(path)
-    found: list[HeldDialogue] = []
+    found: list[DialogueEntry] = []
     known: set[int] = set()
     for number, entry in enumerate(content["dialogs"]):
         image_id = entry.get("image_id") if isinstance(entry, dict) else None
         if not isinstance(image_id, int) or not isinstance(entry.get("dialog"), list):
             fault = f"{BROKEN_DIALOGUE}: entry {number} has no image_id and dialog"
-            found.append(HeldDialogue(f"dialogue-{number}", fault=fault))
+            found.append(DialogueEntry(f"dialogue-{number}", fault=fault))
         elif image_id in known:
             found.append(
-                HeldDialogue(f"{image_id}-{number}", fault=f"{DUPLICATE_IMAGE}: {image_id}")
+                DialogueEntry(f"{image_id}-{number}", fault=f"{DUPLICATE_IMAGE}: {image_id}")
             )
         else:
             known.add(image_id)
             found += _read_dialogue(image_id, entry, content, relevance)
     found += [
-        HeldDialogue(
-            f"{image_id}-round-{number}", fault=f"{UNKNOWN_ROUND}: it has relevance and no round"
+        DialogueEntry(
+            f"{image_id}-round-{number}",
+            fault=f"{UNKNOWN_ROUND}: the dense annotations name a round that {path.name} lacks",
         )
         for image_id, number in relevance
     ]
@@ -129,7 +130,7 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}{DENSE}.json")
 
 
-def _samples(chosen: Iterable[HeldDialogue], pictures: Pictures, place: str) -> Iterator[Sample]:
+def _samples(chosen: Iterable[DialogueEntry], pictures: Pictures, place: str) -> Iterator[Sample]:
     for held in chosen:
         if held.image_id is None or held.dialogue is None:
             yield Sample(held.key, None, error=held.fault)
@@ -187,7 +188,7 @@ def _read_dialogue(
     entry: dict[str, Any],
     content: dict[str, Any],
     relevance: dict[tuple[str, str], Any],
-) -> list[HeldDialogue]:
+) -> list[DialogueEntry]:
     """The dialogue of an image, then what is wrong in it; takes its relevance out of the rest."""
     rounds, wrong = list[Any](), list[str]()
     for number, given in enumerate(entry["dialog"], 1):
@@ -201,11 +202,11 @@ def _read_dialogue(
     sound, faults = read_rounds(rounds)
     caption = entry.get("caption")
     dialogue = Dialogue(caption if isinstance(caption, str) else "", tuple(sound))
-    found = [HeldDialogue(str(image_id), image_id, dialogue)] if sound else []
+    found = [DialogueEntry(str(image_id), image_id, dialogue)] if sound else []
     if not entry["dialog"]:
         faults = [NO_ROUND]
     return found + [
-        HeldDialogue(f"{image_id}-fault-{number}", fault=fault)
+        DialogueEntry(f"{image_id}-fault-{number}", fault=fault)
         for number, fault in enumerate([*wrong, *faults])
     ]
 

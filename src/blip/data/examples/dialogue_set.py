@@ -23,7 +23,7 @@ LOST = "rounds_without_image"
 
 
 @dataclass(frozen=True, slots=True)
-class DiscussedPicture:
+class PictureDialogue:
     """The identifier of a picture and the dialogue about it."""
 
     image_id: int | str
@@ -58,7 +58,7 @@ class DialogueSet:
         ranked.
         """
         self.max_pixels = max_pixels
-        self.pictures: list[DiscussedPicture] = []
+        self.pictures: list[PictureDialogue] = []
         self.bad = BadSamples()
         self._contents = KeptPictures()
         find_fault = partial(find_picture_fault, max_pixels=max_pixels)
@@ -76,7 +76,7 @@ class DialogueSet:
             if official is not None:
                 known.add(official)
             image_id = storable(sample.key) if official is None else official
-            self.pictures.append(DiscussedPicture(image_id, dialogue))
+            self.pictures.append(PictureDialogue(image_id, dialogue))
             self._contents.append(sample.image)
             if len(self.pictures) == most:
                 break
@@ -101,7 +101,7 @@ class DialogueSet:
         }
 
     @property
-    def ranked_rounds(self) -> Iterator[tuple[DiscussedPicture, int, Round]]:
+    def ranked_rounds(self) -> Iterator[tuple[PictureDialogue, int, Round]]:
         """Picture, number from 0 and round of all that have options, image by image."""
         return (
             (picture, number, picture.dialogue.rounds[number])

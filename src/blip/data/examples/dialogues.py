@@ -114,15 +114,15 @@ class DialogueExamples:
         found = find_dialogue(sample)
         if found.sound is None:
             return Selected(None, 0, found.reason)
-        learnt = learnt_rounds(found.sound)
-        if not learnt:
+        trainable = trainable_rounds(found.sound)
+        if not trainable:
             return Selected(
                 None,
                 0,
                 found.lost or f"{MISSING_ANSWER}: no round has an answer and a false option",
             )
         meta = {DIALOGUE: found.sound.to_json()}
-        return Selected(Sample(sample.key, sample.image, (), meta), len(learnt), found.lost)
+        return Selected(Sample(sample.key, sample.image, (), meta), len(trainable), found.lost)
 
     def check(self, sample: Sample) -> Selected:
         """As `select`, with the picture decoded."""
@@ -134,8 +134,8 @@ class DialogueExamples:
         dialogue, _ = dialogue_of(sample.meta)
         assert sample.image is not None
         assert dialogue is not None
-        learnt = learnt_rounds(dialogue)
-        place = learnt[int(rng.integers(len(learnt))) if number is None else number]
+        trainable = trainable_rounds(dialogue)
+        place = trainable[int(rng.integers(len(trainable))) if number is None else number]
         one = dialogue.rounds[place]
         assert one.answer_index is not None
         others = one.list_false()
@@ -168,7 +168,7 @@ class DialogueExamples:
         )
 
 
-def learnt_rounds(dialogue: Dialogue) -> list[int]:
+def trainable_rounds(dialogue: Dialogue) -> list[int]:
     """Numbers of the rounds, from 0, whose answer is known and differs from some option."""
     return [
         number
