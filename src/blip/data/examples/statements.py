@@ -1,5 +1,6 @@
 """Statements about pairs of images: from a sample to an example, and to a batch."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, final
@@ -26,8 +27,8 @@ from blip.errors import UsageError
 
 MISSING_LABEL, EMPTY_STATEMENT, NO_STATEMENT = "missing_label", "empty_statement", "no_statement"
 NOT_TWO_IMAGES = "not_two_images"
-SIDES = frozenset({"left", "right"})
-"""Words of statements that would become wrong if the images changed places."""
+SIDES = re.compile(r"\b(?:left|right)", re.IGNORECASE)
+"""How words begin that would become wrong if the images changed places: left-hand, rightmost."""
 
 
 class StatementExample(NamedTuple):
@@ -128,7 +129,7 @@ class StatementExamples:
             for side, content in enumerate((sample.image, *sample.more_images))
         )
         text = clean_statement(one.text)
-        if self.swap and rng.random() < 0.5 and SIDES.isdisjoint(text.split()):
+        if self.swap and rng.random() < 0.5 and not SIDES.search(one.text):
             left, right = right, left
         return StatementExample(left, right, text, one.label, sample.key)
 
