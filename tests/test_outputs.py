@@ -127,5 +127,7 @@ def test_a_finished_result_is_replaced_on_request_alone(tmp_path: Path) -> None:
     path.write_text("old")
     check_unchanged(path, "old", overwrite=False)
     check_unchanged(path, "new", overwrite=True)
-    with pytest.raises(UsageError, match=r"result\.json already exists .* --overwrite"):
+    with pytest.raises(UsageError, match=r"result\.json already exists .* another --out keeps"):
         check_unchanged(path, "new", overwrite=False)
+    with pytest.raises(UsageError, match=r"--overwrite replaces it, another --html keeps both"):
+        check_unchanged(path, "new", overwrite=False, option="--html")

@@ -202,13 +202,18 @@ def remove_known(folder: Path, files: Iterable[str]) -> None:
             parent.rmdir()
 
 
-def check_unchanged(path: Path, content: bytes | str, *, overwrite: bool) -> None:
-    """Raise UsageError where other content would replace a finished result without `overwrite`."""
+def check_unchanged(
+    path: Path, content: bytes | str, *, overwrite: bool, option: str = "--out"
+) -> None:
+    """Raise UsageError where other content would replace a finished result without `overwrite`.
+
+    `option` is the one that names the place.
+    """
     new = to_utf8(content) if isinstance(content, str) else content
     if overwrite or not path.exists() or (path.is_file() and path.read_bytes() == new):
         return
     raise UsageError(
-        f"{path} already exists and has other content; --overwrite replaces it, another --out "
+        f"{path} already exists and has other content; --overwrite replaces it, another {option} "
         "keeps both"
     )
 

@@ -67,16 +67,19 @@ def test_a_decoder_writes_answers(folder: Path, capsys: pytest.CaptureFixture[st
 def test_histories_are_lines_or_a_list(folder: Path) -> None:
     assert read_history(folder / "history.tsv") == [("is it big", "no")]
     assert read_history(folder / "history.json") == [("is it big", "no")]
-    with pytest.raises(UsageError, match=r"broken\.tsv, line 1: no tab between question and"):
+    with pytest.raises(UsageError, match=r"--history: .*broken\.tsv, line 1: no tab between"):
         read_history(folder / "broken.tsv")
-    with pytest.raises(UsageError, match=r"none\.tsv: No such file"):
+    with pytest.raises(UsageError, match=r"--history: .*none\.tsv: No such file"):
         read_history(folder / "none.tsv")
+    (folder / "object.json").write_text('{"a": 1}', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"--history: .*object\.json is not a list of pairs"):
+        read_history(folder / "object.json")
 
 
 @pytest.mark.parametrize(
     ("model", "more", "message"),
     [
-        ("ranks", [], "has no text decoder: it ranks answers and writes none"),
+        ("ranks", [], "ranks has no text decoder; --answers FILE gives it answers to rank"),
         ("writes", ["--top", "2"], "--top needs --answers with a model for dialogues"),
     ],
 )

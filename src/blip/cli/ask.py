@@ -152,8 +152,10 @@ def _in_dialogue(options: AskOptions, path: Path, candidates: list[str] | None) 
     answerer = DialogueAnswerer.load(
         options.checkpoint, options.model.device, precision=options.model.precision
     )
-    if candidates is None:
-        answerer.model.require("causal")
+    if candidates is None and "causal" not in answerer.model.config.modes:
+        raise UsageError(
+            f"{options.checkpoint} has no text decoder; --answers FILE gives it answers to rank"
+        )
     image = open_picture(path, options.model.max_pixels)
     if image is None:
         return 1

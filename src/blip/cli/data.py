@@ -18,6 +18,7 @@ examples:
   blip data index 'laion/{00000..12899}.tar' coco/ 's3://bucket/cc12m/*.tar'
   blip data scenes shards/scenes --web 10000 --noise 0.6 --seed 1
   blip data scenes scenes --like runs/demo/data --questions 6
+  blip data scenes scenes --questions 6 --statements 4 --dialogues 5
   blip data scenes scenes --like runs/demo/data --clips 100
 
 `pack` takes WebDataset shards (.tar, and compressed ones), .parquet (image bytes or paths), .csv,
@@ -25,7 +26,10 @@ examples:
 text files beside them. It copies what decodes as a picture and has a text, and exits with 1 where
 nothing does. If it is stopped, run the same command again to write it from the beginning.
 `inspect` and `index` take what `pack` takes. `index` counts the samples of shards, local or
-remote, before a training that streams them does."""
+remote, before a training that streams them does.
+`scenes` draws images with captions, and as much as you ask for of --questions (VQA), --statements
+(NLVR2), --dialogues (VisDial) for each image, and --clips (videos); --keys lists these and all
+other keys with their values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,13 +70,14 @@ class ScenesOptions:
     """What `blip data scenes` is asked to do, beside the keys of its configuration."""
 
     out: Path | None = None
-    """Folder for the four splits."""
+    """Folder for the splits human, web, val and test, and for clips where some are drawn."""
     like: Path | None = None
     """Start from the settings of scenes drawn earlier: their folder, or its config.json."""
     overwrite: bool = False
     """Replace scenes of other settings in OUT."""
     keys: bool = False
-    """List all keys that --part.field VALUE may change, and exit."""
+    """List all keys that --KEY VALUE may change, such as --questions, --statements, --dialogues
+    and --clips, and exit."""
 
 
 PACK_OPTIONS = Options(of=PackOptions, arguments=("collection.source", "out"), names={"out": "OUT"})

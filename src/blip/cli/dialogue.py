@@ -18,8 +18,22 @@ def read_history(path: Path) -> list[tuple[str, str]]:
 
     Raises UsageError for a file that is not there or holds something else.
     """
-    if path.suffix.lower() == ".json":
-        return list(from_json(tuple[tuple[str, str], ...], load_json(path), where=str(path)))
+    try:
+        is_json = path.suffix.lower() == ".json"
+        return _read_pairs(path) if is_json else _split_lines(path)
+    except UsageError as error:
+        raise UsageError(f"--history: {error}") from error
+
+
+def _read_pairs(path: Path) -> list[tuple[str, str]]:
+    content = load_json(path)
+    try:
+        return list(from_json(tuple[tuple[str, str], ...], content))
+    except UsageError as error:
+        raise UsageError(f'{path} is not a list of pairs, [["QUESTION", "ANSWER"]]') from error
+
+
+def _split_lines(path: Path) -> list[tuple[str, str]]:
     rounds: list[tuple[str, str]] = []
     for number, line in enumerate(read_lines(path), 1):
         if line.strip():

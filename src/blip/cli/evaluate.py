@@ -62,7 +62,7 @@ class EvaluateOptions:
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder."""
     data: tuple[str, ...]
-    """What to measure with: tars, tables, folders of pictures, globs, brace ranges."""
+    """What to measure with: tars, tables, annotation files, folders, globs, brace ranges."""
     task: str | None = None
     """What to measure; without it, all that the model can do."""
     candidates: Annotated[int, COUNT] = 128

@@ -261,7 +261,8 @@ def _is_path(item: Field, kinds: tuple[Any, ...]) -> bool:
 
 def _first_sentence(text: str) -> str:
     first = text.partition(". ")[0].removesuffix(".")
-    starts_small = first[1:2].islower() or first[1:2] == " "
+    rest = first.partition(" ")[0][1:]
+    starts_small = not rest or rest.islower()
     return first[:1].lower() + first[1:] if starts_small else first
 
 

@@ -211,6 +211,6 @@ def _write_page(page: str, options: SearchOptions) -> None:
     from blip.outputs import check_unchanged
 
     if options.html is not None:
-        check_unchanged(options.html, page, overwrite=options.overwrite)
+        check_unchanged(options.html, page, overwrite=options.overwrite, option="--html")
         write_atomically(options.html, page)
         print(options.html)

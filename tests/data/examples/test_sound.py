@@ -94,3 +94,26 @@ def test_what_is_left_out_with_its_picture_is_counted(
     assert count.items() <= data.counts().items()
     lost = list(count)[1].replace("_", " ")
     assert f"; {lost}: 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "message"),
+    [
+        (QuestionSet, "statements", r"no_question: it has statements \(nlvr\)"),
+        (StatementSet, "questions", r"no_statement: it has questions \(vqa\)"),
+        (DialogueSet, "questions", r"no_round: it has questions \(vqa\)"),
+    ],
+)
+def test_data_of_another_task_are_named_once(
+    kind: type[QuestionSet | DialogueSet | StatementSet],
+    there: str,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = sample(1)
+    other = replace(whole, meta={there: whole.meta[there]})
+    write_shards([other], tmp_path / "shards")
+    with pytest.raises(BlipError, match=message):
+        kind([str(tmp_path / "shards")])
+    assert "left out" not in capsys.readouterr().err

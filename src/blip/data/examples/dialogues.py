@@ -14,6 +14,7 @@ from blip.data.dialogues import (
     ANSWER_TOKENS,
     DIALOGUE,
     MISSING_ANSWER,
+    NO_ROUND,
     Dialogue,
     Turn,
     dialogue_of,
@@ -22,7 +23,12 @@ from blip.data.dialogues import (
     encode_turns,
 )
 from blip.data.examples.pixels import TrainingPixels
-from blip.data.examples.usable import Found, check_picture, find_fault_beside_texts
+from blip.data.examples.usable import (
+    Found,
+    check_picture,
+    find_fault_beside_texts,
+    say_what_is_there,
+)
 from blip.data.sample import OrderedSample, Sample, Selected
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.data.transforms import normalise
@@ -183,5 +189,7 @@ def find_dialogue(sample: Sample) -> Found[Dialogue | None]:
     dialogue, faults = dialogue_of(sample.meta)
     if fault is not None:
         return Found(dialogue, fault, None)
+    if faults == [NO_ROUND]:
+        faults = [say_what_is_there(NO_ROUND, sample, DIALOGUE)]
     lost = "; ".join(faults) or None
     return Found(dialogue, None if dialogue else lost, lost)

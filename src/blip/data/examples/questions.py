@@ -17,6 +17,7 @@ from blip.data.examples.usable import (
     find_fault_beside_texts,
     leave_out_empty,
     leave_out_without_truth,
+    say_what_is_there,
 )
 from blip.data.questions import QUESTIONS, AskedQuestion, clean_question, questions_of
 from blip.data.sample import OrderedSample, Sample, Selected
@@ -150,6 +151,6 @@ def find_questions(sample: Sample) -> Found[list[AskedQuestion]]:
         lambda question: clean_question(question.text),
         lambda question: question.question_id,
         empty=EMPTY_QUESTION,
-        none=NO_QUESTION,
+        none=say_what_is_there(NO_QUESTION, sample, QUESTIONS),
     )
     return found if fault is None else Found(found.sound, fault, None)

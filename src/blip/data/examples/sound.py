@@ -60,8 +60,8 @@ def say_left_out(
     bad: BadSamples, usable: bool, noun: str, *, where_none: str = "no sample"
 ) -> None:
     """Say what was left out; raises BlipError where nothing is `usable`."""
-    if bad:
-        with_them = (f"; {name.replace('_', ' ')}: {count}" for name, count in bad.lost.items())
-        say(f"left out: {bad.describe()}{''.join(with_them)}")
+    with_them = "".join(f"; {name.replace('_', ' ')}: {count}" for name, count in bad.lost.items())
     if not usable:
-        raise BlipError(f"no usable {noun}: {bad.describe() or where_none}")
+        raise BlipError(f"no usable {noun}: {bad.describe() or where_none}{with_them}")
+    if bad:
+        say(f"left out: {bad.describe()}{with_them}")

@@ -18,6 +18,7 @@ from blip.data.examples.usable import (
     find_fault_beside_texts,
     leave_out_empty,
     leave_out_without_truth,
+    say_what_is_there,
 )
 from blip.data.sample import OrderedSample, Sample, Selected
 from blip.data.statements import STATEMENTS, PairStatement, clean_statement, statements_of
@@ -157,6 +158,6 @@ def find_statements(sample: Sample) -> Found[list[PairStatement]]:
         lambda statement: clean_statement(statement.text),
         lambda statement: statement.identifier,
         empty=EMPTY_STATEMENT,
-        none=NO_STATEMENT,
+        none=say_what_is_there(NO_STATEMENT, sample, STATEMENTS),
     )
     return found if fault is None else Found(found.sound, fault, None)

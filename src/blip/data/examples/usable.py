@@ -4,10 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from blip.data.captions import clean_caption
+from blip.data.dialogues import DIALOGUE
 from blip.data.images import BadImageError, decode_image
+from blip.data.questions import QUESTIONS
 from blip.data.sample import Sample, Selected
+from blip.data.statements import STATEMENTS
 from blip.data.texts import MISSING, TEXT_FAULTS
 
+TASK_OF = {QUESTIONS: "vqa", STATEMENTS: "nlvr", DIALOGUE: "visdial"}
+"""Which task trains on the annotations that a sample holds under this name in `meta`."""
 Content = TypeVar("Content")
 Item = TypeVar("Item")
 
@@ -68,6 +73,13 @@ def leave_out_empty(
         first = next(item for item in items if not clean(item))
         lost = lost or f"{empty}: {name(first)}"
     return Found(sound, None if sound else (lost or none), lost)
+
+
+def say_what_is_there(none: str, sample: Sample, wanted: str) -> str:
+    """The reason `none`, and what the sample has in `meta` instead of what is `wanted`."""
+    there = [it for it in TASK_OF if it != wanted and it in sample.meta]
+    others = [f"{it} ({TASK_OF[it]})" for it in there]
+    return f"{none}: it has {', '.join(others)}" if others else none
 
 
 def leave_out_without_truth(

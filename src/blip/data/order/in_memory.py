@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 from blip.data.config import DataConfig
-from blip.data.faults import BadSamples, describe_counts
+from blip.data.faults import BadSamples
 from blip.data.order.index import Check, SampleIndex
 from blip.data.order.mixture import Mixture
 from blip.data.sample import OrderedSample
@@ -38,7 +38,7 @@ class MemoryOrder:
         for source, index in zip(config.sources, self.indices, strict=True):
             self.bad.update(index.bad)
             if not index.size:
-                reasons = describe_counts(index.bad.counts) or "it is empty"
+                reasons = index.bad.describe() or "it is empty"
                 say(f"source {source.name} has no usable {noun}: {reasons}")
         sizes = [index.size for index in self.indices]
         if not any(sizes):
