@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     asked = [bool(options.query.strip()), options.image is not None, options.duplicates]
     if sum(asked) != 1:
         raise UsageError("give a text, --image or --duplicates, and one of them only")
+    _refuse_unused(args, options)
     index = Index.open(
         options.index,
         options.checkpoint,
@@ -97,6 +98,17 @@ def run(args: argparse.Namespace) -> int:
     hits = _search(index, options)
     _show_hits(hits, options, index)
     return 0 if hits else 1
+
+
+def _refuse_unused(args: argparse.Namespace, options: SearchOptions) -> None:
+    """Raise UsageError for a typed option that this kind of search ignores."""
+    from blip.errors import UsageError
+
+    typed = OPTIONS.typed(args)
+    if "threshold" in typed and not options.duplicates:
+        raise UsageError("--threshold would not be used without --duplicates; leave it out")
+    if "rerank" in typed and (options.duplicates or options.image is not None):
+        raise UsageError("--rerank would not be used without a text; leave it out")
 
 
 def _search(index: "Index", options: SearchOptions) -> "list[Hit]":

@@ -169,3 +169,20 @@ def test_another_form_is_refused_with_those_that_are_read(folder: Path, data: An
         UsageError, match="is not an annotation file that can be read; allowed: a list of"
     ):
         read(folder, data)
+
+
+@pytest.mark.parametrize(
+    ("content", "task"),
+    [
+        ([{"video_id": 1, "question": "what?", "answer": "a dog"}], "video_qa"),
+        ([{"video": "a.mp4", "description": "a dog"}], "video_retrieval"),
+        ({"videos": [{"video_id": "video0"}], "sentences": []}, "video_retrieval"),
+    ],
+)
+def test_a_list_of_videos_names_the_task_that_reads_it(
+    content: object, task: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "videos.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UsageError, match=f"lists videos; `blip evaluate --task {task}` reads it"):
+        list(read_annotations(path, tmp_path))

@@ -17,8 +17,10 @@ from blip.errors import UsageError
 FORMS = (
     'a list of {"image": ..., "caption": ...}, '
     'COCO\'s {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}, '
-    'Karpathy\'s {"images": [{"filename", "sentences"}]}'
+    'Karpathy\'s {"images": [{"filename", "sentences"}]}, the files of VQA v2, NLVR2 and VisDial'
 )
+ABOUT_VIDEOS = frozenset(("video", "clip_name", "video_id", "videos"))
+"""Names in the lists of videos, which are read for tasks of videos alone."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ def list_annotated(
 ) -> list[Annotated]:
     """What the file says of each image, in the file's order; raises UsageError for another form."""
     data = load_json(path)
+    _refuse_videos(data, path)
     if isinstance(data, dict) and isinstance(data.get("images"), list):
         images, annotations = data["images"], data.get("annotations")
         if split is not None:
@@ -93,6 +96,16 @@ def list_annotated(
         else:
             first.values += entry.values
     return annotated
+
+
+def _refuse_videos(data: Any, path: Path) -> None:
+    first = data[0] if isinstance(data, list) and data else data
+    if not isinstance(first, dict) or ABOUT_VIDEOS.isdisjoint(first) or "images" in first:
+        return
+    columns = find_columns(list(first))
+    if columns is None or columns.image is None:
+        task = "video_qa" if "question" in first else "video_retrieval"
+        raise UsageError(f"{path} lists videos; `blip evaluate --task {task}` reads it")
 
 
 def _of_split(entries: list[Any], split: str, path: Path) -> list[Any]:
