@@ -12,7 +12,7 @@ from blip.evaluation.config import EvaluateConfig, PairValidationConfig
 from blip.evaluation.live import measure_live
 from blip.evaluation.subject import Subject
 from blip.inference.comparer import Comparer, Judgement
-from blip.metrics.nlvr import nlvr_scores
+from blip.metrics.nlvr import nlvr_scores, statement_of
 from blip.model.config import ModelConfig
 from blip.model.pair import PairModel
 
@@ -78,7 +78,8 @@ def judge_statements(
 def score_statements(data: StatementSet, judged: Sequence[Judgement]) -> dict[str, float | None]:
     """`accuracy` and `consistency` of the statements that have labels, and those of each split.
 
-    Consistency counts those with official identifiers alone, which say what belongs together.
+    Consistency counts those with official identifiers alone, which say what belongs together. It is
+    None where no statement is about two pairs, as it would equal the accuracy.
     """
     scored = [
         (statement, judgement.is_true)
@@ -97,6 +98,8 @@ def score_statements(data: StatementSet, judged: Sequence[Judgement]) -> dict[st
 def _score(scored: Sequence[tuple[PairStatement, bool]]) -> dict[str, float | None]:
     right = [statement.label == predicted for statement, predicted in scored]
     official = [one for one in scored if is_official(one[0].identifier)]
+    stated = {statement_of(statement.identifier) for statement, _ in official}
+    several = len(stated) < len(official)
     scores = nlvr_scores(
         [statement.identifier for statement, _ in official],
         [predicted for _, predicted in official],
@@ -104,7 +107,7 @@ def _score(scored: Sequence[tuple[PairStatement, bool]]) -> dict[str, float | No
     )
     return {
         "accuracy": 100.0 * sum(right) / len(right) if right else None,
-        "consistency": scores["consistency"] if official else None,
+        "consistency": scores["consistency"] if several else None,
     }
 
 
