@@ -1,20 +1,67 @@
-"""What the tasks whose models are made of a MED's parts say about their beginning."""
+"""How tasks begin and train whose models are made of a MED's parts."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from torch import nn
 
+from blip.data.examples.examples import Examples
+from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
-from blip.inference.checkpoint import KINDS
+from blip.inference.checkpoint import KINDS, open_checkpoint
 from blip.log import say
 from blip.model.blip import Blip
 from blip.model.checkpoint.from_med import with_drop_path
 from blip.model.dialogue import DialogueModel
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
+from blip.tasks.config import NlvrConfig, RunOptions, VisdialConfig, VqaConfig
+from blip.tasks.run import train_in
+from blip.train.training import Training
 
+Step = TypeVar("Step", bound=nn.Module)
 Started = TypeVar("Started", QuestionModel, PairModel, DialogueModel)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts(Generic[Started, Step]):
+    """What a task trains, each made once the run folder is held and torch seeded."""
+
+    start: Callable[[nn.Module], Started]
+    """Its model, of that at `config.init`."""
+    validate: Callable[[Started, Tokenizer], Callable[[], dict[str, float]] | None]
+    """The evaluator of `Training`."""
+    make_step: Callable[[Started, Tokenizer], Step]
+    operations: Callable[[Step, Any], float]
+    """Floating-point operations of an update with a batch."""
+    make_examples: Callable[[Tokenizer], Examples[Any, Any]]
+
+
+def train_from_med(
+    config: VqaConfig | NlvrConfig | VisdialConfig,
+    out: Path,
+    options: RunOptions | None,
+    parts: Parts[Started, Step],
+) -> Path:
+    """Train the `parts` of a task into `out`, beginning with the model at `config.init`.
+
+    Returns `out`, and raises as `train_in` does.
+    """
+    loaded = open_checkpoint(config.init).load(image_size=config.data.image.size)
+    tokenizer = loaded.tokenizer
+
+    def prepare() -> tuple[Training[Started], Examples[Any, Any]]:
+        model = parts.start(loaded.model)
+        evaluator = parts.validate(model, tokenizer)
+        step = parts.make_step(model, tokenizer)
+        operations = partial(parts.operations, step)
+        training = Training(step=step, model=model, evaluator=evaluator, operations=operations)
+        return training, parts.make_examples(tokenizer)
+
+    return train_in(out, config, options, tokenizer, prepare)
 
 
 def begin(

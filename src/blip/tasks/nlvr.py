@@ -7,15 +7,12 @@ from torch import nn
 from blip.data.examples.statements import StatementBatch, StatementExamples
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.nlvr import prepare_validation
-from blip.inference.checkpoint import open_checkpoint
 from blip.model.checkpoint.from_med import start_pairs
 from blip.model.operations import WITH_GRADIENT, Operations
 from blip.model.pair import FIRST_MERGED_LAYER, PairModel
 from blip.objectives.truth import TruthOutput, truth_loss
 from blip.tasks.config import NlvrConfig, RunOptions
-from blip.tasks.from_med import begin
-from blip.tasks.run import train_in
-from blip.train.training import Training
+from blip.tasks.from_med import Parts, begin, train_from_med
 
 
 class NlvrStep(nn.Module):
@@ -47,25 +44,15 @@ def train(config: NlvrConfig, out: Path, options: RunOptions | None = None) -> P
 
     Raises UsageError where `init` is a model of another kind, or lacks the encoder.
     """
-    loaded = open_checkpoint(config.init).load(image_size=config.data.image.size)
-    tokenizer = loaded.tokenizer
-
-    def prepare() -> tuple[Training[PairModel], StatementExamples]:
-        model = begin(
-            loaded.model,
-            PairModel,
-            start_pairs,
-            init=config.init,
-            drop_path=config.drop_path,
-        )
-        evaluator = config.validation and prepare_validation(model, tokenizer, config.validation)
-        step = NlvrStep(model, tokenizer)
-        training = Training(
-            step=step,
-            model=model,
-            evaluator=evaluator,
-            operations=step.operations,
-        )
-        return training, StatementExamples(config.data, tokenizer, swap=config.swap)
-
-    return train_in(out, config, options, tokenizer, prepare)
+    parts = Parts(
+        start=lambda given: begin(
+            given, PairModel, start_pairs, init=config.init, drop_path=config.drop_path
+        ),
+        validate=lambda model, tokenizer: (
+            config.validation and prepare_validation(model, tokenizer, config.validation)
+        ),
+        make_step=NlvrStep,
+        operations=NlvrStep.operations,
+        make_examples=lambda tokenizer: StatementExamples(config.data, tokenizer, swap=config.swap),
+    )
+    return train_from_med(config, out, options, parts)

@@ -11,7 +11,6 @@ from blip.data.examples.dialogues import DialogueBatch, DialogueExamples
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import UsageError
 from blip.evaluation.visdial import prepare_validation
-from blip.inference.checkpoint import open_checkpoint
 from blip.model.checkpoint.from_med import start_dialogues
 from blip.model.dialogue import DialogueModel
 from blip.model.operations import WITH_GRADIENT, Operations
@@ -20,9 +19,7 @@ from blip.objectives.answers import answer_loss
 from blip.objectives.config import LanguageConfig
 from blip.objectives.dialogues import true_answer_loss
 from blip.tasks.config import RunOptions, VisdialConfig
-from blip.tasks.from_med import med_or, say_fresh
-from blip.tasks.run import train_in
-from blip.train.training import Training
+from blip.tasks.from_med import Parts, med_or, say_fresh, train_from_med
 
 
 class DialogueOutput(NamedTuple):
@@ -109,23 +106,16 @@ def train(config: VisdialConfig, out: Path, options: RunOptions | None = None) -
 
     Raises UsageError where `init` is a model of another kind, or lacks what the run trains.
     """
-    checkpoint = open_checkpoint(config.init)
-    loaded = checkpoint.load(image_size=config.data.image.size)
-    tokenizer = loaded.tokenizer
-
-    def prepare() -> tuple[Training[DialogueModel], DialogueExamples]:
-        model = _start(config, loaded.model)
-        evaluator = config.validation and prepare_validation(model, tokenizer, config.validation)
-        step = DialogueStep(model, tokenizer, config.language)
-        training = Training(
-            step=step,
-            model=model,
-            evaluator=evaluator,
-            operations=step.operations,
-        )
-        return training, DialogueExamples(config.data, tokenizer, config.negatives)
-
-    return train_in(out, config, options, tokenizer, prepare)
+    parts = Parts(
+        start=lambda given: _start(config, given),
+        validate=lambda model, tokenizer: (
+            config.validation and prepare_validation(model, tokenizer, config.validation)
+        ),
+        make_step=lambda model, tokenizer: DialogueStep(model, tokenizer, config.language),
+        operations=DialogueStep.operations,
+        make_examples=lambda tokenizer: DialogueExamples(config.data, tokenizer, config.negatives),
+    )
+    return train_from_med(config, out, options, parts)
 
 
 def _start(config: VisdialConfig, given: nn.Module) -> DialogueModel:

@@ -7,7 +7,6 @@ from torch import nn
 from blip.data.examples.questions import QuestionBatch, QuestionExamples
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.vqa import prepare_validation
-from blip.inference.checkpoint import open_checkpoint
 from blip.model.checkpoint.from_med import start_questions
 from blip.model.operations import WITH_GRADIENT, Operations
 from blip.model.question import QuestionModel
@@ -15,9 +14,7 @@ from blip.objectives.answers import answer_loss
 from blip.objectives.config import LanguageConfig
 from blip.objectives.lm import LanguageOutput
 from blip.tasks.config import RunOptions, VqaConfig
-from blip.tasks.from_med import begin
-from blip.tasks.run import train_in
-from blip.train.training import Training
+from blip.tasks.from_med import Parts, begin, train_from_med
 
 
 class VqaStep(nn.Module):
@@ -62,26 +59,15 @@ def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Pa
 
     Raises UsageError where `init` is a model of another kind, or lacks encoder or decoder.
     """
-    checkpoint = open_checkpoint(config.init)
-    loaded = checkpoint.load(image_size=config.data.image.size)
-    tokenizer = loaded.tokenizer
-
-    def prepare() -> tuple[Training[QuestionModel], QuestionExamples]:
-        model = begin(
-            loaded.model,
-            QuestionModel,
-            start_questions,
-            init=config.init,
-            drop_path=config.drop_path,
-        )
-        evaluator = config.validation and prepare_validation(model, tokenizer, config.validation)
-        step = VqaStep(model, tokenizer, config.language)
-        training = Training(
-            step=step,
-            model=model,
-            evaluator=evaluator,
-            operations=step.operations,
-        )
-        return training, QuestionExamples(config.data, tokenizer)
-
-    return train_in(out, config, options, tokenizer, prepare)
+    parts = Parts(
+        start=lambda given: begin(
+            given, QuestionModel, start_questions, init=config.init, drop_path=config.drop_path
+        ),
+        validate=lambda model, tokenizer: (
+            config.validation and prepare_validation(model, tokenizer, config.validation)
+        ),
+        make_step=lambda model, tokenizer: VqaStep(model, tokenizer, config.language),
+        operations=VqaStep.operations,
+        make_examples=lambda tokenizer: QuestionExamples(config.data, tokenizer),
+    )
+    return train_from_med(config, out, options, parts)
