@@ -44,7 +44,7 @@ class Job:
     def __call__(self) -> None:
         """Write config.json, then do the work; heavy imports happen here."""
         task = find_task(self.config)
-        if task is not None:
+        if task is not None and isinstance(self.config, task.config):
             # A training writes its own config.json, with its history if it is resumed.
             task.train(self.config, self.out, self.options)
             return
