@@ -46,6 +46,17 @@ class Texts(NamedTuple):
             self.ids.to(device, non_blocking=True), self.visible.to(device, non_blocking=True)
         )
 
+    def send_ids(self, device: torch.device | str) -> "Texts":
+        """The same texts with `ids` alone on another device.
+
+        Every step reads the lengths of texts from `visible`, and would have to wait for a GPU.
+        """
+        return self._replace(ids=self.ids.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Texts":
+        """The same texts in pinned memory, from which a GPU copies without waiting."""
+        return Texts(self.ids.pin_memory(), self.visible.pin_memory())
+
 
 class Tokenizer:
     """Texts to ids and back; `[DEC]` and `[ENC]` are the last two ids, in this order."""

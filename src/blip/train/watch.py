@@ -6,11 +6,28 @@ Where a value is not known, such as the peak of a foreign device, it is left out
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
 GIB = 2**30
+
+
+class Stopwatch:
+    """Seconds that some blocks took together."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of the block, however it ends."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self.seconds += self._clock() - began
 
 
 class StepWatch:
@@ -35,23 +52,13 @@ class StepWatch:
         self._clock = clock
         self._start_anew()
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self) -> AbstractContextManager[None]:
         """The block waits for data."""
-        began = self._clock()
-        try:
-            yield
-        finally:
-            self._waited += self._clock() - began
+        return self._waited.running()
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> AbstractContextManager[None]:
         """Do not count the time of a block that does not train, such as an evaluation."""
-        began = self._clock()
-        try:
-            yield
-        finally:
-            self._since += self._clock() - began
+        return self._paused.running()
 
     def after_step(self, samples: int, operations: float | None = None) -> None:
         """A batch of `samples` was learnt from, which took so many floating-point operations."""
@@ -68,10 +75,10 @@ class StepWatch:
         operations are counted `teraflops`, a second, and with a known peak `flops_utilisation`,
         a share of it. Ask when the device has finished: after a loss was read from it.
         """
-        seconds = max(self._clock() - self._since, 1e-9)
+        seconds = max(self._clock() - self._since - self._paused.seconds, 1e-9)
         found = {
             "samples_per_second": self._samples * self.processes / seconds,
-            "data_wait": min(1.0, self._waited / seconds),
+            "data_wait": min(1.0, self._waited.seconds / seconds),
         }
         memory = self._memory()
         if memory is not None:
@@ -92,7 +99,8 @@ class StepWatch:
 
     def _start_anew(self) -> None:
         self._since = self._clock()
-        self._waited = self._operations = 0.0
+        self._waited, self._paused = Stopwatch(self._clock), Stopwatch(self._clock)
+        self._operations = 0.0
         self._samples = 0
         self._known = True
 

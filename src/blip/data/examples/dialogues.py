@@ -71,31 +71,23 @@ class DialogueBatch:
 
         Every step reads the lengths of texts from `visible`, and would have to wait for a GPU.
         """
-
-        def move(texts: Texts) -> Texts:
-            return texts._replace(ids=texts.ids.to(device, non_blocking=True))
-
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),
-            captions=move(self.captions),
-            dialogues=move(self.dialogues),
-            answers=move(self.answers),
+            captions=self.captions.send_ids(device),
+            dialogues=self.dialogues.send_ids(device),
+            answers=self.answers.send_ids(device),
             true=self.true.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> "DialogueBatch":
         """The same batch in pinned memory; `torch.utils.data.DataLoader` calls it."""
-
-        def pin(texts: Texts) -> Texts:
-            return Texts(*(tensor.pin_memory() for tensor in texts))
-
         return replace(
             self,
             images=self.images.pin_memory(),
-            captions=pin(self.captions),
-            dialogues=pin(self.dialogues),
-            answers=pin(self.answers),
+            captions=self.captions.pin_memory(),
+            dialogues=self.dialogues.pin_memory(),
+            answers=self.answers.pin_memory(),
             true=self.true.pin_memory(),
         )
 

@@ -52,7 +52,7 @@ class PairBatch:
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),
-            texts=self.texts._replace(ids=self.texts.ids.to(device, non_blocking=True)),
+            texts=self.texts.send_ids(device),
             image_ids=self.image_ids.to(device, non_blocking=True),
         )
 
@@ -64,7 +64,7 @@ class PairBatch:
         return replace(
             self,
             images=self.images.pin_memory(),
-            texts=Texts(self.texts.ids.pin_memory(), self.texts.visible.pin_memory()),
+            texts=self.texts.pin_memory(),
             image_ids=self.image_ids.pin_memory(),
         )
 

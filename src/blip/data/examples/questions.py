@@ -75,8 +75,8 @@ class QuestionBatch:
         return replace(
             self,
             images=self.images.pin_memory(),
-            questions=Texts(*(tensor.pin_memory() for tensor in self.questions)),
-            answers=Texts(*(tensor.pin_memory() for tensor in self.answers)),
+            questions=self.questions.pin_memory(),
+            answers=self.answers.pin_memory(),
             asked=self.asked.pin_memory(),
             weights=self.weights.pin_memory(),
         )

@@ -75,7 +75,7 @@ class StatementBatch:
         return replace(
             self,
             images=self.images.pin_memory(),
-            statements=Texts(*(tensor.pin_memory() for tensor in self.statements)),
+            statements=self.statements.pin_memory(),
             labels=self.labels.pin_memory(),
         )
 
