@@ -21,7 +21,11 @@ def start_process(process: BaseProcess) -> None:
     if sys.platform == "win32":
         process.start()
         return
+    from multiprocessing import resource_tracker
+
     # A signal that comes meanwhile waits for the old mask, which the child does not have.
+    # The first process of multiprocessing starts its tracker of resources, which unblocks SIGINT.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

@@ -75,7 +75,7 @@ def add_sound(container: Any, stream: Any, seconds: int) -> None:
 
 
 def numbered(count: int, **options: Any) -> bytes:
-    """A video whose frames can be told apart."""
+    """A video in which each frame has a grey of its own."""
     return make_video(plain_frames(count), **options)
 
 

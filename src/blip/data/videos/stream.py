@@ -171,8 +171,8 @@ def frames_at(
 ) -> "Iterator[av.VideoFrame]":
     """For each of ascending times in ticks the frame that is shown then.
 
-    It seeks where a keyframe lies between what is decoded and what is wanted. Raises BadVideoError
-    where the frames cannot be decoded, or end too early.
+    Seeks where a keyframe lies between the last decoded frame and the next one to return. Raises
+    BadVideoError where the frames cannot be decoded, or end too early.
     """
     av = need("av", "PyAV", "video")
     with short_reasons(av):
