@@ -11,15 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from blip import Embedder, Index, Matcher, read_video
+from blip.data.readers.video_places import find_any
 from blip.errors import ArgumentError, UsageError
 from blip.index import build
 from blip.index.build import add_places, remove_from
 from blip.index.store import Settings, Store
-from blip.index.videos import find_any
 from tests.support.capfilt import die_at_file, exit_code_of
 from tests.support.picture_index import index_bytes, write_tar
 from tests.support.pictures import photo
 from tests.support.saved_models import save_picture, save_tiny
+from tests.support.tars import write_tar as write_members
 from tests.support.videos import make_video, only_sound, plain_frames
 
 pytest.importorskip("faiss")
@@ -133,6 +134,61 @@ def test_the_middle_frame_stands_for_a_video(index: Index, places: list[str]) ->
     middle = read_video(f"{places[0]}/a.mp4", times=[0.3]).images()[0]
     np.testing.assert_array_equal(np.asarray(shown), np.asarray(middle))
     assert of_table.size == middle.size
+
+
+@pytest.fixture(scope="module")
+def tar(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Four videos, a broken one and one of sound alone among them, and a picture."""
+    members = [
+        *(("a.mp4", noise(1)), ("a.txt", b"first"), ("bad.mp4", b"no video" * 99)),
+        *(("deep/b.webm", noise(2, form="webm", codec="libvpx-vp9")), ("p.png", photo(1))),
+        *(("sound.mp4", only_sound()), ("text.txt", b"no video"), ("c.mp4", noise(3))),
+    ]
+    return str(write_members(tmp_path_factory.mktemp("tar") / "clips.tar", members))
+
+
+def test_videos_of_a_tar_are_found(checkpoint: Path, tar: str, tmp_path: Path) -> None:
+    index = Index.build([tar], tmp_path / "i", checkpoint, frames=FRAMES)
+    rows = [row for part in index.store.parts for row in part.rows()]
+    assert [(row.key, row.fault and row.fault.partition(":")[0]) for row in rows] == [
+        *(("a", None), ("bad", "broken_video"), ("deep/b", None), ("p", None)),
+        *(("sound", "audio_only"), ("text", "missing_image"), ("c", None)),
+    ]
+    assert rows[0].texts == ("first",)
+    vectors = index.store.vectors_of(np.array([0, 6]))
+    alone = Embedder.load(checkpoint).embed_images([read_video(noise(n), FRAMES) for n in (1, 3)])
+    np.testing.assert_allclose(vectors, alone, atol=1e-6)
+    hits = index.search(TEXT, k=4)
+    assert {hit.row.key for hit in hits} == {"a", "deep/b", "p", "c"}
+    [[expected]] = Matcher.load(checkpoint).probability([read_video(noise(3), FRAMES)], [[TEXT]])
+    of_c = next(hit for hit in hits if hit.row.key == "c")
+    assert of_c.probability == pytest.approx(expected, abs=1e-5)
+    assert None not in index.pictures([hit.row for hit in hits])
+
+
+def test_a_tar_of_videos_is_resumed_and_skipped_and_read_again_with_its_videos(
+    checkpoint: Path, tar: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "PART_ROWS", 4)
+    add_places(tmp_path / "whole", [tar], checkpoint, frames=2)
+
+    def killed() -> None:
+        die_at_file(5)
+        add_places(tmp_path / "i", [tar], checkpoint, frames=2)
+
+    assert exit_code_of(killed) == -9
+    assert not (tmp_path / "i/places.json").exists()
+    add_places(tmp_path / "i", [tar], checkpoint, frames=2)
+    whole = index_bytes(tmp_path / "whole")
+    assert index_bytes(tmp_path / "i") == whole
+    with monkeypatch.context() as patch:
+        patch.setattr(Embedder, "stream_images", None)
+        add_places(tmp_path / "i", [tar])
+    assert index_bytes(tmp_path / "i") == whole
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "av", None)
+        assert add_places(tmp_path / "later", [tar], checkpoint).indexed == 1
+    assert add_places(tmp_path / "later", [tar]).indexed == 4
 
 
 def test_duplicates_among_videos(checkpoint: Path, tmp_path: Path) -> None:

@@ -126,10 +126,11 @@ def _pack(args: argparse.Namespace) -> int:
 
 def _inspect(args: argparse.Namespace) -> int:
     from blip.cli.rows import print_json
-    from blip.data.readers.inspection import find_places, inspect_places
+    from blip.data.readers.inspection import inspect_places
+    from blip.data.readers.video_places import find_any
 
     options = INSPECT_OPTIONS.read(args)
-    contents = inspect_places(find_places(options.shards))
+    contents = inspect_places(find_any(options.shards))
     if options.json:
         print_json({**contents.counts(), "faults": contents.faults})
     else:
@@ -143,7 +144,8 @@ def _index(args: argparse.Namespace) -> int:
     from blip.cli.rows import print_json
     from blip.data.readers.cache import cache_folder
     from blip.data.readers.counts import INDEX
-    from blip.data.readers.inspection import count_places, find_places
+    from blip.data.readers.inspection import count_places
+    from blip.data.readers.sources import find_places
     from blip.log import say
     from blip.outputs import INDEX as INDEX_KIND
     from blip.outputs import refuse_inputs_as_output

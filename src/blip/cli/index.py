@@ -15,11 +15,13 @@ examples:
   blip index 'shards/{00000..00999}.tar' train.parquet --out big.index --checkpoint runs/filter
   blip index more-photos/ --out photos.index
   blip index holiday/ videos.parquet --out holiday.index --checkpoint runs/filter --frames 16
+  blip index 'clips/*.tar' --out clips.index --checkpoint runs/filter
   blip index --out photos.index --remove more-photos/ --remove-keys 000001 000017
   blip search photos.index "a dog on a beach"
 
-Takes what `blip data pack` takes, remote tars, and videos: in folders, by their extension, and in
-Parquet tables with a column `video`. What cannot be read is counted, and DIR/faults.jsonl names it.
+Takes what `blip data pack` takes, remote tars, and videos: in folders and tars, by their extension,
+and in Parquet tables with a column `video`. Those of remote tars are read with --frames, or where
+the index has videos. What cannot be read is counted, and DIR/faults.jsonl names it.
 Places that are in the index and have not changed are skipped; if it is stopped, run the same
 command again to resume. Needs FAISS: pip install 'blip-capfilt[index]', and for videos PyAV: pip
 install 'blip-capfilt[video]'."""

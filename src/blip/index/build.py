@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from blip.data.faults import Fault
 from blip.data.keys import storable
+from blip.data.readers.video_places import find_any, shows_videos
 from blip.data.videos.read import FRAMES, MOST_FRAMES
 from blip.errors import ArgumentError, UsageError
 from blip.files import json_text, report_disk_errors, write_atomically, write_json
@@ -31,7 +32,6 @@ from blip.index.store import (
     Settings,
     Store,
 )
-from blip.index.videos import find_any, shows_videos
 from blip.inference.checkpoint import fingerprint
 from blip.inference.embedder import Embedder
 from blip.installed import install, need

@@ -17,6 +17,7 @@ from blip.data.faults import BadSampleError, Fault
 from blip.data.keys import storable
 from blip.data.readers.open import find_kind
 from blip.data.readers.remote import is_remote, on_disk
+from blip.data.readers.video_places import shows_videos
 from blip.data.sample import Sample
 from blip.errors import BlipError, NotFiniteError
 from blip.files import write_json
@@ -31,7 +32,6 @@ from blip.index.store import (
     Store,
     part_name,
 )
-from blip.index.videos import shows_videos
 from blip.inference.base import BATCH_SIZE
 from blip.inference.embedder import Embedder
 from blip.inference.pixels import NormalisedImage
@@ -129,7 +129,7 @@ class Filling:
             rows=len(states),
             indexed=states.count(INDEXED),
             broken=states.count(BROKEN),
-            videos=self.videos and shows_videos(location),
+            videos=self.videos and shows_videos(str(path)),
         )
 
     def _rows(

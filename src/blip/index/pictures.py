@@ -16,13 +16,14 @@ from blip.data.readers.archive import Archive
 from blip.data.readers.open import find_kind
 from blip.data.readers.remote import facts, is_remote, on_disk
 from blip.data.readers.shards import read_shard, read_shard_at
+from blip.data.readers.video_places import list_files, open_any, shows_videos
 from blip.data.sample import Sample
 from blip.data.transforms import eval_transform, normalise
 from blip.data.videos.read import FRAMES
 from blip.errors import BlipError
 from blip.files import fingerprint_json, open_regular
 from blip.index.store import Row
-from blip.index.videos import list_files, middle_frame, open_any, read_frames
+from blip.index.videos import middle_frame, read_frames
 from blip.inference.pixels import NormalisedImage
 from blip.log import printable, say
 
@@ -41,7 +42,9 @@ def mark_of(location: str, *, videos: bool) -> str:
     path = Path(location)
     if not path.is_dir():
         status = path.stat()
-        return f"{status.st_size} {status.st_mtime_ns}"
+        # A tar of videos that was read without them is another one.
+        added = " videos" if videos and find_kind(path) == "tar" and shows_videos(location) else ""
+        return f"{status.st_size} {status.st_mtime_ns}{added}"
     stats = [(str(file), file.stat()) for file in list_files(path, videos=videos)]
     return fingerprint_json([(name, s.st_size, s.st_mtime_ns) for name, s in stats])
 
@@ -60,7 +63,7 @@ def count_samples(location: str, *, videos: bool) -> int | None:
                 return None
             case "tar":
                 with open_regular(path) as file:
-                    archive = Archive(location, file)
+                    archive = Archive(location, file, videos=videos and shows_videos(location))
                     return len(archive) + len(archive.faults)
             case _:
                 return open_any(path, videos=videos).count()
@@ -71,7 +74,8 @@ def count_samples(location: str, *, videos: bool) -> int | None:
 def read_place(path: Path, start: int, *, videos: bool) -> Iterator[Sample]:
     """The samples of a place from `start` on; those of a tar as they stand there."""
     if find_kind(path) == "tar":
-        return islice(read_shard(path), start, None)
+        shard = read_shard(path, videos=videos and shows_videos(str(path)))
+        return islice(shard, start, None)
     reader = open_any(path, videos=videos)
     reader.check()
     return keep_identity(reader.samples(start), path.stem, path)
@@ -144,7 +148,7 @@ def _samples_at(
     path: Path, numbers: Iterable[int], *, videos: bool
 ) -> Iterator[tuple[int, Sample]]:
     if find_kind(path) == "tar":
-        yield from read_shard_at(path, numbers)
+        yield from read_shard_at(path, numbers, videos=videos)
         return
     reader = open_any(path, videos=videos)
     if find_kind(path) == "compressed tar" or (videos and not path.is_dir()):

@@ -1,99 +1,11 @@
-"""Places that hold videos, for an index: folders, where they lie among pictures, and tables."""
+"""Frames of the videos of an index: those that a model reads, and the one that a page shows."""
 
-import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import final
 
 from PIL import Image
 
-from blip.data.annotations.video_files import TEXTS, VIDEO, content_of, find_videos, key_of
-from blip.data.annotations.videos import MISSING_VIDEO
-from blip.data.keys import storable, with_safe_keys
-from blip.data.readers.delimited import Row
-from blip.data.readers.folders import read_paths
-from blip.data.readers.image_files import find_images, refuse_none
-from blip.data.readers.inspection import find_places
-from blip.data.readers.open import Reader, open_place
-from blip.data.readers.parquet import open_described, read_parquet
-from blip.data.readers.patterns import compressed_in, tars_in
-from blip.data.readers.remote import is_remote
-from blip.data.readers.tables import find_columns, has_pictures
-from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.texts import sound_texts
 from blip.data.videos.read import VideoFrames, VideoSource, read_video
 from blip.data.videos.stream import BadVideoError
-from blip.errors import UsageError
-from blip.places import home_path
-
-ROWS = 4
-"""Of a table of videos that are in memory."""
-
-
-def find_any(patterns: Sequence[str]) -> list[str]:
-    """As `find_places`, but folders without tars stand for their tables of videos as well.
-
-    Where a folder has no table of pictures either, it stands for the videos below it, whatever
-    other tables say of these.
-    """
-    places: dict[str, str] = {}
-    for pattern in patterns:
-        plain = pattern.removeprefix("file://")
-        folder = Path(os.path.abspath(home_path(plain)))
-        found = [] if is_remote(plain) else _in_folder(folder)
-        for place in found or find_places([pattern]):
-            places.setdefault(place if is_remote(place) else os.path.realpath(place), place)
-    return list(places.values())
-
-
-def _in_folder(folder: Path) -> list[str]:
-    """What a folder of videos stands for; empty for anything else."""
-    if not folder.is_dir() or tars_in(folder) or compressed_in(folder):
-        return []
-    tables = sorted(p for p in folder.glob("*.parquet") if p.is_file() and p.name[0] != ".")
-    pictures = [table for table in tables if has_pictures(table)]
-    videos = [table for table in tables if shows_videos(str(table))]
-    if videos:
-        return sorted(map(str, [*pictures, *videos]))
-    # Without tables the rules for pictures hold, so that what lies beside them counts as there.
-    return [str(folder)] if tables and not pictures and shows_videos(str(folder)) else []
-
-
-def shows_videos(location: str) -> bool:
-    """Whether a place is a folder with videos in it, or a Parquet table of videos, not images."""
-    path = Path(location)
-    if is_remote(location):
-        return False
-    if path.is_dir():
-        return any(True for _ in find_videos(path))
-    if path.suffix.lower() != ".parquet":
-        return False
-    try:
-        names = open_described(path).schema_arrow.names
-    except (UsageError, OSError):
-        return False
-    return VIDEO in names and find_columns(names).image is None
-
-
-def list_files(folder: Path, *, videos: bool) -> list[Path]:
-    """The pictures below a folder, and with `videos` these as well, in sorted order.
-
-    Raises UsageError where there are none.
-    """
-    images = find_images(folder)
-    clips = list(find_videos(folder)) if videos else []
-    if not clips:
-        refuse_none(images, folder)
-    return sorted([*images.paths, *clips])
-
-
-def open_any(path: Path, *, videos: bool) -> Reader:
-    """The reader of a place, which with `videos` gives samples of these as well."""
-    if videos and shows_videos(str(path)):
-        return _Folder(path) if path.is_dir() else _Table(path)
-    return open_place(path, need_text=False)
 
 
 def read_frames(video: Path | bytes, frames: int, max_pixels: int) -> VideoFrames:
@@ -109,56 +21,3 @@ def middle_frame(video: Path | bytes, max_pixels: int) -> Image.Image:
     """What stands for a video on a page; raises BadVideoError."""
     # Of two evenly spaced frames the second one lies in the middle.
     return read_frames(video, 2, max_pixels).images()[1]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """A picture or a video, with the text file beside it, is a sample."""
-
-    path: Path
-
-    def check(self) -> None:
-        """Nothing can be wrong with a folder before its first file."""
-
-    def count(self) -> int:
-        return len(list_files(self.path, videos=True))
-
-    def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
-        return read_paths(self.path, list_files(self.path, videos=True)[start:stop], start)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A row with the bytes or the path of a video is a sample."""
-
-    path: Path
-
-    def check(self) -> None:
-        """`shows_videos` has looked at its columns."""
-
-    def count(self) -> int:
-        return open_described(self.path).metadata.num_rows
-
-    def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
-        rows = read_parquet(self.path, start, stop, batch=ROWS)
-        samples = (self._sample(row, number) for number, row in rows)
-        return with_safe_keys(samples, "row", start)
-
-    def _sample(self, row: Row, number: int) -> Sample:
-        key = key_of(row.cells) or f"{number:09d}"
-        if row.fault is not None:
-            return Sample(key, None, error=row.fault)
-        named = next((name for name in TEXTS if row.cells.get(name) is not None), "")
-        texts = row.cells.get(named)
-        sound, error = sound_texts(texts if isinstance(texts, list) else [texts])
-        video, name = content_of(row.cells.get(VIDEO)), key
-        if video is None:
-            return Sample(key, None, sound, error=MISSING_VIDEO)
-        if isinstance(video, bytes):
-            name = hashlib.blake2b(video, digest_size=16).hexdigest()
-        else:
-            video, name = self.path.parent / video, video
-        meta = {IMAGE_KEY: storable(f"{self.path.stem}/{name}")}
-        return Sample(key, None, sound, meta, error, video=video)

@@ -318,3 +318,27 @@ def test_a_row_is_not_read_past_the_part_that_is_asked_for(folder: Path) -> None
     csv.writer(buffer).writerows([["image", "text"], *([f"{n}.png", str(n)] for n in range(9))])
     (folder / "t.csv").write_text(buffer.getvalue())
     assert [s.texts for s in read_table(folder / "t.csv", 2, 5)] == [("2",), ("3",), ("4",)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize(
+    ("row", "task"),
+    [
+        ({"clip_name": "a", "caption": "a dog"}, "video_retrieval"),
+        ({"video": "a.mp4", "caption": "a dog"}, "video_retrieval"),
+        ({"video_id": "a", "question": "what?", "answer": "a dog"}, "video_qa"),
+    ],
+)
+def test_a_table_of_videos_names_the_task_that_reads_it(
+    tmp_path: Path, suffix: str, row: dict[str, str], task: str
+) -> None:
+    path = tmp_path / f"videos{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    elif suffix in (".csv", ".tsv"):
+        mark = "," if suffix == ".csv" else "\t"
+        path.write_text(f"{mark.join(row)}\n{mark.join(row.values())}\n")
+    else:
+        path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UsageError, match=f"lists videos; `blip evaluate --task {task}`"):
+        list(read_table(path))

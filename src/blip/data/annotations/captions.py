@@ -9,7 +9,7 @@ from typing import Any
 from blip.data.keys import storable, with_safe_keys
 from blip.data.readers.delimited import BROKEN_ROW
 from blip.data.readers.folders import read_file
-from blip.data.readers.tables import find_columns, refuse_urls
+from blip.data.readers.tables import find_columns, refuse_urls, refuse_videos
 from blip.data.sample import DOMAIN, IMAGE_KEY, OFFICIAL_ID, Sample
 from blip.data.texts import list_names, load_json, sound_texts
 from blip.errors import UsageError
@@ -19,8 +19,6 @@ FORMS = (
     'COCO\'s {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}, '
     'Karpathy\'s {"images": [{"filename", "sentences"}]}, the files of VQA v2, NLVR2 and VisDial'
 )
-ABOUT_VIDEOS = frozenset(("video", "clip_name", "video_id", "videos"))
-"""Names in the lists of videos, which are read for tasks of videos alone."""
 
 
 @dataclass(slots=True)
@@ -74,7 +72,9 @@ def list_annotated(
 ) -> list[Annotated]:
     """What the file says of each image, in the file's order; raises UsageError for another form."""
     data = load_json(path)
-    _refuse_videos(data, path)
+    head = data[0] if isinstance(data, list) and data else data
+    if isinstance(head, dict) and "images" not in head:
+        refuse_videos(list(head), path)
     if isinstance(data, dict) and isinstance(data.get("images"), list):
         images, annotations = data["images"], data.get("annotations")
         if split is not None:
@@ -90,22 +90,12 @@ def list_annotated(
     annotated: list[Annotated] = []
     of_name: dict[str, Annotated] = {}
     for entry in entries:
-        first = entry if entry.name is None else of_name.setdefault(entry.name, entry)
-        if first is entry:
+        same = entry if entry.name is None else of_name.setdefault(entry.name, entry)
+        if same is entry:
             annotated.append(entry)
         else:
-            first.values += entry.values
+            same.values += entry.values
     return annotated
-
-
-def _refuse_videos(data: Any, path: Path) -> None:
-    first = data[0] if isinstance(data, list) and data else data
-    if not isinstance(first, dict) or ABOUT_VIDEOS.isdisjoint(first) or "images" in first:
-        return
-    columns = find_columns(list(first))
-    if columns is None or columns.image is None:
-        task = "video_qa" if "question" in first else "video_retrieval"
-        raise UsageError(f"{path} lists videos; `blip evaluate --task {task}` reads it")
 
 
 def _of_split(entries: list[Any], split: str, path: Path) -> list[Any]:

@@ -19,15 +19,16 @@ from blip.data.annotations.video_files import (
     key_of,
 )
 from blip.data.annotations.video_store import VideoStore
-from blip.data.annotations.video_tars import read_video_tar
 from blip.data.keys import key_text
-from blip.data.questions import BROKEN_QUESTION, AskedQuestion, read_question
+from blip.data.questions import BROKEN_QUESTION, AskedQuestion, questions_of, read_question
 from blip.data.readers.delimited import BROKEN_ROW, read_delimited, read_json_lines
 from blip.data.readers.folders import texts_beside
 from blip.data.readers.parquet import BATCH, read_parquet
-from blip.data.readers.video_files import is_video_name
+from blip.data.readers.shards import read_shard
+from blip.data.readers.video_files import NAMES, is_video_name
 from blip.data.texts import load_json, sound_texts
 from blip.errors import UsageError
+from blip.files import open_regular
 from blip.log import say
 
 FORMS = (
@@ -38,8 +39,6 @@ FORMS = (
     "a tar of KEY.mp4 and KEY.txt, or a folder of videos"
 )
 MISSING_VIDEO = "missing_video"
-NAMES = frozenset((VIDEO, "clip_name", "video_id"))
-"""What lists call the video of an entry; "key" and "id" often number the entries."""
 DUPLICATE = "duplicate_question_id"
 TEST = "test"
 _Entries = Iterable[tuple[Any, str | None]]
@@ -74,7 +73,7 @@ def list_videos(path: Path) -> list[ListedVideo]:
     if suffix == ".tar":
         return _tar(path)
     if suffix in (".csv", ".tsv"):
-        _, rows = read_delimited(path, lambda names: not NAMES.isdisjoint(names))
+        _, rows = read_delimited(path, lambda names: not set(NAMES).isdisjoint(names))
         return _listed(((row.cells, row.fault) for row in rows), videos, path)
     if suffix == ".json":
         data = load_json(path)
@@ -132,19 +131,27 @@ def _folder(folder: Path) -> list[ListedVideo]:
 
 
 def _tar(path: Path) -> list[ListedVideo]:
-    store = VideoStore()
+    listed, store = list[ListedVideo](), VideoStore()
     try:
-        return [
-            ListedVideo(
-                sample.key,
-                store.add(sample.video) if isinstance(sample.video, bytes) else None,
-                list(sample.texts),
-                faults=[] if sample.error is None else [sample.error],
-            )
-            for sample in read_video_tar(path)
-        ]
+        open_regular(path).close()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    for sample in read_shard(path, videos=True):
+        error, video = sample.error, sample.video
+        again = error == "duplicate_key"
+        questions, fault = questions_of(sample.meta)
+        # Whoever takes the video says that there is none.
+        faults = [error if error != "missing_image" else None, fault]
+        listed.append(
+            ListedVideo(
+                sample.key,
+                store.add(video) if isinstance(video, bytes) and not again else None,
+                [] if again else list(sample.texts),
+                [] if again else questions,
+                [reason for reason in faults if reason is not None],
+            )
+        )
+    return listed
 
 
 def _table(path: Path, videos: VideoFiles) -> list[ListedVideo]:
@@ -238,6 +245,6 @@ def _name_of(entry: Any) -> str | None:
     """What an entry calls its video."""
     if not isinstance(entry, dict):
         return None
-    named = (entry.get(name) for name in (VIDEO, "clip_name", "video_id"))
+    named = (entry.get(name) for name in NAMES)
     name = next((name for name in named if name is not None), None)
     return key_of({**entry, "id": None}) if name is None else key_text(name)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple, final
 
@@ -12,10 +12,12 @@ from blip.data.faults import Fault
 from blip.data.readers.headers import FOLDER, PLAIN, Damage, Member, Reader, read_headers
 from blip.data.readers.image_files import IMAGE_EXTENSIONS
 from blip.data.readers.parts import Parts, make_sample
+from blip.data.readers.video_files import VIDEO_EXTENSIONS
 from blip.data.sample import Sample
 
-IMAGE, TEXT, META = range(3)
+IMAGE, TEXT, META, VIDEO = range(4)
 PARTS = {**dict.fromkeys(IMAGE_EXTENSIONS, IMAGE), "txt": TEXT, "json": META}
+WITH_VIDEOS = {**PARTS, **dict.fromkeys(VIDEO_EXTENSIONS, VIDEO)}
 ABSENT = -1
 MORE_IMAGES = re.compile(rf"(\d{{1,6}})\.(?:{'|'.join(IMAGE_EXTENSIONS)})")
 """Suffixes of further images of a sample: KEY.1.jpg, KEY.2.jpg, ..."""
@@ -32,7 +34,7 @@ class _Entry:
 
     def __init__(self, key: str) -> None:
         self.key, self.extension = key, "jpg"
-        self.spans = [(0, ABSENT)] * 3
+        self.spans = [(0, ABSENT)] * 4
         self.more: dict[int, tuple[int, int]] | None = None
         """Further images by their number; most samples have none."""
 
@@ -55,17 +57,20 @@ class Archive:
     """A shard in an open file: `len` samples, in the order of their first members.
 
     Members of one key make a sample, wherever they lie; a second part of a kind begins
-    another one of the same key, a duplicate. Hidden members belong to no sample.
+    another one of the same key, a duplicate. Hidden members belong to no sample. With `videos`,
+    these are parts as well; else a sample of a video has no picture.
     """
 
-    def __init__(self, name: str, file: BinaryIO) -> None:
+    def __init__(self, name: str, file: BinaryIO, *, videos: bool = False) -> None:
         self.file = file
-        size = os.fstat(file.fileno()).st_size
-        entries, self.faults_at = _table(name, file, lambda n: file.seek(n, os.SEEK_CUR), size)
+        size, known = os.fstat(file.fileno()).st_size, WITH_VIDEOS if videos else PARTS
+        entries, self.faults_at = _table(
+            name, file, lambda n: file.seek(n, os.SEEK_CUR), size, known
+        )
         """Of the shard itself (damaged, or with members under unsafe names), and where."""
         self.keys = [entry.key for entry in entries]
         self.extensions = [entry.extension for entry in entries]
-        self.spans = np.array([entry.spans for entry in entries], dtype=np.int64).reshape(-1, 3, 2)
+        self.spans = np.array([entry.spans for entry in entries], dtype=np.int64).reshape(-1, 4, 2)
         self.more = {
             n: [entry.more[number] for number in sorted(entry.more)]
             for n, entry in enumerate(entries)
@@ -91,7 +96,7 @@ class Archive:
         end = max((end for _, end in there), default=0)
         together = sum(stop - start for start, stop in there) + LARGEST_GAP >= end - begin
         content = self._read(begin, end - begin) if together else b""
-        image, text, meta = (
+        image, text, meta, video = (
             None
             if size == ABSENT
             else content[offset - begin : offset - begin + size]
@@ -100,7 +105,7 @@ class Archive:
             for offset, size in spans
         )
         more = tuple(self._read(offset, size) for offset, size in self.more.get(number, ()))
-        parts = Parts(image, self.extensions[number], text, meta, more)
+        parts = Parts(image, self.extensions[number], text, meta, more, video)
         return make_sample(self.keys[number], parts, number in self.repeated)
 
     def _read(self, offset: int, size: int) -> bytes:
@@ -115,11 +120,17 @@ def count_samples(
     name: str, file: Reader, skip: Callable[[int], object], size: int | None = None
 ) -> tuple[int, list[Fault]]:
     """Samples of a shard and its faults, by headers alone; `size` is the file's, where known."""
-    entries, faults = _table(name, file, skip, size)
+    entries, faults = _table(name, file, skip, size, PARTS)
     return len(entries), [fault for _, fault in faults]
 
 
-def _table(name: str, file: Reader, skip: Callable[[int], object], size: int | None) -> _Table:
+def _table(
+    name: str,
+    file: Reader,
+    skip: Callable[[int], object],
+    size: int | None,
+    known: Mapping[str, int],
+) -> _Table:
     entries: list[_Entry] = []
     faults: list[tuple[int, Fault]] = []
     latest: dict[str, _Entry] = {}
@@ -131,7 +142,7 @@ def _table(name: str, file: Reader, skip: Callable[[int], object], size: int | N
             faults.append((max(len(entries) - 1, 0), Fault(name, member.name, "unsafe_name")))
         elif member.kind != FOLDER and not is_hidden(member.name):
             key, suffix = split_name(member.name)
-            part, entry = PARTS.get(suffix), latest.get(key)
+            part, entry = known.get(suffix), latest.get(key)
             number = _image_number(suffix) if part is None else None
             if entry is None or entry.has(part, number):
                 entry = latest[key] = _Entry(key)

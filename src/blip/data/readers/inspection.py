@@ -1,6 +1,5 @@
 """What a collection in any form holds: counted sample by sample, or by its headers and rows."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ from blip.data.readers.counts import Shard, index_shards, read_statistics
 from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.remote import is_remote, on_disk
 from blip.data.readers.shards import read_shard
-from blip.data.readers.sources import find_packable
 from blip.data.statements import statements_of
 from blip.errors import BlipError
 from blip.log import progress, say
@@ -56,12 +54,6 @@ class Counted:
     samples_of_others: int
     lost: list[Fault]
     """Shards that could not be read, with the reason."""
-
-
-def find_places(patterns: Sequence[str]) -> list[str]:
-    """As `find_packable`, with paths that start from the root."""
-    found = find_packable(patterns)
-    return [os.path.abspath(place) if isinstance(place, Path) else place for place in found]
 
 
 def inspect_places(places: Sequence[str]) -> Contents:

@@ -17,17 +17,19 @@ class Parts:
     text: bytes | None = None
     meta: bytes | None = None
     more_images: tuple[bytes, ...] = ()
+    video: bytes | None = None
 
 
 def make_sample(key: str, parts: Parts, duplicate: bool) -> Sample:
     """A sample of the members of a key, with the first of its faults, if it has any."""
     meta, texts, faults = _texts(parts)
-    if parts.image is None:
+    if parts.image is None and parts.video is None:
         faults.insert(0, "missing_image")
     if duplicate:
         faults.insert(0, "duplicate_key")
     error = faults[0] if faults else None
-    return Sample(key, parts.image, texts, meta, error, parts.extension, parts.more_images)
+    more, video = parts.more_images, parts.video
+    return Sample(key, parts.image, texts, meta, error, parts.extension, more, video)
 
 
 def _texts(parts: Parts) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:

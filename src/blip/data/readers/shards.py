@@ -14,8 +14,8 @@ from blip.errors import BlipError, first_line
 from blip.files import open_regular
 
 
-def read_shard(path: str | Path) -> Iterator[Sample]:
-    """Samples of a local shard, in the order of their first files.
+def read_shard(path: str | Path, *, videos: bool = False) -> Iterator[Sample]:
+    """Samples of a local shard, in the order of their first files; with `videos`, those as well.
 
     Files of one key that do not lie together are one sample all the same. Bad data never raises: it
     comes as a sample whose `error` says what is wrong (`torn_tar`, `duplicate_key`,
@@ -23,7 +23,7 @@ def read_shard(path: str | Path) -> Iterator[Sample]:
     """
     try:
         with open_regular(Path(path)) as file:
-            archive, begun = Archive(str(path), file), 0
+            archive, begun = Archive(str(path), file, videos=videos), 0
             for before, fault in archive.faults_at:
                 yield from map(archive.sample, range(begun, before))
                 begun = before
@@ -35,14 +35,16 @@ def read_shard(path: str | Path) -> Iterator[Sample]:
         yield Sample("", None, error=f"unreadable: {error.strerror or error}")
 
 
-def read_shard_at(path: str | Path, numbers: Iterable[int]) -> Iterator[tuple[int, Sample]]:
+def read_shard_at(
+    path: str | Path, numbers: Iterable[int], *, videos: bool = False
+) -> Iterator[tuple[int, Sample]]:
     """Some samples of a local shard, without reading the others.
 
     Each comes with its number among those of `read_shard`, from 0; numbers that are none of a
     sample are left out. Raises OSError where the shard cannot be read.
     """
     with open_regular(Path(path)) as file:
-        archive = Archive(str(path), file)
+        archive = Archive(str(path), file, videos=videos)
         # A fault comes as a sample of its own, before the sample that follows it.
         faults = [before + place for place, (before, _) in enumerate(archive.faults_at)]
         for number in sorted(set(numbers).difference(faults)):

@@ -97,6 +97,12 @@ def find_packable(patterns: Iterable[str]) -> list[Place]:
     return _find_each(patterns, resolve_source)
 
 
+def find_places(patterns: Sequence[str]) -> list[str]:
+    """As `find_packable`, with paths that start from the root."""
+    found = find_packable(patterns)
+    return [os.path.abspath(place) if isinstance(place, Path) else place for place in found]
+
+
 def _find_each(patterns: Iterable[str], find_local: Callable[[str], list[Path]]) -> list[Place]:
     """What is named in two ways, or through a link, comes once."""
     places: dict[str, Place] = {}

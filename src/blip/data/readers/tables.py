@@ -13,6 +13,7 @@ from blip.data.readers.folders import extension_of, read_file
 from blip.data.readers.image_files import IMAGE_EXTENSIONS
 from blip.data.readers.parquet import open_described, read_first_text, read_parquet
 from blip.data.readers.patterns import TABLES
+from blip.data.readers.video_files import NAMES as VIDEO_NAMES
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import list_names, sound_texts
 from blip.errors import UsageError
@@ -29,6 +30,8 @@ IMAGES = (
 TEXTS = ("caption", "captions", "text", "texts", "sentence", "sentences", "txt")
 URLS = ("url", "image_url", "img_url", "urls", "link")
 SPLIT = "split"
+ABOUT_VIDEOS = frozenset((*VIDEO_NAMES, "videos"))
+"""Names in lists and tables of videos, which are read for tasks of videos alone."""
 FIRST = 100
 """Lines of JSON that are read to find the names of the fields."""
 
@@ -148,6 +151,7 @@ def _open(
 
 def _check_columns(names: Sequence[str], path: Path, *, need_text: bool) -> Columns:
     columns = find_columns(names)
+    refuse_videos(names, path)
     if columns.image is None and columns.url is not None:
         raise UsageError(_no_downloads(path, f"column {columns.url}"))
     if columns.image is None:
@@ -161,6 +165,19 @@ def _check_columns(names: Sequence[str], path: Path, *, need_text: bool) -> Colu
                 f"allowed: {', '.join(known)}"
             )
     return columns
+
+
+def names_videos(names: Iterable[str]) -> bool:
+    """Whether a table, or an entry of a list, with these names is about videos, not pictures."""
+    spelt = list(names)
+    return not ABOUT_VIDEOS.isdisjoint(spelt) and find_columns(spelt).image is None
+
+
+def refuse_videos(names: Sequence[str], path: Path) -> None:
+    """Raises UsageError where these names are those of a list of videos; it says what reads it."""
+    if names_videos(names):
+        task = "video_qa" if "question" in names else "video_retrieval"
+        raise UsageError(f"{path} lists videos; `blip evaluate --task {task}` reads it")
 
 
 def refuse_urls(values: Iterable[Any], path: Path) -> None:

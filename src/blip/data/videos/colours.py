@@ -1,6 +1,6 @@
 """A decoded frame to upright RGB of 8 bits, as large as it is or squashed to a square."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8, UInt16
@@ -31,7 +31,7 @@ def to_rgb(frame: "av.VideoFrame", size: int | None = None) -> UInt8[np.ndarray,
     """
     from av.video.reformatter import Interpolation as Scaling
 
-    deep = frame.color_trc in (PQ, HLG)
+    deep = is_hdr(frame)
     # Without the last flag two pixels side by side would share their colour.
     how = Scaling.BICUBIC | Scaling.ACCURATE_RND | Scaling.BITEXACT | Scaling.FULL_CHR_H_INT
     scaled = frame.reformat(
@@ -45,6 +45,11 @@ def to_rgb(frame: "av.VideoFrame", size: int | None = None) -> UInt8[np.ndarray,
     if deep:
         pixels = tone_map(pixels, is_pq=frame.color_trc == PQ)
     return _turn(pixels, frame)
+
+
+def is_hdr(frame: "av.VideoFrame") -> bool:
+    """Whether a frame is in PQ or HLG."""
+    return frame.color_trc in (PQ, HLG)
 
 
 def tone_map(
@@ -82,17 +87,38 @@ def _from_hlg(
     return (HLG_TOP * luminance**0.2 * scene).astype(np.float32)
 
 
-def _turn(pixels: np.ndarray, frame: "av.VideoFrame") -> np.ndarray:
-    """Turned and mirrored by the display matrix, to the nearest quarter of a turn."""
+class Turn(NamedTuple):
+    """How the pixels of a frame become upright, in this order."""
+
+    swapped: bool
+    """Rows become columns."""
+    mirrored: bool
+    """Left becomes right."""
+    flipped: bool
+    """Top becomes bottom."""
+
+
+def turn_of(frame: "av.VideoFrame") -> Turn:
+    """The display matrix of a frame, to the nearest quarter of a turn."""
     side = frame.side_data.get("DISPLAYMATRIX")
     if side is None:
-        return pixels
+        return Turn(swapped=False, mirrored=False, flipped=False)
     right_x, right_y, _, down_x, down_y = np.frombuffer(bytes(side)[:20], "<i4").tolist()
-    if abs(right_x) + abs(down_y) < abs(right_y) + abs(down_x):
-        pixels = pixels.swapaxes(0, 1)
+    swapped = abs(right_x) + abs(down_y) < abs(right_y) + abs(down_x)
+    if swapped:
         right_x, down_y = down_x, right_y
-    if right_x < 0:
+    return Turn(swapped, mirrored=right_x < 0, flipped=down_y < 0)
+
+
+def _turn(pixels: np.ndarray, frame: "av.VideoFrame") -> np.ndarray:
+    """Turned and mirrored by the display matrix."""
+    turn = turn_of(frame)
+    if not any(turn):
+        return pixels
+    if turn.swapped:
+        pixels = pixels.swapaxes(0, 1)
+    if turn.mirrored:
         pixels = pixels[:, ::-1]
-    if down_y < 0:
+    if turn.flipped:
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)

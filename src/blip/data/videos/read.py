@@ -99,7 +99,7 @@ def read_video(
         raise ArgumentError(f"frames must lie in 1..{MOST_FRAMES}, got {frames}")
     if times is not None and (not times or list(times) != sorted(times)):
         raise ArgumentError(f"times must be one or more in ascending order, got {list(times)}")
-    with _opened(source) as file, open_video(file, max_pixels) as (container, stream):
+    with open_source(source) as file, open_video(file, max_pixels) as (container, stream):
         timeline = find_timeline(container, stream)
         if times is None:
             wanted = even_times(timeline.first, timeline.end, frames)
@@ -111,7 +111,8 @@ def read_video(
 
 
 @contextmanager
-def _opened(source: VideoSource) -> Iterator[BinaryIO]:
+def open_source(source: VideoSource) -> Iterator[BinaryIO]:
+    """The open file of a video; raises as `read_video` does."""
     if isinstance(source, bytes | bytearray | memoryview):
         if not source:
             raise BadVideoError("empty_file")

@@ -22,6 +22,10 @@ FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,flv,asf,ogg"
 """No more of what FFmpeg reads: playlists and scripts open other files and addresses."""
 MANY_PIXELS = 300_000
 """A frame of more pixels is decoded by several threads."""
+UNEVEN_TICKS, UNEVEN_SHARE = 2, 0.1
+"""Frames whose times differ by more, in ticks and relative to the usual one, come at a variable
+rate: containers round times.
+"""
 MISSING_SHARE, MISSING_SECONDS = 0.1, 1.0
 """A file without an index that ends this much before the length in its header was cut off."""
 
@@ -47,6 +51,8 @@ class Timeline:
     somewhat later."""
     was_read: bool = False
     """Whether the container stands at its end."""
+    variable_rate: bool = False
+    """Whether frames are shown for different times."""
 
 
 def even_times(first: int, end: int, count: int) -> list[int]:
@@ -139,7 +145,16 @@ def _scan(container: "InputContainer", stream: "VideoStream") -> Timeline:
     first = min(shown)[0]
     usual = (last[0] - first) // max(len(shown) - 1, 1)
     end_of_last = last[0] + max(last[1] or usual, 1)
-    return Timeline(first, end_of_last, last[0], tuple(sorted(keys)), was_read=True)
+    gaps = [later - earlier for earlier, later in pairwise(sorted(time for time, _ in shown))]
+    uneven = max(gaps, default=0) - min(gaps, default=0)
+    return Timeline(
+        first,
+        end_of_last,
+        last[0],
+        tuple(sorted(keys)),
+        was_read=True,
+        variable_rate=uneven > max(UNEVEN_TICKS, UNEVEN_SHARE * usual),
+    )
 
 
 def ticks(stream: "VideoStream", timeline: Timeline, seconds: Sequence[float]) -> list[int]:
