@@ -15,6 +15,7 @@ examples:
   blip data pack flickr8k/train.parquet shards/train --per-shard 500
   blip data pack dataset_coco.json shards/coco-val --images coco/ --split val
   blip data inspect 'shards/train/*.tar'
+  blip data inspect holiday/ msrvtt/videodatainfo.json 'clips/*.tar'
   blip data index 'laion/{00000..12899}.tar' coco/ 's3://bucket/cc12m/*.tar'
   blip data scenes shards/scenes --web 10000 --noise 0.6 --seed 1
   blip data scenes scenes --like runs/demo/data --questions 6
@@ -25,11 +26,16 @@ examples:
 .tsv and .jsonl (paths), .json (annotations of BLIP, COCO or Karpathy) and folders of pictures with
 text files beside them. It copies what decodes as a picture and has a text, and exits with 1 where
 nothing does. If it is stopped, run the same command again to write it from the beginning.
-`inspect` and `index` take what `pack` takes. `index` counts the samples of shards, local or
+`inspect` and `index` take what `pack` takes, and `inspect` videos, in folders, tars, tables and
+lists: it says how long and large they are, and names HDR, rotated and variable-rate ones, and those
+that cannot be used. `index` counts the samples of shards, local or
 remote, before a training that streams them does.
 `scenes` draws images with captions, and as much as you ask for of --questions (VQA), --statements
 (NLVR2), --dialogues (VisDial) for each image, and --clips (videos); --keys lists these and all
 other keys with their values."""
+
+SHOWN = 50
+"""Faults that are printed without --json."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +54,7 @@ class InspectOptions:
     """What `blip data inspect` is asked to do."""
 
     shards: tuple[str, ...]
-    """Whatever `pack` takes, and URLs."""
+    """Whatever `pack` takes, videos, and URLs."""
     json: bool = False
     """Print a JSON object."""
 
@@ -131,12 +137,18 @@ def _inspect(args: argparse.Namespace) -> int:
 
     options = INSPECT_OPTIONS.read(args)
     contents = inspect_places(find_any(options.shards))
+    videos = contents.videos
     if options.json:
-        print_json({**contents.counts(), "faults": contents.faults})
+        of_videos = {"of_videos": videos.to_json()} if videos.count else {}
+        print_json({**contents.counts(), **of_videos, "faults": contents.faults})
     else:
-        print("\n".join(f"{name:<9}{count:>9}" for name, count in contents.counts().items()))
-        for fault in contents.faults[:50]:
-            print(fault)
+        counts = contents.counts()
+        width = max(9, *(len(name) + 1 for name in counts))
+        print("\n".join(f"{name:<{width}}{count:>9}" for name, count in counts.items()))
+        for line in ([videos.describe()] if videos.count else []) + contents.faults[:SHOWN]:
+            print(line)
+        for line in videos.named[:SHOWN]:
+            print(line)
     return 1 if contents.unread else 0
 
 
@@ -177,7 +189,7 @@ def _index(args: argparse.Namespace) -> int:
         if shards:
             noted_in = folder / INDEX
             print(f"{counts['samples']} samples in {counts['shards']} shards, noted in {noted_in}")
-        for fault in faults[:50]:
+        for fault in faults[:SHOWN]:
             print(fault)
     return 1 if counted.lost else 0
 

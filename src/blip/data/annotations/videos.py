@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from blip.data.annotations.head import head_names
 from blip.data.annotations.video_files import (
     ROWS,
+    TABLE,
     TEXTS,
     VIDEO,
     VideoFiles,
@@ -23,8 +25,9 @@ from blip.data.keys import key_text
 from blip.data.questions import BROKEN_QUESTION, AskedQuestion, questions_of, read_question
 from blip.data.readers.delimited import BROKEN_ROW, read_delimited, read_json_lines
 from blip.data.readers.folders import texts_beside
-from blip.data.readers.parquet import BATCH, read_parquet
+from blip.data.readers.parquet import BATCH, open_described, read_parquet
 from blip.data.readers.shards import read_shard
+from blip.data.readers.tables import FIRST, find_columns, names_videos
 from blip.data.readers.video_files import NAMES, is_video_name
 from blip.data.texts import load_json, sound_texts
 from blip.errors import UsageError
@@ -53,6 +56,38 @@ class ListedVideo:
     texts: list[str] = field(default_factory=list[str])
     questions: list[AskedQuestion] = field(default_factory=list[AskedQuestion])
     faults: list[str] = field(default_factory=list[str])
+
+
+def lists_videos(path: Path) -> bool:
+    """Whether a file is a list or a table of videos, or of questions about videos beside it.
+
+    False for a file that cannot be read: its reader says why.
+    """
+    try:
+        names = _names_in(path)
+    except (UsageError, OSError):
+        return False
+    if "question" in names and (path.absolute().parent / TABLE).is_file():
+        return find_columns(names).image is None
+    return names_videos(names)
+
+
+def _names_in(path: Path) -> list[str]:
+    """The columns of a table, or the names in a list's first entries; none for another file."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return list(open_described(path).schema_arrow.names)
+    if suffix in (".jsonl", ".ndjson"):
+        first = islice(read_json_lines(path), FIRST)
+        return list(dict.fromkeys(name for row in first for name in row.cells))
+    if suffix in (".csv", ".tsv"):
+        return read_delimited(path, lambda names: not set(NAMES).isdisjoint(names))[0]
+    # Of captions a file may hold gigabytes.
+    if suffix != ".json" or not head_names(path, (*NAMES, "videos")):
+        return []
+    data = load_json(path)
+    first = data[0] if isinstance(data, list) and data else data
+    return list(first) if isinstance(first, dict) and "images" not in first else []
 
 
 def list_videos(path: Path) -> list[ListedVideo]:
