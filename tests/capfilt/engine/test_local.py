@@ -12,7 +12,7 @@ import pytest
 from blip.capfilt.engine.local import InlineEngine, LocalEngine
 from blip.capfilt.engine.protocol import Done, Failed, News
 from blip.errors import UsageError
-from tests.support.engines import make_worker, refuse, results
+from tests.support.squares import make_worker, refuse, results
 
 
 @pytest.mark.parametrize("engine", [InlineEngine(), LocalEngine(2)])

@@ -10,8 +10,8 @@ import pytest
 
 from blip.capfilt.engine.protocol import Done, Failed, News
 from blip.errors import UsageError
-from tests.support.engines import make_worker, refuse, results
 from tests.support.ray_cluster import ray_cluster
+from tests.support.squares import make_worker, refuse, results
 
 ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
 from blip.capfilt.engine.ray import RayEngine  # noqa: E402 (behind the question whether it is there)
@@ -84,12 +84,13 @@ def test_nothing_to_do_makes_no_worker(engine):
     assert list(engine.run([], refuse)) == []
 
 
-def test_closing_stops_actors_that_are_at_work(engine):
+def test_closing_stops_actors_that_are_at_work(cluster):
+    engine = RayEngine(1, None, 1.0)
     outcomes = engine.run([55], make_worker)
     assert next(iter(outcomes)) == News(55, "begin 55")
     assert isinstance(outcomes, Generator)
     outcomes.close()
-    # The next ones get the CPUs of those that were stopped.
+    # There is one GPU, and the next actor gets it only when the one at work was stopped.
     assert results(engine.run([2], make_worker)) == {2: 4}
 
 

@@ -85,13 +85,15 @@ class RayEngine:
                 self._hire(crew, place, make_worker)
             while waiting or any(member.item is not None for member in crew.values()):
                 for awaited in self._wait(crew):
-                    member = crew.pop(awaited)
+                    # It stays in the crew meanwhile: where this raises or is closed, it is stopped.
+                    member = crew[awaited]
                     outcome = member.receive(awaited)
                     if outcome is not None:
                         yield outcome
                     if isinstance(outcome, News):
-                        crew[awaited] = member
-                    elif not waiting:
+                        continue
+                    del crew[awaited]
+                    if not waiting:
                         member.stop()
                     elif isinstance(outcome, Failed) and outcome.kind == "died":
                         member.stop()
