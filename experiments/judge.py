@@ -5,21 +5,24 @@ python -m experiments.judge CKPT --data FILE.parquet [--out FILE.json]
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from blip.cli.from_dataclass import Options
-from blip.cli.options import DECODING_GROUP, DECODING_HIDDEN, DECODING_NAMES, ModelOptions
+from blip.cli.options import (
+    DECODING_GROUP,
+    DECODING_HIDDEN,
+    DECODING_NAMES,
+    ModelOptions,
+    with_typed_decoding,
+)
 from blip.cli.parser import Parser
-from blip.config.ranges import BATCH_SIZE, COUNT, PLACE, SEED, SHARE, TOKENS, check_fields
+from blip.config.ranges import BATCH_SIZE, COUNT, FRAMES, PLACE, SEED, SHARE, TOKENS, check_fields
 from blip.data.examples.evaluation_set import EvaluationSet
-from blip.data.examples.question_set import QuestionSet
-from blip.data.examples.statement_set import StatementSet
-from blip.data.readers.parquet import open_described
 from blip.errors import BlipError, UsageError, plain
-from blip.evaluation import video_qa, video_retrieval
+from blip.evaluation.choose import choose_evaluations
 from blip.evaluation.config import AnsweringConfig, EvaluateConfig, RetrievalEvaluationConfig
 from blip.evaluation.subject import Subject, describe_data
 from blip.files import write_json
@@ -27,12 +30,15 @@ from blip.generation.config import DecodingConfig
 from blip.inference.checkpoint import Loaded, open_checkpoint
 from blip.metrics.intervals import LEVEL, RESAMPLES
 from blip.model.blip import Blip
+from blip.model.config import ModelConfig
 from blip.nn.device import choose_device, choose_dtype
 from blip.reports.origin import origin
+from blip.tasks.table import EVALUATIONS
 from experiments.judging import (
     Resampling,
     judge_answers,
     judge_captions,
+    judge_dialogues,
     judge_filter,
     judge_retrieval,
     judge_statements,
@@ -41,25 +47,51 @@ from experiments.judging import (
     table,
 )
 from experiments.labels import find_label, read_labelled, write_right
+from experiments.media import list_columns, shows_videos
 
-TASKS = ("retrieval", "caption", "filter", "video", "vqa", "video_qa", "nlvr")
+
+@dataclass(frozen=True, slots=True)
+class OneTask:
+    """How a model is judged that does one task with such data."""
+
+    judge: Callable[[Subject[Any], Resampling], tuple[Any, Any]]
+    """Gives the figures, and what the model said of each sample; None where that is not kept."""
+    drawn: str
+    """What the bootstrap draws."""
+    title: str
+    """Of the table."""
+
+
+ONE_TASK = {
+    "video_retrieval": OneTask(judge_videos, "videos", "recall in per cent, and ranks"),
+    "vqa": OneTask(judge_answers, "images", "VQA, per cent"),
+    "video_qa": OneTask(judge_video_answers, "videos", "questions about videos, per cent"),
+    "nlvr": OneTask(judge_statements, "sets of pairs", "statements about pairs, per cent"),
+    "visdial": OneTask(judge_dialogues, "images", "answers in dialogues, per cent, and mean rank"),
+}
+"""By their names in `blip evaluate --task`."""
+TASKS = ("retrieval", "caption", "filter", *ONE_TASK)
+PUBLISHED = AnsweringConfig().decoding
+"""How answers are written."""
 EXAMPLES = """\
 examples:
   python -m experiments.judge runs/retrieval --data flickr8k/dev.parquet --out judged.json
   python -m experiments.judge runs/captioner --data dev.parquet --prompt 'a picture of '
   python -m experiments.judge runs/filter --data labelled.parquet --label match --threshold 0.25
   python -m experiments.judge runs/vqa --data vqa/questions.parquet --answers vqa/answer_list.json
-  python -m experiments.judge runs/vqa --data msvd/test_qa.json --tasks video_qa
-  python -m experiments.judge runs/retrieval --data msvd/videos.parquet
+  python -m experiments.judge runs/vqa --data msvd/test_qa.json
+  python -m experiments.judge runs/retrieval --data msvd/videodatainfo.json
   python -m experiments.judge runs/nlvr --data nlvr1/dev.parquet
+  python -m experiments.judge runs/visdial --data visdial_1.0_val.json --batch-size 16
 
 A MED is judged by retrieval (by ITC alone, and re-ranked by both scores), by captions, and, where
 a column match, matches, label, right or correct (or --label) says of every text whether it is
 right, as a filter; retrieval and captions then take the right texts alone. A model for questions
-is judged by VQA accuracy; the pictures lie in the file, or in a table beside it. A model for pairs
-of images is judged by accuracy and consistency. A file of videos is judged by retrieval, zero-shot;
-questions about videos where --tasks is video_qa. Intervals come from the bootstrap: images (sets of
-pairs, for statements) are drawn with replacement, with all that belongs to them."""
+is judged by VQA accuracy, one for pairs of images by accuracy and consistency, one for dialogues by
+the ranks of answers; pictures lie in the file, or where `blip evaluate` finds them. Of videos a MED
+is judged by retrieval, a model for questions by its answers, zero-shot; --tasks video_retrieval or
+video_qa says so of tars and globs, which do not show it. Intervals come from the bootstrap: images
+(sets of pairs, for statements) are drawn with replacement, with all that belongs to them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +112,8 @@ class JudgeOptions:
     """Images, or texts, that ITM re-ranks."""
     max_tokens: Annotated[int, TOKENS] = 35
     """Where texts are cut."""
+    frames: Annotated[int | None, FRAMES] = None
+    """Evenly spaced frames of each video; without it 8 for retrieval, 16 for questions."""
     answers: Path | None = None
     """VQA: choose among the answers in this file, write none."""
     decoding: DecodingConfig = DecodingConfig(max_length=30)
@@ -121,7 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse(sys.argv[1:] if argv is None else argv)
         with OPTIONS.naming(args):
             options = OPTIONS.read(args)
-            result = judge(options)
+            decoding = with_typed_decoding(PUBLISHED, OPTIONS, args)
+            result = judge(options, decoding)
         if options.out is not None:
             options.out.parent.mkdir(parents=True, exist_ok=True)
             write_json(options.out, result)
@@ -132,14 +167,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def judge(options: JudgeOptions) -> dict[str, Any]:
+def judge(options: JudgeOptions, writing: DecodingConfig = PUBLISHED) -> dict[str, Any]:
     """All figures, each `[value, low, high]`, and where they come from.
 
+    `options.decoding` is for captions, `writing` for answers that a model for questions writes.
     Raises UsageError where the file is not one that such a model can be judged by.
     """
     device = choose_device(options.model.device)
     checkpoint = open_checkpoint(options.checkpoint)
-    names = _columns(options.data)
+    names = list_columns(options.data)
+    task = _find_task(options, checkpoint.contents.config, writing)
+    if task is None and "question" in names:
+        raise UsageError(f"{options.data} asks questions, and {options.checkpoint} is a MED")
     loaded = checkpoint.load(device, precision=choose_dtype(options.model.precision, device))
     found: dict[str, Any] = {
         "checkpoint": options.checkpoint,
@@ -149,24 +188,58 @@ def judge(options: JudgeOptions) -> dict[str, Any]:
         "seed": options.seed,
         "level": LEVEL,
     }
-    match checkpoint.contents.config.architecture:
-        case "med":
-            found |= _judge_med(options, loaded, names)
-        case "vqa":
-            found |= _judge_vqa(options, loaded)
-        case "nlvr":
-            found |= _judge_nlvr(options, loaded)
-        case other:
-            raise UsageError(f"{options.checkpoint} is a model for {other}, not judged here")
-    return found | origin(Path(__file__).parent)
+    judged = (
+        _judge_med(options, loaded, names)
+        if task is None
+        else _judge_task(options, loaded, task, writing)
+    )
+    return found | judged | origin(Path(__file__).parent)
+
+
+def _find_task(options: JudgeOptions, model: ModelConfig, writing: DecodingConfig) -> str | None:
+    """The one task that the model can do with the data; None for a MED and pictures.
+
+    Raises UsageError where --tasks says another one, or the model cannot do it.
+    """
+    able = [
+        one.name
+        for one in EVALUATIONS
+        if one.architecture == model.architecture and one.name in ONE_TASK
+    ]
+    of_videos = [name for name in able if ONE_TASK[name].drawn == "videos"]
+    chosen = [task for task in options.tasks if task in of_videos]
+    if not chosen and of_videos and not options.tasks and shows_videos(options.data):
+        chosen = of_videos
+    if not chosen:
+        chosen = [name for name in able if name not in of_videos]
+    if not chosen:
+        return None
+    if others := [task for task in options.tasks if task not in chosen]:
+        alone = f"{options.checkpoint} can do {chosen[0]} alone"
+        raise UsageError(f"--tasks is {others[0]}; {alone} with {options.data}")
+    config = replace(_configure(options, writing), task=chosen[0])
+    (evaluation,), _ = choose_evaluations(EVALUATIONS, config, model)
+    if evaluation.check is not None:
+        evaluation.check(config, model)
+    return evaluation.name
+
+
+def _judge_task(
+    options: JudgeOptions, loaded: Loaded[Any], task: str, writing: DecodingConfig
+) -> dict[str, Any]:
+    """The figures of a model by its one task, and what it said, if that is kept."""
+    evaluation = next(one for one in EVALUATIONS if one.name == task)
+    config = _configure(options, writing)
+    data = evaluation.read(config, loaded.config)
+    subject = Subject(loaded.model, loaded.tokenizer, data, config)
+    figures, said = ONE_TASK[task].judge(subject, Resampling(options.resamples, options.seed))
+    kept = {} if said is None else {str(evaluation.outputs): said}
+    of_candidates = {"candidates": options.candidates} if task == "video_retrieval" else {}
+    return {**describe_data([data]), task: figures, **kept, **of_candidates}
 
 
 def _judge_med(options: JudgeOptions, loaded: Loaded[Any], names: list[str]) -> dict[str, Any]:
     """Retrieval, captions and filtering, as far as model and file allow."""
-    if "question" in names:
-        raise UsageError(f"{options.data} asks questions, and {options.checkpoint} is a MED")
-    if "video" in names:
-        return _judge_videos(options, loaded)
     label = find_label(names, Path(options.data), options.label) if names else None
     tasks = _choose_tasks(options, loaded.model, label)
     config = _configure(options)
@@ -189,45 +262,6 @@ def _judge_med(options: JudgeOptions, loaded: Loaded[Any], names: list[str]) -> 
         if "caption" in tasks:
             found["caption"], found["captions"] = judge_captions(subject, how)
     return {**describe_data(sets), **found}
-
-
-def _judge_videos(options: JudgeOptions, loaded: Loaded[Any]) -> dict[str, Any]:
-    _refuse_others(options, "video")
-    config = _configure(options)
-    data = video_retrieval.read(config, loaded.config)
-    subject = Subject(loaded.model, loaded.tokenizer, data, config)
-    figures = judge_videos(subject, Resampling(options.resamples, options.seed))
-    return {**describe_data([data]), "retrieval": figures, "candidates": options.candidates}
-
-
-def _judge_vqa(options: JudgeOptions, loaded: Loaded[Any]) -> dict[str, Any]:
-    """Questions about pictures, or where they are asked for, about videos."""
-    if options.tasks == ("video_qa",):
-        config = _configure(options)
-        videos = video_qa.read(config, loaded.config)
-        subject = Subject(loaded.model, loaded.tokenizer, videos, config)
-        how = Resampling(options.resamples, options.seed)
-        figures, answers = judge_video_answers(subject, how)
-        return {**describe_data([videos]), "video_qa": figures, "answers": answers}
-    _refuse_others(options, "vqa")
-    data = QuestionSet([options.data], max_pixels=options.model.max_pixels)
-    subject = Subject(loaded.model, loaded.tokenizer, data, _configure(options))
-    figures, answers = judge_answers(subject, Resampling(options.resamples, options.seed))
-    return {**describe_data([data]), "vqa": figures, "answers": answers}
-
-
-def _judge_nlvr(options: JudgeOptions, loaded: Loaded[Any]) -> dict[str, Any]:
-    _refuse_others(options, "nlvr")
-    data = StatementSet([options.data], max_pixels=options.model.max_pixels)
-    subject = Subject(loaded.model, loaded.tokenizer, data, _configure(options))
-    how = Resampling(options.resamples, options.seed)
-    figures, predictions = judge_statements(subject, how)
-    return {**describe_data([data]), "nlvr": figures, "predictions": predictions}
-
-
-def _refuse_others(options: JudgeOptions, only: str) -> None:
-    if others := [task for task in options.tasks if task != only]:
-        raise UsageError(f"--tasks is {others[0]}; {options.checkpoint} can do {only} alone")
 
 
 def _choose_tasks(options: JudgeOptions, model: Blip, label: str | None) -> list[str]:
@@ -258,14 +292,7 @@ def _read_pairs(options: JudgeOptions, label: str | None, image_size: int) -> Ev
         return EvaluationSet([str(right)], image_size, max_pixels=max_pixels)
 
 
-def _columns(data: str) -> list[str]:
-    """The columns of a Parquet file; none for other data."""
-    if not data.lower().endswith(".parquet"):
-        return []
-    return open_described(Path(data)).schema_arrow.names
-
-
-def _configure(options: JudgeOptions) -> EvaluateConfig:
+def _configure(options: JudgeOptions, writing: DecodingConfig = PUBLISHED) -> EvaluateConfig:
     config = EvaluateConfig(
         checkpoint=options.checkpoint,
         data=(options.data,),
@@ -275,22 +302,23 @@ def _configure(options: JudgeOptions) -> EvaluateConfig:
             batch_size=options.batch_size,
         ),
         captioning=options.decoding,
+        frames=options.frames,
         batch_size=options.batch_size,
         max_pixels=options.model.max_pixels,
     )
     answers = None if options.answers is None else str(options.answers)
-    answering = AnsweringConfig(answers=answers, candidates=options.candidates)
+    answering = AnsweringConfig(answers=answers, candidates=options.candidates, decoding=writing)
     return replace(config, answering=answering)
 
 
 def describe(result: dict[str, Any]) -> list[str]:
     """Lines of the table for the terminal."""
     counted = ("images", "videos", "texts", "labelled_images", "labelled_texts", "pairs")
-    counted += ("questions", "statements")
+    counted += ("questions", "statements", "rounds")
     counts = ", ".join(
         f"{result[name]} {name.replace('_', ' ')}" for name in counted if result.get(name)
     )
-    drawn = "sets of pairs" if "nlvr" in result else "videos" if "videos" in result else "images"
+    drawn = next((one.drawn for name, one in ONE_TASK.items() if name in result), "images")
     lines = [
         f"{result['data']}: {counts}; {LEVEL:.0%} intervals of {result['resamples']} samples of "
         f"the {drawn}, seed {result['seed']}"
@@ -298,18 +326,18 @@ def describe(result: dict[str, Any]) -> list[str]:
     if "filter" in result:
         title = f"filter at {result['threshold']:g}, by the column {result['label']}, in per cent"
         lines += table(result["filter"], title)
-    for name, figures in result.get("retrieval", {}).items():
-        by = "ITC alone" if name == "itc" else f"re-ranked by ITM's {name.replace('_', '-')}"
-        lines += table(figures, f"retrieval, {by}, recall in per cent")
+    for task, title in (
+        ("retrieval", "recall in per cent"),
+        ("video_retrieval", ONE_TASK["video_retrieval"].title),
+    ):
+        for name, figures in result.get(task, {}).items():
+            by = "ITC alone" if name == "itc" else f"re-ranked by ITM's {name.replace('_', '-')}"
+            lines += table(figures, f"retrieval, {by}, {title}")
     if "caption" in result:
         lines += table(result["caption"], "captions, times 100")
-    for task, title in (
-        ("vqa", "VQA, per cent"),
-        ("video_qa", "questions about videos, per cent"),
-        ("nlvr", "statements about pairs, per cent"),
-    ):
-        if task in result:
-            lines += table(result[task], title)
+    for task, one in ONE_TASK.items():
+        if task in result and task != "video_retrieval":
+            lines += table(result[task], one.title)
             if not result[task]:
                 lines.append("  none: no true answers or labels stand in the data")
     return lines

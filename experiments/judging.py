@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from blip.data.examples.dialogue_set import DialogueSet
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.examples.question_set import QuestionSet
 from blip.data.examples.statement_set import StatedImages, StatementSet
@@ -18,7 +19,9 @@ from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import Ranking, ScoredPairs, score_candidates
 from blip.evaluation.retrieval import REPORTED, IsTrue, first_is_true, truth_of
 from blip.evaluation.subject import Subject
-from blip.evaluation.video_retrieval import score_videos
+from blip.evaluation.video_retrieval import ranks_of, score_videos
+from blip.evaluation.visdial import measure_rounds, rank_options, score_options
+from blip.inference.dialogue_answerer import DialogueAnswerer
 from blip.inference.matcher import Matcher
 from blip.metrics.captions import caption_parts
 from blip.metrics.intervals import (
@@ -29,10 +32,12 @@ from blip.metrics.intervals import (
     find_intervals,
     shares,
 )
-from blip.metrics.nlvr import statement_of
+from blip.metrics.nlvr import find_consistent, statement_of
 from blip.metrics.retrieval import CUTS, hits
+from blip.metrics.visdial import UNITS
 from blip.metrics.vqa import vqa_accuracy
 from blip.model.blip import Blip
+from blip.model.dialogue import DialogueModel
 from experiments.labels import LabelledPairs
 
 Intervals = dict[str, list[float | None]]
@@ -69,29 +74,36 @@ def judge_retrieval(subject: Subject[EvaluationSet], how: Resampling) -> dict[st
     # Fewer candidates than the recalls look at would cut the ranking of ITC.
     config = replace(config, candidates=max(config.candidates, max(CUTS)))
     scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
-    return _judge_rankings(scored, config, truth_of(data), how)
+    is_true = truth_of(data)
+    return {
+        name: how.find(_recalls(ranking, is_true), len(data))
+        for name, ranking in _rankings(scored, config).items()
+    }
 
 
-def judge_videos(subject: Subject[VideoSet], how: Resampling) -> dict[str, Intervals]:
-    """As `judge_retrieval`, of videos, which are drawn with their texts."""
+def judge_videos(subject: Subject[VideoSet], how: Resampling) -> tuple[dict[str, Intervals], None]:
+    """As `judge_retrieval`, of videos, which are drawn with their texts: `tr1` ... `vr10`, `mean`.
+
+    Also the median and the mean rank of the first right one, both ways.
+    """
     config = subject.config.retrieval
     config = replace(config, candidates=max(config.candidates, max(CUTS)))
     scored = score_videos(subject, config)
-    return _judge_rankings(scored, config, None, how)
-
-
-def _judge_rankings(
-    scored: ScoredPairs,
-    config: RetrievalEvaluationConfig,
-    is_true: IsTrue | None,
-    how: Resampling,
-) -> dict[str, Intervals]:
-    rankings = {"itc": scored.rank_by_cosine()}
-    rankings |= {score: scored.rank(score, config.itc_weight) for score in REPORTED}
-    images = len(scored.texts_of_image)
-    return {
-        name: how.find(_recalls(ranking, is_true), images) for name, ranking in rankings.items()
+    rankings, videos = _rankings(scored, config), len(scored.texts_of_image)
+    figures = {
+        name: {
+            figure.replace("ir", "vr"): interval
+            for figure, interval in how.find(_recalls(ranking, None), videos).items()
+        }
+        | how.find(_ranks(ranking), videos)
+        for name, ranking in rankings.items()
     }
+    return figures, None
+
+
+def _rankings(scored: ScoredPairs, config: RetrievalEvaluationConfig) -> dict[str, Ranking]:
+    rankings = {"itc": scored.rank_by_cosine()}
+    return rankings | {score: scored.rank(score, config.itc_weight) for score in REPORTED}
 
 
 def _recalls(ranking: Ranking, is_true: IsTrue | None) -> Statistic:
@@ -110,6 +122,44 @@ def _recalls(ranking: Ranking, is_true: IsTrue | None) -> Statistic:
         return figures
 
     return with_means
+
+
+def _ranks(ranking: Ranking) -> Statistic:
+    """Median and mean rank of the first right one, of videos' texts and of texts' videos."""
+    own, of_items = ranking.texts_of_image, ranks_of(ranking)
+    owners = {
+        "tr": np.arange(len(own)),
+        "vr": np.repeat(np.arange(len(own)), [len(texts) for texts in own]),
+    }
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = {}
+        for way, ranks in of_items.items():
+            found[f"{way}_median_rank"] = medians(ranks, owners[way], weights)
+            total, count = per_image(ranks, owners[way])
+            found[f"{way}_mean_rank"] = divide(weights @ total, weights @ count)
+        return found
+
+    return statistic
+
+
+def medians(values: np.ndarray, owners: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The median of values that count as often as their image does; `(samples,)`.
+
+    `values` and `owners` are `(values,)`, `weights` `(samples, images)`.
+    """
+    order = np.argsort(values, kind="stable")
+    values, owners = values[order], owners[order]
+    found = np.full(len(weights), np.nan)
+    # One sample at a time: all together would hold samples x values numbers.
+    for sample, of_images in enumerate(weights):
+        counted = of_images[owners].cumsum()
+        if counted[-1] > 0:
+            middle = counted[-1] / 2
+            lower = values[np.searchsorted(counted, middle, side="left")]
+            upper = values[np.searchsorted(counted, middle, side="right")]
+            found[sample] = (lower + upper) / 2
+    return found
 
 
 def per_image(values: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -234,6 +284,32 @@ def judge_video_answers(
     return how.find(shares({"accuracy": _sum(scores, len(data))}), len(data)), answers
 
 
+def judge_dialogues(
+    subject: Subject[DialogueSet], how: Resampling
+) -> tuple[Intervals, list[dict[str, Any]]]:
+    """`visdial.measure_scores`, of images that are drawn with their dialogues; and the ranks."""
+    model, data = subject.model, subject.data
+    assert isinstance(model, DialogueModel)
+    answerer = DialogueAnswerer(model, subject.tokenizer)
+    scores = score_options(answerer, data, subject.config.batch_size, show_progress=True)
+    owners = np.repeat(np.arange(len(data)), [len(one.ranked) for one in data.pictures])
+    measured = measure_rounds([one for _, _, one in data.ranked_rounds], scores)
+    parts = {
+        name: (
+            UNITS.get(name, 100.0) * np.bincount(owners[places], values, len(data)),
+            np.bincount(owners[places], minlength=len(data)),
+        )
+        for name, (places, values) in measured.items()
+    }
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            name: divide(weights @ above, weights @ below) for name, (above, below) in parts.items()
+        }
+
+    return how.find(statistic, len(data)) if parts else {}, rank_options(data, scores)
+
+
 def judge_statements(
     subject: Subject[StatementSet], how: Resampling
 ) -> tuple[Intervals, list[dict[str, Any]]]:
@@ -241,24 +317,28 @@ def judge_statements(
 
     Drawn are not pairs but official sets (`dev-204` of `dev-204-1-0`), whose pairs share images or
     statements; a pair without official identifiers is drawn alone, with all its statements.
-    Consistency counts official ones.
+    Consistency counts official ones; it is left out where no statement has two pairs, as it would
+    equal the accuracy.
     """
     data = subject.data
     predictions: list[dict[str, Any]] = nlvr.measure(subject)["predictions"]
-    names = [name for place, pair in enumerate(data.pairs) for name in unit_names(place, pair)]
+    drawn = [name for place, pair in enumerate(data.pairs) for name in unit_names(place, pair)]
     units: dict[str | int, int] = {}
-    right: list[tuple[int, float]] = []
-    groups: dict[str, tuple[int, float]] = {}
-    for statement, row, name in zip(data.statements, predictions, names, strict=True):
-        if statement.label is None:
-            continue
-        unit = units.setdefault(name, len(units))
-        score = float(row["prediction"] == str(statement.label))
-        right.append((unit, score))
-        if is_official(statement.identifier):
-            group = statement_of(statement.identifier)
-            groups[group] = (unit, min(score, groups.get(group, (unit, 1.0))[1]))
-    scores = {"accuracy": right, "consistency": [*groups.values()]}
+    labelled = [
+        (units.setdefault(name, len(units)), one, row["prediction"] == str(one.label))
+        for one, row, name in zip(data.statements, predictions, drawn, strict=True)
+        if one.label is not None
+    ]
+    scores = {"accuracy": [(unit, float(is_right)) for unit, _, is_right in labelled]}
+    official = [
+        (unit, one.identifier, r) for unit, one, r in labelled if is_official(one.identifier)
+    ]
+    consistent = find_consistent([name for _, name, _ in official], [r for _, _, r in official])
+    if len(consistent) < len(official):
+        of_statement = {statement_of(name): unit for unit, name, _ in official}
+        scores["consistency"] = [
+            (of_statement[name], float(is_right)) for name, is_right in consistent.items()
+        ]
     parts = {name: _sum(found, len(units)) for name, found in scores.items() if found}
     return how.find(shares(parts), len(units)) if parts else {}, predictions
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from blip.cli.main import main as blip
 from blip.data.examples.statement_set import StatedImages
 from blip.data.statements import PairStatement
 from blip.evaluation.config import EvaluateConfig, RetrievalEvaluationConfig
@@ -18,10 +19,17 @@ from blip.evaluation.evaluate import evaluate
 from blip.generation.config import DecodingConfig
 from blip.tasks.table import EVALUATIONS
 from experiments.judge import JudgeOptions, describe, judge, main
-from experiments.judging import area_under_curve, filter_figures, unit_names
+from experiments.judging import area_under_curve, filter_figures, medians, unit_names
+from experiments.media import shows_videos
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny, tiny_checkpoint
 from tests.support.videos import numbered
+from tests.support.visdial import (
+    official_dialog,
+    stand_in_pictures,
+    write_dense,
+    write_official,
+)
 
 WORDS = ("red", "green", "blue", "dog", "cat", "bird", "house", "tree")
 DECODING = DecodingConfig(kind="greedy", max_length=8)
@@ -232,8 +240,8 @@ def test_statements_without_official_identifiers_are_drawn_with_their_pair(tmp_p
     model = save_tiny(tmp_path / "nlvr", "nlvr")
     data = write(tmp_path / "pairs.parquet", rows)
     found = judge(JudgeOptions(checkpoint=str(model), data=str(data), resamples=50))
-    # Of each pair one half is right, whichever pairs are drawn.
-    assert found["nlvr"]["accuracy"] == [50.0, 50.0, 50.0]
+    # Of each pair one half is right, whichever pairs are drawn; nothing says what is consistent.
+    assert found["nlvr"] == {"accuracy": [50.0, 50.0, 50.0]}
     one, official = (PairStatement(name, "a star") for name in ("own-0", "dev-204-1-0"))
     assert unit_names(7, StatedImages(0, 1, (one, official, one))) == ["dev-204"] * 3
     assert unit_names(7, StatedImages(0, 1, (one, one))) == [7, 7]
@@ -259,9 +267,10 @@ def test_videos_are_judged_by_retrieval_and_by_answers(tmp_path: Path, checkpoin
     assert (found["videos"], found["texts"]) == (3, 6)
     config = EvaluateConfig(checkpoint=str(checkpoint), data=(str(data),), task="video_retrieval")
     expected = evaluate(config, EVALUATIONS)["video_retrieval"]
-    score = found["retrieval"]["log_probability"]
-    assert score["tr1"][0] == pytest.approx(expected["tr1"])
-    assert score["ir1"][0] == pytest.approx(expected["vr1"])
+    score = found["video_retrieval"]["log_probability"]
+    assert {name: score[name][0] for name in expected} == pytest.approx(expected)
+    assert score["tr_mean_rank"][1] <= score["tr_mean_rank"][0] <= score["tr_mean_rank"][2]
+    assert "vr_median_rank" in "\n".join(describe(found))
 
     asked = [
         {"id": i, "video_id": f"v{i}", "question": "what is it?", "answer": answer}
@@ -273,7 +282,6 @@ def test_videos_are_judged_by_retrieval_and_by_answers(tmp_path: Path, checkpoin
     options = JudgeOptions(
         checkpoint=str(model),
         data=str(tmp_path / "qa.json"),
-        tasks=("video_qa",),
         answers=tmp_path / "answers.txt",
         resamples=20,
     )
@@ -282,11 +290,75 @@ def test_videos_are_judged_by_retrieval_and_by_answers(tmp_path: Path, checkpoin
     assert answered["video_qa"]["accuracy"][0] == pytest.approx(100 * np.mean(right))
 
 
+def test_dialogues_are_judged_by_the_ranks_of_answers(tmp_path: Path) -> None:
+    official = write_official(tmp_path, [official_dialog(one) for one in (7, 8, 9)])
+    shares = [0.0] * 5 + [1.0, 0.5] + [0.0] * 93
+    write_dense(tmp_path, [{"image_id": 8, "round_id": 2, "gt_relevance": shares}])
+    stand_in_pictures(tmp_path / "pictures", (7, 8))
+    model = save_tiny(tmp_path / "visdial", "visdial")
+    packed, out = tmp_path / "shards", tmp_path / "judged.json"
+    assert blip(["data", "pack", str(official), str(packed)]) == 0
+    config = EvaluateConfig(checkpoint=str(model), data=(str(official),))
+    expected = evaluate(config, EVALUATIONS)
+    for data in (official, packed):
+        command = [str(model), "--data", str(data), "--resamples", "50", "--out", str(out)]
+        assert main(command) == 0
+        found = json.loads(out.read_text())
+        assert (found["images"], found["rounds"]) == (2, 6)
+        assert {name: figure[0] for name, figure in found["visdial"].items()} == pytest.approx(
+            expected["visdial"]
+        )
+        assert found["ranks"] == expected["ranks"]
+        # Whole images are drawn: that of the one round with relevance, or none.
+        assert len(set(found["visdial"]["ndcg"])) == 1
+        low, high = found["visdial"]["mrr"][1:]
+        by_image = [
+            np.mean([100 / row["ranks"][5] for row in found["ranks"] if row["image_id"] == image])
+            for image in (7, 8)
+        ]
+        assert (low, high) == pytest.approx((min(by_image), max(by_image)))
+    assert "missing_image" in found["left_out"] or data == packed
+
+
+def test_medians_of_what_is_drawn() -> None:
+    values, owners = np.array([5.0, 1.0, 3.0, 2.0]), np.array([0, 1, 1, 2])
+    weights = np.array([[1.0, 1, 1], [0, 2, 0], [3, 0, 0], [0, 1, 2], [0, 0, 0]])
+    drawn = [[1, 2, 3, 5], [1, 1, 3, 3], [5, 5, 5], [1, 2, 2, 3]]
+    found = medians(values, owners, weights)
+    assert found[:4].tolist() == [np.median(some) for some in drawn]
+    assert np.isnan(found[4])
+
+
+def test_what_shows_videos(tmp_path: Path) -> None:
+    videos = write(tmp_path / "videos.parquet", [{"key": "v", "video": b"", "caption": "a"}])
+    asked = write(tmp_path / "qa.parquet", [{"key": "v", "question": "what?", "answer": "a"}])
+    assert shows_videos(str(videos))
+    assert shows_videos(str(asked))
+    texts = {
+        "lines.jsonl": '{"clip_name": "v", "caption": "a"}',
+        "info.json": '{"videos": [{"video_id": "v"}], "sentences": []}',
+        "rows.csv": "key,video_id,sentence\n1,v,a\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        assert shows_videos(str(tmp_path / name)), name
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").touch()
+    assert shows_videos(str(tmp_path / "clips"))
+    # A table of pictures beside it, a picture in the folder, and a video that is an answer.
+    write(tmp_path / "images.parquet", [{"key": "v", "image": b""}])
+    (tmp_path / "clips" / "a.jpg").touch()
+    (tmp_path / "answers.json").write_text('[{"image_id": 1, "answers": ["video"]}]')
+    for name in ("qa.parquet", "clips", "answers.json", "images.parquet", "absent.json"):
+        assert not shows_videos(str(tmp_path / name)), name
+
+
 @pytest.mark.parametrize(
     ("more", "status", "message"),
     [
         (["--tasks", "flying"], 2, "--tasks is flying; allowed: retrieval, caption"),
         (["--tasks", "filter"], 2, "allow: retrieval, caption"),
+        (["--tasks", "vqa"], 2, "allow: retrieval, caption"),
         (["--label", "colour"], 2, "--label is colour; "),
         (["--label", "key"], 2, "--label is key, which holds 'k0'"),
         (["--resamples", "0"], 2, "--resamples is 0"),

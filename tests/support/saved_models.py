@@ -17,11 +17,14 @@ from tests.support.tiny import TINY
 from tests.support.tiny_data import SENTENCE
 
 
-def save_tiny(folder: Path, architecture: Architecture = "med") -> Path:
+def save_tiny(
+    folder: Path, architecture: Architecture = "med", positions: int = TINY.text.positions
+) -> Path:
     """A checkpoint with random weights that say different things of different pictures."""
     tokenizer = Tokenizer.train([SENTENCE] * 3, vocabulary_size=200)
     torch.manual_seed(0)
-    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
+    vocabulary_size = tokenizer.vocabulary_size
+    text = replace(TINY.text, vocabulary_size=vocabulary_size, positions=positions)
     mode: Mode = "bidirectional" if architecture == "nlvr" else "causal"
     modes = (mode,) if architecture == "nlvr" else BOTH_MODES
     model = make_model(replace(TINY, text=text, architecture=architecture, modes=modes))

@@ -12,6 +12,7 @@ from blip.cli.options import (
     DECODING_HIDDEN,
     DECODING_NAMES,
     ModelOptions,
+    with_typed_decoding,
 )
 from blip.config.ranges import BATCH_SIZE, COUNT, FRAMES, PLACE, check_fields
 from blip.errors import UsageError
@@ -135,7 +136,8 @@ def run(args: argparse.Namespace) -> int:
         chosen, _ = choose_evaluations(EVALUATIONS, config, checkpoint.contents.config)
         _refuse_unused(args, options, chosen)
         if any({ANSWERS, WRITTEN} & set(evaluation.options) for evaluation in chosen):
-            config = replace(config, answering=_configure_answering(args, config.answering))
+            decoding = with_typed_decoding(config.answering.decoding, OPTIONS, args)
+            config = replace(config, answering=replace(config.answering, decoding=decoding))
         if options.out is None:
             result = evaluate(config, EVALUATIONS, checkpoint=checkpoint)
         else:
@@ -208,16 +210,6 @@ def _with_least_length(args: argparse.Namespace) -> argparse.Namespace:
         return args
     least = min(DecodingConfig().min_length, typed["decoding.max_length"])
     return argparse.Namespace(**typed, **{"decoding.min_length": least})
-
-
-def _configure_answering(args: argparse.Namespace, answering: AnsweringConfig) -> AnsweringConfig:
-    """How answers are written: as the release did, but for the decoding options that were typed."""
-    decoding = {
-        key.removeprefix("decoding."): value
-        for key, value in OPTIONS.typed(args).items()
-        if key.startswith("decoding.")
-    }
-    return replace(answering, decoding=replace(answering.decoding, **decoding))
 
 
 def _refuse_unused(

@@ -3,11 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
+from blip.cli.from_dataclass import Options
 from blip.config.ranges import BATCH_SIZE, COUNT, DEVICE, FRAMES, PrecisionChoice, check_fields
 from blip.data.config import MAX_PIXELS
+from blip.generation.config import DecodingConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,3 +125,12 @@ def is_no_number(text: str) -> bool:
     except ValueError:
         return True
     return False
+
+
+def with_typed_decoding(
+    published: DecodingConfig, options: Options[Any], args: argparse.Namespace
+) -> DecodingConfig:
+    """How answers are written: as the release did, but for the decoding options that were typed."""
+    typed = options.typed(args).items()
+    changes = {key.partition(".")[2]: one for key, one in typed if key.startswith("decoding.")}
+    return replace(published, **changes)

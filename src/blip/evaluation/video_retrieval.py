@@ -57,15 +57,20 @@ def retrieval_figures(ranking: Ranking) -> dict[str, float]:
 
     `tr`: a video's texts, `vr`: a text's video. Equal scores are averaged over all their orders.
     """
-    own = ranking.texts_of_image
-    texts = np.array([text for of_video in own for text in of_video], dtype=np.int64)
-    videos = np.repeat(np.arange(len(own)), [len(of_video) for of_video in own])
-    found = recalls(ranking.image_to_text, ranking.text_to_image, own)
+    found = recalls(ranking.image_to_text, ranking.text_to_image, ranking.texts_of_image)
     figures = {name.replace("ir", "vr"): value for name, value in found.items()}
-    for name, ranks in (
-        ("tr", first_ranks(ranking.image_to_text, videos, texts)),
-        ("vr", first_ranks(ranking.text_to_image, texts, videos)),
-    ):
+    for name, ranks in ranks_of(ranking).items():
         figures[f"{name}_median_rank"] = float(np.median(ranks))
         figures[f"{name}_mean_rank"] = float(ranks.mean())
     return figures
+
+
+def ranks_of(ranking: Ranking) -> dict[str, np.ndarray]:
+    """The rank of the first right one, from 1: `tr` of each video's texts, `vr` of each text's."""
+    own = ranking.texts_of_image
+    texts = np.array([text for of_video in own for text in of_video], dtype=np.int64)
+    videos = np.repeat(np.arange(len(own)), [len(of_video) for of_video in own])
+    return {
+        "tr": first_ranks(ranking.image_to_text, videos, texts),
+        "vr": first_ranks(ranking.text_to_image, texts, videos),
+    }

@@ -17,7 +17,7 @@ from blip.evaluation.subject import Subject
 from blip.evaluation.written import is_one_of
 from blip.generation.config import DecodingConfig
 from blip.inference.dialogue_answerer import DialogueAnswerer
-from blip.metrics.visdial import candidate_ranks, ndcg_of_rounds, visdial_scores
+from blip.metrics.visdial import UNITS, candidate_ranks, ndcg_of_rounds, scores_of_rounds
 from blip.model.config import ModelConfig
 from blip.model.dialogue import DialogueModel
 
@@ -41,14 +41,7 @@ def measure(subject: Subject[DialogueSet]) -> dict[str, Any]:
     scores = score_options(answerer, data, config.batch_size, show_progress=True)
     result: dict[str, Any] = {
         "visdial": measure_scores([one for _, _, one in data.ranked_rounds], scores),
-        "ranks": [
-            {
-                "image_id": picture.image_id,
-                "round_id": number + 1,
-                "ranks": candidate_ranks(row[None])[0].tolist(),
-            }
-            for (picture, number, _), row in zip(data.ranked_rounds, scores, strict=True)
-        ],
+        "ranks": rank_options(data, scores),
     }
     if config.write_answers:
         decoding = config.answering.decoding
@@ -64,6 +57,18 @@ def measure(subject: Subject[DialogueSet]) -> dict[str, Any]:
 def rows(_: Subject[DialogueSet], ranks: Any) -> list[dict[str, Any]]:
     """The list that the challenge's server takes."""
     return ranks
+
+
+def rank_options(data: DialogueSet, scores: list[np.ndarray]) -> list[dict[str, Any]]:
+    """The rows `measure` describes, one for the scores of each round that has options."""
+    return [
+        {
+            "image_id": picture.image_id,
+            "round_id": number + 1,
+            "ranks": candidate_ranks(row[None])[0].tolist(),
+        }
+        for (picture, number, _), row in zip(data.ranked_rounds, scores, strict=True)
+    ]
 
 
 def score_options(
@@ -114,21 +119,34 @@ def measure_scores(rounds: list[Round], scores: list[np.ndarray]) -> dict[str, f
     Each over the rounds for which it is known which option is right; None without any.
     """
     found: dict[str, float | None] = dict.fromkeys(("mrr", "r1", "r5", "r10", "mean_rank", "ndcg"))
-    known = [
-        (row, one.answer_index)
-        for row, one in zip(scores, rounds, strict=True)
-        if one.answer_index is not None
-    ]
-    if known:
-        rows = _in_rows([row for row, _ in known])
-        found |= visdial_scores(rows, np.array([index for _, index in known]))
-    dense = [(row, one.relevance) for row, one in zip(scores, rounds, strict=True) if one.relevance]
+    for name, (_, values) in measure_rounds(rounds, scores).items():
+        found[name] = UNITS.get(name, 100.0) * float(values.mean())
+    return found
+
+
+def measure_rounds(
+    rounds: list[Round], scores: list[np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What `measure_scores` are the means of: the places of some rounds, and a value for each.
+
+    Those of `ndcg` are the rounds with dense relevance, of all others the rounds whose answer is
+    known; a figure without any round is absent.
+    """
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    answers = {
+        place: one.answer_index for place, one in enumerate(rounds) if one.answer_index is not None
+    }
+    if answers:
+        rows = _in_rows([scores[place] for place in answers])
+        values = scores_of_rounds(rows, np.array(list(answers.values())))
+        found |= {name: (np.array(list(answers)), own) for name, own in values.items()}
+    dense = [place for place, one in enumerate(rounds) if one.relevance]
     if dense:
-        rows = _in_rows([row for row, _ in dense])
+        rows = _in_rows([scores[place] for place in dense])
         relevance = np.zeros(rows.shape)
-        for place, (_, shares) in enumerate(dense):
-            relevance[place, : len(shares)] = shares
-        found["ndcg"] = 100.0 * float(ndcg_of_rounds(rows, relevance).mean())
+        for row, place in zip(relevance, dense, strict=True):
+            row[: len(rounds[place].relevance)] = rounds[place].relevance
+        found["ndcg"] = (np.array(dense), ndcg_of_rounds(rows, relevance))
     return found
 
 

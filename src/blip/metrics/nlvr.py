@@ -15,17 +15,26 @@ def nlvr_scores(
     correctly. Raises ValueError for lists of different lengths and for an identifier of another
     form.
     """
-    right = np.array([a == b for a, b in zip(predictions, labels, strict=True)], dtype=bool)
+    right = [a == b for a, b in zip(predictions, labels, strict=True)]
+    consistent = list(find_consistent(identifiers, right).values())
+    return {
+        "accuracy": 100.0 * float(np.mean(right)) if right else 0.0,
+        "consistency": 100.0 * float(np.mean(consistent)) if consistent else 0.0,
+    }
+
+
+def find_consistent(identifiers: Sequence[str], right: Sequence[bool]) -> dict[str, bool]:
+    """By `statement_of` each example, whether all examples of that statement are right.
+
+    What the consistency is the mean of. Raises ValueError as `nlvr_scores` does.
+    """
     if len(identifiers) != len(right):
         raise ValueError(f"{len(identifiers)} identifiers, but {len(right)} predictions")
-    groups: dict[str, bool] = {}
-    for identifier, is_right in zip(identifiers, right.tolist(), strict=True):
-        group = statement_of(identifier)
-        groups[group] = groups.get(group, True) and is_right
-    return {
-        "accuracy": 100.0 * float(right.mean()) if len(right) else 0.0,
-        "consistency": 100.0 * float(np.mean(list(groups.values()))) if groups else 0.0,
-    }
+    found: dict[str, bool] = {}
+    for identifier, is_right in zip(identifiers, right, strict=True):
+        statement = statement_of(identifier)
+        found[statement] = found.get(statement, True) and is_right
+    return found
 
 
 def statement_of(identifier: str) -> str:

@@ -8,6 +8,8 @@ the official ones where no scores are equal.
 import numpy as np
 
 CUTS = (1, 5, 10)
+UNITS = {"mean_rank": 1.0}
+"""By what a figure's mean over the rounds is multiplied; others are in per cent."""
 
 
 def candidate_ranks(scores: np.ndarray) -> np.ndarray:
@@ -28,16 +30,24 @@ def visdial_scores(scores: np.ndarray, true_candidates: np.ndarray) -> dict[str,
     `scores` is `(rounds, candidates)`, `true_candidates` `(rounds,)`: the index of the answer that
     was given. Of equal scores every order counts alike; NaN is the worst score.
     """
+    of_rounds = scores_of_rounds(scores, true_candidates)
+    return {
+        name: UNITS.get(name, 100.0) * float(values.mean()) for name, values in of_rounds.items()
+    }
+
+
+def scores_of_rounds(scores: np.ndarray, true_candidates: np.ndarray) -> dict[str, np.ndarray]:
+    """What `visdial_scores` are the means of: of each round, `(rounds,)`, the shares 0 to 1."""
     scores = _worst_for_nan(scores)
     true_scores = np.take_along_axis(scores, true_candidates[:, None], axis=1)
     better = (scores > true_scores).sum(axis=1)
     equal = (scores == true_scores).sum(axis=1)
-    recalls = {f"r{cut}": 100.0 * _share_within(better, equal, cut) for cut in CUTS}
+    recalls = {f"r{cut}": np.clip(cut - better, 0, equal) / equal for cut in CUTS}
     harmonic = np.concatenate(([0.0], (1.0 / np.arange(1, scores.shape[1] + 1)).cumsum()))
     return {
         **recalls,
-        "mean_rank": float((better + (equal + 1) / 2).mean()),
-        "mrr": 100.0 * float(((harmonic[better + equal] - harmonic[better]) / equal).mean()),
+        "mean_rank": better + (equal + 1) / 2,
+        "mrr": (harmonic[better + equal] - harmonic[better]) / equal,
     }
 
 
@@ -60,11 +70,6 @@ def ndcg_of_rounds(scores: np.ndarray, relevance: np.ndarray) -> np.ndarray:
 
 def _worst_for_nan(scores: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(scores), -np.inf, scores)
-
-
-def _share_within(better: np.ndarray, equal: np.ndarray, cut: int) -> float:
-    """How often the true one is within a cut, of all orders of it and those that equal it."""
-    return float((np.clip(cut - better, 0, equal) / equal).mean())
 
 
 def _gain(scores: np.ndarray, relevance: np.ndarray, discounts: np.ndarray) -> float:
