@@ -200,7 +200,7 @@ class Visdial:
         model, tokenizer, found = self.answerer.model, self.answerer.tokenizer, list[Tensor]()
         for option in self.options[:ALONE]:
             texts = encode_turns(tokenizer, [self.turn], self.answerer.max_tokens)
-            dialogue = model.read_dialogues(texts.ids.to(model.device), texts.visible, self.kv)
+            dialogue = model.encode_dialogues(texts.ids.to(model.device), texts.visible, self.kv)
             answer = encode_answers(tokenizer, [option], ANSWER_TOKENS)
             ids, visible = answer.start_with(tokenizer.enc_id)
             logits = model.answer_logits(ids.to(model.device), visible, dialogue, self.kv)

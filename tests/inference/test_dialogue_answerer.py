@@ -88,7 +88,7 @@ def test_picture_dialogue_and_caption_are_read_once_for_all_candidates(
     parts = {
         "image": model.encode_image,
         "caption": model.project_with_captions,
-        "dialogue": model.read_dialogues,
+        "dialogue": model.encode_dialogues,
         "answers": model.answer_logits,
     }
     for name, method in parts.items():

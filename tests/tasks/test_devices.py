@@ -1,20 +1,28 @@
 """A batch that was sent to another device: nothing mixes what lies there with what lies here."""
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
 from torch.utils._pytree import tree_map_only
 
 from blip.data.examples.pairs import PairBatch
-from blip.data.tokenizer import Tokenizer
+from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
+from blip.model.checkpoint.from_med import start_dialogues, start_pairs, start_questions
+from blip.nn.mode import BOTH_MODES
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.caption import CaptionStep
+from blip.tasks.nlvr import NlvrStep
 from blip.tasks.pretrain import PretrainStep
+from blip.tasks.retrieval import RetrievalStep
+from blip.tasks.visdial import DialogueStep
+from blip.tasks.vqa import VqaStep
 from tests.support.pretrain_step import NEGATIVES
+from tests.support.task_batches import dialogue_batch, question_batch, statement_batch
 from tests.support.tiny import TINY
 
 ELSEWHERE = torch.device("meta")
@@ -25,11 +33,18 @@ def make_model(tokenizer: Tokenizer) -> Blip:
     return Blip(replace(TINY, text=replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)))
 
 
-def send_away(batch: PairBatch) -> PairBatch:
+def send_away(batch: Any) -> Any:
+    """Pixels and tokens go; how long texts are, and which are chosen, is asked for here."""
     sent = batch.to(ELSEWHERE)
-    assert sent.images.device == sent.texts.ids.device == ELSEWHERE
-    assert sent.texts.visible.device.type == "cpu", "how long texts are is asked for here"
+    texts = [one for one in vars_of(sent) if isinstance(one, Texts)]
+    assert sent.images.device == ELSEWHERE
+    assert {one.ids.device for one in texts} == {ELSEWHERE}
+    assert {one.visible.device.type for one in texts} == {"cpu"}
     return sent
+
+
+def vars_of(batch: Any) -> list[Any]:
+    return [getattr(batch, field.name) for field in fields(batch)]
 
 
 def learns(step: torch.nn.Module) -> bool:
@@ -51,6 +66,43 @@ def test_a_pretraining_step(
     features = contrast.momentum_encoder.module(sent.images, sent.texts.ids, sent.texts.visible)
     assert {feature.device for feature in features} == {ELSEWHERE}
     step(sent, context).loss.backward()
+    assert learns(step)
+
+
+def test_a_filtering_step(
+    tokenizer: Tokenizer, batch: PairBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    model = make_model(tokenizer)
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=8))
+    context = tree_map_only(torch.Tensor, lambda t: t.to(ELSEWHERE), contrast.context(batch, 1.0))
+    step = RetrievalStep(model, tokenizer, sample=lambda *_: NEGATIVES).to(ELSEWHERE)
+    step(send_away(batch), context).loss.backward()
+    assert learns(step)
+
+
+def test_a_step_of_questions(tokenizer: Tokenizer, batch: PairBatch) -> None:
+    model, _ = start_questions(make_model(tokenizer))
+    step = VqaStep(model, tokenizer, LanguageConfig()).to(ELSEWHERE)
+    step(send_away(question_batch(batch, tokenizer))).loss.backward()
+    assert learns(step)
+
+
+def test_a_step_of_statements(tokenizer: Tokenizer, batch: PairBatch) -> None:
+    model, _ = start_pairs(make_model(tokenizer))
+    step = NlvrStep(model, tokenizer).to(ELSEWHERE)
+    step(send_away(statement_batch(batch))).loss.backward()
+    assert learns(step)
+
+
+@pytest.mark.parametrize("language", [None, LanguageConfig()])
+def test_a_step_for_dialogues(
+    tokenizer: Tokenizer, batch: PairBatch, language: LanguageConfig | None
+) -> None:
+    modes = BOTH_MODES if language else BOTH_MODES[:1]
+    model, _ = start_dialogues(make_model(tokenizer), modes, 64)
+    step = DialogueStep(model, tokenizer, language).to(ELSEWHERE)
+    step(send_away(dialogue_batch(batch, tokenizer))).loss.backward()
     assert learns(step)
 
 

@@ -7,10 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from blip.data.examples.dialogues import DialogueBatch
 from blip.data.examples.pairs import PairBatch
-from blip.data.examples.questions import QuestionBatch
-from blip.data.examples.statements import StatementBatch
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.model.blip import Blip
 from blip.model.checkpoint.from_med import start_dialogues, start_pairs, start_questions
@@ -25,6 +22,7 @@ from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
 from blip.tasks.visdial import DialogueStep
 from blip.tasks.vqa import VqaStep
+from tests.support.task_batches import dialogue_batch, question_batch, statement_batch
 
 TEXT = "one big green star on grey ground"
 DEEP = ModelConfig(
@@ -114,16 +112,7 @@ def test_a_captioning_step(tokenizer: Tokenizer) -> None:
 
 def test_a_step_of_questions(tokenizer: Tokenizer) -> None:
     model, _ = start_questions(make(tokenizer))
-    pairs = batch_of(tokenizer)
-    asked = torch.tensor([0, 0, 1, 2, 3])
-    batch = QuestionBatch(
-        pairs.images,
-        pairs.texts,
-        tokenizer.encode(["a red circle"] * 5, 30),
-        asked,
-        torch.ones(5),
-        pairs.keys,
-    )
+    batch = question_batch(batch_of(tokenizer), tokenizer)
     step = VqaStep(model.train(), tokenizer, LanguageConfig())
     found = counted(lambda: step(batch).loss.backward())
     assert found == pytest.approx(step.operations(batch), rel=0.03)
@@ -135,9 +124,7 @@ def test_a_step_of_statements(tokenizer: Tokenizer, depth: int) -> None:
     config = make(tokenizer).config
     deep = replace(config, text=replace(config.text, depth=depth))
     model, _ = start_pairs(Blip(deep))
-    pairs = batch_of(tokenizer)
-    both = torch.cat([pairs.images, pairs.images])
-    batch = StatementBatch(both, pairs.texts, torch.tensor([True, False] * 2), pairs.keys)
+    batch = statement_batch(batch_of(tokenizer))
     step = NlvrStep(model.train(), tokenizer)
     found = counted(lambda: step(batch).loss.backward())
     assert found == pytest.approx(step.operations(batch), rel=0.03)
@@ -197,11 +184,8 @@ def test_a_step_for_dialogues_is_counted_as_torch_does(
     modes = BOTH_MODES if language else BOTH_MODES[:1]
     model, _ = start_dialogues(make(tokenizer), modes, 64)
     step = DialogueStep(model.train(), tokenizer, language)
-    texts, answers = tokenizer.encode([TEXT] * 3, 30), tokenizer.encode(["one big star"] * 6, 9)
-    true = torch.tensor([True, False] * 3)
-    of = torch.arange(3).repeat_interleave(2)
-    pixels = torch.randn(3, 3, 32, 32)
-    batch = DialogueBatch(pixels, texts, texts, answers, of, true, ("",) * 3)
+    batch = dialogue_batch(batch_of(tokenizer), tokenizer)
     found = counted(lambda: step(batch).loss.backward())
-    # Torch also counts what an answer is kept from seeing of another, and the last layer whole.
-    assert 0.75 < step.operations(batch) / found <= 1.0
+    # Torch also counts what an answer is kept from seeing of another. Without a decoder nothing
+    # reads the last states of a dialogue, which have no gradient then.
+    assert 0.9 < step.operations(batch) / found < 1.02

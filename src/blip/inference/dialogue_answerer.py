@@ -23,9 +23,9 @@ from blip.inference.decoding import decode_texts
 from blip.inference.inputs import check_batch_size, check_pictures, check_text, check_texts
 from blip.inference.pixels import Picture, picture_name
 from blip.model.dialogue import DialogueModel
-from blip.nn.context import Context
 from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
+from blip.nn.prefix import Prefixes
 from blip.objectives.dialogues import answer_scores
 
 CANDIDATES = 128
@@ -47,7 +47,7 @@ class _Read(NamedTuple):
 
     places: list[tuple[int, int]]
     """Number of the picture, and of the turn among those about it."""
-    dialogues: Context
+    dialogues: Prefixes
     image_kv: ImageKV
 
 
@@ -185,7 +185,7 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         if index != list(range(len(captioned))):
             image_kv = image_kv.select(torch.tensor(index, device=device))
         encoded = encode_turns(tokenizer, some, self.max_tokens)
-        dialogues = self.model.read_dialogues(encoded.ids.to(device), encoded.visible, image_kv)
+        dialogues = self.model.encode_dialogues(encoded.ids.to(device), encoded.visible, image_kv)
         return _Read(places, dialogues, image_kv)
 
     def _score(self, read: _Read, answers: list[list[str]]) -> list[list[float]]:

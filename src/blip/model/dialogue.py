@@ -9,10 +9,10 @@ from blip.model.config import ModelConfig
 from blip.model.grounded import EncoderDecoder
 from blip.model.heads import LanguageHead
 from blip.model.parts import SHARED_PARTS, cross_to
-from blip.nn.context import Context, read_behind, read_context
 from blip.nn.init import init_std, init_weights
 from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
+from blip.nn.prefix import Prefixes, encode_prefixes, first_states_after
 
 
 class DialogueModel(EncoderDecoder):
@@ -20,8 +20,8 @@ class DialogueModel(EncoderDecoder):
 
     The dialogue encoder attends to the states of image and caption by cross-attention (BLIP,
     section 5.5 and figure 5c). Dialogues start with `[CLS]`. An answer starts with `[ENC]` and
-    stands behind its dialogue, which does not see it (`nn/context.py`): a dialogue is read once
-    for all answers. The decoder is that of `QuestionModel`, whose questions are dialogues here;
+    follows its dialogue, which does not see it (`nn/prefix.py`): a dialogue is encoded once for all
+    answers. The decoder is that of `QuestionModel`, whose questions are dialogues here;
     answers for it start with `[DEC]`. A model of the mode `bidirectional` alone has none.
     """
 
@@ -61,32 +61,34 @@ class DialogueModel(EncoderDecoder):
         (kv,) = self.text.project_kv(states, mode="bidirectional", visible=seen)
         return kv
 
-    def read_dialogues(
+    def encode_dialogues(
         self,
         ids: Int[Tensor, "dialogues length"],
         visible: Bool[Tensor, "dialogues length"],
         image_kv: ImageKV,
-    ) -> Context:
-        """Read each dialogue about its own image, once for all answers."""
-        return read_context(self.text, ids, visible, image_kv)
+    ) -> Prefixes:
+        """Encode each dialogue about its own image, once for all answers."""
+        return encode_prefixes(self.text, ids, visible, image_kv)
 
     def answer_logits(
         self,
         ids: Int[Tensor, "answers length"],
         visible: Bool[Tensor, "answers length"],
-        dialogues: Context,
+        dialogues: Prefixes,
         image_kv: ImageKV,
         dialogue_of_answer: Int[Tensor, " answers"] | None = None,
     ) -> Float[Tensor, "answers 2"]:
         """Column 1 is for an answer that fits its dialogue, column 0 against.
 
-        `dialogue_of_answer` says which dialogue each answers; without it answer `i` is behind
+        `dialogue_of_answer` says which dialogue each answers; without it answer `i` follows
         dialogue `i // (answers // dialogues)`.
         """
-        states = read_behind(self.text, dialogues, ids, visible, image_kv, dialogue_of_answer)
+        states = first_states_after(
+            self.text, dialogues, ids, visible, image_kv, dialogue_of_answer
+        )
         return self.matching_head(states)
 
-    def project_dialogues(self, dialogues: Context) -> ImageKV:
+    def project_dialogues(self, dialogues: Prefixes) -> ImageKV:
         """The decoder's cross-attention keys and values; it does not see the padding."""
         self.require("causal")
         (kv,) = self.text.project_kv(dialogues.states, mode="causal", visible=dialogues.kv.visible)

@@ -72,14 +72,14 @@ class Operations:
         projected = 0.0 if vision == text.width else 2.0 * length * text.width * vision
         return projected + 4.0 * text.depth * length * vision * text.width
 
-    def behind(self, length: int, before: int, caption: int, *, first: bool) -> float:
-        """`length` tokens behind `before` others, about an image with a caption; all layers.
+    def after_prefix(self, length: int, prefix: int, caption: int, *, first: bool) -> float:
+        """`length` tokens after `prefix` others, about an image with a caption; all layers.
 
         `first`: only the first state is computed.
         """
         config, seen = self.config.text, self.config.vision.tokens + caption
-        full = _text_layer(config, length, length, seen, before)
-        last = _text_layer(config, length, 1, seen, before) if first else full
+        full = _text_layer(config, length, length, seen, prefix)
+        last = _text_layer(config, length, 1, seen, prefix) if first else full
         return (config.depth - 1) * full + last
 
     def words(self, tokens: int) -> float:
@@ -93,13 +93,13 @@ class Operations:
 
 
 def _text_layer(
-    config: TextConfig, length: int, queries: int, image_tokens: int, before: int = 0
+    config: TextConfig, length: int, queries: int, image_tokens: int, prefix: int = 0
 ) -> float:
     """One layer that reads `length` tokens and computes `queries` of them further.
 
-    They attend to as many tokens `before` them as well, whose keys and values are there.
+    They attend to a `prefix` of so many tokens as well, whose keys and values are there.
     """
     width = config.width
-    own = 2 * width * width * (2 * length + 2 * queries) + 4 * queries * (before + length) * width
+    own = 2 * width * width * (2 * length + 2 * queries) + 4 * queries * (prefix + length) * width
     cross = 4 * queries * width * (width + image_tokens) if image_tokens else 0
     return float(own + cross + 4 * queries * width * config.mlp_width)

@@ -12,6 +12,7 @@ from blip.nn.kernels.onednn import linear
 from blip.nn.kv import ImageStates, KVCache, LayerKV
 from blip.nn.linear import Linear
 from blip.nn.packing import PackedRows, PackedTexts, PaddedLayout
+from blip.nn.suffix_rows import SuffixRows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,39 +76,33 @@ class SelfAttention(nn.Module):
     ) -> Float[Tensor, "texts width"]:
         """`forward` (bidirectional) for the first token only: one query per text, all keys."""
         rows = texts.rows
-        width, heads = self.sizes.width, self.sizes.heads
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
         first = hidden.index_select(0, texts.first_tokens)
-        query = linear(first, weight[:width], bias[:width])
-        both = rows.tokens.unpack(linear(hidden, weight[width:], bias[width:]))
-        key, value = (split_heads(part, heads) for part in both.chunk(2, dim=-1))
+        query, own = self._first_query_and_kv(hidden, first, rows.tokens, rows.first_tokens)
         attended = attend_within_texts(
-            split_heads(rows.first_tokens.unpack(query), heads),
-            key,
-            value,
-            mask=rows.first_token_mask(),
-            dropout_p=self._dropout_p,
+            query, own.key, own.value, mask=rows.first_token_mask(), dropout_p=self._dropout_p
         )
         return self._add_and_norm(first, rows.first_tokens.pack(join_heads(attended)))
 
-    def read_behind(
-        self,
-        hidden: Float[Tensor, "tokens width"],
-        rows: PaddedLayout,
-        mask: Bool[Tensor, "rows 1 columns seen"],
-        before: LayerKV | None,
+    def with_prefix(
+        self, hidden: Float[Tensor, "tokens width"], rows: SuffixRows, prefix: LayerKV | None
     ) -> tuple[Float[Tensor, "tokens width"], LayerKV]:
-        """Attend to what `before` holds for the same row, and within the row as `mask` says.
+        """Attend to the keys and values of the row's `prefix`, if any, and within the row.
 
-        The mask's columns are those of `before`, then those of the row itself. Returns the states,
-        and keys and values of the row itself, for what is read behind it.
+        Returns the states, and keys and values of the rows themselves, for what follows them.
         """
-        query, key, value = self._heads(rows.unpack(self.query_key_value(hidden)))
+        query, key, value = self._heads(rows.tokens.unpack(self.query_key_value(hidden)))
         own = LayerKV(key, value)
-        if before is not None:
-            key, value = torch.cat([before.key, key], 2), torch.cat([before.value, value], 2)
-        attended = attend_within_texts(query, key, value, mask=mask, dropout_p=self._dropout_p)
-        return self._add_and_norm(hidden, rows.pack(join_heads(attended))), own
+        attended = self._attend_after(prefix, query, own, rows.mask)
+        return self._add_and_norm(hidden, rows.tokens.pack(join_heads(attended))), own
+
+    def first_states_with_prefix(
+        self, hidden: Float[Tensor, "tokens width"], rows: SuffixRows, prefix: LayerKV
+    ) -> Float[Tensor, "texts width"]:
+        """`with_prefix` for the first token of each text only: one query per text, all keys."""
+        first = hidden.index_select(0, rows.first_token_of_text)
+        query, own = self._first_query_and_kv(hidden, first, rows.tokens, rows.first_tokens)
+        attended = self._attend_after(prefix, query, own, rows.first_mask)
+        return self._add_and_norm(first, rows.first_tokens.pack(join_heads(attended)))
 
     def continue_text(
         self, hidden: Float[Tensor, "rows new width"], cache: KVCache, layer: int
@@ -129,6 +124,29 @@ class SelfAttention(nn.Module):
         query, key, value = projected.chunk(3, dim=-1)
         heads = self.sizes.heads
         return split_heads(query, heads), split_heads(key, heads), split_heads(value, heads)
+
+    def _first_query_and_kv(
+        self,
+        hidden: Float[Tensor, "tokens width"],
+        first: Float[Tensor, "texts width"],
+        rows: PaddedLayout,
+        first_rows: PaddedLayout,
+    ) -> tuple[Float[Tensor, "rows heads texts_of_row head_width"], LayerKV]:
+        """Queries of first states, and keys and values of all, each in their rows."""
+        width, heads = self.sizes.width, self.sizes.heads
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        query = linear(first, weight[:width], bias[:width])
+        both = rows.unpack(linear(hidden, weight[width:], bias[width:]))
+        key, value = (split_heads(part, heads) for part in both.chunk(2, dim=-1))
+        return split_heads(first_rows.unpack(query), heads), LayerKV(key, value)
+
+    def _attend_after(
+        self, prefix: LayerKV | None, query: Tensor, own: LayerKV, mask: Tensor
+    ) -> Float[Tensor, "rows heads queries head_width"]:
+        key, value = own.key, own.value
+        if prefix is not None:
+            key, value = torch.cat([prefix.key, key], 2), torch.cat([prefix.value, value], 2)
+        return attend_within_texts(query, key, value, mask=mask, dropout_p=self._dropout_p)
 
     def _add_and_norm(
         self, hidden: Float[Tensor, "*rows width"], attended: Float[Tensor, "*rows width"]

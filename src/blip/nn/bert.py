@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from blip.nn.attention import AttentionSizes, CrossAttention, PairCrossAttention, SelfAttention
+from blip.nn.device import send
 from blip.nn.init import init_std, init_weights
 from blip.nn.kv import AnyImageKV, AnyLayerKV, ImageKV, KVCache, LayerKV
 from blip.nn.linear import Linear
@@ -24,6 +25,7 @@ from blip.nn.packing import (
     pack_with_padding,
 )
 from blip.nn.per_mode import PerMode, Shared
+from blip.nn.suffix_rows import SuffixRows
 
 NORM_EPS = 1e-12
 
@@ -156,22 +158,33 @@ class TextLayer(nn.Module):
             _concatenate(parts), batch.passes[0].mode, image_kv, queries
         )
 
-    def read_behind(
+    def with_prefix(
         self,
         hidden: Float[Tensor, "tokens width"],
-        rows: PaddedLayout,
-        mask: Bool[Tensor, "rows 1 columns seen"],
-        before: LayerKV | None,
+        rows: SuffixRows,
+        prefix: LayerKV | None,
         image_kv: AnyLayerKV | None,
     ) -> tuple[Float[Tensor, "tokens width"], LayerKV]:
-        """Bidirectional states of tokens that stand behind others, as in `nn/context.py`.
+        """Bidirectional states of tokens after a prefix, as in `nn/prefix.py`.
 
-        Row `i` attends to row `i` of `before` and to image `i`. Returns the keys and values of its
+        Row `i` attends to row `i` of `prefix` and to image `i`. Returns the keys and values of its
         self-attention as well.
         """
         attention = self.self_attention.select("bidirectional")
-        attended, own = attention.read_behind(hidden, rows, mask, before)
-        return self.after_self_attention(attended, "bidirectional", image_kv, rows), own
+        attended, own = attention.with_prefix(hidden, rows, prefix)
+        return self.after_self_attention(attended, "bidirectional", image_kv, rows.tokens), own
+
+    def first_states_with_prefix(
+        self,
+        hidden: Float[Tensor, "tokens width"],
+        rows: SuffixRows,
+        prefix: LayerKV,
+        image_kv: AnyLayerKV | None,
+    ) -> Float[Tensor, "texts width"]:
+        """`with_prefix` for the first token of each text only."""
+        attention = self.self_attention.select("bidirectional")
+        attended = attention.first_states_with_prefix(hidden, rows, prefix)
+        return self.after_self_attention(attended, "bidirectional", image_kv, rows.first_tokens)
 
     def _attend(
         self, hidden: Tensor, one: PackedPass, mask: Tensor | None, *, first_states_only: bool
@@ -243,7 +256,7 @@ class TextTransformer(nn.Module):
         and values of each. In inference mode a decoder's are contiguous, as every step reads them.
         """
         contiguous = mode == "causal" and torch.is_inference_mode_enabled()
-        visible = None if visible is None else visible.to(states[0].device)
+        visible = None if visible is None else send(visible, states[0].device)
         attentions = zip(
             *(layer.cross(mode).attentions for layer in self.text_layers()), strict=True
         )

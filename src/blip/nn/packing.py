@@ -327,7 +327,7 @@ def pack_with_padding(
 ) -> PackedPass:
     """A pass that includes padding, which no token sees; waits for no device."""
     whole = pack_pass(ids, torch.ones(ids.shape, dtype=torch.bool), mode, images)
-    return whole._replace(invisible=~visible.to(ids.device).flatten())
+    return whole._replace(invisible=~send(visible, ids.device).flatten())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from blip.data.tokenizer import Texts
 from blip.model.grounded import EncoderDecoder
 from blip.nn.kv import ImageKV
 from blip.nn.precision import at_least_float32
+from blip.objectives.lm import next_tokens, select_rows
 
 
 def answer_loss(
@@ -22,17 +23,19 @@ def answer_loss(
 
     `questions` is what `QuestionModel.read_questions` returns, or `project_dialogues` of a model
     for dialogues; answer `i` starts with `[DEC]`, replies to question `asked[i]`, and its loss is
-    the sum over its tokens times `weights[i]`. With several processes of equally many questions,
-    the mean of their losses is the loss of all.
+    the sum over its tokens times `weights[i]`. With `answers.visible` on the CPU, nothing waits for
+    a GPU. With several processes of equally many questions, the mean of their losses is the loss of
+    all.
     """
     scored = answers.visible[:, 1:]
+    chosen = scored.flatten()
     # Nothing follows the last token, so it is not read.
     states = model.decode(answers.ids[:, :-1], answers.visible[:, :-1], questions.select(asked))
     losses = cross_entropy(
-        at_least_float32(model.next_token_logits(states[scored])),
-        answers.ids[:, 1:][scored],
+        at_least_float32(model.next_token_logits(select_rows(states.flatten(0, 1), chosen))),
+        next_tokens(answers.ids, scored),
         label_smoothing=label_smoothing,
         reduction="none",
     )
-    of_tokens = weights[:, None].expand_as(scored)[scored]
+    of_tokens = select_rows(weights.repeat_interleave(scored.shape[1]), chosen)
     return (losses * of_tokens).sum() / len(questions)

@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from blip.nn.device import send
 from blip.nn.precision import at_least_float32
+from blip.objectives.lm import select_rows
 
 
 class AnswersOutput(NamedTuple):
@@ -28,20 +30,21 @@ def true_answer_loss(
     The true answer of a question counts as much as its false ones together. Of these each counts by
     how true the model finds it (a softmax of `answer_scores`, without a gradient): what is expected
     of one hard negative that is drawn with this probability, as ITM draws it in pre-training.
-    `logits` are those of `DialogueModel.answer_logits`. With several processes of equally many
+    `logits` are those of `DialogueModel.answer_logits`. With `true` and `dialogue_of_answer` on the
+    CPU, nothing waits for a GPU. With several processes of equally many
     questions, the mean of their losses is the loss of all.
     """
     logits = at_least_float32(logits)
-    of = dialogue_of_answer.to(logits.device)
+    of, is_true = send(dialogue_of_answer, logits.device), send(true, logits.device)
     scores = answer_scores(logits.detach())
     lowest = scores.new_full((dialogues,), -torch.inf)
-    hardest = lowest.scatter_reduce(0, of, scores.masked_fill(true, -torch.inf), "amax")
-    false = (scores - hardest[of]).exp().masked_fill(true, 0.0)
+    hardest = lowest.scatter_reduce(0, of, scores.masked_fill(is_true, -torch.inf), "amax")
+    false = (scores - hardest[of]).exp().masked_fill(is_true, 0.0)
     total = torch.zeros_like(lowest).index_add(0, of, false)
-    weights = 0.5 * torch.where(true, 1.0, false / total[of])
-    losses = cross_entropy(logits, true.long(), reduction="none")
-    right = (scores[true] > hardest[of[true]]).to(logits.dtype).mean()
-    return AnswersOutput((weights * losses).sum() / dialogues, right)
+    weights = 0.5 * torch.where(is_true, 1.0, false / total[of])
+    losses = cross_entropy(logits, is_true.long(), reduction="none")
+    right = select_rows(scores, true) > hardest[select_rows(of, true)]
+    return AnswersOutput((weights * losses).sum() / dialogues, right.to(logits.dtype).mean())
 
 
 def answer_scores(logits: Float[Tensor, "answers 2"]) -> Float[Tensor, " answers"]:

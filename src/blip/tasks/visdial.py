@@ -18,6 +18,7 @@ from blip.nn.mode import BOTH_MODES, Mode
 from blip.objectives.answers import answer_loss
 from blip.objectives.config import LanguageConfig
 from blip.objectives.dialogues import true_answer_loss
+from blip.objectives.lm import select_rows
 from blip.tasks.config import RunOptions, VisdialConfig
 from blip.tasks.from_med import Parts, med_or, say_fresh, train_from_med
 
@@ -56,23 +57,23 @@ class DialogueStep(nn.Module):
         """Losses of a batch."""
         model, of_answer = self.model, batch.dialogue_of_answer
         image_kv = model.project_with_captions(model.encode_image(batch.images), *batch.captions)
-        dialogues = model.read_dialogues(*batch.dialogues, image_kv)
+        dialogues = model.encode_dialogues(*batch.dialogues, image_kv)
         answers = batch.answers.start_with(self.enc_id)
         logits = model.answer_logits(*answers, dialogues, image_kv, of_answer)
         matching = true_answer_loss(logits, batch.true, of_answer, len(batch))
         language = None
         if self.language is not None:
-            smoothing, true = self.language.label_smoothing, batch.true
-            written = batch.answers.start_with(self.dec_id).to(true.device)
-            read = Texts(written.ids[true], written.visible[true])
+            smoothing, device = self.language.label_smoothing, batch.images.device
+            written = batch.answers.start_with(self.dec_id)
+            true = Texts(select_rows(written.ids, batch.true), written.visible[batch.true])
             # Every question has one true answer.
-            asked = torch.arange(len(batch), device=true.device)
+            asked = torch.arange(len(batch), device=device)
             language = answer_loss(
                 model,
                 model.project_dialogues(dialogues),
-                read,
+                true,
                 asked,
-                torch.ones(len(batch), device=true.device),
+                torch.ones(len(batch), device=device),
                 smoothing,
             )
         return DialogueOutput(matching.loss, matching.accuracy, language)
@@ -84,7 +85,7 @@ class DialogueStep(nn.Module):
         read = 0.0
         for caption, dialogue in zip(captions, dialogues, strict=True):
             read += parts.text(caption, grounded=False, first=False) + parts.caption_kv(caption)
-            read += parts.behind(dialogue, 0, caption, first=False)
+            read += parts.after_prefix(dialogue, 0, caption, first=False)
         for length, asked, is_true in zip(
             batch.answers.lengths(),
             batch.dialogue_of_answer.tolist(),
@@ -92,7 +93,7 @@ class DialogueStep(nn.Module):
             strict=True,
         ):
             dialogue, caption = dialogues[asked], captions[asked]
-            read += parts.behind(length, dialogue, caption, first=True)
+            read += parts.after_prefix(length, dialogue, caption, first=True)
             read += 4.0 * self.model.config.text.width
             if is_true and self.language is not None:
                 # The last token is a target, and is not read.

@@ -47,11 +47,11 @@ LAYERS: dict[type[nn.Module], Treatment] = {
     VisionLayer: Treatment(
         recompute=True, compile="fixed shapes", shard=True, methods=("first_states",)
     ),
-    TextLayer: Treatment(recompute=True, methods=("read_behind",)),
+    TextLayer: Treatment(recompute=True, methods=("with_prefix", "first_states_with_prefix")),
     SelfAttention: Treatment(
         compile="any number of rows",
         shard=True,
-        methods=("first_states", "read_behind", "continue_text"),
+        methods=("first_states", "with_prefix", "first_states_with_prefix", "continue_text"),
     ),
     CrossAttention: Treatment(compile="any number of rows"),
     PairCrossAttention: Treatment(compile="any number of rows"),

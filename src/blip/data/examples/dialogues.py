@@ -59,7 +59,7 @@ class DialogueBatch:
     dialogue_of_answer: Int[Tensor, " answers"]
     """Which question each answers; on the CPU."""
     true: Bool[Tensor, " answers"]
-    """Which of them were given."""
+    """Which of them were given; on the CPU."""
     keys: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -67,9 +67,10 @@ class DialogueBatch:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> "DialogueBatch":
-        """The same batch on another device, except what tells how texts are packed.
+        """The same batch on another device, except what tells how texts are packed and chosen.
 
-        Every step reads the lengths of texts from `visible`, and would have to wait for a GPU.
+        Every step reads it, as the lengths of texts from `visible`, and would have to wait for a
+        GPU.
         """
         return replace(
             self,
@@ -77,7 +78,6 @@ class DialogueBatch:
             captions=self.captions.send_ids(device),
             dialogues=self.dialogues.send_ids(device),
             answers=self.answers.send_ids(device),
-            true=self.true.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> "DialogueBatch":
@@ -88,7 +88,6 @@ class DialogueBatch:
             captions=self.captions.pin_memory(),
             dialogues=self.dialogues.pin_memory(),
             answers=self.answers.pin_memory(),
-            true=self.true.pin_memory(),
         )
 
 

@@ -60,12 +60,15 @@ class QuestionBatch:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> "QuestionBatch":
-        """The same batch on another device."""
+        """The same batch on another device, except what tells how texts are packed.
+
+        Every step reads the lengths of texts from `visible`, and would have to wait for a GPU.
+        """
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),
-            questions=self.questions.to(device),
-            answers=self.answers.to(device),
+            questions=self.questions.send_ids(device),
+            answers=self.answers.send_ids(device),
             asked=self.asked.to(device, non_blocking=True),
             weights=self.weights.to(device, non_blocking=True),
         )

@@ -62,11 +62,14 @@ class StatementBatch:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> "StatementBatch":
-        """The same batch on another device."""
+        """The same batch on another device, except `statements.visible`.
+
+        Every step reads the lengths of the statements from it, and would have to wait for a GPU.
+        """
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),
-            statements=self.statements.to(device),
+            statements=self.statements.send_ids(device),
             labels=self.labels.to(device, non_blocking=True),
         )
 

@@ -1,4 +1,4 @@
-"""What stands behind a context: read together, alone, or as one sequence, it is the same."""
+"""Texts after a prefix: computed together, alone, or as one sequence, they are the same."""
 
 from dataclasses import replace
 
@@ -28,9 +28,9 @@ def image_kv(model: DialogueModel, images: int) -> ImageKV:
     return model.project_with_captions(model.encode_image(pixels), *tiny_texts(images, 5))
 
 
-def one_sequence(model: DialogueModel, context: Tensor, text: Tensor, kv: ImageKV) -> Tensor:
-    """Logits of a text behind a context, read as one sequence with a mask written out."""
-    ids, before = torch.cat([context, text]), len(context)
+def one_sequence(model: DialogueModel, prefix: Tensor, text: Tensor, kv: ImageKV) -> Tensor:
+    """Logits of a text after a prefix, as one sequence with a mask written out."""
+    ids, before = torch.cat([prefix, text]), len(prefix)
     visible = torch.ones(len(ids), len(ids), dtype=torch.bool)
     visible[:before, before:] = False
     embedding = model.text.embedding.select("bidirectional")
@@ -44,15 +44,15 @@ def one_sequence(model: DialogueModel, context: Tensor, text: Tensor, kv: ImageK
 
 
 @torch.no_grad()
-def test_texts_behind_a_context_are_read_as_one_sequence_with_it(model: DialogueModel) -> None:
+def test_texts_after_a_prefix_are_read_as_one_sequence_with_it(model: DialogueModel) -> None:
     kv = image_kv(model, 3)
-    contexts, answers = tiny_texts(3, 9), tiny_texts(7, 6)
+    prefixes, answers = tiny_texts(3, 9), tiny_texts(7, 6)
     of = torch.tensor([2, 0, 0, 1, 2, 2, 0])
-    found = model.answer_logits(*answers, model.read_dialogues(*contexts, kv), kv, of)
+    found = model.answer_logits(*answers, model.encode_dialogues(*prefixes, kv), kv, of)
     for row, number in enumerate(of.tolist()):
-        context = contexts[0][number][contexts[1][number]]
+        prefix = prefixes[0][number][prefixes[1][number]]
         text = answers[0][row][answers[1][row]]
-        alone = one_sequence(model, context, text, kv.select(torch.tensor([number])))
+        alone = one_sequence(model, prefix, text, kv.select(torch.tensor([number])))
         torch.testing.assert_close(found[row], alone)
     assert found.std() > 1e-3
 
@@ -60,7 +60,7 @@ def test_texts_behind_a_context_are_read_as_one_sequence_with_it(model: Dialogue
 @torch.no_grad()
 def test_a_text_does_not_depend_on_its_neighbours(model: DialogueModel) -> None:
     kv = image_kv(model, 2)
-    dialogues = model.read_dialogues(*tiny_texts(2, 9), kv)
+    dialogues = model.encode_dialogues(*tiny_texts(2, 9), kv)
     ids, visible = tiny_texts(6, 6)
     together = model.answer_logits(ids, visible, dialogues, kv)
     for row in range(6):
@@ -72,17 +72,17 @@ def test_a_text_does_not_depend_on_its_neighbours(model: DialogueModel) -> None:
 
 
 @torch.no_grad()
-def test_a_decoder_reads_the_states_of_the_context_and_not_its_padding(
+def test_a_decoder_reads_the_states_of_the_prefix_and_not_its_padding(
     model: DialogueModel,
 ) -> None:
     kv = image_kv(model, 2)
     ids, visible = tiny_texts(2, 9)
     answers, seen = tiny_texts(2, 5)
-    both = model.project_dialogues(model.read_dialogues(ids, visible, kv))
+    both = model.project_dialogues(model.encode_dialogues(ids, visible, kv))
     logits = model.language_logits(answers, seen, both)
     for row in range(2):
         only, length = torch.tensor([row]), int(visible[row].sum())
         short = ids[row : row + 1, :length], visible[row : row + 1, :length]
-        alone = model.project_dialogues(model.read_dialogues(*short, kv.select(only)))
+        alone = model.project_dialogues(model.encode_dialogues(*short, kv.select(only)))
         found = model.language_logits(answers[row : row + 1], seen[row : row + 1], alone)
         torch.testing.assert_close(logits[row][seen[row]], found[0][seen[row]])
