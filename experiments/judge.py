@@ -47,7 +47,7 @@ from experiments.judging import (
     table,
 )
 from experiments.labels import find_label, read_labelled, write_right
-from experiments.media import list_columns, shows_videos
+from experiments.media import are_videos, list_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ a column match, matches, label, right or correct (or --label) says of every text
 right, as a filter; retrieval and captions then take the right texts alone. A model for questions
 is judged by VQA accuracy, one for pairs of images by accuracy and consistency, one for dialogues by
 the ranks of answers; pictures lie in the file, or where `blip evaluate` finds them. Of videos a MED
-is judged by retrieval, a model for questions by its answers, zero-shot; --tasks video_retrieval or
-video_qa says so of tars and globs, which do not show it. Intervals come from the bootstrap: images
-(sets of pairs, for statements) are drawn with replacement, with all that belongs to them."""
+is judged by retrieval, a model for questions by its answers, zero-shot. Intervals come
+from the bootstrap: images (sets of pairs, for statements) are drawn with replacement, with all that
+belongs to them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +208,7 @@ def _find_task(options: JudgeOptions, model: ModelConfig, writing: DecodingConfi
     ]
     of_videos = [name for name in able if ONE_TASK[name].drawn == "videos"]
     chosen = [task for task in options.tasks if task in of_videos]
-    if not chosen and of_videos and not options.tasks and shows_videos(options.data):
+    if not chosen and of_videos and not options.tasks and are_videos(options.data):
         chosen = of_videos
     if not chosen:
         chosen = [name for name in able if name not in of_videos]

@@ -20,7 +20,7 @@ from blip.generation.config import DecodingConfig
 from blip.tasks.table import EVALUATIONS
 from experiments.judge import JudgeOptions, describe, judge, main
 from experiments.judging import area_under_curve, filter_figures, medians, unit_names
-from experiments.media import shows_videos
+from experiments.media import are_videos
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny, tiny_checkpoint
 from tests.support.videos import numbered
@@ -329,11 +329,11 @@ def test_medians_of_what_is_drawn() -> None:
     assert np.isnan(found[4])
 
 
-def test_what_shows_videos(tmp_path: Path) -> None:
+def test_what_are_videos(tmp_path: Path) -> None:
     videos = write(tmp_path / "videos.parquet", [{"key": "v", "video": b"", "caption": "a"}])
     asked = write(tmp_path / "qa.parquet", [{"key": "v", "question": "what?", "answer": "a"}])
-    assert shows_videos(str(videos))
-    assert shows_videos(str(asked))
+    assert are_videos(str(videos))
+    assert are_videos(str(asked))
     texts = {
         "lines.jsonl": '{"clip_name": "v", "caption": "a"}',
         "info.json": '{"videos": [{"video_id": "v"}], "sentences": []}',
@@ -341,16 +341,17 @@ def test_what_shows_videos(tmp_path: Path) -> None:
     }
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-        assert shows_videos(str(tmp_path / name)), name
+        assert are_videos(str(tmp_path / name)), name
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "a.mp4").touch()
-    assert shows_videos(str(tmp_path / "clips"))
-    # A table of pictures beside it, a picture in the folder, and a video that is an answer.
+    assert are_videos(str(tmp_path / "clips"))
+    # Pictures beside the questions, a picture in the folder, and a video that is an answer.
     write(tmp_path / "images.parquet", [{"key": "v", "image": b""}])
     (tmp_path / "clips" / "a.jpg").touch()
     (tmp_path / "answers.json").write_text('[{"image_id": 1, "answers": ["video"]}]')
+    (tmp_path / "videos.parquet").unlink()
     for name in ("qa.parquet", "clips", "answers.json", "images.parquet", "absent.json"):
-        assert not shows_videos(str(tmp_path / name)), name
+        assert not are_videos(str(tmp_path / name)), name
 
 
 @pytest.mark.parametrize(
