@@ -14,6 +14,7 @@ examples:
   blip data pack photos/ shards/photos
   blip data pack flickr8k/train.parquet shards/train --per-shard 500
   blip data pack dataset_coco.json shards/coco-val --images coco/ --split val
+  blip data pack msrvtt/videodatainfo.json shards/msrvtt --images msrvtt/videos --per-shard 200
   blip data inspect 'shards/train/*.tar'
   blip data inspect holiday/ msrvtt/videodatainfo.json 'clips/*.tar'
   blip data index 'laion/{00000..12899}.tar' coco/ 's3://bucket/cc12m/*.tar'
@@ -25,11 +26,12 @@ examples:
 `pack` takes WebDataset shards (.tar, and compressed ones), .parquet (image bytes or paths), .csv,
 .tsv and .jsonl (paths), .json (annotations of BLIP, COCO or Karpathy) and folders of pictures with
 text files beside them. It copies what decodes as a picture and has a text, and exits with 1 where
-nothing does. If it is stopped, run the same command again to write it from the beginning.
-`inspect` and `index` take what `pack` takes, and `inspect` videos, in folders, tars, tables and
-lists: it says how long and large they are, and names HDR, rotated and variable-rate ones, and those
-that cannot be used. `index` counts the samples of shards, local or
-remote, before a training that streams them does.
+nothing does. Of a folder, table, tar or list that holds videos alone it packs these, as KEY.mp4
+with their texts and questions, for `index` and `evaluate`. If it is stopped, run the same command
+again to write it from the beginning.
+`inspect` and `index` take what `pack` takes. Of videos `inspect` says how long and large they are,
+and names HDR, rotated and variable-rate ones, and those that cannot be used. `index` counts the
+samples of shards, local or remote, before a training that streams them does.
 `scenes` draws images with captions, and as much as you ask for of --questions (VQA), --statements
 (NLVR2), --dialogues (VisDial) for each image, and --clips (videos); --keys lists these and all
 other keys with their values."""

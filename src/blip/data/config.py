@@ -124,17 +124,18 @@ class Collection:
     """What is packed, and how; the same command alone writes a stopped pack anew."""
 
     source: str
-    """Shards, a table, annotations or a folder of pictures."""
+    """Shards, a table, annotations or a folder of pictures; or the same of videos."""
     images: Path | None = None
-    """Folder at which paths in tables and annotation files start."""
+    """Folder at which paths in tables and annotation files start, and below which videos are."""
     split: str | None = None
-    """Split of a Karpathy file, or of a table with a column `split`."""
+    """Split of a Karpathy file, of MSR-VTT's, or of a table with a column `split`."""
     per_shard: Annotated[int, COUNT] = 1000
     """Samples of a shard."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read."""
     allow_missing_text: bool = False
-    """Pack pictures without a text, too, with an empty one: CapFilt captions them."""
+    """Pack pictures (or videos) without a text, too, with an empty one: CapFilt captions pictures.
+    """
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""

@@ -11,17 +11,21 @@ from pathlib import Path
 from blip.config.strict import to_json
 from blip.data.annotations.forms import TASK_FIELDS
 from blip.data.config import Collection
-from blip.data.faults import BadSamples, Fault, describe_counts
-from blip.data.images import BadImageError, EncodedImage, one_large_picture_at_a_time
+from blip.data.faults import BadSampleError, BadSamples, Fault, describe_counts
+from blip.data.images import EncodedImage, one_large_picture_at_a_time
 from blip.data.readers.patterns import PACKED, match_paths, read_packed
 from blip.data.readers.remote import is_remote
 from blip.data.readers.sources import read_samples
+from blip.data.readers.video_places import find_only_videos
+from blip.data.readers.videos import read_videos
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import MISSING, TEXT_FAULTS
+from blip.data.videos.facts import read_facts
 from blip.data.writers.card import describe_shards
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
 from blip.files import report_disk_errors, write_json
+from blip.installed import need
 from blip.log import progress, say
 from blip.outputs import PACK, claim, refuse_inputs_as_output, remove_known
 from blip.stage import exclusive_lock
@@ -59,12 +63,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         )
     inputs = [collection.source, *match_paths(collection.source)]
     refuse_inputs_as_output(inputs, out, PACK)
-    samples = read_samples(
-        collection.source,
-        collection.images,
-        collection.split,
-        need_text=not collection.allow_missing_text,
-    )
+    samples = _read(collection)
     # A source that cannot be read raises here, before anything is written.
     first = next(samples, None)
     if first is None:
@@ -91,6 +90,22 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
         }
         write_json(out / PACKED, {**to_json(collection), **done})
     return packed
+
+
+def _read(collection: Collection) -> Iterator[Sample]:
+    """The videos of a source that holds nothing else, or the samples of any other."""
+    videos = find_only_videos(collection.source)
+    if videos:
+        need("av", "PyAV", "video")
+        if collection.images is not None and not collection.images.is_dir():
+            raise UsageError(f"--images {collection.images}: no such folder")
+        return read_videos(videos, collection.images, collection.split)
+    return read_samples(
+        collection.source,
+        collection.images,
+        collection.split,
+        need_text=not collection.allow_missing_text,
+    )
 
 
 def _begin(collection: Collection, out: Path, *, overwrite: bool) -> None:
@@ -154,7 +169,8 @@ def _some(samples: Iterator[Sample]) -> list[Sample]:
     taken, size = list[Sample](), 0
     for sample in samples:
         taken.append(sample)
-        size += sum(map(len, (sample.image or b"", *sample.more_images)))
+        video = sample.video if isinstance(sample.video, bytes) else b""
+        size += sum(map(len, (sample.image or b"", video, *sample.more_images)))
         if len(taken) == TOGETHER or size >= BYTES_TOGETHER:
             break
     return taken
@@ -172,7 +188,7 @@ def _fault(sample: Sample, collection: Collection) -> str | None:
     """Why a sample is left out; None where it is not."""
     if sample.error not in (None, MISSING):
         return sample.error
-    if sample.image is None:
+    if sample.image is None and sample.video is None:
         return "missing_image"
     # Questions, statements and dialogues are read from KEY.json.
     has_others = any(sample.meta.get(name) for name in TASK_FIELDS)
@@ -180,13 +196,17 @@ def _fault(sample: Sample, collection: Collection) -> str | None:
     if needs_text and not any(sample.texts):
         return MISSING
     try:
-        for content in (sample.image, *sample.more_images):
+        if sample.video is not None:
+            read_facts(sample.video, collection.max_pixels)
+        for content in (sample.image, *sample.more_images) if sample.image is not None else ():
             with one_large_picture_at_a_time(content, collection.max_pixels):
                 image = EncodedImage(content, collection.max_pixels)
                 # To an eighth, a JPEG is read to its end all the same.
                 image.decode(8 if image.shrinks else 1)
-    except BadImageError as bad:
+    except BadSampleError as bad:
         return str(bad)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
     return None
 
 

@@ -184,5 +184,5 @@ def test_a_list_of_videos_names_the_task_that_reads_it(
 ) -> None:
     path = tmp_path / "videos.json"
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(UsageError, match=f"lists videos; `blip evaluate --task {task}` reads it"):
+    with pytest.raises(UsageError, match=f"lists videos; `blip evaluate --task {task}` and"):
         list(read_annotations(path, tmp_path))

@@ -29,7 +29,7 @@ from blip.data.readers.parquet import BATCH, open_described, read_parquet
 from blip.data.readers.shards import read_shard
 from blip.data.readers.tables import FIRST, find_columns, names_videos
 from blip.data.readers.video_files import NAMES, is_video_name
-from blip.data.texts import load_json, sound_texts
+from blip.data.texts import list_names, load_json, sound_texts
 from blip.errors import UsageError
 from blip.files import open_regular
 from blip.log import say
@@ -90,33 +90,43 @@ def _names_in(path: Path) -> list[str]:
     return list(first) if isinstance(first, dict) and "images" not in first else []
 
 
-def list_videos(path: Path) -> list[ListedVideo]:
+def list_videos(
+    path: Path, videos: Path | None = None, split: str | None = None
+) -> list[ListedVideo]:
     """The videos of a folder, table or annotation file, each once, with all that is said of them.
 
     Nothing is decoded. Of DiDeMo's file the descriptions of a video's moments, in their order, are
-    one text, a paragraph; of MSR-VTT's JSON with splits the videos of "test" are taken, of a table
-    all rows, whatever a column "split" says. An entry that cannot be
-    read is a video with `faults` alone. Raises UsageError for anything else.
+    one text, a paragraph; of MSR-VTT's JSON with splits the videos of `split`, or else of "test",
+    are taken, of a table all rows, whatever a column "split" says. Files are looked for below
+    `videos`, else below the folder of the list. An entry that cannot be read is a video with
+    `faults` alone. Raises UsageError for anything else, and for a folder or a split without
+    meaning.
     """
-    if path.is_dir():
-        return _folder(path)
-    suffix, videos = path.suffix.lower(), VideoFiles(path.absolute().parent)
+    suffix = path.suffix.lower()
+    data = load_json(path) if suffix == ".json" and not path.is_dir() else None
+    if split is not None and not _has_splits(data):
+        raise UsageError(f"--split {split}: allowed with MSR-VTT's JSON, and {path} is another")
+    if path.is_dir() or suffix == ".tar":
+        if videos is not None:
+            raise UsageError(f"--images {videos}: {path} holds videos itself; allowed with lists")
+        return _folder(path) if path.is_dir() else _tar(path)
+    files = VideoFiles(path.absolute().parent if videos is None else videos)
     if suffix == ".parquet":
-        return _table(path, videos)
+        return _table(path, files)
     if suffix in (".jsonl", ".ndjson"):
-        return _listed(((row.cells, row.fault) for row in read_json_lines(path)), videos, path)
-    if suffix == ".tar":
-        return _tar(path)
+        return _listed(((row.cells, row.fault) for row in read_json_lines(path)), files, path)
     if suffix in (".csv", ".tsv"):
         _, rows = read_delimited(path, lambda names: not set(NAMES).isdisjoint(names))
-        return _listed(((row.cells, row.fault) for row in rows), videos, path)
-    if suffix == ".json":
-        data = load_json(path)
-        if isinstance(data, dict) and isinstance(data.get("videos"), list):
-            return _msrvtt(data, videos, path)
-        if isinstance(data, list):
-            return _listed(((entry, None) for entry in data), videos, path)
+        return _listed(((row.cells, row.fault) for row in rows), files, path)
+    if isinstance(data, dict) and _has_splits(data):
+        return _msrvtt(data, files, path, split)
+    if isinstance(data, list):
+        return _listed(((entry, None) for entry in data), files, path)
     raise UsageError(f"{path} holds no list of videos; allowed: {FORMS}")
+
+
+def _has_splits(data: Any) -> bool:
+    return isinstance(data, dict) and isinstance(data.get("videos"), list)
 
 
 class _Listing:
@@ -216,14 +226,18 @@ def _add_all(listing: _Listing, video: ListedVideo, entry: dict[str, Any], numbe
         listing.add_question(video, entry, number)
 
 
-def _msrvtt(data: dict[str, Any], videos: VideoFiles, path: Path) -> list[ListedVideo]:
+def _msrvtt(
+    data: dict[str, Any], videos: VideoFiles, path: Path, split: str | None
+) -> list[ListedVideo]:
     listing, sentences = _Listing(), data.get("sentences")
     if not isinstance(sentences, list):
         raise UsageError(f'{path} has "videos" and no "sentences"; allowed: {FORMS}')
     entries = [one for one in data["videos"] if isinstance(one, dict)]
     splits = {str(one.get("split")) for one in entries}
-    chosen = TEST if TEST in splits else None
-    if chosen is not None and len(splits) > 1:
+    if split is not None and split not in splits:
+        raise UsageError(f"--split {split}: {path} has the splits {list_names(sorted(splits))}")
+    chosen = split or (TEST if TEST in splits else None)
+    if split is None and chosen is not None and len(splits) > 1:
         others = ", ".join(sorted(splits - {TEST}))
         say(f"{path.name}: the videos of the split {TEST!r} are used, not those of {others}")
     names = {key_text(one.get("video_id")) for one in entries}

@@ -18,6 +18,7 @@ from blip.data.examples.sound import say_left_out
 from blip.data.faults import BadSamples, Fault
 from blip.data.questions import AskedQuestion, clean_question
 from blip.data.readers.patterns import match_paths
+from blip.data.readers.video_places import videos_in
 from blip.data.transforms import normalise
 from blip.data.videos.read import read_video
 from blip.data.videos.stream import BadVideoError
@@ -60,7 +61,7 @@ class VideoSet:
         self._sources: list[VideoSource] = []
         self._kept: dict[int, UInt8[np.ndarray, "frames size size 3"]] = {}
         self._kept_bytes = 0
-        paths = [path for place in places for path in match_paths(place)]
+        paths = [one for place in places for path in match_paths(place) for one in videos_in(path)]
         if not paths:
             raise UsageError(f"no videos at {', '.join(places)}")
         listed = [(path, video) for path in dict.fromkeys(paths) for video in list_videos(path)]

@@ -177,7 +177,9 @@ def refuse_videos(names: Sequence[str], path: Path) -> None:
     """Raises UsageError where these names are those of a list of videos; it says what reads it."""
     if names_videos(names):
         task = "video_qa" if "question" in names else "video_retrieval"
-        raise UsageError(f"{path} lists videos; `blip evaluate --task {task}` reads it")
+        raise UsageError(
+            f"{path} lists videos; `blip evaluate --task {task}` and `blip data pack` read it"
+        )
 
 
 def refuse_urls(values: Iterable[Any], path: Path) -> None:

@@ -16,7 +16,7 @@ from blip.data.annotations.video_files import (
     find_videos,
     key_of,
 )
-from blip.data.annotations.videos import MISSING_VIDEO
+from blip.data.annotations.videos import MISSING_VIDEO, lists_videos
 from blip.data.keys import storable, with_safe_keys
 from blip.data.readers.delimited import Row
 from blip.data.readers.folders import read_paths
@@ -53,6 +53,28 @@ def find_any(patterns: Sequence[str]) -> list[str]:
         for place in found or find_places([pattern]):
             places.setdefault(place if is_remote(place) else os.path.realpath(place), place)
     return list(places.values())
+
+
+def videos_in(path: Path) -> list[Path]:
+    """What a place stands for where videos alone are read: of a folder its tars or its tables."""
+    if not path.is_dir():
+        return [path]
+    return [Path(place) for place in find_any([str(path)]) if shows_videos(place)] or [path]
+
+
+def find_only_videos(pattern: str) -> list[Path]:
+    """The places that a pattern stands for if all hold videos, and their folders no pictures.
+
+    Raises UsageError where it names nothing.
+    """
+    places = [Path(place) for place in find_any([pattern]) if not is_remote(place)]
+    return places if all(map(_holds_only_videos, places)) else []
+
+
+def _holds_only_videos(path: Path) -> bool:
+    if path.is_dir():
+        return shows_videos(str(path)) and not find_images(path).paths
+    return shows_videos(str(path)) or lists_videos(path)
 
 
 def _in_folder(folder: Path) -> list[str]:
