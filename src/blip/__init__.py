@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from blip.index.search import Index
     from blip.inference.answerer import Answerer
     from blip.inference.captioner import Captioner
-    from blip.inference.checkpoint import load, load_model, save_model
+    from blip.inference.checkpoint import load_model, save_model
     from blip.inference.comparer import Comparer
     from blip.inference.dialogue_answerer import DialogueAnswerer
     from blip.inference.embedder import Embedder
+    from blip.inference.load import load
+    from blip.inference.loaded_model import LoadedModel
     from blip.inference.matcher import Matcher
     from blip.model.blip import Blip
     from blip.model.config import ModelConfig
@@ -33,6 +35,7 @@ __all__ = [
     "DialogueAnswerer",
     "Embedder",
     "Index",
+    "LoadedModel",
     "Matcher",
     "ModelConfig",
     "Tokenizer",
@@ -55,13 +58,14 @@ _HOMES = {
     "DialogueAnswerer": "blip.inference.dialogue_answerer",
     "Embedder": "blip.inference.embedder",
     "Index": "blip.index.search",
+    "LoadedModel": "blip.inference.loaded_model",
     "Matcher": "blip.inference.matcher",
     "ModelConfig": "blip.model.config",
     "DecodingConfig": "blip.generation.config",
     "Tokenizer": "blip.data.tokenizer",
     "Turn": "blip.data.dialogues",
     "VideoFrames": "blip.data.videos.read",
-    "load": "blip.inference.checkpoint",
+    "load": "blip.inference.load",
     "load_model": "blip.inference.checkpoint",
     "read_image": "blip.data.image_sources",
     "read_video": "blip.data.videos.read",

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from blip import load
 from blip.cli.main import main
-from blip.inference.checkpoint import fingerprint, load
+from blip.inference.checkpoint import fingerprint
 from tests.support.generators import run_generator
 from tests.support.vectors import FOLDER, needs_vectors
 

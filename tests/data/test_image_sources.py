@@ -1,6 +1,11 @@
 """One picture has the same pixels in whatever form it comes; anything else ends in one line."""
 
+import http.server
 import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ from PIL import Image
 from blip.data.image_sources import read_image
 from blip.data.images import BadImageError, decode_image
 from blip.errors import ArgumentError
+from tests.support.flaky_server import Server
 from tests.support.pictures import bomb, encode, pixels
 
 
@@ -97,7 +103,7 @@ def test_arrays_and_tensors() -> None:
         (torch.zeros(5, 4, 3), r"a tensor must be \(1, 3 or 4, height, width\), got \(5, 4, 3\)"),
         (None, "got NoneType"),
         (io.StringIO("text"), "opened in binary mode"),
-        ("https://example.org/a.jpg", "is a URL; download it"),
+        ("ftp://example.org/a.jpg", "allowed are a path and http://"),
     ],
 )
 def test_a_file_that_is_not_a_picture_is_a_value_error(source: Any, message: str) -> None:
@@ -134,3 +140,75 @@ def test_a_picture_that_was_closed_is_a_bad_one(tmp_path: Path) -> None:
         pass
     with pytest.raises(BadImageError, match="broken_image"):
         read_image(image)
+
+
+class Odd(http.server.BaseHTTPRequestHandler):
+    """Answers that never end, come slowly, or lead elsewhere."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not to the terminal."""
+
+    def do_GET(self) -> None:
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/picture?size=large&name=a.jpg")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.end_headers()
+        if self.path.startswith("/picture"):
+            self.wfile.write(turned())
+            return
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"\xff" * 1000)
+                time.sleep(0.1 if self.path == "/slow" else 0.0)
+
+    def do_HEAD(self) -> None:
+        self.send_error(405)
+
+
+@pytest.fixture
+def odd_server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_an_address_is_read_like_a_file(odd_server: str) -> None:
+    expected = np.asarray(decode_image(turned()))
+    for path in ("/picture", "/picture?size=large", "/moved"):
+        assert np.array_equal(np.asarray(read_image(odd_server + path)), expected)
+
+
+def test_what_an_address_gives_is_limited(odd_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blip.data.image_sources.IMAGE_LIMIT", 100_000)
+    with pytest.raises(BadImageError, match=r"^file_too_large$"):
+        read_image(f"{odd_server}/endless")
+    monkeypatch.setattr("blip.data.readers.remote.SMALL_SECONDS", 0.2)
+    with pytest.raises(BadImageError, match=r"^cannot fetch: not done in 0 s$"):
+        read_image(f"{odd_server}/slow")
+    with pytest.raises(BadImageError, match=r"^too_many_pixels$"):
+        read_image(f"{odd_server}/picture", max_pixels=10)
+
+
+def test_an_address_that_cannot_be_fetched_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blip.data.readers.remote.FIRST_PAUSE", 0.001)
+    (tmp_path / "turned.jpg").write_bytes(turned())
+    (tmp_path / "junk.jpg").write_bytes(b"junk")
+    with Server(tmp_path) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(BadImageError, match=r"^cannot fetch: 404[^\n]*$"):
+            read_image(f"{server.url}/none.jpg")
+        with pytest.raises(BadImageError, match=r"^not_an_image$"):
+            read_image(f"{server.url}/junk.jpg")
+        server.flaky = True
+        for _ in range(4):
+            assert read_image(f"{server.url}/turned.jpg").size == decode_image(turned()).size
+        server.shutdown()
+    with pytest.raises(BadImageError, match=r"^cannot fetch: Cannot connect[^\n]*3 of 3\)$"):
+        read_image(f"{server.url}/turned.jpg")

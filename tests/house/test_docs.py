@@ -5,28 +5,18 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from PIL import Image
 
 from blip.cli.main import VERBS, actions_of, main, make_parser, parse
 from blip.config.override import override
-from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
-from blip.inference.checkpoint import save_model
-from blip.model.blip import Blip
-from blip.model.checkpoint.from_med import start_dialogues, start_pairs
-from blip.model.make import Model
-from blip.model.question import QuestionModel
-from blip.nn.mode import BOTH_MODES
 from blip.recipes import bootstrap
 from blip.tasks.table import TASKS
-from tests.support.tiny import TINY
-from tests.support.videos import numbered
+from tests.support.demo_folder import save_demo
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -129,23 +119,7 @@ def test_sessions_end_as_they_are_shown(block, capsys, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
-    """A folder as it is after the demo, as far as the pages use it; the models know nothing."""
-    folder = tmp_path_factory.mktemp("demo")
-    tokenizer = Tokenizer.train(["a red circle", "two blue stars"], vocabulary_size=80)
-    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
-    model = Blip(replace(TINY, text=text))
-    places: dict[str, Model]
-    places = {f"runs/demo/round-1/{name}": model for name in ("captioner", "filter")}
-    places["runs/vqa"] = QuestionModel(replace(TINY, text=text, architecture="vqa"))
-    places["runs/nlvr"], _ = start_pairs(model)
-    places["runs/visdial"], _ = start_dialogues(model, BOTH_MODES, positions=64)
-    for place, saved in places.items():
-        (folder / place).mkdir(parents=True)
-        save_model(saved, tokenizer, folder / place)
-    Image.new("RGB", (48, 48), "red").save(folder / "picture.png")
-    Image.new("RGB", (64, 48), "green").save(folder / "photo.jpg")
-    (folder / "clip.mp4").write_bytes(numbered(8))
-    return folder
+    return save_demo(tmp_path_factory.mktemp("demo"))
 
 
 RELEASED = re.compile(r"\b(?:hf|original):[\w./-]+(?=\")")

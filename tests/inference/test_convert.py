@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 import blip
+from blip import load
 from blip.cli.main import main
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError, UsageError
-from blip.inference.checkpoint import load, load_model, save_model
+from blip.inference.checkpoint import load_model, save_model
 from blip.inference.convert import convert
 from blip.model.blip import Blip
 from blip.model.make import make_model

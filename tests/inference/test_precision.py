@@ -6,12 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from blip import load
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
 from blip.generation.config import DecodingConfig
 from blip.inference.answerer import Answerer
 from blip.inference.captioner import Captioner
-from blip.inference.checkpoint import load, load_model, open_checkpoint, save_model
+from blip.inference.checkpoint import load_model, open_checkpoint, save_model
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession

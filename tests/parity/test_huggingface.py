@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from blip import load
 from blip.data.tokenizer import Tokenizer
 from blip.generation.beam import beam_search
 from blip.generation.config import DecodingConfig
 from blip.generation.greedy import greedy
-from blip.inference.checkpoint import load
 from blip.inference.convert import convert
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession

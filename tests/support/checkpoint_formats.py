@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from blip import load
 from blip.data.tokenizer import Tokenizer
 from blip.inference.answerer import Answerer
 from blip.inference.captioner import Captioner
-from blip.inference.checkpoint import fingerprint, load, save_model
+from blip.inference.checkpoint import fingerprint, save_model
 from blip.inference.matcher import Matcher
 from blip.inference.pixels import to_pixels
 from blip.model.blip import Blip

@@ -142,9 +142,10 @@ def _refuse_unused(args: argparse.Namespace, options: AskOptions) -> None:
 
 def _in_dialogue(options: AskOptions, path: Path, candidates: list[str] | None) -> int:
     """Answer with a model for dialogues; 1 where the picture is broken."""
-    from blip.cli.dialogue import discuss, read_history
+    from blip.cli.dialogue import read_history
     from blip.errors import UsageError
     from blip.inference.dialogue_answerer import DialogueAnswerer
+    from blip.inference.discussion import discuss
 
     if candidates is None and options.top is not None:
         raise UsageError("--top needs --answers with a model for dialogues")

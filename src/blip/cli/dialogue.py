@@ -1,16 +1,10 @@
-"""`blip ask` with a model for dialogues: each question is asked behind those before it."""
+"""The questions and answers before those of `blip ask`, for a model for dialogues."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from blip.config.strict import from_json, load_json
 from blip.data.texts import read_lines
 from blip.errors import UsageError
-
-if TYPE_CHECKING:
-    from blip.inference.dialogue_answerer import DialogueAnswerer, RankedAnswer
-    from blip.inference.pixels import Picture
 
 
 def read_history(path: Path) -> list[tuple[str, str]]:
@@ -42,31 +36,3 @@ def _split_lines(path: Path) -> list[tuple[str, str]]:
                 raise UsageError(f"{path}, line {number}: no tab between question and answer")
             rounds.append((question.strip(), answer.strip()))
     return rounds
-
-
-def discuss(
-    answerer: "DialogueAnswerer",
-    image: "Picture",
-    caption: str,
-    history: Sequence[tuple[str, str]],
-    questions: Sequence[str],
-    candidates: Sequence[str] | None,
-) -> "list[list[RankedAnswer] | str]":
-    """For each question the candidates, the likeliest first, or the answer that is written.
-
-    The questions make one dialogue: each is read with those before it and the answers they got.
-    """
-    from blip.data.dialogues import Turn
-
-    rounds, found = list(history), list["list[RankedAnswer] | str"]()
-    for question in questions:
-        turn = Turn(caption, tuple(rounds), question)
-        if candidates is None:
-            (written,) = answerer.answer([image], [[turn]])[0]
-            found.append(written)
-            rounds.append((question, written))
-        else:
-            (ranked,) = answerer.rank([image], [[turn]], [[candidates]])[0]
-            found.append(ranked)
-            rounds.append((question, ranked[0].answer))
-    return found

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blip.data.images import MAX_PIXELS, BadImageError, convert_image, decode_image
 from blip.data.readers.image_files import IMAGE_LIMIT, read_image_file
-from blip.errors import ArgumentError
+from blip.errors import ArgumentError, BlipError, UsageError
 
 Picture = Image.Image | str | os.PathLike[str] | bytes | BinaryIO | np.ndarray | Tensor
 """What `read_image` takes."""
@@ -21,13 +21,18 @@ ROUNDING = 1e-3
 def read_image(source: Picture, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """RGB, rotated by EXIF, transparency put on white, more than 8 bits scaled to 8.
 
-    `source` is a path, the bytes of a file or a file that is open for them, a PIL picture, an array
-    `(height, width)` or `(height, width, 1, 3 or 4)`, or a tensor `(1, 3 or 4, height, width)`.
+    `source` is a path, an address (http://, https://, s3:// or gs://; the extra `remote` reads
+    them), the bytes of a file or a file that is open for them, a PIL picture, an array `(height,
+    width)` or `(height, width, 1, 3 or 4)`, or a tensor `(1, 3 or 4, height, width)`.
     Arrays and tensors hold uint8 (0..255), uint16 (0..65535) or floats in 0..1; a fourth channel is
     opacity. The source is not changed.
 
-    Raises BadImageError for a picture that cannot be used, OSError for a file that cannot be read,
-    and ArgumentError (a ValueError) for anything else.
+    >>> import blip
+    >>> blip.read_image("photo.jpg").size
+    (64, 48)
+
+    Raises BadImageError for a picture that cannot be used or fetched, OSError for a file that
+    cannot be read, and ArgumentError (a ValueError) for anything else.
     """
     if isinstance(source, Image.Image):
         return convert_image(source, max_pixels)
@@ -42,7 +47,7 @@ def _bytes_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if isinstance(source, str) and "://" in source:
-        raise ArgumentError(f"{source} is a URL; download it and give the path or the bytes")
+        return _fetch(source)
     if isinstance(source, str | os.PathLike):
         return read_image_file(source)
     if hasattr(source, "read"):
@@ -56,6 +61,24 @@ def _bytes_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
         "a picture is a path, bytes, a binary file, a PIL picture, an array or a tensor, "
         f"got {type(source).__name__}"
     )
+
+
+def _fetch(address: str) -> bytes:
+    from blip.data.readers.remote import STORES, WEB, read_small
+
+    if not address.startswith((*WEB, *STORES)):
+        allowed = ", ".join((*WEB, *STORES))
+        raise ArgumentError(f"cannot read {address}: allowed are a path and {allowed}")
+    try:
+        content = read_small(address, IMAGE_LIMIT)
+    except UsageError:
+        raise
+    except BlipError as error:
+        # The caller names the picture.
+        raise BadImageError(str(error).replace(f" {address}", "", 1)) from error
+    if content is None:
+        raise BadImageError("file_too_large")
+    return content
 
 
 def _channels_last(tensor: Tensor) -> np.ndarray:

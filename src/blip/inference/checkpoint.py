@@ -74,8 +74,8 @@ class Checkpoint:
         precision: PrecisionChoice | torch.dtype = "float32",
         image_size: int | None = None,
     ) -> Loaded[Model]:
-        """The model, of any kind; arguments and errors are those of the function `load`."""
-        place, number_format = _place_and_format(device, precision)
+        """The model, of any kind; arguments and errors are those of `blip.load`."""
+        place, number_format = place_and_format(device, precision)
         model = self.contents.at_image_size(image_size).model()
         return Loaded(model.to(place, number_format), self.tokenizer, self.path)
 
@@ -94,38 +94,6 @@ class Checkpoint:
                 f"{self.source} holds {KINDS[type(loaded.model)]}; this needs {KINDS[of]}"
             )
         return Loaded(loaded.model, loaded.tokenizer, loaded.path)
-
-
-def load(
-    source: str | Path,
-    device: torch.device | str = "cpu",
-    *,
-    precision: PrecisionChoice | torch.dtype = "float32",
-    image_size: int | None = None,
-    dtype: torch.dtype | None = None,
-    tokenizer: str | Path | None = None,
-    heads: tuple[int, int] | None = None,
-) -> Loaded[Model]:
-    """Open a checkpoint in any layout: a `Blip` or one of the models made of it (`KINDS`).
-
-    `source` is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights or
-    the index of several, `hf:ORG/NAME` or `original:NAME`. `device` is a `torch.device` or one of
-    cpu, cuda, cuda:N and auto (a GPU where there is one). `precision` is the number format of the
-    weights, in which the model computes: float32, bfloat16, auto (bfloat16 on a GPU that has it,
-    else float32) or any floating-point `torch.dtype`; weights that were stored in it are unchanged.
-    `dtype` is the former name of `precision`. `image_size` (pixels) resizes the position
-    embeddings. `tokenizer` names a tokenizer as `Tokenizer.load` does; without it the one beside
-    the weights is used, or that of BERT-base (uncased) for released weights. `heads` (vision, text)
-    are needed only for files of the original layout whose heads are not 64 wide.
-
-    Raises UsageError where there is no such checkpoint or device, and BlipError for NaN or infinite
-    weights, for a truncated or foreign file, and with one list of all tensors that do not fit.
-    Nothing that a file contains is executed.
-    """
-    # Before the weights are read, which may take long.
-    place, number_format = _place_and_format(device, precision_or_dtype(precision, dtype))
-    checkpoint = open_checkpoint(source, tokenizer=tokenizer, heads=heads)
-    return checkpoint.load(place, precision=number_format, image_size=image_size)
 
 
 @overload
@@ -158,9 +126,9 @@ def load_model(
 ) -> Loaded[Model]:
     """Open a checkpoint that must hold a model `of` this kind; raises UsageError for other kinds.
 
-    The other arguments and errors are those of `load`.
+    The other arguments and errors are those of `blip.load`.
     """
-    place, number_format = _place_and_format(device, precision_or_dtype(precision, dtype))
+    place, number_format = place_and_format(device, precision_or_dtype(precision, dtype))
     checkpoint = open_checkpoint(source)
     return checkpoint.load_as(of, place, precision=number_format, image_size=image_size)
 
@@ -179,9 +147,10 @@ def precision_or_dtype(
     return dtype
 
 
-def _place_and_format(
+def place_and_format(
     device: torch.device | str, precision: PrecisionChoice | torch.dtype
 ) -> tuple[torch.device, torch.dtype]:
+    """What these arguments of `blip.load` mean here; raises as it does."""
     place = choose_device(device)
     return place, choose_dtype(precision, place)
 
@@ -192,7 +161,7 @@ def open_checkpoint(
     tokenizer: str | Path | None = None,
     heads: tuple[int, int] | None = None,
 ) -> Checkpoint:
-    """Read the checkpoint `source` into memory; arguments and errors are those of `load`."""
+    """Read the checkpoint `source` into memory; arguments and errors are those of `blip.load`."""
     contents, path = open_contents(source, heads=heads)
     return Checkpoint(str(source), contents, open_tokenizer(contents, path, tokenizer), path)
 

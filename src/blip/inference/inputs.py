@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -34,12 +34,31 @@ def iterate_pictures(images: Iterable[Picture]) -> Iterator[Picture]:
     return _iterate("images", images)
 
 
+def list_pictures(images: Picture | Iterable[Picture]) -> tuple[Sequence[Picture], bool]:
+    """One picture or many as a sequence, and whether it is one.
+
+    An array or tensor of four dimensions holds many. Raises ArgumentError for anything else.
+    """
+    if _is_single_picture(images):
+        return [cast(Picture, images)], True
+    return _listed("images", cast(Iterable[Picture], images)), False
+
+
+def list_texts(name: str, texts: str | Iterable[str]) -> tuple[list[str], bool]:
+    """One text or many as a list, and whether it is one; raises what `check_texts` raises."""
+    is_one = isinstance(texts, str)
+    return check_texts(name, [texts] if is_one else texts), is_one
+
+
+def _is_single_picture(images: Picture | Iterable[Picture]) -> bool:
+    if isinstance(images, np.ndarray | Tensor):
+        return images.ndim < 4
+    forms = Image.Image | str | os.PathLike | bytes | NormalisedImage | VideoFrames
+    return isinstance(images, forms) or hasattr(images, "read")
+
+
 def _refuse_single_picture(images: Iterable[Picture]) -> None:
-    single = isinstance(
-        images, Image.Image | str | os.PathLike | bytes | NormalisedImage | VideoFrames
-    )
-    arrays = isinstance(images, np.ndarray | Tensor) and images.ndim < 4
-    if single or arrays or hasattr(images, "read"):
+    if _is_single_picture(images):
         raise ArgumentError(
             f"images must be a list of pictures, got a single {type(images).__name__}; "
             "write [picture]"

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from blip import load
 from blip.cli.main import main
 from blip.data.tokenizer import Tokenizer
 from blip.errors import BlipError
-from blip.inference.checkpoint import fingerprint, load, load_model, read_sizes, save_model
+from blip.inference.checkpoint import fingerprint, load_model, read_sizes, save_model
 from blip.inference.convert import convert
 from blip.model.checkpoint import format as module
 from blip.model.checkpoint.contents import read_contents

@@ -1,10 +1,11 @@
-"""Remote shards: s3://, gs://, https:// and commands, read with retries."""
+"""Remote files: s3://, gs://, https:// and, for shards, commands; read with retries."""
 
 import json
 import logging
 import random
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -29,8 +30,15 @@ READ_TIMEOUT = 60.0
 """Seconds without a byte after which a connection has failed."""
 LISTING_EXPIRY = 60.0
 """Seconds for which the listing of a store is kept."""
+SMALL_ATTEMPTS = 3
+"""Of a file that somebody waits for, such as a picture."""
+SMALL_SECONDS = 120.0
+"""In which such a file must have come."""
+PIECE = 1 << 20
+"""Bytes of it that are asked for at a time."""
 COMMAND = "pipe:"
 WEB = ("http://", "https://")
+STORES = ("s3://", "gs://", "gcs://")
 TRANSIENT = (408, 425, 429)
 """HTTP statuses below 500 that a retry may mend."""
 MISCONFIGURED = frozenset(
@@ -144,6 +152,30 @@ def read_json(location: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def read_small(location: str, limit: int) -> bytes | None:
+    """The bytes of a remote file that fits into memory; None where it has more than `limit`.
+
+    Raises BlipError where it cannot be read in `SMALL_ATTEMPTS` or not in `SMALL_SECONDS`, and
+    UsageError where what reads such locations is not installed.
+    """
+    files, path = _open_store(location)
+    # Of a web server in one answer, which need not say how long it is.
+    more = {"block_size": 0} if location.startswith(WEB) else {}
+
+    def read() -> bytes | None:
+        end, content = time.monotonic() + SMALL_SECONDS, bytearray()
+        with files.open(path, "rb", **more) as file:
+            while piece := file.read(min(PIECE, limit + 1 - len(content))):
+                content += piece
+                if len(content) > limit:
+                    return None
+                if time.monotonic() > end:
+                    raise BlipError(f"cannot fetch {location}: not done in {SMALL_SECONDS:.0f} s")
+        return bytes(content)
+
+    return with_retries(read, f"fetch {location}", attempts=SMALL_ATTEMPTS)
+
+
 @contextmanager
 def stream(location: str) -> Iterator[Reader]:
     """A remote shard to be read once from its start."""
@@ -161,13 +193,13 @@ def stream(location: str) -> Iterator[Reader]:
         yield file
 
 
-def with_retries(work: Callable[[], T], what: str) -> T:
+def with_retries(work: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) -> T:
     """Do `work`, again after ever longer pauses where it fails; `what` names it in messages.
 
     Raises BlipError after the last attempt, and at once for an error that a retry cannot mend.
     """
     retrying = Retrying(
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_attempt(attempts),
         wait=_pause,
         retry=retry_if_exception(lambda error: not _is_final(error)),
         before_sleep=partial(_say_retry, what),
@@ -181,7 +213,7 @@ def with_retries(work: Callable[[], T], what: str) -> T:
     except Exception as error:
         message = f"cannot {what}: {_reason(error)}"
         if not _is_final(error):
-            message += f" (attempt {retrying.statistics['attempt_number']} of {ATTEMPTS})"
+            message += f" (attempt {retrying.statistics['attempt_number']} of {attempts})"
         raise BlipError(message) from error
 
 

@@ -1,0 +1,159 @@
+"""`blip.load`: one picture in gives one answer out, a list gives a list, in any form."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import blip
+from blip.errors import ArgumentError, UsageError
+from tests.support.demo_folder import save_demo
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_demo(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture
+def model(demo: Path, monkeypatch: pytest.MonkeyPatch) -> blip.LoadedModel:
+    monkeypatch.chdir(demo)
+    return blip.load("runs/demo/round-1/captioner", "cpu")
+
+
+def test_every_form_of_a_picture_gives_the_same_caption(model: blip.LoadedModel) -> None:
+    path = Path("photo.jpg")
+    image = Image.open(path)
+    array = np.asarray(image)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    expected = model.captioner.caption([path])[0]
+    for one in ("photo.jpg", path, path.read_bytes(), image, array, tensor):
+        assert model.caption(one) == expected
+        assert model.caption([one, "picture.png"], batch_size=1)[0] == expected
+    with path.open("rb") as file:
+        assert model.caption(file) == expected
+    assert model.caption(np.stack([array, array])) == [expected] * 2
+    assert model.caption(torch.stack([tensor])) == [expected]
+    assert model.caption(path for _ in range(2)) == [expected] * 2
+    assert model.caption([]) == []
+
+
+def test_scores_have_the_shape_of_what_was_given(model: blip.LoadedModel) -> None:
+    texts = ["a red circle", "two blue stars"]
+    pictures = ["photo.jpg", "picture.png", "photo.jpg"]
+    rows = model.match(pictures, texts)
+    assert rows == model.matcher.scores(pictures, [texts] * 3)
+    assert [len(row) for row in rows] == [2, 2, 2]
+    column = [score.probability for score in model.match(pictures, texts[1])]
+    assert column == pytest.approx([row[1].probability for row in rows], abs=1e-6)
+    for expected, found in zip(rows[0], model.match("photo.jpg", texts), strict=True):
+        assert found == pytest.approx(expected, abs=1e-6)
+    assert model.match("photo.jpg", "a red circle") == pytest.approx(rows[0][0], abs=1e-6)
+    assert model.match("photo.jpg", []) == []
+
+
+def test_features_are_those_that_scores_compare(model: blip.LoadedModel) -> None:
+    images, text = model.image_features(["photo.jpg"] * 2), model.text_features("a red circle")
+    assert images.shape == (2, 8)
+    assert text.shape == (8,)
+    assert model.text_features(["a", "b", "c"]).shape == (3, 8)
+    cosine = model.match("photo.jpg", "a red circle").cosine
+    assert float(model.image_features("photo.jpg") @ text) == pytest.approx(cosine, abs=1e-6)
+
+
+def test_questions_are_answered_and_candidates_chosen(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(demo)
+    model, questions = blip.load("runs/vqa"), ["what is it?", "how many?"]
+    rows = model.ask(["photo.jpg", "picture.png"], questions)
+    assert rows == model.answerer.answer(["photo.jpg", "picture.png"], [questions] * 2)
+    assert model.ask("photo.jpg", questions) == rows[0]
+    assert model.ask("photo.jpg", questions[1]) == rows[0][1]
+    assert model.ask(["photo.jpg"], questions[1]) == [rows[0][1]]
+    assert model.ask("photo.jpg", questions[0], candidates=["red", "blue"]) in ("red", "blue")
+    with pytest.raises(ArgumentError, match="caption and history are for dialogues"):
+        model.ask("photo.jpg", "what?", caption="a red circle")
+
+
+def test_questions_of_a_dialogue_follow_each_other(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(demo)
+    model, answers = blip.load("runs/visdial"), ["red", "two", "blue"]
+    first, second = model.ask("photo.jpg", ["what?", "how many?"], candidates=answers)
+    turn = blip.Turn("", (("what?", first),), "how many?")
+    ranked = model.dialogue_answerer.rank(["photo.jpg"], [[turn]], [[answers]])
+    assert second == ranked[0][0][0].answer
+    again = model.ask("photo.jpg", "how many?", candidates=answers, history=[("what?", first)])
+    assert again == second
+    assert isinstance(model.ask("photo.jpg", "what?"), str)
+
+
+def test_statements_are_judged_of_one_pair_and_of_many(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(demo)
+    model = blip.load("runs/nlvr")
+    one = model.compare("photo.jpg", "picture.png", "both are red")
+    assert 0 <= one.probability <= 1
+    lists = ["photo.jpg", "picture.png"], ["picture.png", "photo.jpg"]
+    rows = model.compare(*lists, ["both are red", "none is"])
+    assert [len(row) for row in rows] == [2, 2]
+    assert model.compare(*lists, "both are red")[0].probability == pytest.approx(
+        one.probability, abs=1e-6
+    )
+    with pytest.raises(ArgumentError, match="both be a picture, or both a list"):
+        model.compare("photo.jpg", ["picture.png"], "both are red")
+
+
+@pytest.mark.parametrize(
+    ("source", "can", "call", "other"),
+    [
+        ("captioner", "caption", lambda m: m.match("photo.jpg", "x"), "hf:.*itm"),
+        ("captioner", "caption", lambda m: m.image_features("photo.jpg"), "hf:.*itm"),
+        ("captioner", "caption", lambda m: m.text_features("x"), "hf:.*itm"),
+        ("filter", "match, ", lambda m: m.caption("photo.jpg"), "hf:.*captioning"),
+        ("filter", "match, ", lambda m: m.ask("photo.jpg", "x"), "hf:.*vqa"),
+        ("vqa", "ask", lambda m: m.compare("photo.jpg", "photo.jpg", "x"), "original:.*nlvr"),
+        ("nlvr", "compare", lambda m: m.ask("photo.jpg", "x"), "hf:.*vqa"),
+        ("visdial", "ask", lambda m: m.caption("photo.jpg"), "hf:.*captioning"),
+    ],
+)
+def test_a_model_that_cannot_says_what_it_can_and_who_else(
+    demo: Path, monkeypatch: pytest.MonkeyPatch, source: str, can: str, call, other: str
+) -> None:
+    monkeypatch.chdir(demo)
+    model = blip.load(f"runs/{source}")
+    with pytest.raises(
+        UsageError, match=f"^runs/{source} can do {can}.*, but not .*; load {other}"
+    ) as raised:
+        call(model)
+    assert "\n" not in str(raised.value)
+    assert f": {can}" in repr(model)
+
+
+def test_the_picture_that_is_broken_is_named(model: blip.LoadedModel) -> None:
+    with pytest.raises(blip.BadImageError, match=r"^picture 2: not_an_image$"):
+        model.caption(["photo.jpg", b"junk"])
+    with pytest.raises(ArgumentError, match="images must be a list, got int"):
+        model.caption(7)
+    with pytest.raises(ArgumentError, match="texts must be texts, got 7"):
+        model.match("photo.jpg", ["a", 7])
+
+
+def test_nucleus_sampling_draws_by_the_seed(model: blip.LoadedModel) -> None:
+    decoding = blip.DecodingConfig(kind="nucleus", top_p=1.0)
+    texts = model.caption(["photo.jpg"] * 2, decoding, seed=3)
+    assert texts == model.caption(["photo.jpg"] * 2, decoding, seed=3)
+    assert texts[1] == model.caption("photo.jpg", decoding, seed=4)
+    assert len({model.caption("photo.jpg", decoding, seed=seed) for seed in range(5)}) > 1
+
+
+def test_importing_loads_no_torch() -> None:
+    code = "import blip, sys; blip.__all__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
