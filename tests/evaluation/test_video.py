@@ -22,6 +22,7 @@ from blip.model.question import QuestionModel
 from tests.support import videos
 from tests.support.attentive_models import attentive_blip, attentive_question_model
 from tests.support.ranked_scores import rank_all
+from tests.support.tars import write_tar
 from tests.support.tiny_data import SENTENCE
 from tests.support.videos import numbered
 
@@ -181,3 +182,17 @@ def test_questions_of_msvd_find_their_videos(checkpoints, tmp_path, capsys):
     found = evaluate(capsys, *words, *answers)
     assert found["questions"] == 30
     assert found["left_out"] == {}
+
+
+def test_videos_without_a_task_name_both_tasks(checkpoints, clips, capsys):
+    (clips / "list.jsonl").write_text('{"clip_name": "a", "caption": "a red circle"}\n')
+    members = [("a.mp4", (clips / "a.mp4").read_bytes()), ("a.txt", b"a red circle")]
+    places = [clips, clips / "list.jsonl", clips / "qa.json", write_tar(clips / "c.tar", members)]
+    for place in places:
+        for task in ([], ["--task", "retrieval"]):
+            words = ["evaluate", checkpoints / "med", "--data", place, *task, "--device", "cpu"]
+            assert main([*map(str, words)]) == 2
+            error = capsys.readouterr().err
+            assert f"{place} holds videos; allowed with --task video_retrieval" in error
+            assert "--task video_qa" in error
+            assert error.count("\n") == 1

@@ -11,6 +11,7 @@ import torch
 
 from blip.config.history import describe_changes, find_changes, holds_config, load_config
 from blip.config.strict import load_json, save
+from blip.data.readers.video_places import refuse_only_videos
 from blip.errors import UsageError
 from blip.evaluation.choose import Evaluation, choose_evaluations
 from blip.evaluation.config import EvaluateConfig
@@ -64,6 +65,8 @@ def _measure(
     for evaluation in chosen:
         if evaluation.check is not None:
             evaluation.check(config, sizes)
+    if not any(one.only_when_chosen for one in chosen):
+        refuse_only_videos(config.data)
     loaded = checkpoint.load(device, precision=dtype)
     readers = {evaluation.reader: evaluation for evaluation in chosen}
     sets = {reader: evaluation.read(config, sizes) for reader, evaluation in readers.items()}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blip.data.readers.video_files import is_video_name
 from blip.errors import UsageError
 from blip.files import read_regular
 from blip.log import printable, say
@@ -149,7 +150,9 @@ def refuse_none(found: FoundImages, folder: Path) -> None:
     """Raise UsageError where a folder holds no pictures; it says what is there instead."""
     if not found.paths:
         skipped = found.describe_skipped()
+        videos = any(is_video_name(f"a{extension}") for extension in found.skipped)
         raise UsageError(
             f"{folder} holds no pictures ({', '.join(IMAGE_EXTENSIONS)})"
             + (f"; skipped: {skipped}" if skipped else "")
+            + ("; this takes no videos" if videos else "")
         )

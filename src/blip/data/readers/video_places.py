@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import sound_texts
 from blip.errors import UsageError
 from blip.files import open_regular
+from blip.log import printable
 from blip.places import home_path
 
 FIRST = 100
@@ -69,6 +70,16 @@ def find_only_videos(pattern: str) -> list[Path]:
     """
     places = [Path(place) for place in find_any([pattern]) if not is_remote(place)]
     return places if all(map(_holds_only_videos, places)) else []
+
+
+def refuse_only_videos(patterns: Iterable[str]) -> None:
+    """Raises UsageError for a pattern that stands for videos alone; it names what measures them."""
+    for pattern in patterns:
+        if not is_remote(pattern) and find_only_videos(pattern):
+            raise UsageError(
+                f"{printable(pattern)} holds videos; allowed with --task video_retrieval (their "
+                "texts) or --task video_qa (questions about them)"
+            )
 
 
 def _holds_only_videos(path: Path) -> bool:
