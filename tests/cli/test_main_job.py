@@ -44,6 +44,31 @@ def test_the_commands_that_it_suggests_work(run: Path, capsys: pytest.CaptureFix
     ]
 
 
+def test_what_finished_jobs_made_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(run / "config.json")
+    found = {}
+    for name, words in {
+        "bootstrap": ["bootstrap", config, "--out", str(run)],
+        "pretrain": ["pretrain", str(run / "baseline/config.json"), "--out", str(run / "baseline")],
+        "capfilt": [
+            *("capfilt", str(run / "round-1/capfilt/config.json")),
+            *("--out", str(run / "round-1/capfilt")),
+        ],
+        "report": ["capfilt", "report", str(run / "round-1/capfilt")],
+        "recut": [
+            *("capfilt", "recut", str(run / "round-1/capfilt"), "--threshold", "0.1"),
+            *("--out", str(run / "recut")),
+        ],
+    }.items():
+        assert main([*words, "--json"]) == 0
+        found[name] = json.loads(capsys.readouterr().out)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert found["bootstrap"] == {"out": str(run), **summary}
+    assert found["pretrain"] == {"checkpoint": str(run / "baseline/checkpoint")}
+    assert found["capfilt"]["images"] == found["recut"]["images"] > 0
+    assert Path(found["report"]["report"]).is_file()
+
+
 def test_evaluate_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = str(run / "data/val")
     assert main(["evaluate", str(run / "round-1/filter"), "--data", data, "--json"]) == 0

@@ -77,13 +77,18 @@ def run_recipe(config: BootstrapConfig, out: Path | None, how: RecipeOptions) ->
         print(describe(config))
         return 0
     from blip.bootstrap import bootstrap
+    from blip.cli.rows import print_json
     from blip.cli.training import need_folder
     from blip.log import say
 
     out = need_folder(out)
     say(f"blip bootstrap: writing to {out}; if it stops, run the same command again to resume")
     allowed = {"overwrite": how.overwrite, "allow_change": how.allow_change}
-    print_table(bootstrap(config, out, **allowed), out)
+    summary = bootstrap(config, out, **allowed)
+    if how.json:
+        print_json({"out": str(out), **summary})
+    else:
+        print_table(summary, out)
     return 0
 
 

@@ -59,10 +59,15 @@ class CapFiltOptions:
     """Replace what a job of other settings left in DIR (else it is refused)."""
     dry_run: bool = False
     """Print how much work, disk and time it is, by a few images, and stop."""
+    json: bool = False
+    """Print a JSON object."""
 
 
 OPTIONS = Options(
-    of=CapFiltOptions, arguments=("config",), groups={THE_JOB: ("overwrite", "dry_run")}
+    of=CapFiltOptions,
+    arguments=("config",),
+    groups={THE_JOB: ("overwrite",)},
+    either=("dry_run", "json"),
 )
 JOB = Options(
     of=CapFiltConfig,
@@ -92,10 +97,14 @@ def _run(config: CapFiltConfig, options: CapFiltOptions) -> int:
 
         sys.stdout.write(forecast(config))
         return 0
+    from blip.capfilt.job import Summary
     from blip.capfilt.job import run as run_job
     from blip.cli.totals import run_and_print
 
-    return run_and_print(lambda: run_job(config, overwrite=options.overwrite), config)
+    def work() -> Summary:
+        return run_job(config, overwrite=options.overwrite)
+
+    return run_and_print(work, config, json=options.json)
 
 
 def read_config(args: argparse.Namespace) -> CapFiltConfig:

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Choose, write, print."""
     from blip.capfilt.calibrate import calibrate, check_reached, describe, write_calibration
     from blip.capfilt.ledger.files import find_ledgers
-    from blip.files import json_text
+    from blip.cli.rows import print_json
     from blip.log import say
     from blip.outputs import CALIBRATION, refuse_inputs_as_output
 
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     write_calibration(calibration, folder, overwrite=options.overwrite)
     if options.json:
         choice = {name: part for name, part in calibration.to_json().items() if name != "curves"}
-        print(json_text(choice))
+        print_json(choice)
     else:
         print(describe(calibration).replace("![](calibration.svg)\n\n", ""), end="")
     for fault in calibration.labelled.faults[:FAULTS_NAMED]:

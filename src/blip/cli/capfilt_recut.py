@@ -30,9 +30,11 @@ class RecutOptions:
 
     overwrite: bool = False
     """Replace what was cut by other rules into DIR."""
+    json: bool = False
+    """Print a JSON object."""
 
 
-OPTIONS = Options(of=RecutOptions, groups={THE_JOB: ("overwrite",)})
+OPTIONS = Options(of=RecutOptions, groups={THE_JOB: ("overwrite", "json")})
 JOB = Options(of=RecutConfig, arguments=("ledger",), groups={THE_JOB: ("",), **RULES})
 
 
@@ -46,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     """Recut; 130 where it was interrupted."""
     from blip.cli.totals import run_and_print
 
-    config, overwrite = JOB.read(args), OPTIONS.read(args).overwrite
+    config, options = JOB.read(args), OPTIONS.read(args)
     from blip.capfilt.recut import recut
 
-    return run_and_print(lambda: recut(config, overwrite=overwrite), config)
+    return run_and_print(
+        lambda: recut(config, overwrite=options.overwrite), config, json=options.json
+    )

@@ -24,6 +24,8 @@ class ReportOptions:
     """Folder of a job, or of a recut."""
     data: tuple[str, ...] = ()
     """The originals, for pictures; without it, those that DIR names."""
+    json: bool = False
+    """Print a JSON object."""
 
 
 OPTIONS = Options(of=ReportOptions, arguments=("job",))
@@ -37,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draw, and say where."""
     from blip.capfilt.report.redraw import redraw_report
+    from blip.cli.rows import print_result
 
     options = OPTIONS.read(args)
-    print(redraw_report(options.job, options.data))
+    page = str(redraw_report(options.job, options.data))
+    print_result({"report": page}, page, json=options.json)
     return 0

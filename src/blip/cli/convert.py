@@ -43,6 +43,8 @@ class ConvertOptions:
     BERT-base's."""
     heads: Annotated[tuple[int, int] | None, COUNT] = None
     """Numbers of attention heads, where they are not 64 wide and SRC does not say."""
+    json: bool = False
+    """Print a JSON object."""
 
     def __post_init__(self) -> None:
         """Refuse numbers and names that cannot work."""
@@ -62,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert."""
+    from blip.cli.rows import print_json
     from blip.inference.convert import convert
     from blip.log import say
 
@@ -75,9 +78,12 @@ def run(args: argparse.Namespace) -> int:
         tokenizer=options.tokenizer,
         heads=options.heads,
     )
-    parameters = sum(tensor.numel() for tensor in contents.tensors.values()) / 1e6
+    parameters = sum(tensor.numel() for tensor in contents.tensors.values())
     size = contents.config.vision.image_size
-    say(f"{options.destination}: {contents.kind}, {parameters:.1f} M parameters, {size} pixels")
+    where, kind = str(options.destination), contents.kind
+    say(f"{where}: {kind}, {parameters / 1e6:.1f} M parameters, {size} pixels")
+    if options.json:
+        print_json({"out": where, "kind": kind, "parameters": parameters, "image_size": size})
     return 0
 
 

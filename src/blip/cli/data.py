@@ -1,7 +1,7 @@
 """`blip data`: pack any collection into shards, count and look into shards, draw the scenes."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from blip.cli.from_dataclass import Options
@@ -49,6 +49,8 @@ class PackOptions:
     """Folder for the shards."""
     overwrite: bool = False
     """Replace what an earlier pack wrote to OUT."""
+    json: bool = False
+    """Print a JSON object."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +85,8 @@ class ScenesOptions:
     """Start from the settings of scenes drawn earlier: their folder, or its config.json."""
     overwrite: bool = False
     """Replace scenes of other settings in OUT."""
+    json: bool = False
+    """Print a JSON object."""
     keys: bool = False
     """List all keys that --KEY VALUE may change, such as --questions, --statements, --dialogues
     and --clips, and exit."""
@@ -120,13 +124,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pack(args: argparse.Namespace) -> int:
+    from blip.cli.rows import print_result
     from blip.data.pack import pack_collection
     from blip.data.readers.patterns import PACKED
     from blip.log import say
 
     options = PACK_OPTIONS.read(args)
     packed = pack_collection(options.collection, options.out, overwrite=options.overwrite)
-    print(f"{packed.samples} samples in {packed.shards} shards in {options.out}")
+    print_result(
+        {"out": str(options.out), **asdict(packed)},
+        f"{packed.samples} samples in {packed.shards} shards in {options.out}",
+        json=options.json,
+    )
     if packed.left_out:
         say(f"left out: {packed.describe_left_out()}; {options.out / PACKED} names the first")
     return 0
@@ -197,6 +206,7 @@ def _index(args: argparse.Namespace) -> int:
 
 
 def _scenes(args: argparse.Namespace) -> int:
+    from blip.cli.rows import print_result
     from blip.config.override import describe, override
     from blip.data.scenes.write import write_splits
     from blip.errors import UsageError
@@ -208,10 +218,12 @@ def _scenes(args: argparse.Namespace) -> int:
         return 0
     if options.out is None:
         raise UsageError("name the folder OUT; see `blip data scenes --help`")
-    for split, images in write_splits(config, options.out, overwrite=options.overwrite).items():
-        print(f"{options.out}/{split}  {images} images")
+    images = write_splits(config, options.out, overwrite=options.overwrite)
+    lines = [f"{options.out}/{split}  {count} images" for split, count in images.items()]
     if config.clips:
-        print(f"{options.out}/clips  {config.clips} videos")
+        lines.append(f"{options.out}/clips  {config.clips} videos")
+    result = {"out": str(options.out), "images": images, "videos": config.clips}
+    print_result(result, "\n".join(lines), json=options.json)
     return 0
 
 

@@ -125,8 +125,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    from blip.cli.rows import print_json
     from blip.evaluation.evaluate import evaluate, evaluate_into
-    from blip.files import json_text
     from blip.inference.checkpoint import open_checkpoint
 
     with OPTIONS.naming(args):
@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
                 checkpoint=checkpoint,
             )
     if options.json:
-        print(json_text(result))
+        print_json(result)
     else:
         _print(result, options.task)
     return 0

@@ -1,7 +1,7 @@
 """`blip index`: make an index of pictures and videos, add to it, and remove from it."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,6 +48,8 @@ class IndexOptions:
     batch_size: Annotated[int, BATCH_SIZE] = 32
     """Pictures at a time, or frames."""
     model: ModelOptions = ModelOptions()
+    json: bool = False
+    """Print a JSON object."""
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -64,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove, then add; 1 where a place could not be read, or no picture is in the index."""
+    from blip.cli.rows import print_result
     from blip.errors import UsageError
     from blip.index.build import add_places, remove_from
     from blip.index.fill import Computing
@@ -93,7 +96,11 @@ def run(args: argparse.Namespace) -> int:
             "name places to add, or --remove or --remove-keys; see `blip index --help`"
         )
     what = "pictures" if summary.frames is None else "pictures and videos"
-    print(f"{summary.indexed} {what} of {summary.places} places in {options.out}")
+    print_result(
+        {"out": str(options.out), **asdict(summary), "lost": len(summary.lost)},
+        f"{summary.indexed} {what} of {summary.places} places in {options.out}",
+        json=options.json,
+    )
     if summary.broken:
         say(f"{summary.broken} broken {what}; {options.out / 'faults.jsonl'} names them")
     if summary.lost:

@@ -39,6 +39,14 @@ class RowPrinter:
         self.started = True
 
 
+def print_result(value: Mapping[str, object], text: str, *, json: bool) -> None:
+    """Print the one result of a verb: as a JSON object, or as the text that people read."""
+    if json:
+        print_json(value)
+    else:
+        print(text, flush=True)
+
+
 def print_json(value: object) -> None:
     """Print a JSON line; what the terminal's encoding lacks is escaped as JSON does it.
 

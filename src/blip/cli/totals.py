@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 
 def run_and_print(
-    work: "Callable[[], Summary | RecutSummary]", config: "CapFiltConfig | RecutConfig"
+    work: "Callable[[], Summary | RecutSummary]",
+    config: "CapFiltConfig | RecutConfig",
+    *,
+    json: bool = False,
 ) -> int:
     """Do the work and print its totals; the exit status, 130 where it was interrupted."""
+    from blip.cli.rows import print_json
     from blip.log import say
 
     try:
@@ -26,7 +30,10 @@ def run_and_print(
     except KeyboardInterrupt:
         say("\n" + STOPPED.format(out=config.out))
         return INTERRUPTED
-    sys.stdout.write(describe_totals(summary.counts, summary.out, config.write))
+    if json:
+        print_json({"out": str(summary.out), **summary.to_json()})
+    else:
+        sys.stdout.write(describe_totals(summary.counts, summary.out, config.write))
     return 0
 
 

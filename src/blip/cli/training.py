@@ -30,6 +30,8 @@ class RecipeOptions:
     """Resume with a configuration that differs; config.json keeps both."""
     overwrite: bool = False
     """Replace what was made with a configuration that differs."""
+    json: bool = False
+    """Print a JSON object."""
     keys: bool = False
     """List all keys that --part.field VALUE may change, and exit."""
 
@@ -65,7 +67,7 @@ def train_from_recipe(
 
         with dist.processes(config.train.device):
             task.train(config, out, how)
-    print_checkpoint(out)
+    print_checkpoint(out, json=options.recipe.json)
     return 0
 
 
@@ -118,7 +120,10 @@ def is_finished(config: Any, out: Path) -> bool:
     return True
 
 
-def print_checkpoint(out: Path) -> None:
+def print_checkpoint(out: Path, *, json: bool) -> None:
     """Say where the result is; of several processes the first one does."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"checkpoint   {out}/checkpoint")
+        from blip.cli.rows import print_result
+
+        where = f"{out}/checkpoint"
+        print_result({"checkpoint": where}, f"checkpoint   {where}", json=json)
