@@ -136,6 +136,11 @@ def test_wrong_requests_are_refused(answerer: Answerer) -> None:
         answerer.answer(images, [["a?"]], DecodingConfig(kind="nucleus"))
     with pytest.raises(ValueError, match="chosen from candidates, got none"):
         answerer.rank(images, [["a?"]], [])
+    for question in ("", " (!) "):
+        with pytest.raises(ValueError, match=r"questions of picture 1: '.*' has no words"):
+            answerer.rank(images, [["a?", question]], CANDIDATES)
+    with pytest.raises(ValueError, match=r"batch_size must be a whole number, got 1\.5"):
+        answerer.answer(images, [["a?"]], batch_size=1.5)  # pyright: ignore
     with pytest.raises(ValueError, match="top_k must be positive, got 0"):
         answerer.rank(images, [["a?"]], CANDIDATES, top_k=0)
     assert answerer.answer([], []) == []

@@ -9,6 +9,7 @@ from PIL import Image
 
 from blip import Comparer
 from blip.data.images import BadImageError
+from blip.data.videos.read import VideoFrames
 from blip.errors import ArgumentError, NotFiniteError
 from blip.nn.vit import VisionTransformer
 from tests.support.saved_models import save_tiny
@@ -63,6 +64,19 @@ def test_wrong_arguments_are_named(
         comparer.judge(pictures[:2], pictures[:1], [[], []])
     with pytest.raises(ArgumentError, match="1 pairs need as many lists, got 2"):
         comparer.judge(pictures[:1], pictures[:1], [["a"], ["b"]])
+    for statement in ("", " ", "(!)"):
+        with pytest.raises(ArgumentError, match=r"statements of pair 1: '.*' has no words"):
+            comparer.judge(pictures[:1], pictures[:1], [["a star", statement]])
+    with pytest.raises(ArgumentError, match="left must be a list of pictures, got a single Image"):
+        comparer.judge(pictures[0], pictures[:1], [["a"]])  # pyright: ignore
+    with pytest.raises(ArgumentError, match="right must be a list, got NoneType"):
+        comparer.judge(pictures[:1], None, [["a"]])  # pyright: ignore
+    for batch_size, message in ((0, "must be positive, got 0"), (1.5, "a whole number, got 1.5")):
+        with pytest.raises(ArgumentError, match=message):
+            comparer.judge([], [], [], batch_size=batch_size)  # pyright: ignore
+    for video in (VideoFrames.from_images(pictures), tmp_path / "a.mp4"):
+        with pytest.raises(ArgumentError, match=r"right picture of pair 2.* is a video"):
+            comparer.judge(pictures[:2], [pictures[0], video], [["a"], ["b"]])
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     with pytest.raises(BadImageError, match=rf"^right picture of pair 2 \({broken}\): "):

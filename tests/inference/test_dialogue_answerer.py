@@ -1,13 +1,14 @@
 """Answers in a dialogue: the same in any batch and among any candidates; written or ranked."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from blip.data.dialogues import Turn
 from blip.data.tokenizer import Tokenizer
-from blip.errors import UsageError
+from blip.errors import ArgumentError, UsageError
 from blip.generation.config import DecodingConfig
 from blip.inference import dialogue_answerer as module
 from blip.inference.dialogue_answerer import DialogueAnswerer
@@ -29,9 +30,11 @@ TURNS = [
 OPTIONS = [[CANDIDATES, CANDIDATES[2:], CANDIDATES[:3]], [], [CANDIDATES[:1] * 2]]
 
 
-def make(tokenizer: Tokenizer, modes: tuple[Mode, ...] = BOTH_MODES) -> DialogueModel:
+def make(
+    tokenizer: Tokenizer, modes: tuple[Mode, ...] = BOTH_MODES, positions: int = 96
+) -> DialogueModel:
     torch.manual_seed(0)
-    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size, positions=96)
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size, positions=positions)
     model = DialogueModel(replace(TINY, text=text, architecture="visdial", modes=modes))
     for layer in model.text.layers:
         for mode in modes:
@@ -125,15 +128,65 @@ def test_wrong_requests_are_refused(answerer: DialogueAnswerer, tokenizer: Token
     images, turn = noise_pictures(1), TURNS[0][0]
     with pytest.raises(ValueError, match="1 pictures need as many lists, got 2"):
         answerer.scores(images, [[turn], []], [[["yes"]], []])
-    with pytest.raises(ValueError, match="every turn needs a list of candidates"):
+    with pytest.raises(ValueError, match="of picture 1: 1 turns need as many lists, got 2"):
         answerer.scores(images, [[turn]], [[["yes"], ["no"]]])
     with pytest.raises(ValueError, match="chosen from candidates, got none"):
         answerer.scores(images, [[turn]], [[[]]])
     with pytest.raises(ValueError, match=r"caption must be a text, got 3 \(int\)"):
         answerer.scores(images, [[Turn(3, (), "what?")]], [[["yes"]]])  # pyright: ignore
+    with pytest.raises(ValueError, match=r"picture 1 \(a.mp4\) is a video"):
+        answerer.scores(["a.mp4"], [[turn]], [[["yes"]]])
     with pytest.raises(ValueError, match="by beam or greedy, got nucleus"):
         answerer.answer(images, [[turn]], DecodingConfig(kind="nucleus"))
     assert answerer.scores([], [], []) == []
     ranking = DialogueAnswerer(make(tokenizer, ("bidirectional",)), tokenizer)
     with pytest.raises(UsageError, match="has no text decoder: it ranks answers and writes none"):
         ranking.answer(images, [[turn]])
+    with pytest.raises(UsageError, match="32 positions; a model for dialogues needs 40 at least"):
+        DialogueAnswerer(make(tokenizer, positions=32), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("turns", "message"),
+    [
+        (None, "turns must be a list, got NoneType"),
+        (TURNS[0][0], "turns must be a list, got Turn"),
+        ([TURNS[0][0]], "turns of picture 1 must be a list, got Turn"),
+        ([["what?"]], r"turns of picture 1 must be blip\.Turn, got 'what\?' \(str\)"),
+        ([[Turn("a", (), " ! ")]], "question is ' ! '; it has no words"),
+        ([[Turn("a", (("", "no"),), "what?")]], "a question of the history is ''"),
+        ([[Turn("a", ("what?", "no"), "what?")]], "history must be pairs .*, got 'what?"),
+        ([[Turn("a", "what?", "what?")]], "history must be pairs .*, got 'what?"),
+        ([[Turn("a", (("what?", "no", "a"),), "what?")]], "history must be pairs"),
+        ([[Turn("a", (("what?", None),), "what?")]], "an answer of the history must be a text"),
+    ],
+)
+def test_turns_that_are_none_are_refused_by_all_methods(
+    answerer: DialogueAnswerer, turns: Any, message: str
+) -> None:
+    images, candidates = noise_pictures(1), [[["yes", "no"]]]
+    for call in (
+        lambda: answerer.scores(images, turns, candidates),
+        lambda: answerer.rank(images, turns, candidates),
+        lambda: answerer.answer(images, turns),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        (None, "candidates must be a list, got NoneType"),
+        ([["yes"]], "candidates must be a list of texts, got the single text 'yes'"),
+        (["yes"], "candidates of picture 1 must be a list, got the text 'yes'"),
+        ([[["yes"]], [["no"]]], "candidates: 1 pictures need as many lists, got 2"),
+        ([[[3]]], r"candidates must be texts, got 3 \(int\)"),
+    ],
+)
+def test_candidates_that_are_none_are_refused(
+    answerer: DialogueAnswerer, candidates: Any, message: str
+) -> None:
+    for call in (answerer.scores, answerer.rank):
+        with pytest.raises(ArgumentError, match=message):
+            call(noise_pictures(1), [TURNS[0][:1]], candidates)

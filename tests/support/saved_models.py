@@ -18,11 +18,13 @@ from tests.support.tiny_data import SENTENCE
 
 
 def save_tiny(
-    folder: Path, architecture: Architecture = "med", positions: int = TINY.text.positions
+    folder: Path, architecture: Architecture = "med", positions: int | None = None
 ) -> Path:
     """A checkpoint with random weights that say different things of different pictures."""
     tokenizer = Tokenizer.train([SENTENCE] * 3, vocabulary_size=200)
     torch.manual_seed(0)
+    # A dialogue and an answer must have room.
+    positions = positions or (96 if architecture == "visdial" else TINY.text.positions)
     vocabulary_size = tokenizer.vocabulary_size
     text = replace(TINY.text, vocabulary_size=vocabulary_size, positions=positions)
     mode: Mode = "bidirectional" if architecture == "nlvr" else "causal"

@@ -78,9 +78,9 @@ class Answerer(TextPredictor[QuestionModel]):
 
         A picture is whatever `blip.read_image` takes, and encoded once for all its questions; at
         most `batch_size` pictures, and as many questions, go through the model together. Raises
-        ArgumentError (a ValueError) unless there is a list of questions for each picture, and for
-        nucleus sampling; BadImageError for a picture that cannot be used; NotFiniteError where the
-        model gives NaN.
+        ArgumentError (a ValueError) unless there is a list of questions for each picture, for a
+        question without words and for nucleus sampling; BadImageError for a picture that
+        cannot be used; NotFiniteError where the model gives NaN.
         """
         start = start_of_answer(self.model, self.tokenizer, decoding)
 
@@ -193,7 +193,7 @@ class Answerer(TextPredictor[QuestionModel]):
     ) -> list[list[Result]]:
         """One result for each question; `answer` gets what the decoder reads of some questions."""
         pictures = check_pictures(images)
-        rows = check_texts_of_pictures("questions", questions, len(pictures))
+        rows = check_texts_of_pictures("questions", questions, len(pictures), clean=clean_question)
 
         def encode(states: Tensor) -> ImageKV:
             return self.model.project_image(states, "bidirectional")

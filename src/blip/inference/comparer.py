@@ -9,13 +9,19 @@ from blip.data.statements import clean_statement
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
 from blip.inference.base import BATCH_SIZE, PaddedTexts, TextPredictor, not_finite
-from blip.inference.inputs import check_batch_size, check_pictures, check_texts_of_pictures
+from blip.inference.inputs import (
+    check_batch_size,
+    check_pictures,
+    check_texts_of_pictures,
+    refuse_videos,
+)
 from blip.inference.pixels import Picture
 from blip.model.pair import PairModel
 from blip.nn.kv import PairKV
 from blip.nn.mode import Mode
 from blip.nn.precision import at_least_float32
 
+SIDES = ("left", "right")
 MAX_STATEMENT_TOKENS = 128
 """More than 40 words have, to which statements are cut; the release cuts no tokens."""
 
@@ -53,16 +59,19 @@ class Comparer(TextPredictor[PairModel]):
         A picture is whatever `blip.read_image` takes. One object that stands in several pairs of a
         batch is encoded once; at most `batch_size` pairs, and as many statements, go through the
         model together. Statements are cleaned as in training. Raises ArgumentError (a ValueError)
-        unless there are as many left as right pictures, and a list of statements for each pair;
-        BadImageError for a picture that cannot be used; NotFiniteError where the model gives NaN.
+        unless there are as many left as right pictures, and a list of statements for each pair, for
+        a statement without words and for a video; BadImageError for a picture that cannot be used;
+        NotFiniteError where the model gives NaN.
         """
-        pairs = _pairs(check_pictures(left), check_pictures(right))
-        rows = check_texts_of_pictures("statements", statements, len(pairs), noun="pair")
+        check_batch_size(batch_size)
+        pairs = _pairs(check_pictures(left, "left"), check_pictures(right, "right"))
+        rows = check_texts_of_pictures(
+            "statements", statements, len(pairs), noun="pair", clean=clean_statement
+        )
 
         def encode(start: int, stop: int) -> PairKV:
             return self._encode_pairs(pairs[start:stop], start)
 
-        check_batch_size(batch_size)
         parts = [
             range(start, min(start + batch_size, len(pairs)))
             for start in range(0, len(pairs), batch_size)
@@ -79,11 +88,11 @@ class Comparer(TextPredictor[PairModel]):
         pictures: list[Picture] = []
         names: list[str] = []
         for number, pair in enumerate(pairs, first + 1):
-            for side, picture in zip(("left", "right"), pair, strict=True):
+            for side, picture in zip(SIDES, pair, strict=True):
                 if id(picture) not in places:
                     places[id(picture)] = len(pictures)
                     pictures.append(picture)
-                    names.append(f"{side} picture of pair {number}")
+                    names.append(_name(side, number))
         states = self.encode(pictures, names=names)
         device = states.device
         sides = zip(*pairs, strict=True)
@@ -113,4 +122,10 @@ class Comparer(TextPredictor[PairModel]):
 def _pairs(left: Sequence[Picture], right: Sequence[Picture]) -> list[tuple[Picture, Picture]]:
     if len(left) != len(right):
         raise ArgumentError(f"{len(left)} left pictures need as many right ones, got {len(right)}")
+    for side, pictures in zip(SIDES, (left, right), strict=True):
+        refuse_videos(pictures, [_name(side, number) for number in range(1, len(pictures) + 1)])
     return list(zip(left, right, strict=True))
+
+
+def _name(side: str, number: int) -> str:
+    return f"{side} picture of pair {number}"

@@ -8,6 +8,7 @@ import torch
 
 from blip.data.dialogues import (
     ANSWER_TOKENS,
+    CAPTION_TOKENS,
     DIALOGUE_TOKENS,
     Turn,
     encode_answers,
@@ -15,12 +16,13 @@ from blip.data.dialogues import (
     encode_turns,
 )
 from blip.data.tokenizer import Tokenizer
-from blip.errors import ArgumentError
+from blip.errors import UsageError
 from blip.generation.config import DecodingConfig
 from blip.inference.answerer import PUBLISHED_DECODING, start_of_answer
 from blip.inference.base import BATCH_SIZE, Predictor, batches, not_finite
 from blip.inference.decoding import decode_texts
-from blip.inference.inputs import check_batch_size, check_pictures, check_text, check_texts
+from blip.inference.dialogue_inputs import check_candidates, check_turns
+from blip.inference.inputs import check_batch_size
 from blip.inference.pixels import Picture, picture_name
 from blip.model.dialogue import DialogueModel
 from blip.nn.kv import ImageKV
@@ -62,8 +64,15 @@ class DialogueAnswerer(Predictor[DialogueModel]):
     def __init__(
         self, model: DialogueModel, tokenizer: Tokenizer, max_tokens: int = DIALOGUE_TOKENS
     ) -> None:
+        """Raises UsageError for a model with too few positions for a caption, or an answer."""
         super().__init__(model, tokenizer)
-        self.max_tokens = min(max_tokens, model.config.text.positions - ANSWER_TOKENS)
+        positions = model.config.text.positions
+        if positions < CAPTION_TOKENS:
+            raise UsageError(
+                f"this model has {positions} positions; a model for dialogues needs "
+                f"{CAPTION_TOKENS} at least"
+            )
+        self.max_tokens = min(max_tokens, positions - ANSWER_TOKENS)
 
     @classmethod
     def _needs(cls) -> tuple[type[DialogueModel], Mode]:
@@ -78,8 +87,9 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         batch_size: int = BATCH_SIZE,
     ) -> list[list[list[RankedAnswer]]]:
         """The candidates of each turn, the likeliest first; arguments and errors as in `scores`."""
-        listed = [[list(answers) for answers in row] for row in candidates]
-        rows = self.scores(images, turns, listed, batch_size=batch_size)
+        pictures, asked = check_turns(images, turns)
+        listed = check_candidates(candidates, asked)
+        rows = self.scores(pictures, asked, listed, batch_size=batch_size)
         return [
             [_sorted(answers, scores) for answers, scores in zip(texts, row, strict=True)]
             for texts, row in zip(listed, rows, strict=True)
@@ -99,16 +109,12 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         `turns[i]` are about `images[i]`, and `candidates[i][j]` answer `turns[i][j]`; each turn
         has candidates of its own. A picture is whatever `blip.read_image` takes; at most
         `batch_size` of them go through the model together, and as many turns. Raises ArgumentError
-        (a ValueError) unless there are turns for each picture and candidates for each turn,
-        BadImageError for a picture that cannot be used, and NotFiniteError where a score is NaN or
-        infinite.
+        (a ValueError) unless there are turns for each picture and candidates for each turn, for a
+        question without words and for a video, BadImageError for a picture that cannot be used, and
+        NotFiniteError where a score is NaN or infinite.
         """
-        pictures, rows = check_pictures(images), [list(row) for row in turns]
-        listed = [[check_texts("candidates", answers) for answers in row] for row in candidates]
-        if [len(row) for row in listed] != [len(row) for row in rows]:
-            raise ArgumentError("every turn needs a list of candidates, got another number of them")
-        if not all(answers for row in listed for answers in row):
-            raise ArgumentError("an answer must be chosen from candidates, got none")
+        pictures, rows = check_turns(images, turns)
+        listed = check_candidates(candidates, rows)
         found: list[list[list[float]]] = [[[] for _ in row] for row in rows]
         for read in self._read(pictures, rows, batch_size):
             answers = [listed[picture][turn] for picture, turn in read.places]
@@ -135,7 +141,7 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         """
         self.model.require("causal")
         start = start_of_answer(self.model, self.tokenizer, decoding)
-        pictures, rows = check_pictures(images), [list(row) for row in turns]
+        pictures, rows = check_turns(images, turns)
         found = [[""] * len(row) for row in rows]
         for read in self._read(pictures, rows, batch_size):
             kv = self.model.project_dialogues(read.dialogues)
@@ -145,15 +151,10 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         return found
 
     def _read(
-        self, pictures: Sequence[Picture], turns: list[list[Turn]], batch_size: int
+        self, pictures: Sequence[Picture], turns: Sequence[Sequence[Turn]], batch_size: int
     ) -> Iterator[_Read]:
         """Read all turns, batch by batch; each picture is encoded once."""
         check_batch_size(batch_size)
-        if len(turns) != len(pictures):
-            raise ArgumentError(f"{len(pictures)} pictures need as many lists, got {len(turns)}")
-        for row in turns:
-            for turn in row:
-                _check_turn(turn)
         for start in range(0, len(pictures), batch_size):
             places = [
                 (picture, turn)
@@ -171,7 +172,7 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         states: torch.Tensor,
         start: int,
         places: list[tuple[int, int]],
-        turns: list[list[Turn]],
+        turns: Sequence[Sequence[Turn]],
     ) -> _Read:
         device, tokenizer = self.model.device, self.tokenizer
         some = [turns[picture][turn] for picture, turn in places]
@@ -204,17 +205,6 @@ class DialogueAnswerer(Predictor[DialogueModel]):
             for row, of_row in zip(scores, some, strict=True):
                 row += [next(found) for _ in of_row]
         return scores
-
-
-def _check_turn(turn: Turn) -> None:
-    for name, text in (
-        ("caption", turn.caption),
-        ("question", turn.question),
-        *(("history", part) for before in turn.history for part in before),
-    ):
-        if not isinstance(text, str):
-            raise ArgumentError(f"{name} must be a text, got {text!r} ({type(text).__name__})")
-        check_text(name, text)
 
 
 def _sorted(answers: list[str], scores: list[float]) -> list[RankedAnswer]:

@@ -1,7 +1,8 @@
-"""Arguments of captioner, matcher, answerer and embedder, checked before any work is done."""
+"""Arguments of all that reads pictures and texts, checked before any work is done."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Integral
 from typing import TypeVar, cast
 
 import numpy as np
@@ -11,26 +12,28 @@ from torch import Tensor
 from blip.data.videos.read import VideoFrames
 from blip.errors import ArgumentError
 from blip.files import is_utf8
-from blip.inference.pixels import NormalisedImage, Picture
+from blip.inference.pixels import NormalisedImage, Picture, count_frames, with_path
 
 Item = TypeVar("Item")
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raise ArgumentError for a number below 1."""
+    """Raise ArgumentError for a number below 1, and for anything but a whole number."""
+    if not isinstance(batch_size, Integral):
+        raise ArgumentError(f"batch_size must be a whole number, got {batch_size!r}")
     if batch_size < 1:
         raise ArgumentError(f"batch_size must be positive, got {batch_size}")
 
 
-def check_pictures(images: Iterable[Picture]) -> Sequence[Picture]:
+def check_pictures(images: Iterable[Picture], name: str = "images") -> Sequence[Picture]:
     """The pictures of a call as a sequence; raises ArgumentError for a single picture."""
-    _refuse_single_picture(images)
-    return _listed("images", images)
+    _refuse_single_picture(images, name)
+    return list_items(name, images)
 
 
 def iterate_pictures(images: Iterable[Picture]) -> Iterator[Picture]:
     """The pictures of a call one after another; raises ArgumentError for a single picture."""
-    _refuse_single_picture(images)
+    _refuse_single_picture(images, "images")
     return _iterate("images", images)
 
 
@@ -41,13 +44,23 @@ def list_pictures(images: Picture | Iterable[Picture]) -> tuple[Sequence[Picture
     """
     if _is_single_picture(images):
         return [cast(Picture, images)], True
-    return _listed("images", cast(Iterable[Picture], images)), False
+    return list_items("images", cast(Iterable[Picture], images)), False
 
 
 def list_texts(name: str, texts: str | Iterable[str]) -> tuple[list[str], bool]:
     """One text or many as a list, and whether it is one; raises what `check_texts` raises."""
     is_one = isinstance(texts, str)
     return check_texts(name, [texts] if is_one else texts), is_one
+
+
+def refuse_videos(pictures: Sequence[Picture], names: Sequence[str]) -> None:
+    """Raise ArgumentError for a video, which models of pairs and of dialogues do not read."""
+    for picture, name in zip(pictures, names, strict=True):
+        if count_frames(picture, 1):
+            raise ArgumentError(
+                f"{with_path(name, picture)} is a video; this model reads pictures alone, such as "
+                "blip.read_video(path).images()[0]"
+            )
 
 
 def _is_single_picture(images: Picture | Iterable[Picture]) -> bool:
@@ -57,24 +70,45 @@ def _is_single_picture(images: Picture | Iterable[Picture]) -> bool:
     return isinstance(images, forms) or hasattr(images, "read")
 
 
-def _refuse_single_picture(images: Iterable[Picture]) -> None:
+def _refuse_single_picture(images: Iterable[Picture], name: str) -> None:
     if _is_single_picture(images):
         raise ArgumentError(
-            f"images must be a list of pictures, got a single {type(images).__name__}; "
+            f"{name} must be a list of pictures, got a single {type(images).__name__}; "
             "write [picture]"
         )
 
 
 def check_texts_of_pictures(
-    name: str, texts: Iterable[Iterable[str]], pictures: int, *, noun: str = "picture"
+    name: str,
+    texts: Iterable[Iterable[str]],
+    pictures: int,
+    *,
+    noun: str = "picture",
+    clean: Callable[[str], str] | None = None,
 ) -> list[list[str]]:
-    """The texts of each picture; raises ArgumentError unless each picture has a list of texts."""
-    if isinstance(texts, str | bytes):
+    """The texts of each picture; raises ArgumentError unless each picture has a list of texts.
+
+    With `clean`, also for a text of which it leaves nothing.
+    """
+    rows = list_for_each(name, texts, pictures, noun)
+    found = [check_texts(f"{name} of {noun} {n}", row) for n, row in enumerate(rows, 1)]
+    for number, row in enumerate(found, 1):
+        for text in row:
+            if clean is not None and not clean(text):
+                raise ArgumentError(f"{name} of {noun} {number}: {text!r} has no words")
+    return found
+
+
+def list_for_each(
+    name: str, rows: Iterable[Iterable[Item]], count: int, noun: str = "picture"
+) -> list[Sequence[Item]]:
+    """A list for each of `count` pictures; raises ArgumentError for anything else."""
+    if isinstance(rows, str | bytes):
         raise ArgumentError(f"{name} must hold a list for each {noun}, got a single text")
-    rows = _listed(name, texts)
-    if len(rows) != pictures:
-        raise ArgumentError(f"{pictures} {noun}s need as many lists, got {len(rows)}")
-    return [_check_texts(f"{name} of {noun} {n}", row) for n, row in enumerate(rows, 1)]
+    listed = list_items(name, rows)
+    if len(listed) != count:
+        raise ArgumentError(f"{name}: {count} {noun}s need as many lists, got {len(listed)}")
+    return [list_items(f"{name} of {noun} {n}", row) for n, row in enumerate(listed, 1)]
 
 
 def check_texts(name: str, texts: Iterable[str]) -> list[str]:
@@ -100,13 +134,10 @@ def check_text(name: str, text: str) -> None:
         raise ArgumentError(f"{name} must be text in UTF-8, got {text!r}")
 
 
-def _check_texts(name: str, texts: Iterable[str]) -> list[str]:
-    if isinstance(texts, str | bytes):
-        raise ArgumentError(f"{name} must be a list, got the text {texts!r}; write [[{texts!r}]]")
-    return check_texts(name, texts)
-
-
-def _listed(name: str, values: Iterable[Item]) -> Sequence[Item]:
+def list_items(name: str, values: Iterable[Item]) -> Sequence[Item]:
+    """Some values as a sequence; raises ArgumentError for a text, and for what is none."""
+    if isinstance(values, str | bytes):
+        raise ArgumentError(f"{name} must be a list, got the text {values!r}; write [[{values!r}]]")
     if isinstance(values, Sequence | Tensor | np.ndarray):
         return values  # pyright: ignore[reportReturnType]
     return list(_iterate(name, values))

@@ -68,10 +68,11 @@ def count_frames(image: Picture, frames: int) -> int:
 
 def picture_name(number: int, image: Picture) -> str:
     """What errors call a picture: its number, counted from 1, and its path if it is one."""
-    return _with_path(f"picture {number}", image)
+    return with_path(f"picture {number}", image)
 
 
-def _with_path(name: str, image: Picture) -> str:
+def with_path(name: str, image: Picture) -> str:
+    """A picture's name and its path, if it is one."""
     return f"{name} ({image})" if isinstance(image, str | os.PathLike) else name
 
 
@@ -89,7 +90,7 @@ def _pixels(
             return _check_size(image, size)
         return eval_transform(read_image(image), size)
     except (BadImageError, BadVideoError, ArgumentError) as error:
-        raise type(error)(f"{_with_path(name, image)}: {error}") from error
+        raise type(error)(f"{with_path(name, image)}: {error}") from error
 
 
 def _is_normalised(tensor: Tensor) -> bool:
