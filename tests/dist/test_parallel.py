@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.dist_program import ANSWERED, JUDGED, RESUMED, WAYS, answer, pretrain
+from tests.support.dist_program import (
+    ANSWERED,
+    CONVERSED,
+    JUDGED,
+    RESUMED,
+    WAYS,
+    answer,
+    converse,
+    pretrain,
+)
 
 ROOT = Path(__file__).parents[2]
 MEASURED = {
@@ -53,6 +62,16 @@ def test_two_processes_learn_questions_and_answer_them_as_one(
     measured = [line for line in losses(tmp_path) if "validation_accuracy" in line]
     assert [line["step"] for line in measured] == [2, 4]
     assert all(0 < line["validation_accuracy"] < 100 for line in measured)
+
+
+@pytest.mark.parametrize("way", CONVERSED)
+def test_two_processes_learn_dialogues_and_rank_answers_as_one(
+    shared: Path, tmp_path: Path, shards: Path, words: Path, way: str
+) -> None:
+    compare(shared, tmp_path, way, converse(tmp_path, shards, words))
+    measured = [line for line in losses(tmp_path) if "validation_mrr" in line]
+    assert [line["step"] for line in measured] == [2, 4]
+    assert all(20 < line["validation_mrr"] < 100 for line in measured)
 
 
 def compare(shared: Path, folder: Path, way: str, alone: dict[str, Any]) -> None:

@@ -13,18 +13,28 @@ import torch
 
 from blip import dist
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
+from blip.data.dialogues import ANSWER_TOKENS
+from blip.data.examples.dialogues import DialogueExamples
 from blip.data.examples.questions import QuestionExamples
 from blip.data.loader import Loader
 from blip.data.tokenizer import Tokenizer
-from blip.evaluation.config import AnsweringConfig, QuestionValidationConfig, ValidationConfig
+from blip.evaluation.config import (
+    AnsweringConfig,
+    DialogueValidationConfig,
+    QuestionValidationConfig,
+    ValidationConfig,
+)
 from blip.evaluation.validation import Validation
+from blip.evaluation.visdial import prepare_validation as prepare_ranking
 from blip.evaluation.vqa import prepare_validation
 from blip.model.blip import Blip
-from blip.model.checkpoint.from_med import start_questions
+from blip.model.checkpoint.from_med import start_dialogues, start_questions
 from blip.model.config import Sharing
+from blip.nn.mode import BOTH_MODES
 from blip.objectives.config import ContrastiveConfig, LanguageConfig
 from blip.objectives.itc import MomentumContrast
 from blip.tasks.pretrain import PretrainStep
+from blip.tasks.visdial import DialogueStep
 from blip.tasks.vqa import VqaStep
 from blip.train.checkpoint import Checkpoints
 from blip.train.config import OptimizerConfig, TrainConfig
@@ -46,6 +56,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "fsdp, recomputing": {"parallel": "fsdp", "recompute": True},
 }
 RESUMED, ANSWERED = "fsdp, resumed", "questions"
+CONVERSED: dict[str, dict[str, Any]] = {
+    "dialogues, ddp": {"parallel": "ddp"},
+    "dialogues, fsdp": {"parallel": "fsdp"},
+}
 ANSWERS = "answers.txt"
 """The file beside the shards among whose lines a validation chooses."""
 JUDGED: dict[str, Any] = {"parallel": "fsdp", "sharing": "all", "evaluate_every": 2}
@@ -172,6 +186,28 @@ def answer(folder: Path, shards: Path, tokenizer: Path, **changes: Any) -> dict[
     return results(step)
 
 
+def converse(folder: Path, shards: Path, tokenizer: Path, **changes: Any) -> dict[str, Any]:
+    """Fine-tune for dialogues, to rank and to write answers; else as `answer`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = Tokenizer.load(tokenizer)
+    config = configure(shards)
+    med = make_model(words, torch.float32, "all_but_self_attention")
+    model, _ = start_dialogues(med, BOTH_MODES, config.max_tokens + ANSWER_TOKENS)
+    model = model.double()
+    held_out = DialogueValidationConfig(shards=(str(shards),), images=9, batch_size=2)
+    step = DialogueStep(model, words, LanguageConfig())
+    training = Training(
+        step=step,
+        model=model,
+        evaluator=prepare_ranking(model, words, held_out),
+        operations=step.operations,
+    )
+    examples = DialogueExamples(config, words, negatives=3)
+    loader = Loader(config, examples, dist.rank(), dist.world_size())
+    train(training, RecordingLoader(loader), folder, evaluate_every=2, **changes)
+    return results(step)
+
+
 def put_back(kind: Literal["ddp", "fsdp"]) -> dict[str, Any]:
     """The optimiser's state of a module half of which has learnt, before and after its return."""
     module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
@@ -203,6 +239,10 @@ def main() -> None:
         answered = answer(out / ANSWERED, shards, tokenizer)
         if dist.is_main():
             torch.save(answered, out / f"{ANSWERED}.pt")
+        for name, changes in CONVERSED.items():
+            conversed = converse(out / name, shards, tokenizer, **changes)
+            if dist.is_main():
+                torch.save(conversed, out / f"{name}.pt")
         states = {kind: put_back(kind) for kind in ("ddp", "fsdp")}
         if dist.is_main():
             torch.save(states, out / "states.pt")
