@@ -1,7 +1,6 @@
 """Workers killed again and again, started again in other numbers: every sample comes once."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.dist_program import BATCH, PICTURES, pretrain
+from tests.support.forked import start_forked
 
 EPOCHS = 4
 STEPS = EPOCHS * PICTURES // BATCH
@@ -35,18 +35,10 @@ def work(rank: int, ranks: int, port: int, arguments: dict) -> None:
 
 
 def start(ranks: int, arguments: dict) -> Sequence[BaseProcess]:
-    context = multiprocessing.get_context("forkserver")
-    # Starting from a process that has imported everything takes no time.
-    context.set_forkserver_preload(["tests.support.dist_program"])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    group = [
-        context.Process(target=work, args=(rank, ranks, port, arguments)) for rank in range(ranks)
-    ]
-    for process in group:
-        process.start()
-    return group
+    return [start_forked(work, rank, ranks, port, arguments) for rank in range(ranks)]
 
 
 def end(group: Sequence[BaseProcess]) -> None:

@@ -1,6 +1,5 @@
-"""A task so small that a run takes a blink, with dropout and a state; also a program."""
+"""A task so small that a run takes a blink, with dropout and a state."""
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -148,7 +147,7 @@ def train_toy(
     return result.stopped_by is not None
 
 
-if __name__ == "__main__":
+def run_toy(folder: Path, steps: int) -> None:
+    """The work of a process: a run whose steps are slow enough to be killed between them."""
     torch.set_num_threads(1)
-    toy = make_toy(dropout=0.3, pause=0.02)
-    train_toy(Path(sys.argv[1]), toy_config(int(sys.argv[2])), toy, ToyLoader())
+    train_toy(folder, toy_config(steps), make_toy(dropout=0.3, pause=0.02), ToyLoader())

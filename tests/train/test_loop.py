@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,16 @@ from torch.distributed import DistError
 
 from blip.errors import BlipError, UsageError
 from blip.train import loop
+from tests.support.forked import start_forked
 from tests.support.toy_training import (
     ToyBatch,
     ToyLoader,
     ToyState,
     make_toy,
+    run_toy,
     toy_config,
     train_toy,
 )
-
-ROOT = Path(__file__).parents[2]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -36,34 +35,30 @@ def steps_logged(folder: Path) -> list[int]:
     return [json.loads(line)["step"] for line in lines]
 
 
-def start(folder: Path, steps: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.toy_training", str(folder), str(steps)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def wait_for_step(folder: Path, step: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_step(folder: Path, step: int, process: BaseProcess) -> None:
     log = folder / "metrics.jsonl"
     for _ in range(3000):
         if log.exists() and len(log.read_bytes().splitlines()) >= step:
             return
-        assert process.poll() is None, "the run ended before it was to be killed"
+        assert process.is_alive(), "the run ended before it was to be killed"
         time.sleep(0.01)
     raise AssertionError("the run never came to that step")
 
 
+def exit_status(process: BaseProcess) -> int | None:
+    process.join(60)
+    return process.exitcode
+
+
 def test_killed_at_several_steps_it_reaches_the_same_weights(tmp_path: Path) -> None:
     steps = 40
-    assert start(tmp_path / "whole", steps).wait(timeout=60) == 0
+    assert exit_status(start_forked(run_toy, tmp_path / "whole", steps)) == 0
     for killed_at in (3, 9, 18, 30):
-        process = start(tmp_path / "cut", steps)
+        process = start_forked(run_toy, tmp_path / "cut", steps)
         wait_for_step(tmp_path / "cut", killed_at, process)
         process.kill()
-        process.wait()
-    assert start(tmp_path / "cut", steps).wait(timeout=60) == 0
+        assert exit_status(process) == -signal.SIGKILL
+    assert exit_status(start_forked(run_toy, tmp_path / "cut", steps)) == 0
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
@@ -71,10 +66,10 @@ def test_killed_at_several_steps_it_reaches_the_same_weights(tmp_path: Path) -> 
 
 
 def test_sigterm_leaves_a_checkpoint_and_ends_well(tmp_path: Path) -> None:
-    process = start(tmp_path, 100_000)
+    process = start_forked(run_toy, tmp_path, 100_000)
     wait_for_step(tmp_path, 2, process)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
+    process.terminate()
+    assert exit_status(process) == 0
     (found,) = (tmp_path / "checkpoints").glob("step-*")
     assert int(found.name.removeprefix("step-")) == steps_logged(tmp_path)[-1]
     assert not (tmp_path / "checkpoint").exists()

@@ -1,0 +1,59 @@
+"""Processes of tests, forked from one that has imported torch and blip already.
+
+One that starts anew spends over a second on imports, and the tests start a hundred. What a process
+is given, does and dies of is the same. Tests of engines, of signals and of `python -m blip` start
+theirs anew.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from unittest.mock import patch
+
+IMPORTED = [
+    "torch",
+    "blip.bootstrap",
+    "blip.capfilt.job",
+    "blip.cli.main",
+    "tests.support.capfilt",
+    "tests.support.dist_program",
+    "tests.support.toy_training",
+]
+
+
+def import_before_forks() -> None:
+    """Tell the server of forks, which starts when it is first needed, what to import."""
+    multiprocessing.set_forkserver_preload(IMPORTED)
+
+
+@contextmanager
+def forks_for_spawns() -> Iterator[None]:
+    """Processes that are to start anew are forked instead."""
+    get_context = multiprocessing.get_context
+
+    def get_forking(method: str | None = None):
+        return get_context("forkserver" if method == "spawn" else method)
+
+    with patch.object(multiprocessing, "get_context", get_forking):
+        yield
+
+
+def start_forked(work: Callable[..., object], *arguments: object) -> BaseProcess:
+    """A process that does some work."""
+    process = multiprocessing.get_context("forkserver").Process(target=work, args=arguments)
+    process.start()
+    return process
+
+
+def run_command(arguments: list[str], output: Path) -> None:
+    """The work of a process: the command `blip`, which writes what it prints to a file."""
+    from blip.cli.main import main
+
+    with output.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(main(arguments))
