@@ -14,6 +14,8 @@ from blip.errors import BlipError
 from tests.support.capfilt import FakeModels, config, output_bytes
 from tests.support.small_disk import make_room, small_disk
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:

@@ -17,6 +17,8 @@ from blip.errors import BlipError, StoppedError
 from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, picture, web_data
 from tests.support.engines import Flaky
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 
 @pytest.fixture
 def web(tmp_path: Path) -> Path:

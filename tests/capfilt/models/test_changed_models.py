@@ -29,6 +29,8 @@ from tests.support.capfilt import (
 )
 from tests.support.released_models import hugging_face
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 
 @pytest.fixture
 def job(tmp_path: Path):

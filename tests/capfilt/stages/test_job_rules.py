@@ -30,6 +30,8 @@ from tests.support.capfilt_command import options, web
 from tests.support.engines import Flaky
 from tests.support.recut import SAME, data_bytes, photos
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 RULES = {
     "repeats": JobRules(max_repeats=1),
     "images": JobRules(unique_images=8),
