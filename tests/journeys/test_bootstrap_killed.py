@@ -1,17 +1,16 @@
 """The main job, killed with SIGKILL time and again, ends as a run that nobody touched."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from blip.data.tokenizer import Tokenizer
+from tests.support.forked import run_command, start_forked
 
 MODELS = ("round-1/pretrain", "round-1/captioner", "round-1/filter", "round-2/pretrain", "baseline")
 KILLED_AT = (
@@ -21,40 +20,36 @@ KILLED_AT = (
 )
 """The run is killed when each of these appears; the rest of the stage is then still to be done."""
 COMMAND = [
-    sys.executable,
-    *("-m", "blip", "bootstrap", "scenes_test", "--parallel", "1"),
-    *("--pretrain.steps", "40", "--pretrain.checkpoint_every", "5"),
-    *("--next_pretrain.steps", "40", "--next_pretrain.checkpoint_every", "5"),
+    *("bootstrap", "scenes_test", "--parallel", "1"),
+    *("--pretrain.steps", "20", "--pretrain.checkpoint_every", "5"),
+    *("--next_pretrain.steps", "15", "--next_pretrain.checkpoint_every", "5"),
 ]
 
 
-def start(out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, "--tokenizer", str(out.parent / "tokenizer.json"), "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(out: Path, log: Path) -> BaseProcess:
+    tokenizer = str(out.parent / "tokenizer.json")
+    return start_forked(run_command, [*COMMAND, "--tokenizer", tokenizer, "--out", str(out)], log)
 
 
 def finish(out: Path) -> str:
-    process = start(out)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    return output
+    log = out.with_name(f"{out.name}.log")
+    process = start(out, log)
+    process.join(120)
+    assert process.exitcode == 0, log.read_text()
+    return log.read_text()
 
 
 def kill_when(appears: Path, out: Path) -> None:
-    process = start(out)
+    log = out.with_name("before.log")
+    process = start(out, log)
     deadline = time.monotonic() + 120
     while not appears.exists():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.is_alive(), log.read_text()
         assert time.monotonic() < deadline, f"{appears} did not appear"
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL
+    process.kill()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def result(out: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Takes a step plainly and compiled; fails unless loss and gradients are the same."""
+"""Takes steps plainly and compiled; fails unless losses and gradients are the same."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from unittest.mock import patch
 
 import torch
 
@@ -14,7 +15,7 @@ from tests.support.pretrain_step import assert_same_gradients, make_step, take_s
 from tests.support.tiny_data import WORDS
 
 
-def main(*options: str) -> None:
+def compare_steps(*, recomputed: bool) -> None:
     compiled: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., object]:
@@ -22,18 +23,18 @@ def main(*options: str) -> None:
         return graph.forward
 
     # What is traced is the question; what inductor makes of it takes minutes on a CPU.
-    compiler = torch.compile
-    torch.compile = lambda *a, **k: compiler(*a, backend=backend, **k)
+    compiler = partial(torch.compile, backend=backend)
     tokenizer = Tokenizer.train([" ".join(WORDS)] * 3, vocabulary_size=200)
     texts = tokenizer.encode(["a red circle", "one big green star", "blue", "stripes"], 30)
     batch = PairBatch(torch.randn(4, 3, 32, 32), texts, torch.arange(4), tuple("abcd"))
     loss, gradients, _ = take_step(*make_step(tokenizer), batch)
     step, contrast = make_step(tokenizer)
     names = list(step.state_dict())
-    if "recomputed" in options:
+    if recomputed:
         recompute_layers(step)
-    compile_layers(step)
-    compile_layers(contrast.momentum_encoder.module)
+    with patch.object(torch, "compile", compiler):
+        compile_layers(step)
+        compile_layers(contrast.momentum_encoder.module)
     again, found, _ = take_step(step, contrast, batch)
     assert compiled
     assert list(step.state_dict()) == names
@@ -52,4 +53,6 @@ def main(*options: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for recomputed in (False, True):
+        torch.compiler.reset()
+        compare_steps(recomputed=recomputed)
