@@ -1,13 +1,14 @@
 """`blip ask`: answers to questions about a picture."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from blip.cli.from_dataclass import Options
-from blip.cli.inputs import find_pictures, open_picture, refuse_videos
+from blip.cli.inputs import Place, find_pictures, open_picture, refuse_videos
 from blip.cli.options import ModelOptions, Renamed, is_no_number
 from blip.cli.rows import print_json
 from blip.config.ranges import BATCH_SIZE, COUNT, FRAMES, PLACE, UTF8, check_fields
@@ -50,8 +51,8 @@ class AskOptions:
 
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder of a model for questions, or for dialogues."""
-    picture: Path
-    """A picture; with a model for questions also a video."""
+    picture: Annotated[str, PLACE]
+    """A picture or its URL; with a model for questions also a video."""
     questions: Annotated[tuple[str, ...], UTF8]
     """Questions about it."""
     answers: Path | None = None
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from blip.inference.checkpoint import read_sizes
 
     options = OPTIONS.read(args)
-    if options.picture.is_dir():
+    if os.path.isdir(options.picture):
         raise UsageError(f"{options.picture} is a folder; `blip ask` takes one picture")
     (path,) = find_pictures([options.picture])
     candidates = None if options.answers is None else read_candidates(options.answers)
@@ -140,7 +141,7 @@ def _refuse_unused(args: argparse.Namespace, options: AskOptions) -> None:
         )
 
 
-def _in_dialogue(options: AskOptions, path: Path, candidates: list[str] | None) -> int:
+def _in_dialogue(options: AskOptions, path: Place, candidates: list[str] | None) -> int:
     """Answer with a model for dialogues; 1 where the picture is broken."""
     from blip.cli.dialogue import read_history
     from blip.errors import UsageError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from blip.cli.from_dataclass import Options
-from blip.cli.inputs import find_pictures, open_pictures, report_broken
+from blip.cli.inputs import Place, find_pictures, open_pictures, report_broken
 from blip.cli.options import (
     DECODING_GROUP,
     DECODING_HIDDEN,
@@ -33,6 +33,8 @@ examples:
   blip caption runs/captioner photos/ --captions 3 --csv
   blip caption runs/captioner photos/*.jpg --decode nucleus --top-p 0.9 --seed 7 --json
   blip caption runs/captioner clip.mp4 --frames 16
+  blip caption runs/captioner https://example.org/photo.jpg
+  find photos -name '*.jpg' -print0 | blip caption runs/captioner - --json
   blip caption runs/captioner photo.jpg --prompt "a picture of " --keep-prompt
 
 Takes videos, too, by their extension: a caption is written from the states of all frames.
@@ -48,8 +50,8 @@ class CaptionOptions:
 
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder."""
-    pictures: tuple[Path, ...]
-    """Pictures, and folders of them."""
+    pictures: Annotated[tuple[str, ...], PLACE]
+    """Pictures, folders of them, URLs, and - for names on stdin."""
     captions: Annotated[int, Range(whole=True, least=1, most=MAX_CAPTIONS)] = 1
     """Captions of each picture."""
     write: Literal["txt", "caption"] | None = None
@@ -97,7 +99,7 @@ def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
     from blip.inference.captioner import Captioner
     from blip.log import progress
 
-    paths = find_pictures(options.pictures)
+    paths = find_pictures(options.pictures, stdin=True)
     texts = _TextFiles(options, paths) if options.write else None
     if texts is not None:
         paths = texts.missing()
@@ -137,12 +139,22 @@ def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
 class _TextFiles:
     """The file of captions beside each picture."""
 
-    def __init__(self, options: CaptionOptions, paths: Sequence[Path]) -> None:
-        """Raises UsageError, which names both, where two pictures would share a file."""
+    def __init__(self, options: CaptionOptions, paths: Sequence[Place]) -> None:
+        """Raises UsageError, which names both, where two pictures would share a file.
+
+        And for the address of a picture, beside which no file can be written.
+        """
+        from blip.errors import UsageError
+        from blip.log import printable
+
         self.overwrite = options.overwrite
         self.failed = 0
-        self.of: dict[Path, Path] = {}
+        self.of: dict[Place, Path] = {}
         for path in paths:
+            if isinstance(path, str):
+                raise UsageError(
+                    f"--write puts a file beside each picture, and {printable(path)} is an address"
+                )
             full = options.write_name == "full"
             name = path.name if full else path.stem
             self.of[path] = path.with_name(f"{name}.{options.write}")
@@ -155,7 +167,7 @@ class _TextFiles:
         from blip.errors import UsageError
         from blip.log import printable
 
-        pictures = {_place(path) for path in self.of}
+        pictures = {_place(path) for path in self.of if isinstance(path, Path)}
         for path, target in self.of.items():
             if _place(target) in pictures:
                 raise UsageError(
@@ -167,17 +179,17 @@ class _TextFiles:
         from blip.errors import UsageError
         from blip.log import printable
 
-        first: dict[tuple[str, str], Path] = {}
+        first: dict[tuple[str, str], Place] = {}
         for path, target in self.of.items():
             other = first.setdefault(_place(target), path)
             if other is not path:
                 raise UsageError(
                     f"{printable(other)} and {printable(path)} would share the file "
                     f"{printable(target.name)}; --write-name full gives each its own "
-                    f"({printable(path.name)}{target.suffix})"
+                    f"({printable(Path(path).name)}{target.suffix})"
                 )
 
-    def missing(self) -> list[Path]:
+    def missing(self) -> list[Place]:
         """The pictures whose file is to be written."""
         from blip.log import say
 
@@ -191,7 +203,7 @@ class _TextFiles:
             )
         return paths
 
-    def write(self, path: Path, captions: Iterable["Caption | str"]) -> None:
+    def write(self, path: Place, captions: Iterable["Caption | str"]) -> None:
         """Write the captions of a picture; a file that cannot be written is named and counted.
 
         Raises OSError where the disk is full: there is no room for the others, either.
@@ -234,11 +246,12 @@ def _decoding(options: CaptionOptions, *, beams_are_typed: bool) -> DecodingConf
     return decoding
 
 
-def _seeds(seed: int, path: Path, count: int) -> list[int]:
+def _seeds(seed: int, path: Place, count: int) -> list[int]:
     """Made of the picture's name, so that other pictures of the command do not change a caption."""
     import hashlib
 
-    texts = [f"{seed}/{path.name}", *(f"{seed}/{path.name}/{n}" for n in range(1, count))]
+    name = path if isinstance(path, str) else path.name
+    texts = [f"{seed}/{name}", *(f"{seed}/{name}/{n}" for n in range(1, count))]
     digests = [hashlib.sha256(text.encode("utf-8", "surrogateescape")) for text in texts]
     return [int.from_bytes(digest.digest()[:7], "big") for digest in digests]
 
@@ -247,7 +260,7 @@ def _text(caption: "Caption | str") -> str:
     return caption if isinstance(caption, str) else caption.text
 
 
-def _print(rows: RowPrinter, path: Path, captions: Iterable["Caption | str"]) -> None:
+def _print(rows: RowPrinter, path: Place, captions: Iterable["Caption | str"]) -> None:
     from blip.log import printable
 
     for number, caption in enumerate(captions, 1):

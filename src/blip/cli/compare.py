@@ -1,8 +1,8 @@
 """`blip compare`: which statements about two pictures are true."""
 
 import argparse
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from blip.cli.from_dataclass import Options
@@ -26,10 +26,10 @@ class CompareOptions:
 
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder of a model for pairs of images."""
-    left: Path
-    """The left picture."""
-    right: Path
-    """The right picture."""
+    left: Annotated[str, PLACE]
+    """The left picture, or its URL."""
+    right: Annotated[str, PLACE]
+    """The right picture, or its URL."""
     statements: Annotated[tuple[str, ...], UTF8]
     """Statements about them."""
     batch_size: Annotated[int, BATCH_SIZE] = 16
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"statement {number} is {statement!r}; it has no words")
     refuse_videos((options.left, options.right), "`blip compare`")
     for path in (options.left, options.right):
-        if path.is_dir():
+        if os.path.isdir(path):
             raise UsageError(f"{path} is a folder; `blip compare` takes two pictures")
     paths = [find_pictures([path])[0] for path in (options.left, options.right)]
     comparer = Comparer.load(

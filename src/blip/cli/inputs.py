@@ -1,10 +1,13 @@
 """The pictures that are named on a command line, found and opened."""
 
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from blip.installed import install
 
@@ -12,47 +15,100 @@ if TYPE_CHECKING:
     from blip.inference.pixels import Picture
     from blip.model.grounded import GroundedModel
 
+Place = Path | str
+"""Where a picture is: a file, or an address as text."""
+STDIN = "-"
+"""Stands for the names on stdin."""
+FETCHED_TOGETHER = 8
+"""Addresses that are read at the same time."""
 HINTS = {"heic_needs_extra_heif": install("heif")}
 """What to do about a picture that cannot be used."""
 
 
-def find_pictures(named: Iterable[Path]) -> list[Path]:
+def is_address(name: str) -> bool:
+    """Whether a picture is named by its address, such as https://..., and not by its path."""
+    return "://" in name
+
+
+def find_pictures(named: Iterable[str], *, stdin: bool = False) -> list[Place]:
     """The pictures and videos that are named or lie below named folders, sorted there; each once.
 
-    What a folder holds besides is counted on stderr. Raises UsageError for what does not exist, and
-    for a folder without pictures, and for a video where PyAV is not installed.
+    With `stdin` the word - stands for the names on stdin, of which folders may be empty and files
+    missing. What a folder holds besides is counted on stderr. Raises UsageError for what does not
+    exist, for a folder without pictures, for a video where PyAV is not installed, and for the
+    address of a video.
     """
-    from blip.data.annotations.video_files import find_videos
-    from blip.data.readers.image_files import find_images, refuse_none, say_skipped
     from blip.data.readers.video_files import is_video_name
     from blip.errors import UsageError
     from blip.installed import need
     from blip.log import printable
 
-    found: dict[str, Path] = {}
-    for path in named:
-        if path.is_dir():
-            inside = find_images(path)
-            # Without the extra they are skipped like other files that are no pictures.
-            videos = list(find_videos(path)) if find_spec("av") else []
-            for extension in {video.suffix.lower() for video in videos}:
-                del inside.skipped[extension]
-            if not videos:
-                refuse_none(inside, path)
-            say_skipped(inside, path)
-            pictures = sorted([*inside.paths, *videos])
-        elif os.path.lexists(path):
-            pictures = [path]
+    found: dict[str, Place] = {}
+    for name in named:
+        if name == STDIN and stdin:
+            places = _find_listed(read_names())
+        elif is_address(name) or os.path.lexists(name):
+            places = _find_below(name)
         else:
-            raise UsageError(f"no picture at {printable(path)}: no such file or folder")
-        for picture in pictures:
-            found.setdefault(os.path.abspath(picture), picture)
+            raise UsageError(f"no picture at {printable(name)}: no such file or folder")
+        for place in places:
+            key = place if isinstance(place, str) else os.path.abspath(place)
+            found.setdefault(key, place)
+    for place in found.values():
+        if isinstance(place, str) and is_video_name(urlsplit(place).path):
+            raise UsageError(f"{printable(place)} is the address of a video; download it")
     if any(map(is_video_name, found)):
         need("av", "PyAV", "video")
     return list(found.values())
 
 
-def refuse_videos(paths: Iterable[Path], reader: str) -> None:
+def read_names() -> list[str]:
+    """The names of files on stdin, each followed by a NUL byte or else by a line break.
+
+    Raises UsageError where there are none.
+    """
+    from blip.errors import UsageError
+    from blip.log import say
+
+    if sys.stdin.isatty():
+        say("reading names of pictures from the terminal, a line each; Ctrl-D ends them")
+    content = sys.stdin.buffer.read()
+    has_nul = b"\0" in content
+    lines = content.split(b"\0") if has_nul else content.splitlines()
+    names = [os.fsdecode(line) for line in lines if line.strip()]
+    if not names:
+        raise UsageError("stdin names no picture; allowed: names with NUL bytes or line breaks")
+    return names
+
+
+def _find_listed(names: Iterable[str]) -> list[Place]:
+    """What a program such as `find` lists: what has gone meanwhile is reported when it is read."""
+    return [place for name in names for place in _find_below(name, may_be_empty=True)]
+
+
+def _find_below(name: str, *, may_be_empty: bool = False) -> list[Place]:
+    """An address, a file, or the pictures and videos below a folder."""
+    from blip.data.annotations.video_files import find_videos
+    from blip.data.readers.image_files import find_images, refuse_none, say_skipped
+
+    if is_address(name):
+        return [name]
+    path = Path(name)
+    if not path.is_dir():
+        return [path]
+    inside = find_images(path)
+    # Without the extra they are skipped like other files that are no pictures.
+    videos = list(find_videos(path)) if find_spec("av") else []
+    for extension in {video.suffix.lower() for video in videos}:
+        del inside.skipped[extension]
+    if not videos and not may_be_empty:
+        refuse_none(inside, path)
+    if not may_be_empty:
+        say_skipped(inside, path)
+    return sorted([*inside.paths, *videos])
+
+
+def refuse_videos(paths: Iterable[str], reader: str) -> None:
     """Raise UsageError for a video, which `reader` does not take."""
     from blip.data.readers.video_files import is_video_name
     from blip.errors import UsageError
@@ -64,15 +120,24 @@ def refuse_videos(paths: Iterable[Path], reader: str) -> None:
 
 
 def open_pictures(
-    paths: Iterable[Path], max_pixels: int, frames: int, model: "GroundedModel"
-) -> "list[tuple[Path, Picture]]":
+    paths: Sequence[Place], max_pixels: int, frames: int, model: "GroundedModel"
+) -> "list[tuple[Place, Picture]]":
     """The pictures and videos that can be read, with their paths; stderr names the others."""
-    opened = [(path, open_picture(path, max_pixels, frames, model)) for path in paths]
+
+    def open_one(path: Place) -> "Picture | None":
+        return open_picture(path, max_pixels, frames, model)
+
+    if any(isinstance(path, str) for path in paths):
+        with ThreadPoolExecutor(FETCHED_TOGETHER) as pool:
+            images = list(pool.map(open_one, paths))
+    else:
+        images = map(open_one, paths)
+    opened = zip(paths, images, strict=True)
     return [(path, image) for path, image in opened if image is not None]
 
 
 def open_picture(
-    path: Path, max_pixels: int, frames: int = 0, model: "GroundedModel | None" = None
+    path: Place, max_pixels: int, frames: int = 0, model: "GroundedModel | None" = None
 ) -> "Picture | None":
     """The picture, or None and a line on stderr that says why not.
 
@@ -80,7 +145,7 @@ def open_picture(
     they would take much memory. Raises UsageError for a video where PyAV is not installed.
     """
     from blip.data.faults import BadSampleError
-    from blip.data.image_sources import read_image
+    from blip.data.image_sources import NOT_FETCHED, read_image
     from blip.data.readers.video_files import is_video_name
     from blip.data.transforms import normalise
     from blip.data.videos.read import read_video
@@ -88,12 +153,15 @@ def open_picture(
     from blip.log import printable, say
 
     try:
-        if model is None or not is_video_name(path):
+        if model is None or isinstance(path, str) or not is_video_name(path):
             return read_image(path, max_pixels)
         video = read_video(path, frames, max_pixels=max_pixels)
         return NormalisedImage(normalise(video.pixels(model.config.vision.image_size)))
     except BadSampleError as error:
         reason = str(error)
+        if reason.startswith(NOT_FETCHED):
+            say(f"cannot fetch {printable(path)}: {reason.removeprefix(NOT_FETCHED)}")
+            return None
         hint = f" ({HINTS[reason]})" if reason in HINTS else ""
         say(f"cannot read {printable(path)}: {reason.replace('_', ' ')}{hint}")
     except OSError as error:

@@ -4,11 +4,10 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from blip.cli.from_dataclass import Options
-from blip.cli.inputs import find_pictures, open_pictures, report_broken
+from blip.cli.inputs import STDIN, Place, find_pictures, open_pictures, report_broken
 from blip.cli.options import EITHER_ROWS, PictureOptions
 from blip.cli.rows import RowPrinter
 from blip.config.ranges import PLACE, UTF8, RangeError, check_fields
@@ -21,6 +20,7 @@ examples:
   blip match runs/demo/round-1/filter picture.png "a red circle" "two blue stars"
   blip match runs/filter photo.jpg "a dog on a beach" --json
   blip match runs/filter photos/ "a dog on a beach" "a cat" --csv
+  find photos -name '*.jpg' -print0 | blip match runs/filter - "a dog on a beach" --json
   blip match runs/filter clip.mp4 "a dog runs on a beach" --frames 4
   blip match runs/filter a.jpg b.jpg photos/ --texts "a dog on a beach" "a cat"
 
@@ -34,8 +34,8 @@ class MatchOptions:
 
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder."""
-    picture: Path
-    """A picture or a folder of them."""
+    picture: Annotated[str, PLACE]
+    """A picture, a folder of them, a URL, or - for names on stdin."""
     more: tuple[str, ...] = ()
     """Texts; with --texts these are pictures, too."""
     texts: Annotated[tuple[str, ...], UTF8] = ()
@@ -66,8 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
     options = OPTIONS.read(args)
     texts, named = _texts_and_pictures(options)
-    paths = find_pictures(named)
-    single = not options.texts and not options.picture.is_dir()
+    paths = find_pictures(named, stdin=True)
+    several = options.picture == STDIN or os.path.isdir(options.picture)
+    single = not options.texts and not several
     matcher = Matcher.load(
         options.checkpoint, options.shared.model.device, precision=options.shared.model.precision
     )
@@ -93,12 +94,12 @@ def run(args: argparse.Namespace) -> int:
     return report_broken(broken, len(paths))
 
 
-def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[Path]]:
+def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[str]]:
     """Raises UsageError where there are no texts, and where one cannot be read."""
     from blip.errors import UsageError
 
     if options.texts:
-        return list(options.texts), [options.picture, *map(Path, options.more)]
+        return list(options.texts), [options.picture, *options.more]
     if not options.more:
         raise UsageError("the following arguments are required: TEXT; see `blip match --help`")
     from blip.data.readers.image_files import is_image_name
@@ -115,7 +116,7 @@ def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[Path]]:
 
 
 def _print(
-    rows: RowPrinter, path: Path, texts: Sequence[str], scores: Sequence["Scores"], *, single: bool
+    rows: RowPrinter, path: Place, texts: Sequence[str], scores: Sequence["Scores"], *, single: bool
 ) -> None:
     from blip.log import printable
 

@@ -21,6 +21,7 @@ examples:
   blip search photos.index "a dog on a beach"
   blip search photos.index "a dog on a beach" --results 50 --json
   blip search photos.index --image photo.jpg --html like-photo.html
+  blip search photos.index --image https://example.org/photo.jpg
   blip search photos.index --duplicates --threshold 0.97
 
 The verb `index` makes an index. Pictures are found by cosine (ITC); of a text, the model reads the
@@ -36,8 +37,8 @@ class SearchOptions:
     """Folder of an index."""
     query: Annotated[str, UTF8] = ""
     """What the pictures show."""
-    image: Path | None = None
-    """Find pictures like this one, or like a video."""
+    image: Annotated[str | None, PLACE] = None
+    """Find pictures like this one, like a video, or like the picture at a URL."""
     duplicates: bool = False
     """Find groups of pictures that are nearly the same."""
     threshold: Annotated[float, Range(above=-1, most=1)] = 0.95
@@ -51,7 +52,7 @@ class SearchOptions:
     json: bool = False
     """Print a JSON object a line."""
     html: Path | None = None
-    """Write a page with thumbnails to this file."""
+    """Write a page with thumbnails to this file; - is stdout."""
     overwrite: bool = False
     """Replace an existing page."""
     model: ModelOptions = ModelOptions()
@@ -112,7 +113,7 @@ def _refuse_unused(args: argparse.Namespace, options: SearchOptions) -> None:
 
 
 def _search(index: "Index", options: SearchOptions) -> "list[Hit]":
-    from blip.cli.inputs import open_picture
+    from blip.cli.inputs import is_address, open_picture
     from blip.errors import BlipError
 
     if options.image is None:
@@ -121,7 +122,8 @@ def _search(index: "Index", options: SearchOptions) -> "list[Hit]":
 
     model = index.embedder.model
     frames = index.settings.frames or FRAMES
-    picture = open_picture(options.image, options.model.max_pixels, frames, model)
+    image = options.image if is_address(options.image) else Path(options.image)
+    picture = open_picture(image, options.model.max_pixels, frames, model)
     if picture is None:
         raise BlipError(f"--image {options.image} cannot be read")
     return index.search_image(picture, options.results)
@@ -222,7 +224,9 @@ def _write_page(page: str, options: SearchOptions) -> None:
     from blip.files import write_atomically
     from blip.outputs import check_unchanged
 
-    if options.html is not None:
+    if options.html == Path("-"):
+        print(page)
+    elif options.html is not None:
         check_unchanged(options.html, page, overwrite=options.overwrite, option="--html")
         write_atomically(options.html, page)
         print(options.html)

@@ -13,6 +13,8 @@ from blip.errors import ArgumentError, BlipError, UsageError
 
 Picture = Image.Image | str | os.PathLike[str] | bytes | BinaryIO | np.ndarray | Tensor
 """What `read_image` takes."""
+NOT_FETCHED = "cannot fetch: "
+"""How the reason begins why the picture at an address cannot be used."""
 CHANNELS = (1, 3, 4)
 ROUNDING = 1e-3
 """How far outside 0..1 a float may lie."""
@@ -75,7 +77,8 @@ def _fetch(address: str) -> bytes:
         raise
     except BlipError as error:
         # The caller names the picture.
-        raise BadImageError(str(error).replace(f" {address}", "", 1)) from error
+        reason = str(error).removeprefix(f"cannot fetch {address}: ")
+        raise BadImageError(f"{NOT_FETCHED}{reason}") from error
     if content is None:
         raise BadImageError("file_too_large")
     return content
