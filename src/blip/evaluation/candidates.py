@@ -95,7 +95,9 @@ def best_columns(
     """
     width = len(columns) if repeat is None else len(repeat)
     size = max(1, SCORES_AT_A_TIME // width)
-    counts, chosen = [], []
+    counts = np.empty(len(rows), dtype=np.int64)
+    # Many small arrays, each kept between large ones that go, would scatter the memory.
+    chosen, found = np.empty(len(rows) * min(k, width), dtype=np.int32), 0
     for start in range(0, len(rows), size):
         scores = rows[start : start + size] @ columns.T
         if repeat is not None:
@@ -103,9 +105,13 @@ def best_columns(
         scores.nan_to_num_(nan=-torch.inf)
         least = scores.topk(min(k, width), dim=1).values[:, -1:]
         is_best = scores >= least
-        counts.append(is_best.sum(dim=1).cpu().numpy())
-        chosen.append(is_best.nonzero()[:, 1].to(torch.int32).cpu().numpy())
-    return Candidates(_starts(np.concatenate(counts)), np.concatenate(chosen))
+        counts[start : start + size] = is_best.sum(dim=1).cpu().numpy()
+        best = is_best.nonzero()[:, 1].cpu().numpy()
+        if found + len(best) > len(chosen):
+            chosen = np.concatenate([chosen, np.empty(len(chosen) + len(best), dtype=np.int32)])
+        chosen[found : found + len(best)] = best
+        found += len(best)
+    return Candidates(_starts(counts), chosen[:found])
 
 
 def _drop_repeats(values: np.ndarray) -> np.ndarray:

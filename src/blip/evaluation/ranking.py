@@ -150,16 +150,18 @@ def score_candidates(
 def _encode_texts(model: Blip, texts: Texts, batch_size: int) -> Float[Tensor, "texts projection"]:
     """Features of all texts; those of like length are read together."""
     lengths = texts.visible.sum(dim=1)
-    order = lengths.argsort(stable=True)
-    parts = []
-    for index in order.split(batch_size):
+    features = _empty_features(model, len(lengths))
+    for index in lengths.argsort(stable=True).split(batch_size):
         longest = int(lengths[index].max())
-        parts.append(
-            model.text_features(
-                texts.ids[index, :longest].to(model.device), texts.visible[index, :longest]
-            )
+        features[index.to(model.device)] = model.text_features(
+            texts.ids[index, :longest].to(model.device), texts.visible[index, :longest]
         )
-    return torch.cat(parts)[order.argsort().to(model.device)]
+    return features
+
+
+def _empty_features(model: Blip, count: int) -> Float[Tensor, "count projection"]:
+    dtype = torch.promote_types(model.dtype, torch.float32)
+    return torch.zeros(count, model.config.projection, dtype=dtype, device=model.device)
 
 
 class _Images:
@@ -174,10 +176,7 @@ class _Images:
     def features(self) -> Float[Tensor, "images projection"]:
         """Features of all images, of all processes."""
         model = self.model
-        dtype = torch.promote_types(model.dtype, torch.float32)
-        features = torch.zeros(
-            len(self.data), model.config.projection, dtype=dtype, device=model.device
-        )
+        features = _empty_features(model, len(self.data))
         for start in self.share[:: self.batch_size]:
             states = self._encode(start)
             features[start : start + len(states)] = model.image_features(states)
