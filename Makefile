@@ -60,7 +60,7 @@ demo: $(VENV)/.complete
 	$(BIN)/blip demo --out $(OUT)
 
 test: $(VENV)/.complete
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.complete
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,8 @@ from tests.support.forked import forks_for_spawns, import_before_forks
 
 # Before torch is imported, and for the processes that tests start: on tiny sums more threads cost.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# By default Ray's workers give way to every other process, and tests wait for them.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 # Functions of these packages are checked against their annotations when tests call them.
 install_import_hook(
@@ -22,6 +25,26 @@ settings.register_profile("blip", deadline=None, max_examples=50, derandomize=Tr
 settings.load_profile("blip")
 
 import_before_forks()
+
+LONG = [
+    "test_bootstrap.py",
+    "capfilt/engine/test_ray.py",
+    "parity/test_huggingface.py",
+    "capfilt/test_job_ray.py",
+    "parity/test_layouts.py",
+    "capfilt/test_job_verb.py",
+    "journeys/test_bootstrap_killed.py",
+    "benchmarks/test_pretrain.py",
+    "train/test_parallelize.py",
+    "benchmarks/test_rerank.py",
+]
+"""Files that take longest; `make test` hands out files in the order of collection."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files: those that come last leave other processes idle."""
+    first = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture

@@ -125,6 +125,7 @@ def test_another_seed_leaves_a_finished_run_alone(copy: Path) -> None:
     assert files(copy) == before
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_options_that_change_no_weight_may_differ(copy: Path) -> None:
     config = scenes_test()
     often = replace(config.pretrain, log_every=1, checkpoint_every=1)
