@@ -70,7 +70,9 @@ def test_a_model_learns_statements_about_scenes_and_is_measured(
     assert load_model(out, of=PairModel).model.config.modes == ("bidirectional",)
 
     result = evaluate(out, [str(scenes / "test")], tmp_path / "written")
-    assert "6 pairs with 24 statements" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "6 pairs with 24 statements" in said
+    assert "its text encoder has 2 layers, and none merges what it reads in both images" in said
     rows = result["predictions"]
     lines = (tmp_path / "written/predictions.csv").read_text(encoding="utf-8").splitlines()
     assert lines == [f"{row['identifier']},{row['prediction']}" for row in rows]

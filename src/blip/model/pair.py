@@ -12,7 +12,8 @@ from blip.nn.kv import PairKV
 from blip.nn.mode import Mode
 
 FIRST_MERGED_LAYER = 6
-"""From this layer on a linear layer joins both cross-attentions' outputs; before, their mean."""
+"""From this layer on, counted from 0, a linear layer joins both cross-attentions' outputs; before,
+their mean. So it is in the release, and a shallower text encoder has no merge layer."""
 
 
 class PairModel(GroundedModel):

@@ -231,7 +231,8 @@ class NlvrConfig(FinetuneConfig):
 
     kind: ClassVar[Kind] = training_kind("nlvr", "blip finetune nlvr")
     init: str
-    """The pre-trained MED, or a model for pairs to train further."""
+    """The pre-trained MED, or a model for pairs to train further; the first six layers of its text
+    encoder take the mean of what both images give, only further ones have a merge layer."""
     data: DataConfig
     """Shards, files or tables with statements about pairs of images."""
     swap: bool = True

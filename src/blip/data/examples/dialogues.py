@@ -24,7 +24,7 @@ from blip.data.dialogues import (
 )
 from blip.data.examples.pixels import TrainingPixels
 from blip.data.examples.usable import (
-    Found,
+    Usable,
     check_picture,
     find_fault_beside_texts,
     say_what_is_there,
@@ -110,16 +110,18 @@ class DialogueExamples:
         """The image of a sample and its dialogue."""
         found = find_dialogue(sample)
         if found.sound is None:
-            return Selected(None, 0, found.reason)
+            return Selected(None, 0, found.sample_fault)
         trainable = trainable_rounds(found.sound)
         if not trainable:
             return Selected(
                 None,
                 0,
-                found.lost or f"{MISSING_ANSWER}: no round has an answer and a false option",
+                found.part_fault or f"{MISSING_ANSWER}: no round has an answer and a false option",
             )
         meta = {DIALOGUE: found.sound.to_json()}
-        return Selected(Sample(sample.key, sample.image, (), meta), len(trainable), found.lost)
+        return Selected(
+            Sample(sample.key, sample.image, (), meta), len(trainable), found.part_fault
+        )
 
     def check(self, sample: Sample) -> Selected:
         """As `select`, with the picture decoded."""
@@ -174,13 +176,13 @@ def trainable_rounds(dialogue: Dialogue) -> list[int]:
     ]
 
 
-def find_dialogue(sample: Sample) -> Found[Dialogue | None]:
+def find_dialogue(sample: Sample) -> Usable[Dialogue | None]:
     """The sound rounds of a sample, without decoding its picture."""
     fault = find_fault_beside_texts(sample)
     dialogue, faults = dialogue_of(sample.meta)
     if fault is not None:
-        return Found(dialogue, fault, None)
+        return Usable(dialogue, fault, None)
     if faults == [NO_ROUND]:
         faults = [say_what_is_there(NO_ROUND, sample, DIALOGUE)]
-    lost = "; ".join(faults) or None
-    return Found(dialogue, None if dialogue else lost, lost)
+    part_fault = "; ".join(faults) or None
+    return Usable(dialogue, None if dialogue else part_fault, part_fault)

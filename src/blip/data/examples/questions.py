@@ -12,7 +12,7 @@ from torch import Tensor
 from blip.data.config import DataConfig
 from blip.data.examples.pixels import TrainingPixels
 from blip.data.examples.usable import (
-    Found,
+    Usable,
     check_picture,
     find_fault_beside_texts,
     leave_out_empty,
@@ -100,16 +100,16 @@ class QuestionExamples:
 
     def select(self, sample: Sample) -> Selected:
         """The image of a sample and those of its questions that are answered."""
-        answered, reason, lost = leave_out_without_truth(
+        answered, sample_fault, part_fault = leave_out_without_truth(
             find_questions(sample),
             lambda question: bool(question.answers),
             lambda question: question.question_id,
             missing=MISSING_ANSWER,
         )
-        if reason is not None:
-            return Selected(None, 0, reason)
+        if sample_fault is not None:
+            return Selected(None, 0, sample_fault)
         meta = {QUESTIONS: [question.to_json() for question in answered]}
-        return Selected(Sample(sample.key, sample.image, (), meta), len(answered), lost)
+        return Selected(Sample(sample.key, sample.image, (), meta), len(answered), part_fault)
 
     def check(self, sample: Sample) -> Selected:
         """As `select`, with the picture decoded."""
@@ -144,16 +144,16 @@ class QuestionExamples:
         )
 
 
-def find_questions(sample: Sample) -> Found[list[AskedQuestion]]:
+def find_questions(sample: Sample) -> Usable[list[AskedQuestion]]:
     """Sort out the questions of a sample, answered or not, without decoding its picture."""
     fault = find_fault_beside_texts(sample)
-    questions, lost = questions_of(sample.meta)
+    questions, part_fault = questions_of(sample.meta)
     found = leave_out_empty(
         questions,
-        lost,
+        part_fault,
         lambda question: clean_question(question.text),
         lambda question: question.question_id,
         empty=EMPTY_QUESTION,
         none=say_what_is_there(NO_QUESTION, sample, QUESTIONS),
     )
-    return found if fault is None else Found(found.sound, fault, None)
+    return found if fault is None else Usable(found.sound, fault, None)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from blip.data.examples.usable import Found
+from blip.data.examples.usable import Usable
 from blip.data.faults import BadSamples, Fault
 from blip.data.readers.sources import Place, find_anywhere, read_sources
 from blip.data.sample import Sample
@@ -16,7 +16,7 @@ Content = TypeVar("Content")
 
 def read_sound(
     shards: Iterable[str],
-    find: Callable[[Sample], Found[Content]],
+    find: Callable[[Sample], Usable[Content]],
     find_picture_fault: Callable[[bytes], str | None],
     bad: BadSamples,
     lost: str,
@@ -40,20 +40,20 @@ def read_sound(
 def is_sound(
     shard: Place,
     sample: Sample,
-    found: Found[Content],
+    found: Usable[Content],
     find_picture_fault: Callable[[bytes], str | None],
     bad: BadSamples,
     *,
     pictures: int = 1,
 ) -> bool:
     """Whether a sample and its first `pictures` can be used; what is wrong goes into `bad`."""
-    reason = found.reason
-    if reason is None and sample.image is not None:
+    sample_fault = found.sample_fault
+    if sample_fault is None and sample.image is not None:
         used = (sample.image, *sample.more_images)[:pictures]
-        reason = next(filter(None, map(find_picture_fault, used)), None)
-    if fault := reason or found.lost:
+        sample_fault = next(filter(None, map(find_picture_fault, used)), None)
+    if fault := sample_fault or found.part_fault:
         bad.add([Fault(Path(shard).name, sample.key, fault)])
-    return reason is None
+    return sample_fault is None
 
 
 def say_left_out(

@@ -13,7 +13,7 @@ from torch import Tensor
 from blip.data.config import DataConfig
 from blip.data.examples.pixels import TrainingPixels
 from blip.data.examples.usable import (
-    Found,
+    Usable,
     check_picture,
     find_fault_beside_texts,
     leave_out_empty,
@@ -101,17 +101,17 @@ class StatementExamples:
 
     def select(self, sample: Sample) -> Selected:
         """The two images of a sample and those of its statements that have a label."""
-        labelled, reason, lost = leave_out_without_truth(
+        labelled, sample_fault, part_fault = leave_out_without_truth(
             find_statements(sample),
             lambda statement: statement.label is not None,
             lambda statement: statement.identifier,
             missing=MISSING_LABEL,
         )
-        if reason is not None:
-            return Selected(None, 0, reason)
+        if sample_fault is not None:
+            return Selected(None, 0, sample_fault)
         meta = {STATEMENTS: [statement.to_json() for statement in labelled]}
         kept = Sample(sample.key, sample.image, (), meta, more_images=sample.more_images)
-        return Selected(kept, len(labelled), lost)
+        return Selected(kept, len(labelled), part_fault)
 
     def check(self, sample: Sample) -> Selected:
         """As `select`, with both pictures decoded."""
@@ -149,18 +149,18 @@ class StatementExamples:
         )
 
 
-def find_statements(sample: Sample) -> Found[list[PairStatement]]:
+def find_statements(sample: Sample) -> Usable[list[PairStatement]]:
     """Sort out the statements of a sample, without decoding its pictures."""
     fault = find_fault_beside_texts(sample)
-    statements, lost = statements_of(sample.meta)
+    statements, part_fault = statements_of(sample.meta)
     if fault is None and statements and len(sample.more_images) != 1:
         fault = f"{NOT_TWO_IMAGES}: {1 + len(sample.more_images)}"
     found = leave_out_empty(
         statements,
-        lost,
+        part_fault,
         lambda statement: clean_statement(statement.text),
         lambda statement: statement.identifier,
         empty=EMPTY_STATEMENT,
         none=say_what_is_there(NO_STATEMENT, sample, STATEMENTS),
     )
-    return found if fault is None else Found(found.sound, fault, None)
+    return found if fault is None else Usable(found.sound, fault, None)

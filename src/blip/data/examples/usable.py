@@ -17,28 +17,28 @@ Content = TypeVar("Content")
 Item = TypeVar("Item")
 
 
-class Found(NamedTuple, Generic[Content]):
+class Usable(NamedTuple, Generic[Content]):
     """What a sample holds that can be used, and what is wrong with the rest."""
 
     sound: Content
     """Such as its texts, questions or statements that are not empty once they are cleaned; those of
     a sample that is left out, too."""
-    reason: str | None
+    sample_fault: str | None
     """Why the whole sample is left out; None where it is not, as far as its pictures are sound."""
-    lost: str | None
+    part_fault: str | None
     """Why a part of it is left out, while another one is sound."""
 
 
-def find_usable(sample: Sample) -> Found[list[str]]:
+def find_usable(sample: Sample) -> Usable[list[str]]:
     """Tell sound texts from bad ones, without decoding the picture."""
     texts = [text for text in sample.texts if clean_caption(text)]
     if sample.image is None:
-        return Found(texts, sample.error or "missing_image", None)
+        return Usable(texts, sample.error or "missing_image", None)
     if sample.error is None:
-        return Found(texts, None if texts else "empty_caption", None)
+        return Usable(texts, None if texts else "empty_caption", None)
     if texts and sample.error.partition(":")[0] in TEXT_FAULTS:
-        return Found(texts, None, sample.error)
-    return Found(texts, sample.error, None)
+        return Usable(texts, None, sample.error)
+    return Usable(texts, sample.error, None)
 
 
 def find_fault_beside_texts(sample: Sample) -> str | None:
@@ -56,51 +56,51 @@ def find_fault_beside_texts(sample: Sample) -> str | None:
 
 def leave_out_empty(
     items: Sequence[Item],
-    lost: str | None,
+    part_fault: str | None,
     clean: Callable[[Item], str],
     name: Callable[[Item], object],
     *,
     empty: str,
     none: str,
-) -> Found[list[Item]]:
+) -> Usable[list[Item]]:
     """Those of some questions or statements whose `clean` text is not empty.
 
-    `lost` is what was wrong before; else the first empty one is named behind `empty`. Without any
-    sound one the reason is `lost` or `none`.
+    `part_fault` is what was wrong before; else the first empty one is named behind `empty`. Without
+    any sound one it is the fault of the sample, or `none` is.
     """
     sound = [item for item in items if clean(item)]
     if len(sound) < len(items):
         first = next(item for item in items if not clean(item))
-        lost = lost or f"{empty}: {name(first)}"
-    return Found(sound, None if sound else (lost or none), lost)
+        part_fault = part_fault or f"{empty}: {name(first)}"
+    return Usable(sound, None if sound else (part_fault or none), part_fault)
 
 
 def say_what_is_there(none: str, sample: Sample, wanted: str) -> str:
-    """The reason `none`, and what the sample has in `meta` instead of what is `wanted`."""
+    """The fault `none`, and what the sample has in `meta` instead of what is `wanted`."""
     there = [it for it in TASK_OF if it != wanted and it in sample.meta]
     others = [f"{it} ({TASK_OF[it]})" for it in there]
     return f"{none}: it has {', '.join(others)}" if others else none
 
 
 def leave_out_without_truth(
-    found: Found[list[Item]],
+    found: Usable[list[Item]],
     has_truth: Callable[[Item], bool],
     name: Callable[[Item], object],
     *,
     missing: str,
-) -> Found[list[Item]]:
+) -> Usable[list[Item]]:
     """Those of a sample's questions or statements whose truth is known, to train with.
 
-    `missing`, how many others there are and the first of them are its `lost`.
+    `missing`, how many others there are and the first of them are its `part_fault`.
     """
-    sound, reason, lost = found
-    if reason is not None:
+    sound, sample_fault, part_fault = found
+    if sample_fault is not None:
         return found
     known = [item for item in sound if has_truth(item)]
     if len(known) < len(sound):
         first = next(item for item in sound if not has_truth(item))
-        lost = f"{missing}: {len(sound) - len(known)} of {len(sound)}, as {name(first)}"
-    return Found(known, None if known else lost, lost)
+        part_fault = f"{missing}: {len(sound) - len(known)} of {len(sound)}, as {name(first)}"
+    return Usable(known, None if known else part_fault, part_fault)
 
 
 def find_picture_fault(content: bytes, max_pixels: int) -> str | None:

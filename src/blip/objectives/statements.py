@@ -9,29 +9,24 @@ from torch.nn.functional import cross_entropy
 from blip.nn.precision import at_least_float32
 
 
-class TruthOutput(NamedTuple):
+class StatementOutput(NamedTuple):
     """The loss of a step, and how many of its statements were classified correctly."""
 
-    truth: Tensor
+    loss: Tensor
     accuracy: Tensor
-
-    @property
-    def loss(self) -> Tensor:
-        """The one loss."""
-        return self.truth
 
     def parts(self) -> dict[str, Tensor]:
         """What to log."""
         return {"accuracy": self.accuracy}
 
 
-def truth_loss(
+def statement_loss(
     logits: Float[Tensor, "statements 2"], labels: Bool[Tensor, " statements"]
-) -> TruthOutput:
+) -> StatementOutput:
     """Two-class cross-entropy, a mean over the statements (BLIP, section 5.4); class 1 is "true".
 
     With several processes of equally many statements, the mean of their losses is the loss of all.
     """
     logits = at_least_float32(logits)
     correct = (logits.detach().argmax(dim=1) == labels).float().mean()
-    return TruthOutput(cross_entropy(logits, labels.long()), correct)
+    return StatementOutput(cross_entropy(logits, labels.long()), correct)
