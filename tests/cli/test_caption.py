@@ -232,7 +232,10 @@ def test_the_prompt_is_part_of_the_output_on_request(
         (["--max-pixels", "0"], "--max-pixels is 0; allowed: "),
         (["--prompt", "\udce9"], "--prompt is '\\udce9'; allowed: text in UTF-8"),
         (["--json", "--csv"], "argument --csv: not allowed with argument --json"),
-        (["--write", "pdf"], "--write is 'pdf'; allowed: "),
+        (["--write", "png"], "--write is 'png'; allowed: txt, caption, json or another"),
+        (["--write", "a/b"], "--write is 'a/b'; allowed: "),
+        (["--append", "--overwrite"], "give one of --append and --overwrite"),
+        (["--prefix", "a\nb"], "--prefix is 'a\\nb'; allowed: text in UTF-8 without a line break"),
         (["--max-length", "1000"], "--max-length is 1000; allowed: at most"),
     ],
 )
@@ -259,3 +262,65 @@ def test_a_folder_without_pictures_says_what_it_holds(
     assert "holds no pictures (jpg, " in capsys.readouterr().err
     assert caption(checkpoint, tmp_path / "none") == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_captions_are_appended_once(
+    checkpoint: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "a.txt").write_text("mine, no end")
+    (photos / "b.txt").write_bytes(b"\xff\xfe")
+    assert caption(checkpoint, photos, "--write", "txt", "--append") == 1
+    out, err = capsys.readouterr()
+    lines = dict(line.split("\t") for line in out.splitlines())
+    assert (photos / "a.txt").read_text() == f"mine, no end\n{lines[str(photos / 'a.png')]}\n"
+    assert (photos / "b.txt").read_bytes() == b"\xff\xfe"
+    assert f"cannot append to {photos / 'b.txt'}: " in err
+    before = (photos / "a.txt").read_bytes()
+    assert caption(checkpoint, photos / "a.png", "--write", "txt", "--append") == 0
+    assert (photos / "a.txt").read_bytes() == before
+
+
+def test_prefix_and_suffix_stand_around_every_caption(
+    checkpoint: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert caption(checkpoint, photos / "a.png") == 0
+    plain = capsys.readouterr().out.rstrip("\n").split("\t")[1]
+    around = ["--prefix", "photo of sks, ", "--suffix", ", 4k"]
+    assert caption(checkpoint, photos / "a.png", *around, "--write", "tags", "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["caption"] == f"photo of sks, {plain}, 4k"
+    assert (photos / "a.tags").read_text() == f"photo of sks, {plain}, 4k\n"
+
+
+def test_a_json_file_keeps_what_is_not_ours(
+    checkpoint: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, beside = photos / "a.png", photos / "a.json"
+    assert caption(checkpoint, picture, "--write", "json", "--captions", "2") == 0
+    lines = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()]
+    made = json.loads(beside.read_text())
+    assert made["caption"] == lines[0]
+    assert [row["caption"] for row in made["captions"]] == lines
+    assert all(row["log_likelihood"] < 0 for row in made["captions"])
+    beside.write_text(json.dumps({"url": "https://x", "caption": "mine", "captions": ["mine"]}))
+    kept = beside.read_bytes()
+    assert caption(checkpoint, picture, "--write", "json", "--skip-existing") == 0
+    assert beside.read_bytes() == kept
+    for _ in range(2):
+        assert caption(checkpoint, picture, "--write", "json", "--append") == 0
+        merged = json.loads(beside.read_text())
+        assert (merged["url"], merged["caption"]) == ("https://x", "mine")
+        assert merged["captions"][0] == "mine"
+        assert [row["caption"] for row in merged["captions"][1:]] == lines[:1]
+    beside.write_text("[1]")
+    assert caption(checkpoint, picture, "--write", "json", "--append") == 1
+    assert beside.read_text() == "[1]"
+    assert "no JSON object with a list of captions" in capsys.readouterr().err
+
+
+def test_options_of_files_need_files(
+    checkpoint: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--append", "--overwrite", "--skip-existing"):
+        assert caption(checkpoint, photos, option) == 2
+        assert f"{option} would not be used without --write" in capsys.readouterr().err

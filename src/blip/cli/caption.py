@@ -1,12 +1,9 @@
 """`blip caption`: captions for pictures and folders of pictures."""
 
 import argparse
-import os
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from blip.cli.from_dataclass import Options
 from blip.cli.inputs import Place, find_pictures, open_pictures, report_broken
@@ -19,7 +16,8 @@ from blip.cli.options import (
     Renamed,
 )
 from blip.cli.rows import RowPrinter
-from blip.config.ranges import PLACE, SEED, Range, check_fields
+from blip.cli.sidecars import SidecarOptions, Sidecars, numbers_of, text_of
+from blip.config.ranges import LINE, PLACE, SEED, Range, check_fields
 from blip.generation.config import MAX_CAPTIONS, DecodingConfig
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ EXAMPLES = """\
 examples:
   blip caption runs/demo/round-1/captioner picture.png
   blip caption runs/captioner photos/ --write txt
+  blip caption runs/captioner photos/ --write txt --append --prefix "photo of sks, "
   blip caption runs/captioner photos/ --captions 3 --csv
   blip caption runs/captioner photos/*.jpg --decode nucleus --top-p 0.9 --seed 7 --json
   blip caption runs/captioner clip.mp4 --frames 16
@@ -40,8 +39,10 @@ examples:
 Takes videos, too, by their extension: a caption is written from the states of all frames.
 Prints PATH, a tab and the caption; with --captions a line for each. With --write the captions go
 into a text file beside each picture (photo.jpg, photo.txt), a line each, as trainers of image
-generators read them. --json and --csv add how likely the model finds a caption: the sum of the
-log-probabilities of its tokens, and their mean."""
+generators read them; with --write json, into an object with `caption` and `captions`. A file that
+is there is kept, unless --append or --overwrite is given. --prompt is what the model continues,
+--prefix and --suffix are put around what it wrote. --json and --csv add how likely the model finds
+a caption: the sum of the log-probabilities of its tokens, and their mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,12 +55,11 @@ class CaptionOptions:
     """Pictures, folders of them, URLs, and - for names on stdin."""
     captions: Annotated[int, Range(whole=True, least=1, most=MAX_CAPTIONS)] = 1
     """Captions of each picture."""
-    write: Literal["txt", "caption"] | None = None
-    """Write a file with this extension beside each picture."""
-    write_name: Literal["stem", "full"] = "stem"
-    """With --write: photo.txt (stem), or photo.jpg.txt (full) where two pictures would share it."""
-    overwrite: bool = False
-    """With --write: replace files that are there."""
+    prefix: Annotated[str, LINE] = ""
+    """Put this before every caption, as it stands."""
+    suffix: Annotated[str, LINE] = ""
+    """Put this behind every caption, as it stands."""
+    sidecars: SidecarOptions = SidecarOptions()
     decoding: DecodingConfig = DecodingConfig(max_length=30)
     keep_prompt: bool = False
     """Print and write captions with their prompt."""
@@ -100,7 +100,7 @@ def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
     from blip.log import progress
 
     paths = find_pictures(options.pictures, stdin=True)
-    texts = _TextFiles(options, paths) if options.write else None
+    texts = Sidecars(options.sidecars, paths) if options.sidecars.write else None
     if texts is not None:
         paths = texts.missing()
     captioner = Captioner.load(
@@ -108,7 +108,8 @@ def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
     )
     rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     # Plain lines show no likelihoods, which cost another pass over each text.
-    write = captioner.captions if rows.form == "text" else captioner.scored_captions
+    scored = rows.form != "text" or options.sidecars.extension == "json"
+    write = captioner.scored_captions if scored else captioner.captions
     # Decoding that the model cannot do is refused before the bar is drawn.
     write([], options.captions, decoding)
     broken = 0
@@ -127,103 +128,14 @@ def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
                 batch_size=options.shared.batch_size,
                 keep_prompt=options.keep_prompt,
             )
-            for (path, _), captions in zip(sound, written, strict=True):
+            for (path, _), plain in zip(sound, written, strict=True):
+                captions = [_between(options.prefix, one, options.suffix) for one in plain]
                 if texts is not None:
                     texts.write(path, captions)
                 _print(rows, path, captions)
             bar.advance(len(batch))
     status = report_broken(broken, len(paths))
     return 1 if texts is not None and texts.failed else status
-
-
-class _TextFiles:
-    """The file of captions beside each picture."""
-
-    def __init__(self, options: CaptionOptions, paths: Sequence[Place]) -> None:
-        """Raises UsageError, which names both, where two pictures would share a file.
-
-        And for the address of a picture, beside which no file can be written.
-        """
-        from blip.errors import UsageError
-        from blip.log import printable
-
-        self.overwrite = options.overwrite
-        self.failed = 0
-        self.of: dict[Place, Path] = {}
-        for path in paths:
-            if isinstance(path, str):
-                raise UsageError(
-                    f"--write puts a file beside each picture, and {printable(path)} is an address"
-                )
-            full = options.write_name == "full"
-            name = path.name if full else path.stem
-            self.of[path] = path.with_name(f"{name}.{options.write}")
-        self._refuse_pictures()
-        if options.write_name == "stem":
-            self._refuse_shared()
-
-    def _refuse_pictures(self) -> None:
-        """A picture may be called `photo.txt`: it is not to be replaced by its own caption."""
-        from blip.errors import UsageError
-        from blip.log import printable
-
-        pictures = {_place(path) for path in self.of if isinstance(path, Path)}
-        for path, target in self.of.items():
-            if _place(target) in pictures:
-                raise UsageError(
-                    f"the captions of {printable(path)} would replace the picture "
-                    f"{printable(target)}; --write-name full gives them a file of their own"
-                )
-
-    def _refuse_shared(self) -> None:
-        from blip.errors import UsageError
-        from blip.log import printable
-
-        first: dict[tuple[str, str], Place] = {}
-        for path, target in self.of.items():
-            other = first.setdefault(_place(target), path)
-            if other is not path:
-                raise UsageError(
-                    f"{printable(other)} and {printable(path)} would share the file "
-                    f"{printable(target.name)}; --write-name full gives each its own "
-                    f"({printable(Path(path).name)}{target.suffix})"
-                )
-
-    def missing(self) -> list[Place]:
-        """The pictures whose file is to be written."""
-        from blip.log import say
-
-        if self.overwrite:
-            return list(self.of)
-        paths = [path for path, target in self.of.items() if not os.path.lexists(target)]
-        kept = len(self.of) - len(paths)
-        if kept:
-            say(
-                f"{kept} pictures have a text file already, which is kept (--overwrite replaces it)"
-            )
-        return paths
-
-    def write(self, path: Place, captions: Iterable["Caption | str"]) -> None:
-        """Write the captions of a picture; a file that cannot be written is named and counted.
-
-        Raises OSError where the disk is full: there is no room for the others, either.
-        """
-        from blip.files import disk_is_full, write_atomically
-        from blip.log import printable, say
-
-        try:
-            write_atomically(self.of[path], "".join(f"{_text(one)}\n" for one in captions))
-        except OSError as error:
-            if disk_is_full(error):
-                raise
-            self.failed += 1
-            say(f"cannot write {printable(self.of[path])}: {error.strerror}")
-
-
-def _place(path: Path) -> tuple[str, str]:
-    """Folder and name; some file systems take names for one that differ in case or in accents."""
-    name = unicodedata.normalize("NFC", path.name).casefold()
-    return os.path.realpath(path.parent), name
 
 
 def _decoding(options: CaptionOptions, *, beams_are_typed: bool) -> DecodingConfig:
@@ -256,8 +168,9 @@ def _seeds(seed: int, path: Place, count: int) -> list[int]:
     return [int.from_bytes(digest.digest()[:7], "big") for digest in digests]
 
 
-def _text(caption: "Caption | str") -> str:
-    return caption if isinstance(caption, str) else caption.text
+def _between(prefix: str, caption: "Caption | str", suffix: str) -> "Caption | str":
+    text = f"{prefix}{text_of(caption)}{suffix}"
+    return text if isinstance(caption, str) else caption._replace(text=text)
 
 
 def _print(rows: RowPrinter, path: Place, captions: Iterable["Caption | str"]) -> None:
@@ -265,9 +178,5 @@ def _print(rows: RowPrinter, path: Place, captions: Iterable["Caption | str"]) -
 
     for number, caption in enumerate(captions, 1):
         row: dict[str, str | int | float] = {"path": str(path), "number": number}
-        row["caption"] = _text(caption)
-        if not isinstance(caption, str):
-            row["log_likelihood"] = caption.log_likelihood
-            row["log_likelihood_per_token"] = caption.log_likelihood_per_token
-            row["tokens"] = caption.tokens
-        rows.print(row, f"{printable(path)}\t{_text(caption)}")
+        row |= {"caption": text_of(caption), **numbers_of(caption)}
+        rows.print(row, f"{printable(path)}\t{text_of(caption)}")

@@ -30,7 +30,7 @@ NOUNS: dict[str, str | tuple[str, ...]] = {
     **{"data": "DATA", "shards": "DATA", "images": "DIR", "out": "DIR", "cache": "DIR"},
     **{"source": "SRC", "destination": "DST", "more": "TEXT"},
     **{"picture": "IMAGE", "pictures": "IMAGE|FOLDER|URL", "questions": "QUESTION"},
-    **{"texts": "TEXT", "statements": "STATEMENT"},
+    **{"texts": "TEXT", "statements": "STATEMENT", "write": "txt|caption|json|NAME"},
     **{"recipe": "RECIPE|config.json", "config": "config.json", "resume": "auto|never|DIR"},
     **{"max_pixels": "PIXELS", "image_size": "PIXELS", "min_side": "PIXELS", "max_bad": "SHARE"},
     **{"keep": "all|best-N", "languages": "LL", "unique_images": "BITS", "split": "NAME"},

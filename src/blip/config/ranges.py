@@ -171,6 +171,10 @@ DEVICE = TextRule(
     holds=lambda text: bool(re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text, re.ASCII)),
 )
 """Whether it is there, torch finds out later."""
+LINE = TextRule(
+    allowed="text in UTF-8 without a line break",
+    holds=lambda text: UTF8.holds(text) and len(f"{text}.".splitlines()) == 1,
+)
 PLACE = TextRule(
     allowed="the path of a file or a folder",
     holds=lambda text: bool(text.strip()) and "\0" not in text,

@@ -1,0 +1,218 @@
+"""`blip caption --write`: a file of captions beside each picture, to train image generators."""
+
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from blip.cli.inputs import Place
+from blip.config.ranges import TextRule, check_fields
+
+if TYPE_CHECKING:
+    from blip.inference.captioner import Caption
+
+LIMIT = 16 << 20
+"""Largest file that captions are appended to, in bytes."""
+
+
+def _is_extension(text: str) -> bool:
+    from blip.data.readers.image_files import is_image_name
+    from blip.data.readers.video_files import is_video_name
+
+    is_name = re.fullmatch(r"\.?\w[\w.-]*", text, re.ASCII)
+    return bool(is_name) and not is_image_name(f"x.{text}") and not is_video_name(f"x.{text}")
+
+
+EXTENSION = TextRule(
+    allowed="txt, caption, json or another extension, but none of pictures and videos",
+    holds=_is_extension,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SidecarOptions:
+    """Which file is written beside each picture, and what becomes of one that is there."""
+
+    write: Annotated[str | None, EXTENSION] = None
+    """Write a file with this extension beside each picture; of json, a JSON object."""
+    write_name: Literal["stem", "full"] = "stem"
+    """With --write: photo.txt (stem), or photo.jpg.txt (full) where two pictures would share it."""
+    skip_existing: bool = False
+    """With --write: leave out pictures that have a file; so it is unless one of the next is
+    given."""
+    append: bool = False
+    """With --write: add captions to the files that are there, each once."""
+    overwrite: bool = False
+    """With --write: replace files that are there."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no extension, and options that contradict each other or have no use."""
+        from blip.errors import UsageError
+
+        check_fields(self)
+        flags = {
+            "--skip-existing": self.skip_existing,
+            "--append": self.append,
+            "--overwrite": self.overwrite,
+        }
+        given = [name for name, is_given in flags.items() if is_given]
+        if len(given) > 1:
+            raise UsageError(f"give one of {' and '.join(given)}, they contradict each other")
+        if given and self.write is None:
+            raise UsageError(f"{given[0]} would not be used without --write; leave it out")
+
+    @property
+    def extension(self) -> str:
+        """That of the files, without a dot before it."""
+        return (self.write or "").removeprefix(".")
+
+
+class Sidecars:
+    """The file of captions beside each picture."""
+
+    def __init__(self, options: SidecarOptions, paths: Sequence[Place]) -> None:
+        """Raises UsageError, which names both, where two pictures would share a file.
+
+        And for the address of a picture, beside which no file can be written.
+        """
+        from blip.errors import UsageError
+        from blip.log import printable
+
+        self.options = options
+        self.failed = 0
+        self.of: dict[Place, Path] = {}
+        for path in paths:
+            if isinstance(path, str):
+                raise UsageError(
+                    f"--write puts a file beside each picture, and {printable(path)} is an address"
+                )
+            name = path.name if options.write_name == "full" else path.stem
+            self.of[path] = path.with_name(f"{name}.{options.extension}")
+        self._refuse_pictures()
+        if options.write_name == "stem":
+            self._refuse_shared()
+
+    def missing(self) -> list[Place]:
+        """The pictures whose file is to be written."""
+        from blip.log import say
+
+        if self.options.overwrite or self.options.append:
+            return list(self.of)
+        paths = [path for path, target in self.of.items() if not os.path.lexists(target)]
+        kept = len(self.of) - len(paths)
+        if kept and not self.options.skip_existing:
+            say(
+                f"{kept} pictures have a text file already, which is kept (--overwrite replaces "
+                "it, --append adds to it)"
+            )
+        return paths
+
+    def write(self, path: Place, captions: "Sequence[Caption | str]") -> None:
+        """Write the captions of a picture; a file that cannot be written is named and counted.
+
+        Raises OSError where the disk is full: there is no room for the others, either.
+        """
+        from blip.files import disk_is_full, write_atomically
+        from blip.log import printable, say
+
+        target = self.of[path]
+        try:
+            is_there = self.options.append and os.path.lexists(target)
+            make = _json_content if self.options.extension == "json" else _text_content
+            write_atomically(target, make(target if is_there else None, captions))
+        except OSError as error:
+            if disk_is_full(error):
+                raise
+            self.failed += 1
+            say(f"cannot write {printable(target)}: {error.strerror}")
+        except ValueError as error:
+            self.failed += 1
+            say(f"cannot append to {printable(target)}: {error}")
+
+    def _refuse_pictures(self) -> None:
+        """A picture may be called `photo.txt`: it is not to be replaced by its own caption."""
+        from blip.errors import UsageError
+        from blip.log import printable
+
+        pictures = {_place(path) for path in self.of if isinstance(path, Path)}
+        for path, target in self.of.items():
+            if _place(target) in pictures:
+                raise UsageError(
+                    f"the captions of {printable(path)} would replace the picture "
+                    f"{printable(target)}; --write-name full gives them a file of their own"
+                )
+
+    def _refuse_shared(self) -> None:
+        from blip.errors import UsageError
+        from blip.log import printable
+
+        first: dict[tuple[str, str], Place] = {}
+        for path, target in self.of.items():
+            other = first.setdefault(_place(target), path)
+            if other is not path:
+                raise UsageError(
+                    f"{printable(other)} and {printable(path)} would share the file "
+                    f"{printable(target.name)}; --write-name full gives each its own "
+                    f"({printable(Path(path).name)}{target.suffix})"
+                )
+
+
+def text_of(caption: "Caption | str") -> str:
+    """The text of a caption, with or without its likelihood."""
+    return caption if isinstance(caption, str) else caption.text
+
+
+def numbers_of(caption: "Caption | str") -> dict[str, float]:
+    """The likelihood of a caption, where it is known."""
+    if isinstance(caption, str):
+        return {}
+    return {
+        "log_likelihood": caption.log_likelihood,
+        "log_likelihood_per_token": caption.log_likelihood_per_token,
+        "tokens": caption.tokens,
+    }
+
+
+def _text_content(there: Path | None, captions: "Sequence[Caption | str]") -> str:
+    """A line a caption, behind the lines that are there; raises ValueError for what is no text."""
+    before = "" if there is None else _read_text(there)
+    known = {line.strip() for line in before.splitlines()}
+    if before and not before.endswith("\n"):
+        before += "\n"
+    new = [text for text in map(text_of, captions) if text.strip() not in known]
+    return before + "".join(f"{text}\n" for text in new)
+
+
+def _json_content(there: Path | None, captions: "Sequence[Caption | str]") -> str:
+    """`caption`, the first one, and all `captions`, beside what else the object that is there has.
+
+    Raises ValueError where something else is there.
+    """
+    from blip.files import json_text
+
+    content: Any = {} if there is None else json.loads(_read_text(there))
+    if not isinstance(content, dict) or not isinstance(content.get("captions", []), list):
+        raise ValueError("it holds no JSON object with a list of captions")
+    rows = list(content.get("captions", []))
+    known = {row.get("caption") if isinstance(row, dict) else row for row in rows}
+    for caption in captions:
+        if text_of(caption) not in known:
+            rows.append({"caption": text_of(caption), **numbers_of(caption)})
+    first = {"caption": text_of(captions[0]), "captions": rows}
+    return json_text({**first, **content, "captions": rows}, indent=2) + "\n"
+
+
+def _read_text(path: Path) -> str:
+    from blip.files import read_regular
+
+    return read_regular(path, LIMIT).decode()
+
+
+def _place(path: Path) -> tuple[str, str]:
+    """Folder and name; some file systems take names for one that differ in case or in accents."""
+    name = unicodedata.normalize("NFC", path.name).casefold()
+    return os.path.realpath(path.parent), name
