@@ -97,7 +97,7 @@ def test_version(capsys):
         ),
         (
             ["caption", "c", "a.png", "--json", "b.png"],
-            "unexpected argument 'b.png': give every IMAGE|FOLDER before the options; see",
+            "unexpected argument 'b.png': give every IMAGE|FOLDER|URL before the options; see",
         ),
         (
             ["data", "pack", "a", "b", "--per-sherd", "9"],

@@ -44,6 +44,9 @@ GROUPS = {
     "data": {
         "data": "pack, draw and inspect shards",
     },
+    "your shell": {
+        "completion": "let bash, zsh or fish complete commands and options",
+    },
 }
 """Every verb and its one line, by what one wants; `blip.cli.VERB` holds arguments and work.
 
@@ -110,8 +113,13 @@ def make_parser(command: str) -> "Parser":
         description=actions_of(verb)[action] if action else VERBS[verb],
         epilog=module.EXAMPLES + ("" if action else _list_actions(verb)),
     )
-    module.add_arguments(parser)
+    declare_arguments(command, parser)
     return parser
+
+
+def declare_arguments(command: str, parser: "Parser") -> None:
+    """Declare the options of "VERB" or "VERB ACTION"; imports its module."""
+    _module(command).add_arguments(parser)
 
 
 def _list_actions(verb: str) -> str:
