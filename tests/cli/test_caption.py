@@ -47,7 +47,8 @@ def test_a_line_for_each_picture(
 def test_several_captions_as_text_json_and_csv(
     checkpoint: str, photos: Path, decoding: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--captions", "4", "--decode", decoding, "--seed", "3"]
+    asked = ["--captions", "4", "--decode", decoding]
+    asked += ["--seed", "3"] if decoding == "nucleus" else []
     assert caption(checkpoint, photos, *asked) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 12

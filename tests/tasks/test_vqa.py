@@ -123,12 +123,16 @@ def test_answers_of_a_replaced_evaluation_go(scenes: Path, med: Path, tmp_path: 
     ("is_for_questions", "typed", "message"),
     [
         (True, ["--decode", "nucleus"], "--decode is nucleus; allowed: beam, greedy"),
-        (True, ["--score", "logit", "--meteor"], "--score, --meteor would not be used: "),
-        (True, ["--candidates", "3"], "measured by vqa without --answers here"),
-        (True, ["--answers", "a.txt", "--beams", "2"], "--beams would not be used: "),
-        (False, ["--answers", "a.txt"], "measured by retrieval and caption here; leave it out"),
-        (False, ["--task", "retrieval", "--max-length", "9"], "--max-length would not be used: "),
-        (False, ["--task", "caption", "--candidates", "9"], "measured by caption here"),
+        (True, ["--score", "logit", "--meteor"], "--score, --meteor would not be used where"),
+        (True, ["--candidates", "3"], "measured by vqa without --answers; leave"),
+        (True, ["--answers", "a.txt", "--beams", "2"], "--beams would not be used where"),
+        (False, ["--answers", "a.txt"], "measured by retrieval and caption; leave it out"),
+        (
+            False,
+            ["--task", "retrieval", "--max-length", "9"],
+            "--max-length would not be used where",
+        ),
+        (False, ["--task", "caption", "--candidates", "9"], "measured by caption; leave"),
     ],
 )
 def test_options_that_the_evaluation_does_not_use_are_refused(

@@ -99,11 +99,14 @@ def run(args: argparse.Namespace) -> int:
     (path,) = find_pictures([options.picture])
     candidates = None if options.answers is None else read_candidates(options.answers)
     if read_sizes(options.checkpoint).architecture == "visdial":
-        _refuse_unused(args, options)
+        refuse_videos([path], f"{options.checkpoint}, a model for dialogues,")
+        unused = ("candidates", "frames", "batch_size")
+        OPTIONS.refuse_unused(args, {f"by {options.checkpoint}, a model for dialogues": unused})
         return _in_dialogue(options, path, candidates)
     for name, value in (("--caption", options.caption), ("--history", options.history)):
         if value is not None:
             raise UsageError(f"{name} is for a model for dialogues, not {options.checkpoint}")
+    _refuse_unused(args, options)
     answerer = Answerer.load(
         options.checkpoint, options.model.device, precision=options.model.precision
     )
@@ -123,22 +126,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_unused(args: argparse.Namespace, options: AskOptions) -> None:
-    """Raise UsageError for a video and for typed options that a model for dialogues ignores."""
-    from blip.errors import UsageError
+    from blip.data.readers.video_files import is_video_name
 
-    reader = f"{options.checkpoint}, a model for dialogues,"
-    refuse_videos([options.picture], reader)
-    typed = OPTIONS.typed(args)
-    unused = [
-        OPTIONS.option(item)
-        for item in OPTIONS.fields()
-        if item.key in typed and item.key in ("candidates", "frames", "batch_size")
-    ]
-    if unused:
-        raise UsageError(
-            f"{', '.join(unused)} would not be used: {reader} takes a picture, one question at a "
-            "time and all answers; leave it out"
-        )
+    unused = {"without --answers": ("candidates",) if options.answers is None else ()}
+    if not is_video_name(options.picture):
+        unused[f"with the picture {options.picture}"] = ("frames",)
+    OPTIONS.refuse_unused(args, unused)
 
 
 def _in_dialogue(options: AskOptions, path: Place, candidates: list[str] | None) -> int:

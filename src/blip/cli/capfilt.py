@@ -7,7 +7,13 @@ from pathlib import Path
 
 from blip.capfilt.config import CapFiltConfig
 from blip.cli.from_dataclass import Options
-from blip.cli.options import DECODING_GROUP, DECODING_HIDDEN, DECODING_NAMES, Renamed
+from blip.cli.options import (
+    DECODING_GROUP,
+    DECODING_HIDDEN,
+    DECODING_NAMES,
+    Renamed,
+    unused_by,
+)
 
 EXAMPLES = """\
 examples:
@@ -116,4 +122,6 @@ def read_config(args: argparse.Namespace) -> CapFiltConfig:
     base = load_json(path) if path else {}
     if not isinstance(base, dict):
         raise UsageError(f"{path} must hold a JSON object")
-    return JOB.read(args, base)
+    config = JOB.read(args, base)
+    JOB.refuse_unused(args, unused_by(config.decoding.kind))
+    return config

@@ -14,6 +14,7 @@ from blip.cli.options import (
     EITHER_ROWS,
     PictureOptions,
     Renamed,
+    unused_by,
 )
 from blip.cli.rows import RowPrinter
 from blip.cli.sidecars import SidecarOptions, Sidecars, numbers_of, text_of
@@ -91,8 +92,21 @@ def run(args: argparse.Namespace) -> int:
     """Caption; 1 where a picture was broken or a caption could not be written."""
     with OPTIONS.naming(args):
         options = OPTIONS.read(args)
+        _refuse_unused(args, options)
         decoding = _decoding(options, beams_are_typed="decoding.beams" in OPTIONS.typed(args))
         return _caption(options, decoding)
+
+
+def _refuse_unused(args: argparse.Namespace, options: CaptionOptions) -> None:
+    kind = options.decoding.kind
+    unused = unused_by(kind)
+    if kind != "nucleus":
+        unused[f"with --decode {kind}"] += ("seed",)
+    if options.write is None:
+        unused["without --write"] = ("write_name", "overwrite")
+    if not options.decoding.prompt:
+        unused["without --prompt"] = ("keep_prompt",)
+    OPTIONS.refuse_unused(args, unused)
 
 
 def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:

@@ -12,10 +12,10 @@ from blip.cli.options import (
     DECODING_HIDDEN,
     DECODING_NAMES,
     ModelOptions,
+    unused_by,
     with_typed_decoding,
 )
 from blip.config.ranges import BATCH_SIZE, COUNT, FRAMES, PLACE, check_fields
-from blip.errors import UsageError
 from blip.evaluation.choose import Evaluation, choose_evaluations
 from blip.evaluation.config import (
     AnsweringConfig,
@@ -226,14 +226,8 @@ def _refuse_unused(
     if WRITTEN in used and not options.write_answers:
         used -= {"decoding"}
         how += " without --write-answers"
-    typed = OPTIONS.typed(args)
-    unused = [
-        OPTIONS.option(item)
-        for item in OPTIONS.fields()
-        if item.key in typed and item.key.partition(".")[0] in particular - used
-    ]
-    if unused:
-        raise UsageError(
-            f"{', '.join(unused)} would not be used: {options.checkpoint} is measured by {how} "
-            "here; leave it out"
-        )
+    unused = {f"where {options.checkpoint} is measured by {how}": tuple(sorted(particular - used))}
+    unused |= unused_by(options.decoding.kind)
+    if options.out is None:
+        unused["without --out"] = ("overwrite",)
+    OPTIONS.refuse_unused(args, unused)

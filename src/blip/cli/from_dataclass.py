@@ -127,6 +127,20 @@ class Options(Generic[Config]):
                 given.pop(key, None)
         return {item.key: given[item.key] for item in self.fields() if item.key in given}
 
+    def refuse_unused(
+        self, args: argparse.Namespace, unused: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        """Raise UsageError for typed options that would change nothing beside the others.
+
+        `unused` says why, such as "without --out", and of which fields or parts.
+        """
+        typed = self.typed(args)
+        for reason, keys in unused.items():
+            named = [item for item in self.fields() if _within(item.key, keys)]
+            options = ", ".join(self.option(item) for item in named if item.key in typed)
+            if options:
+                raise UsageError(f"{options} would not be used {reason}; leave it out")
+
     def fields(self) -> list[Field]:
         """The fields that are options, those that are given by their place first."""
         words = self.choices

@@ -74,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
 
     options = OPTIONS.read(args)
     summary = None
+    if not options.places and (options.remove or options.remove_keys):
+        unused = ("checkpoint", "vectors", "frames", "batch_size")
+        OPTIONS.refuse_unused(args, {"without places to add": unused})
     if options.remove or options.remove_keys:
         summary = remove_from(options.out, options.remove, options.remove_keys)
     if options.places:

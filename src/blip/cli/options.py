@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from blip.cli.from_dataclass import Options
 from blip.config.ranges import BATCH_SIZE, COUNT, DEVICE, FRAMES, PrecisionChoice, check_fields
 from blip.data.config import MAX_PIXELS
-from blip.generation.config import DecodingConfig
+from blip.generation.config import DecodingConfig, DecodingKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +64,20 @@ DECODING_HIDDEN = tuple(
     f"decoding.{name}" for name in ("length_penalty", "scored_length", "early_stopping")
 )
 """How the fields of `DecodingConfig` look in every verb that writes captions."""
+
+
+_OF_BEAMS = ("beams", "length_penalty", "scored_length", "early_stopping")
+_OF_SAMPLES = ("top_p", "top_k", "temperature")
+
+
+def unused_by(kind: DecodingKind, option: str = "--decode") -> dict[str, tuple[str, ...]]:
+    """The decoding options that this kind of decoding ignores, by why, for `refuse_unused`."""
+    ignored = {
+        "greedy": (*_OF_BEAMS, *_OF_SAMPLES),
+        "beam": _OF_SAMPLES,
+        "nucleus": _OF_BEAMS,
+    }
+    return {f"with {option} {kind}": tuple(f"decoding.{name}" for name in ignored[kind])}
 
 
 class _PrintAndLeave(argparse.Action):

@@ -103,13 +103,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_unused(args: argparse.Namespace, options: SearchOptions) -> None:
     """Raise UsageError for a typed option that this kind of search ignores."""
-    from blip.errors import UsageError
-
-    typed = OPTIONS.typed(args)
-    if "threshold" in typed and not options.duplicates:
-        raise UsageError("--threshold would not be used without --duplicates; leave it out")
-    if "rerank" in typed and (options.duplicates or options.image is not None):
-        raise UsageError("--rerank would not be used without a text; leave it out")
+    unused: dict[str, tuple[str, ...]] = {}
+    if not options.duplicates:
+        unused["without --duplicates"] = ("threshold",)
+    if options.html is None:
+        unused["without --html"] = ("overwrite",)
+    if options.duplicates or options.image is not None:
+        unused["without a text"] = ("rerank",)
+    OPTIONS.refuse_unused(args, unused)
 
 
 def _search(index: "Index", options: SearchOptions) -> "list[Hit]":

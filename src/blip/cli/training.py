@@ -95,6 +95,10 @@ def run_options(options: TrainingOptions, out: Path) -> "RunOptions":
             f"--resume never needs an empty folder, and {out} is not; choose another --out, "
             "or leave out --resume to resume it"
         )
+    how = {"--allow-change": options.recipe.allow_change, "--overwrite": options.recipe.overwrite}
+    if options.resume == "never" and any(how.values()):
+        named = ", ".join(name for name, is_typed in how.items() if is_typed)
+        raise UsageError(f"{named} would not be used with --resume never; leave it out")
     start = None if options.resume in ("auto", "never") else Path(options.resume)
     if start is not None and first:
         from blip.train.checkpoint import check_source

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from blip.config.ranges import COUNT, TOKENS, UTF8, Range, RangeError, check_fields
 
+DecodingKind = Literal["greedy", "beam", "nucleus"]
 MAX_BEAMS = 1000
 MAX_CAPTIONS = 1000
 """Of one image."""
@@ -19,7 +20,7 @@ class DecodingConfig:
     Lengths count all tokens, start token and prompt included, as in the original release.
     """
 
-    kind: Literal["greedy", "beam", "nucleus"] = "beam"
+    kind: DecodingKind = "beam"
     """How a text is chosen, token by token."""
     beams: Annotated[int, Range(whole=True, least=1, most=MAX_BEAMS)] = 3
     """Beam search: number of hypotheses kept."""
