@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     (path,) = find_pictures([options.picture])
     candidates = None if options.answers is None else read_candidates(options.answers)
     if read_sizes(options.checkpoint).architecture == "visdial":
-        refuse_videos([path], f"{options.checkpoint}, a model for dialogues,")
+        refuse_videos([options.picture], f"{options.checkpoint}, a model for dialogues,")
         unused = ("candidates", "frames", "batch_size")
         OPTIONS.refuse_unused(args, {f"by {options.checkpoint}, a model for dialogues": unused})
         return _in_dialogue(options, path, candidates)

@@ -102,8 +102,8 @@ def _refuse_unused(args: argparse.Namespace, options: CaptionOptions) -> None:
     unused = unused_by(kind)
     if kind != "nucleus":
         unused[f"with --decode {kind}"] += ("seed",)
-    if options.write is None:
-        unused["without --write"] = ("write_name", "overwrite")
+    if options.sidecars.write is None:
+        unused["without --write"] = ("sidecars.write_name",)
     if not options.decoding.prompt:
         unused["without --prompt"] = ("keep_prompt",)
     OPTIONS.refuse_unused(args, unused)
