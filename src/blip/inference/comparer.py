@@ -106,7 +106,7 @@ class Comparer(TextPredictor[PairModel]):
         """The judgement of each real statement."""
         cleaned = [clean_statement(text) for text in padded.texts]
         encoded = self.tokenizer.encode(cleaned, self.max_tokens)
-        texts = encoded.start_with(self.tokenizer.enc_id).to(self.model.device)
+        texts = encoded.start_with(self.tokenizer.enc_id).send_ids(self.model.device)
         logits = at_least_float32(self.model.truth_logits(texts.ids, texts.visible, pairs))
         real = [number for number, real in enumerate(padded.real) if real]
         kept = logits[torch.tensor(real, device=logits.device)]

@@ -179,7 +179,9 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         # The turns about a picture share its keys and values, and mostly its caption.
         captioned = dict.fromkeys((p, turns[p][t].caption) for p, t in places)
         own = torch.tensor([picture - start for picture, _ in captioned], device=device)
-        captions = encode_captions(tokenizer, [caption for _, caption in captioned]).to(device)
+        captions = encode_captions(tokenizer, [caption for _, caption in captioned]).send_ids(
+            device
+        )
         image_kv = self.model.project_with_captions(states[own], *captions)
         numbers = {pair: number for number, pair in enumerate(captioned)}
         index = [numbers[picture, turns[picture][turn].caption] for picture, turn in places]

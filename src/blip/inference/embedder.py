@@ -94,7 +94,7 @@ class Embedder(TextPredictor[Blip]):
         first = 0
         for batch in batches(texts, batch_size):
             cleaned = [clean_caption(text) for text in check_texts("texts", batch)]
-            encoded = self.tokenizer.encode(cleaned, self.max_tokens).to(self.model.device)
+            encoded = self.tokenizer.encode(cleaned, self.max_tokens).send_ids(self.model.device)
             with torch.inference_mode():
                 features = self.model.text_features(encoded.ids, encoded.visible)
             yield _to_numpy(features, (f"text {first + n}" for n in range(1, len(batch) + 1)))

@@ -117,7 +117,7 @@ class Matcher(TextPredictor[Blip]):
     def _read(self, images: "_ImagesToMatch", padded: PaddedTexts) -> list[list[float]]:
         """The scores of each real text, one of each kind for which `images` are encoded."""
         cleaned = [clean_caption(text) for text in padded.texts]
-        texts = self.tokenizer.encode(cleaned, self.max_tokens).to(self.model.device)
+        texts = self.tokenizer.encode(cleaned, self.max_tokens).send_ids(self.model.device)
         columns: list[Tensor] = []
         if images.kv is not None:
             columns.append(self._match(images.kv, texts))
