@@ -108,8 +108,12 @@ class SelfAttention(nn.Module):
         self, hidden: Float[Tensor, "rows new width"], cache: KVCache, layer: int
     ) -> Float[Tensor, "rows new width"]:
         """Attend from new tokens to themselves and to the cached ones (causal)."""
-        query, new_key, new_value = self._heads(self.query_key_value(hidden))
-        key, value = cache.extend(layer, new_key, new_value)
+        projected = self.query_key_value(hidden)
+        heads, width = self.sizes.heads, self.sizes.width
+        query = split_heads(projected[..., :width], heads)
+        # `(rows, new, keys and values, heads, head width)`: one copy writes both.
+        both = projected[..., width:].unflatten(-1, (2, heads, -1))
+        key, value = cache.extend(layer, both.permute(2, 0, 3, 1, 4))
         new, total = query.shape[2], key.shape[2]
         if new in (1, total):
             attended = scaled_dot_product_attention(query, key, value, is_causal=new > 1)

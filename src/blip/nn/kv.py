@@ -117,26 +117,22 @@ class KVCache:
         return self._lengths[-1]
 
     def extend(
-        self,
-        layer: int,
-        keys: Float[Tensor, "rows heads new head_width"],
-        values: Float[Tensor, "rows heads new head_width"],
+        self, layer: int, keys_and_values: Float[Tensor, "2 rows heads new head_width"]
     ) -> tuple[
         Float[Tensor, "rows heads tokens head_width"],
         Float[Tensor, "rows heads tokens head_width"],
     ]:
         """Append keys and values of new tokens; returns those of all, valid until `reorder`."""
-        rows, heads, new, head_width = keys.shape
+        _, rows, heads, new, head_width = keys_and_values.shape
         first, last = self._lengths[layer], self._lengths[layer] + new
         held = self._held
         if held is None or last > held.shape[4]:
             room = (2, len(self._lengths), rows, heads, last + self.SPARE_TOKENS, head_width)
-            self._held = keys.new_empty(room)
+            self._held = keys_and_values.new_empty(room)
             if held is not None:
                 self._held[..., : held.shape[4], :] = held
             held = self._held
-        held[0, layer, :, :, first:last] = keys
-        held[1, layer, :, :, first:last] = values
+        held[:, layer, :, :, first:last] = keys_and_values
         self._lengths[layer] = last
         return held[0, layer, :, :, :last], held[1, layer, :, :, :last]
 

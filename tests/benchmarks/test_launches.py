@@ -1,0 +1,45 @@
+"""The count of launches runs, and counts what can be counted by hand."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.benchmarks import run_small
+
+LAYERS = 2
+"""Of the tiny models, image encoder and text transformer alike."""
+OF_IMAGE_LAYER = {"linear": 4, "norm": 2, "attention": 1, "gelu": 1, "add": 2}
+OF_DECODED_TOKEN = {"linear": 6, "norm": 3, "attention": 2, "gelu": 1, "add": 3, "cache": 1}
+"""Of a layer of the text transformer."""
+
+
+@pytest.fixture(scope="module")
+def result() -> dict[str, Any]:
+    pytest.importorskip("transformers")
+    return json.loads(run_small("launches").splitlines()[-1])
+
+
+def test_launches_are_those_that_a_hand_counts(result: dict[str, Any]) -> None:
+    # Patches are cut out and projected; then class token, positions and the last norm.
+    encoder = LAYERS * sum(OF_IMAGE_LAYER.values()) + 2 + 3
+    assert result["launches"]["encode"]["ours"] == encoder
+    greedy = result["launches"]["caption_greedy"]["ours"]
+    # Beyond the layers: embedding, head, penalties, choice. The cache grows once in ten steps.
+    beyond = greedy - LAYERS * sum(OF_DECODED_TOKEN.values())
+    assert 10 < beyond < 20
+
+
+def test_ratios_are_ours_over_the_peers(result: dict[str, Any]) -> None:
+    assert all(result["same_results"].values())
+    for name, found in result["launches"].items():
+        assert result["more_ratios"][name] == pytest.approx(found["ours"] / found["peer"], rel=0.01)
+    ratios = result["more_ratios"]
+    worst = max(ratio for name, ratio in ratios.items() if name.startswith("caption_"))
+    assert result["ratios"] == {"eager_per_token": worst, "eager_per_match": ratios["match"]}
+
+
+def test_only_choosing_tokens_makes_the_host_wait(result: dict[str, Any]) -> None:
+    reads = {name: found["ours"] for name, found in result["host_reads"].items()}
+    assert reads["encode"] == 0
+    assert reads["caption_greedy"] == 2, "is it a number, and which token"
