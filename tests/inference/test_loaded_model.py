@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import assert_type
 
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ from PIL import Image
 
 import blip
 from blip.errors import ArgumentError, UsageError
+from blip.inference.comparer import Judgement
+from blip.inference.matcher import Scores
 from tests.support.demo_folder import save_demo
+from tests.support.flaky_server import Server
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +157,42 @@ def test_nucleus_sampling_draws_by_the_seed(model: blip.LoadedModel) -> None:
     assert texts == model.caption(["photo.jpg"] * 2, decoding, seed=3)
     assert texts[1] == model.caption("photo.jpg", decoding, seed=4)
     assert len({model.caption("photo.jpg", decoding, seed=seed) for seed in range(5)}) > 1
+
+
+def test_type_checkers_know_what_comes_out(model: blip.LoadedModel) -> None:
+    """The type checker fails where a type is another one."""
+    path, paths, texts = Path("photo.jpg"), [Path("photo.jpg")], ["a", "b"]
+    assert_type(model.caption("photo.jpg"), str)
+    assert_type(model.caption(Image.open(path)), str)
+    assert_type(model.caption(paths), list[str])
+    assert_type(model.match("photo.jpg", "a"), Scores)
+    assert_type(model.match(path, texts), list[Scores])
+    assert_type(model.match(paths, "a"), list[Scores])
+    assert_type(model.match(paths, texts), list[list[Scores]])
+
+    def never_called(other: blip.LoadedModel) -> None:
+        assert_type(other.ask(path, "a"), str)
+        assert_type(other.ask(path, texts), list[str])
+        assert_type(other.ask(paths, "a"), list[str])
+        assert_type(other.ask(paths, texts), list[list[str]])
+        assert_type(other.compare(path, path, "a"), Judgement)
+        assert_type(other.compare(path, path, texts), list[Judgement])
+        assert_type(other.compare(paths, paths, "a"), list[Judgement])
+        assert_type(other.compare(paths, paths, texts), list[list[Judgement]])
+
+
+def test_addresses_are_fetched_together_and_named_in_order(
+    model: blip.LoadedModel, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = model.caption(["photo.jpg", "picture.png"])
+    with Server(demo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        urls = [f"{server.url}/photo.jpg", f"{server.url}/picture.png"]
+        assert model.caption(urls) == expected
+        assert model.caption(urls[0]) == expected[0]
+        with pytest.raises(blip.BadImageError, match=r"^picture 2 \(http://.*none.jpg\): cannot"):
+            model.caption([urls[0], f"{server.url}/none.jpg", f"{server.url}/none.png"])
+        server.shutdown()
 
 
 def test_importing_loads_no_torch() -> None:

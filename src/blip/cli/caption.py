@@ -117,6 +117,8 @@ def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
     texts = Sidecars(options.sidecars, paths) if options.sidecars.write else None
     if texts is not None:
         paths = texts.missing()
+        if not paths:
+            return 0
     captioner = Captioner.load(
         options.checkpoint, options.shared.model.device, precision=options.shared.model.precision
     )

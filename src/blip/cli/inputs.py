@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +18,6 @@ Place = Path | str
 """Where a picture is: a file, or an address as text."""
 STDIN = "-"
 """Stands for the names on stdin."""
-FETCHED_TOGETHER = 8
-"""Addresses that are read at the same time."""
 HINTS = {"heic_needs_extra_heif": install("heif")}
 """What to do about a picture that cannot be used."""
 
@@ -123,16 +120,12 @@ def open_pictures(
     paths: Sequence[Place], max_pixels: int, frames: int, model: "GroundedModel"
 ) -> "list[tuple[Place, Picture]]":
     """The pictures and videos that can be read, with their paths; stderr names the others."""
+    from blip.inference.pixels import map_pictures
 
     def open_one(path: Place) -> "Picture | None":
         return open_picture(path, max_pixels, frames, model)
 
-    if any(isinstance(path, str) for path in paths):
-        with ThreadPoolExecutor(FETCHED_TOGETHER) as pool:
-            images = list(pool.map(open_one, paths))
-    else:
-        images = map(open_one, paths)
-    opened = zip(paths, images, strict=True)
+    opened = zip(paths, map_pictures(open_one, paths, paths), strict=True)
     return [(path, image) for path, image in opened if image is not None]
 
 

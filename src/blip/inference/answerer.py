@@ -81,6 +81,11 @@ class Answerer(TextPredictor[QuestionModel]):
         ArgumentError (a ValueError) unless there is a list of questions for each picture, for a
         question without words and for nucleus sampling; BadImageError for a picture that
         cannot be used; NotFiniteError where the model gives NaN.
+
+        >>> import blip
+        >>> answerer = blip.Answerer.load("runs/vqa")
+        >>> answerer.answer(["photo.jpg"], [["what is on the beach?", "how many?"]])
+        [['a dog', 'one']]
         """
         start = start_of_answer(self.model, self.tokenizer, decoding)
 
@@ -135,6 +140,10 @@ class Answerer(TextPredictor[QuestionModel]):
         The probability of a candidate's first token chooses `top_k` of them; of those the likeliest
         as a whole is the answer. Pictures and batches as in `answer`. Raises ArgumentError (a
         ValueError) for no candidates and for a `top_k` below 1.
+
+        >>> answerer = blip.Answerer.load("runs/vqa")
+        >>> answerer.rank(["photo.jpg"], [["what colour is it?"]], ["red", "blue"])
+        [[Ranked(answer='red', probability=0.61, score=-0.72)]]
         """
         rows = self.rank_several(
             images, questions, candidates, 1, top_k=top_k, batch_size=batch_size

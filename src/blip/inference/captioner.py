@@ -54,6 +54,11 @@ class Captioner(Predictor[Blip]):
     ) -> list[str]:
         """A caption for each picture; nucleus sampling draws by `seeds`, a number for each picture.
 
+        >>> import blip
+        >>> captioner = blip.Captioner.load("runs/captioner")
+        >>> captioner.caption(["photo.jpg", "picture.png"])
+        ['a dog on a beach', 'a red circle']
+
         Pictures and the other arguments are as in `captions`.
         """
         seed_lists = None if seeds is None else [[seed] for seed in seeds]
@@ -82,6 +87,10 @@ class Captioner(Predictor[Blip]):
         Raises ArgumentError (a ValueError) where `count` is greater than the number of beams, where
         the prompt leaves no room for a text, and for a single picture in place of a list;
         BadImageError for a picture that cannot be used; NotFiniteError where the model gives NaN.
+
+        >>> captioner = blip.Captioner.load("runs/captioner")
+        >>> captioner.captions(["photo.jpg"], 2)
+        [['a dog on a beach', 'a dog runs along the water']]
         """
         batches = self._batches(images, count, decoding or DecodingConfig(), seeds, batch_size)
         return [row for batch in batches for row in self._texts(batch, keep_prompt)]
@@ -96,7 +105,13 @@ class Captioner(Predictor[Blip]):
         batch_size: int = BATCH_SIZE,
         keep_prompt: bool = False,
     ) -> list[list[Caption]]:
-        """The captions that `captions` gives, with the likelihood of each under the model."""
+        """The captions that `captions` gives, with the likelihood of each under the model.
+
+        >>> captioner = blip.Captioner.load("runs/captioner")
+        >>> ((caption,),) = captioner.scored_captions(["photo.jpg"])
+        >>> caption
+        Caption(text='a dog on a beach', log_likelihood=-4.7, tokens=6)
+        """
         decoding, captions = decoding or DecodingConfig(), list[list[Caption]]()
         for batch in self._batches(images, count, decoding, seeds, batch_size):
             likelihoods = iter(self._score(batch, decoding))

@@ -25,6 +25,11 @@ class Embedder(TextPredictor[Blip]):
     The inner product of a picture's and a text's features is the cosine that `Matcher` gives:
     `embed_images(images) @ embed_texts(texts).T` is `(images, texts)`. Features of the same model
     alone can be compared, `projection` numbers each.
+
+    >>> import blip
+    >>> embedder = blip.Embedder.load("runs/filter")
+    >>> embedder.embed_images(["photo.jpg"]) @ embedder.embed_texts(["a dog"]).T
+    array([[0.41]], dtype=float32)
     """
 
     @classmethod

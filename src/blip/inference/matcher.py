@@ -78,6 +78,11 @@ class Matcher(TextPredictor[Blip]):
         Raises ArgumentError (a ValueError) unless there is a list of texts for each picture,
         BadImageError for a picture that cannot be used and, unless `allow_nan` is true,
         NotFiniteError where a score is NaN or infinite.
+
+        >>> import blip
+        >>> matcher = blip.Matcher.load("runs/filter")
+        >>> matcher.scores(["photo.jpg"], [["a dog on a beach"]])
+        [[Scores(probability=0.97, cosine=0.41)]]
         """
         rows = self._score(images, texts, batch_size, self._for_both, allow_nan=allow_nan)
         return [[Scores(*pair) for pair in row] for row in rows]

@@ -1,8 +1,10 @@
 """From pictures in any form to the pixels that a model reads."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -16,6 +18,12 @@ from blip.data.transforms import eval_transform, normalise
 from blip.data.videos.read import FRAMES, VideoFrames, read_video
 from blip.data.videos.stream import BadVideoError
 from blip.errors import ArgumentError
+
+FETCHED_TOGETHER = 8
+"""Addresses that are read at the same time."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +60,23 @@ def to_pixels(
     picture, counted from 1, or its name in `names`, and its path if it was given as one.
     """
     names = names or [f"picture {number}" for number in range(first + 1, first + 1 + len(images))]
-    named = zip(images, names, strict=True)
-    pixels = [_pixels(image, size, name, frames) for image, name in named]
+
+    def pixels_of(named: tuple[Picture, str]) -> Tensor:
+        image, name = named
+        return _pixels(image, size, name, frames)
+
+    pixels = list(map_pictures(pixels_of, list(zip(images, names, strict=True)), images))
     return torch.stack(pixels).to(device, dtype)
+
+
+def map_pictures(
+    work: Callable[[Item], Result], items: Sequence[Item], pictures: Sequence[object]
+) -> Iterable[Result]:
+    """`work` on an item for each of some pictures, in order; addresses are fetched together."""
+    if sum(isinstance(picture, str) and "://" in picture for picture in pictures) < 2:
+        return map(work, items)
+    with ThreadPoolExecutor(FETCHED_TOGETHER) as pool:
+        return list(pool.map(work, items))
 
 
 def count_frames(image: Picture, frames: int) -> int:
