@@ -8,6 +8,10 @@ import pytest
 
 from blip.cli.main import VERBS, actions_of, main, make_parser
 from blip.cli.parser import Parser
+from blip.config.strict import from_json, to_json
+from blip.data.scenes.config import ScenesConfig
+from blip.recipes.config import BootstrapConfig
+from blip.tasks.config import PretrainConfig
 from tests.support.saved_models import save_picture, save_tiny
 
 COMMANDS = [*VERBS, *(f"{verb} {action}" for verb in VERBS for action in actions_of(verb))]
@@ -35,6 +39,23 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str | Path) -> dict[str,
     assert main([*map(str, words), "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     return json.loads(line)
+
+
+@pytest.mark.parametrize(
+    ("words", "cls"),
+    [
+        (["pretrain", "base_14m"], PretrainConfig),
+        (["bootstrap", "scenes_demo"], BootstrapConfig),
+        (["demo"], BootstrapConfig),
+        (["data", "scenes"], ScenesConfig),
+    ],
+)
+def test_keys_as_json_are_a_configuration_to_start_from(
+    words: list[str], cls: type[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert to_json(from_json(cls, printed(capsys, *words, "--keys"))) == printed(
+        capsys, *words, "--keys"
+    )
 
 
 def test_data_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

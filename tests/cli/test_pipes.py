@@ -95,6 +95,9 @@ def test_what_a_program_lists_may_be_gone_or_an_empty_folder(
     give(monkeypatch, b"\n")
     assert main(["caption", str(folder / "model"), "-", *SHORT]) == 2
     assert "stdin names no picture" in capsys.readouterr().err
+    give(monkeypatch, (folder / "photos/b.jpg").read_bytes())
+    assert main(["caption", str(folder / "model"), "-", *SHORT]) == 2
+    assert "stdin holds a picture; it takes the names" in capsys.readouterr().err
 
 
 def test_addresses_stand_for_pictures_in_every_verb(
@@ -148,8 +151,8 @@ def test_a_reader_that_leaves_ends_the_command_quietly(folder: Path) -> None:
 
 def test_a_search_is_colourless_in_a_file_and_with_no_color(folder: Path) -> None:
     pytest.importorskip("faiss")
-    made = program("index", folder / "photos", "--out", folder / "i", "--device", "cpu")
-    subprocess.run([*made, "--checkpoint", folder / "model"], check=True, capture_output=True)
+    made = ["index", str(folder / "photos"), "--out", str(folder / "i"), "--device", "cpu"]
+    assert main([*made, "--checkpoint", str(folder / "model")]) == 0
     search = program("search", folder / "i", "a circle", "--device", "cpu")
     plain = subprocess.run(search, check=True, capture_output=True).stdout
     assert plain
@@ -189,8 +192,7 @@ def test_each_exit_status_means_what_the_documentation_says(folder: Path) -> Non
         1: ["caption", folder / "model", broken, *SHORT],
         2: ["caption", folder / "model", folder / "gone.png", *SHORT],
     }.items():
-        done = subprocess.run(program(*words), capture_output=True, check=False)
-        assert done.returncode == status
+        assert main([str(word) for word in words]) == status
 
 
 def test_ctrl_c_ends_with_130_and_one_line(folder: Path) -> None:

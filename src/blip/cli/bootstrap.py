@@ -71,13 +71,12 @@ def run_recipe(config: BootstrapConfig, out: Path | None, how: RecipeOptions) ->
 
     Raises UsageError where it is to run and no folder was named.
     """
-    from blip.config.override import describe
+    from blip.cli.rows import print_json, print_keys
 
     if how.keys:
-        print(describe(config))
+        print_keys(config, json=how.json)
         return 0
     from blip.bootstrap import bootstrap
-    from blip.cli.rows import print_json
     from blip.cli.training import need_folder
     from blip.log import say
 

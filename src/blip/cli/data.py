@@ -206,15 +206,15 @@ def _index(args: argparse.Namespace) -> int:
 
 
 def _scenes(args: argparse.Namespace) -> int:
-    from blip.cli.rows import print_result
-    from blip.config.override import describe, override
+    from blip.cli.rows import print_keys, print_result
+    from blip.config.override import override
     from blip.data.scenes.write import write_splits
     from blip.errors import UsageError
 
     options = SCENES_OPTIONS.read(args)
     config = override(_start_scenes(options.like), args.overrides)
     if options.keys:
-        print(describe(config))
+        print_keys(config, json=options.json)
         return 0
     if options.out is None:
         raise UsageError("name the folder OUT; see `blip data scenes --help`")

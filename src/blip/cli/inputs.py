@@ -62,14 +62,17 @@ def find_pictures(named: Iterable[str], *, stdin: bool = False) -> list[Place]:
 def read_names() -> list[str]:
     """The names of files on stdin, each followed by a NUL byte or else by a line break.
 
-    Raises UsageError where there are none.
+    Raises UsageError where there are none, and for a picture itself.
     """
+    from blip.data.readers.folders import is_picture
     from blip.errors import UsageError
     from blip.log import say
 
     if sys.stdin.isatty():
         say("reading names of pictures from the terminal, a line each; Ctrl-D ends them")
     content = sys.stdin.buffer.read()
+    if is_picture(content):
+        raise UsageError("stdin holds a picture; it takes the names of pictures, and their URLs")
     has_nul = b"\0" in content
     lines = content.split(b"\0") if has_nul else content.splitlines()
     names = [os.fsdecode(line) for line in lines if line.strip()]

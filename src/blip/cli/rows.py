@@ -47,6 +47,14 @@ def print_result(value: Mapping[str, object], text: str, *, json: bool) -> None:
         print(text, flush=True)
 
 
+def print_keys(config: object, *, json: bool) -> None:
+    """Print all keys of a configuration and their values; as JSON, a config.json to start from."""
+    from blip.config.override import describe
+    from blip.config.strict import to_json
+
+    print_result(to_json(config), describe(config), json=json)
+
+
 def print_json(value: object) -> None:
     """Print a JSON line; what the terminal's encoding lacks is escaped as JSON does it.
 

@@ -52,13 +52,13 @@ def train_from_recipe(
 ) -> int:
     """Train the task of that name with a recipe and what a command line changes of it."""
     from blip.cli.recipe import read_config
-    from blip.config.override import describe
+    from blip.cli.rows import print_keys
     from blip.tasks.table import TASKS
 
     task = next(task for task in TASKS if name in task.names)
     config = read_config(task.config, task.name, recipe, overrides)
     if options.recipe.keys:
-        print(describe(config))
+        print_keys(config, json=options.recipe.json)
         return 0
     out = need_folder(options.out)
     how = run_options(options, out)

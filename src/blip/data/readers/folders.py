@@ -68,6 +68,11 @@ def read_file(path: Path) -> tuple[bytes | None, str]:
     return content, extension
 
 
+def is_picture(content: bytes) -> bool:
+    """Whether some bytes begin as a picture of a usual format does."""
+    return content[:4] == b"RIFF" or any(content.startswith(start) for start, _ in SIGNATURES[:3])
+
+
 def extension_of(content: bytes) -> str:
     """The extension of a picture by its first bytes; `jpg` where the kind is unknown."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
