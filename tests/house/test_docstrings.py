@@ -17,7 +17,8 @@ def shape(shown: str) -> str:
     """The types and the form of a result: models that know nothing give other values."""
     kept = ("'caption'", "'match'", "'image_features'", "'text_features'")
     texts = TEXT.sub(lambda found: found[0] if found[0] in kept else "TEXT", shown)
-    return " ".join(NUMBER.sub("NUMBER", re.sub(r"\b(True|False)\b", "BOOL", texts)).split())
+    # A negative number in an array moves the blanks beside it.
+    return "".join(NUMBER.sub("NUMBER", re.sub(r"\b(True|False)\b", "BOOL", texts)).split())
 
 
 class SameShape(doctest.OutputChecker):
