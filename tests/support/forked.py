@@ -22,6 +22,7 @@ IMPORTED = [
     "tests.support.capfilt",
     "tests.support.dist_program",
     "tests.support.toy_training",
+    "transformers.models.blip.modeling_blip",
 ]
 
 
