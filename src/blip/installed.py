@@ -11,7 +11,7 @@ REQUIRED = frozenset(
     {
         *("torch", "numpy", "PIL", "tokenizers", "safetensors", "huggingface_hub", "pyarrow"),
         *("braceexpand", "filelock", "jinja2", "jaxtyping", "rich", "matplotlib"),
-        *("pycocoevalcap", "tenacity"),
+        *("pycocoevalcap", "tenacity", "shtab"),
     }
 )
 """Libraries that the distribution installs without any extra, by the name of their import."""
