@@ -43,6 +43,10 @@ def _command(name: str, line: str, parser: Parser, heading: str) -> Iterator[str
         yield from _command(f"{name} {action}", below, inner, "####")
     if parser.epilog:
         yield from ("```text", parser.epilog, "```\n")
+    topics = {topic.prog: topic for topic in (make() for make in parser.topics.values())}
+    for prog, topic in topics.items():
+        yield f"#### {prog}\n\n{_sentence(topic.description or '')}\n"
+        yield from ("```text", topic.epilog or "", "```\n")
 
 
 def _sentence(text: str) -> str:

@@ -79,6 +79,7 @@ def trained(
         name="riddles",
         verb="finetune",
         objectives="LM: asks riddles",
+        examples="riddles",
         config=RiddleConfig,
         module="blip.tasks.riddles",
         evaluations=(),
@@ -112,6 +113,10 @@ def test_a_new_task_is_in_help_and_list(
     assert "riddles:\n  easy              A riddle for children.\n" in listed
     assert main(["finetune", "riddles", "hard"]) == 2
     assert "unknown recipe 'hard'; allowed: easy" in capsys.readouterr().err
+    assert main(["finetune", "riddles", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Riddles in a batch" in shown
+    assert "blip finetune riddles RECIPE --init runs/base" in shown
     assert trained == []
 
 

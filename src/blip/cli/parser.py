@@ -2,7 +2,7 @@
 
 import argparse
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from blip.config.fields import find_kinds, known_keys
@@ -23,6 +23,8 @@ class Parser(argparse.ArgumentParser):
 
     classes: tuple[Any, ...] = ()
     """The configurations whose keys are options, beside those that are declared."""
+    topics: Mapping[str, Callable[[], "Parser"]] = {}
+    """Words with a `--help` of their own, such as the tasks of `finetune`, and what prints it."""
 
     def __init__(self, **more: Any) -> None:
         # Abbreviated options would change their meaning with every new one.
@@ -41,6 +43,10 @@ class Parser(argparse.ArgumentParser):
         """
         parser = self._action_of(arguments)
         own, overrides = parser._split(arguments)
+        topic = next((parser.topics[word] for word in own if word in parser.topics), None)
+        if topic is not None and {"-h", "--help"} & set(own):
+            topic().print_help()
+            self.exit()
         args, unknown = self.parse_known_args(own)
         if unknown:
             option = next((word for word in unknown if word.startswith("-")), None)

@@ -47,12 +47,15 @@ def print_result(value: Mapping[str, object], text: str, *, json: bool) -> None:
         print(text, flush=True)
 
 
-def print_keys(config: object, *, json: bool) -> None:
-    """Print all keys of a configuration and their values; as JSON, a config.json to start from."""
+def print_keys(config: object, *, json: bool, meanings: Mapping[str, str] | None = None) -> None:
+    """Print all keys of a configuration and their values; as JSON, a config.json to start from.
+
+    `meanings` are those of keys that mean something more particular here.
+    """
     from blip.config.override import describe
     from blip.config.strict import to_json
 
-    print_result(to_json(config), describe(config), json=json)
+    print_result(to_json(config), describe(config, meanings), json=json)
 
 
 def print_json(value: object) -> None:

@@ -58,7 +58,7 @@ def train_from_recipe(
     task = next(task for task in TASKS if name in task.names)
     config = read_config(task.config, task.name, recipe, overrides)
     if options.recipe.keys:
-        print_keys(config, json=options.recipe.json)
+        print_keys(config, json=options.recipe.json, meanings=task.meanings)
         return 0
     out = need_folder(options.out)
     how = run_options(options, out)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from blip.config.fields import (
@@ -79,9 +79,12 @@ def negated_flag(key: str, classes: Sequence[Any]) -> str | None:
     return None
 
 
-def describe(config: Any) -> str:
-    """Every key of a configuration with its value, type and meaning, for `--keys`."""
-    return "\n".join(_describe(config, ""))
+def describe(config: Any, meanings: Mapping[str, str] | None = None) -> str:
+    """Every key of a configuration with its value, type and meaning, for `--keys`.
+
+    `meanings` are those of keys that mean something more particular here.
+    """
+    return "\n".join(_describe(config, "", meanings or {}))
 
 
 def put(data: Any, key: str, text: str, cls: Any) -> None:
@@ -152,15 +155,16 @@ def _unknown(part: str, place: Any) -> UsageError:
     return unknown_key(part, place if isinstance(place, dict) else numbers)
 
 
-def _describe(config: Any, prefix: str) -> Iterator[str]:
+def _describe(config: Any, prefix: str, meanings: Mapping[str, str]) -> Iterator[str]:
     hints, rules = type_hints(type(config)), rules_by_name(type(config))
     notes = field_docstrings(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         name = f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from _describe(value, name + ".")
+            yield from _describe(value, name + ".", meanings)
             continue
         shown = json.dumps(to_json(value), ensure_ascii=False)
-        note = f"  {notes[field.name]}" if field.name in notes else ""
+        meaning = meanings.get(name) or notes.get(field.name)
+        note = f"  {meaning}" if meaning else ""
         yield f"  --{name} {shown}  ({rules.get(field.name) or type_name(hints[field.name])}){note}"

@@ -87,8 +87,10 @@ class DataConfig:
     """A weighted mixture of sources, cut into batches."""
 
     sources: tuple[SourceConfig, ...]
+    """What is trained on: paths, or sources with a name, shards and a weight."""
     batch_size: Annotated[int, BATCH_SIZE]
-    """Pairs in a batch, those of all processes that train together."""
+    """Examples in a batch, those of all processes that train together: pairs of an image and a
+    text, or a task's questions or statements."""
     image: ImageConfig = ImageConfig()
     max_tokens: Annotated[int, Range(whole=True, least=3, most=2**16)] = 30
     """Longest text, start and end token included."""

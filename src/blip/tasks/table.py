@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
+from blip.config.fields import field_docstrings
 from blip.evaluation.choose import Evaluation
 from blip.evaluation.config import check_answering, check_captioning, check_written_answers
 from blip.tasks.config import (
@@ -36,6 +37,8 @@ class TrainingTask:
     """The command that trains it."""
     objectives: str
     """Its losses, and what they make of the model."""
+    examples: str
+    """What a batch of its training holds, in words."""
     config: type[TrainingConfig]
     module: str
     """Has `train(config, out, options)`; it is imported when something is trained."""
@@ -46,6 +49,15 @@ class TrainingTask:
     def names(self) -> tuple[str, ...]:
         """All names that `blip finetune` takes for it."""
         return (self.name,) if self.other_name is None else (self.name, self.other_name)
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What some keys of its configuration mean for this task, for `--keys` and `--help`."""
+        examples = self.examples[:1].upper() + self.examples[1:]
+        of_batch = f"{examples} in a batch, those of all processes that train together."
+        of_data = field_docstrings(self.config).get("data")
+        of_sources = {} if of_data is None else {"data.sources": of_data}
+        return {"data.batch_size": of_batch, **of_sources}
 
     def train(self, config: TrainingConfig, out: Path, options: RunOptions | None = None) -> Path:
         """Train a `config` of this task into the run folder `out`; returns `out`."""
@@ -149,6 +161,7 @@ TASKS = (
         name="pretrain",
         verb="pretrain",
         objectives="ITC, ITM and LM: a MED",
+        examples="pairs of an image and a text",
         config=PretrainConfig,
         module="blip.tasks.pretrain",
         evaluations=("retrieval", "caption"),
@@ -158,6 +171,7 @@ TASKS = (
         other_name="caption",
         verb="finetune",
         objectives="LM: writes captions",
+        examples="pairs of an image and a caption",
         config=CaptionerConfig,
         module="blip.tasks.caption",
         evaluations=("caption",),
@@ -167,6 +181,7 @@ TASKS = (
         other_name="retrieval",
         verb="finetune",
         objectives="ITC and ITM: matches, and retrieves",
+        examples="pairs of an image and a caption",
         config=FilterConfig,
         module="blip.tasks.retrieval",
         evaluations=("retrieval",),
@@ -175,6 +190,7 @@ TASKS = (
         name="vqa",
         verb="finetune",
         objectives="LM, weighted by annotators: answers questions",
+        examples="questions with their images",
         config=VqaConfig,
         module="blip.tasks.vqa",
         evaluations=("vqa",),
@@ -183,6 +199,7 @@ TASKS = (
         name="nlvr",
         verb="finetune",
         objectives="classification: judges statements about pairs of images",
+        examples="statements with their two images",
         config=NlvrConfig,
         module="blip.tasks.nlvr",
         evaluations=("nlvr",),
@@ -191,6 +208,7 @@ TASKS = (
         name="visdial",
         verb="finetune",
         objectives="ITM: ranks answers in a dialogue; with LM: writes them, too",
+        examples="questions of dialogues, with the rounds before them,",
         config=VisdialConfig,
         module="blip.tasks.visdial",
         evaluations=("visdial",),

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -75,7 +76,11 @@ def find_only_videos(pattern: str) -> list[Path]:
 def refuse_only_videos(patterns: Iterable[str]) -> None:
     """Raises UsageError for a pattern that stands for videos alone; it names what measures them."""
     for pattern in patterns:
-        if not is_remote(pattern) and find_only_videos(pattern):
+        found = list[Path]()
+        # What names nothing, or nothing known, its reader refuses, which may know more.
+        with suppress(UsageError):
+            found = [] if is_remote(pattern) else find_only_videos(pattern)
+        if found:
             raise UsageError(
                 f"{printable(pattern)} holds videos; allowed with --task video_retrieval (their "
                 "texts) or --task video_qa (questions about them)"
