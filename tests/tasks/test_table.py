@@ -115,7 +115,7 @@ def test_a_new_task_is_in_help_and_list(
     assert "unknown recipe 'hard'; allowed: easy" in capsys.readouterr().err
     assert main(["finetune", "riddles", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert "Riddles in a batch" in shown
+    assert "A riddle for children." in shown
     assert "blip finetune riddles RECIPE --init runs/base" in shown
     assert trained == []
 
