@@ -1,5 +1,6 @@
 """Writing files so that readers see all of them or none, and fingerprints of their content."""
 
+import codecs
 import errno
 import hashlib
 import json
@@ -58,6 +59,20 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     return os.fdopen(handle, "rb")
+
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding that the byte order mark at the start of a text names; UTF-8 without one."""
+    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8-sig")
 
 
 def parse_json(text: str | bytes) -> Any:

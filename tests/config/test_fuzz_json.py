@@ -14,6 +14,7 @@ from blip.config.override import override
 from blip.config.strict import from_json, load_json, to_json
 from blip.errors import UsageError
 from blip.evaluation.config import EvaluateConfig
+from blip.files import encoding_of
 from blip.recipes import bootstrap, captioner, pretrain
 
 EXAMPLES = {
@@ -87,7 +88,7 @@ def test_a_file_is_read_or_refused_in_one_line(tmp_path_factory: Any, content: b
     path.write_bytes(content)
     found = outcome(lambda: load_json(path))
     if found is not None:
-        assert found == json.loads(content.decode("utf-8-sig"))
+        assert found == json.loads(content.decode(encoding_of(content)))
 
 
 @given(st.lists(st.sampled_from(["--data", "--model.text", "--", "-", "=", "--a=", "x", "--seed"])))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.data.texts import load_json, open_text, sound_texts
+from blip.config.strict import load_json
+from blip.data.texts import open_text, sound_texts
 from blip.errors import UsageError
 from blip.files import is_utf8
 

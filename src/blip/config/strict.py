@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from blip.config.ranges import RangeError
 from blip.errors import UsageError, plain
-from blip.files import parse_json, write_json
+from blip.files import encoding_of, parse_json, write_json
 
 Config = TypeVar("Config")
 
@@ -83,15 +83,23 @@ def from_json(cls: type[Config], data: Any, where: str = "") -> Config:
 
 
 def load_json(path: Path) -> Any:
-    """The content of a JSON file; raises UsageError where it cannot be read."""
+    """The value in a JSON file, in UTF-8 or what its byte order mark says.
+
+    Raises UsageError where it cannot be read, or holds no JSON.
+    """
     try:
-        return parse_json(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
+        return parse_json(content.decode(encoding_of(content)))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise UsageError(
+            f"{path} is not {error.encoding.upper()} (byte {error.start}); save it as UTF-8"
+        ) from error
     except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
+        lines = getattr(error, "msg", "") == "Extra data"
+        hint = "; call a file of JSON lines .jsonl" if lines else ""
+        raise UsageError(f"{path} is not JSON: {error}{hint}") from error
 
 
 def save(config: Any, path: Path) -> None:

@@ -1,13 +1,12 @@
 """Texts as users have them: encodings, byte order marks, and cells that hold no text."""
 
-import codecs
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
 from blip.errors import UsageError
-from blip.files import is_utf8, parse_json
+from blip.files import encoding_of, is_utf8
 
 TEXT_LIMIT = 1 << 20
 """Longest text that is read, in bytes."""
@@ -18,13 +17,6 @@ TEXT_FAULTS = frozenset({NOT_UTF8, NOT_A_STRING, TOO_LONG})
 MAX_NAMES = 30
 """Names that a message lists."""
 BYTE_ORDER_MARK = "\ufeff"
-MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def decode_text(content: bytes) -> str:
@@ -39,7 +31,7 @@ def open_text(path: Path) -> TextIO:
     ends stay as they are.
     """
     with path.open("rb") as file:
-        encoding = _encoding(file.read(4))
+        encoding = encoding_of(file.read(4))
     errors = "surrogateescape" if encoding == "utf-8-sig" else "surrogatepass"
     return path.open(encoding=encoding, errors=errors, newline="")
 
@@ -52,21 +44,6 @@ def read_lines(path: Path) -> list[str]:
         raise UsageError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8: {error.reason}") from error
-
-
-def load_json(path: Path) -> Any:
-    """The JSON value in a file of a user; raises UsageError where it holds none."""
-    try:
-        content = path.read_bytes()
-        return parse_json(content.decode(_encoding(content)))
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{path} is not {error.encoding.upper()} (byte {error.start}); save it as UTF-8"
-        ) from error
-    except ValueError as error:
-        lines = getattr(error, "msg", "") == "Extra data"
-        hint = "; call a file of JSON lines .jsonl" if lines else ""
-        raise UsageError(f"{path} is not JSON: {error}{hint}") from error
 
 
 def list_names(names: Iterable[str]) -> str:
@@ -114,7 +91,3 @@ def _sound_text(value: Any) -> str | _Bad:
     if not is_utf8(value):
         return _Bad(NOT_UTF8)
     return value.replace("\0", "").strip().removeprefix(BYTE_ORDER_MARK).strip()
-
-
-def _encoding(start: bytes) -> str:
-    return next((name for mark, name in MARKS if start.startswith(mark)), "utf-8-sig")

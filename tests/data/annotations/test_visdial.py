@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from blip.config.strict import load_json
 from blip.data.annotations.visdial import holds_dialogues, read_dialogues
 from blip.data.dialogues import Dialogue, dialogue_of
 from blip.data.examples.dialogue_set import DialogueSet
 from blip.data.pack import Collection, pack_collection
 from blip.data.readers.open import open_place
 from blip.data.sample import OFFICIAL_ID, Sample
-from blip.data.texts import load_json
 from blip.errors import BlipError, UsageError
 from tests.support.vectors import FOLDER
 from tests.support.visdial import (

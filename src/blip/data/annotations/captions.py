@@ -6,12 +6,13 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from blip.config.strict import load_json
 from blip.data.keys import storable, with_safe_keys
 from blip.data.readers.delimited import BROKEN_ROW
 from blip.data.readers.folders import read_file
 from blip.data.readers.tables import find_columns, refuse_urls, refuse_videos
 from blip.data.sample import DOMAIN, IMAGE_KEY, OFFICIAL_ID, Sample
-from blip.data.texts import list_names, load_json, sound_texts
+from blip.data.texts import list_names, sound_texts
 from blip.errors import UsageError
 
 FORMS = (

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from blip.config.strict import load_json
 from blip.data.annotations.entries import find_entry_fault
 from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
@@ -24,7 +25,7 @@ from blip.data.statements import (
     read_statement,
     split_of,
 )
-from blip.data.texts import list_names, load_json, open_text
+from blip.data.texts import list_names, open_text
 from blip.errors import UsageError
 
 FORMS = (

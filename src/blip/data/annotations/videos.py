@@ -7,6 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from blip.config.strict import load_json
 from blip.data.annotations.head import head_names
 from blip.data.annotations.video_files import (
     ROWS,
@@ -29,7 +30,7 @@ from blip.data.readers.parquet import BATCH, open_described, read_parquet
 from blip.data.readers.shards import read_shard
 from blip.data.readers.tables import FIRST, find_columns, names_videos
 from blip.data.readers.video_files import NAMES, is_video_name
-from blip.data.texts import list_names, load_json, sound_texts
+from blip.data.texts import list_names, sound_texts
 from blip.errors import UsageError
 from blip.files import open_regular
 from blip.log import say

@@ -16,6 +16,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
+from blip.config.strict import load_json
 from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
 from blip.data.dialogues import (
@@ -28,7 +29,6 @@ from blip.data.dialogues import (
 )
 from blip.data.keys import with_safe_keys
 from blip.data.sample import IMAGE_KEY, OFFICIAL_ID, Sample
-from blip.data.texts import load_json
 from blip.errors import UsageError
 
 VERSION = "1.0"

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from blip.config.strict import load_json
 from blip.data.annotations.entries import find_entry_fault
 from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
@@ -25,7 +26,7 @@ from blip.data.readers.folders import extension_of
 from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.tables import find_columns
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.texts import list_names, load_json
+from blip.data.texts import list_names
 from blip.errors import UsageError
 
 FORMS = (
