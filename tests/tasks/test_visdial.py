@@ -88,7 +88,7 @@ def test_the_paper_s_model_has_no_decoder_and_writes_nothing(
     assert main([*given, "--write-answers"]) == 2
     assert "--write-answers: " in capsys.readouterr().err
     assert main([*given, "--beams", "2"]) == 2
-    assert "measured by visdial without --write-answers here" in capsys.readouterr().err
+    assert "is measured by visdial without --write-answers;" in capsys.readouterr().err
     further = configure(out, [str(scenes / "human")], 1, language=LanguageConfig())
     with pytest.raises(UsageError, match="has no text decoder: it ranks answers"):
         train(further, tmp_path / "further")
