@@ -193,11 +193,13 @@ def stream(location: str) -> Iterator[Reader]:
         yield file
 
 
-def with_retries(work: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) -> T:
+def with_retries(work: Callable[[], T], what: str, *, attempts: int | None = None) -> T:
     """Do `work`, again after ever longer pauses where it fails; `what` names it in messages.
 
-    Raises BlipError after the last attempt, and at once for an error that a retry cannot mend.
+    Raises BlipError after the last of `attempts`, `ATTEMPTS` unless another number is given, and at
+    once for an error that a retry cannot mend.
     """
+    attempts = attempts or ATTEMPTS
     retrying = Retrying(
         stop=stop_after_attempt(attempts),
         wait=_pause,
