@@ -7,12 +7,15 @@ import os
 import pty
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import termios
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -195,15 +198,17 @@ def test_each_exit_status_means_what_the_documentation_says(folder: Path) -> Non
         assert main([str(word) for word in words]) == status
 
 
+@contextmanager
+def interruptible(command: list[str], **more: int) -> "Iterator[subprocess.Popen[bytes]]":
+    # Whoever runs the tests in the background ignores Ctrl-C, and children inherit that.
+    answer = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=answer, **more) as process:
+        yield process
+
+
 def test_ctrl_c_ends_with_130_and_one_line(folder: Path) -> None:
     command = program("caption", folder / "model", "-", *SHORT)
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # Whoever runs the tests in the background ignores Ctrl-C, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
+    with interruptible(command, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(b"a.png")
         process.stdin.flush()
@@ -216,3 +221,18 @@ def test_ctrl_c_ends_with_130_and_one_line(folder: Path) -> None:
     assert process.returncode == 130
     assert len(err.splitlines()) == 1
     assert "stopped" in err
+
+
+def test_ctrl_c_ends_a_command_that_waits_for_addresses(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = program("caption", folder / "model", f"{url}/a.png", f"{url}/b.png", *SHORT)
+        with interruptible(command) as process:
+            # Once both have asked, they wait for answers that never come.
+            asked = [silent.accept()[0] for _ in range(2)]
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=40)
+            for connection in asked:
+                connection.close()
+    assert process.returncode == 130
+    assert err.decode().splitlines()[-1].startswith("blip: error: stopped")

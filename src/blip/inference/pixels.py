@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from blip.data.transforms import eval_transform, normalise
 from blip.data.videos.read import FRAMES, VideoFrames, read_video
 from blip.data.videos.stream import BadVideoError
 from blip.errors import ArgumentError
+from blip.threads import map_in_threads
 
 FETCHED_TOGETHER = 8
 """Addresses that are read at the same time."""
@@ -75,8 +75,7 @@ def map_pictures(
     """`work` on an item for each of some pictures, in order; addresses are fetched together."""
     if sum(isinstance(picture, str) and "://" in picture for picture in pictures) < 2:
         return map(work, items)
-    with ThreadPoolExecutor(FETCHED_TOGETHER) as pool:
-        return list(pool.map(work, items))
+    return map_in_threads(work, items, FETCHED_TOGETHER)
 
 
 def count_frames(image: Picture, frames: int) -> int:

@@ -5,7 +5,6 @@ import logging
 import random
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +20,7 @@ from blip.files import parse_json
 from blip.installed import missing
 from blip.log import say
 from blip.places import expand_braces
+from blip.threads import do_within, is_left
 
 ATTEMPTS = 12
 FIRST_PAUSE = 0.5
@@ -155,25 +155,37 @@ def read_json(location: str) -> dict[str, Any] | None:
 def read_small(location: str, limit: int) -> bytes | None:
     """The bytes of a remote file that fits into memory; None where it has more than `limit`.
 
-    Raises BlipError where it cannot be read in `SMALL_ATTEMPTS` or not in `SMALL_SECONDS`, and
-    UsageError where what reads such locations is not installed.
+    Raises BlipError where it cannot be read in `SMALL_ATTEMPTS` or, with all of them, not in
+    `SMALL_SECONDS`, and UsageError where what reads such locations is not installed.
     """
     files, path = _open_store(location)
     # Of a web server in one answer, which need not say how long it is.
     more = {"block_size": 0} if location.startswith(WEB) else {}
 
+    late = BlipError(f"cannot fetch {location}: not done in {SMALL_SECONDS:.0f} s")
+
     def read() -> bytes | None:
-        end, content = time.monotonic() + SMALL_SECONDS, bytearray()
-        with files.open(path, "rb", **more) as file:
-            while piece := file.read(min(PIECE, limit + 1 - len(content))):
-                content += piece
-                if len(content) > limit:
-                    return None
-                if time.monotonic() > end:
-                    raise BlipError(f"cannot fetch {location}: not done in {SMALL_SECONDS:.0f} s")
+        content = bytearray()
+        try:
+            with files.open(path, "rb", **more) as file:
+                while piece := file.read(min(PIECE, limit + 1 - len(content))):
+                    content += piece
+                    if len(content) > limit:
+                        return None
+                    if is_left():
+                        raise late
+        except Exception as error:
+            # No further attempt, and no word about it.
+            if is_left():
+                raise late from error
+            raise
         return bytes(content)
 
-    return with_retries(read, f"fetch {location}", attempts=SMALL_ATTEMPTS)
+    fetch = partial(with_retries, read, f"fetch {location}", attempts=SMALL_ATTEMPTS)
+    try:
+        return do_within(SMALL_SECONDS, fetch)
+    except TimeoutError as error:
+        raise late from error
 
 
 @contextmanager
