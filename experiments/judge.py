@@ -21,6 +21,7 @@ from blip.cli.options import (
 from blip.cli.parser import Parser
 from blip.config.ranges import BATCH_SIZE, COUNT, FRAMES, PLACE, SEED, SHARE, TOKENS, check_fields
 from blip.data.examples.evaluation_set import EvaluationSet
+from blip.data.readers.video_places import are_only_videos
 from blip.errors import BlipError, UsageError, plain
 from blip.evaluation.choose import choose_evaluations
 from blip.evaluation.config import AnsweringConfig, EvaluateConfig, RetrievalEvaluationConfig
@@ -46,8 +47,7 @@ from experiments.judging import (
     judge_videos,
     table,
 )
-from experiments.labels import find_label, read_labelled, write_right
-from experiments.media import are_videos, list_columns
+from experiments.labels import find_label, list_columns, read_labelled, write_right
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class JudgeOptions:
     """JSON file for all figures, captions and answers."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range, and tasks that there are not."""
+        """Refuse numbers out of range and unknown tasks."""
         check_fields(self)
         if odd := [task for task in self.tasks if task not in TASKS]:
             raise UsageError(f"--tasks is {odd[0]}; allowed: {', '.join(TASKS)}")
@@ -208,7 +208,7 @@ def _find_task(options: JudgeOptions, model: ModelConfig, writing: DecodingConfi
     ]
     of_videos = [name for name in able if ONE_TASK[name].drawn == "videos"]
     chosen = [task for task in options.tasks if task in of_videos]
-    if not chosen and of_videos and not options.tasks and are_videos(options.data):
+    if not chosen and of_videos and not options.tasks and are_only_videos(options.data):
         chosen = of_videos
     if not chosen:
         chosen = [name for name in able if name not in of_videos]

@@ -9,9 +9,11 @@ from pyarrow import parquet
 from blip.data.config import MAX_PIXELS
 from blip.data.examples.usable import find_picture_fault, find_usable
 from blip.data.faults import BadSamples, Fault
+from blip.data.readers.parquet import open_described
 from blip.data.readers.tables import read_table
 from blip.errors import BlipError, UsageError
 from blip.log import say
+from blip.places import home_path
 
 COLUMNS = ("match", "matches", "label", "right", "correct")
 """Columns that are taken for labels where all that stands in them is one of `WORDS`."""
@@ -36,6 +38,13 @@ class LabelledPairs:
             "labelled_images": len(self.images),
             "labelled_texts": sum(map(len, self.texts)),
         }
+
+
+def list_columns(data: str) -> list[str]:
+    """The columns of a Parquet file; none for other data."""
+    if not data.lower().endswith(".parquet"):
+        return []
+    return open_described(home_path(data)).schema_arrow.names
 
 
 def find_label(names: list[str], path: Path, column: str | None) -> str | None:

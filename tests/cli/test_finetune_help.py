@@ -37,6 +37,14 @@ def test_help_of_a_task_is_about_it_alone(name, task, capsys):
     assert not any(f"  blip finetune {other.name} " in shown for other in others)
 
 
+def test_only_the_first_argument_names_the_task(capsys):
+    shown = help_of(capsys, "vqa", "--help")
+    assert help_of(capsys, "--out", "captioner", "vqa", "--help") == shown
+    assert help_of(capsys, "vqa", "captioner", "--help") == shown
+    assert help_of(capsys, "--out=captioner", "vqa", "-h", "--overwrite") == shown
+    assert help_of(capsys, "--out", "captioner", "--help") == help_of(capsys, "--help")
+
+
 @pytest.mark.parametrize("task", KINDS, ids=lambda task: task.name)
 def test_examples_of_a_task_can_be_typed(task):
     for line in EXAMPLES_OF[task.name]:

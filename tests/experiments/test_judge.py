@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from blip.cli.main import main as blip
 from blip.data.examples.statement_set import StatedImages
+from blip.data.readers.video_places import are_only_videos
 from blip.data.statements import PairStatement
 from blip.evaluation.config import EvaluateConfig, RetrievalEvaluationConfig
 from blip.evaluation.evaluate import evaluate
@@ -20,7 +21,6 @@ from blip.generation.config import DecodingConfig
 from blip.tasks.table import EVALUATIONS
 from experiments.judge import JudgeOptions, describe, judge, main
 from experiments.judging import area_under_curve, filter_figures, medians, unit_names
-from experiments.media import are_videos
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny, tiny_checkpoint
 from tests.support.videos import numbered
@@ -265,6 +265,12 @@ def test_videos_are_judged_by_retrieval_and_by_answers(tmp_path: Path, checkpoin
     data = write(tmp_path / "videos.parquet", rows)
     found = judge(JudgeOptions(checkpoint=str(checkpoint), data=str(data), resamples=20))
     assert (found["videos"], found["texts"]) == (3, 6)
+    packed = tmp_path / "packed"
+    assert blip(["data", "pack", str(data), str(packed)]) == 0
+    again = judge(JudgeOptions(checkpoint=str(checkpoint), data=str(packed), resamples=50))
+    # The bootstrap draws the videos in the order in which they are read.
+    scores = [one["video_retrieval"]["log_probability"]["tr1"][0] for one in (again, found)]
+    assert (again["videos"], scores[0]) == (3, scores[1])
     config = EvaluateConfig(checkpoint=str(checkpoint), data=(str(data),), task="video_retrieval")
     expected = evaluate(config, EVALUATIONS)["video_retrieval"]
     score = found["video_retrieval"]["log_probability"]
@@ -332,8 +338,8 @@ def test_medians_of_what_is_drawn() -> None:
 def test_what_are_videos(tmp_path: Path) -> None:
     videos = write(tmp_path / "videos.parquet", [{"key": "v", "video": b"", "caption": "a"}])
     asked = write(tmp_path / "qa.parquet", [{"key": "v", "question": "what?", "answer": "a"}])
-    assert are_videos(str(videos))
-    assert are_videos(str(asked))
+    assert are_only_videos(str(videos))
+    assert are_only_videos(str(asked))
     texts = {
         "lines.jsonl": '{"clip_name": "v", "caption": "a"}',
         "info.json": '{"videos": [{"video_id": "v"}], "sentences": []}',
@@ -341,17 +347,17 @@ def test_what_are_videos(tmp_path: Path) -> None:
     }
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-        assert are_videos(str(tmp_path / name)), name
+        assert are_only_videos(str(tmp_path / name)), name
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "a.mp4").touch()
-    assert are_videos(str(tmp_path / "clips"))
+    assert are_only_videos(str(tmp_path / "clips"))
     # Pictures beside the questions, a picture in the folder, and a video that is an answer.
     write(tmp_path / "images.parquet", [{"key": "v", "image": b""}])
     (tmp_path / "clips" / "a.jpg").touch()
     (tmp_path / "answers.json").write_text('[{"image_id": 1, "answers": ["video"]}]')
     (tmp_path / "videos.parquet").unlink()
     for name in ("qa.parquet", "clips", "answers.json", "images.parquet", "absent.json"):
-        assert not are_videos(str(tmp_path / name)), name
+        assert not are_only_videos(str(tmp_path / name)), name
 
 
 @pytest.mark.parametrize(

@@ -289,6 +289,13 @@ def test_a_folder_stands_for_its_tables_of_videos_or_for_the_videos_beside_other
         find_any([str(tmp_path / "absent")])
 
 
+def test_progress_counts_samples_where_some_are_videos(
+    index: Index, checkpoint: Path, places: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_places(index.store.folder, places, checkpoint)
+    assert "index: 9/9 samples" in capsys.readouterr().err
+
+
 def test_without_the_extra_videos_are_left_out_and_that_is_said(
     checkpoint: Path,
     places: list[str],

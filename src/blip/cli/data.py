@@ -145,6 +145,7 @@ def _inspect(args: argparse.Namespace) -> int:
     from blip.cli.rows import print_json
     from blip.data.readers.inspection import inspect_places
     from blip.data.readers.video_places import find_any
+    from blip.log import printable
 
     options = INSPECT_OPTIONS.read(args)
     contents = inspect_places(find_any(options.shards))
@@ -156,10 +157,9 @@ def _inspect(args: argparse.Namespace) -> int:
         counts = contents.counts()
         width = max(9, *(len(name) + 1 for name in counts))
         print("\n".join(f"{name:<{width}}{count:>9}" for name, count in counts.items()))
-        for line in ([videos.describe()] if videos.count else []) + contents.faults[:SHOWN]:
-            print(line)
-        for line in videos.named[:SHOWN]:
-            print(line)
+        about = [videos.describe()] if videos.count else []
+        for line in [*about, *contents.faults[:SHOWN], *videos.named[:SHOWN]]:
+            print(printable(line))
     return 1 if contents.unread else 0
 
 
@@ -169,7 +169,7 @@ def _index(args: argparse.Namespace) -> int:
     from blip.data.readers.counts import INDEX
     from blip.data.readers.inspection import count_places
     from blip.data.readers.sources import find_places
-    from blip.log import say
+    from blip.log import printable, say
     from blip.outputs import INDEX as INDEX_KIND
     from blip.outputs import refuse_inputs_as_output
 
@@ -198,10 +198,10 @@ def _index(args: argparse.Namespace) -> int:
         print_json({**counts, "index": str(folder / INDEX)})
     else:
         if shards:
-            noted_in = folder / INDEX
+            noted_in = printable(folder / INDEX)
             print(f"{counts['samples']} samples in {counts['shards']} shards, noted in {noted_in}")
         for fault in faults[:SHOWN]:
-            print(fault)
+            print(printable(fault))
     return 1 if counted.lost else 0
 
 

@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         """
         parser = self._action_of(arguments)
         own, overrides = parser._split(arguments)
-        topic = next((parser.topics[word] for word in own if word in parser.topics), None)
+        topic = parser.topics.get(parser._first_argument(own) or "")
         if topic is not None and {"-h", "--help"} & set(own):
             topic().print_help()
             self.exit()
@@ -137,6 +137,21 @@ class Parser(argparse.ArgumentParser):
         )
         wrong = f"{self.prog.removeprefix('blip ')} {word}"
         raise UsageError(f"unknown command {wrong!r}; {hint}")
+
+    def _first_argument(self, words: Sequence[str]) -> str | None:
+        """The first word that is neither an option nor the value of one."""
+        lengths = {name: action.nargs for action in self._actions for name in action.option_strings}
+        values = 0
+        for word in words:
+            if word.startswith("-"):
+                length = lengths.get(word, 0)
+                many = len(words) if length in ("*", "+") else 1
+                values = length if isinstance(length, int) else many
+            elif values:
+                values -= 1
+            else:
+                return word
+        return None
 
     def _spellings(self) -> dict[str, str]:
         """Every option, and the key of the field that it sets, to the option as it is declared."""

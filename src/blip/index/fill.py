@@ -76,7 +76,8 @@ class Filling:
         """Add them; the places that could not be read."""
         write_json(self.store.folder / STATUS, {"state": "building", "places": len(locations)})
         count = _count(locations, videos=self.videos)
-        with progress(count, "index", "pictures") as bar:
+        unit = "samples" if self.videos else "pictures"
+        with progress(count, "index", unit) as bar:
             for number, location in enumerate(locations, 1):
                 try:
                     self._add_place(location, bar)

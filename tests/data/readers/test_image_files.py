@@ -1,11 +1,18 @@
 """Which pictures a folder holds, in what order; what it skips is counted, and nothing hangs."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from blip.data.readers.image_files import find_images, is_image_name, list_images, read_image_file
+from blip.data.readers.image_files import (
+    find_images,
+    is_image_name,
+    list_images,
+    read_image_file,
+    refuse_none,
+)
 from blip.errors import UsageError
 from blip.files import read_regular
 
@@ -41,6 +48,21 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
     make(tmp_path / "none", "b.psd")
     with pytest.raises(UsageError, match=r"none holds no pictures .*; skipped: 1 file .*psd 1"):
         list_images(tmp_path / "none")
+    make(tmp_path / "clips", "a.mp4")
+    with pytest.raises(UsageError, match=r"clips holds no pictures .*; this takes no videos"):
+        list_images(tmp_path / "clips")
+
+
+def test_a_caller_that_takes_videos_says_that_pyav_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    make(tmp_path / "clips", "a.mp4")
+    with pytest.raises(UsageError, match=r"PyAV is not installed .*'blip-capfilt\[video\]'"):
+        refuse_none(find_images(tmp_path / "clips"), tmp_path / "clips")
+    make(tmp_path / "none", "b.psd")
+    with pytest.raises(UsageError, match="none holds no pictures"):
+        refuse_none(find_images(tmp_path / "none"), tmp_path / "none")
 
 
 def test_linked_folders_are_followed_once(tmp_path: Path) -> None:

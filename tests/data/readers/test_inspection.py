@@ -124,11 +124,29 @@ def test_the_lines_for_people(tmp_path, capsys) -> None:
     assert lines[-1] == "clips.tar variable variable_rate"
 
 
+def test_names_in_faults_stay_on_their_line(tmp_path, capsys) -> None:
+    names = ("p%s\n.mp4", "a\u001b[31mred.mp4")
+    lines = [json.dumps({"clip_name": name, "caption": "a text"}) for name in names]
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    assert main(["data", "inspect", str(tmp_path / "list.jsonl")]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[-2:] == [
+        r"list.jsonl p%s\n missing_video",
+        r"list.jsonl a\x1b[31mred missing_video",
+    ]
+    assert "inspect: 1/1 shards" in shown.err
+    assert "samples 2" in shown.err
+
+
 def test_without_pyav_videos_among_pictures_are_left_out(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     folder = as_folder(tmp_path)
     found = inspect(capsys, folder)
     assert (found["samples"], found["bad"]) == (1, 0)
+    (folder / "clips").mkdir()
+    (folder / "clips/a.mp4").write_bytes(b"")
+    (fault,) = inspect(capsys, folder / "clips", status=1)["faults"]
+    assert fault.startswith("clips unreadable: PyAV is not installed")
     (folder / "list.jsonl").write_text('{"clip_name": "plain", "caption": "a text"}\n')
     found = inspect(capsys, folder / "list.jsonl", status=1)
     assert "pip install 'blip-capfilt[video]'" in found["faults"][0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from blip.data.readers.video_files import is_video_name
 from blip.errors import UsageError
 from blip.files import read_regular
+from blip.installed import need
 from blip.log import printable, say
 
 IMAGE_EXTENSIONS = (
@@ -128,7 +129,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def list_images(folder: Path) -> list[Path]:
     """The pictures below a folder, as `find_images` finds them; raises UsageError for none."""
     images = find_images(folder)
-    refuse_none(images, folder)
+    refuse_none(images, folder, takes_videos=False)
     return images.paths
 
 
@@ -146,13 +147,18 @@ def say_skipped_below(places: Iterable[Path]) -> None:
             say_skipped(find_images(place), place)
 
 
-def refuse_none(found: FoundImages, folder: Path) -> None:
-    """Raise UsageError where a folder holds no pictures; it says what is there instead."""
+def refuse_none(found: FoundImages, folder: Path, *, takes_videos: bool = True) -> None:
+    """Raise UsageError where a folder holds no pictures; it says what is there instead.
+
+    Of a caller that takes videos as well it says that PyAV is missing, where that keeps them out.
+    """
     if not found.paths:
         skipped = found.describe_skipped()
         videos = any(is_video_name(f"a{extension}") for extension in found.skipped)
+        if videos and takes_videos:
+            need("av", "PyAV", "video")
         raise UsageError(
             f"{folder} holds no pictures ({', '.join(IMAGE_EXTENSIONS)})"
             + (f"; skipped: {skipped}" if skipped else "")
-            + ("; this takes no videos" if videos else "")
+            + ("; this takes no videos" if videos and not takes_videos else "")
         )

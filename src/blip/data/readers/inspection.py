@@ -15,7 +15,7 @@ from blip.data.readers.counts import Shard, index_shards, read_statistics
 from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.remote import is_remote, on_disk
 from blip.data.readers.shards import read_shard
-from blip.data.readers.video_places import open_any, shows_videos
+from blip.data.readers.video_places import holds_only_videos, open_any, shows_videos
 from blip.data.sample import Sample
 from blip.data.statements import statements_of
 from blip.data.texts import MISSING
@@ -186,6 +186,8 @@ def _samples(path: Path) -> Iterator[Sample]:
     videos = find_spec("av") is not None
     if find_kind(path) == "tar":
         return read_shard(path, videos=videos)
+    if not videos and path.is_dir() and holds_only_videos(path):
+        need("av", "PyAV", "video")
     among_pictures = videos and path.is_dir() and shows_videos(str(path))
     return (open_any(path, videos=True) if among_pictures else open_place(path)).samples()
 
@@ -195,10 +197,10 @@ def _faults_of_videos(
 ) -> Iterator[str]:
     need("av", "PyAV", "video")
     for video in listed:
-        bar.advance(0, samples=contents.samples)
         contents.samples += 1
         contents.texts += len(video.texts)
         contents.questions += len(video.questions)
+        bar.advance(0, samples=contents.samples)
         yield from (f"{video.key} {fault}" for fault in video.faults)
         source = video.source
         if source is None:

@@ -70,24 +70,29 @@ def find_only_videos(pattern: str) -> list[Path]:
     Raises UsageError where it names nothing.
     """
     places = [Path(place) for place in find_any([pattern]) if not is_remote(place)]
-    return places if all(map(_holds_only_videos, places)) else []
+    return places if all(map(holds_only_videos, places)) else []
+
+
+def are_only_videos(pattern: str) -> bool:
+    """Whether a pattern stands for videos alone; not where it is remote, or names nothing known."""
+    # What names nothing, or nothing known, its reader refuses, which may know more.
+    with suppress(UsageError):
+        return not is_remote(pattern) and bool(find_only_videos(pattern))
+    return False
 
 
 def refuse_only_videos(patterns: Iterable[str]) -> None:
     """Raises UsageError for a pattern that stands for videos alone; it names what measures them."""
     for pattern in patterns:
-        found = list[Path]()
-        # What names nothing, or nothing known, its reader refuses, which may know more.
-        with suppress(UsageError):
-            found = [] if is_remote(pattern) else find_only_videos(pattern)
-        if found:
+        if are_only_videos(pattern):
             raise UsageError(
                 f"{printable(pattern)} holds videos; allowed with --task video_retrieval (their "
                 "texts) or --task video_qa (questions about them)"
             )
 
 
-def _holds_only_videos(path: Path) -> bool:
+def holds_only_videos(path: Path) -> bool:
+    """Whether a place holds videos, and a folder no pictures beside them."""
     if path.is_dir():
         return shows_videos(str(path)) and not find_images(path).paths
     return shows_videos(str(path)) or lists_videos(path)
@@ -145,7 +150,7 @@ def list_files(folder: Path, *, videos: bool) -> list[Path]:
     images = find_images(folder)
     clips = list(find_videos(folder)) if videos else []
     if not clips:
-        refuse_none(images, folder)
+        refuse_none(images, folder, takes_videos=videos)
     return sorted([*images.paths, *clips])
 
 
