@@ -24,6 +24,7 @@ _UNFINISHED = ".unfinished"
 """Marks a folder that `atomic_folder` is filling; a later run removes such a folder."""
 CHECKSUMS = "checksums.json"
 """A file in a checkpoint folder with size and hash of every other file there."""
+TOO_DEEP = "its lists or objects are nested too deeply"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk or quota."""
@@ -80,7 +81,7 @@ def parse_json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError("its lists or objects are nested too deeply") from error
+        raise ValueError(TOO_DEEP) from error
 
 
 def read_json_object(path: Path) -> dict[str, Any] | None:
@@ -131,12 +132,16 @@ def write_json(path: Path, value: Any) -> None:
 def json_text(value: Any, **options: Any) -> str:
     """`json.dumps` with UTF-8 unescaped, and null for numbers that are not finite.
 
-    JSON has no NaN and no Infinity, and many readers refuse a file with one.
+    JSON has no NaN and no Infinity, and many readers refuse a file with one. Raises ValueError for
+    what is nested too deeply.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
-    except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
+        try:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
+        except ValueError:
+            return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
 
 
 def disk_is_full(error: BaseException | None) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from blip.cli.main import main
+from blip.cli.sidecars import SidecarOptions, Sidecars
 from tests.support.saved_models import save_picture, save_tiny
 
 
@@ -75,7 +76,9 @@ def test_text_files_beside_pictures(
     out, err = capsys.readouterr()
     assert (photos / "a.txt").read_text() == "mine\n"
     assert (photos / "b.txt").is_symlink()
-    assert "2 pictures have a text file already, which is kept" in err
+    assert "2 pictures have a file .txt already, which is kept" in err
+    assert caption(checkpoint, photos / "a.png", "--write", "txt") == 0
+    assert "1 picture has a file .txt already, which is kept" in capsys.readouterr().err
     assert (photos / "sub/c.txt").read_text() == out.partition("\t")[2]
     assert caption(checkpoint, photos, "--write", "caption", "--captions", "2") == 0
     lines = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()]
@@ -317,6 +320,68 @@ def test_a_json_file_keeps_what_is_not_ours(
     assert caption(checkpoint, picture, "--write", "json", "--append") == 1
     assert beside.read_text() == "[1]"
     assert "no JSON object with a list of captions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"captions": [["x"]]}',
+        b'{"captions": [{"caption": {"en": 1}}]}',
+        b'{"caption": ["x"]}',
+        b'{"captions": {"en": 1}}',
+        b'{"captions": ["x"], "a": %s1%s}' % (b"[" * 100_000, b"]" * 100_000),
+        b'{"captions": ["x"], "a": %s1%s}' % (b"[" * 900, b"]" * 900),
+        b'\xff{"captions": []}',
+    ],
+)
+def test_a_json_file_of_another_kind_ends_nothing(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    sidecars = Sidecars(SidecarOptions(write="json", append=True), paths)
+    (tmp_path / "a.json").write_bytes(content)
+    for path in paths:
+        sidecars.write(path, ["new"])
+    assert json.loads((tmp_path / "b.json").read_text())["caption"] == "new"
+    if sidecars.failed:
+        assert (tmp_path / "a.json").read_bytes() == content
+        err = capsys.readouterr().err
+        assert err.startswith(f"cannot append to {tmp_path / 'a.json'}: ")
+        assert err.count("\n") == 1
+    else:
+        # Python reads and writes this deep, and no deeper in another release.
+        assert content.count(b"[") == 901
+        assert json.loads((tmp_path / "a.json").read_text())["captions"][1] == {"caption": "new"}
+
+
+def test_a_caption_is_appended_once_however_often_it_is_written(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    for extension in ("txt", "json", "JSON", "meta.json"):
+        sidecars = Sidecars(SidecarOptions(write=extension, append=True), [picture])
+        for captions in (["one", "two", "one"], ["three", "two", "three "]):
+            sidecars.write(picture, captions)
+    assert (tmp_path / "a.txt").read_text() == "one\ntwo\nthree\n"
+    for name in ("a.json", "a.JSON", "a.meta.json"):
+        found = json.loads((tmp_path / name).read_text())
+        assert found["caption"] == "one"
+        assert [row["caption"] for row in found["captions"]] == ["one", "two", "three"]
+    (tmp_path / "a.json").write_text('{"url": "x", "caption": "mine"}')
+    sidecars = Sidecars(SidecarOptions(write="json", append=True), [picture])
+    sidecars.write(picture, ["mine", "new"])
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert (found["url"], found["caption"]) == ("x", "mine")
+    assert found["captions"] == [{"caption": "mine"}, {"caption": "new"}]
+
+
+def test_captions_are_appended_to_what_a_link_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("mine\n")
+    (tmp_path / "a.txt").symlink_to("texts/a.txt")
+    Sidecars(SidecarOptions(write="txt", append=True), [tmp_path / "a.png"]).write(
+        tmp_path / "a.png", ["new"]
+    )
+    assert (tmp_path / "a.txt").is_symlink()
+    assert (tmp_path / "texts/a.txt").read_text() == "mine\nnew\n"
 
 
 def test_options_of_files_need_files(

@@ -124,7 +124,7 @@ def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
     )
     rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     # Plain lines show no likelihoods, which cost another pass over each text.
-    scored = rows.form != "text" or options.sidecars.extension == "json"
+    scored = rows.form != "text" or options.sidecars.is_json
     write = captioner.scored_captions if scored else captioner.captions
     # Decoding that the model cannot do is refused before the bar is drawn.
     write([], options.captions, decoding)

@@ -1,6 +1,5 @@
 """`blip caption --write`: a file of captions beside each picture, to train image generators."""
 
-import json
 import os
 import re
 import unicodedata
@@ -70,6 +69,11 @@ class SidecarOptions:
         """That of the files, without a dot before it."""
         return (self.write or "").removeprefix(".")
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the files hold JSON, as those of `.json`, `.JSON` and `.meta.json` do."""
+        return self.extension.casefold().rpartition(".")[2] == "json"
+
 
 class Sidecars:
     """The file of captions beside each picture."""
@@ -105,9 +109,10 @@ class Sidecars:
         paths = [path for path, target in self.of.items() if not os.path.lexists(target)]
         kept = len(self.of) - len(paths)
         if kept and not self.options.skip_existing:
+            have = "picture has" if kept == 1 else "pictures have"
             say(
-                f"{kept} pictures have a text file already, which is kept (--overwrite replaces "
-                "it, --append adds to it)"
+                f"{kept} {have} a file .{self.options.extension} already, which is kept "
+                "(--overwrite replaces it, --append adds to it)"
             )
         return paths
 
@@ -121,9 +126,14 @@ class Sidecars:
 
         target = self.of[path]
         try:
-            is_there = self.options.append and os.path.lexists(target)
-            make = _json_content if self.options.extension == "json" else _text_content
-            write_atomically(target, make(target if is_there else None, captions))
+            there = None
+            if self.options.append:
+                captions = _each_once(captions)
+                # A link stays one: what it leads to gets the captions.
+                target = Path(os.path.realpath(target))
+                there = target if os.path.lexists(target) else None
+            make = _json_content if self.options.is_json else _text_content
+            write_atomically(target, make(there, captions))
         except OSError as error:
             if disk_is_full(error):
                 raise
@@ -177,10 +187,17 @@ def numbers_of(caption: "Caption | str") -> dict[str, float]:
     }
 
 
+def _each_once(captions: "Sequence[Caption | str]") -> "list[Caption | str]":
+    once: dict[str, Caption | str] = {}
+    for caption in captions:
+        once.setdefault(text_of(caption).strip(), caption)
+    return list(once.values())
+
+
 def _text_content(there: Path | None, captions: "Sequence[Caption | str]") -> str:
     """A line a caption, behind the lines that are there; raises ValueError for what is no text."""
-    before = "" if there is None else _read_text(there)
-    known = {line.strip() for line in before.splitlines()}
+    before = "" if there is None else _read(there).decode()
+    known = {line.strip() for line in before.removeprefix("\ufeff").splitlines()}
     if before and not before.endswith("\n"):
         before += "\n"
     new = [text for text in map(text_of, captions) if text.strip() not in known]
@@ -192,24 +209,38 @@ def _json_content(there: Path | None, captions: "Sequence[Caption | str]") -> st
 
     Raises ValueError where something else is there.
     """
-    from blip.files import json_text
+    from blip.files import json_text, parse_json
 
-    content: Any = {} if there is None else json.loads(_read_text(there))
-    if not isinstance(content, dict) or not isinstance(content.get("captions", []), list):
-        raise ValueError("it holds no JSON object with a list of captions")
-    rows = list(content.get("captions", []))
-    known = {row.get("caption") if isinstance(row, dict) else row for row in rows}
+    content: Any = {} if there is None else parse_json(_read(there))
+    rows = _rows_of(content)
+    known = {row.strip() if isinstance(row, str) else row["caption"].strip() for row in rows}
     for caption in captions:
-        if text_of(caption) not in known:
+        if text_of(caption).strip() not in known:
             rows.append({"caption": text_of(caption), **numbers_of(caption)})
-    first = {"caption": text_of(captions[0]), "captions": rows}
-    return json_text({**first, **content, "captions": rows}, indent=2) + "\n"
+    ours = {"caption": content.get("caption") or text_of(captions[0]), "captions": rows}
+    return json_text({**ours, **content, **ours}, indent=2) + "\n"
 
 
-def _read_text(path: Path) -> str:
+def _rows_of(content: Any) -> list[Any]:
+    """The captions in an object, texts or objects with one, the first of all before them.
+
+    Raises ValueError where a value is anything else.
+    """
+    is_object = isinstance(content, dict)
+    rows = content.get("captions", []) if is_object else None
+    first = content.get("caption") if is_object else None
+    if not isinstance(rows, list) or not isinstance(first, str | None):
+        raise ValueError("it holds no JSON object with a list of captions")
+    texts = [row.get("caption") if isinstance(row, dict) else row for row in rows]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("its captions are neither texts nor objects with a caption")
+    return list(rows) if not first or first in texts else [{"caption": first}, *rows]
+
+
+def _read(path: Path) -> bytes:
     from blip.files import read_regular
 
-    return read_regular(path, LIMIT).decode()
+    return read_regular(path, LIMIT)
 
 
 def _place(path: Path) -> tuple[str, str]:
