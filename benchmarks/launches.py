@@ -1,6 +1,6 @@
 """Operations that would each be a launch on a GPU, beside transformers', counted without one.
 
-    python benchmarks/launches.py [--small] [--save]
+    python benchmarks/launches.py [--small] [--save] [--names]
 
 Models of the published depth (narrow ones: width changes no count), and images and texts as many
 and as long as in `inference.py`, on a stand-in for a GPU. What torch dispatches is counted, views
@@ -158,7 +158,7 @@ def show(
         f"same results on the CPU: {result['same_results']}",
         highlight=False,
     )
-    table = Table(caption="launches, and reads of the host, per token, per match, per batch")
+    table = Table(caption="launches, and reads by the host, per token, per match, per batch")
     for heading in ("", "ours", "peer", "ours / peer", "our reads", "peer's"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, (ours, peer) in counts.items():

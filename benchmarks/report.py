@@ -10,7 +10,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def print_and_save(result: dict[str, Any], console: Console, name: str | None) -> None:
-    """Print the result; with `name` save it in that file, behind what `console` has recorded."""
+    """Print the result; with `name` save it in that file, after what `console` has recorded."""
     line = json.dumps(result)
     print(line)
     if name is not None:

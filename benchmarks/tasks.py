@@ -5,7 +5,7 @@
 ViT-B/16 at 384 pixels and BERT-base with random weights; nothing is downloaded. VQA: ranking of
 3 128 answers for each of some questions that were read already (k = 128); the plain way is a
 forward pass for each of the k candidates, with the question's states repeated; a second row has one
-pass over all k of them, as in the original release. VisDial: the 100 candidates of a round behind
+pass over all k of them, as in the original release. VisDial: the 100 candidates of a round after
 nine earlier ones, picture included; the plain way scores each candidate alone; a second row keeps
 the picture and reads the dialogue again for each. Ours and the plain way take turns; the best of
 the rounds counts. The last line is one JSON object.
@@ -159,7 +159,7 @@ class Vqa:
 
 
 class Visdial:
-    """A round behind earlier ones, with its candidates."""
+    """A round after earlier ones, with its candidates."""
 
     def __init__(
         self, config: ModelConfig, tokenizer: Tokenizer, device: torch.device, dtype: torch.dtype

@@ -76,7 +76,7 @@ def _cut(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _flip(content: bytes, rng: np.random.Generator) -> bytes:
-    """Some bytes behind the signature are others: the picture may survive it."""
+    """Some bytes after the signature are others: the picture may survive it."""
     changed = bytearray(content)
     for place in rng.integers(8, len(changed), 12):
         changed[place] ^= int(rng.integers(1, 256))

@@ -3,7 +3,7 @@
     python -m experiments.scenes [TASK ...] [--seeds 0 1 2] --demo runs/demo --out runs/scenes
     python -m experiments.scenes vqa --out runs/try -- --train.steps 100
 
-What stands behind `--` changes the recipes. `--demo` is the folder of a finished `blip demo`. Does
+What stands after `--` changes the recipes. `--demo` is the folder of a finished `blip demo`. Does
 what is not done yet: a training that was stopped is resumed, a finished one is not repeated. Then
 prints the tables, and writes them into README.md and, with seeds, commit and machine, into
 results.json beside this file.

@@ -219,7 +219,7 @@ def check_unchanged(
 
 
 def _places(given: str | Path) -> Iterator[tuple[str, Path]]:
-    """The paths of an input: behind links, and the link itself, which a rename would replace."""
+    """The paths of an input: what a link leads to, and the link, which a rename would replace."""
     text = str(given).removeprefix("file://")
     if "://" in text or text.startswith("pipe:"):
         return

@@ -140,6 +140,7 @@ def test_a_model_that_cannot_says_what_it_can_and_who_else(
         call(model)
     assert "\n" not in str(raised.value)
     assert f": {can}" in repr(model)
+    assert "and matches" not in repr(model)
 
 
 def test_the_picture_that_is_broken_is_named(model: blip.LoadedModel) -> None:

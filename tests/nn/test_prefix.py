@@ -60,14 +60,14 @@ def test_texts_after_a_prefix_are_read_as_one_sequence_with_it(model: DialogueMo
 @torch.no_grad()
 def test_a_text_does_not_depend_on_its_neighbours(model: DialogueModel) -> None:
     kv = image_kv(model, 2)
-    dialogues = model.encode_dialogues(*tiny_texts(2, 9), kv)
+    dialogues = tiny_texts(2, 9)
     ids, visible = tiny_texts(6, 6)
-    together = model.answer_logits(ids, visible, dialogues, kv)
+    together = model.answer_logits(ids, visible, model.encode_dialogues(*dialogues, kv), kv)
     for row in range(6):
         only = torch.tensor([row // 3])
-        alone = model.answer_logits(
-            ids[row : row + 1], visible[row : row + 1], dialogues.select(only), kv.select(only)
-        )
+        of_one = kv.select(only)
+        dialogue = model.encode_dialogues(*(part[only] for part in dialogues), of_one)
+        alone = model.answer_logits(ids[row : row + 1], visible[row : row + 1], dialogue, of_one)
         torch.testing.assert_close(together[row : row + 1], alone)
 
 

@@ -33,11 +33,11 @@ in the file (one a line, or a list in a .json file), and its probability stands 
 --top there is a line for each of the best answers, or in JSON a list of them, each with its
 probability.
 
-With a model for dialogues the questions are asked one after another, each behind those of
---history, the ones before it and their answers; --caption says what the picture shows. It takes
-no video, and none of --frames, --batch-size and --candidates, as all answers are compared. Its
-probabilities say of each answer by itself whether it is true. A model that only ranks, as that of
-the recipe visdial, needs --answers."""
+A model for dialogues answers the questions one after another: it reads each after the rounds of
+--history, and after the questions before it with their answers; --caption says what the picture
+shows. It takes no video, and none of --frames, --batch-size and --candidates, as all answers are
+compared. Its probabilities say of each answer by itself whether it is true. A model that only
+ranks, as that of the recipe visdial, needs --answers."""
 
 RENAMED = (
     Renamed("--candidates", "--answers", when=is_no_number),

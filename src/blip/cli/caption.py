@@ -57,9 +57,9 @@ class CaptionOptions:
     captions: Annotated[int, Range(whole=True, least=1, most=MAX_CAPTIONS)] = 1
     """Captions of each picture."""
     prefix: Annotated[str, LINE] = ""
-    """Put this before every caption, as it stands."""
+    """Put this text before every caption, as it stands."""
     suffix: Annotated[str, LINE] = ""
-    """Put this behind every caption, as it stands."""
+    """Put this text after every caption, as it stands."""
     sidecars: SidecarOptions = SidecarOptions()
     decoding: DecodingConfig = DecodingConfig(max_length=30)
     keep_prompt: bool = False

@@ -41,8 +41,7 @@ class SidecarOptions:
     write_name: Literal["stem", "full"] = "stem"
     """With --write: photo.txt (stem), or photo.jpg.txt (full) where two pictures would share it."""
     skip_existing: bool = False
-    """With --write: leave out pictures that have a file; so it is unless one of the next is
-    given."""
+    """With --write: say nothing of pictures that are left out as they have a file."""
     append: bool = False
     """With --write: add captions to the files that are there, each once."""
     overwrite: bool = False
@@ -195,7 +194,10 @@ def _each_once(captions: "Sequence[Caption | str]") -> "list[Caption | str]":
 
 
 def _text_content(there: Path | None, captions: "Sequence[Caption | str]") -> str:
-    """A line a caption, behind the lines that are there; raises ValueError for what is no text."""
+    """The lines that are there, then a line for each caption that is not among them.
+
+    Raises ValueError where the file holds no text.
+    """
     before = "" if there is None else _read(there).decode()
     known = {line.strip() for line in before.removeprefix("\ufeff").splitlines()}
     if before and not before.endswith("\n"):

@@ -89,7 +89,7 @@ class DataConfig:
     sources: tuple[SourceConfig, ...]
     """What is trained on: paths, or sources with a name, shards and a weight."""
     batch_size: Annotated[int, BATCH_SIZE]
-    """Examples in a batch, those of all processes that train together: pairs of an image and a
+    """Examples in a batch, over all processes that train together: pairs of an image and a
     text, or a task's questions or statements."""
     image: ImageConfig = ImageConfig()
     max_tokens: Annotated[int, Range(whole=True, least=3, most=2**16)] = 30

@@ -16,7 +16,7 @@ SHOWN = 5
 
 
 class BadSampleError(BlipError):
-    """A sample cannot be used; the message is a short reason, with details behind a colon."""
+    """A sample cannot be used; the message is a short reason, with details after a colon."""
 
 
 class Fault(NamedTuple):

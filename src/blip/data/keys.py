@@ -14,9 +14,9 @@ from blip.data.sample import Sample
 from blip.errors import BlipError
 
 KEY_LIMIT = 200
-"""Bytes of a key: with what CapFilt puts behind it, it stays a file name (255) on most systems."""
+"""Bytes of a key: with what CapFilt appends, it stays a file name (255) on most systems."""
 WRITTEN_LIMIT = 240
-"""Bytes of a key with what CapFilt puts behind it."""
+"""Bytes of a key with what CapFilt appends."""
 MISSING = frozenset({"", "nan", "none", "null", "<na>", "nat"})
 """What tables write for a missing key, in lower case."""
 NEVER_WRITTEN = frozenset(
@@ -31,7 +31,7 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 
 
 def free_name(name: str, taken: Container[int | str]) -> str:
-    """The name, with a number behind it where it is taken: `a`, `a-1`, `a-2`."""
+    """The name, with a number after it where it is taken: `a`, `a-1`, `a-2`."""
     names = chain([name], (f"{name}-{number}" for number in count(1)))
     return next(one for one in names if one not in taken)
 

@@ -170,7 +170,7 @@ def prepare_validation(
 
 
 def _in_rows(scores: list[np.ndarray]) -> np.ndarray:
-    """Scores of rounds, `(rounds, candidates)`; options that a round lacks come behind NaN."""
+    """Scores of rounds, `(rounds, candidates)`; NaN for options that a round lacks."""
     rows = np.full((len(scores), max(map(len, scores))), -np.inf)
     for place, row in enumerate(scores):
         rows[place, : len(row)] = np.fmax(row, np.finfo(np.float64).min)

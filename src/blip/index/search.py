@@ -125,7 +125,7 @@ class Index:
 
         They are found by cosine (ITC); the best `rerank` of them are read again from where they
         lie, and ordered by the probability of a match (ITM). Pictures that are no longer there
-        come behind these. Raises UsageError where the checkpoint is not the one of the index.
+        come after these. Raises UsageError where the checkpoint is not the one of the index.
         """
         _check(k)
         hits = self.search_vector(self.embedder.embed_texts([text])[0], max(k, rerank))

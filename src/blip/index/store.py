@@ -250,7 +250,7 @@ class Part:
         size = kind.itemsize * projection
         try:
             with self.vector_path.open("rb", buffering=0) as file:
-                # Behind a header of NumPy's format.
+                # After a header of NumPy's format.
                 start = os.fstat(file.fileno()).st_size - rows * size
                 read = []
                 for number in numbers:

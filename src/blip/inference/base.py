@@ -108,7 +108,7 @@ class Predictor(ABC, Generic[ModelKind]):
         """States of the class token and of every patch of some pictures, in one pass.
 
         Of videos, which must all have as many frames, those of all frames. Errors name a picture as
-        in `names`, or by its place behind `first`. Raises what `to_pixels` raises.
+        in `names`, or by its place after `first`. Raises what `to_pixels` raises.
         """
         size, device, dtype = (
             self.model.config.vision.image_size,

@@ -29,7 +29,7 @@ from blip.nn.device import choose_device, choose_dtype
 AnyModel = TypeVar("AnyModel", bound=Model, covariant=True)
 
 KINDS: dict[type[Model], str] = {
-    Blip: "a MED, for captions and matches",
+    Blip: "a MED (captions or matches)",
     QuestionModel: "a model for questions (VQA)",
     PairModel: "a model for pairs of images (NLVR2)",
     DialogueModel: "a model for dialogues (VisDial)",

@@ -71,7 +71,7 @@ def decode_texts(
 ) -> list[list[int]]:
     """Decode `count` texts for each picture or question (greedy decoding: one).
 
-    Returns the ids of each text behind `start_ids`, picture by picture. Nucleus sampling takes a
+    Returns the ids of each text after `start_ids`, picture by picture. Nucleus sampling takes a
     seed for each text, in the same order. Raises NotFiniteError where the model gives NaN.
     """
     prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(kv), -1)

@@ -1,4 +1,4 @@
-"""Several questions about a picture as one dialogue: each is asked behind those before it."""
+"""Several questions about a picture as one dialogue: each is read after those before it."""
 
 from collections.abc import Sequence
 

@@ -31,7 +31,7 @@ def log_likelihoods(
     eos_id: int,
     max_length: int,
 ) -> list[Likelihood]:
-    """The likelihood of each text behind `start_ids`, picture by picture.
+    """The likelihood of each text after `start_ids`, picture by picture.
 
     All pictures have the same number of texts. The penalties, temperature and minimum length of
     decoding do not count. A text shorter than `max_length`, start included, ended by itself.

@@ -248,7 +248,7 @@ class LoadedModel:
         """An answer to every question about every picture, a row for each picture.
 
         The model writes it, or chooses the likeliest of `candidates`. A model for dialogues asks
-        several questions one after another, each behind those before it; `caption` says what the
+        several questions one after another, each after those before it; `caption` says what the
         picture shows, and `history` holds earlier questions with their answers. Errors are those of
         `Answerer` and `DialogueAnswerer`; raises ArgumentError (a ValueError), too, for `caption`
         and `history` with a model for single questions.

@@ -82,7 +82,7 @@ def first_ranks(ranked: RankedScores, own_rows: np.ndarray, own_columns: np.ndar
     """For each row the rank of its best own column, 1 for the first; `(rows,)` float64.
 
     Equal scores are averaged over all their orders: with `equal` others of the same score, and
-    `mine` own ones, the first own one is expected behind equal / (mine + 1) of them. A row whose
+    `mine` own ones, the first own one is expected after equal / (mine + 1) of them. A row whose
     own scores are all NaN has the last rank. The arguments are those of `share_found`.
     """
     above, equal, mine = _count_around_best(ranked, own_rows, own_columns)

@@ -27,7 +27,7 @@ class DecodingSession:
 
     @torch.inference_mode()
     def __call__(self, ids: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocabulary"]:
-        """Read new tokens behind the earlier ones; logits after the last, in float32 at least."""
+        """Read new tokens after the earlier ones; logits after the last, in float32 at least."""
         if self.cache.length == 0 and self.copies > 1:
             firsts = ids[:: self.copies]
             alike = firsts.repeat_interleave(self.copies, dim=0)

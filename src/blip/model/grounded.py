@@ -60,7 +60,7 @@ class GroundedModel(nn.Module):
     def encode_video(
         self, frames: Float[Tensor, "videos frames 3 height width_pixels"]
     ) -> Float[Tensor, "videos tokens width"]:
-        """States of all frames of each video, one frame behind another (BLIP, section 5.6).
+        """States of all frames of each video, one frame after another (BLIP, section 5.6).
 
         Nothing tells their order. They stand for the states of one image in all that reads these.
         """

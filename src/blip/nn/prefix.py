@@ -42,12 +42,6 @@ class Prefixes:
         """Number of prefixes."""
         return len(self.lengths)
 
-    def select(self, index: Int[Tensor, " selected"]) -> "Prefixes":
-        """The prefixes `index`, in that order; repeats are allowed."""
-        return Prefixes(
-            self.states.index_select(0, index), self.kv.select(index), self.lengths[index.cpu()]
-        )
-
 
 def encode_prefixes(
     transformer: TextTransformer,

@@ -54,7 +54,7 @@ class TrainingTask:
     def meanings(self) -> dict[str, str]:
         """What some keys of its configuration mean for this task, for `--keys` and `--help`."""
         examples = self.examples[:1].upper() + self.examples[1:]
-        of_batch = f"{examples} in a batch, those of all processes that train together."
+        of_batch = f"{examples} in a batch, over all processes that train together."
         of_data = field_docstrings(self.config).get("data")
         of_sources = {} if of_data is None else {"data.sources": of_data}
         return {"data.batch_size": of_batch, **of_sources}
@@ -208,7 +208,7 @@ TASKS = (
         name="visdial",
         verb="finetune",
         objectives="ITM: ranks answers in a dialogue; with LM: writes them, too",
-        examples="questions of dialogues, with the rounds before them,",
+        examples="questions of dialogues with their images",
         config=VisdialConfig,
         module="blip.tasks.visdial",
         evaluations=("visdial",),

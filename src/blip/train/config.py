@@ -23,7 +23,7 @@ class OptimizerConfig:
     """AdamW and the course of its learning rate; the defaults are the paper's for ViT-B."""
 
     lr: Annotated[float, Range(above=0, most=1000)] = 3e-4
-    """Learning rate behind the warm-up, from where it decays."""
+    """Learning rate at the end of the warm-up; it decays from there."""
     weight_decay: Annotated[float, Range(least=0, most=1000)] = 0.05
     """On matrices alone: biases and norms do not decay."""
     betas: Annotated[tuple[float, float], SHARE_BELOW_ONE] = (0.9, 0.999)

@@ -35,7 +35,7 @@ ROWS_AT_A_TIME = 4096
 
 
 def sample_starts(table: pa.Table) -> Int[np.ndarray, " samples"]:
-    """The first row of every sample; a bad one stands alone, even behind one of the same key."""
+    """The first row of every sample; a bad one stands alone, even after one of the same key."""
     if table.num_rows == 0:
         return np.zeros(0, np.int64)
     keys, bad = table["key"].combine_chunks(), booleans(pc.equal(table["source"], "bad"))
@@ -45,7 +45,7 @@ def sample_starts(table: pa.Table) -> Int[np.ndarray, " samples"]:
 
 
 def sample_ends(table: pa.Table) -> Int[np.ndarray, " samples"]:
-    """The row behind the last one of every sample."""
+    """The row after the last one of every sample."""
     starts = sample_starts(table)
     return np.append(starts[1:], table.num_rows) if len(starts) else starts
 

@@ -44,7 +44,7 @@ def find_originals(job: Path, data: Sequence[str]) -> dict[str, ShardTask]:
 
 
 def _read_config(job: Path) -> CapFiltConfig | None:
-    """The configuration of the job, or of the job behind a recut; None where it is missing."""
+    """The configuration of the job, or of the job that was recut; None where it is missing."""
     if (job / CONFIG).is_file():
         return strict.from_json(CapFiltConfig, strict.load_json(job / CONFIG))
     if not (job / RECUT).is_file():

@@ -65,7 +65,7 @@ def leave_out_empty(
 ) -> Usable[list[Item]]:
     """Those of some questions or statements whose `clean` text is not empty.
 
-    `part_fault` is what was wrong before; else the first empty one is named behind `empty`. Without
+    `part_fault` is what was wrong before; else the first empty one is named after `empty`. Without
     any sound one it is the fault of the sample, or `none` is.
     """
     sound = [item for item in items if clean(item)]

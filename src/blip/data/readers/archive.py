@@ -195,7 +195,7 @@ def _image_number(suffix: str) -> int | None:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The key of a member and its suffix, by the first dot behind its folders."""
+    """The key of a member and its suffix, by the first dot after its folders."""
     if "//" in name or "./" in name:
         name = PurePosixPath(name).as_posix()
     folder, slash, file = name.rpartition("/")

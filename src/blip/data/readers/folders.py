@@ -13,7 +13,7 @@ from blip.data.texts import MISSING, NOT_UTF8, TEXT_LIMIT, TOO_LONG, decode_text
 from blip.files import read_regular
 
 TEXTS_BESIDE = (".txt", ".caption")
-"""How a picture's text file ends, behind its whole name or its stem; the first found is read."""
+"""How a picture's text file ends, after its whole name or its stem; the first found is read."""
 SIGNATURES = (
     (b"\xff\xd8\xff", "jpg"),
     (b"\x89PNG", "png"),

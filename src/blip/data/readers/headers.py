@@ -22,7 +22,7 @@ NO_CONTENT = (b"1", b"2", b"3", b"4", FOLDER, b"6")
 """Links, devices, folders and pipes: nothing follows their header, whatever size it gives."""
 SPARSE = b"S"
 ABOUT_THE_NEXT = (b"L", b"K", b"x", b"X", b"g")
-"""Kinds whose content is about the member behind them: long names, PAX records."""
+"""Kinds whose content is about the member after them: long names, PAX records."""
 LONGEST_EXTRA = 1 << 20
 """Most bytes of a long name or of PAX records."""
 LARGEST = 1 << 62
@@ -51,7 +51,7 @@ class Member(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Bytes between two members, or behind the last, that are not part of a tar."""
+    """Bytes between two members, or after the last, that are not part of a tar."""
 
     reason: str
 
@@ -71,7 +71,7 @@ def read_headers(file: Reader, skip: Callable[[int], object]) -> Iterator[Member
     """Members of a tar in their order, ustar, GNU and PAX; `skip(bytes)` skips their content.
 
     `skip` is called before the caller reads a member's content: read the file at the offsets.
-    Behind a damaged header the next sound one is searched for, block by block, and a `Damage` says
+    After a damaged header the next sound one is searched for, block by block, and a `Damage` says
     how much was skipped. What follows the end of a tar is read, too: tars may be concatenated.
     """
     offset, about, damaged, ended = 0, _About(), None, None

@@ -82,7 +82,7 @@ def read_table(
     Paths start from `images`, else from the table's folder. Other columns of plain values go into
     `meta`. Of rows `start` to `stop` alone, where given; of a Parquet file what lies before is not
     read. `split` chooses rows by the column of that name. A key that came before has its row put
-    behind it. A row that cannot be read is a sample with `error`. Raises UsageError for a file that
+    after it. A row that cannot be read is a sample with `error`. Raises UsageError for a file that
     is not such a table, that lacks a column (that of the text where `need_text` says so), or whose
     pictures are URLs.
     """

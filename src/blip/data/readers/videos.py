@@ -62,7 +62,7 @@ def _samples(video: ListedVideo, place: str) -> Iterator[Sample]:
         yield Sample(key, None, texts, meta, error, extension, video=content)
     elif video.texts or video.questions or not others:
         yield Sample(video.key, None, error=MISSING_VIDEO)
-    # Behind the video, which has the key.
+    # After the video, which has the key.
     yield from (Sample(video.key, None, error=fault) for fault in others)
 
 

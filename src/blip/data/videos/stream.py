@@ -311,7 +311,7 @@ class _Decoder:
             self.decoded += packet.decode()
 
     def _next(self) -> "av.VideoFrame | None":
-        """The next frame in the order in which they are shown; None behind the last one."""
+        """The next frame in the order in which they are shown; None after the last one."""
         while not self.decoded and self._peek() is not None:
             self._feed()
         return self.decoded.popleft() if self.decoded else None

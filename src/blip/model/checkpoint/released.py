@@ -60,7 +60,7 @@ _WEIGHTS = (
 first that exists is downloaded."""
 
 NOTHING_LEFT = 416
-"""HTTP status: the requested range lies behind the end of the file."""
+"""HTTP status: the requested range lies past the end of the file."""
 
 
 def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
