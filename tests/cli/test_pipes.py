@@ -95,6 +95,16 @@ def test_what_a_program_lists_may_be_gone_or_an_empty_folder(
     assert len(out.splitlines()) == 1
     assert f"cannot read {folder}/gone.png: No such file" in err
     assert "1 of 2 pictures could not be read" in err
+    wrong = ("http://[x", "ftp://x/a.png", "https://x/a.mp4", "http://x:y/a.png", "http:///a.png")
+    give(monkeypatch, os.fsencode("\n".join([*wrong, "RIFFraff.jpg", f"{folder}/photos/a.png"])))
+    assert main(["caption", str(folder / "model"), "-", *SHORT]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert all(f"cannot read {name}: " in err for name in (*wrong, "RIFFraff.jpg"))
+    assert "6 of 7 pictures could not be read" in err
+    give(monkeypatch, b"RIFF1234WEBP\n")
+    assert main(["caption", str(folder / "model"), "-", *SHORT]) == 2
+    assert "stdin holds a picture" in capsys.readouterr().err
     give(monkeypatch, b"\n")
     assert main(["caption", str(folder / "model"), "-", *SHORT]) == 2
     assert "stdin names no picture" in capsys.readouterr().err
@@ -132,6 +142,10 @@ def test_an_address_that_gives_nothing_is_named_and_counted(
     assert "1 of 2 pictures could not be read" in err
     assert main(["caption", str(folder / "model"), f"{served}/clip.mp4", *SHORT]) == 2
     assert "is the address of a video; download it" in capsys.readouterr().err
+    # Before the checkpoint is looked for.
+    for wrong in ("http://[x", "ftp://x/a.png"):
+        assert main(["caption", "none", wrong, *SHORT]) == 2
+        assert f"blip: error: cannot read {wrong}: " in capsys.readouterr().err
     assert main(["caption", str(folder / "model"), given[1], "--write", "txt", *SHORT]) == 2
     assert "is an address" in capsys.readouterr().err
 

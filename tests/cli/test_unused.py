@@ -32,6 +32,8 @@ IGNORED = [
     (f"{EVALUATE} --overwrite", "--overwrite", "without --out"),
     (f"{ASK} --candidates 3", "--candidates", "without --answers"),
     (f"{ASK} --candidates 3 --top 2", "--candidates", "without --answers"),
+    (f"{CAPTION} --frames 3", "--frames", "without a video"),
+    ("match model a.png text --frames 3", "--frames", "without a video"),
     (f"{ASK} --frames 3", "--frames", "with the picture a.png"),
     ("search i text --overwrite", "--overwrite", "without --html"),
     ("search i text --threshold 0.9", "--threshold", "without --duplicates"),

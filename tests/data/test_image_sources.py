@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -212,3 +213,6 @@ def test_an_address_that_cannot_be_fetched_says_why(
         server.shutdown()
     with pytest.raises(BadImageError, match=r"^cannot fetch: Cannot connect[^\n]*3 of 3\)$"):
         read_image(f"{server.url}/turned.jpg")
+    for wrong in ("http://[x", "http://x:y/a.jpg", "https:///a.jpg"):
+        with pytest.raises(ArgumentError, match=rf"^cannot read {re.escape(wrong)}: "):
+            read_image(wrong)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from blip.cli.from_dataclass import Options
-from blip.cli.inputs import Place, find_pictures, open_pictures, report_broken
+from blip.cli.inputs import Place, find_pictures, holds_video, open_pictures, report_broken
 from blip.cli.options import (
     DECODING_GROUP,
     DECODING_HIDDEN,
     DECODING_NAMES,
     EITHER_ROWS,
+    NO_VIDEO,
     PictureOptions,
     Renamed,
     unused_by,
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         options = OPTIONS.read(args)
         _refuse_unused(args, options)
         decoding = _decoding(options, beams_are_typed="decoding.beams" in OPTIONS.typed(args))
-        return _caption(options, decoding)
+        return _caption(args, options, decoding)
 
 
 def _refuse_unused(args: argparse.Namespace, options: CaptionOptions) -> None:
@@ -109,11 +110,13 @@ def _refuse_unused(args: argparse.Namespace, options: CaptionOptions) -> None:
     OPTIONS.refuse_unused(args, unused)
 
 
-def _caption(options: CaptionOptions, decoding: DecodingConfig) -> int:
+def _caption(args: argparse.Namespace, options: CaptionOptions, decoding: DecodingConfig) -> int:
     from blip.inference.captioner import Captioner
     from blip.log import progress
 
     paths = find_pictures(options.pictures, stdin=True)
+    if not holds_video(paths):
+        OPTIONS.refuse_unused(args, NO_VIDEO)
     texts = Sidecars(options.sidecars, paths) if options.sidecars.write else None
     if texts is not None:
         paths = texts.missing()

@@ -31,11 +31,10 @@ def find_pictures(named: Iterable[str], *, stdin: bool = False) -> list[Place]:
     """The pictures and videos that are named or lie below named folders, sorted there; each once.
 
     With `stdin` the word - stands for the names on stdin, of which folders may be empty and files
-    missing. What a folder holds besides is counted on stderr. Raises UsageError for what does not
-    exist, for a folder without pictures, for a video where PyAV is not installed, and for the
-    address of a video.
+    missing, and addresses wrong: `open_picture` reports those. What a folder holds besides is
+    counted on stderr. Raises UsageError for what does not exist, for a folder without pictures, for
+    a video where PyAV is not installed, and for an address that `check_address` refuses.
     """
-    from blip.data.readers.video_files import is_video_name
     from blip.errors import UsageError
     from blip.installed import need
     from blip.log import printable
@@ -44,19 +43,40 @@ def find_pictures(named: Iterable[str], *, stdin: bool = False) -> list[Place]:
     for name in named:
         if name == STDIN and stdin:
             places = _find_listed(read_names())
-        elif is_address(name) or os.path.lexists(name):
+        elif is_address(name):
+            check_address(name)
+            places = [name]
+        elif os.path.lexists(name):
             places = _find_below(name)
         else:
             raise UsageError(f"no picture at {printable(name)}: no such file or folder")
         for place in places:
             key = place if isinstance(place, str) else os.path.abspath(place)
             found.setdefault(key, place)
-    for place in found.values():
-        if isinstance(place, str) and is_video_name(urlsplit(place).path):
-            raise UsageError(f"{printable(place)} is the address of a video; download it")
-    if any(map(is_video_name, found)):
+    if holds_video(found.values()):
         need("av", "PyAV", "video")
     return list(found.values())
+
+
+def check_address(address: str) -> None:
+    """Raise UsageError for an address that is malformed or of a kind that is not read.
+
+    And for that of a video, for videos are not fetched.
+    """
+    from blip.data.readers import remote
+    from blip.data.readers.video_files import is_video_name
+    from blip.errors import UsageError
+
+    remote.check_address(address)
+    if is_video_name(urlsplit(address).path):
+        raise UsageError(f"cannot read {address}: it is the address of a video; download it")
+
+
+def holds_video(places: Iterable[Place]) -> bool:
+    """Whether there is a video among the files; an address stands for a picture."""
+    from blip.data.readers.video_files import is_video_name
+
+    return any(isinstance(place, Path) and is_video_name(place) for place in places)
 
 
 def read_names() -> list[str]:
@@ -145,9 +165,16 @@ def open_picture(
     from blip.data.readers.video_files import is_video_name
     from blip.data.transforms import normalise
     from blip.data.videos.read import read_video
+    from blip.errors import UsageError
     from blip.inference.pixels import NormalisedImage
     from blip.log import printable, say
 
+    try:
+        if isinstance(path, str):
+            check_address(path)
+    except UsageError as error:
+        say(printable(str(error)))
+        return None
     try:
         if model is None or isinstance(path, str) or not is_video_name(path):
             return read_image(path, max_pixels)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from blip.cli.from_dataclass import Options
-from blip.cli.inputs import STDIN, Place, find_pictures, open_pictures, report_broken
-from blip.cli.options import EITHER_ROWS, PictureOptions
+from blip.cli.inputs import STDIN, Place, find_pictures, holds_video, open_pictures, report_broken
+from blip.cli.options import EITHER_ROWS, NO_VIDEO, PictureOptions
 from blip.cli.rows import RowPrinter
 from blip.config.ranges import PLACE, UTF8, RangeError, check_fields
 
@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     options = OPTIONS.read(args)
     texts, named = _texts_and_pictures(options)
     paths = find_pictures(named, stdin=True)
+    if not holds_video(paths):
+        OPTIONS.refuse_unused(args, NO_VIDEO)
     several = options.picture == STDIN or os.path.isdir(options.picture)
     single = not options.texts and not several
     matcher = Matcher.load(

@@ -58,6 +58,10 @@ EITHER_ROWS = ("shared.rows.json", "shared.rows.csv")
 """Of which one may be given, where a verb's `PictureOptions` are its field `shared`."""
 
 
+NO_VIDEO = {"without a video": ("shared.frames",)}
+"""Options of a verb with `PictureOptions` that none but videos use, for `refuse_unused`."""
+
+
 DECODING_NAMES = {"decoding.kind": "decode"}
 DECODING_GROUP = {"how captions are written": ("decoding",)}
 DECODING_HIDDEN = tuple(

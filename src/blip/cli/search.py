@@ -1,6 +1,7 @@
 """`blip search`: pictures and videos of an index by a text or a picture, and near-duplicates."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from blip.cli.from_dataclass import Options
+from blip.cli.inputs import Place
 from blip.cli.options import ModelOptions
 from blip.config.ranges import COUNT, COUNT_OR_NONE, PLACE, UTF8, Range, check_fields
 
@@ -85,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if sum(asked) != 1:
         raise UsageError("give a text, --image or --duplicates, and one of them only")
     _refuse_unused(args, options)
+    image = None if options.image is None else _find_picture(options.image)
     index = Index.open(
         options.index,
         options.checkpoint,
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         groups = index.duplicates(options.threshold)[: options.results]
         _show_groups(groups, options, index)
         return 0
-    hits = _search(index, options)
+    hits = _search(index, options, image)
     _show_hits(hits, options, index)
     return 0 if hits else 1
 
@@ -113,17 +116,26 @@ def _refuse_unused(args: argparse.Namespace, options: SearchOptions) -> None:
     OPTIONS.refuse_unused(args, unused)
 
 
-def _search(index: "Index", options: SearchOptions) -> "list[Hit]":
-    from blip.cli.inputs import is_address, open_picture
+def _find_picture(name: str) -> Place:
+    from blip.cli.inputs import find_pictures
+    from blip.errors import UsageError
+
+    if os.path.isdir(name):
+        raise UsageError(f"{name} is a folder; --image takes one picture")
+    (found,) = find_pictures([name])
+    return found
+
+
+def _search(index: "Index", options: SearchOptions, image: Place | None) -> "list[Hit]":
+    from blip.cli.inputs import open_picture
     from blip.errors import BlipError
 
-    if options.image is None:
+    if image is None:
         return index.search(options.query, options.results, rerank=options.rerank)
     from blip.data.videos.read import FRAMES
 
     model = index.embedder.model
     frames = index.settings.frames or FRAMES
-    image = options.image if is_address(options.image) else Path(options.image)
     picture = open_picture(image, options.model.max_pixels, frames, model)
     if picture is None:
         raise BlipError(f"--image {options.image} cannot be read")

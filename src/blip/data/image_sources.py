@@ -66,11 +66,9 @@ def _bytes_of(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
 
 
 def _fetch(address: str) -> bytes:
-    from blip.data.readers.remote import STORES, WEB, read_small
+    from blip.data.readers.remote import check_address, read_small
 
-    if not address.startswith((*WEB, *STORES)):
-        allowed = ", ".join((*WEB, *STORES))
-        raise ArgumentError(f"cannot read {address}: allowed are a path and {allowed}")
+    check_address(address)
     try:
         content = read_small(address, IMAGE_LIMIT)
     except UsageError:

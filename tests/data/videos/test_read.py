@@ -160,7 +160,7 @@ def test_wrong_arguments_are_one_line():
             read_video(content, **options)
     with pytest.raises(BadVideoError, match=r"^no_frame_at: 1 s, of 1 s"):
         read_video(content, times=[0.0, 1.0])
-    with pytest.raises(ArgumentError, match="is a URL"):
+    with pytest.raises(ArgumentError, match="is a URL, and videos are not fetched"):
         read_video("https://host/a.mp4")
     with pytest.raises(ArgumentError, match="got int"):
         read_video(3)

@@ -70,16 +70,21 @@ def read_file(path: Path) -> tuple[bytes | None, str]:
 
 def is_picture(content: bytes) -> bool:
     """Whether some bytes begin as a picture of a usual format does."""
-    return content[:4] == b"RIFF" or any(content.startswith(start) for start, _ in SIGNATURES[:3])
+    starts = tuple(start for start, _ in SIGNATURES[:3])
+    return _is_webp(content) or content.startswith(starts)
 
 
 def extension_of(content: bytes) -> str:
     """The extension of a picture by its first bytes; `jpg` where the kind is unknown."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+    if _is_webp(content):
         return "webp"
     if content[4:8] == b"ftyp":
         return "avif" if content[8:12] in (b"avif", b"avis") else "heic"
     return next((name for start, name in SIGNATURES if content.startswith(start)), "jpg")
+
+
+def _is_webp(content: bytes) -> bool:
+    return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
 
 
 def texts_beside(picture: Path) -> tuple[tuple[str, ...], str | None]:

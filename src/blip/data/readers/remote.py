@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential
 
 from blip.data.readers.headers import Reader
-from blip.errors import BlipError, UsageError, first_line
+from blip.errors import ArgumentError, BlipError, UsageError, first_line
 from blip.files import parse_json
 from blip.installed import missing
 from blip.log import say
@@ -150,6 +151,22 @@ def read_json(location: str) -> dict[str, Any] | None:
 
     value = with_retries(read, f"read {location}")
     return value if isinstance(value, dict) else None
+
+
+def check_address(address: str) -> None:
+    """Raise ArgumentError unless `read_small` can read such an address."""
+    if not address.startswith((*WEB, *STORES)):
+        allowed = ", ".join((*WEB, *STORES))
+        raise ArgumentError(f"cannot read {address}: allowed are a path and {allowed}")
+    try:
+        parts = urlsplit(address)
+        has_host = bool(parts.hostname)
+        # Only when it is asked for.
+        _ = parts.port
+    except ValueError as error:
+        raise ArgumentError(f"cannot read {address}: {first_line(error)}") from error
+    if not has_host:
+        raise ArgumentError(f"cannot read {address}: it lacks a host")
 
 
 def read_small(location: str, limit: int) -> bytes | None:

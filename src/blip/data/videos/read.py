@@ -118,7 +118,9 @@ def open_source(source: VideoSource) -> Iterator[BinaryIO]:
             raise BadVideoError("empty_file")
         yield io.BytesIO(source)
     elif isinstance(source, str) and "://" in source:
-        raise ArgumentError(f"{source} is a URL; download it and give the path or the bytes")
+        raise ArgumentError(
+            f"{source} is a URL, and videos are not fetched; download it and give the path"
+        )
     elif isinstance(source, str | os.PathLike):
         with open_regular(source) as file:
             if not os.fstat(file.fileno()).st_size:
