@@ -14,6 +14,7 @@ from PIL import Image
 import blip
 from blip.errors import ArgumentError, UsageError
 from blip.inference.comparer import Judgement
+from blip.inference.dialogue_answerer import DialogueAnswerer
 from blip.inference.matcher import Scores
 from tests.support.demo_folder import save_demo
 from tests.support.flaky_server import Server
@@ -39,6 +40,8 @@ def test_every_form_of_a_picture_gives_the_same_caption(model: blip.LoadedModel)
     for one in ("photo.jpg", path, path.read_bytes(), image, array, tensor):
         assert model.caption(one) == expected
         assert model.caption([one, "picture.png"], batch_size=1)[0] == expected
+    for content in (bytearray(path.read_bytes()), memoryview(path.read_bytes())):
+        assert model.caption(content) == expected  # pyright: ignore
     with path.open("rb") as file:
         assert model.caption(file) == expected
     assert model.caption(np.stack([array, array])) == [expected] * 2
@@ -97,6 +100,47 @@ def test_questions_of_a_dialogue_follow_each_other(
     again = model.ask("photo.jpg", "how many?", candidates=answers, history=[("what?", first)])
     assert again == second
     assert isinstance(model.ask("photo.jpg", "what?"), str)
+
+
+def test_each_picture_of_a_dialogue_is_encoded_once_with_others(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(demo)
+    model, asked = blip.load("runs/visdial"), ["what?", "how many?", "why?"]
+    photos = ["photo.jpg", "picture.png", "photo.jpg"]
+    for answers in (["red", "two", "blue"], None):
+        alone = [model.ask(photo, asked, candidates=answers) for photo in photos]
+        encoded: list[int] = []
+        real = DialogueAnswerer.encode
+
+        def encode(self, pictures, *more, real=real, encoded=encoded, **named):
+            encoded.append(len(pictures))
+            return real(self, pictures, *more, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(DialogueAnswerer, "encode", encode)
+            assert model.ask(photos, asked, candidates=answers, batch_size=2) == alone
+        assert encoded == [2, 1]
+    assert model.ask(photos, []) == [[], [], []]
+    with pytest.raises(ArgumentError, match="batch_size must be positive, got 0"):
+        model.ask("photo.jpg", "what?", batch_size=0)
+    with pytest.raises(ArgumentError, match="history must be a list, got NoneType"):
+        model.ask("photo.jpg", "what?", history=None)  # pyright: ignore
+    with pytest.raises(ArgumentError, match="1 pictures need as many states, got 2"):
+        model.dialogue_answerer.answer(
+            photos[:1], [[blip.Turn("", (), "what?")]], states=torch.zeros(2, 5, 32)
+        )
+
+
+def test_the_answerer_for_a_kind_of_model_is_named(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(demo)
+    dialogues, questions = blip.load("runs/visdial"), blip.load("runs/vqa")
+    with pytest.raises(UsageError, match="for dialogues: use dialogue_answerer, not answerer"):
+        _ = dialogues.answerer
+    with pytest.raises(UsageError, match="questions: use answerer, not dialogue_answerer"):
+        _ = questions.dialogue_answerer
 
 
 def test_statements_are_judged_of_one_pair_and_of_many(
@@ -158,6 +202,18 @@ def test_nucleus_sampling_draws_by_the_seed(model: blip.LoadedModel) -> None:
     assert texts == model.caption(["photo.jpg"] * 2, decoding, seed=3)
     assert texts[1] == model.caption("photo.jpg", decoding, seed=4)
     assert len({model.caption("photo.jpg", decoding, seed=seed) for seed in range(5)}) > 1
+
+
+@pytest.mark.parametrize("seed", [-1, "1", 1.5, None])
+def test_a_seed_that_cannot_work_is_a_value_error(model: blip.LoadedModel, seed) -> None:
+    nucleus = blip.DecodingConfig(kind="nucleus")
+    message = f"must be a whole number, at least 0, got {seed!r}"
+    with pytest.raises(ArgumentError, match=f"^seed {message}"):
+        model.caption("photo.jpg", nucleus, seed=seed)
+    with pytest.raises(ArgumentError, match=f"^a seed {message}"):
+        model.captioner.caption(["photo.jpg"], nucleus, seeds=[seed])
+    with pytest.raises(ArgumentError, match=r"^seeds must be a list, got int"):
+        model.captioner.caption(["photo.jpg"], nucleus, seeds=7)  # pyright: ignore
 
 
 def test_type_checkers_know_what_comes_out(model: blip.LoadedModel) -> None:

@@ -155,7 +155,7 @@ def _in_dialogue(options: AskOptions, path: Place, candidates: list[str] | None)
     if image is None:
         return 1
     caption, questions = options.caption or "", options.questions
-    found = discuss(answerer, image, caption, history, questions, candidates)
+    (found,) = discuss(answerer, [image], caption, history, questions, candidates)
     for question, best in zip(questions, found, strict=True):
         if isinstance(best, str):
             _print({"question": question, "answer": best}, json=options.json)

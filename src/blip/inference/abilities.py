@@ -34,3 +34,12 @@ def cannot(source: str, model: Model, job: str) -> UsageError:
     """The error for a job that a model of the checkpoint `source` lacks the parts for."""
     can = ", ".join(abilities(model))
     return UsageError(f"{source} can do {can}, but not {job}; load {RELEASED[job]} for that")
+
+
+def other_answerer(source: str, model: Model) -> UsageError:
+    """The error where questions are asked by the class for another kind of model."""
+    if isinstance(model, DialogueModel):
+        return UsageError(f"{source} is a model for dialogues: use dialogue_answerer, not answerer")
+    return UsageError(
+        f"{source} is a model for single questions: use answerer, not dialogue_answerer"
+    )

@@ -1,6 +1,7 @@
 """Pictures in, captions out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from blip.errors import ArgumentError, NotFiniteError
 from blip.generation.config import DecodingConfig
 from blip.inference.base import BATCH_SIZE, Predictor
 from blip.inference.decoding import decode_texts, rows_of_each, start_of_text
-from blip.inference.inputs import check_batch_size, check_pictures
+from blip.inference.inputs import check_batch_size, check_pictures, check_seed, list_items
 from blip.inference.likelihood import Likelihood, log_likelihoods
 from blip.inference.pixels import Picture
 from blip.model.blip import Blip
@@ -61,7 +62,7 @@ class Captioner(Predictor[Blip]):
 
         Pictures and the other arguments are as in `captions`.
         """
-        seed_lists = None if seeds is None else [[seed] for seed in seeds]
+        seed_lists = None if seeds is None else [[seed] for seed in list_items("seeds", seeds)]
         rows = self.captions(
             images, 1, decoding, seeds=seed_lists, batch_size=batch_size, keep_prompt=keep_prompt
         )
@@ -140,6 +141,8 @@ class Captioner(Predictor[Blip]):
             seeds = [[image * count + n for n in range(count)] for image in range(len(pictures))]
         if len(seeds) != len(pictures):
             raise ArgumentError(f"{len(pictures)} pictures need as many seeds, got {len(seeds)}")
+        for seed in chain.from_iterable(seeds):
+            check_seed("a seed", seed)
         for part in self._parts(pictures, batch_size):
             first, stop = part.start, part.stop
             with torch.inference_mode():

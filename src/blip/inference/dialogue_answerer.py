@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from blip.data.dialogues import (
     ANSWER_TOKENS,
@@ -16,7 +18,7 @@ from blip.data.dialogues import (
     encode_turns,
 )
 from blip.data.tokenizer import Tokenizer
-from blip.errors import UsageError
+from blip.errors import ArgumentError, UsageError
 from blip.generation.config import DecodingConfig
 from blip.inference.answerer import PUBLISHED_DECODING, start_of_answer
 from blip.inference.base import BATCH_SIZE, Predictor, batches, not_finite
@@ -85,11 +87,12 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         candidates: Iterable[Iterable[Iterable[str]]],
         *,
         batch_size: int = BATCH_SIZE,
+        states: Float[Tensor, "pictures tokens width"] | None = None,
     ) -> list[list[list[RankedAnswer]]]:
         """The candidates of each turn, the likeliest first; arguments and errors as in `scores`."""
         pictures, asked = check_turns(images, turns)
         listed = check_candidates(candidates, asked)
-        rows = self.scores(pictures, asked, listed, batch_size=batch_size)
+        rows = self.scores(pictures, asked, listed, batch_size=batch_size, states=states)
         return [
             [_sorted(answers, scores) for answers, scores in zip(texts, row, strict=True)]
             for texts, row in zip(listed, rows, strict=True)
@@ -103,20 +106,22 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         candidates: Iterable[Iterable[Iterable[str]]],
         *,
         batch_size: int = BATCH_SIZE,
+        states: Float[Tensor, "pictures tokens width"] | None = None,
     ) -> list[list[list[float]]]:
         """How much more is for each candidate than against it: its log-odds, to rank by.
 
         `turns[i]` are about `images[i]`, and `candidates[i][j]` answer `turns[i][j]`; each turn
         has candidates of its own. A picture is whatever `blip.read_image` takes; at most
-        `batch_size` of them go through the model together, and as many turns. Raises ArgumentError
-        (a ValueError) unless there are turns for each picture and candidates for each turn, for a
-        question without words and for a video, BadImageError for a picture that cannot be used, and
-        NotFiniteError where a score is NaN or infinite.
+        `batch_size` of them go through the model together, and as many turns. With `states`, which
+        `encode` gave for all of them, none is encoded again. Raises ArgumentError (a ValueError)
+        unless there are turns for each picture and candidates for each turn, for a question without
+        words and for a video, BadImageError for a picture that cannot be used, and NotFiniteError
+        where a score is NaN or infinite.
         """
         pictures, rows = check_turns(images, turns)
         listed = check_candidates(candidates, rows)
         found: list[list[list[float]]] = [[[] for _ in row] for row in rows]
-        for read in self._read(pictures, rows, batch_size):
+        for read in self._read(pictures, rows, batch_size, states):
             answers = [listed[picture][turn] for picture, turn in read.places]
             for (picture, turn), scores in zip(
                 read.places, self._score(read, answers), strict=True
@@ -134,6 +139,7 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         decoding: DecodingConfig = PUBLISHED_DECODING,
         *,
         batch_size: int = BATCH_SIZE,
+        states: Float[Tensor, "pictures tokens width"] | None = None,
     ) -> list[list[str]]:
         """An answer that the decoder writes to each turn; arguments and errors as in `scores`.
 
@@ -143,7 +149,7 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         start = start_of_answer(self.model, self.tokenizer, decoding)
         pictures, rows = check_turns(images, turns)
         found = [[""] * len(row) for row in rows]
-        for read in self._read(pictures, rows, batch_size):
+        for read in self._read(pictures, rows, batch_size, states):
             kv = self.model.project_dialogues(read.dialogues)
             texts = decode_texts(self.model, kv, start, self.tokenizer.sep_id, decoding)
             for (picture, turn), ids in zip(read.places, texts, strict=True):
@@ -151,10 +157,16 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         return found
 
     def _read(
-        self, pictures: Sequence[Picture], turns: Sequence[Sequence[Turn]], batch_size: int
+        self,
+        pictures: Sequence[Picture],
+        turns: Sequence[Sequence[Turn]],
+        batch_size: int,
+        states: Tensor | None,
     ) -> Iterator[_Read]:
         """Read all turns, batch by batch; each picture is encoded once."""
         check_batch_size(batch_size)
+        if states is not None and len(states) != len(pictures):
+            raise ArgumentError(f"{len(pictures)} pictures need as many states, got {len(states)}")
         for start in range(0, len(pictures), batch_size):
             places = [
                 (picture, turn)
@@ -163,13 +175,14 @@ class DialogueAnswerer(Predictor[DialogueModel]):
             ]
             if not places:
                 continue
-            states = self.encode(pictures[start : start + batch_size], start)
+            part = slice(start, start + batch_size)
+            seen = self.encode(pictures[part], start) if states is None else states[part]
             for some in batches(places, batch_size):
-                yield self._read_turns(states, start, some, turns)
+                yield self._read_turns(seen, start, some, turns)
 
     def _read_turns(
         self,
-        states: torch.Tensor,
+        states: Tensor,
         start: int,
         places: list[tuple[int, int]],
         turns: Sequence[Sequence[Turn]],

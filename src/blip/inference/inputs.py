@@ -25,6 +25,12 @@ def check_batch_size(batch_size: int) -> None:
         raise ArgumentError(f"batch_size must be positive, got {batch_size}")
 
 
+def check_seed(name: str, seed: int) -> None:
+    """Raise ArgumentError for anything but a whole number that is not negative."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ArgumentError(f"{name} must be a whole number, at least 0, got {seed!r}")
+
+
 def check_pictures(images: Iterable[Picture], name: str = "images") -> Sequence[Picture]:
     """The pictures of a call as a sequence; raises ArgumentError for a single picture."""
     _refuse_single_picture(images, name)
@@ -66,8 +72,9 @@ def refuse_videos(pictures: Sequence[Picture], names: Sequence[str]) -> None:
 def _is_single_picture(images: Picture | Iterable[Picture]) -> bool:
     if isinstance(images, np.ndarray | Tensor):
         return images.ndim < 4
-    forms = Image.Image | str | os.PathLike | bytes | NormalisedImage | VideoFrames
-    return isinstance(images, forms) or hasattr(images, "read")
+    forms = Image.Image | str | os.PathLike | bytes | bytearray | memoryview
+    ready = NormalisedImage | VideoFrames
+    return isinstance(images, forms | ready) or hasattr(images, "read")
 
 
 def _refuse_single_picture(images: Iterable[Picture], name: str) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError, UsageError
 from blip.generation.config import DecodingConfig
-from blip.inference.abilities import abilities, cannot
+from blip.inference.abilities import abilities, cannot, other_answerer
 from blip.inference.answerer import Answerer
 from blip.inference.base import BATCH_SIZE, Predictor
 from blip.inference.captioner import Captioner
@@ -20,7 +20,7 @@ from blip.inference.comparer import Comparer, Judgement
 from blip.inference.dialogue_answerer import DialogueAnswerer
 from blip.inference.discussion import discuss
 from blip.inference.embedder import Embedder
-from blip.inference.inputs import list_pictures, list_texts
+from blip.inference.inputs import check_seed, list_items, list_pictures, list_texts
 from blip.inference.matcher import Matcher, Scores
 from blip.inference.pixels import Picture
 from blip.model.config import ModelConfig
@@ -149,6 +149,7 @@ class LoadedModel:
         'a dog that runs along the water'
         """
         pictures, is_one = list_pictures(images)
+        check_seed("seed", seed)
         seeds = [seed + place for place in range(len(pictures))]
         return _first_or_all(
             self.captioner.caption(pictures, decoding, seeds=seeds, batch_size=batch_size), is_one
@@ -261,10 +262,10 @@ class LoadedModel:
         """
         pictures, one_picture = list_pictures(images)
         rows, one_text = list_texts("questions", questions)
-        rounds = list(history)
+        rounds = list_items("history", history)
         answers = None if candidates is None else list_texts("candidates", candidates)[0]
         if isinstance(self.model, DialogueModel):
-            found = [self._discuss(one, caption, rounds, rows, answers) for one in pictures]
+            found = self._discuss(pictures, caption, rounds, rows, answers, batch_size)
             return _in_shape(found, one_picture, one_text)
         if caption or rounds:
             raise ArgumentError(f"caption and history are for dialogues; {self.source} knows none")
@@ -348,22 +349,27 @@ class LoadedModel:
 
     def _discuss(
         self,
-        image: Picture,
+        images: Sequence[Picture],
         caption: str,
         history: Sequence[tuple[str, str]],
         questions: Sequence[str],
         candidates: list[str] | None,
-    ) -> list[str]:
+        batch_size: int,
+    ) -> list[list[str]]:
         answerer = self.dialogue_answerer
         if candidates is None and "causal" not in self.model.config.modes:
             raise UsageError(f"{self.source} has no text decoder; give candidates to choose from")
-        found = discuss(answerer, image, caption, history, questions, candidates)
-        return [best if isinstance(best, str) else best[0].answer for best in found]
+        found = discuss(
+            answerer, images, caption, history, questions, candidates, batch_size=batch_size
+        )
+        return [[best if isinstance(best, str) else best[0].answer for best in of] for of in found]
 
     def _open(self, predictor: type[AnyPredictor], job: str) -> AnyPredictor:
         kind, _ = predictor._needs()
-        if job not in self.can or not isinstance(self.model, kind):
+        if job not in self.can:
             raise cannot(self.source, self.model, job)
+        if not isinstance(self.model, kind):
+            raise other_answerer(self.source, self.model)
         return predictor(self.model, self.tokenizer)
 
 
