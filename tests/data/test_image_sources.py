@@ -3,6 +3,7 @@
 import http.server
 import io
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -195,6 +196,14 @@ def test_what_an_address_gives_is_limited(odd_server: str, monkeypatch: pytest.M
         read_image(f"{odd_server}/picture", max_pixels=10)
 
 
+def test_all_attempts_together_have_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blip.data.readers.remote.SMALL_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"
+        with pytest.raises(BadImageError, match=r"^cannot fetch: not done in 0 s$"):
+            read_image(address)
+
+
 def test_an_address_that_cannot_be_fetched_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +222,6 @@ def test_an_address_that_cannot_be_fetched_says_why(
         server.shutdown()
     with pytest.raises(BadImageError, match=r"^cannot fetch: Cannot connect[^\n]*3 of 3\)$"):
         read_image(f"{server.url}/turned.jpg")
-    for wrong in ("http://[x", "http://x:y/a.jpg", "https:///a.jpg"):
+    for wrong in ("http://x/a.mp4?size=1", "http://[x", "http://x:y/a.jpg", "https:///a.jpg"):
         with pytest.raises(ArgumentError, match=rf"^cannot read {re.escape(wrong)}: "):
             read_image(wrong)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from blip.installed import install
 
@@ -35,6 +34,7 @@ def find_pictures(named: Iterable[str], *, stdin: bool = False) -> list[Place]:
     counted on stderr. Raises UsageError for what does not exist, for a folder without pictures, for
     a video where PyAV is not installed, and for an address that `check_address` refuses.
     """
+    from blip.data.readers.remote import check_address
     from blip.errors import UsageError
     from blip.installed import need
     from blip.log import printable
@@ -56,20 +56,6 @@ def find_pictures(named: Iterable[str], *, stdin: bool = False) -> list[Place]:
     if holds_video(found.values()):
         need("av", "PyAV", "video")
     return list(found.values())
-
-
-def check_address(address: str) -> None:
-    """Raise UsageError for an address that is malformed or of a kind that is not read.
-
-    And for that of a video, for videos are not fetched.
-    """
-    from blip.data.readers import remote
-    from blip.data.readers.video_files import is_video_name
-    from blip.errors import UsageError
-
-    remote.check_address(address)
-    if is_video_name(urlsplit(address).path):
-        raise UsageError(f"cannot read {address}: it is the address of a video; download it")
 
 
 def holds_video(places: Iterable[Place]) -> bool:
@@ -162,6 +148,7 @@ def open_picture(
     """
     from blip.data.faults import BadSampleError
     from blip.data.image_sources import NOT_FETCHED, read_image
+    from blip.data.readers.remote import check_address
     from blip.data.readers.video_files import is_video_name
     from blip.data.transforms import normalise
     from blip.data.videos.read import read_video

@@ -16,6 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from tenacity.wait import wait_exponential
 
 from blip.data.readers.headers import Reader
+from blip.data.readers.video_files import is_video_name
 from blip.errors import ArgumentError, BlipError, UsageError, first_line
 from blip.files import parse_json
 from blip.installed import missing
@@ -154,7 +155,10 @@ def read_json(location: str) -> dict[str, Any] | None:
 
 
 def check_address(address: str) -> None:
-    """Raise ArgumentError unless `read_small` can read such an address."""
+    """Raise ArgumentError for an address of a kind that `read_small` does not read.
+
+    For one that is malformed, and for that of a video.
+    """
     if not address.startswith((*WEB, *STORES)):
         allowed = ", ".join((*WEB, *STORES))
         raise ArgumentError(f"cannot read {address}: allowed are a path and {allowed}")
@@ -167,6 +171,8 @@ def check_address(address: str) -> None:
         raise ArgumentError(f"cannot read {address}: {first_line(error)}") from error
     if not has_host:
         raise ArgumentError(f"cannot read {address}: it lacks a host")
+    if is_video_name(parts.path):
+        raise ArgumentError(f"cannot read {address}: it is the address of a video; download it")
 
 
 def read_small(location: str, limit: int) -> bytes | None:
