@@ -4,41 +4,21 @@ import json
 import os
 import random
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from tests.support.dist_program import BATCH, PICTURES, pretrain
-from tests.support.forked import start_forked
+from tests.support.dist_program import BATCH, PICTURES, pretrain, pretrain_together
+from tests.support.ranks import start_ranks
 
 EPOCHS = 4
 STEPS = EPOCHS * PICTURES // BATCH
 RANKS = (1, 2, 4)
-
-
-def work(rank: int, ranks: int, port: int, arguments: dict) -> None:
-    """Life of one process of a run, as torchrun starts it."""
-    import torch
-
-    from blip import dist
-
-    torch.set_num_threads(1)
-    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "BLIP_LINES": "1"}
-    os.environ |= here | {"RANK": str(rank), "WORLD_SIZE": str(ranks)}
-    with dist.processes():
-        pretrain(**arguments)
-
-
-def start(ranks: int, arguments: dict) -> Sequence[BaseProcess]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return [start_forked(work, rank, ranks, port, arguments) for rank in range(ranks)]
 
 
 def end(group: Sequence[BaseProcess]) -> None:
@@ -58,19 +38,20 @@ def test_kills_lose_nothing_and_repeat_nothing(
 ) -> None:
     pretrain(tmp_path / "whole", shards, words, steps=STEPS)
     folder, record = tmp_path / "cut", tmp_path / "record"
-    arguments = {
-        "folder": folder,
-        "shards": shards,
-        "tokenizer": words,
-        "record": record,
-        "steps": STEPS,
-        "parallel": kind,
-        "pause": 0.05,
-    }
+    work = partial(
+        pretrain_together,
+        folder=folder,
+        shards=shards,
+        tokenizer=words,
+        record=record,
+        steps=STEPS,
+        parallel=kind,
+        pause=0.05,
+    )
     draw = random.Random(0)
     for _ in range(kills):
         before = steps_logged(folder)
-        group = start(draw.choice(RANKS), arguments)
+        group = start_ranks(draw.choice(RANKS), work)
         # The checkpoints come every second step: from some runs nothing is left.
         while steps_logged(folder) < min(before + draw.randint(1, 2), STEPS - 1):
             assert all(process.is_alive() for process in group)
@@ -79,7 +60,7 @@ def test_kills_lose_nothing_and_repeat_nothing(
         assert victim.pid is not None
         os.kill(victim.pid, signal.SIGKILL)
         end(group)
-    group = start(2, arguments)
+    group = start_ranks(2, work)
     for process in group:
         process.join(60)
         assert process.exitcode == 0

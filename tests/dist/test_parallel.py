@@ -1,8 +1,8 @@
 """Two processes with half of each batch train what one trains with the whole, in every respect."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from tests.support.dist_program import (
     answer,
     converse,
     pretrain,
+    train_every_way,
 )
+from tests.support.ranks import start_ranks
 
-ROOT = Path(__file__).parents[2]
+Alone = tuple[dict[str, Any], Path]
 MEASURED = {
     "samples_per_second",
     "data_wait",
@@ -28,16 +30,36 @@ MEASURED = {
     "teraflops",
     "flops_utilisation",
 }
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path) -> Path:
     out = tmp_path_factory.mktemp("shared")
-    command = [sys.executable, *TORCHRUN, "-m", "tests.support.dist_program", out, shards, words]
-    run = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, timeout=300)
-    assert run.returncode == 0, run.stderr.decode()
+    for process in start_ranks(2, train_every_way, out, shards, words):
+        process.join(300)
+        assert process.exitcode == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def alone(
+    tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path
+) -> Callable[[int], Alone]:
+    """What one process learns in steps of so many parts, and its folder; each is run once."""
+
+    @cache
+    def run(accumulation: int) -> Alone:
+        folder = tmp_path_factory.mktemp("alone")
+        return pretrain(folder, shards, words, accumulation=accumulation), folder
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def conversed(tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path) -> Alone:
+    """What one process learns of dialogues, and its folder."""
+    folder = tmp_path_factory.mktemp("conversed")
+    return converse(folder, shards, words), folder
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
@@ -46,13 +68,10 @@ def losses(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("way", [*WAYS, RESUMED])
-def test_two_processes_train_as_one(
-    shared: Path, tmp_path: Path, shards: Path, words: Path, way: str
-) -> None:
-    accumulation = WAYS.get(way, {}).get("accumulation", 1)
-    alone = pretrain(tmp_path, shards, words, accumulation=accumulation)
-    assert alone.keys() == {"gradients", "weights", "momentum", "queue"}
-    compare(shared, tmp_path, way, alone)
+def test_two_processes_train_as_one(shared: Path, alone: Callable[[int], Alone], way: str) -> None:
+    learnt, folder = alone(WAYS.get(way, {}).get("accumulation", 1))
+    assert learnt.keys() == {"gradients", "weights", "momentum", "queue"}
+    compare(shared, folder, way, learnt)
 
 
 def test_two_processes_learn_questions_and_answer_them_as_one(
@@ -66,10 +85,11 @@ def test_two_processes_learn_questions_and_answer_them_as_one(
 
 @pytest.mark.parametrize("way", CONVERSED)
 def test_two_processes_learn_dialogues_and_rank_answers_as_one(
-    shared: Path, tmp_path: Path, shards: Path, words: Path, way: str
+    shared: Path, conversed: Alone, way: str
 ) -> None:
-    compare(shared, tmp_path, way, converse(tmp_path, shards, words))
-    measured = [line for line in losses(tmp_path) if "validation_mrr" in line]
+    learnt, folder = conversed
+    compare(shared, folder, way, learnt)
+    measured = [line for line in losses(folder) if "validation_mrr" in line]
     assert [line["step"] for line in measured] == [2, 4]
     assert all(20 < line["validation_mrr"] < 100 for line in measured)
 

@@ -1,11 +1,13 @@
 """`torchrun -m blip pretrain`: a signal leaves a checkpoint; a death ends all, with a reason."""
 
+import faulthandler
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,11 @@ from blip.model.config import ModelConfig, TextConfig
 from blip.objectives.config import ContrastiveConfig
 from blip.tasks.config import PretrainConfig
 from blip.train.config import TrainConfig
+from tests.support.forked import run_command, start_forked, write_to
+from tests.support.ranks import start_ranks
 from tests.support.tiny import TINY
 
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+TWO = ["--standalone", "--nproc-per-node", "2", "-m", "blip"]
 
 
 @pytest.fixture
@@ -44,27 +48,37 @@ def config(tmp_path: Path, shards: Path, words: Path) -> Path:
     return path
 
 
-def start(config: Path, ranks: int, *changes: str) -> subprocess.Popen[str]:
-    command = [sys.executable, *TORCHRUN, str(ranks), "-m", "blip", "pretrain", str(config)]
-    out = config.parent / "run"
-    return subprocess.Popen(
-        [*command, "--out", str(out), *changes],
-        stderr=subprocess.PIPE,
-        text=True,
-        # A process that ends by a fatal signal says where each of its threads was.
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
-    )
+def pretraining(config: Path, *changes: str) -> list[str]:
+    return ["pretrain", str(config), "--out", str(config.parent / "run"), *changes]
 
 
-def wait_for(config: Path, step: int, run: subprocess.Popen[str]) -> None:
+def torchrun(arguments: list[str], output: Path) -> None:
+    """The work of a process: `torchrun`, which starts its processes anew."""
+    from torch.distributed.run import main
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    write_to(output)
+    main([*TWO, *arguments])
+
+
+def lead_group(arguments: list[str], output: Path) -> None:
+    """The work of a process: the command, at the head of a group as torchrun starts it."""
+    os.setsid()
+    # A process that ends by a fatal signal says where each of its threads was.
+    faulthandler.enable()
+    run_command(arguments, output)
+
+
+def wait_for(config: Path, step: int, alive: Callable[[], bool], output: Path) -> None:
     log = config.parent / "run" / "metrics.jsonl"
     while not (log.exists() and any(json.loads(x)["step"] >= step for x in log.open())):
-        assert run.poll() is None, run.stderr and run.stderr.read()
+        assert alive(), output.read_text()
         time.sleep(0.05)
 
 
-def workers(run: subprocess.Popen[str]) -> list[int]:
-    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+def started(torchrun: int) -> list[int]:
+    """The processes that train."""
+    children = Path(f"/proc/{torchrun}/task/{torchrun}/children")
     if not children.exists():
         pytest.skip("this system does not tell the children of a process")
     return [
@@ -74,45 +88,59 @@ def workers(run: subprocess.Popen[str]) -> list[int]:
     ]
 
 
-def test_stopped_and_killed(config: Path) -> None:
-    run = start(config, 2)
-    wait_for(config, 3, run)
+def test_stopped_and_killed(config: Path, tmp_path: Path) -> None:
+    output = tmp_path / "stopped"
+    with output.open("w") as file:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *TWO, *pretraining(config)],
+            stderr=file,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
+        )
+    wait_for(config, 3, lambda: run.poll() is None, output)
     # A scheduler tells one process, or all: either way all stop after the same step.
-    os.kill(workers(run)[1], signal.SIGTERM)
-    _, output = run.communicate(timeout=60)
-    assert run.returncode == 0, output
-    assert "run the same command again to resume" in output
+    os.kill(started(run.pid)[1], signal.SIGTERM)
+    assert run.wait(60) == 0, output.read_text()
+    assert "run the same command again to resume" in output.read_text()
     (checkpoint,) = (config.parent / "run" / "checkpoints").glob("step-*")
     stopped_after = int(checkpoint.name.removeprefix("step-"))
     assert stopped_after >= 3
 
-    run = start(config, 2)
-    wait_for(config, stopped_after + 1, run)
-    os.kill(workers(run)[0], signal.SIGKILL)
-    _, output = run.communicate(timeout=60)
-    assert run.returncode != 0
-    assert "Signal 9 (SIGKILL)" in output
+    output = tmp_path / "killed"
+    again = start_forked(torchrun, pretraining(config), output)
+    wait_for(config, stopped_after + 1, again.is_alive, output)
+    assert again.pid is not None
+    os.kill(started(again.pid)[0], signal.SIGKILL)
+    again.join(60)
+    assert again.exitcode
+    assert "Signal 9 (SIGKILL)" in output.read_text()
 
     # The main process decides, and none waits for another.
-    last = stopped_after + 2
-    run = start(config, 2, "--train.steps", str(last))
-    _, output = run.communicate(timeout=60)
-    assert run.returncode != 0
-    assert f"(train.steps {last}, was 100000); --allow-change resumes" in output
+    last, output = stopped_after + 2, tmp_path / "refused"
+    fewer = pretraining(config, "--train.steps", str(last))
+    for process in start_ranks(2, run_command, fewer, output):
+        process.join(60)
+        assert process.exitcode
+    assert f"(train.steps {last}, was 100000); --allow-change resumes" in output.read_text()
 
     # Alone, it resumes from what two processes left.
-    run = start(config, 1, "--train.steps", str(last), "--allow-change")
-    _, output = run.communicate(timeout=120)
-    assert run.returncode == 0, output
+    output = tmp_path / "alone"
+    (alone,) = start_ranks(1, run_command, [*fewer, "--allow-change"], output)
+    alone.join(120)
+    assert alone.exitcode == 0, output.read_text()
     assert (config.parent / "run" / "checkpoint" / "model.safetensors").exists()
 
 
-def test_a_signal_to_the_whole_group_leaves_workers_at_their_work(config: Path) -> None:
+def test_a_signal_to_the_whole_group_leaves_workers_at_their_work(
+    config: Path, tmp_path: Path
+) -> None:
     """As a terminal's Ctrl-C, and a scheduler's SIGTERM, come: to decoding processes as well."""
-    run = start(config, 1, "--data.workers", "1", "--train.accumulation", "3")
-    wait_for(config, 3, run)
-    (worker,) = workers(run)
-    os.killpg(os.getpgid(worker), signal.SIGTERM)
-    _, output = run.communicate(timeout=60)
-    assert list((config.parent / "run" / "checkpoints").glob("step-*")), output
-    assert "Traceback" not in output.partition("torch.distributed")[0], output
+    output = tmp_path / "output"
+    command = pretraining(config, "--data.workers", "1", "--train.accumulation", "3")
+    (run,) = start_ranks(1, lead_group, command, output)
+    wait_for(config, 3, run.is_alive, output)
+    assert run.pid is not None
+    os.killpg(run.pid, signal.SIGTERM)
+    run.join(60)
+    assert run.exitcode == 0, output.read_text()
+    assert list((config.parent / "run" / "checkpoints").glob("step-*")), output.read_text()
+    assert "Traceback" not in output.read_text()

@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,20 @@ def test_support_holds_no_tests() -> None:
         if path.is_relative_to(TESTS / "support") and function.name.startswith("test_")
     }
     assert not found
+
+
+def collected(folder: pytest.Directory) -> Iterator[Path]:
+    """The files of tests that pytest finds in a folder; it imports none of them."""
+    for node in folder.collect():
+        if isinstance(node, pytest.Directory):
+            yield from collected(node)
+        elif isinstance(node, pytest.Module):
+            yield node.path
+
+
+def test_every_file_of_tests_is_collected(request: pytest.FixtureRequest) -> None:
+    """Pytest's own list of folders to leave out has `dist`, which is a folder of tests here."""
+    (folder,) = (node for node in request.node.listchain() if node.path == TESTS)
+    files = {path for path in trees() if path.name.startswith("test_")}
+    assert set(collected(folder)) == files
+    assert any(path.parent.name == "dist" for path in files)

@@ -1,7 +1,6 @@
-"""A small pre-training run in float64 that several processes share; also a program for torchrun."""
+"""Small runs in float64 that several processes share."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -230,31 +229,28 @@ def resume(folder: Path, shards: Path, tokenizer: Path) -> dict[str, Any]:
     return pretrain(own, shards, tokenizer, parallel="fsdp")
 
 
-def main() -> None:
+def pretrain_together(**arguments: Any) -> None:
+    """`pretrain` in each process of a group."""
+    with dist.processes():
+        pretrain(**arguments)
+
+
+def train_every_way(out: Path, shards: Path, tokenizer: Path) -> None:
     """Every way to share, one after the other; the main process writes what came of each."""
-    out, shards, tokenizer = map(Path, sys.argv[1:])
-    torch.set_num_threads(1)
     with dist.processes():
         pretrain(out / "judged", shards, tokenizer, **JUDGED)
-        answered = answer(out / ANSWERED, shards, tokenizer)
-        if dist.is_main():
-            torch.save(answered, out / f"{ANSWERED}.pt")
+        keep(out / f"{ANSWERED}.pt", answer(out / ANSWERED, shards, tokenizer))
         for name, changes in CONVERSED.items():
-            conversed = converse(out / name, shards, tokenizer, **changes)
-            if dist.is_main():
-                torch.save(conversed, out / f"{name}.pt")
-        states = {kind: put_back(kind) for kind in ("ddp", "fsdp")}
-        if dist.is_main():
-            torch.save(states, out / "states.pt")
+            keep(out / f"{name}.pt", converse(out / name, shards, tokenizer, **changes))
+        keep(out / "states.pt", {kind: put_back(kind) for kind in ("ddp", "fsdp")})
         for name, changes in {**WAYS, RESUMED: {}}.items():
             run = resume if name == RESUMED else pretrain
-            found = run(out / name, shards, tokenizer, **changes)
-            if dist.is_main():
-                torch.save(found, out / f"{name}.pt")
+            keep(out / f"{name}.pt", run(out / name, shards, tokenizer, **changes))
 
 
-if __name__ == "__main__":
-    main()
+def keep(path: Path, found: dict[str, Any]) -> None:
+    if dist.is_main():
+        torch.save(found, path)
 
 
 PICTURES = 24

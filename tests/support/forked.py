@@ -16,6 +16,8 @@ from unittest.mock import patch
 
 IMPORTED = [
     "torch",
+    # Making an optimiser imports it, which takes a second.
+    "torch._dynamo",
     "blip.bootstrap",
     "blip.capfilt.job",
     "blip.cli.main",
@@ -54,7 +56,12 @@ def run_command(arguments: list[str], output: Path) -> None:
     """The work of a process: the command `blip`, which writes what it prints to a file."""
     from blip.cli.main import main
 
+    write_to(output)
+    sys.exit(main(arguments))
+
+
+def write_to(output: Path) -> None:
+    """All that this process and its children print is added to a file."""
     with output.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.exit(main(arguments))
