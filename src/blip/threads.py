@@ -33,9 +33,12 @@ def do_within(seconds: float, work: Callable[[], Result]) -> Result:
 
 
 def map_in_threads(
-    work: Callable[[Item], Result], items: Sequence[Item], threads: int
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    threads: int,
+    advance: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """`work` on every item, in order, by daemon threads.
+    """`work` on every item, in order, by daemon threads; `advance` is called for each that is done.
 
     Raises what `work` raised for the first of the items that failed. Then, and where Ctrl-C comes,
     no more work is begun, and what is under way is not waited for.
@@ -56,7 +59,11 @@ def map_in_threads(
         try:
             for _ in range(min(threads, len(items))):
                 _start(work_on)
-            return [future.result() for future in futures]
+            results: list[Result] = []
+            for future in futures:
+                results.append(future.result())
+                advance()
+            return results
         finally:
             waiting.clear()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,21 @@ def test_a_broken_index_is_made_anew(shards: Path, tmp_path: Path, content: str)
     (tmp_path / "index.json").write_text(content)
     assert [shard.samples for shard in index_shards(locate([str(shards)]), tmp_path)] == [4, 4, 2]
     assert len(json.loads((tmp_path / "index.json").read_text())) == 3
+
+
+def test_ctrl_c_waits_for_no_shard_that_is_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, ended = threading.Event(), list[str]()
+
+    def look_at(location: str) -> None:
+        if location == "first":
+            raise KeyboardInterrupt
+        silent.wait(30)
+        ended.append(location)
+
+    monkeypatch.setattr(counts, "_state", look_at)
+    with pytest.raises(KeyboardInterrupt):
+        index_shards(["first", "second", "third"], tmp_path)
+    assert not ended
+    silent.set()

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 from stat import S_ISREG
@@ -27,6 +27,7 @@ from blip.files import parse_json, read_json_object, write_json
 from blip.locks import wait_for_lock
 from blip.log import progress
 from blip.processes import usable_cpus
+from blip.threads import map_in_threads
 
 INDEX = "index.json"
 READER = 2
@@ -98,29 +99,26 @@ def index_shards(
     a local one is missing; with `lost` such a shard goes there, with the reason, and all others are
     counted.
     """
-    with ThreadPoolExecutor(THREADS) as threads:
-        looked = _in_turn(threads, partial(_try, _state), locations, "look at shards")
-        found = _without_lost(zip(locations, looked, strict=True), lost)
-        locations, states = [location for location, _ in found], [state for _, state in found]
-        with wait_for_lock(folder / "index.lock"):
-            known = _read(folder / INDEX)
-            fresh = [
-                n
-                for n, (location, state) in enumerate(zip(locations, states, strict=True))
-                if location not in known or known[location].facts != state
-            ]
-            noted = _in_turn(
-                threads, _trust_statistics, [locations[n] for n in fresh], "read statistics"
-            )
-            uncounted = []
-            for n, statistics in zip(fresh, noted, strict=True):
-                if statistics is None:
-                    uncounted.append((locations[n], states[n]))
-                else:
-                    known[locations[n]] = Shard(locations[n], states[n], statistics.samples)
-            _count_all(uncounted, known, folder / INDEX, lost)
-            if fresh:
-                _write(folder / INDEX, known)
+    looked = _look_up(partial(_try, _state), locations, "look at shards")
+    found = _without_lost(zip(locations, looked, strict=True), lost)
+    locations, states = [location for location, _ in found], [state for _, state in found]
+    with wait_for_lock(folder / "index.lock"):
+        known = _read(folder / INDEX)
+        fresh = [
+            n
+            for n, (location, state) in enumerate(zip(locations, states, strict=True))
+            if location not in known or known[location].facts != state
+        ]
+        noted = _look_up(_trust_statistics, [locations[n] for n in fresh], "read statistics")
+        uncounted = []
+        for n, statistics in zip(fresh, noted, strict=True):
+            if statistics is None:
+                uncounted.append((locations[n], states[n]))
+            else:
+                known[locations[n]] = Shard(locations[n], states[n], statistics.samples)
+        _count_all(uncounted, known, folder / INDEX, lost)
+        if fresh:
+            _write(folder / INDEX, known)
     gone = {fault.shard for fault in lost or ()}
     return [known[location] for location in locations if location not in gone]
 
@@ -178,18 +176,12 @@ def _count_all(
             bar.advance()
 
 
-def _in_turn(
-    threads: Executor, work: Callable[[str], T], locations: Sequence[str], what: str
-) -> list[T]:
-    """Do `work` for each; with progress where there are many."""
-    results: list[T] = []
+def _look_up(work: Callable[[str], T], locations: Sequence[str], what: str) -> list[T]:
+    """Do `work` for each, several at a time; with progress where there are many."""
     if len(locations) <= 10 * THREADS:
-        return list(threads.map(work, locations))
+        return map_in_threads(work, locations, THREADS)
     with progress(len(locations), what, "shards") as bar:
-        for result in threads.map(work, locations):
-            results.append(result)
-            bar.advance()
-    return results
+        return map_in_threads(work, locations, THREADS, bar.advance)
 
 
 def _state(location: str) -> Facts:

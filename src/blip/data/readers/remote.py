@@ -189,19 +189,13 @@ def read_small(location: str, limit: int) -> bytes | None:
 
     def read() -> bytes | None:
         content = bytearray()
-        try:
-            with files.open(path, "rb", **more) as file:
-                while piece := file.read(min(PIECE, limit + 1 - len(content))):
-                    content += piece
-                    if len(content) > limit:
-                        return None
-                    if is_left():
-                        raise late
-        except Exception as error:
-            # No further attempt, and no word about it.
-            if is_left():
-                raise late from error
-            raise
+        with files.open(path, "rb", **more) as file:
+            while piece := file.read(min(PIECE, limit + 1 - len(content))):
+                content += piece
+                if len(content) > limit:
+                    return None
+                if is_left():
+                    raise late
         return bytes(content)
 
     fetch = partial(with_retries, read, f"fetch {location}", attempts=SMALL_ATTEMPTS)
@@ -232,13 +226,13 @@ def with_retries(work: Callable[[], T], what: str, *, attempts: int | None = Non
     """Do `work`, again after ever longer pauses where it fails; `what` names it in messages.
 
     Raises BlipError after the last of `attempts`, `ATTEMPTS` unless another number is given, and at
-    once for an error that a retry cannot mend.
+    once for an error that a retry cannot mend, and where nobody waits for the work any more.
     """
     attempts = attempts or ATTEMPTS
     retrying = Retrying(
         stop=stop_after_attempt(attempts),
         wait=_pause,
-        retry=retry_if_exception(lambda error: not _is_final(error)),
+        retry=retry_if_exception(lambda error: not is_left() and not _is_final(error)),
         before_sleep=partial(_say_retry, what),
         reraise=True,
     )
