@@ -11,11 +11,18 @@ import pytest
 from PIL import Image
 
 from blip.errors import BlipError
-from blip.log import MetricsLog, progress
+from blip.log import MetricsLog, progress, say
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_what_is_said_stays_on_its_line_and_moves_no_cursor(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say("left out: p%s\n.mp4, a\x1b[31mred.mp4 and \u00e9.mp4")
+    assert capsys.readouterr().err == "left out: p%s\\n.mp4, a\\x1b[31mred.mp4 and \u00e9.mp4\n"
 
 
 def test_values_and_pictures_are_files(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ LINES_ONLY = "BLIP_LINES"
 
 
 def say(text: str) -> None:
-    """Print a line to stderr; results go to stdout.
+    """Print a line to stderr, with what is not `printable` escaped; results go to stdout.
 
     Of the processes that torchrun started, only rank 0 prints.
     """
     if "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0":
         return
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def printable(text: str | os.PathLike[str]) -> str:

@@ -28,7 +28,9 @@ def run_and_print(
     try:
         summary = work()
     except KeyboardInterrupt:
-        say("\n" + STOPPED.format(out=config.out))
+        # The terminal has shown ^C on this line.
+        say("")
+        say(STOPPED.format(out=config.out))
         return INTERRUPTED
     if json:
         print_json({"out": str(summary.out), **summary.to_json()})
