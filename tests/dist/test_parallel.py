@@ -22,7 +22,7 @@ from tests.support.dist_program import (
 )
 from tests.support.ranks import start_ranks
 
-Alone = tuple[dict[str, Any], Path]
+LearntInOne = tuple[dict[str, Any], Path]
 MEASURED = {
     "samples_per_second",
     "data_wait",
@@ -42,13 +42,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path) 
 
 
 @pytest.fixture(scope="module")
-def alone(
+def learn_in_one(
     tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path
-) -> Callable[[int], Alone]:
+) -> Callable[[int], LearntInOne]:
     """What one process learns in steps of so many parts, and its folder; each is run once."""
 
     @cache
-    def run(accumulation: int) -> Alone:
+    def run(accumulation: int) -> LearntInOne:
         folder = tmp_path_factory.mktemp("alone")
         return pretrain(folder, shards, words, accumulation=accumulation), folder
 
@@ -56,7 +56,7 @@ def alone(
 
 
 @pytest.fixture(scope="module")
-def conversed(tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path) -> Alone:
+def conversed(tmp_path_factory: pytest.TempPathFactory, shards: Path, words: Path) -> LearntInOne:
     """What one process learns of dialogues, and its folder."""
     folder = tmp_path_factory.mktemp("conversed")
     return converse(folder, shards, words), folder
@@ -68,8 +68,10 @@ def losses(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("way", [*WAYS, RESUMED])
-def test_two_processes_train_as_one(shared: Path, alone: Callable[[int], Alone], way: str) -> None:
-    learnt, folder = alone(WAYS.get(way, {}).get("accumulation", 1))
+def test_two_processes_train_as_one(
+    shared: Path, learn_in_one: Callable[[int], LearntInOne], way: str
+) -> None:
+    learnt, folder = learn_in_one(WAYS.get(way, {}).get("accumulation", 1))
     assert learnt.keys() == {"gradients", "weights", "momentum", "queue"}
     compare(shared, folder, way, learnt)
 
@@ -85,7 +87,7 @@ def test_two_processes_learn_questions_and_answer_them_as_one(
 
 @pytest.mark.parametrize("way", CONVERSED)
 def test_two_processes_learn_dialogues_and_rank_answers_as_one(
-    shared: Path, conversed: Alone, way: str
+    shared: Path, conversed: LearntInOne, way: str
 ) -> None:
     learnt, folder = conversed
     compare(shared, folder, way, learnt)
