@@ -81,3 +81,6 @@ def _train(trial: Trial, data: Path, out: Path) -> None:
     seeds = ("--train.seed", str(trial.seed), "--data.seed", str(trial.seed))
     places = ("--init", trial.init, "--data.sources.0.shards", data, "--out", out)
     blip("finetune", trial.task, trial.recipe, *places, *seeds, *trial.changes)
+    if not (out / "checkpoint").is_dir():
+        # A training that was asked to stop by SIGTERM ends with status 0.
+        raise SystemExit(0)
