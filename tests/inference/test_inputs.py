@@ -137,6 +137,11 @@ def test_nothing_gives_nothing(captioner: Captioner, matcher: Matcher) -> None:
     assert matcher.scores([np.zeros((8, 8), np.uint8)], [[]]) == [[]]
 
 
+def test_the_name_of_a_kind_of_decoding_is_a_value_error(captioner: Captioner) -> None:
+    with pytest.raises(ArgumentError, match=r"decoding must be a blip.DecodingConfig, got 'beam'"):
+        captioner.caption([], "beam")  # pyright: ignore
+
+
 def test_numbers_that_cannot_work_are_value_errors(captioner: Captioner, matcher: Matcher) -> None:
     images = [Image.new("RGB", (8, 8))]
     long = DecodingConfig(prompt=SENTENCE, max_length=12)

@@ -15,7 +15,12 @@ from blip.generation.config import DecodingConfig
 from blip.generation.decoder import check_nan
 from blip.inference.base import BATCH_SIZE, PaddedTexts, Result, TextPredictor
 from blip.inference.decoding import decode_texts, start_of_text
-from blip.inference.inputs import check_pictures, check_texts, check_texts_of_pictures
+from blip.inference.inputs import (
+    check_decoding,
+    check_pictures,
+    check_texts,
+    check_texts_of_pictures,
+)
 from blip.inference.likelihood import log_likelihoods
 from blip.inference.pixels import Picture
 from blip.model.grounded import EncoderDecoder
@@ -241,6 +246,7 @@ def start_of_answer(
 
     Raises ArgumentError for nucleus sampling, and for more answers than there are beams.
     """
+    check_decoding(decoding)
     if decoding.kind == "nucleus":
         raise ArgumentError("answers are decoded by beam or greedy, got nucleus")
     most = decoding.beams if decoding.kind == "beam" else 1

@@ -11,7 +11,13 @@ from blip.errors import ArgumentError, NotFiniteError
 from blip.generation.config import DecodingConfig
 from blip.inference.base import BATCH_SIZE, Predictor
 from blip.inference.decoding import decode_texts, rows_of_each, start_of_text
-from blip.inference.inputs import check_batch_size, check_pictures, check_seed, list_items
+from blip.inference.inputs import (
+    check_batch_size,
+    check_decoding,
+    check_pictures,
+    check_seed,
+    list_items,
+)
 from blip.inference.likelihood import Likelihood, log_likelihoods
 from blip.inference.pixels import Picture
 from blip.model.blip import Blip
@@ -131,6 +137,7 @@ class Captioner(Predictor[Blip]):
         batch_size: int,
     ) -> Iterator["_Batch"]:
         check_batch_size(batch_size)
+        check_decoding(decoding)
         if count < 1:
             raise ArgumentError(f"count must be positive, got {count}")
         if decoding.kind == "beam" and count > decoding.beams:

@@ -12,6 +12,7 @@ from torch import Tensor
 from blip.data.videos.read import VideoFrames
 from blip.errors import ArgumentError
 from blip.files import is_utf8
+from blip.generation.config import DecodingConfig
 from blip.inference.pixels import NormalisedImage, Picture, count_frames, with_path
 
 Item = TypeVar("Item")
@@ -29,6 +30,12 @@ def check_seed(name: str, seed: int) -> None:
     """Raise ArgumentError for anything but a whole number that is not negative."""
     if not isinstance(seed, Integral) or seed < 0:
         raise ArgumentError(f"{name} must be a whole number, at least 0, got {seed!r}")
+
+
+def check_decoding(decoding: DecodingConfig) -> None:
+    """Raise ArgumentError for anything but a `DecodingConfig`, such as the name of a kind."""
+    if not isinstance(decoding, DecodingConfig):
+        raise ArgumentError(f"decoding must be a blip.DecodingConfig, got {decoding!r}")
 
 
 def check_pictures(images: Iterable[Picture], name: str = "images") -> Sequence[Picture]:
