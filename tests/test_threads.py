@@ -10,12 +10,13 @@ import pytest
 from blip.threads import do_within, is_left, map_in_threads
 
 INTERRUPTED = """
-import signal, threading
+import os, signal, threading
 from blip.threads import map_in_threads
 
 def work(number):
     if number:
-        signal.raise_signal(signal.SIGINT)
+        # To the process, as Ctrl-C is, not to this thread.
+        os.kill(os.getpid(), signal.SIGINT)
     threading.Event().wait()
 
 signal.signal(signal.SIGINT, signal.default_int_handler)

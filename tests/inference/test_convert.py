@@ -133,7 +133,7 @@ def test_a_tokenizer_of_another_size_is_refused(folder: Path, tmp_path: Path) ->
 
 def test_the_kind_that_is_needed_is_asked_for(folder: Path, tokenizer: Tokenizer) -> None:
     assert isinstance(load_model(folder).model, Blip)
-    with pytest.raises(UsageError, match=r"holds a MED, .* this needs a model for questions"):
+    with pytest.raises(UsageError, match=r"holds a MED .*; this needs a model for questions"):
         load_model(folder, of=QuestionModel)
     text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
     questions = folder.parent / "vqa"
