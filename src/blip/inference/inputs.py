@@ -149,7 +149,7 @@ def check_text(name: str, text: str) -> None:
 
 
 def list_items(name: str, values: Iterable[Item]) -> Sequence[Item]:
-    """Some values as a sequence; raises ArgumentError for a text, and for what is none."""
+    """Some values as a sequence; raises ArgumentError for a text or no iterable."""
     if isinstance(values, str | bytes):
         raise ArgumentError(f"{name} must be a list, got the text {values!r}; write [[{values!r}]]")
     if isinstance(values, Sequence | Tensor | np.ndarray):
