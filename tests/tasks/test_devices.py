@@ -51,14 +51,19 @@ def learns(step: torch.nn.Module) -> bool:
     return any(p.grad is not None and p.grad.device == ELSEWHERE for p in step.parameters())
 
 
+def begin_contrast(tokenizer: Tokenizer, batch: PairBatch) -> tuple[Blip, MomentumContrast, Any]:
+    model = make_model(tokenizer)
+    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=8))
+    context = tree_map_only(torch.Tensor, lambda t: t.to(ELSEWHERE), contrast.context(batch, 1.0))
+    return model, contrast, context
+
+
 def test_a_pretraining_step(
     tokenizer: Tokenizer, batch: PairBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Autocast knows of devices that compute alone.
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
-    model = make_model(tokenizer)
-    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=8))
-    context = tree_map_only(torch.Tensor, lambda t: t.to(ELSEWHERE), contrast.context(batch, 1.0))
+    model, contrast, context = begin_contrast(tokenizer, batch)
     step = PretrainStep(model, tokenizer, LanguageConfig(), sample=lambda *_: NEGATIVES)
     step.to(ELSEWHERE)
     contrast.to(ELSEWHERE)
@@ -73,9 +78,7 @@ def test_a_filtering_step(
     tokenizer: Tokenizer, batch: PairBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
-    model = make_model(tokenizer)
-    contrast = MomentumContrast(model, ContrastiveConfig(queue_size=8))
-    context = tree_map_only(torch.Tensor, lambda t: t.to(ELSEWHERE), contrast.context(batch, 1.0))
+    model, _, context = begin_contrast(tokenizer, batch)
     step = RetrievalStep(model, tokenizer, sample=lambda *_: NEGATIVES).to(ELSEWHERE)
     step(send_away(batch), context).loss.backward()
     assert learns(step)

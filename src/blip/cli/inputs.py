@@ -154,13 +154,13 @@ def open_picture(
     from blip.data.videos.read import read_video
     from blip.errors import UsageError
     from blip.inference.pixels import NormalisedImage
-    from blip.log import printable, say
+    from blip.log import say
 
     try:
         if isinstance(path, str):
             check_address(path)
     except UsageError as error:
-        say(printable(str(error)))
+        say(str(error))
         return None
     try:
         if model is None or isinstance(path, str) or not is_video_name(path):
@@ -170,12 +170,12 @@ def open_picture(
     except BadSampleError as error:
         reason = str(error)
         if reason.startswith(NOT_FETCHED):
-            say(f"cannot fetch {printable(path)}: {reason.removeprefix(NOT_FETCHED)}")
+            say(f"cannot fetch {path}: {reason.removeprefix(NOT_FETCHED)}")
             return None
         hint = f" ({HINTS[reason]})" if reason in HINTS else ""
-        say(f"cannot read {printable(path)}: {reason.replace('_', ' ')}{hint}")
+        say(f"cannot read {path}: {reason.replace('_', ' ')}{hint}")
     except OSError as error:
-        say(f"cannot read {printable(path)}: {error.strerror or error}")
+        say(f"cannot read {path}: {error.strerror or error}")
     return None
 
 

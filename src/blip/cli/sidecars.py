@@ -121,7 +121,7 @@ class Sidecars:
         Raises OSError where the disk is full: there is no room for the others, either.
         """
         from blip.files import disk_is_full, write_atomically
-        from blip.log import printable, say
+        from blip.log import say
 
         target = self.of[path]
         try:
@@ -137,10 +137,10 @@ class Sidecars:
             if disk_is_full(error):
                 raise
             self.failed += 1
-            say(f"cannot write {printable(target)}: {error.strerror}")
+            say(f"cannot write {target}: {error.strerror}")
         except ValueError as error:
             self.failed += 1
-            say(f"cannot append to {printable(target)}: {error}")
+            say(f"cannot append to {target}: {error}")
 
     def _refuse_pictures(self) -> None:
         """A picture may be called `photo.txt`: it is not to be replaced by its own caption."""

@@ -35,7 +35,7 @@ from blip.index.store import (
 from blip.inference.base import BATCH_SIZE
 from blip.inference.embedder import Embedder
 from blip.inference.pixels import NormalisedImage
-from blip.log import Progress, printable, progress, say
+from blip.log import Progress, progress, say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +88,7 @@ class Filling:
                     if isinstance(error, OSError) and error.filename != location:
                         raise
                     self.lost.append(Fault(location, "", f"unreadable: {error}"))
-                    say(f"left out: {printable(location)}: {error}")
+                    say(f"left out: {location}: {error}")
                 bar.advance(0, places=f"{number}/{len(locations)}")
         return self.lost
 

@@ -25,7 +25,7 @@ from blip.files import fingerprint_json, open_regular
 from blip.index.store import Row
 from blip.index.videos import middle_frame, read_frames
 from blip.inference.pixels import NormalisedImage
-from blip.log import printable, say
+from blip.log import say
 
 T = TypeVar("T")
 
@@ -136,11 +136,11 @@ def read_again(
                     if opened is not None:
                         found[place, number] = opened
         except (BlipError, OSError) as error:
-            say(f"cannot read {printable(place)} again: {error}")
+            say(f"cannot read {place} again: {error}")
             continue
         lost = [row.key for row in of_place.values() if (place, row.number) not in found]
         if lost:
-            say(f"{printable(place)} no longer holds {printable(lost[0])}, or another picture")
+            say(f"{place} no longer holds {lost[0]}, or another picture")
     return [found.get((row.place, row.number)) for row in rows]
 
 

@@ -10,7 +10,7 @@ from blip.data.readers.video_files import is_video_name
 from blip.errors import UsageError
 from blip.files import read_regular
 from blip.installed import need
-from blip.log import printable, say
+from blip.log import say
 
 IMAGE_EXTENSIONS = (
     *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"),
@@ -137,7 +137,7 @@ def say_skipped(found: FoundImages, folder: Path) -> None:
     """Say what a folder holds besides its pictures, if it holds anything else."""
     skipped = found.describe_skipped()
     if skipped:
-        say(f"{printable(folder)}: skipped {skipped}")
+        say(f"{folder}: skipped {skipped}")
 
 
 def say_skipped_below(places: Iterable[Path]) -> None:
