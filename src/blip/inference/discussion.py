@@ -1,4 +1,4 @@
-"""Several questions about a picture as one dialogue: each is asked behind those before it."""
+"""Several questions about a picture as one dialogue: each is asked after those before it."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
