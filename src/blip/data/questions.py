@@ -18,7 +18,7 @@ def clean_question(text: str, max_words: int = MAX_WORDS) -> str:
     """Lower case, without `. ! " ( ) * # : ; ~`, single blanks, at most `max_words` words.
 
     This is what the released model for VQA was trained on. Unlike a caption's, these marks leave no
-    blank after it: "u.s." becomes "us". The question mark stays; the result may be empty.
+    blank in their place: "u.s." becomes "us". The question mark stays; the result may be empty.
     """
     return " ".join(text.lower().translate(_DROPPED).split()[:max_words])
 
