@@ -131,10 +131,20 @@ def test_what_is_no_video_has_a_reason(reason):
         read_video(BROKEN[reason], max_pixels=64 if reason == "too_many_pixels" else 10_000)
 
 
-@pytest.mark.parametrize("form", ["mp4", "matroska"])
-def test_a_truncated_video_is_refused_and_not_shortened(form):
+@pytest.mark.parametrize(("form", "codec"), [*CONTAINERS, ("asf", "wmv2")])
+@pytest.mark.parametrize("sound", [0, 4])
+def test_the_first_frame_may_come_late(form, codec, sound):
+    sound = 0 if form == "webm" else sound
+    content = numbered(20, times=range(20, 40), form=form, codec=codec, sound=sound)
+    assert 0 in shown(content, 20, 4)
+
+
+@pytest.mark.parametrize(
+    ("form", "codec"), [("mp4", "libx264"), ("matroska", "libx264"), ("avi", "mpeg4")]
+)
+def test_a_truncated_video_is_refused_and_not_shortened(form, codec):
     noise = np.random.default_rng(0).integers(0, 255, (60, 48, 64, 3), dtype=np.uint8)
-    content = videos.make_video([*noise], form=form)
+    content = videos.make_video([*noise], form=form, codec=codec)
     if form == "mp4":
         content = videos.index_first(content)
     with pytest.raises(BadVideoError, match=r"^(truncated|broken)_video"):

@@ -29,6 +29,9 @@ rate: containers round times.
 MISSING_SHARE, MISSING_SECONDS = 0.1, 1.0
 """A file without an index that ends this much before the length in its header was cut off."""
 
+FROM_ZERO = ("matroska,webm", "asf")
+"""Formats whose headers give the end of the file, even if its first frame is shown later than 0."""
+
 ROUNDING = Fraction(1, 1_000_000)
 """Of a tick."""
 
@@ -138,7 +141,7 @@ def _scan(container: "InputContainer", stream: "VideoStream") -> Timeline:
                 keys.append(time if packet.dts is None else packet.dts)
     if not shown:
         raise BadVideoError("no_frames")
-    whole = (container.duration or 0) / 1e6 + (container.start_time or 0) / 1e6
+    whole = _end_in_header(container, stream)
     if whole - end > max(MISSING_SECONDS, MISSING_SHARE * whole):
         raise BadVideoError("truncated_video")
     last = max(shown)
@@ -155,6 +158,17 @@ def _scan(container: "InputContainer", stream: "VideoStream") -> Timeline:
         was_read=True,
         variable_rate=uneven > max(UNEVEN_TICKS, UNEVEN_SHARE * usual),
     )
+
+
+def _end_in_header(container: "InputContainer", stream: "VideoStream") -> float:
+    """In seconds where the header says that a file without an index ends, 0 if it does not."""
+    length = (container.duration or 0) / 1e6
+    if container.format.name in FROM_ZERO:
+        return float(stream.duration * _base(stream)) if stream.duration else length
+    if container.format.name == "avi":
+        # FFmpeg shortens the length of a file that was cut off, and leaves the number of ticks.
+        return max(length, float(stream.frames * _base(stream)))
+    return length + (container.start_time or 0) / 1e6
 
 
 def ticks(stream: "VideoStream", timeline: Timeline, seconds: Sequence[float]) -> list[int]:
