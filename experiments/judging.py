@@ -76,7 +76,7 @@ def judge_retrieval(subject: Subject[EvaluationSet], how: Resampling) -> dict[st
     scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
     is_true = truth_of(data)
     return {
-        name: how.find(_recalls(ranking, is_true), len(data))
+        name: how.find(recall_statistic(ranking, is_true), len(data))
         for name, ranking in _rankings(scored, config).items()
     }
 
@@ -93,7 +93,7 @@ def judge_videos(subject: Subject[VideoSet], how: Resampling) -> tuple[dict[str,
     figures = {
         name: {
             figure.replace("ir", "vr"): interval
-            for figure, interval in how.find(_recalls(ranking, None), videos).items()
+            for figure, interval in how.find(recall_statistic(ranking), videos).items()
         }
         | how.find(_ranks(ranking), videos)
         for name, ranking in rankings.items()
@@ -106,7 +106,8 @@ def _rankings(scored: ScoredPairs, config: RetrievalEvaluationConfig) -> dict[st
     return rankings | {score: scored.rank(score, config.itc_weight) for score in REPORTED}
 
 
-def _recalls(ranking: Ranking, is_true: IsTrue | None) -> Statistic:
+def recall_statistic(ranking: Ranking, is_true: IsTrue | None = None) -> Statistic:
+    """`tr1` ... `ir10` of images that are drawn with their texts, and the means, in per cent."""
     own = ranking.texts_of_image
     owners = np.repeat(np.arange(len(own)), [len(texts) for texts in own])
     found = hits(ranking.image_to_text, ranking.text_to_image, ranking.texts_of_image)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.config.strict import load_json
+from blip.errors import BlipError
 from blip.files import write_atomically, write_json
 
 MARKS = r"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)"
@@ -17,5 +18,17 @@ def write_results(folder: Path, name: str, result: dict[str, Any], table: str) -
     written = load_json(path) if path.is_file() else {}
     write_json(path, {**written, name: result})
     if readme.is_file():
-        marks = re.compile(MARKS.format(name=name), re.DOTALL)
-        write_atomically(readme, marks.sub(lambda _: table + "\n", readme.read_text("utf-8")))
+        write_atomically(readme, _replace(readme.read_text("utf-8"), name, table)[0])
+
+
+def put_table(text: str, name: str, table: str) -> str:
+    """A page whose table `name` is replaced; raises BlipError where it has no place for one."""
+    replaced, count = _replace(text, name, table)
+    if count != 1:
+        raise BlipError(f"README.md lacks the lines <!-- {name} --> and <!-- end -->")
+    return replaced
+
+
+def _replace(text: str, name: str, table: str) -> tuple[str, int]:
+    marks = re.compile(MARKS.format(name=name), re.DOTALL)
+    return marks.subn(lambda _: table + "\n", text)

@@ -30,6 +30,7 @@ from blip.tasks import caption, pretrain, retrieval
 from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig
 from blip.train.config import OptimizerConfig, TrainConfig
 from experiments.judge import JudgeOptions, judge
+from experiments.results import put_table
 
 HERE = Path(__file__).parent
 SIZE = 98
@@ -37,7 +38,8 @@ BATCH = 48
 PROMPT = "a picture of "
 CANDIDATES = 16
 STEPS = {"pretrain": 240, "retrieval": 60, "caption": 80}
-BEGIN, END = "<!-- table of finetune.py -->\n", "<!-- end of the table -->\n"
+TABLE = "finetune"
+"""Its name in README.md."""
 CAPTIONS = DecodingConfig(kind="beam", beams=3, min_length=5, max_length=20)
 
 
@@ -64,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.steps_scale == 1.0:
         write_json(HERE / "finetune.json", results)
         readme = HERE / "README.md"
-        write_atomically(readme, put_between(readme.read_text("utf-8"), page(results)))
+        table = "\n".join(["", *page(results), ""])
+        write_atomically(readme, put_table(readme.read_text("utf-8"), TABLE, table))
     return 0
 
 
@@ -223,15 +226,6 @@ def cell(figure: list[float | None]) -> str:
     """A figure and its interval."""
     value, low, high = ("-" if number is None else f"{number:.1f}" for number in figure)
     return f"{value} ({low} to {high})"
-
-
-def put_between(text: str, lines: list[str]) -> str:
-    """A page whose table is replaced; raises BlipError where it has no place for one."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise BlipError(f"README.md lacks the lines {BEGIN.strip()} and {END.strip()}")
-    return before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after
 
 
 if __name__ == "__main__":

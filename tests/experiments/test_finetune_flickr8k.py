@@ -8,17 +8,16 @@ import pytest
 
 from blip.errors import BlipError
 from experiments.flickr8k.finetune import (
-    BEGIN,
-    END,
     HERE,
     PROMPT,
     STEPS,
+    TABLE,
     configure,
     describe_command,
     judging,
     page,
-    put_between,
 )
+from experiments.results import put_table
 
 
 def arguments(**changes: Any) -> Namespace:
@@ -76,8 +75,9 @@ def test_the_table_shows_both_scores_with_intervals_and_no_folders() -> None:
 
 def test_the_table_of_a_page_is_replaced_and_nothing_else() -> None:
     whole = (HERE / "README.md").read_text("utf-8")
-    assert put_between(put_between(whole, ["one"]), ["two"]) == put_between(whole, ["two"])
-    made = put_between(f"before\n{BEGIN}old\n{END}after\n", ["| new |"])
-    assert made == f"before\n{BEGIN}\n| new |\n\n{END}after\n"
+    again = put_table(put_table(whole, TABLE, "one"), TABLE, "two")
+    assert again == put_table(whole, TABLE, "two")
+    made = put_table("before\n<!-- finetune -->\nold\n<!-- end -->\nafter\n", TABLE, "| new |")
+    assert made == "before\n<!-- finetune -->\n| new |\n<!-- end -->\nafter\n"
     with pytest.raises(BlipError, match="lacks the lines"):
-        put_between("no table", [])
+        put_table("no table", TABLE, "")
