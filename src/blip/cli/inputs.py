@@ -104,7 +104,7 @@ def _find_below(name: str, *, may_be_empty: bool = False) -> list[Place]:
         return [path]
     inside = find_images(path)
     # Without the extra they are skipped like other files that are no pictures.
-    videos = list(find_videos(path)) if find_spec("av") else []
+    videos = find_videos(path) if find_spec("av") else []
     for extension in {video.suffix.lower() for video in videos}:
         del inside.skipped[extension]
     if not videos and not may_be_empty:

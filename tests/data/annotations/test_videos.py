@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,35 @@ def test_a_folder_holds_videos_with_texts_beside_them(folder):
         "deep/clip.avi",
     ]
     assert texts_of(listed)["video0.mp4"] == ["a cat", "a black cat"]
+
+
+def test_videos_are_found_in_linked_folders(folder, tmp_path_factory):
+    work = tmp_path_factory.mktemp("work")
+    (work / "msrvtt").symlink_to(folder)
+    (work / "msrvtt_again").symlink_to(folder)
+    (folder / "deep" / "loop").symlink_to(folder)
+    listed = list_videos(write(work / "a.json", [{"video": "video0.mp4", "caption": "a cat"}]))
+    assert texts_of(listed) == {"video0": ["a cat"]}
+    assert [video.key for video in list_videos(work)] == [
+        "msrvtt/abc_1_5.mp4",
+        "msrvtt/video0.mp4",
+        "msrvtt/video1.webm",
+        "msrvtt/deep/clip.avi",
+    ]
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    real = os.scandir
+
+    def scandir(place: str) -> object:
+        if place.endswith("deep"):
+            raise PermissionError(13, "Permission denied", place)
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    listed = list_videos(folder)
+    assert len(listed) == 4
+    assert listed[-1].faults == [f"unreadable: {folder / 'deep'}: Permission denied"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Finds the videos that an annotation file means: below its folder, or in the table beside it."""
 
-import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from blip.data.annotations.video_store import StoredVideo, VideoStore
 from blip.data.keys import key_text
 from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.video_files import is_video_name
+from blip.data.readers.walk import walk_folders
 from blip.errors import UsageError
 
 MAPPING = "youtube_mapping.txt"
@@ -85,13 +85,26 @@ class VideoFiles:
         return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 
-def find_videos(folder: Path) -> Iterator[Path]:
-    """The videos below a folder in sorted order; hidden ones are left out."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if is_video_name(name) and not name.startswith("."):
-                yield Path(parent, name)
+def find_videos(folder: Path, unreadable: list[str] | None = None) -> list[Path]:
+    """The videos below a folder: first those in it, then those of each folder; hidden ones not.
+
+    Linked folders are followed, and those that cannot be read join the `unreadable` ones
+    (`walk_folders`).
+    """
+    found = _videos_below(folder, [] if unreadable is None else unreadable)
+    return sorted(found, key=lambda path: (path.parent.parts, path.name))
+
+
+def has_videos(folder: Path) -> bool:
+    """Whether a folder holds a video that `find_videos` finds."""
+    return next(_videos_below(folder, []), None) is not None
+
+
+def _videos_below(folder: Path, unreadable: list[str]) -> Iterator[Path]:
+    for entries in walk_folders(folder, unreadable):
+        for entry in entries:
+            if is_video_name(entry.name) and not entry.name.startswith("."):
+                yield Path(entry.path)
 
 
 def key_of(cells: dict[str, Any]) -> str | None:

@@ -166,13 +166,14 @@ class _Listing:
 
 
 def _folder(folder: Path) -> list[ListedVideo]:
-    listed: list[ListedVideo] = []
-    for path in find_videos(folder):
+    listed, unreadable = list[ListedVideo](), list[str]()
+    for path in find_videos(folder, unreadable):
         texts, fault = texts_beside(path)
         key = path.relative_to(folder).as_posix()
         listed.append(ListedVideo(key, path, list(texts), faults=[fault] if fault else []))
     if not listed:
         raise UsageError(f"{folder} holds no videos")
+    listed += [ListedVideo("-", faults=[f"unreadable: {one}"]) for one in unreadable]
     return listed
 
 

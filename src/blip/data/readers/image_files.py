@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blip.data.readers.video_files import is_video_name
+from blip.data.readers.walk import walk_folders
 from blip.errors import UsageError
 from blip.files import read_regular
 from blip.installed import need
@@ -72,41 +73,23 @@ class FoundImages:
 def find_images(folder: Path) -> FoundImages:
     """All pictures below a folder, in sorted order.
 
-    Linked folders are followed; a folder that can be reached in several ways is read once, under
-    its own name rather than a link's. A broken link and a pipe called `x.jpg` are
+    Linked folders are followed (`walk_folders`). A broken link and a pipe called `x.jpg` are
     listed: opening them reports what is wrong.
     """
     found = FoundImages()
-    seen: set[str] = set()
-    folders, links = [str(folder)], list[str]()
-    while folders or links:
-        # Links come last: what they lead to may also lie here.
-        current = folders.pop() if folders else links.pop(0)
-        real = os.path.realpath(current)
-        if real in seen:
-            continue
-        seen.add(real)
-        try:
-            entries = sorted(os.scandir(current), key=lambda entry: entry.name)
-        except OSError as error:
-            found.unreadable.append(f"{current}: {error.strerror}")
-            continue
-        _sort(entries, found, folders, links)
+    for entries in walk_folders(folder, found.unreadable):
+        _sort(entries, found)
     found.paths.sort()
     return found
 
 
-def _sort(
-    entries: list[os.DirEntry[str]], found: FoundImages, folders: list[str], links: list[str]
-) -> None:
+def _sort(entries: list[os.DirEntry[str]], found: FoundImages) -> None:
     """Put what lies in one folder where it belongs."""
     others: list[str] = []
     stems: set[str] = set()
     for entry in entries:
         if entry.name.startswith("."):
             found.hidden += 1
-        elif _is_folder(entry):
-            (links if entry.is_symlink() else folders).append(entry.path)
         elif is_image_name(entry.name):
             found.paths.append(Path(entry.path))
             stems |= {entry.name, os.path.splitext(entry.name)[0]}
@@ -116,14 +99,6 @@ def _sort(
         stem, extension = os.path.splitext(name)
         if extension[1:].lower() not in TEXT_EXTENSIONS or stem not in stems:
             found.skipped[extension.lower()] += 1
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        # A link in a circle, or one into a folder that is closed to us.
-        return False
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from blip.data.annotations.video_files import (
     VIDEO,
     content_of,
     find_videos,
+    has_videos,
     key_of,
 )
 from blip.data.annotations.videos import MISSING_VIDEO, lists_videos
@@ -120,7 +121,7 @@ def shows_videos(location: str) -> bool:
     if is_remote(location):
         return False
     if path.is_dir():
-        return any(True for _ in find_videos(path))
+        return has_videos(path)
     try:
         if find_kind(path) == "tar":
             return _tar_shows_videos(path)
@@ -148,7 +149,7 @@ def list_files(folder: Path, *, videos: bool) -> list[Path]:
     Raises UsageError where there are none.
     """
     images = find_images(folder)
-    clips = list(find_videos(folder)) if videos else []
+    clips = find_videos(folder) if videos else []
     if not clips:
         refuse_none(images, folder, takes_videos=videos)
     return sorted([*images.paths, *clips])
