@@ -64,13 +64,29 @@ def main() -> int:
         bench = Bench(config, torch.device("cpu"), torch.float32, Path(folder))
     same = bench.agree()
     with torch.inference_mode(), stand_in_device() as device:
+        expected = results(bench)
         counts = count_all(bench, device)
+        same |= {f"{name}_on_device": found for name, found in agree(bench, expected).items()}
     console = Console(width=118, record=True)
     result = summary(counts) | {"same_results": same}
     result |= describe(torch.device("cpu"), torch.float32, ("torch", "transformers"))
     show(console, counts, result, names=args.names)
     print_and_save(result, console, "launches.txt" if args.save else None)
     return 0
+
+
+def results(bench: Bench) -> dict[str, Any]:
+    """What ours makes of each case."""
+    made: dict[str, Any] = {name: bench.write(decoding) for name, decoding in DECODINGS.items()}
+    return made | {"match": bench.match()}
+
+
+def agree(bench: Bench, expected: dict[str, Any]) -> dict[str, bool]:
+    """Whether ours makes the same on the device as on the CPU: texts, and numbers to 1e-5."""
+    found = results(bench)
+    same = {name: found[name] == expected[name] for name in DECODINGS}
+    numbers = zip(found["match"], expected["match"], strict=True)
+    return same | {"match": all(abs(one - other) < 1e-5 for one, other in numbers)}
 
 
 def count_all(bench: Bench, device: StandInDevice) -> dict[str, tuple[Count, Count]]:
@@ -117,7 +133,8 @@ def per_token(
 
 
 def count(device: StandInDevice, work: Callable[[], Any]) -> Count:
-    """What `work` costs."""
+    """What `work` costs when it is done again."""
+    work()
     device.launches.clear()
     device.reads.clear()
     work()

@@ -42,14 +42,16 @@ class _OnDevice(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> "_OnDevice":
-        return Tensor._make_wrapper_subclass(
-            cls,
-            held.size(),
-            strides=held.stride(),
-            storage_offset=held.storage_offset(),
-            dtype=held.dtype,
-            device=DEVICE,
-        )
+        # Weights know their version, which tensors made in inference mode do not.
+        with torch.inference_mode(False):
+            return Tensor._make_wrapper_subclass(
+                cls,
+                held.size(),
+                strides=held.stride(),
+                storage_offset=held.storage_offset(),
+                dtype=held.dtype,
+                device=DEVICE,
+            )
 
     def __init__(self, held: Tensor) -> None:
         self.held = held

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from blip.generation.config import DecodingConfig
-from blip.generation.nucleus import TOP, keep_top_k, nucleus, sample_nucleus
+from blip.generation.nucleus import TOP, keep_top_k, nucleus, sample_nucleus, sample_sorted
 from tests.support.chains import ChainDecoder
 
 EOS = 0
@@ -64,8 +64,9 @@ def test_many_tokens_and_ties_as_by_sorting(spread: float, top_p: float, steps: 
         # Few different values: most tokens are as likely as some other.
         logits = (logits * steps / spread).round() * spread / steps
     chances = torch.rand(64, generator=generator, dtype=torch.float64)
-    drawn = sample_nucleus(logits, top_p, chances)
-    assert drawn.tolist() == by_sorting(logits, top_p, chances).tolist()
+    expected = by_sorting(logits, top_p, chances).tolist()
+    assert sample_nucleus(logits, top_p, chances).tolist() == expected
+    assert sample_sorted(logits, top_p, chances).tolist() == expected
 
 
 def test_the_likeliest_are_those_that_the_last_of_them_ties_with() -> None:

@@ -33,13 +33,21 @@ def apply_penalties(
     """Logits in float32, with repeated tokens less likely and no end before `min_length`."""
     logits = logits.float()
     if repetition_penalty != 1.0:
-        seen = logits.gather(1, so_far)
-        penalised = torch.where(seen < 0, seen * repetition_penalty, seen / repetition_penalty)
-        logits = logits.scatter(1, so_far, penalised)
+        logits = penalise_repetition(logits, so_far, repetition_penalty)
     if so_far.shape[1] < min_length:
         logits = logits.clone()
-        logits[:, eos_id] = -torch.inf
+        logits[:, eos_id].fill_(-torch.inf)
     return logits
+
+
+def penalise_repetition(
+    logits: Float[Tensor, "rows vocabulary"], so_far: Int[Tensor, "rows length"], penalty: float
+) -> Float[Tensor, "rows vocabulary"]:
+    """Logits of the tokens `so_far` divided by `penalty`, or multiplied by it where negative."""
+    seen = logits.gather(1, so_far)
+    # Above 1 a penalty lowers whatever sign a logit has, below 1 it raises it.
+    choose = torch.minimum if penalty > 1.0 else torch.maximum
+    return logits.scatter(1, so_far, choose(seen * penalty, seen / penalty))
 
 
 def check_nan(largest: Tensor) -> None:

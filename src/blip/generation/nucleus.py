@@ -38,10 +38,12 @@ def nucleus(
     ).to(prompt.device)
 
     def sample(logits: Tensor, rows: Tensor, step: int) -> Tensor:
-        logits = logits / config.temperature
+        if config.temperature != 1.0:
+            logits = logits / config.temperature
         if config.top_k is not None:
             logits = keep_top_k(logits, config.top_k)
-        return sample_nucleus(logits, config.top_p, chances[rows, step])
+        sampler = sample_sorted if logits.is_cuda else sample_nucleus
+        return sampler(logits, config.top_p, chances[rows, step])
 
     return extend_rows(decoder, prompt, eos_id, config, sample)
 
@@ -83,6 +85,32 @@ def sample_nucleus(
     rank = place - (values > value).sum(dim=1, keepdim=True)
     equal = logits == value
     return ((equal.cumsum(dim=1) == rank + 1) & equal).int().argmax(dim=1)
+
+
+def sample_sorted(
+    logits: Float[Tensor, "rows vocabulary"], top_p: float, chances: Float[Tensor, " rows"]
+) -> Int[Tensor, " rows"]:
+    """`sample_nucleus` in few operations, for a GPU, which sorts a whole vocabulary fast.
+
+    The host waits for nothing but the check for NaN.
+    """
+    values, ids = logits.sort(dim=1, descending=True, stable=True)
+    check_nan(values[:, :1])
+    return choose_of_sorted(values, ids, top_p, chances)
+
+
+def choose_of_sorted(
+    values: Float[Tensor, "rows vocabulary"],
+    ids: Int[Tensor, "rows vocabulary"],
+    top_p: float,
+    chances: Float[Tensor, " rows"],
+) -> Int[Tensor, " rows"]:
+    """The choice that `sample_nucleus` makes, by logits in descending order and their ids."""
+    mass = values.double().softmax(dim=1).cumsum(dim=1)
+    last = (mass < top_p).sum(dim=1, keepdim=True).clamp(max=values.shape[1] - 1)
+    target = chances.double()[:, None] * mass.gather(1, last)
+    place = torch.minimum(torch.searchsorted(mass, target, right=True), last)
+    return ids.gather(1, place)[:, 0]
 
 
 def _largest_first(

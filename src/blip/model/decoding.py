@@ -23,6 +23,7 @@ class DecodingSession:
         self.model = model
         self.image_kv = image_kv
         self.copies = copies
+        self.text = model.text.for_inference("causal", grounded=True)
         self.cache = model.text.empty_cache()
 
     @torch.inference_mode()
@@ -40,7 +41,7 @@ class DecodingSession:
         return self._continue(ids)
 
     def _continue(self, ids: Tensor) -> Tensor:
-        states = self.model.text.continue_text(ids, self.cache, self.image_kv)
+        states = self.text.continue_text(ids, self.cache, self.image_kv)
         return at_least_float32(self.model.next_token_logits(states[:, -1]))
 
     @torch.inference_mode()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from blip.nn.kernels.attention import attend_to_images, attend_within_texts
+from blip.nn.kernels.moved_biases import Branch
 from blip.nn.kernels.onednn import linear
 from blip.nn.kv import ImageStates, KVCache, LayerKV
 from blip.nn.linear import Linear
@@ -50,6 +51,11 @@ class SelfAttention(nn.Module):
         self.query_key_value = Linear(sizes.width, 3 * sizes.width)
         self.output = Linear(sizes.width, sizes.width)
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
+
+    @property
+    def branch(self) -> Branch:
+        """Its layers around the residual connection."""
+        return Branch(self.query_key_value, self.output, self.norm)
 
     def forward(
         self,
@@ -155,8 +161,7 @@ class SelfAttention(nn.Module):
     def _add_and_norm(
         self, hidden: Float[Tensor, "*rows width"], attended: Float[Tensor, "*rows width"]
     ) -> Float[Tensor, "*rows width"]:
-        update = dropout(self.output(attended), self.sizes.dropout, self.training)
-        return self.norm(hidden + update)
+        return self.norm(self.output.added_to(hidden, attended, self.sizes.dropout))
 
     @property
     def _dropout_p(self) -> float:
@@ -194,11 +199,21 @@ class MultiHeadCrossAttention(nn.Module):
         image_kv: LayerKV | ImageStates,
         queries: PaddedLayout | None = None,
     ) -> Float[Tensor, "*rows width"]:
-        """Attend to images; `queries` says which packed states attend to which image.
+        """Attend to images; rows as in `attend`."""
+        return self.output(self.attend(hidden, image_kv, queries))
 
-        Without it, states are `(texts, length, width)`, and row `i` of the texts attends to image
-        `i // (texts // images)`. The texts of an image share one query axis, so
-        that its keys and values are never copied for each text.
+    def attend(
+        self,
+        hidden: Float[Tensor, "*rows width"],
+        image_kv: LayerKV | ImageStates,
+        queries: PaddedLayout | None = None,
+    ) -> Float[Tensor, "*rows width"]:
+        """What the heads read from images, before the output layer.
+
+        `queries` says which packed states attend to which image. Without it, states are
+        `(texts, length, width)`, and row `i` of the texts attends to image
+        `i // (texts // images)`. The texts of an image share one query axis, so that its keys and
+        values are never copied for each text.
         """
         projected = self.query(hidden)
         if queries is None:
@@ -220,7 +235,7 @@ class MultiHeadCrossAttention(nn.Module):
             )
         if queries is not None:
             attended = queries.pack(attended)
-        return self.output(attended).view(hidden.shape)
+        return attended.reshape(hidden.shape)
 
     def _attend_to_states(
         self,
@@ -259,15 +274,20 @@ class CrossAttention(nn.Module):
         """The attention to the image, as a tuple of one."""
         return (self.read,)
 
+    @property
+    def branch(self) -> Branch:
+        """Its layers around the residual connection."""
+        return Branch(self.read.query, self.read.output, self.norm)
+
     def forward(
         self,
         hidden: Float[Tensor, "*rows width"],
         image_kv: LayerKV | ImageStates,
         queries: PaddedLayout | None = None,
     ) -> Float[Tensor, "*rows width"]:
-        """Attend to the image; rows as in `MultiHeadCrossAttention`."""
-        update = self.read(hidden, image_kv, queries)
-        return self.norm(hidden + dropout(update, self.dropout, self.training))
+        """Attend to the image; rows as in `MultiHeadCrossAttention.attend`."""
+        attended = self.read.attend(hidden, image_kv, queries)
+        return self.norm(self.read.output.added_to(hidden, attended, self.dropout))
 
 
 class PairCrossAttention(nn.Module):
@@ -295,7 +315,7 @@ class PairCrossAttention(nn.Module):
         image_kv: tuple[LayerKV, LayerKV],
         queries: PaddedLayout | None = None,
     ) -> Float[Tensor, "*rows width"]:
-        """Attend to the left and the right image; rows as in `MultiHeadCrossAttention`."""
+        """Attend to the left and the right image; rows as in `MultiHeadCrossAttention.attend`."""
         left = self.left(hidden, image_kv[0], queries)
         right = self.right(hidden, image_kv[1], queries)
         if self.merge is None:

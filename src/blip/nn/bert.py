@@ -12,6 +12,7 @@ from torch.nn.functional import dropout
 from blip.nn.attention import AttentionSizes, CrossAttention, PairCrossAttention, SelfAttention
 from blip.nn.device import send
 from blip.nn.init import init_std, init_weights
+from blip.nn.kernels.moved_biases import Branch, MovedBiases
 from blip.nn.kv import AnyImageKV, AnyLayerKV, ImageKV, KVCache, LayerKV
 from blip.nn.linear import Linear
 from blip.nn.mode import BOTH_MODES, Mode
@@ -40,10 +41,14 @@ class FeedForward(nn.Module):
         self.output = Linear(mlp_width, sizes.width)
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
 
+    @property
+    def branch(self) -> Branch:
+        """Its layers around the residual connection."""
+        return Branch(self.input, self.output, self.norm)
+
     def forward(self, hidden: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
         """One feed-forward pass."""
-        update = self.output(self.input.then_gelu(hidden))
-        return self.norm(hidden + dropout(update, self.dropout, self.training))
+        return self.norm(self.output.added_to(hidden, self.input.then_gelu(hidden), self.dropout))
 
 
 class TextEmbedding(nn.Module):
@@ -186,6 +191,16 @@ class TextLayer(nn.Module):
         attended = attention.first_states_with_prefix(hidden, rows, prefix)
         return self.after_self_attention(attended, "bidirectional", image_kv, rows.first_tokens)
 
+    def branches(self, mode: Mode, *, grounded: bool) -> list[Branch] | None:
+        """Those of a pass, in order; None where it attends to pairs of images, which has others."""
+        branches = [self.self_attention.select(mode).branch]
+        if grounded:
+            cross = self.cross(mode)
+            if isinstance(cross, PairCrossAttention):
+                return None
+            branches.append(cross.branch)
+        return [*branches, self.mlp.select(mode).branch]
+
     def _attend(
         self, hidden: Tensor, one: PackedPass, mask: Tensor | None, *, first_states_only: bool
     ) -> Tensor:
@@ -242,7 +257,20 @@ class TextTransformer(nn.Module):
             )
             for index in range(depth)
         )
+        self._moved: dict[tuple[Mode, bool], MovedBiases] = {}
         init_weights(self, init_std(sizes.width))
+
+    def for_inference(self, mode: Mode, *, grounded: bool) -> "TextTransformer":
+        """The same transformer for passes in one mode, with fewer operations on a GPU.
+
+        Where `MovedBiases` do not fit it is the transformer itself. `grounded`: the passes attend
+        to images.
+        """
+        layers = [layer.branches(mode, grounded=grounded) for layer in self.text_layers()]
+        branches = [branch for layer in layers for branch in layer or ()]
+        norm = self.embedding.select(mode).norm
+        moved = self._moved.setdefault((mode, grounded), MovedBiases())
+        return self if None in layers else moved.apply(self, norm, branches)
 
     def project_kv(
         self,
@@ -282,7 +310,8 @@ class TextTransformer(nn.Module):
         States of padding are undefined.
         """
         padded = pack_with_padding(ids, visible, mode, _num_images(image_kv))
-        (states,) = self.forward_packed(image_kv, padded)
+        transformer = self.for_inference(mode, grounded=image_kv is not None)
+        (states,) = transformer.forward_packed(image_kv, padded)
         return states.view(*ids.shape, -1)
 
     def first_states(
@@ -306,7 +335,8 @@ class TextTransformer(nn.Module):
             image_of_text=image_of_text,
             first_states_only=True,
         )
-        (states,) = self.forward_packed(image_kv, one)
+        transformer = self.for_inference("bidirectional", grounded=image_kv is not None)
+        (states,) = transformer.forward_packed(image_kv, one)
         return states
 
     def forward_packed(

@@ -2,6 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 from blip.nn.kernels.packed_weight import PackedWeight, packed_linear
 
@@ -24,3 +25,12 @@ class Linear(nn.Linear):
     def then_gelu(self, input: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
         """`gelu(self(input))`, exact GELU."""
         return packed_linear(input, self.weight, self.bias, self.packed, then_gelu=True)
+
+    def added_to(
+        self,
+        residual: Float[Tensor, "*rows outputs"],
+        input: Float[Tensor, "*rows inputs"],
+        dropout_p: float,
+    ) -> Float[Tensor, "*rows outputs"]:
+        """`residual + dropout(self(input))`."""
+        return residual + dropout(self(input), dropout_p, self.training)
