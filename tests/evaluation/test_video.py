@@ -55,6 +55,7 @@ def clips(tmp_path: Path) -> Path:
     }.items():
         (tmp_path / f"{name}.mp4").write_bytes(content)
         (tmp_path / f"{name}.txt").write_text(f"a red circle and {name}\n")
+    (tmp_path / "a.txt").write_text("a red circle and a\n...\n")
     (tmp_path / "silent.mp4").write_bytes(numbered(2))
     asked = [
         {"id": n, "question": "what is it?", "answer": "circle", "video_id": name}
@@ -76,6 +77,7 @@ def test_retrieval_counts_and_names_what_is_left_out(checkpoints, clips, capsys)
     assert found["left_out"] == {
         "audio_only": 1,
         "broken_video": 1,
+        "empty_caption": 1,
         "empty_file": 1,
         "missing_text": 1,
     }

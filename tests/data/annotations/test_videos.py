@@ -57,11 +57,13 @@ def test_msrvtt_has_its_captions_in_another_list(folder):
         {"video_id": "video0", "caption": "a black cat"},
         {"video_id": "video1", "caption": 5},
         {"video_id": "video9", "caption": "of no video"},
+        {"caption": "of none"},
+        "no sentence",
     ]
     data = {"videos": videos, "sentences": sentences}
     listed = list_videos(write(folder / "videodatainfo.json", data))
     assert texts_of(listed) == {"video0": ["a cat", "a black cat"], "video1": []}
-    assert faults_of(listed) == ["text_not_a_string", "broken_row", "broken_row"]
+    assert faults_of(listed) == ["text_not_a_string", *["broken_row"] * 4]
 
 
 def test_lines_of_the_release_name_clips(folder):

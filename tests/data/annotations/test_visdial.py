@@ -79,6 +79,7 @@ def test_the_last_round_of_a_test_split_is_not_answered(tmp_path: Path) -> None:
         (1, {"answer_options": list(range(99))}, "wrong_options: 99 options, not 100", 3, 2),
         (1, {"answer_options": "none"}, "wrong_options: no list of options, not 100", 3, 2),
         (2, {"answer_options": [*range(99), 999]}, "wrong_options: they are not texts", 3, 2),
+        (0, {"answer_options": None}, "wrong_options: none, and gt_index is one of them", 3, 2),
         (0, {"gt_index": 100}, "wrong_answer_index: 100 of 100 options", 3, 2),
         (0, {"gt_index": -1}, "wrong_answer_index: -1 of 100 options", 3, 2),
         (0, {"gt_index": 4}, "wrong_answer_index: option 4 is not the answer", 3, 2),
@@ -106,6 +107,20 @@ def test_broken_rounds_are_named_and_the_rest_is_used(
     data = DialogueSet([str(path)])
     assert len(data) == 2
     assert data.bad.counts.total() == 1
+
+
+def test_a_missing_caption_and_relevance_that_comes_twice_are_named(tmp_path: Path) -> None:
+    path = write_official(tmp_path, [official_dialog(42, caption=None), official_dialog(7)])
+    first, second = [1.0] + [0.0] * 99, [0.5] * 100
+    entries = [{"image_id": 7, "round_id": 2, "gt_relevance": values} for values in (first, second)]
+    write_dense(tmp_path, entries)
+    stand_in_pictures(tmp_path, [42, 7])
+    samples = list(read_dialogues(path))
+    again = "duplicate_round: entry 1 of the dense annotations"
+    assert sorted(filter(None, faults(samples))) == [again, "missing_caption"]
+    without, sound = (dialogue(sample) for sample in samples if sample.error is None)
+    assert (without.caption, len(without.rounds)) == ("", 3)
+    assert sound.rounds[1].relevance == tuple(first)
 
 
 def test_broken_dialogues_are_named_and_the_rest_is_used(tmp_path: Path) -> None:

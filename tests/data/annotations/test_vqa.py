@@ -183,7 +183,14 @@ def test_what_is_broken_is_named(folder: Path) -> None:
         {"question_id": 91, "question": "Of what?"},
         "odd",
     ]
-    answered = [*ANSWERED, {"question_id": 555, "answers": answers("lost")}]
+    answered = [
+        *ANSWERED,
+        {"question_id": 555, "answers": answers("lost")},
+        {"question_id": 420, "answers": answers("green")},
+        {"answers": answers("lost")},
+        {"question_id": [1], "answers": answers("lost")},
+        "odd",
+    ]
     samples = list(read_questions(official(folder, asked, answered)))
     faults = {one.key: one.error for one in samples if one.error is not None}
     assert faults == {
@@ -193,8 +200,14 @@ def test_what_is_broken_is_named(folder: Path) -> None:
         "question-91": "missing_image",
         "question-7": "broken_question: entry 7 is no JSON object",
         "question-8": "unknown_question_id: 555 is answered and not asked",
+        "question-9": "duplicate_question_id: 420 is answered again by annotation 4",
+        **{
+            f"question-{number + 5}": f"broken_question: annotation {number} has no question_id"
+            for number in (5, 6, 7)
+        },
     }
     assert len(samples) == 2 + len(faults)
+    assert asked_of(samples[0])[0][1] == ("red", "red", "Dark red")
 
 
 def test_files_that_do_not_belong_together_are_refused(folder: Path) -> None:

@@ -242,7 +242,7 @@ def _msrvtt(
     if split is None and chosen is not None and len(splits) > 1:
         others = ", ".join(sorted(splits - {TEST}))
         say(f"{path.name}: the videos of the split {TEST!r} are used, not those of {others}")
-    names = {key_text(one.get("video_id")) for one in entries}
+    names = {key_text(one.get("video_id")) for one in entries} - {None}
     for number, one in enumerate(data["videos"]):
         name = key_text(one.get("video_id")) if isinstance(one, dict) else None
         if name is None:

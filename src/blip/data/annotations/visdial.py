@@ -36,7 +36,8 @@ _OF_DIALOGUES = re.compile(rb'"dialogs"\s*:\s*\[')
 OPTIONS = 100
 """Candidates of a round, whose ranks the challenge's server takes."""
 DENSE = "_dense_annotations"
-BROKEN_DIALOGUE, UNKNOWN_ROUND = "broken_dialogue", "unknown_round"
+BROKEN_DIALOGUE, MISSING_CAPTION = "broken_dialogue", "missing_caption"
+UNKNOWN_ROUND, DUPLICATE_ROUND = "unknown_round", "duplicate_round"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,7 @@ def list_dialogues(path: Path, split: str | None = None) -> list[DialogueEntry]:
     data = load_json(path)
     _check_version(data, path)
     content = data["data"]
-    relevance = _read_dense(path)
-    found: list[DialogueEntry] = []
+    relevance, found = _read_dense(path)
     known: set[int] = set()
     for number, entry in enumerate(content["dialogs"]):
         image_id = entry.get("image_id") if isinstance(entry, dict) else None
@@ -166,21 +166,24 @@ def _check_version(data: Any, path: Path) -> None:
             raise UsageError(f'{path} has no list "{name}" beside "dialogs"')
 
 
-def _read_dense(path: Path) -> dict[tuple[str, str], Any]:
-    """Relevance by image and round of the file beside, if there is one."""
+def _read_dense(path: Path) -> tuple[dict[tuple[str, str], Any], list[DialogueEntry]]:
+    """Relevance by image and round of the file beside, if there is one, and what comes twice."""
     beside = _beside(path)
     if not beside.is_file():
-        return {}
+        return {}, []
     entries = load_json(beside)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UsageError(f'{beside} is no list of {{"image_id", "round_id", "gt_relevance"}}')
-    # Those of the training split are called otherwise.
-    return {
-        (str(entry.get("image_id")), str(entry.get("round_id"))): entry.get(
-            "gt_relevance", entry.get("relevance")
-        )
-        for entry in entries
-    }
+    found, again = dict[tuple[str, str], Any](), list[DialogueEntry]()
+    for number, entry in enumerate(entries):
+        place = (str(entry.get("image_id")), str(entry.get("round_id")))
+        if place in found:
+            fault = f"{DUPLICATE_ROUND}: entry {number} of the dense annotations"
+            again.append(DialogueEntry("-round-".join(place), fault=fault))
+        else:
+            # Those of the training split are called otherwise.
+            found[place] = entry.get("gt_relevance", entry.get("relevance"))
+    return found, again
 
 
 def _read_dialogue(
@@ -201,7 +204,10 @@ def _read_dialogue(
             wrong.append(f"{fault} (round {number})")
     sound, faults = read_rounds(rounds)
     caption = entry.get("caption")
-    dialogue = Dialogue(caption if isinstance(caption, str) else "", tuple(sound))
+    if not isinstance(caption, str):
+        caption = ""
+        wrong.append(MISSING_CAPTION)
+    dialogue = Dialogue(caption, tuple(sound))
     found = [DialogueEntry(str(image_id), image_id, dialogue)] if sound else []
     if not entry["dialog"]:
         faults = [NO_ROUND]
@@ -222,7 +228,9 @@ def _look_up(given: Any, content: dict[str, Any]) -> tuple[dict[str, Any], str |
         one["answer"] = False if answer is None else answer
     options = given.get("answer_options")
     if options is None:
-        return one, None
+        # Where the answer's place among them is told, they are not withheld.
+        lost = given.get("gt_index") is not None
+        return one, f"{WRONG_OPTIONS}: none, and gt_index is one of them" if lost else None
     if not isinstance(options, list) or len(options) != OPTIONS:
         count = len(options) if isinstance(options, list) else "no list of"
         return one, f"{WRONG_OPTIONS}: {count} options, not {OPTIONS}"

@@ -6,7 +6,7 @@ The lists of BLIP's release, of A-OKVQA and of VizWiz are read alike; OK-VQA's f
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -223,26 +223,46 @@ def _official(data: Any, annotations: Path | None, path: Path) -> Iterator[_Entr
             f'{annotations} has no "annotations" with "question_id", as the questions of {path} '
             "need them"
         )
-    of_id = {entry.get("question_id"): entry for entry in found["annotations"] if _is_dict(entry)}
-    ids = {entry.get("question_id") for entry in questions if _is_dict(entry)}
-    if not of_id.keys() & ids:
+    of_id, faults = _by_question(found["annotations"])
+    if not of_id.keys() & set(map(_id_of, questions)):
         subsets = [str(one.get("data_subtype", "unnamed")) for one in (data, found)]
         raise UsageError(
             f"{annotations} ({subsets[1]}) answers no question of {path} ({subsets[0]}): they are "
             "of different years or splits"
         )
-    return _answered(questions, of_id)
+    return chain(_answered(questions, of_id), (_Entry(None, None, fault) for fault in faults))
 
 
-def _answered(questions: list[Any], of_id: dict[Any, dict[str, Any]]) -> Iterator[_Entry]:
+def _by_question(
+    annotations: list[Any],
+) -> tuple[dict[int | str, dict[str, Any]], list[str]]:
+    """The first annotation of each question, and what is wrong with the others."""
+    of_id, faults = dict[int | str, dict[str, Any]](), list[str]()
+    for number, entry in enumerate(annotations):
+        question_id = _id_of(entry)
+        if question_id is None:
+            faults.append(f"{BROKEN_QUESTION}: annotation {number} has no question_id")
+        elif of_id.setdefault(question_id, entry) is not entry:
+            faults.append(f"{DUPLICATE}: {question_id} is answered again by annotation {number}")
+    return of_id, faults
+
+
+def _id_of(entry: Any) -> int | str | None:
+    question_id = entry.get("question_id") if _is_dict(entry) else None
+    return question_id if isinstance(question_id, int | str) else None
+
+
+def _answered(questions: list[Any], of_id: dict[int | str, dict[str, Any]]) -> Iterator[_Entry]:
+    known: set[int | str | None] = set()
     for number, entry in enumerate(questions):
-        if not _is_dict(entry):
+        question_id = _id_of(entry)
+        if question_id is None:
             yield _entry(entry, number)
             continue
-        answered = of_id.pop(entry.get("question_id"), {})
+        answered = {} if question_id in known else of_id.get(question_id, {})
+        known.add(question_id)
         kept = {name: answered.get(name) for name in ("answers", "answer_type", "question_type")}
         yield _entry({**entry, **kept}, number)
-    known = {entry.get("question_id") for entry in questions if _is_dict(entry)}
     for question_id in of_id:
         if question_id not in known:
             fault = f"unknown_question_id: {question_id} is answered and not asked"

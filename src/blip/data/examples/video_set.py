@@ -76,7 +76,10 @@ class VideoSet:
         """Take a video, or say what is wrong with it."""
         texts = [text for text in video.texts if clean_caption(text)]
         asked = [question for question in video.questions if clean_question(question.text)]
-        faults = ["empty_question"] * (len(video.questions) - len(asked))
+        if wanted == "texts":
+            faults = ["empty_caption"] * (len(video.texts) - len(texts))
+        else:
+            faults = ["empty_question"] * (len(video.questions) - len(asked))
         if not (texts if wanted == "texts" else asked):
             missing = "empty_caption" if wanted == "texts" else "no_question"
             return faults or ([] if video.faults else [missing])
