@@ -17,6 +17,7 @@ from blip.errors import UsageError
 from blip.evaluation.config import DialogueValidationConfig, EvaluateConfig, HeldOutConfig
 from blip.recipes import bootstrap, captioner, filter, nlvr, pretrain, visdial, vqa
 from blip.recipes.config import BootstrapConfig, ShardsConfig
+from blip.serve.config import ServiceConfig
 from blip.tasks.config import PretrainConfig, TokenizerConfig
 
 SOURCE = Path(blip.__file__).parent
@@ -50,6 +51,7 @@ WHOLE = [
     EvaluateConfig(checkpoint="c", data=("d",)),
     Collection(source="s"),
     HeldOutConfig(shards=("s",)),
+    ServiceConfig(),
     TokenizerConfig(source=None, texts=("t",), vocabulary_size=100),
 ]
 EXAMPLES = {type(part): part for config in WHOLE for part in parts(config)}

@@ -116,6 +116,10 @@ def test_a_plain_installation_has_what_the_code_imports():
     assert lacking.pop("aiohttp", []) == ["src/blip/data/readers/remote.py"]
     # Its frames come from a video that `data/videos/stream.py` has opened with PyAV.
     assert lacking.pop("av", []) == ["src/blip/data/videos/colours.py"]
+    # `blip serve` asks for the extra before it imports anything of this folder.
+    for module in ("fastapi", "prometheus_client", "pydantic", "starlette", "uvicorn"):
+        homes_of = lacking.pop(module, [])
+        assert all(home.startswith("src/blip/serve/") for home in homes_of), homes_of
     assert not lacking
 
 

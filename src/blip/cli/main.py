@@ -33,6 +33,7 @@ GROUPS = {
         "compare": "say which statements about two pictures are true",
         "index": "make an index of the pictures of any data, to search in",
         "search": "find pictures of an index by a text, a picture, or as near-duplicates",
+        "serve": "answer requests for captions, matches, answers and search over HTTP",
         "convert": "bring a checkpoint from one layout to another",
         "capfilt": "caption the pictures of shards, drop every text that does not match",
     },

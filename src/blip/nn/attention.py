@@ -237,6 +237,15 @@ class MultiHeadCrossAttention(nn.Module):
             attended = queries.pack(attended)
         return attended.reshape(hidden.shape)
 
+    def weights(
+        self,
+        hidden: Float[Tensor, "queries width"],
+        key: Float[Tensor, "heads tokens head_width"],
+    ) -> Float[Tensor, "heads queries tokens"]:
+        """How much of its attention each head of each state gives to each token of one image."""
+        (query,) = split_heads(self.query(hidden)[None], self.sizes.heads)
+        return (query @ key.mT * key.shape[-1] ** -0.5).softmax(dim=-1)
+
     def _attend_to_states(
         self,
         query: Float[Tensor, "images queries width"],

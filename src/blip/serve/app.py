@@ -1,0 +1,140 @@
+"""The HTTP application: its addresses, what they take and give, and which error is which status."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from blip.errors import ArgumentError, UsageError, plain
+from blip.installed import version
+from blip.serve import endpoints
+from blip.serve.batcher import NotBegunError, NotDoneError, QueueFullError
+from blip.serve.config import ServiceConfig
+from blip.serve.metrics import Metrics
+from blip.serve.models import Models, NotServedError
+from blip.serve.schemas import Health, ServiceFacts
+from blip.serve.service import ClientLeftError, Service
+
+CLIENT_LEFT = 499
+"""A status that nobody receives; the metrics count it."""
+SECURITY = {
+    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+"""Headers of every answer: the page loads nothing from elsewhere."""
+
+
+def make_app(
+    models: Models, config: ServiceConfig | None = None, *, hosts: Sequence[str] = ("*",)
+) -> FastAPI:
+    """The application; `hosts` are the names by which it may be reached, "*" for all."""
+    service = Service(models, config or ServiceConfig())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    # Its pages of documentation would load scripts from elsewhere.
+    app = FastAPI(title="blip", version=version(), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+    app.include_router(endpoints.router)
+    _add_operations(app, service)
+    _add_errors(app)
+    app.add_middleware(_Around, metrics=service.metrics)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    return app
+
+
+def _add_operations(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["operation"], summary="Whether the process is alive")
+    async def healthz() -> Health:
+        return Health(status="alive")
+
+    @app.get(
+        "/readyz",
+        tags=["operation"],
+        summary="Whether requests are worked on, and there is room for more",
+        responses={503: {"model": Health}},
+    )
+    async def readyz(response: Response) -> Health:
+        if not service.batcher.is_running:
+            response.status_code = 503
+            return Health(status="not running")
+        if service.batcher.waiting >= service.config.queue:
+            response.status_code = 503
+            return Health(status="the queue is full")
+        return Health(status="ready")
+
+    @app.get("/metrics", tags=["operation"], summary="Metrics for Prometheus")
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/v1/service", tags=["operation"], summary="What this service can do")
+    async def facts() -> ServiceFacts:
+        index = service.models.index
+        return ServiceFacts(
+            version=version(),
+            can={**service.models.can()},
+            pictures=None if index is None else len(index),
+        )
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Which error is which status, each with one line."""
+
+    def answer(kind: type[Exception], status: int, describe: Callable[[Any], str]) -> None:
+        async def handle(_: Request, error: Exception) -> JSONResponse:
+            again = error.retry_after if isinstance(error, QueueFullError) else None
+            if isinstance(error, NotBegunError):
+                again = 1
+            headers = {} if again is None else {"Retry-After": str(again)}
+            return JSONResponse({"detail": plain(describe(error))}, status, headers)
+
+        app.add_exception_handler(kind, handle)
+
+    answer(NotServedError, 404, str)
+    answer(QueueFullError, 429, str)
+    answer(NotBegunError, 503, lambda _: "the deadline passed before the model was free; try again")
+    answer(NotDoneError, 504, lambda _: "the deadline passed while the model worked on it")
+    answer(ArgumentError, 422, str)
+    answer(UsageError, 422, str)
+    answer(ClientLeftError, CLIENT_LEFT, lambda _: "the client has left")
+    answer(ClientDisconnect, CLIENT_LEFT, lambda _: "the client has left")
+
+
+class _Around:
+    """Counts requests, and adds the headers of every answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, status = time.monotonic(), 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                added = [(name.encode(), value.encode()) for name, value in SECURITY.items()]
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            # Only known paths: whoever asks for others must not fill the memory.
+            route = scope.get("route")
+            path = getattr(route, "path", "other")
+            self.metrics.request_done(path, status, time.monotonic() - begun)

@@ -1,0 +1,66 @@
+"""Runs the application by uvicorn, until a signal; what is under way is finished before."""
+
+import logging
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from blip.errors import BlipError, UsageError
+from blip.processes import stop_on_sigterm
+
+STOPPED = "stopped; what was being answered has been answered"
+HEADERS_SECONDS = 5
+"""For which an idle connection is kept."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket at an address, before any model is loaded.
+
+    Raises UsageError for a host that is not this machine's, BlipError for a port that is taken.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"--host {host} is not an address of this machine: {error}") from error
+    family, kind, protocol, _, address = found[0]
+    bound = socket.socket(family, kind, protocol)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+        bound.listen(1)
+    except OSError as error:
+        bound.close()
+        raise BlipError(
+            f"cannot listen at {host}, port {port} ({error.strerror}); choose another one with "
+            "--port, or 0 for any"
+        ) from error
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """The address to open in a browser."""
+    host, port, *_ = bound.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(app: ASGIApp, bound: socket.socket, seconds_to_finish: float) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; raises StoppedError, or KeyboardInterrupt."""
+    with stop_on_sigterm(STOPPED):
+        make_server(app, seconds_to_finish).run(sockets=[bound])
+
+
+def make_server(app: ASGIApp, seconds_to_finish: float) -> uvicorn.Server:
+    """A server that, once stopped, finishes what is under way within some seconds."""
+    # What goes wrong in one request is answered and counted; its traceback is worth a log.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_keep_alive=HEADERS_SECONDS,
+        timeout_graceful_shutdown=round(seconds_to_finish) + 1,
+    )
+    return uvicorn.Server(config)

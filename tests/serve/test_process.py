@@ -1,0 +1,128 @@
+"""The command in a process of its own: signals, a taken port, clients of all kinds."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from blip.cli.main import main
+from blip.serve.run import address_of, bind
+from tests.support.pictures import photo
+from tests.support.saved_models import save_tiny
+from tests.support.service import as_json
+
+
+@pytest.fixture(scope="module")
+def med(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("med"))
+
+
+@contextmanager
+def served(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a service, and its process, which is ended with the block."""
+    command = [sys.executable, "-m", "blip", "serve", *map(str, arguments), "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        served = json.loads(process.stdout.readline())
+        assert set(served["can"]) == {"caption", "match", "features", "attention"}
+        yield served["address"], process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_sigterm_finishes_what_is_under_way(med: Path) -> None:
+    # The first request waits for others that do not come: SIGTERM finds it in the queue.
+    with served(med, "--max-wait", "1500") as (address, process):
+        assert httpx.get(f"{address}/readyz").json() == {"status": "ready"}
+        for garbage in (b"\x16\x03\x01\x00 no HTTP \r\n\r\n", b"POST /v1/caption HTTP/1.1\r\n"):
+            leave_half_way(address, garbage)
+        large = httpx.post(f"{address}/v1/caption", files={"image": bytes(100_000_000)})
+        assert large.status_code == 413
+        begin = b"POST /v1/caption HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
+        leave_half_way(address, begin + b'Content-Type: application/json\r\n\r\n{"image')
+        answers = list[httpx.Response]()
+
+        def ask() -> None:
+            answers.append(httpx.post(f"{address}/v1/caption", json=as_json(photo())))
+
+        client = threading.Thread(target=ask)
+        client.start()
+        while "blip_queue_length 1.0" not in httpx.get(f"{address}/metrics").text:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        client.join(30)
+        assert answers[0].status_code == 200
+        assert answers[0].json()["captions"][0]["text"]
+        assert process.stderr is not None
+        said = process.stderr.read().splitlines()
+        assert said[4:] == [
+            f"serving at {address}; Ctrl-C stops it",
+            "blip: stopped; what was being answered has been answered",
+        ]
+
+
+def leave_half_way(address: str, sent: bytes) -> None:
+    """Send the begin of a request, and close the connection."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(sent)
+
+
+def test_ctrl_c_ends_with_130(
+    med: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("blip.serve.run.run", interrupted)
+    assert main(["serve", str(med), "--port", "0"]) == 130
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"caption: {med}"
+    assert said[-2].startswith("serving at http://127.0.0.1:")
+    assert said[-1] == "blip: stopped; what was being answered has been answered"
+
+
+def test_a_taken_port_and_a_wrong_host_are_said_in_one_line(
+    med: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with bind("127.0.0.1", 0) as taken:
+        port = address_of(taken).rpartition(":")[2]
+        assert main(["serve", str(med), "--port", port]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"blip: error: cannot listen at 127.0.0.1, port {port} (Address")
+        assert said.endswith("choose another one with --port, or 0 for any\n")
+    assert main(["serve", str(med), "--host", "no such host"]) == 2
+    assert "--host no such host is not an address of this machine" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_serves_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nlvr = save_tiny(tmp_path / "nlvr", "nlvr")
+    assert main(["serve", str(nlvr), "--port", "0"]) == 2
+    expected = f"blip: error: {nlvr} can do none of what `blip serve` offers\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_without_the_extra_the_command_names_it(
+    med: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["serve", str(med)]) == 2
+    said = capsys.readouterr().err
+    assert "pip install 'blip-capfilt[serve]'" in said
+    assert len(said.splitlines()) == 1
