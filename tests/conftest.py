@@ -1,5 +1,6 @@
 """What holds for every test: shapes in signatures are checked, examples are drawn alike."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 from tests.support.forked import forks_for_spawns, import_before_forks
+from tests.support.shape_checks import begin_checks
 
 # Before torch is imported, and for the processes that tests start: on tiny sums more threads cost.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,7 +19,8 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 # Functions of these packages are checked against their annotations when tests call them.
 install_import_hook(
-    ["blip.nn", "blip.model", "blip.objectives", "blip.generation"], "beartype.beartype"
+    ["blip.nn", "blip.model", "blip.objectives", "blip.generation"],
+    "tests.support.shape_checks.check_first_calls",
 )
 
 # A busy machine is no failure, and every run draws the same examples.
@@ -45,6 +48,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long files: those that come last leave other processes idle."""
     first = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: no search for garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_setup() -> None:
+    """Shapes are checked in each test."""
+    begin_checks()
 
 
 @pytest.fixture
