@@ -202,6 +202,16 @@ class MultiHeadCrossAttention(nn.Module):
         """Attend to images; rows as in `attend`."""
         return self.output(self.attend(hidden, image_kv, queries))
 
+    def add_to(
+        self,
+        hidden: Float[Tensor, "*rows width"],
+        image_kv: LayerKV | ImageStates,
+        queries: PaddedLayout | None,
+        dropout_p: float,
+    ) -> Float[Tensor, "*rows width"]:
+        """`hidden` plus what it reads from images, after dropout; rows as in `attend`."""
+        return self.output.added_to(hidden, self.attend(hidden, image_kv, queries), dropout_p)
+
     def attend(
         self,
         hidden: Float[Tensor, "*rows width"],
@@ -295,8 +305,7 @@ class CrossAttention(nn.Module):
         queries: PaddedLayout | None = None,
     ) -> Float[Tensor, "*rows width"]:
         """Attend to the image; rows as in `MultiHeadCrossAttention.attend`."""
-        attended = self.read.attend(hidden, image_kv, queries)
-        return self.norm(self.read.output.added_to(hidden, attended, self.dropout))
+        return self.norm(self.read.add_to(hidden, image_kv, queries, self.dropout))
 
 
 class PairCrossAttention(nn.Module):

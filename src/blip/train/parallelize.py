@@ -55,7 +55,7 @@ LAYERS: dict[type[nn.Module], Treatment] = {
     ),
     CrossAttention: Treatment(compile="any number of rows"),
     PairCrossAttention: Treatment(compile="any number of rows"),
-    MultiHeadCrossAttention: Treatment(shard=True, methods=("project_kv",)),
+    MultiHeadCrossAttention: Treatment(shard=True, methods=("project_kv", "add_to")),
     FeedForward: Treatment(compile="any number of rows", shard=True),
 }
 """All layers that are treated, from the outermost in; most of the work is in them.
