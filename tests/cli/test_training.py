@@ -308,7 +308,10 @@ def test_finetune_from_a_recipe_at_a_larger_image(
     ("arguments", "words"),
     [
         (["finetune"], ["captioner|caption|filter|retrieval", "RECIPE"]),
-        (["finetune", "captoner", "coco"], ["captoner", "captioner", "filter"]),
+        (
+            ["finetune", "captoner", "coco"],
+            ["unknown kind 'captoner'; allowed: captioner, caption,"],
+        ),
         (["finetune", "filter", "koko", "--out", "x"], ["koko", "coco", "coco_large"]),
         (["finetune", "filter", "coco"], ["--out"]),
         (["finetune", "filter", "coco", "--out", "x", "--language.x", "1"], ["language"]),

@@ -227,6 +227,11 @@ def test_the_command_trains_with_a_recipe_and_says_early_what_is_missing(
     assert main(["evaluate", run, "--data", str(scenes / "test"), "--answers", "nowhere.txt"]) == 2
     error = capsys.readouterr().err
     assert "'nowhere.txt'; allowed: an existing file of answers" in error
+    (tmp_path / "empty.txt").touch()
+    # Before the data are read.
+    empty = ["--data", "nowhere", "--answers", str(tmp_path / "empty.txt")]
+    assert main(["evaluate", run, *empty]) == 2
+    assert "empty.txt holds no answers" in capsys.readouterr().err
     assert main(["data", "inspect", str(scenes / "test"), "--json"]) == 0
     assert '"questions": 24' in capsys.readouterr().out
 

@@ -215,7 +215,10 @@ def reader(item: Field, hint: Any, option: str) -> Callable[[str], Any]:
         raise refused(text, item.allowed)
 
     def refused(text: str, allowed: str) -> UsageError:
-        return UsageError(f"{option} is {plain(repr(text[:80]))}; allowed: {allowed}")
+        given = plain(repr(text[:80]))
+        # Where usage shows all that may stand in a place, that is no name for it.
+        wrong = f"unknown {item.name} {given}" if "|" in option else f"{option} is {given}"
+        return UsageError(f"{wrong}; allowed: {allowed}")
 
     return read_path if _is_path(item, kinds) else read
 

@@ -18,6 +18,7 @@ from blip.config.ranges import (
     check_fields,
 )
 from blip.config.strict import added, formerly
+from blip.data.annotations.answers import read_candidates
 from blip.data.config import MAX_PIXELS
 from blip.errors import UsageError
 from blip.generation.config import DecodingConfig
@@ -203,8 +204,13 @@ def check_captioning(config: EvaluateConfig, model: ModelConfig) -> None:
 
 
 def check_answering(config: EvaluateConfig, model: ModelConfig) -> None:
-    """Raise RangeError for answers longer than the model's positions, and for a missing file."""
+    """Raise RangeError for answers longer than the model's positions, and for a missing file.
+
+    Raises UsageError for a file that `read_candidates` refuses: data take long to read.
+    """
     check_answers(config.answering, model, "answering")
+    if config.answering.answers is not None:
+        read_candidates(home_path(config.answering.answers))
 
 
 def check_answers(config: AnsweringConfig, model: ModelConfig, name: str) -> None:
