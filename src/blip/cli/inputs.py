@@ -155,6 +155,7 @@ def open_picture(
     from blip.errors import UsageError
     from blip.inference.pixels import NormalisedImage
     from blip.log import say
+    from blip.threads import is_left
 
     try:
         if isinstance(path, str):
@@ -169,6 +170,9 @@ def open_picture(
         return NormalisedImage(normalise(video.pixels(model.config.vision.image_size)))
     except BadSampleError as error:
         reason = str(error)
+        # After Ctrl-C the command says that it was stopped, last.
+        if is_left():
+            return None
         if reason.startswith(NOT_FETCHED):
             say(f"cannot fetch {path}: {reason.removeprefix(NOT_FETCHED)}")
             return None
