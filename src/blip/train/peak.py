@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -50,7 +51,7 @@ def peak_rate(device: torch.device, precision: Precision) -> float | None:
     if device.type == "cuda":
         fast = torch.get_float32_matmul_precision() != "highest"
         return gpu_rate(torch.cuda.get_device_name(device), precision, tf32=fast)
-    return measured_rate(precision) if device.type == "cpu" else None
+    return measured_rate(precision, torch.get_num_threads()) if device.type == "cpu" else None
 
 
 def gpu_rate(name: str, precision: Precision, *, tf32: bool) -> float | None:
@@ -65,10 +66,12 @@ def gpu_rate(name: str, precision: Precision, *, tf32: bool) -> float | None:
     return None
 
 
-def measured_rate(precision: Precision) -> float:
-    """Operations a second of this CPU, by the best of a few matrix products with torch's threads.
+@cache
+def measured_rate(precision: Precision, threads: int) -> float:
+    """Operations a second of this CPU, by the best of a few matrix products.
 
-    Draws nothing at random: the run continues as if it had not been measured.
+    `threads` is torch's number of them: a process measures once for each number. Draws nothing at
+    random: the run continues as if it had not been measured.
     """
     matrix = torch.full((SIDE, SIDE), 0.5, dtype=getattr(torch, precision))
     best = float("inf")
