@@ -139,6 +139,16 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
         read(str(path))
 
 
+def test_data_in_the_place_of_the_configuration_are_told_apart(tmp_path):
+    (tmp_path / "a.csv").write_text("image,caption\n")
+    (tmp_path / "a.json").write_text('[{"image": "a.jpg", "caption": "a dog"}]')
+    for data in (tmp_path, tmp_path / "a.csv", tmp_path / "a.json"):
+        with pytest.raises(UsageError, match="--data takes what is to be cleaned"):
+            read(str(data))
+    with pytest.raises(UsageError, match=r"cannot read .*gone: No such file"):
+        read(str(tmp_path / "gone"))
+
+
 def test_configuration_and_options_load_no_torch():
     code = "import sys, blip.capfilt.config, blip.cli.capfilt; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -88,3 +88,9 @@ def test_json_that_cannot_be_read_is_reported_in_one_line(
     with pytest.raises(UsageError, match=message) as error:
         load_json(tmp_path / "x.json")
     assert "\n" not in str(error.value)
+
+
+def test_a_file_of_json_lines_is_not_told_to_be_called_so(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("{}\n{}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"Extra data.*\)$"):
+        load_json(tmp_path / "x.jsonl")

@@ -69,6 +69,7 @@ class CapFiltOptions:
     """Print a JSON object."""
 
 
+USE_DATA = "--data takes what is to be cleaned"
 OPTIONS = Options(
     of=CapFiltOptions,
     arguments=("config",),
@@ -119,9 +120,14 @@ def read_config(args: argparse.Namespace) -> CapFiltConfig:
     from blip.errors import UsageError
 
     path = OPTIONS.read(args).config
-    base = load_json(path) if path else {}
+    try:
+        base = load_json(path) if path else {}
+    except UsageError as error:
+        if path is None or path.suffix.lower() == ".json" or not path.exists():
+            raise
+        raise UsageError(f"{path} is not the config.json of a job; {USE_DATA}") from error
     if not isinstance(base, dict):
-        raise UsageError(f"{path} must hold a JSON object")
+        raise UsageError(f"{path} must hold a JSON object, as the config.json of a job; {USE_DATA}")
     config = JOB.read(args, base)
     JOB.refuse_unused(args, unused_by(config.decoding.kind))
     return config

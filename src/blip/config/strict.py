@@ -97,7 +97,7 @@ def load_json(path: Path) -> Any:
             f"{path} is not {error.encoding.upper()} (byte {error.start}); save it as UTF-8"
         ) from error
     except ValueError as error:
-        lines = getattr(error, "msg", "") == "Extra data"
+        lines = getattr(error, "msg", "") == "Extra data" and path.suffix.lower() != ".jsonl"
         hint = "; call a file of JSON lines .jsonl" if lines else ""
         raise UsageError(f"{path} is not JSON: {error}{hint}") from error
 

@@ -228,7 +228,7 @@ def _look_up(given: Any, content: dict[str, Any]) -> tuple[dict[str, Any], str |
         one["answer"] = False if answer is None else answer
     options = given.get("answer_options")
     if options is None:
-        # Where the answer's place among them is told, they are not withheld.
+        # Where the answer's place among them is given, they are not withheld.
         lost = given.get("gt_index") is not None
         return one, f"{WRONG_OPTIONS}: none, and gt_index is one of them" if lost else None
     if not isinstance(options, list) or len(options) != OPTIONS:
