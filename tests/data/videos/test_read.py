@@ -53,6 +53,14 @@ def test_frames_are_evenly_spaced_in_every_container(form, codec):
     assert shown(content, 40, 3) == [0, 13, 26]
 
 
+@pytest.mark.parametrize("rate", [24, 30])
+@pytest.mark.parametrize(("form", "codec"), [*CONTAINERS, ("asf", "wmv2")])
+def test_frames_are_evenly_spaced_where_times_are_rounded(form, codec, rate):
+    content = numbered(40, form=form, codec=codec, rate=rate)
+    for count in (3, 8, 16):
+        assert shown(content, 40, count) == [n * 40 // count for n in range(count)]
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     gaps=st.lists(st.integers(1, 9), min_size=2, max_size=30),

@@ -8,7 +8,6 @@ from blip.data.videos.colours import is_hdr, turn_of
 from blip.data.videos.read import VideoSource, open_source
 from blip.data.videos.stream import (
     BadVideoError,
-    even_times,
     find_timeline,
     frames_at,
     open_video,
@@ -54,9 +53,7 @@ def read_facts(source: VideoSource, max_pixels: int = MAX_PIXELS) -> VideoFacts:
     """
     with open_source(source) as file, open_video(file, max_pixels) as (container, stream):
         timeline = find_timeline(container, stream)
-        frames = frames_at(
-            container, stream, timeline, even_times(timeline.first, timeline.end, READ)
-        )
+        frames = frames_at(container, stream, timeline, timeline.spread(READ))
         first = next(frames, None)
         if first is None:
             raise BadVideoError("no_frames")

@@ -17,7 +17,6 @@ from blip.data.transforms import eval_pixels
 from blip.data.videos.colours import to_rgb
 from blip.data.videos.stream import (
     BadVideoError,
-    even_times,
     find_timeline,
     frames_at,
     open_video,
@@ -101,10 +100,7 @@ def read_video(
         raise ArgumentError(f"times must be one or more in ascending order, got {list(times)}")
     with open_source(source) as file, open_video(file, max_pixels) as (container, stream):
         timeline = find_timeline(container, stream)
-        if times is None:
-            wanted = even_times(timeline.first, timeline.end, frames)
-        else:
-            wanted = ticks(stream, timeline, times)
+        wanted = timeline.spread(frames) if times is None else ticks(stream, timeline, times)
         found = tuple(frames_at(container, stream, timeline, wanted))
         shown = (frame.dts if frame.pts is None else frame.pts for frame in found)
         return VideoFrames(found, tuple(seconds_of(stream, timeline, at or 0) for at in shown))

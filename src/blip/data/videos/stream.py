@@ -26,6 +26,8 @@ UNEVEN_TICKS, UNEVEN_SHARE = 2, 0.1
 """Frames whose times differ by more, in ticks and relative to the usual one, come at a variable
 rate: containers round times.
 """
+SHORT_TICK = 8
+"""A tick is short beside a frame that is shown for so many of them."""
 MISSING_SHARE, MISSING_SECONDS = 0.1, 1.0
 """A file without an index that ends this much before the length in its header was cut off."""
 
@@ -56,6 +58,17 @@ class Timeline:
     """Whether the container stands at its end."""
     variable_rate: bool = False
     """Whether frames are shown for different times."""
+    usual: int = 1
+    """For how many ticks most frames are shown."""
+
+    def spread(self, count: int) -> list[int]:
+        """The ticks at which `count` evenly spaced frames are shown (`even_times`).
+
+        Where a tick is short beside a frame, a frame that begins within one is taken as begun:
+        Matroska and others round times to milliseconds.
+        """
+        late = 1 if self.usual >= SHORT_TICK else 0
+        return [time + late for time in even_times(self.first, self.end, count)]
 
 
 def even_times(first: int, end: int, count: int) -> list[int]:
@@ -122,7 +135,8 @@ def find_timeline(container: "InputContainer", stream: "VideoStream") -> Timelin
     if stream.duration and stream.frames > 0 and len(entries) >= stream.frames and alike:
         keys = tuple(sorted(entry.timestamp for entry in entries if entry.is_keyframe))
         first = stream.start_time or 0
-        return Timeline(first, first + stream.duration, times[-1], keys)
+        usual = max(gaps, default=1)
+        return Timeline(first, first + stream.duration, times[-1], keys, usual=usual)
     return _scan(container, stream)
 
 
@@ -157,6 +171,7 @@ def _scan(container: "InputContainer", stream: "VideoStream") -> Timeline:
         tuple(sorted(keys)),
         was_read=True,
         variable_rate=uneven > max(UNEVEN_TICKS, UNEVEN_SHARE * usual),
+        usual=usual,
     )
 
 
