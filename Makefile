@@ -12,7 +12,7 @@ TORCH_LEAST := 2.7
 OUT ?= runs/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check format docs clean
+.PHONY: help demo test check format docs release-check clean
 
 help:
 	@echo "make demo    set up, then run the main job on the built-in data (OUT=$(OUT))"
@@ -21,6 +21,7 @@ help:
 	@echo "make .venv   set up alone; then .venv/bin/blip is the command"
 	@echo "make format  let ruff mend what it can"
 	@echo "make docs    write the pages that are made from the code"
+	@echo "make release-check  build wheel and sdist, and check what a release needs"
 	@echo "make clean   remove the virtual environment and caches"
 
 # The stamp is written last: an interrupted set-up does not count as one, and goes on where it was.
@@ -75,6 +76,24 @@ format: $(VENV)/.complete
 
 docs: $(VENV)/.complete
 	$(BIN)/python docs/write_cli_reference.py
+
+# Wheel and sdist land in build/release/dist. The wheel must work in a new environment with what it
+# asks for and nothing else.
+RELEASE := build/release
+release-check: $(VENV)/.complete
+	$(BIN)/python -m pip install -qq -e '.[release]'
+	rm -rf $(RELEASE)
+	$(BIN)/python -m build --outdir $(RELEASE)/dist .
+	$(BIN)/twine check --strict $(RELEASE)/dist/*
+	$(BIN)/cffconvert --validate --infile CITATION.cff
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m pytest -q tests/house/test_release.py tests/house/test_wheel.py
+	$(PYTHON) -m venv $(RELEASE)/env
+	@$(MAKE) --no-print-directory torch VENV=$(RELEASE)/env
+	$(RELEASE)/env/bin/pip install -qq $(RELEASE)/dist/*.whl
+	$(RELEASE)/env/bin/blip --version
+	$(RELEASE)/env/bin/blip data scenes $(RELEASE)/scenes --human 20 --web 20 --val 10 --test 10
+	$(RELEASE)/env/bin/blip data inspect $(RELEASE)/scenes/web
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis build src/*.egg-info
