@@ -25,6 +25,7 @@ from blip.files import write_atomically, write_json
 from blip.inference.checkpoint import fingerprint
 from blip.metrics.intervals import LEVEL, Statistic
 from blip.reports.origin import origin
+from experiments.flickr8k.finetune import CANDIDATES
 from experiments.judging import Resampling, recall_statistic
 from experiments.results import put_table
 from experiments.scores import (
@@ -40,7 +41,6 @@ from experiments.scores import (
 HERE = Path(__file__).parent
 SCENES = HERE.parent / "scenes_demo" / "scores.json"
 MODELS = ("pretrain", "retrieval")
-CANDIDATES = 32
 BASE = Way("log_probability", 1.0)
 """The default, to which all others are compared."""
 FIGURES = ("tr1", "ir1", "mean")
