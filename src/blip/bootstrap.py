@@ -65,7 +65,9 @@ def bootstrap(
                 run.run_stages(model)
         baseline = run.baseline(first)
         run.run_stages(model, baseline)
-        run.run_stages(run.evaluation(baseline), run.evaluation(model))
+        # In this process: to load torch in others would take as long as to evaluate small models.
+        for trained in (baseline, model):
+            run.run_stages(run.evaluation(trained))
         return run.summary(baseline, model)
 
 

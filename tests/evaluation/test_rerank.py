@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip.data.tokenizer import Tokenizer
+from blip.evaluation import rerank
 from blip.evaluation.config import MatchScore
 from blip.evaluation.rerank import MATCH_SCORES, TOKENS_AT_A_TIME, Reranker, split_into_calls
 from tests.support.tiny import make_model
@@ -36,13 +37,21 @@ def test_calls_hold_every_pair_once_in_order_and_few_tokens(
 
 @torch.no_grad()
 @pytest.mark.parametrize("score", ["logit", "log_probability", "probability"])
-def test_scores_are_those_of_each_pair_alone(tokenizer: Tokenizer, score: MatchScore) -> None:
+@pytest.mark.parametrize("shared", [True, False])
+def test_scores_are_those_of_each_pair_alone(
+    tokenizer: Tokenizer, score: MatchScore, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not shared:
+        monkeypatch.setattr(rerank, "BEGUN_BYTES", 0)
     model = make_model(tokenizer).eval()
     encoded = tokenizer.encode(["a red circle", "one big green star on grey", "two"], 35)
     texts = encoded.start_with(tokenizer.enc_id)
     states = model.encode_image(torch.randn(3, 3, 32, 32))
     wanted = [(0, np.array([2, 0])), (1, np.array([], dtype=int)), (2, np.array([0, 1, 2]))]
-    found = MATCH_SCORES[score](Reranker(model, texts).logits(states, wanted))
+    reranker = Reranker(model, texts)
+    assert (reranker.begun is not None) == shared
+    with torch.inference_mode():
+        found = MATCH_SCORES[score](reranker.logits(states, wanted))
     alone = []
     for image, columns in wanted:
         image_kv = model.project_image(states[image : image + 1], "bidirectional")

@@ -15,6 +15,9 @@ from blip.model.blip import Blip
 TOKENS_AT_A_TIME = 8192
 """Tokens of texts that the grounded encoder reads in one call; memory does not grow beyond."""
 
+BEGUN_BYTES = 1 << 26
+"""Most memory for what all images share of the texts; without it each pair reads its whole text."""
+
 TextsOfImage = tuple[int, np.ndarray]
 """An image's number in its batch, and the numbers of the texts that are scored with it."""
 
@@ -63,6 +66,12 @@ class Reranker:
         """`texts` begin with `[ENC]` and lie on the CPU."""
         self.model, self.texts = model, texts
         self.lengths = texts.visible.sum(dim=1).numpy()
+        size = int(self.lengths.sum()) * model.config.text.width * model.dtype.itemsize
+        self.begun = (
+            model.begin_texts(texts.ids.to(model.device), texts.visible)
+            if size <= BEGUN_BYTES
+            else None
+        )
 
     def logits(
         self, states: Float[Tensor, "batch tokens width"], texts_of_images: list[TextsOfImage]
@@ -75,17 +84,17 @@ class Reranker:
         return np.concatenate([np.zeros((0, 2), np.float32), *found])
 
     def _logits_of(self, states: Tensor, call: Call) -> np.ndarray:
-        device = states.device
         index = torch.from_numpy(np.concatenate([texts for _, texts in call.texts_of_images]))
         counts = torch.tensor([len(texts) for _, texts in call.texts_of_images])
-        visible = self.texts.visible[index]
-        longest = int(visible.sum(dim=1).max())
-        logits = self.model.match_logits(
-            self.texts.ids[index, :longest].to(device),
-            visible[:, :longest],
-            self.model.project_image(states[call.images], "bidirectional"),
-            torch.arange(len(counts)).repeat_interleave(counts),
-        )
+        image_of_text = torch.arange(len(counts)).repeat_interleave(counts)
+        image_kv = self.model.project_image(states[call.images], "bidirectional")
+        if self.begun is not None:
+            logits = self.model.match_begun(self.begun, index, image_kv, image_of_text)
+        else:
+            visible = self.texts.visible[index]
+            longest = int(visible.sum(dim=1).max())
+            ids = self.texts.ids[index, :longest].to(states.device)
+            logits = self.model.match_logits(ids, visible[:, :longest], image_kv, image_of_text)
         return logits.float().cpu().numpy()
 
 

@@ -8,6 +8,7 @@ from blip.model.config import ModelConfig
 from blip.model.grounded import EncoderDecoder
 from blip.model.heads import LanguageHead, unit_features
 from blip.model.parts import SHARED_PARTS, cross_to
+from blip.nn.begun_texts import BegunTexts, begin_texts, first_states_of
 from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
 from blip.nn.per_mode import PerMode
@@ -97,6 +98,27 @@ class Blip(EncoderDecoder):
         states = self.text.first_states(
             ids, visible, image_kv=image_kv, image_of_text=image_of_text
         )
+        return self.matching_head(states)
+
+    def begin_texts(
+        self, ids: Int[Tensor, "texts length"], visible: Bool[Tensor, "texts length"]
+    ) -> BegunTexts:
+        """Texts that start with `[ENC]`, for `match_begun` with any number of images."""
+        self.require("bidirectional")
+        return begin_texts(self.text, ids, visible)
+
+    def match_begun(
+        self,
+        texts: BegunTexts,
+        index: Int[Tensor, " chosen"],
+        image_kv: ImageKV,
+        image_of_text: Int[Tensor, " chosen"],
+    ) -> Float[Tensor, "chosen 2"]:
+        """`match_logits` of the texts `index` (on the CPU), each about image `image_of_text`.
+
+        What no image changes is not computed again; results differ by rounding.
+        """
+        states = first_states_of(self.text, texts, index, image_kv, image_of_text)
         return self.matching_head(states)
 
     def freeze_all_but(self, mode: Mode) -> None:

@@ -7,7 +7,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
-from blip.nn.kernels.attention import attend_to_images, attend_within_texts
+from blip.nn.kernels.attention import (
+    attend_to_images,
+    attend_within_texts,
+    folds_projections,
+)
 from blip.nn.kernels.moved_biases import Branch
 from blip.nn.kernels.onednn import linear
 from blip.nn.kv import ImageStates, KVCache, LayerKV
@@ -40,6 +44,34 @@ def join_heads(
     """Undo `split_heads`."""
     batch, heads, length, head_width = states.shape
     return states.transpose(1, 2).reshape(batch, length, heads * head_width)
+
+
+def attend_to_states(
+    query: Float[Tensor, "batch queries width"],
+    states: Float[Tensor, "batch tokens kv_width"],
+    key_value: Float[Tensor, "keys_and_values kv_width"],
+    value_bias: Float[Tensor, " width"],
+    *,
+    heads: int,
+    visible: Bool[Tensor, "batch tokens"] | None = None,
+) -> Float[Tensor, "batch queries width"]:
+    """Attention without projecting the states: the projections are applied to the queries.
+
+    `q (W s) = (q W) s`, and the mean of projected states is the projected mean. The bias of the
+    keys adds a constant to all scores of a query, which softmax ignores.
+    """
+    batch, queries, width = query.shape
+    head_width, kv_width = width // heads, states.shape[2]
+    key, value = key_value.view(2, heads, head_width, kv_width)
+    scaled = (query * head_width**-0.5).view(batch * queries, heads, head_width)
+    projected = torch.bmm(scaled.transpose(0, 1), key).view(heads, batch, queries, kv_width)
+    scores = torch.bmm(projected.transpose(0, 1).flatten(1, 2), states.mT)
+    if visible is not None:
+        scores = scores.masked_fill(~visible[:, None], -torch.inf)
+    means = torch.bmm(scores.softmax(dim=-1), states)
+    means = means.view(batch, heads, queries, kv_width).transpose(0, 1).flatten(1, 2)
+    values = torch.bmm(means, value.mT).transpose(0, 1).reshape(batch, queries, width)
+    return values + value_bias
 
 
 class SelfAttention(nn.Module):
@@ -83,6 +115,8 @@ class SelfAttention(nn.Module):
         """`forward` (bidirectional) for the first token only: one query per text, all keys."""
         rows = texts.rows
         first = hidden.index_select(0, texts.first_tokens)
+        if folds_projections(hidden):
+            return self._add_and_norm(first, self._attend_to_own_text(first, hidden, texts))
         query, own = self._first_query_and_kv(hidden, first, rows.tokens, rows.first_tokens)
         attended = attend_within_texts(
             query, own.key, own.value, mask=rows.first_token_mask(), dropout_p=self._dropout_p
@@ -149,6 +183,26 @@ class SelfAttention(nn.Module):
         both = rows.unpack(linear(hidden, weight[width:], bias[width:]))
         key, value = (split_heads(part, heads) for part in both.chunk(2, dim=-1))
         return split_heads(first_rows.unpack(query), heads), LayerKV(key, value)
+
+    def _attend_to_own_text(
+        self,
+        first: Float[Tensor, "texts width"],
+        hidden: Float[Tensor, "tokens width"],
+        texts: PackedTexts,
+    ) -> Float[Tensor, "texts width"]:
+        """What the first token of each text reads from it, without projecting the others."""
+        width = self.sizes.width
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        padded = texts.padded
+        attended = attend_to_states(
+            linear(first, weight[:width], bias[:width])[:, None],
+            padded.unpack(hidden),
+            weight[width:],
+            bias[2 * width :],
+            heads=self.sizes.heads,
+            visible=padded.unpack(hidden.new_ones(len(hidden), dtype=torch.bool)),
+        )
+        return attended.squeeze(1)
 
     def _attend_after(
         self, prefix: LayerKV | None, query: Tensor, own: LayerKV, mask: Tensor
@@ -232,7 +286,14 @@ class MultiHeadCrossAttention(nn.Module):
         else:
             query = queries.unpack(projected)
         if isinstance(image_kv, ImageStates):
-            attended = self._attend_to_states(query, image_kv.states)
+            width = self.sizes.width
+            attended = attend_to_states(
+                query,
+                image_kv.states,
+                self.key_value.weight,
+                self.key_value.bias[width:],
+                heads=self.sizes.heads,
+            )
         else:
             attended = join_heads(
                 attend_to_images(
@@ -255,28 +316,6 @@ class MultiHeadCrossAttention(nn.Module):
         """How much of its attention each head of each state gives to each token of one image."""
         (query,) = split_heads(self.query(hidden)[None], self.sizes.heads)
         return (query @ key.mT * key.shape[-1] ** -0.5).softmax(dim=-1)
-
-    def _attend_to_states(
-        self,
-        query: Float[Tensor, "images queries width"],
-        states: Float[Tensor, "images tokens kv_width"],
-    ) -> Float[Tensor, "images queries width"]:
-        """Attention without projecting the states: the projections are applied to the queries.
-
-        `q (W s) = (q W) s`, and the mean of projected states is the projected mean. The bias of the
-        keys adds a constant to all scores of a query, which softmax ignores.
-        """
-        images, queries, width = query.shape
-        heads = self.sizes.heads
-        head_width, kv_width = width // heads, states.shape[2]
-        key, value = self.key_value.weight.view(2, heads, head_width, kv_width)
-        scaled = (query * head_width**-0.5).view(images * queries, heads, head_width)
-        projected = torch.bmm(scaled.transpose(0, 1), key).view(heads, images, queries, kv_width)
-        scores = torch.bmm(projected.transpose(0, 1).flatten(1, 2), states.mT)
-        means = torch.bmm(scores.softmax(dim=-1), states)
-        means = means.view(images, heads, queries, kv_width).transpose(0, 1).flatten(1, 2)
-        values = torch.bmm(means, value.mT).transpose(0, 1).reshape(images, queries, width)
-        return values + self.key_value.bias[width:]
 
 
 class CrossAttention(nn.Module):

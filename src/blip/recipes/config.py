@@ -99,7 +99,7 @@ class BootstrapConfig:
     captioning: DecodingConfig = DecodingConfig()
     """How the captions of the final evaluation are decoded."""
     parallel: Annotated[int, Range(whole=True, least=1, most=PROCESSES.most)] = 1
-    """Most independent stages to run at the same time, each with its share of the cores."""
+    """Most independent trainings to run at the same time, each with its share of the cores."""
     seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:

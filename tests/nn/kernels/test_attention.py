@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from blip.nn.attention import AttentionSizes, MultiHeadCrossAttention
-from blip.nn.kernels.attention import MAX_QUERIES
+from blip.nn.attention import AttentionSizes, MultiHeadCrossAttention, SelfAttention
+from blip.nn.kernels.attention import MAX_QUERIES, folds_projections
+from blip.nn.kernels.switch import kernels
 from blip.nn.kv import LayerKV
+from blip.nn.packing import pack_texts
 
 SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
 
@@ -21,3 +23,19 @@ def test_few_queries_attend_as_many_do(length: int, masked: bool) -> None:
     expected = attention(hidden, kv).detach()
     with torch.inference_mode():
         torch.testing.assert_close(attention(hidden, kv), expected)
+
+
+def test_first_states_are_those_with_projected_keys() -> None:
+    torch.manual_seed(0)
+    attention = SelfAttention(SIZES).double()
+    texts = pack_texts(torch.tensor([3, 1, 6, 2]))
+    hidden = torch.randn(12, 24).double()
+    expected = attention(hidden, texts.rows, texts.rows.document_mask(causal=False), causal=False)[
+        texts.first_tokens
+    ]
+    with torch.inference_mode():
+        torch.testing.assert_close(attention.first_states(hidden, texts), expected)
+        with kernels(False):
+            assert not folds_projections(hidden)
+            torch.testing.assert_close(attention.first_states(hidden, texts), expected)
+        assert folds_projections(hidden)

@@ -1,10 +1,12 @@
-"""oneDNN's products of training are torch's, in value and in every gradient."""
+"""oneDNN's products are torch's, in value and in every gradient."""
 
 import pytest
 import torch
+from torch.nn.functional import gelu
 from torch.nn.functional import linear as plain_linear
 
-from blip.nn.kernels.onednn import MIN_WEIGHT_SIZE, linear
+from blip.nn.kernels import onednn
+from blip.nn.kernels.onednn import MIN_PRODUCTS, MIN_WEIGHT_SIZE, linear
 
 INPUTS, OUTPUTS = 320, 1024
 assert INPUTS * OUTPUTS >= MIN_WEIGHT_SIZE
@@ -56,3 +58,21 @@ def test_other_types_are_left_to_torch(dtype: torch.dtype) -> None:
     assert torch.equal(linear(input, weight, None), plain_linear(input, weight))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert linear(input.float(), weight.float(), None).dtype == torch.bfloat16
+
+
+def test_many_rows_of_a_small_weight_are_multiplied_by_onednn_in_inference_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+    multiply = onednn.multiply
+    monkeypatch.setattr(
+        onednn, "multiply", lambda *given, **how: calls.append(1) or multiply(*given, **how)
+    )
+    weight, bias = torch.randn(96, 64), torch.randn(96)
+    many, few = torch.randn(MIN_PRODUCTS // weight.numel() + 1, 64), torch.randn(4, 64)
+    for input, in_inference, expected in ((many, True, 1), (many, False, 0), (few, True, 0)):
+        calls.clear()
+        with torch.inference_mode(in_inference), torch.set_grad_enabled(False):
+            found = linear(input, weight, bias, then_gelu=True)
+            torch.testing.assert_close(found, gelu(plain_linear(input, weight, bias)))
+        assert len(calls) == (expected if onednn.onednn_multiplies(torch.float32) else 0)

@@ -58,10 +58,22 @@ def attend_to_images(
 
 
 def _uses_matrix_products(query: Float[Tensor, "images heads queries head_width"]) -> bool:
+    return query.shape[2] <= MAX_QUERIES and _is_inference_on_cpu(query)
+
+
+def folds_projections(hidden: Float[Tensor, "tokens width"]) -> bool:
+    """Whether one query for each text reads its states without projecting them, as is less work.
+
+    On a CPU in inference: a GPU is faster with few large products.
+    """
+    return _is_inference_on_cpu(hidden)
+
+
+def _is_inference_on_cpu(states: Tensor) -> bool:
     # torch.compile cannot trace inference mode, and would compile for each number of queries.
-    if torch.compiler.is_compiling() or not query.is_cpu or not kernels_enabled():
+    if torch.compiler.is_compiling() or not states.is_cpu or not kernels_enabled():
         return False
-    return query.shape[2] <= MAX_QUERIES and torch.is_inference_mode_enabled()
+    return torch.is_inference_mode_enabled()
 
 
 def _attend_by_matrix_products(

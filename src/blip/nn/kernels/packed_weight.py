@@ -6,9 +6,14 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu
 
-from blip.nn.kernels.onednn import MIN_WEIGHT_SIZE, ONEDNN, linear, onednn_multiplies
+from blip.nn.kernels.onednn import (
+    MIN_WEIGHT_SIZE,
+    ONEDNN,
+    linear,
+    multiply,
+    onednn_multiplies,
+)
 from blip.nn.kernels.pages import hold_in_huge_pages
 from blip.nn.kernels.switch import kernels_enabled
 
@@ -75,10 +80,8 @@ def packed_linear(
     """
     blocked = None if packed is None else packed.of(weight)
     if blocked is None:
-        outputs = linear(input, weight, bias)
-        return gelu(outputs) if then_gelu else outputs
-    activation, variant = ("gelu", "none") if then_gelu else ("none", "")
-    return ONEDNN._linear_pointwise(input, blocked, bias, activation, [], variant)
+        return linear(input, weight, bias, then_gelu=then_gelu)
+    return multiply(input, blocked, bias, then_gelu=then_gelu)
 
 
 @runtime_checkable
