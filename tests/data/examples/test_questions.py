@@ -89,6 +89,9 @@ def test_what_cannot_be_used_is_named(examples: QuestionExamples) -> None:
     )
     partly = examples.select(sample("a", asked(1, "red"), asked(2)))
     assert (partly.num_examples, partly.fault) == (1, "missing_answer: 1 of 2, as 2")
+    empty = [asked(number, "red", text="()") for number in (5, 6)]
+    partly = examples.select(sample("a", asked(4, "red"), *empty))
+    assert (partly.num_examples, partly.fault) == (1, "empty_question: 2 of 3, as 5")
     broken = examples.check(sample("a", asked(1, "red"), image=b"no picture"))
     assert broken.sample is None
     assert broken.fault is not None

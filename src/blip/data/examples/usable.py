@@ -65,13 +65,15 @@ def leave_out_empty(
 ) -> Usable[list[Item]]:
     """Those of some questions or statements whose `clean` text is not empty.
 
-    `part_fault` is what was wrong before; else the first empty one is named after `empty`. Without
+    `part_fault` is what was wrong before; else `empty`, how many are and the first of them. Without
     any sound one it is the fault of the sample, or `none` is.
     """
     sound = [item for item in items if clean(item)]
-    if len(sound) < len(items):
+    if len(sound) < len(items) and part_fault is None:
         first = next(item for item in items if not clean(item))
-        part_fault = part_fault or f"{empty}: {name(first)}"
+        lost = len(items) - len(sound)
+        counted = f"{lost} of {len(items)}, as " if lost > 1 else ""
+        part_fault = f"{empty}: {counted}{name(first)}"
     return Usable(sound, None if sound else (part_fault or none), part_fault)
 
 
