@@ -181,3 +181,14 @@ def test_the_architecture_names_files_that_exist():
     assert len(named) > 40
     for name in named:
         assert (ROOT / "src/blip" / name).exists() or (ROOT / name).exists(), name
+
+
+def test_messages_of_the_troubleshooting_page_are_those_of_the_code():
+    page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    table = page.partition("\n## ")[0]
+    messages = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "src/blip").rglob("*.py"))
+    # A message may be cut where its line ends.
+    joined = re.sub(r'"\s*\n\s*f?"', "", sources)
+    assert len(messages) > 10
+    assert [text for text in messages if text not in joined] == []
