@@ -13,20 +13,20 @@ FROM python:3.12-slim-bookworm AS build
 ARG TORCH_BACKEND=cpu
 ARG EXTRAS=fast,heif,index,language,ray,remote,serve,video
 
-ENV PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 VIRTUAL_ENV=/opt/blip PATH=/opt/blip/bin:$PATH
+ENV PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 VIRTUAL_ENV=/venv PATH=/venv/bin:$PATH
 WORKDIR /source
-RUN python -m venv /opt/blip && pip install "uv==0.9.*"
+RUN python -m venv /venv && pip install "uv==0.9.*"
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN uv pip install --torch-backend="$TORCH_BACKEND" ".[$EXTRAS]"
 
 FROM python:3.12-slim-bookworm
 
-COPY --from=build /opt/blip /opt/blip
+COPY --from=build /venv /venv
 RUN useradd --create-home --uid 1000 blip
 USER 1000
-# Downloaded checkpoints; mount a volume here to keep them.
-ENV PATH=/opt/blip/bin:$PATH HF_HOME=/home/blip/.cache/huggingface PYTHONUNBUFFERED=1
+# Downloaded checkpoints lie in ~/.cache/huggingface; mount a volume there to keep them.
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /work
 EXPOSE 8000
 ENTRYPOINT ["blip"]

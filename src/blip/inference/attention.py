@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, Int
 from tokenizers import Encoding
+from torch import Tensor
 
 from blip.data.captions import clean_caption
 from blip.data.tokenizer import Tokenizer
@@ -14,6 +15,10 @@ from blip.inference.base import MAX_TOKENS
 from blip.inference.inputs import check_texts
 from blip.inference.pixels import Picture, to_pixels
 from blip.model.blip import Blip
+from blip.nn.bert import TextTransformer
+from blip.nn.kv import ImageKV
+from blip.nn.mode import Mode
+from blip.nn.packing import join_passes, pack_with_padding
 
 
 class WordMap(NamedTuple):
@@ -49,10 +54,9 @@ def attention_of_words(
         mode, read, first = "causal", [tokenizer.dec_id, *ids[:-1]], 0
     else:
         mode, read, first = "bidirectional", [tokenizer.enc_id, *ids, tokenizer.sep_id], 1
-    weights = model.text.cross_attention_weights(
-        torch.tensor([read], device=model.device),
-        mode=mode,
-        image_kv=model.project_image(states, mode),
+    token_ids = torch.tensor([read], device=model.device)
+    weights = cross_attention_weights(
+        model.text, token_ids, mode, model.project_image(states, mode)
     )
     of_tokens = weights.float().mean(dim=(0, 1))[first : first + len(ids), 1:].cpu().numpy()
     side = vision.image_size // vision.patch_size
@@ -61,6 +65,24 @@ def attention_of_words(
         mean = of_tokens[places].mean(axis=0)
         maps.append(WordMap(word, (mean / mean.sum()).reshape(side, side)))
     return maps
+
+
+def cross_attention_weights(
+    transformer: TextTransformer, ids: Int[Tensor, "1 length"], mode: Mode, image_kv: ImageKV
+) -> Float[Tensor, "layers heads length tokens"]:
+    """How much of its attention each token of a text gives to each token of its image."""
+    padded = pack_with_padding(ids, torch.ones_like(ids, dtype=torch.bool), mode, 1)
+    batch = join_passes(padded)
+    (one,), (mask,) = batch.passes, batch.masks
+    hidden = transformer.embedding.select(mode).embed_packed(one.ids, one.texts)
+    weights: list[Tensor] = []
+    for index, layer in enumerate(transformer.text_layers()):
+        attention, layer_kv = layer.self_attention.select(mode), image_kv.layer(index)
+        hidden = attention(hidden, one.texts.rows, mask, causal=one.causal)
+        (read,) = layer.cross(mode).attentions
+        weights.append(read.weights(hidden, layer_kv.key[0]))
+        hidden = layer.after_self_attention(hidden, mode, layer_kv, batch.queries)
+    return torch.stack(weights)
 
 
 def _words(text: str, encoding: Encoding, tokens: int) -> list[tuple[str, list[int]]]:

@@ -360,23 +360,6 @@ class TextTransformer(nn.Module):
             hidden = layer(hidden, batch, layer_kv, last=index == end)
         return batch.split(hidden, last=True)
 
-    def cross_attention_weights(
-        self, ids: Int[Tensor, "1 length"], *, mode: Mode, image_kv: ImageKV
-    ) -> Float[Tensor, "layers heads length tokens"]:
-        """How much of its attention each token of a text gives to each token of its image."""
-        padded = pack_with_padding(ids, torch.ones_like(ids, dtype=torch.bool), mode, 1)
-        batch = join_passes(padded)
-        (one,), (mask,) = batch.passes, batch.masks
-        hidden = self.embedding.select(mode).embed_packed(one.ids, one.texts)
-        weights: list[Tensor] = []
-        for index, layer in enumerate(self.text_layers()):
-            attention, layer_kv = layer.self_attention.select(mode), image_kv.layer(index)
-            hidden = attention(hidden, one.texts.rows, mask, causal=one.causal)
-            (read,) = layer.cross(mode).attentions
-            weights.append(read.weights(hidden, layer_kv.key[0]))
-            hidden = layer.after_self_attention(hidden, mode, layer_kv, batch.queries)
-        return torch.stack(weights)
-
     def continue_text(
         self, ids: Int[Tensor, "rows new"], cache: KVCache, image_kv: AnyImageKV | None
     ) -> Float[Tensor, "rows new width"]:
