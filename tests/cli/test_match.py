@@ -88,6 +88,8 @@ def test_what_cannot_be_asked_is_said(folder: Path, capsys: pytest.CaptureFixtur
     assert "are required: TEXT; see" in capsys.readouterr().err
     assert match(folder, folder / "photos", "\udce9") == 2
     assert "allowed: text in UTF-8" in capsys.readouterr().err
+    assert match(folder, folder / "photos", "a red circle", "...") == 2
+    assert "'...'; allowed: a text with words" in capsys.readouterr().err
     assert match(folder, folder / "none.jpg", "text") == 2
     assert "no such file or folder" in capsys.readouterr().err
     assert match(folder, folder / "photos", "text", "--batch-size", "0") == 2

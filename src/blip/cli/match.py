@@ -97,9 +97,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[str]]:
-    """Raises UsageError where there are no texts, and where one cannot be read."""
+    """Raises UsageError where there are no texts, and where one cannot be read or has no words."""
+    from blip.data.captions import clean_caption
     from blip.errors import UsageError
 
+    for text in options.texts or options.more:
+        if UTF8.holds(text) and not clean_caption(text):
+            raise RangeError("TEXT", repr(text), "a text with words")
     if options.texts:
         return list(options.texts), [options.picture, *options.more]
     if not options.more:

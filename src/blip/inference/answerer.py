@@ -25,6 +25,7 @@ from blip.inference.likelihood import log_likelihoods
 from blip.inference.pixels import Picture
 from blip.model.grounded import EncoderDecoder
 from blip.model.question import QuestionModel
+from blip.nn.device import send
 from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
 from blip.nn.precision import at_least_float32
@@ -233,10 +234,11 @@ class Answerer(TextPredictor[QuestionModel]):
         """The decoder's keys and values of each real question."""
         cleaned = [clean_question(text) for text in padded.texts]
         encoded = self.tokenizer.encode(cleaned, self.max_tokens)
-        texts = encoded.start_with(self.tokenizer.enc_id).to(self.model.device)
+        texts = encoded.start_with(self.tokenizer.enc_id).send_ids(self.model.device)
         states = self.model.ground(texts.ids, texts.visible, kv)
-        real = torch.tensor(padded.real, device=states.device)
-        return self.model.project_questions(states[real], texts.visible[real])
+        real = torch.tensor(padded.real).nonzero().squeeze(1)
+        of_questions = states.index_select(0, send(real, states.device))
+        return self.model.project_questions(of_questions, texts.visible[real])
 
 
 def start_of_answer(

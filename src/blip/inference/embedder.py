@@ -74,9 +74,10 @@ class Embedder(TextPredictor[Blip]):
     ) -> Iterator[Float32[np.ndarray, "batch projection"]]:
         """Features of each text, batch by batch; texts are taken as pictures in `stream_images`.
 
-        Texts are cleaned as in training and cut to `max_tokens`. Raises ArgumentError (a
-        ValueError) for a single text in place of an iterable of texts and for what is not a text,
-        and NotFiniteError where the model gives NaN or infinite features.
+        Texts are cleaned as in training and cut to `max_tokens`. One of which nothing is left has
+        the features of the empty text, which say nothing: readers of data leave such texts out.
+        Raises ArgumentError (a ValueError) for a single text in place of an iterable of texts and
+        for what is not a text, and NotFiniteError where the model gives NaN or infinite features.
         """
         check_batch_size(batch_size)
         return self._stream_texts(iterate_texts("texts", texts), batch_size)

@@ -73,7 +73,8 @@ class Matcher(TextPredictor[Blip]):
 
         A picture is whatever `blip.read_image` takes, and may have any number of texts; at most
         `batch_size` pictures go through the model together. Texts are cleaned as in training and
-        cut to `max_tokens`.
+        cut to `max_tokens`. One of which nothing is left is scored as the empty text, which says
+        nothing: readers of data, and CapFilt, leave such texts out (`empty_text`).
 
         Raises ArgumentError (a ValueError) unless there is a list of texts for each picture,
         BadImageError for a picture that cannot be used and, unless `allow_nan` is true,
