@@ -1,5 +1,6 @@
 """Beam search: keeps the best few hypotheses at every step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from blip.generation.config import DecodingConfig
 from blip.generation.decoder import Decoder, apply_penalties, check_nan
 
 
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
     """A hypothesis with one more token: the row that it extends, and its log-probability."""
 
     row: int
@@ -20,7 +21,7 @@ class _Candidate(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Finished:
+class Finished:
     """The best finished hypotheses of one image, whose prompt has `start` tokens."""
 
     config: DecodingConfig
@@ -45,7 +46,7 @@ class _Finished:
             return new
         return self.start + new - ended
 
-    def is_done(self, running: _Candidate, best: _Candidate, new: int) -> bool:
+    def is_done(self, running: Candidate, best: Candidate, new: int) -> bool:
         """Whether no running hypothesis can still be among the best; `best` may have ended."""
         if len(self.texts) < self.config.beams:
             return False
@@ -82,7 +83,7 @@ def beam_search(
     images, start = prompt.shape
     if images == 0 or start >= config.max_length:
         return [[] for _ in range(images * count)]
-    finished_by_image = [_Finished(config, start) for _ in range(images)]
+    finished_by_image = [Finished(config, start) for _ in range(images)]
     active = finished_by_image
     so_far = new = prompt.repeat_interleave(config.beams, dim=0)
     # At first all beams of an image are the same, so that only one of them has candidates.
@@ -92,10 +93,10 @@ def beam_search(
         found = _candidates(_totals(decoder(new), so_far, scores, eos_id, config), config.beams)
         last = so_far.shape[1] + 1 == config.max_length
         new_tokens = so_far[:, start:].tolist()
-        still_active: list[_Finished] = []
-        running: list[_Candidate] = []
+        still_active: list[Finished] = []
+        running: list[Candidate] = []
         for finished, candidates in zip(active, found, strict=True):
-            extended = _finish(finished, candidates, new_tokens, eos_id, last=last)
+            extended = finish(finished, candidates, new_tokens, eos_id, last=last)
             if extended:
                 still_active.append(finished)
                 running += extended
@@ -130,31 +131,31 @@ def _totals(
 
 def _candidates(
     totals: Float[Tensor, "images beams vocabulary"], beams: int
-) -> list[list[_Candidate]]:
+) -> list[list[Candidate]]:
     """The best candidates of each image, best first: enough for `beams` that do not end."""
     vocabulary = totals.shape[2]
     best, places = totals.flatten(1).topk(min(2 * beams, beams * vocabulary), dim=1)
     check_nan(best)
     return [
         [
-            _Candidate(image * beams + place // vocabulary, place % vocabulary, score)
+            Candidate(image * beams + place // vocabulary, place % vocabulary, score)
             for place, score in zip(*row, strict=True)
         ]
         for image, row in enumerate(zip(places.tolist(), best.tolist(), strict=True))
     ]
 
 
-def _finish(
-    finished: _Finished,
-    candidates: list[_Candidate],
-    so_far: list[list[int]],
+def finish(
+    finished: Finished,
+    candidates: list[Candidate],
+    so_far: Sequence[list[int]],
     eos_id: int,
     *,
     last: bool,
-) -> list[_Candidate]:
+) -> list[Candidate]:
     """Add hypotheses that end to `finished`; returns those to extend, none when it is done.
 
-    `so_far` holds the new tokens of each row.
+    `so_far` holds the new tokens of each row that a candidate may extend.
     """
     beams = finished.config.beams
     new = len(so_far[0]) + 1

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from blip.errors import NotFiniteError
 
+NOT_NUMBERS = "the model gave logits that are not numbers; its weights are broken"
+
 
 @runtime_checkable
 class Decoder(Protocol):
@@ -57,4 +59,4 @@ def check_nan(largest: Tensor) -> None:
     vocabulary at each step.
     """
     if bool(largest.isnan().any()):
-        raise NotFiniteError("the model gave logits that are not numbers; its weights are broken")
+        raise NotFiniteError(NOT_NUMBERS)

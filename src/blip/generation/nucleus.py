@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from blip.generation.config import DecodingConfig
@@ -31,11 +31,7 @@ def nucleus(
     """
     if len(seeds) != len(prompt):
         raise ValueError(f"{len(prompt)} rows need as many seeds, got {len(seeds)}")
-    chances = torch.from_numpy(
-        np.stack([_stream(seed, config.max_length) for seed in seeds])
-        if len(seeds)
-        else np.empty((0, config.max_length))
-    ).to(prompt.device)
+    chances = make_chances(seeds, config.max_length).to(prompt.device)
 
     def sample(logits: Tensor, rows: Tensor, step: int) -> Tensor:
         if config.temperature != 1.0:
@@ -48,8 +44,10 @@ def nucleus(
     return extend_rows(decoder, prompt, eos_id, config, sample)
 
 
-def _stream(seed: int, length: int) -> np.ndarray:
-    return np.random.Generator(np.random.PCG64(seed)).random(length)
+def make_chances(seeds: Sequence[int], length: int) -> Float64[Tensor, "seeds length"]:
+    """Random numbers in [0, 1): the stream of each seed."""
+    streams = [np.random.Generator(np.random.PCG64(seed)).random(length) for seed in seeds]
+    return torch.from_numpy(np.stack(streams) if streams else np.empty((0, length)))
 
 
 def keep_top_k(
@@ -96,18 +94,19 @@ def sample_sorted(
     """
     values, ids = logits.sort(dim=1, descending=True, stable=True)
     check_nan(values[:, :1])
-    return choose_of_sorted(values, ids, top_p, chances)
+    whole = torch.full((len(logits), 1), top_p, dtype=torch.float64, device=logits.device)
+    return choose_of_sorted(values, ids, whole, chances)
 
 
 def choose_of_sorted(
     values: Float[Tensor, "rows vocabulary"],
     ids: Int[Tensor, "rows vocabulary"],
-    top_p: float,
+    top_p: Float64[Tensor, "rows 1"],
     chances: Float[Tensor, " rows"],
 ) -> Int[Tensor, " rows"]:
     """The choice that `sample_nucleus` makes, by logits in descending order and their ids."""
     mass = values.double().softmax(dim=1).cumsum(dim=1)
-    last = (mass < top_p).sum(dim=1, keepdim=True).clamp(max=values.shape[1] - 1)
+    last = torch.searchsorted(mass, top_p).clamp(max=values.shape[1] - 1)
     target = chances.double()[:, None] * mass.gather(1, last)
     place = torch.minimum(torch.searchsorted(mass, target, right=True), last)
     return ids.gather(1, place)[:, 0]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError, NotFiniteError
 from blip.generation.config import DecodingConfig
 from blip.inference.base import BATCH_SIZE, Predictor
@@ -20,6 +21,7 @@ from blip.inference.inputs import (
 )
 from blip.inference.likelihood import Likelihood, log_likelihoods
 from blip.inference.pixels import Picture
+from blip.inference.static_steps import CompileChoice, StepPool
 from blip.model.blip import Blip
 from blip.nn.kv import ImageKV, ImageStates
 from blip.nn.mode import Mode
@@ -45,6 +47,22 @@ class Caption(NamedTuple):
 
 class Captioner(Predictor[Blip]):
     """Writes captions with a model's image-grounded decoder."""
+
+    def __init__(self, model: Blip, tokenizer: Tokenizer) -> None:
+        """Raises UsageError for a model that has no text decoder."""
+        super().__init__(model, tokenizer)
+        self._steps = StepPool(model)
+
+    def compile(self, choice: CompileChoice) -> None:
+        """Choose how decoding steps run; captions are the same.
+
+        `auto`, as at first, captures steps as CUDA graphs on a GPU. `on` has torch compile them
+        before, on a CPU, too: that takes minutes for each batch size that occurs, and pays for many
+        pictures. `off` does neither. Where it does not work, a line says so and decoding goes on.
+
+        Raises ArgumentError for another choice.
+        """
+        self._steps = StepPool(self.model, choice)
 
     @classmethod
     def _needs(cls) -> tuple[type[Blip], Mode]:
@@ -177,6 +195,7 @@ class Captioner(Predictor[Blip]):
             decoding,
             count=count,
             seeds=[seed for row in seeds for seed in row],
+            pool=self._steps,
         )
         if decoding.kind == "greedy":
             return [[text] * count for text in ids]
@@ -203,7 +222,8 @@ class Captioner(Predictor[Blip]):
         self, states: Tensor, decoding: DecodingConfig, count: int
     ) -> ImageKV | ImageStates:
         rows = rows_of_each(decoding, count)
-        if states.is_cpu and rows * decoding.max_length <= FEW_TOKENS:
+        few = rows * decoding.max_length <= FEW_TOKENS
+        if states.is_cpu and few and not self._steps.is_used:
             return ImageStates(states)
         return self.model.project_image(states, "causal")
 

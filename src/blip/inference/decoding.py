@@ -12,6 +12,7 @@ from blip.generation.config import DecodingConfig
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
 from blip.inference.inputs import check_text
+from blip.inference.static_steps import StepPool
 from blip.model.config import TextConfig, check_length
 from blip.model.decoding import DecodingSession
 from blip.model.grounded import EncoderDecoder
@@ -59,7 +60,7 @@ def start_within(
     return start
 
 
-def decode_texts(
+def decode_texts(  # noqa: PLR0913 (what is decoded, and how)
     model: EncoderDecoder,
     kv: ImageKV | ImageStates,
     start_ids: Sequence[int],
@@ -68,14 +69,18 @@ def decode_texts(
     *,
     count: int = 1,
     seeds: Sequence[int] = (),
+    pool: StepPool | None = None,
 ) -> list[list[int]]:
     """Decode `count` texts for each picture or question (greedy decoding: one).
 
     Returns the ids of each text after `start_ids`, picture by picture. Nucleus sampling takes a
-    seed for each text, in the same order. Raises NotFiniteError where the model gives NaN.
+    seed for each text, in the same order. A `pool` of this model decodes in steps of fixed shapes
+    where it `is_used`; the texts are the same. Raises NotFiniteError where the model gives NaN.
     """
     prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(kv), -1)
     copies = rows_of_each(decoding, count)
+    if pool is not None and pool.is_used and isinstance(kv, ImageKV):
+        return pool.decode(kv, start_ids, eos_id, decoding, copies=copies, count=count, seeds=seeds)
     session = DecodingSession(model, kv, copies=copies)
     match decoding.kind:
         case "greedy":

@@ -17,6 +17,7 @@ from blip.nn.kernels.onednn import linear
 from blip.nn.kv import ImageStates, KVCache, LayerKV
 from blip.nn.linear import Linear
 from blip.nn.packing import PackedRows, PackedTexts, PaddedLayout
+from blip.nn.static_kv import StaticKVCache
 from blip.nn.suffix_rows import SuffixRows
 
 
@@ -145,7 +146,7 @@ class SelfAttention(nn.Module):
         return self._add_and_norm(first, rows.first_tokens.pack(join_heads(attended)))
 
     def continue_text(
-        self, hidden: Float[Tensor, "rows new width"], cache: KVCache, layer: int
+        self, hidden: Float[Tensor, "rows new width"], cache: KVCache | StaticKVCache, layer: int
     ) -> Float[Tensor, "rows new width"]:
         """Attend from new tokens to themselves and to the cached ones (causal)."""
         projected = self.query_key_value(hidden)
@@ -154,14 +155,10 @@ class SelfAttention(nn.Module):
         # `(rows, new, keys and values, heads, head width)`: one copy writes both.
         both = projected[..., width:].unflatten(-1, (2, heads, -1))
         key, value = cache.extend(layer, both.permute(2, 0, 3, 1, 4))
-        new, total = query.shape[2], key.shape[2]
-        if new in (1, total):
-            attended = scaled_dot_product_attention(query, key, value, is_causal=new > 1)
-        else:
-            ones = torch.ones(new, total, dtype=torch.bool, device=hidden.device)
-            attended = scaled_dot_product_attention(
-                query, key, value, attn_mask=ones.tril(total - new)
-            )
+        mask, is_causal = cache.attention_mask(query.shape[2], key.shape[2])
+        attended = scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=is_causal
+        )
         return self._add_and_norm(hidden, join_heads(attended))
 
     def _heads(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:

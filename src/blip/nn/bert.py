@@ -7,7 +7,6 @@ from typing import cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from blip.nn.attention import AttentionSizes, CrossAttention, PairCrossAttention, SelfAttention
 from blip.nn.device import send
@@ -19,14 +18,15 @@ from blip.nn.mode import BOTH_MODES, Mode
 from blip.nn.packing import (
     PackedBatch,
     PackedPass,
-    PackedTexts,
     PaddedLayout,
     join_passes,
     pack_pass,
     pack_with_padding,
 )
 from blip.nn.per_mode import PerMode, Shared
+from blip.nn.static_kv import StaticKVCache
 from blip.nn.suffix_rows import SuffixRows
+from blip.nn.text_embedding import TextEmbedding
 
 NORM_EPS = 1e-12
 
@@ -49,56 +49,6 @@ class FeedForward(nn.Module):
     def forward(self, hidden: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
         """One feed-forward pass."""
         return self.norm(self.output.added_to(hidden, self.input.then_gelu(hidden), self.dropout))
-
-
-class TextEmbedding(nn.Module):
-    """Words and positions; no token types."""
-
-    def __init__(self, vocabulary_size: int, positions: int, sizes: AttentionSizes) -> None:
-        super().__init__()
-        self.dropout = sizes.dropout
-        self.words = _make_embedding(vocabulary_size, sizes.width)
-        self.positions = _make_embedding(positions, sizes.width)
-        self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps)
-
-    def forward(
-        self, ids: Int[Tensor, "batch length"], first_position: int = 0
-    ) -> Float[Tensor, "batch length width"]:
-        """Token ids to states; the first token has position `first_position`."""
-        last = first_position + ids.shape[1]
-        self._check(last)
-        return self._finish(self.words(ids) + self.positions.weight[first_position:last])
-
-    def embed_packed(
-        self, ids: Int[Tensor, "texts length"], texts: PackedTexts
-    ) -> Float[Tensor, "tokens width"]:
-        """Padded ids of texts to packed states of their tokens."""
-        self._check(texts.padded.columns)
-        return self.embed_at(texts.pack(ids), texts.positions)
-
-    def embed_at(
-        self, ids: Int[Tensor, " tokens"], positions: Int[Tensor, " tokens"]
-    ) -> Float[Tensor, "tokens width"]:
-        """Packed tokens at these positions, which the model must have."""
-        return self._finish(self.words(ids) + self.positions(positions))
-
-    def _check(self, length: int) -> None:
-        if length > self.positions.num_embeddings:
-            raise ValueError(
-                f"a text of {length} tokens is longer than this model's "
-                f"{self.positions.num_embeddings} positions"
-            )
-
-    def _finish(self, embedded: Tensor) -> Tensor:
-        return dropout(self.norm(embedded), self.dropout, self.training)
-
-
-def _make_embedding(count: int, width: int) -> nn.Embedding:
-    weight = torch.empty(count, width)
-    if weight.is_meta:
-        # There is nothing to initialise, and torch would load its compiler for it, a second long.
-        return nn.Embedding.from_pretrained(weight, freeze=False)
-    return nn.Embedding(count, width)
 
 
 Cross = CrossAttention | PairCrossAttention
@@ -361,10 +311,21 @@ class TextTransformer(nn.Module):
         return batch.split(hidden, last=True)
 
     def continue_text(
-        self, ids: Int[Tensor, "rows new"], cache: KVCache, image_kv: AnyImageKV | None
+        self,
+        ids: Int[Tensor, "rows new"],
+        cache: KVCache | StaticKVCache,
+        image_kv: AnyImageKV | None,
     ) -> Float[Tensor, "rows new width"]:
-        """States of new tokens after those in `cache`, causally; appends them to the cache."""
-        hidden = self.embedding.select("causal")(ids, cache.length)
+        """States of new tokens after those in `cache`, causally; appends them to the cache.
+
+        A `StaticKVCache` takes one token of each row, whose position the model must have.
+        """
+        embedding = self.embedding.select("causal")
+        if isinstance(cache, StaticKVCache):
+            cache.begin_step()
+            hidden = embedding.embed_at(ids, cache.position)
+        else:
+            hidden = embedding(ids, cache.length)
         for index, layer in enumerate(self.text_layers()):
             attention = layer.self_attention.select("causal")
             hidden = attention.continue_text(hidden, cache, index)
@@ -375,6 +336,28 @@ class TextTransformer(nn.Module):
     def empty_cache(self) -> KVCache:
         """An empty cache for `continue_text`."""
         return KVCache(len(self.layers))
+
+    def static_cache(self, rows: int, room: int) -> StaticKVCache:
+        """An empty cache of fixed size for `continue_text`."""
+        sizes = self.text_layers()[0].self_attention.select("causal").sizes
+        return StaticKVCache(
+            layers=len(self.layers),
+            rows=rows,
+            heads=sizes.heads,
+            room=room,
+            head_width=sizes.width // sizes.heads,
+            like=self.embedding.select("causal").words.weight,
+        )
+
+    def static_image_kv(self, images: int, tokens: int) -> ImageKV:
+        """Memory for keys and values of so many images, all of whose tokens may be seen."""
+        sizes = self.text_layers()[0].self_attention.select("causal").sizes
+        shape = (images, sizes.heads, tokens, sizes.width // sizes.heads)
+        weight = self.embedding.select("causal").words.weight
+        keys, values = (
+            tuple(weight.new_zeros(shape) for _ in self.text_layers()) for _ in range(2)
+        )
+        return ImageKV(keys, values)
 
     def text_layers(self) -> list[TextLayer]:
         """The layers, from the first on."""

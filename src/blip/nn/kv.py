@@ -48,6 +48,13 @@ class ImageKV:
             None if self.visible is None else self.visible.index_select(0, index),
         )
 
+    def select_into(self, other: "ImageKV", index: Int[Tensor, " selected"]) -> None:
+        """Write keys and values of the images `index` into the memory of `other`."""
+        for mine, theirs in zip(
+            (*self.keys, *self.values), (*other.keys, *other.values), strict=True
+        ):
+            torch.index_select(mine, 0, index, out=theirs)
+
 
 @dataclass(frozen=True, slots=True)
 class ImageStates:
@@ -135,6 +142,21 @@ class KVCache:
         held[:, layer, :, :, first:last] = keys_and_values
         self._lengths[layer] = last
         return held[0, layer, :, :, :last], held[1, layer, :, :, :last]
+
+    def attention_mask(
+        self, new: int, total: int
+    ) -> tuple[Bool[Tensor, "new tokens"] | None, bool]:
+        """What the last `new` of `total` tokens see: a mask or None, and whether it is causal."""
+        if new in (1, total):
+            return None, new > 1
+        assert self._held is not None
+        ones = torch.ones(new, total, dtype=torch.bool, device=self._held.device)
+        return ones.tril(total - new), False
+
+    def tokens(self) -> list[Float[Tensor, "2 rows heads tokens head_width"]]:
+        """Keys and values of the cached tokens, for each layer; valid until `reorder`."""
+        assert self._held is not None
+        return list(self._held[..., : self.length, :].unbind(1))
 
     @torch.no_grad()
     def reorder(self, index: Int[Tensor, " kept"]) -> None:

@@ -1,0 +1,249 @@
+"""Decoding steps of fixed shapes for one model: made once for each size, compiled or replayed.
+
+    batch of 5 images    -> rows for 6: the next of a few sizes; the last is for nothing
+    3 are left           -> rows for 3, whose steps take over what was read and written
+
+A size has memory of its own, so that a step has the same shapes and addresses each time. On a GPU
+it is captured as a CUDA graph and replayed, and with `compile on` compiled by torch before.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from blip.errors import ArgumentError
+from blip.generation.config import DecodingConfig
+from blip.generation.nucleus import make_chances
+from blip.generation.static import Board, Extension, choose, rows_of
+from blip.generation.static_texts import write_beams, write_rows
+from blip.log import say
+from blip.model.grounded import EncoderDecoder
+from blip.nn.kv import ImageKV
+from blip.nn.precision import at_least_float32
+from blip.nn.static_kv import StaticKVCache
+
+CompileChoice = Literal["auto", "on", "off"]
+MAX_STEPS = 12
+"""Sizes and kinds of decoding whose steps are kept; the one that was not used longest goes."""
+MAX_COMPILED = 64
+"""Times that torch may compile a step in a process, for all models and sizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All that a step depends on but numbers."""
+
+    images: int
+    copies: int
+    room: int
+    tokens: int
+    """Of an image."""
+    eos_id: int
+    config: DecodingConfig
+
+
+class StaticSteps:
+    """Steps over a fixed number of images, in memory that stays where it is."""
+
+    def __init__(self, pool: "StepPool", shape: Shape) -> None:
+        self.pool = pool
+        self.shape = shape
+        self.text = pool.text
+        rows = shape.images * shape.copies
+        self.cache: StaticKVCache = self.text.static_cache(rows, shape.room)
+        self.image_kv = pool.text.static_image_kv(shape.images, shape.tokens)
+        self.board = Board.empty(
+            shape.images, shape.copies, shape.room, shape.config, pool.model.device
+        )
+        self.step: Callable[[], None] = self._make_step()
+
+    def restart(self, image_kv: ImageKV, start_ids: Sequence[int], chances: Tensor | None) -> None:
+        """Begin with these images, of which there may be fewer, after a prompt that all share."""
+        device = self.pool.model.device
+        index = self._fill(range(len(image_kv)))
+        image_kv.select_into(self.image_kv, index)
+        prompt = torch.tensor(list(start_ids), device=device)
+        self.board.restart(prompt, self.shape.config.min_length, chances)
+        self.cache.restart(len(prompt) - 1, self._read(image_kv, prompt[:-1], index))
+
+    def keep(self, places: Sequence[int]) -> "StaticSteps | None":
+        """Continue with the images at `places` in a smaller batch; None if there is none."""
+        size = next_size(len(places))
+        if size >= self.shape.images:
+            return None
+        smaller = self.pool.steps(size, self.shape)
+        index = smaller._fill(places)
+        self.image_kv.select_into(smaller.image_kv, index)
+        smaller.board.continue_from(self.board, index)
+        smaller.cache.continue_from(self.cache, rows_of(index, self.shape.copies))
+        return smaller
+
+    def _fill(self, places: Sequence[int]) -> Tensor:
+        """These places, and the first again for rows that are for nothing."""
+        filled = [*places, *[places[0]] * (self.shape.images - len(places))]
+        return torch.tensor(filled, device=self.pool.model.device)
+
+    def _read(self, image_kv: ImageKV, prompt: Tensor, index: Tensor) -> list[Tensor]:
+        """Keys and values of a prompt for all rows; it is read once for each image."""
+        if len(prompt) == 0:
+            return []
+        cache = self.text.empty_cache()
+        self.text.continue_text(prompt.expand(len(image_kv), -1), cache, image_kv)
+        rows = index.repeat_interleave(self.shape.copies)
+        return [both.index_select(1, rows) for both in cache.tokens()]
+
+    def _work(self) -> None:
+        """One step; the host waits for nothing."""
+        self._extend(self._read_and_choose())
+
+    def _read_and_choose(self) -> Extension | None:
+        model, shape, position = self.pool.model, self.shape, self.cache.position
+        new = self.board.ids.index_select(1, position)
+        states = self.text.continue_text(new, self.cache, self.image_kv)
+        logits = at_least_float32(model.next_token_logits(states[:, -1]))
+        position.add_(1)
+        return choose(self.board, logits, position, shape.eos_id, shape.config)
+
+    def _extend(self, extension: Extension | None) -> None:
+        # Outside of what is compiled: inductor would reorder rows in place, while it reads them.
+        if extension is not None:
+            self.cache.reorder(extension.rows)
+            self.board.extend(extension, self.cache.position, self.shape.config)
+
+    def _make_step(self) -> Callable[[], None]:
+        """`_work` in the fastest form that works here."""
+        pool, on_gpu = (
+            self.pool,
+            torch.cuda.is_available() and self.pool.model.device.type == "cuda",
+        )
+        if pool.compile == "off" or pool.failed or not (on_gpu or pool.compile == "on"):
+            return self._work
+        try:
+            work = self._compiled() if pool.compile == "on" else self._work
+            return self._captured(work) if on_gpu else work
+        # torch has no common class for what its compilers and CUDA graphs raise.
+        except Exception as error:
+            pool.failed = True
+            reason = str(error).strip().partition("\n")[0]
+            say(f"decoding goes on without compiled steps: {reason}")
+            return self._work
+
+    def _compiled(self) -> Callable[[], None]:
+        images = self.shape.images
+        say(f"compiling a decoding step for {images} pictures; later runs find it in torch's cache")
+        compiled = torch.compile(self._read_and_choose, fullgraph=True, dynamic=False)
+
+        def work() -> None:
+            with torch._dynamo.config.patch(recompile_limit=MAX_COMPILED):
+                self._extend(compiled())
+
+        work()
+        return work
+
+    def _captured(self, work: Callable[[], None]) -> Callable[[], None]:
+        """`work` as a CUDA graph; it must have run before, on a stream of its own."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                self.cache.position.zero_()
+                work()
+        torch.cuda.current_stream().wait_stream(stream)
+        self.cache.position.zero_()
+        graph = torch.cuda.CUDAGraph()
+        # Threads that decode pictures meanwhile may use the GPU.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            work()
+        return graph.replay
+
+
+class StepPool:
+    """The steps of one model, each made when it is first needed."""
+
+    def __init__(self, model: EncoderDecoder, compile: CompileChoice = "auto") -> None:
+        """Raises ArgumentError unless `compile` is auto, on or off.
+
+        `auto` captures steps as CUDA graphs on a GPU, and leaves a CPU to decoding that changes its
+        shapes, which does less work there.
+        """
+        if compile not in get_args(CompileChoice):
+            raise ArgumentError(f"compile must be auto, on or off, got {compile!r}")
+        self.model = model
+        self.compile: CompileChoice = compile
+        self.failed = False
+        """Whether compiling or capturing did not work here."""
+        self.text = model.text
+        self._made: OrderedDict[Shape, StaticSteps] = OrderedDict()
+        self._weight: tuple[object, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of steps that are kept."""
+        return len(self._made)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether texts are decoded in steps of fixed shapes."""
+        return self.compile == "on" or self.model.device.type != "cpu"
+
+    def decode(
+        self,
+        image_kv: ImageKV,
+        start_ids: Sequence[int],
+        eos_id: int,
+        config: DecodingConfig,
+        *,
+        copies: int,
+        count: int = 1,
+        seeds: Sequence[int] = (),
+    ) -> list[list[int]]:
+        """The ids of the texts of each image, as `decode_texts` gives them.
+
+        `copies` rows are decoded for each image. Raises NotFiniteError where the model gives NaN.
+        """
+        images, start = len(image_kv), len(start_ids)
+        if images == 0:
+            return []
+        self._follow_weights()
+        room = -(-config.max_length // StaticKVCache.TILE) * StaticKVCache.TILE
+        tokens = image_kv.keys[0].shape[2]
+        steps = self.steps(next_size(images), Shape(images, copies, room, tokens, eos_id, config))
+        chances = None
+        if config.kind == "nucleus":
+            chances = make_chances(seeds, config.max_length).to(self.model.device)
+        steps.restart(image_kv, start_ids, chances)
+        if config.kind != "beam":
+            return write_rows(steps, images, start, eos_id, config)
+        vocabulary = self.model.config.text.vocabulary_size
+        return write_beams(steps, images, start, eos_id, config, count=count, vocabulary=vocabulary)
+
+    def steps(self, images: int, like: Shape) -> StaticSteps:
+        """Those for a number of images."""
+        shape = replace(like, images=images)
+        if shape not in self._made:
+            if len(self._made) == MAX_STEPS:
+                self._made.popitem(last=False)
+            self._made[shape] = StaticSteps(self, shape)
+        self._made.move_to_end(shape)
+        return self._made[shape]
+
+    def _follow_weights(self) -> None:
+        """Forget steps that were made for other weights, another number format or device."""
+        text = self.model.text
+        if self.compile != "on":
+            # The compiler fuses these operations itself.
+            text = text.for_inference("causal", grounded=True)
+        weight = next(self.model.parameters())
+        known = (weight.data_ptr(), weight.dtype, weight.device)
+        if text is not self.text or known != self._weight:
+            self._made.clear()
+            self.text, self._weight = text, known
+
+
+def next_size(images: int) -> int:
+    """The least power of two, or three quarters of one, that holds so many images."""
+    power = 1 << (images - 1).bit_length()
+    return power * 3 // 4 if power >= 4 and images <= power * 3 // 4 else power
