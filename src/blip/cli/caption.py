@@ -20,7 +20,7 @@ from blip.cli.options import (
 from blip.cli.rows import RowPrinter
 from blip.cli.sidecars import SidecarOptions, Sidecars, numbers_of, text_of
 from blip.config.ranges import LINE, PLACE, SEED, Range, check_fields
-from blip.generation.config import MAX_CAPTIONS, DecodingConfig
+from blip.generation.config import MAX_CAPTIONS, CompileChoice, DecodingConfig
 
 if TYPE_CHECKING:
     from blip.inference.captioner import Caption
@@ -67,6 +67,10 @@ class CaptionOptions:
     """Print and write captions with their prompt."""
     seed: Annotated[int, SEED] = 0
     """Seed of nucleus sampling."""
+    compile: CompileChoice = "auto"
+    """Steps of decoding: auto captures them as CUDA graphs on a GPU, on has torch compile them
+    first, which takes minutes and pays for many pictures, off does neither. Captions are the same
+    but for rounding."""
     shared: PictureOptions = PictureOptions()
 
     def __post_init__(self) -> None:
@@ -125,6 +129,7 @@ def _caption(args: argparse.Namespace, options: CaptionOptions, decoding: Decodi
     captioner = Captioner.load(
         options.checkpoint, options.shared.model.device, precision=options.shared.model.precision
     )
+    captioner.compile(options.compile)
     rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     # Plain lines show no likelihoods, which cost another pass over each text.
     scored = rows.form != "text" or options.sidecars.is_json

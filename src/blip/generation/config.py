@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from blip.config.ranges import COUNT, TOKENS, UTF8, Range, RangeError, check_fields
 
 DecodingKind = Literal["greedy", "beam", "nucleus"]
+CompileChoice = Literal["auto", "on", "off"]
 MAX_BEAMS = 1000
 MAX_CAPTIONS = 1000
 """Of one image."""

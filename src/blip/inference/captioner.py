@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError, NotFiniteError
-from blip.generation.config import DecodingConfig
+from blip.generation.config import CompileChoice, DecodingConfig
 from blip.inference.base import BATCH_SIZE, Predictor
 from blip.inference.decoding import decode_texts, rows_of_each, start_of_text
 from blip.inference.inputs import (
@@ -21,7 +21,7 @@ from blip.inference.inputs import (
 )
 from blip.inference.likelihood import Likelihood, log_likelihoods
 from blip.inference.pixels import Picture
-from blip.inference.static_steps import CompileChoice, StepPool
+from blip.inference.static_steps import StepPool
 from blip.model.blip import Blip
 from blip.nn.kv import ImageKV, ImageStates
 from blip.nn.mode import Mode
@@ -54,7 +54,7 @@ class Captioner(Predictor[Blip]):
         self._steps = StepPool(model)
 
     def compile(self, choice: CompileChoice) -> None:
-        """Choose how decoding steps run; captions are the same.
+        """Choose how decoding steps run; captions are the same but for rounding.
 
         `auto`, as at first, captures steps as CUDA graphs on a GPU. `on` has torch compile them
         before, on a CPU, too: that takes minutes for each batch size that occurs, and pays for many

@@ -10,13 +10,13 @@ it is captured as a CUDA graph and replayed, and with `compile on` compiled by t
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from blip.errors import ArgumentError
-from blip.generation.config import DecodingConfig
+from blip.generation.config import CompileChoice, DecodingConfig
 from blip.generation.nucleus import make_chances
 from blip.generation.static import Board, Extension, choose, rows_of
 from blip.generation.static_texts import write_beams, write_rows
@@ -26,7 +26,6 @@ from blip.nn.kv import ImageKV
 from blip.nn.precision import at_least_float32
 from blip.nn.static_kv import StaticKVCache
 
-CompileChoice = Literal["auto", "on", "off"]
 MAX_STEPS = 12
 """Sizes and kinds of decoding whose steps are kept; the one that was not used longest goes."""
 MAX_COMPILED = 64
@@ -120,7 +119,7 @@ class StaticSteps:
             self.pool,
             torch.cuda.is_available() and self.pool.model.device.type == "cuda",
         )
-        if pool.compile == "off" or pool.failed or not (on_gpu or pool.compile == "on"):
+        if pool.failed:
             return self._work
         try:
             work = self._compiled() if pool.compile == "on" else self._work
@@ -168,7 +167,7 @@ class StepPool:
         """Raises ArgumentError unless `compile` is auto, on or off.
 
         `auto` captures steps as CUDA graphs on a GPU, and leaves a CPU to decoding that changes its
-        shapes, which does less work there.
+        shapes, which does less work there; `off` leaves any device to it.
         """
         if compile not in get_args(CompileChoice):
             raise ArgumentError(f"compile must be auto, on or off, got {compile!r}")
@@ -187,7 +186,8 @@ class StepPool:
     @property
     def is_used(self) -> bool:
         """Whether texts are decoded in steps of fixed shapes."""
-        return self.compile == "on" or self.model.device.type != "cpu"
+        on_gpu = self.model.device.type == "cuda"
+        return self.compile == "on" or (self.compile == "auto" and on_gpu)
 
     def decode(
         self,
