@@ -434,3 +434,12 @@ def test_it_answers_under_its_own_names_alone_and_loads_nothing_from_elsewhere(
             assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
 
     asyncio.run(work())
+
+
+def test_a_filter_matches_though_a_captioner_could(med: Path, tmp_path: Path) -> None:
+    judge = save_tiny(tmp_path / "judge")
+    served = Models([load(med, "cpu")], filter=load(judge, "cpu"))
+    of = served.can()
+    assert {name for name, source in of.items() if source == str(judge)} == {"match", "features"}
+    assert served.model_for("match") is served.filter
+    assert of["caption"] == of["attention"] == str(med)

@@ -1,6 +1,5 @@
 """Requests made from the OpenAPI, right and wrong ones: never 5xx, and only documented answers."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +17,11 @@ from schemathesis.specs.openapi.checks import (
 
 from blip import Index
 from blip.inference.load import load
-from blip.serve.app import make_app
 from blip.serve.config import ServiceConfig
 from blip.serve.models import Models
-from blip.serve.run import address_of, bind, make_server
 from tests.support.picture_index import write_tar
 from tests.support.saved_models import save_tiny
+from tests.support.service import serving_in_thread
 
 CHECKS = [
     not_a_server_error,
@@ -41,15 +39,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     med, vqa = save_tiny(folder / "med"), save_tiny(folder / "vqa", "vqa")
     index = Index.build([str(write_tar(folder / "a.tar", range(3)))], folder / "index", med)
     models = Models([load(med), load(vqa)], index)
-    server = make_server(make_app(models, ServiceConfig(max_wait=0.0)), 5)
-    with bind("127.0.0.1", 0) as bound:
-        found = address_of(bound)
-        thread = threading.Thread(target=server.run, args=([bound],))
-        thread.start()
+    with serving_in_thread(models, ServiceConfig(max_wait=0.0)) as found:
         yield found
-        server.should_exit = True
-        thread.join(30)
-    assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")

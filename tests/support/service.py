@@ -2,8 +2,9 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from blip.inference.load import load
 from blip.serve.app import make_app
 from blip.serve.config import ServiceConfig
 from blip.serve.models import Models
+from blip.serve.run import address_of, bind, make_server
 from blip.serve.service import Service
 
 Result = TypeVar("Result")
@@ -50,6 +52,22 @@ def with_service(
             return await asyncio.wait_for(work(client, service), 60)
 
     return asyncio.run(run())
+
+
+@contextmanager
+def serving_in_thread(models: Models, config: ServiceConfig | None = None) -> Iterator[str]:
+    """The address of a service that runs in another thread within the block."""
+    server = make_server(make_app(models, config), 5)
+    with bind("127.0.0.1", 0) as bound:
+        address = address_of(bound)
+        thread = threading.Thread(target=server.run, args=([bound],))
+        thread.start()
+        try:
+            yield address
+        finally:
+            server.should_exit = True
+            thread.join(30)
+    assert not thread.is_alive()
 
 
 def as_json(picture: bytes, **fields: Any) -> dict[str, Any]:

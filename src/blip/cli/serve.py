@@ -11,13 +11,14 @@ from blip.serve.config import ServiceConfig
 
 EXAMPLES = """\
 examples:
-  blip serve runs/demo/round-1/captioner
-  blip serve runs/captioner runs/filter runs/vqa --index photos.index
+  blip serve runs/demo/round-1/captioner --filter runs/demo/round-1/filter
+  blip serve runs/captioner runs/vqa --filter runs/filter --index photos.index
   blip serve hf:Salesforce/blip-image-captioning-base --port 9000
   blip serve runs/captioner --host 0.0.0.0 --hosts captions.example.org
 
-Needs the extra `serve`. Each functionality is served by the first checkpoint that can do it:
-caption, match, ask, features, attention, and search with --index. /openapi.json describes the
+Needs the extra `serve`. Its address is a page to try it, and an API. Each functionality is served
+by the first checkpoint that can do it: caption, match, ask, features, attention, and search with
+--index. A captioner can match, too, but a filter was fine-tuned for it. /openapi.json describes the
 requests, /metrics is for Prometheus. SIGTERM and Ctrl-C stop it once what is being answered has
 been answered. It knows no users and no passwords: beyond this machine, put it behind a proxy that
 does."""
@@ -32,6 +33,8 @@ class ServeOptions:
 
     checkpoint: Annotated[tuple[str, ...], PLACE]
     """Checkpoints or run folders."""
+    filter: Annotated[str | None, PLACE] = None
+    """Checkpoint that matches and gives features, though another one could."""
     index: Annotated[str | None, PLACE] = None
     """Folder of an index to search in."""
     host: Annotated[str, NOT_EMPTY] = "127.0.0.1"
@@ -79,7 +82,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         device, precision = options.model.device, options.model.precision
         loaded = [load(source, device, precision=precision) for source in options.checkpoint]
-        models = Models(loaded, _open_index(options), options.model.max_pixels)
+        judge = None
+        if options.filter is not None:
+            judge = load(options.filter, device, precision=precision)
+            # Refused now, where it cannot match.
+            _ = judge.matcher
+        index, limit = _open_index(options), options.model.max_pixels
+        models = Models(loaded, index, limit, filter=judge)
         can = models.can()
         if not can:
             names = ", ".join(options.checkpoint)

@@ -3,10 +3,12 @@
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +23,8 @@ from blip.serve.models import Models, NotServedError
 from blip.serve.schemas import Health, ServiceFacts
 from blip.serve.service import ClientLeftError, Service
 
+STATIC = Path(__file__).parent / "static"
+"""The files of the page."""
 CLIENT_LEFT = 499
 """A status that nobody receives; the metrics count it."""
 SECURITY = {
@@ -47,11 +51,20 @@ def make_app(
     app = FastAPI(title="blip", version=version(), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.include_router(endpoints.router)
+    _add_page(app)
     _add_operations(app, service)
     _add_errors(app)
     app.add_middleware(_Around, metrics=service.metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     return app
+
+
+def _add_page(app: FastAPI) -> None:
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
 
 
 def _add_operations(app: FastAPI, service: Service) -> None:

@@ -28,6 +28,8 @@ NEEDS: dict[Functionality, tuple[str, ...]] = {
     "attention": ("caption", "match"),
 }
 """What a loaded model must be able to do, one of these, for each that needs no index."""
+OF_FILTER: tuple[Functionality, ...] = ("match", "features")
+"""What a filter was fine-tuned for; a captioner may still have the parts, but not the skill."""
 
 
 class NotServedError(BlipError):
@@ -94,8 +96,12 @@ class Models:
         models: Sequence[LoadedModel],
         index: Index | None = None,
         max_pixels: int = MAX_PIXELS,
+        *,
+        filter: LoadedModel | None = None,
     ) -> None:
-        self.models, self.index, self.max_pixels = tuple(models), index, max_pixels
+        """`filter` matches and gives features, though others can; it comes last for all else."""
+        self.index, self.max_pixels, self.filter = index, max_pixels, filter
+        self.models = (*models, *(() if filter is None else (filter,)))
         # Opened now: a request would wait for it, and its errors are those of the start.
         for model in self.models:
             for job in model.can:
@@ -107,25 +113,29 @@ class Models:
         """The functionalities that are served, each with the checkpoint that does it."""
         found: dict[Functionality, str] = {}
         for job, needs in NEEDS.items():
-            able = [model.source for model in self.models if set(needs) & set(model.can)]
+            able = self._able(job, needs)
             if able:
-                found[job] = able[0]
+                found[job] = able[0].source
         if self.index is not None:
             found["search"] = str(self.index.store.folder)
         return found
 
     def model_for(self, job: Functionality, needs: tuple[str, ...] = ()) -> LoadedModel:
         """The checkpoint that does a job; raises NotServedError where none does."""
-        wanted = set(needs or NEEDS[job])
-        for model in self.models:
-            if wanted & set(model.can):
-                return model
+        able = self._able(job, needs or NEEDS[job])
+        if able:
+            return able[0]
         can = ", ".join(self.can())
         released = RELEASED[(needs or NEEDS[job])[0]]
         raise NotServedError(
             f"this service can do {can}, but not {job}; start it with {released}, too, or with "
             "another checkpoint that can"
         )
+
+    def _able(self, job: Functionality, needs: tuple[str, ...]) -> list[LoadedModel]:
+        """The checkpoints that can do a job, the preferred one first."""
+        first = [self.filter] if self.filter is not None and job in OF_FILTER else []
+        return [model for model in (*first, *self.models) if set(needs) & set(model.can)]
 
     def check(self, job: Functionality) -> None:
         """Raise NotServedError where a functionality is not served."""

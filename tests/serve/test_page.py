@@ -1,0 +1,164 @@
+"""The page in a real browser: every function, by mouse and by keyboard, on a screen and a phone."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from blip import Index
+from blip.inference.load import load
+from blip.serve.models import Models
+from tests.support.picture_index import write_tar
+from tests.support.pictures import photo
+from tests.support.saved_models import save_picture, save_tiny
+from tests.support.service import serving_in_thread
+
+SCREEN, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+AXE = os.environ.get("BLIP_AXE", "")
+"""Path of axe.min.js, from the package axe-core."""
+
+
+def find_browser() -> str | None:
+    """The program of a browser that is installed."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = find_browser()
+    if program is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        options = {"executable_path": program, "args": ["--no-sandbox", "--disable-gpu"]}
+        browser = playwright.chromium.launch(**options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    med, vqa = save_tiny(folder / "med"), save_tiny(folder / "vqa", "vqa")
+    index = Index.build([str(write_tar(folder / "a.tar", range(4)))], folder / "index", med)
+    with serving_in_thread(Models([load(med), load(vqa)], index)) as address:
+        yield address
+
+
+@pytest.fixture(params=[SCREEN, PHONE], ids=["screen", "phone"])
+def page(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page; it must log no error, and ask nobody but the service."""
+    context = browser.new_context(viewport=request.param)
+    page, problems = context.new_page(), list[str]()
+    page.on("console", lambda said: problems.append(said.text) if said.type != "log" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("requestfailed", lambda failed: problems.append(failed.url))
+
+    def look_at(url: str) -> None:
+        if not url.startswith((f"{address}/", "data:image/jpeg;")):
+            problems.append(url)
+
+    page.on("request", lambda asked: look_at(asked.url))
+    page.set_default_timeout(90_000)
+    page.goto(address)
+    page.wait_for_selector("#caption:not([hidden])")
+    yield page
+    context.close()
+    # The browser itself logs an answer that the test provokes.
+    assert [text for text in problems if "status of 422" not in text] == []
+
+
+def test_every_function_works(page: Page, folder: Path) -> None:
+    (folder / "indexed.png").write_bytes(photo(1))
+    page.set_input_files("#file", folder / "indexed.png")
+    page.wait_for_selector("#captions .row")
+    headings = page.locator("#captions h3").all_inner_texts()
+    assert headings == ["greedy", "beam", "nucleus"]
+    assert page.locator("#captions .row").count() == 7
+    assert "log-likelihood -" in page.inner_text("#captions")
+
+    page.fill("#texts", "a red circle\n\n<b>two</b> stars")
+    page.click("#match button")
+    page.wait_for_selector("#scores meter")
+    shown = page.locator("#scores .row p").all_inner_texts()
+    assert shown == ["a red circle", "<b>two</b> stars"]
+
+    page.click("#scores .row button")
+    page.wait_for_selector("#words button[aria-pressed=true]")
+    assert page.locator("#words button").all_inner_texts() == ["a", "red", "circle"]
+    assert '"a" looks most at the ' in page.inner_text("#looking")
+    before = page.evaluate("document.getElementById('canvas').toDataURL()")
+    page.locator("#words button").last.click()
+    assert (page.evaluate("document.getElementById('canvas').toDataURL()") == before) is False
+    assert '"circle" looks most at the ' in page.inner_text("#looking")
+    page.click("#captions .row button")
+    page.wait_for_selector("#words button[aria-pressed=true]:has-text('nd')")
+
+    for question in ("what is it?", "how many?"):
+        page.fill("#question", question)
+        page.press("#question", "Enter")
+        page.locator("#answers .row", has_text=question).wait_for()
+    assert page.locator("#answers .row").count() == 2
+
+    page.fill("#query", "a dog")
+    page.click("#search-form button")
+    page.wait_for_selector("#hits li")
+    assert page.locator("#hits img").count() == 4
+    page.click("#alike")
+    page.locator("#hits li:first-child", has_text="text 1").wait_for()
+
+    # Nothing is wider than the window, and what one taps is large enough.
+    wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= window
+    for button in page.locator("button:visible").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["height"] >= 44
+    if AXE:
+        # Not as a script of the page, which its policy forbids.
+        page.evaluate(Path(AXE).read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run()")["violations"]
+        assert [(one["id"], one["impact"]) for one in found] == []
+
+
+def test_the_keyboard_is_enough(page: Page, folder: Path) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "file"
+    page.set_input_files("#file", save_picture(folder / "photo.png", 2))
+    page.wait_for_selector("#captions .row")
+    reached = list[str]()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.type"))
+        if reached[-1] == "texts":
+            break
+    assert reached[0] == "seed"
+    assert reached[-1] == "texts"
+    page.keyboard.type("a dog")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#scores .row button")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#words button[aria-pressed=true]")
+    assert page.evaluate("document.activeElement.innerText") == "a"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert '"dog" looks most' in page.inner_text("#looking")
+
+
+def test_what_is_wrong_is_said(page: Page, folder: Path) -> None:
+    page.fill("#question", "what is it?")
+    page.click("#ask button")
+    assert page.inner_text("#problem") == "Choose a picture first."
+    broken = folder / "broken.png"
+    broken.write_bytes(save_picture(folder / "photo.png").read_bytes()[:300])
+    page.set_input_files("#file", broken)
+    page.locator("#problem", has_text="`image` cannot be used: truncated_image").wait_for()
