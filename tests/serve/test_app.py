@@ -170,6 +170,7 @@ def exif_bomb() -> bytes:
     return encode(Image.fromarray(pixels()), "TIFF")[:60]
 
 
+TWO_PICTURES = {"files": [("image", photo()), ("image", photo())]}
 GARBAGE: list[tuple[int, dict[str, Any]]] = [
     (422, {"json": as_json(photo()[:200])}),
     (422, {"json": as_json(photo()[:-10], decode="greedy", captions=2)}),
@@ -179,7 +180,7 @@ GARBAGE: list[tuple[int, dict[str, Any]]] = [
     (422, {"files": {"image": b""}}),
     (422, {"files": {"image": b"GIF89a" + bytes(20)}}),
     (422, {"files": {"other": photo()}}),
-    (422, {"files": [("image", photo()), ("image", photo())]}),
+    (422, TWO_PICTURES),
     (422, {"json": {"image": "https://example.org/photo.jpg"}}),
     (422, {"json": {"image": "data:image/png;base64,AAAA"}}),
     (422, {"json": {"image": "*"}}),
@@ -226,6 +227,9 @@ def test_garbage_is_refused_in_one_line(models: Models) -> None:
 
     answers = with_service(models, work, ServiceConfig(max_body=2.0))
     assert [answer.status_code for answer in answers] == [status for status, _ in GARBAGE]
+    details = [answer.json()["detail"] for answer in answers]
+    twice = details[GARBAGE.index((422, TWO_PICTURES))]
+    assert twice == "the form cannot be read: Too many files. Maximum number of files is 1."
     for answer in answers:
         assert set(answer.json()) == {"detail"}
         assert "\n" not in answer.json()["detail"]

@@ -51,6 +51,9 @@ def test_sigterm_finishes_what_is_under_way(med: Path) -> None:
             leave_half_way(address, garbage)
         large = httpx.post(f"{address}/v1/caption", files={"image": bytes(100_000_000)})
         assert large.status_code == 413
+        form = {"content-type": "multipart/form-data; boundary=x"}
+        refused = httpx.post(f"{address}/v1/caption", content=b"no form", headers=form)
+        assert refused.status_code == 422
         begin = b"POST /v1/caption HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
         leave_half_way(address, begin + b'Content-Type: application/json\r\n\r\n{"image')
         answers = list[httpx.Response]()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from fastapi import HTTPException, Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
 from blip.errors import plain
@@ -151,7 +152,8 @@ async def _read_form(request: Request, body: bytes, schema: type[Fields], most: 
                 values[name] = found if name in _lists(schema) else found[0]
             file = values.pop(IMAGE, None)
             image = await file.read() if isinstance(file, UploadFile) else None
-    except HTTPException as error:
+    # Starlette's, for what it cannot parse, is no HTTPException of FastAPI.
+    except AnyHTTPException as error:
         raise HTTPException(422, f"the form cannot be read: {error.detail}") from error
     except ClientDisconnect:
         raise

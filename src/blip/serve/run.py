@@ -53,7 +53,8 @@ def run(app: ASGIApp, bound: socket.socket, seconds_to_finish: float) -> None:
 def make_server(app: ASGIApp, seconds_to_finish: float) -> uvicorn.Server:
     """A server that, once stopped, finishes what is under way within some seconds."""
     # What goes wrong in one request is answered and counted; its traceback is worth a log.
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    for library in ("uvicorn", "python_multipart"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
         log_config=None,

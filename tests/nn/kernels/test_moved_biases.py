@@ -3,9 +3,12 @@
 import copy
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
@@ -83,3 +86,19 @@ def test_a_model_in_training_or_on_a_cpu_or_of_pairs_keeps_its_biases(
     assert model.text.for_inference("causal", grounded=True) is model.text
     pairs = PairModel(replace(TINY, architecture="nlvr", modes=("bidirectional",))).eval()
     assert pairs.text.for_inference("bidirectional", grounded=True) is pairs.text
+
+
+@torch.no_grad()
+def test_a_sharded_model_keeps_its_biases(
+    model: Blip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Its weights change without a trace while they are shards, and its layers cannot be copied.
+    monkeypatch.setattr(moved_biases, "moved_biases_fit", lambda _: True)
+    store = (tmp_path / "store").as_uri()
+    torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        layer = model.text.text_layers()[0].mlp.select("causal")
+        fully_shard(layer, mesh=init_device_mesh("cpu", (1,)))
+        assert model.text.for_inference("causal", grounded=True) is model.text
+    finally:
+        torch.distributed.destroy_process_group()

@@ -35,8 +35,8 @@ class Branch(NamedTuple):
 class MovedBiases:
     """A copy of a transformer that shares its weights and has other biases, for inference.
 
-    It is made again after a weight changes, by an optimiser step, loading or a move. A copy or a
-    pickle of this object starts empty.
+    It is made again after a weight changes, by an optimiser step, loading or a move. Writes
+    through `weight.data` go unnoticed. A copy or a pickle of this object starts empty.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,15 @@ class MovedBiases:
         """`module` with moved biases, or as it is where these do not fit.
 
         `first` is the norm before the first branch. They fit on a GPU in evaluation without
-        gradients, autocast and compiler, which fuses these operations itself.
+        gradients, autocast, FSDP and compiler, which fuses these operations itself.
         """
         if module.training or not moved_biases_fit(first.weight):
             return module
         parameters = [p for layer in (first, *_layers(branches)) for p in layer.parameters()]
         state = tuple((id(p), p.data_ptr(), p.dtype, p._version) for p in parameters)
         if self._made is None or self._state != state:
+            if _is_sharded(module):
+                return module
             self._made = _replace(module, _move(first, branches))
             self._state = state
         return cast(Module, self._made)
@@ -69,13 +71,7 @@ def moved_biases_fit(weight: Tensor) -> bool:
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     # Weights made in inference mode have no version counter.
-    if torch.is_autocast_enabled("cuda") or weight.is_inference():
-        return False
-    # Only needed here, and slow to import.
-    from torch.distributed.tensor import DTensor
-
-    # Layers that share out their weights gather them when they are called, as these are not.
-    return not isinstance(weight, DTensor)
+    return not (torch.is_autocast_enabled("cuda") or weight.is_inference())
 
 
 class ResidualProduct(nn.Module):
@@ -106,6 +102,14 @@ def _move(first: nn.LayerNorm, branches: Sequence[Branch]) -> dict[nn.Module, nn
         moved[enter] = _with_bias(enter, (enter.bias.float() - share).to(enter.bias.dtype))
         moved[output] = ResidualProduct(output.weight)
     return moved
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    """Whether FSDP holds its weights: a layer cannot be copied then, nor tells of a change."""
+    # Only needed here, and slow to import.
+    from torch.distributed.fsdp import FSDPModule
+
+    return any(isinstance(part, FSDPModule) for part in module.modules())
 
 
 def _layers(branches: Sequence[Branch]) -> list[nn.Module]:
