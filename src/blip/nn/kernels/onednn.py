@@ -83,7 +83,8 @@ def multiply(
 
 
 def _uses_onednn(input: Tensor, weight: Tensor) -> bool:
-    if not kernels_enabled():
+    # torch.compile cannot trace questions about inference mode, which are asked below.
+    if torch.compiler.is_compiling() or not kernels_enabled():
         return False
     # Only float32: half precision in training comes from autocast, which calls oneDNN itself.
     if not (weight.is_cpu and weight.dtype == input.dtype == torch.float32):
@@ -94,7 +95,7 @@ def _uses_onednn(input: Tensor, weight: Tensor) -> bool:
         not torch.is_inference_mode_enabled() or input.numel() * len(weight) < MIN_PRODUCTS
     ):
         return False
-    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    if torch.is_autocast_enabled("cpu"):
         return False
     return onednn_multiplies(torch.float32)
 
