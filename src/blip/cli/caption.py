@@ -68,9 +68,9 @@ class CaptionOptions:
     seed: Annotated[int, SEED] = 0
     """Seed of nucleus sampling."""
     compile: CompileChoice = "auto"
-    """Steps of decoding: auto captures them as CUDA graphs on a GPU, on has torch compile them
-    first, which takes minutes and pays for many pictures, off does neither. Captions are the same
-    but for rounding."""
+    """Steps of decoding: on has torch compile them, and on a GPU captures them as CUDA graphs,
+    which takes minutes and pays for many pictures; off does not, nor does auto so far. Captions are
+    the same but for rounding."""
     shared: PictureOptions = PictureOptions()
 
     def __post_init__(self) -> None:

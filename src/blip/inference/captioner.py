@@ -56,9 +56,10 @@ class Captioner(Predictor[Blip]):
     def compile(self, choice: CompileChoice) -> None:
         """Choose how decoding steps run; captions are the same but for rounding.
 
-        `auto`, as at first, captures steps as CUDA graphs on a GPU. `on` has torch compile them
-        before, on a CPU, too: that takes minutes for each batch size that occurs, and pays for many
-        pictures. `off` does neither. Where it does not work, a line says so and decoding goes on.
+        `on` has torch compile them, and on a GPU captures them as CUDA graphs: that takes minutes
+        for each batch size that occurs, and pays for many pictures. Where it does not work, a line
+        says so and decoding goes on. `off` compiles nothing. `auto`, as at first, is `off` until
+        captured steps have been measured on a GPU.
 
         Raises ArgumentError for another choice.
         """

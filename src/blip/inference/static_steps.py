@@ -3,8 +3,8 @@
     batch of 5 images    -> rows for 6: the next of a few sizes; the last is for nothing
     3 are left           -> rows for 3, whose steps take over what was read and written
 
-A size has memory of its own, so that a step has the same shapes and addresses each time. On a GPU
-it is captured as a CUDA graph and replayed, and with `compile on` compiled by torch before.
+A size has memory of its own, so that a step has the same shapes and addresses each time. It is
+compiled by torch, and on a GPU captured as a CUDA graph and replayed.
 """
 
 from collections import OrderedDict
@@ -166,8 +166,8 @@ class StepPool:
     def __init__(self, model: EncoderDecoder, compile: CompileChoice = "auto") -> None:
         """Raises ArgumentError unless `compile` is auto, on or off.
 
-        `auto` captures steps as CUDA graphs on a GPU, and leaves a CPU to decoding that changes its
-        shapes, which does less work there; `off` leaves any device to it.
+        `auto` and `off` leave the work to decoding that changes its shapes: on a CPU it does less,
+        and on a GPU captured steps have not been measured yet.
         """
         if compile not in get_args(CompileChoice):
             raise ArgumentError(f"compile must be auto, on or off, got {compile!r}")
@@ -186,8 +186,7 @@ class StepPool:
     @property
     def is_used(self) -> bool:
         """Whether texts are decoded in steps of fixed shapes."""
-        on_gpu = self.model.device.type == "cuda"
-        return self.compile == "on" or (self.compile == "auto" and on_gpu)
+        return self.compile == "on"
 
     def decode(
         self,
