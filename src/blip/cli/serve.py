@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"serving at {address}; Ctrl-C stops it")
         if options.json:
             print_json({"address": address, "can": can})
-        app = make_app(models, options.service, hosts=_hosts(options))
+        app = make_app(models, options.service, hosts=allowed_hosts(options))
         server.run(app, bound, options.service.deadline)
     except KeyboardInterrupt as stop:
         raise StoppedError(server.STOPPED, status=INTERRUPTED) from stop
@@ -121,8 +121,9 @@ def _open_index(options: ServeOptions):
     )
 
 
-def _hosts(options: ServeOptions) -> tuple[str, ...]:
+def allowed_hosts(options: ServeOptions) -> tuple[str, ...]:
     """The names in the header `Host` that are answered."""
-    if options.host not in LOOPBACK and not options.hosts:
+    is_loopback = options.host in LOOPBACK or options.host.startswith("127.")
+    if not is_loopback and not options.hosts:
         return ("*",)
     return (*LOOPBACK, options.host, *options.hosts)

@@ -131,6 +131,8 @@ def _read_json(body: bytes, schema: type[Fields]) -> Received:
 def _decode(text: str) -> bytes:
     if "://" in text[:16]:
         raise HTTPException(422, "`image` must be base64, or a file in a form; no address")
+    if text.startswith("data:"):
+        raise HTTPException(422, "`image` must be base64 alone: leave out all up to the comma")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
