@@ -275,8 +275,10 @@ class _Decoder:
     def _seek(self, place: int) -> None:
         """Go to a keyframe, or to one before it where the container does not find this one."""
         passed, keys = self.passed, self.timeline.keyframes
+        # MP4 looks for a keyframe by when it is shown, most others by when it is decoded.
+        delay = max(self.timeline.first - keys[0], 0) if keys else 0
         for key in reversed(keys[: place + 1]):
-            self.container.seek(key, stream=self.stream)
+            self.container.seek(key + delay, stream=self.stream)
             self._begin()
             packet = self._peek()
             if packet is not None and packet.is_keyframe and _decoded_at(packet) <= key:
