@@ -3,13 +3,11 @@
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, final
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -70,17 +68,13 @@ class VideoFrames:
         ]
 
     def pixels(self, size: int) -> UInt8[np.ndarray, "frames size size 3"]:
-        """All frames squashed to squares, RGB; as many threads as torch uses share the work."""
-
-        def squash(frame: "Image.Image | av.VideoFrame") -> np.ndarray:
-            picture = isinstance(frame, Image.Image)
-            return eval_pixels(frame, size) if picture else to_rgb(frame, size)
-
-        threads = min(torch.get_num_threads(), len(self.frames))
-        if threads == 1:
-            return np.stack([squash(frame) for frame in self.frames])
-        with ThreadPoolExecutor(threads) as pool:
-            return np.stack(list(pool.map(squash, self.frames)))
+        """All frames squashed to squares, RGB."""
+        return np.stack(
+            [
+                eval_pixels(frame, size) if isinstance(frame, Image.Image) else to_rgb(frame, size)
+                for frame in self.frames
+            ]
+        )
 
 
 def read_video(
