@@ -39,7 +39,9 @@ WORDS = 2000
 class StandIn:
     """What ranking asks of a `Blip`, without its work."""
 
-    config = SimpleNamespace(projection=PROJECTION, text=SimpleNamespace(positions=512))
+    config = SimpleNamespace(
+        projection=PROJECTION, text=SimpleNamespace(positions=512, width=WIDTH)
+    )
     device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(self) -> None:
@@ -62,6 +64,9 @@ class StandIn:
 
     def project_image(self, states: Tensor, mode: str) -> None:
         """Nothing."""
+
+    def begin_texts(self, ids: Tensor, visible: Tensor) -> None:
+        """Nothing: as many texts as are ranked here would not fit."""
 
     def match_logits(self, ids: Tensor, visible: Tensor, image_kv: None, images: Tensor) -> Tensor:
         """Two numbers of each pair."""

@@ -7,7 +7,7 @@ import torch
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
-from blip.inference.attention import attention_of_words
+from blip.inference.attention import attention_of_words, cross_attention_weights
 from blip.model.blip import Blip
 from blip.nn.attention import join_heads
 from blip.nn.mode import BOTH_MODES, Mode
@@ -35,7 +35,7 @@ def test_words_know_what_the_text_transformer_lets_them_see(mode: Mode) -> None:
     model = tiny_model()
     kv = model.project_image(model.encode_image(torch.randn(1, 3, 32, 32)), mode)
     one, other = (
-        model.text.cross_attention_weights(torch.tensor([ids]), mode=mode, image_kv=kv)
+        cross_attention_weights(model.text, torch.tensor([ids]), mode, kv)
         for ids in ([3, 4, 5, 6], [3, 4, 5, 7])
     )
     assert one.shape == (2, 2, 4, 5)
