@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from tests.support import shape_checks
 from tests.support.forked import forks_for_spawns, import_before_forks
-from tests.support.shape_checks import begin_checks
 
 # Before torch is imported, and for the processes that tests start: on tiny sums more threads cost.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,7 +20,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 # Functions of these packages are checked against their annotations when tests call them.
 install_import_hook(
     ["blip.nn", "blip.model", "blip.objectives", "blip.generation"],
-    "tests.support.shape_checks.check_first_calls",
+    f"{shape_checks.__name__}.check_new_shapes",
 )
 
 # A busy machine is no failure, and every run draws the same examples.
@@ -54,11 +54,6 @@ def pytest_collection_finish() -> None:
     """What is imported stays: no search for garbage looks at it again."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_runtest_setup() -> None:
-    """Shapes are checked in each test."""
-    begin_checks()
 
 
 @pytest.fixture
