@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe
-from report import RESULTS
+from report import save
 from rich.console import Console
 from rich.table import Table
 
@@ -79,8 +79,7 @@ def main() -> int:
     line = json.dumps(result)
     print(line)
     if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "index.txt").write_text(f"{text}\n{line}\n", encoding="utf-8")
+        save(f"{text}\n{line}", "index.txt")
     return 0
 
 

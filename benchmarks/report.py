@@ -14,8 +14,13 @@ def print_and_save(result: dict[str, Any], console: Console, name: str | None) -
     line = json.dumps(result)
     print(line)
     if name is not None:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / name).write_text(f"{console.export_text()}{line}\n", encoding="utf-8")
+        save(f"{console.export_text()}{line}", name)
+
+
+def save(text: str, name: str) -> None:
+    """Write what a benchmark shows to a file among the results."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / name).write_text(f"{text}\n", encoding="utf-8")
 
 
 def print_machine(result: dict[str, Any], console: Console) -> None:

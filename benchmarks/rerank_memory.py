@@ -21,7 +21,7 @@ from typing import cast
 import numpy as np
 import torch
 from machine import describe
-from report import RESULTS
+from report import save
 from torch import Tensor
 
 from blip.data.examples.evaluation_set import EvaluationSet
@@ -138,8 +138,7 @@ def main() -> int:
     line = json.dumps(result)
     print(line)
     if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "rerank-memory.txt").write_text(f"{line}\n", encoding="utf-8")
+        save(line, "rerank-memory.txt")
     return 0
 
 

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from machine import describe
 from PIL import Image
-from report import RESULTS
+from report import save
 
 import blip
 from blip.data.tokenizer import Tokenizer
@@ -89,8 +89,7 @@ def main() -> int:
     line = json.dumps(result)
     print(line)
     if args.save:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "serve.txt").write_text(f"{line}\n", encoding="utf-8")
+        save(line, "serve.txt")
     return 1 if one.mixed + one.lost + many.mixed + many.lost else 0
 
 

@@ -137,11 +137,21 @@ def _candidates(
     best, places = totals.flatten(1).topk(min(2 * beams, beams * vocabulary), dim=1)
     check_nan(best)
     return [
-        [
-            Candidate(image * beams + place // vocabulary, place % vocabulary, score)
-            for place, score in zip(*row, strict=True)
-        ]
+        candidates_at(*row, vocabulary, first_row=image * beams)
         for image, row in enumerate(zip(places.tolist(), best.tolist(), strict=True))
+    ]
+
+
+def candidates_at(
+    places: Sequence[int], scores: Sequence[float], vocabulary: int, first_row: int = 0
+) -> list[Candidate]:
+    """Those at some places of an image's beams and their next tokens: `beam * vocabulary + token`.
+
+    `first_row` is the row of its first beam.
+    """
+    return [
+        Candidate(first_row + place // vocabulary, place % vocabulary, score)
+        for place, score in zip(places, scores, strict=True)
     ]
 
 

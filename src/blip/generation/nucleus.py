@@ -34,12 +34,8 @@ def nucleus(
     chances = make_chances(seeds, config.max_length).to(prompt.device)
 
     def sample(logits: Tensor, rows: Tensor, step: int) -> Tensor:
-        if config.temperature != 1.0:
-            logits = logits / config.temperature
-        if config.top_k is not None:
-            logits = keep_top_k(logits, config.top_k)
         sampler = sample_sorted if logits.is_cuda else sample_nucleus
-        return sampler(logits, config.top_p, chances[rows, step])
+        return sampler(sampling_logits(logits, config), config.top_p, chances[rows, step])
 
     return extend_rows(decoder, prompt, eos_id, config, sample)
 
@@ -48,6 +44,15 @@ def make_chances(seeds: Sequence[int], length: int) -> Float64[Tensor, "seeds le
     """Random numbers in [0, 1): the stream of each seed."""
     streams = [np.random.Generator(np.random.PCG64(seed)).random(length) for seed in seeds]
     return torch.from_numpy(np.stack(streams) if streams else np.empty((0, length)))
+
+
+def sampling_logits(
+    logits: Float[Tensor, "rows vocabulary"], config: DecodingConfig
+) -> Float[Tensor, "rows vocabulary"]:
+    """Logits divided by the temperature; with `top_k`, all but the largest are -inf."""
+    if config.temperature != 1.0:
+        logits = logits / config.temperature
+    return logits if config.top_k is None else keep_top_k(logits, config.top_k)
 
 
 def keep_top_k(

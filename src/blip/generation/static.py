@@ -15,7 +15,7 @@ from torch import Tensor
 
 from blip.generation.config import DecodingConfig
 from blip.generation.decoder import penalise_repetition
-from blip.generation.nucleus import choose_of_sorted, keep_top_k
+from blip.generation.nucleus import choose_of_sorted, sampling_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +157,7 @@ def _penalise(
 def _sample(
     board: Board, logits: Tensor, position: Tensor, config: DecodingConfig
 ) -> tuple[Tensor, Tensor]:
-    if config.temperature != 1.0:
-        logits = logits / config.temperature
-    if config.top_k is not None:
-        logits = keep_top_k(logits, config.top_k)
-    values, ids = logits.sort(dim=1, descending=True, stable=True)
+    values, ids = sampling_logits(logits, config).sort(dim=1, descending=True, stable=True)
     chances = board.chances.index_select(1, position)
     return values[:, 0], choose_of_sorted(values, ids, board.top_p, chances[:, 0])
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from blip.errors import NotFiniteError
-from blip.generation.beam import Candidate, Finished, finish
+from blip.generation.beam import Finished, candidates_at, finish
 from blip.generation.config import DecodingConfig
 from blip.generation.decoder import NOT_NUMBERS, check_nan
 from blip.generation.static import Board
@@ -62,9 +62,7 @@ def write_rows(
                 running.append(place)
         if not running:
             break
-        smaller = steps.keep(running)
-        if smaller is not None:
-            steps, image_at = smaller, [image_at[place] for place in running]
+        steps, image_at = _keep(steps, running, image_at)
     return texts
 
 
@@ -97,9 +95,7 @@ def write_beams(
         running = [place for place, image in enumerate(image_at) if not found[image].done]
         if not running:
             break
-        smaller = steps.keep(running)
-        if smaller is not None:
-            steps, image_at = smaller, [image_at[place] for place in running]
+        steps, image_at = _keep(steps, running, image_at)
     return [ids for one in found for ids in one.finished.best(count)]
 
 
@@ -119,13 +115,21 @@ class _ImageBeams:
             return
         if any(math.isnan(score) for score in scores):
             raise NotFiniteError(NOT_NUMBERS)
-        candidates = [
-            Candidate(place // self.vocabulary, place % self.vocabulary, score)
-            for place, score in zip(places, scores, strict=True)
-        ]
+        candidates = candidates_at(places, scores, self.vocabulary)
         running = finish(self.finished, candidates, self._texts, self.eos_id, last=last)
         self._texts = [[*self._texts[one.row], one.token] for one in running]
         self.done = not running
+
+
+def _keep(steps: Steps, running: Sequence[int], image_at: list[int]) -> tuple[Steps, list[int]]:
+    """The steps of the images at the places `running`, and which images these are.
+
+    The others stay where the batch does not become smaller.
+    """
+    smaller = steps.keep(running)
+    if smaller is None:
+        return steps, image_at
+    return smaller, [image_at[place] for place in running]
 
 
 def _is_look(position: int, start: int, config: DecodingConfig) -> bool:

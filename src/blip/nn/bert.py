@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from blip.nn.attention import AttentionSizes, CrossAttention, PairCrossAttention, SelfAttention
 from blip.nn.device import send
 from blip.nn.init import init_std, init_weights
-from blip.nn.kernels.moved_biases import Branch, MovedBiases
+from blip.nn.kernels.moved_biases import Branch, MovedBiases, moved_biases_fit
 from blip.nn.kv import AnyImageKV, AnyLayerKV, ImageKV, KVCache, LayerKV
 from blip.nn.linear import Linear
 from blip.nn.mode import BOTH_MODES, Mode
@@ -216,9 +216,11 @@ class TextTransformer(nn.Module):
         Where `MovedBiases` do not fit it is the transformer itself. `grounded`: the passes attend
         to images.
         """
+        norm = self.embedding.select(mode).norm
+        if self.training or not moved_biases_fit(norm.weight):
+            return self
         layers = [layer.branches(mode, grounded=grounded) for layer in self.text_layers()]
         branches = [branch for layer in layers for branch in layer or ()]
-        norm = self.embedding.select(mode).norm
         moved = self._moved.setdefault((mode, grounded), MovedBiases())
         return self if None in layers else moved.apply(self, norm, branches)
 

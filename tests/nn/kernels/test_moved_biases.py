@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
 from blip.model.pair import PairModel
-from blip.nn.kernels import moved_biases
+from blip.nn import bert
 from blip.nn.kernels.moved_biases import MovedBiases, moved_biases_fit
 from tests.support.tiny import TINY, tiny_model, tiny_texts
 
@@ -46,7 +46,7 @@ def outputs(model: Blip) -> list[torch.Tensor]:
 @torch.no_grad()
 def test_outputs_stay_the_same(model: Blip, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = outputs(model)
-    monkeypatch.setattr(moved_biases, "moved_biases_fit", lambda _: True)
+    monkeypatch.setattr(bert, "moved_biases_fit", lambda _: True)
     assert model.text.for_inference("causal", grounded=True) is not model.text
     torch.testing.assert_close(outputs(model), expected, rtol=1e-5, atol=1e-5)
 
@@ -55,7 +55,7 @@ def test_outputs_stay_the_same(model: Blip, monkeypatch: pytest.MonkeyPatch) -> 
 def test_they_are_moved_once_and_again_after_a_change(
     model: Blip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moved_biases, "moved_biases_fit", lambda _: True)
+    monkeypatch.setattr(bert, "moved_biases_fit", lambda _: True)
     first = model.text.for_inference("causal", grounded=True)
     assert model.text.for_inference("causal", grounded=True) is first
     assert model.text.for_inference("causal", grounded=False) is not first
@@ -66,7 +66,7 @@ def test_they_are_moved_once_and_again_after_a_change(
 
 
 def test_the_model_stays_as_it_is(model: Blip, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moved_biases, "moved_biases_fit", lambda _: True)
+    monkeypatch.setattr(bert, "moved_biases_fit", lambda _: True)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with torch.no_grad():
         outputs(model)
@@ -81,7 +81,7 @@ def test_a_model_in_training_or_on_a_cpu_or_of_pairs_keeps_its_biases(
 ) -> None:
     assert not moved_biases_fit(next(model.parameters()))
     assert model.text.for_inference("causal", grounded=True) is model.text
-    monkeypatch.setattr(moved_biases, "moved_biases_fit", lambda _: True)
+    monkeypatch.setattr(bert, "moved_biases_fit", lambda _: True)
     model.train()
     assert model.text.for_inference("causal", grounded=True) is model.text
     pairs = PairModel(replace(TINY, architecture="nlvr", modes=("bidirectional",))).eval()
@@ -93,7 +93,7 @@ def test_a_sharded_model_keeps_its_biases(
     model: Blip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # Its weights change without a trace while they are shards, and its layers cannot be copied.
-    monkeypatch.setattr(moved_biases, "moved_biases_fit", lambda _: True)
+    monkeypatch.setattr(bert, "moved_biases_fit", lambda _: True)
     store = (tmp_path / "store").as_uri()
     torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
     try:

@@ -44,13 +44,10 @@ class MovedBiases:
         self._state: tuple[object, ...] = ()
 
     def apply(self, module: Module, first: nn.LayerNorm, branches: Sequence[Branch]) -> Module:
-        """`module` with moved biases, or as it is where these do not fit.
+        """`module`, in evaluation and where `moved_biases_fit`, with moved biases.
 
-        `first` is the norm before the first branch. They fit on a GPU in evaluation without
-        gradients, autocast, FSDP and compiler, which fuses these operations itself.
+        As it is where FSDP holds its weights. `first` is the norm before the first branch.
         """
-        if module.training or not moved_biases_fit(first.weight):
-            return module
         parameters = [p for layer in (first, *_layers(branches)) for p in layer.parameters()]
         state = tuple((id(p), p.data_ptr(), p.dtype, p._version) for p in parameters)
         if self._made is None or self._state != state:
@@ -65,7 +62,10 @@ class MovedBiases:
 
 
 def moved_biases_fit(weight: Tensor) -> bool:
-    """Whether this is a weight with which, and a moment in which, biases may move."""
+    """Whether this is a weight with which, and a moment in which, biases may move.
+
+    On a GPU without gradients, autocast and compiler, which fuses these operations itself.
+    """
     if not weight.is_cuda or not kernels_enabled():
         return False
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
