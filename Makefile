@@ -20,7 +20,7 @@ help:
 	@echo "make check   format, lint, types, layers, tests"
 	@echo "make .venv   set up alone; then .venv/bin/blip is the command"
 	@echo "make format  let ruff mend what it can"
-	@echo "make docs    write the pages that are made from the code"
+	@echo "make docs    write the page of commands, and build the site in build/docs"
 	@echo "make release-check  build wheel and sdist, and check what a release needs"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -76,6 +76,7 @@ format: $(VENV)/.complete
 
 docs: $(VENV)/.complete
 	$(BIN)/python docs/write_cli_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Wheel and sdist land in build/release/dist. The wheel must work in a new environment with what it
 # asks for and nothing else.

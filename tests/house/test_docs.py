@@ -7,7 +7,6 @@ import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -17,32 +16,7 @@ from blip.errors import UsageError
 from blip.recipes import bootstrap
 from blip.tasks.table import TASKS
 from tests.support.demo_folder import save_demo
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES += sorted((ROOT / "experiments").rglob("README.md"))
-
-
-class Block(NamedTuple):
-    """A code block of a page."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def blocks(*languages: str) -> list[Block]:
-    found = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            line = text[: match.start()].count("\n") + 1
-            found.append(Block(page, line, match[1], match[2]))
-    return [block for block in found if block.language in languages]
+from tests.support.pages import PAGES, ROOT, blocks, without_blocks
 
 
 def commands(text: str) -> list[list[str]]:
@@ -83,8 +57,7 @@ def test_commands_are_accepted(block):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_within_text_are_accepted(page):
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-    for line in re.findall(r"`(blip [^`\n]+)`", text):
+    for line in re.findall(r"`(blip [^`\n]+)`", without_blocks(page)):
         if "VERB" not in line and "--version" not in line and "--traceback" not in line:
             check_command(shlex.split(line)[1:])
 
