@@ -1,6 +1,7 @@
 """How long the demo's evaluations take (300 images, 1500 texts, two models), now and before.
 
-    python -m benchmarks.evaluation --run runs/demo [--before CHECKOUT] [--rounds 3] [--threads 1]
+    python -m benchmarks.evaluation --run runs/demo [--before CHECKOUT] [--rounds 3] [--threads 2]
+        [--save]
 
 `--run` is the folder of a finished `blip demo`; CHECKOUT holds an earlier version (`git worktree
 add CHECKOUT 275f7a7`), whose turn comes before each of ours. Each turn is a process that has loaded
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import ROOT, describe
+from benchmarks.report import save
 
 TIMES = ("stage_seconds", "seconds", "cpu_seconds")
 
@@ -32,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, metavar="DIR")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N")
+    parser.add_argument("--save", action="store_true", help="write the line to benchmarks/results")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     versions = {"now": ROOT} if args.before is None else {"before": args.before, "now": ROOT}
@@ -54,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             found["before"][0]["recalls"], found["now"][0]["recalls"]
         )
     result["environment"] = describe(torch.device("cpu"), torch.float32, ("torch",))
-    print(json.dumps(result))
+    line = json.dumps(result)
+    print(line)
+    if args.save:
+        save(line, "evaluation.txt")
     return 0
 
 

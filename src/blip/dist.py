@@ -9,14 +9,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, distributed
-from torch.distributed.tensor import DTensor
 
 from blip.errors import BlipError, StoppedError, UsageError, first_line
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 T = TypeVar("T")
 
@@ -199,13 +201,23 @@ def gather_objects(value: Any) -> list[Any] | None:
 @torch.no_grad()
 def whole(tensor: Tensor) -> Tensor:
     """The full tensor of a sharded one, on every process, without a gradient; others unchanged."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+    return tensor.detach() if (sharded := _sharded(tensor)) is None else sharded.full_tensor()
 
 
 @torch.no_grad()
 def local(tensor: Tensor) -> Tensor:
     """This process's part of a sharded tensor, without a gradient; others unchanged."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
+    return tensor.detach() if (sharded := _sharded(tensor)) is None else sharded.to_local()
+
+
+def _sharded(tensor: Tensor) -> "DTensor | None":
+    """The tensor where it is sharded."""
+    if not _grouped():
+        return None
+    # It takes half a second to load, and one process has no use for it.
+    from torch.distributed.tensor import DTensor
+
+    return tensor if isinstance(tensor, DTensor) else None
 
 
 def _grouped() -> bool:
