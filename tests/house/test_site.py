@@ -5,14 +5,19 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from playwright.sync_api import Browser
 
 import blip
+from tests.support.browser import PHONE, SCREEN, open_browser
+from tests.support.flaky_server import Server
 from tests.support.pages import ROOT, blocks
 
 pytest.importorskip("mkdocs")
@@ -141,3 +146,91 @@ def test_examples_in_docstrings_are_shown_as_code(site: Site) -> None:
     text = (site.folder / "reference/api/index.html").read_text(encoding="utf-8")
     assert "<blockquote>" not in text
     assert "&gt;&gt;&gt; " in text
+
+
+def test_drawings_are_described_and_coloured_alike() -> None:
+    drawings = {p: p.read_text(encoding="utf-8") for p in (ROOT / "docs/assets").glob("*.svg")}
+    assert len(drawings) >= 6
+    styles = set()
+    for path, text in drawings.items():
+        title, described = f"{path.stem}-title", f"{path.stem}-desc"
+        assert f'role="img" aria-labelledby="{title} {described}"' in text
+        assert re.search(rf'<title id="{title}">[^<]{{5,}}</title>', text)
+        assert re.search(rf'<desc id="{described}">[^<]{{50,}}</desc>', text)
+        # Ids are those of the page that holds the drawing.
+        assert all(name.startswith(f"{path.stem}-") for name in re.findall(r'\bid="([^"]+)"', text))
+        assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+        styles.add(text[text.index("<style>") : text.index("</style>")])
+    assert len(styles) == 1
+
+
+def test_drawings_stand_in_the_pages(site: Site) -> None:
+    text = (site.folder / "how-it-works/index.html").read_text(encoding="utf-8")
+    assert text.count('class="drawing"') == 6
+    assert ".svg" not in text
+
+
+OVERLAPS = """() => [...document.querySelectorAll("svg.drawing")].flatMap(drawing => {
+  const box = element => element.getBoundingClientRect()
+  const meet = (a, b) =>
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom
+  const holds = (a, b) =>
+    a.left <= b.left && b.right <= a.right && a.top <= b.top && b.bottom <= a.bottom
+  const texts = [...drawing.querySelectorAll("text")]
+  const frames = [...drawing.querySelectorAll("rect")]
+  return texts.flatMap((text, place) => [
+    ...texts.slice(place + 1).filter(other => meet(box(text), box(other))),
+    ...frames.filter(one => meet(box(text), box(one)) && !holds(box(one), box(text))),
+    ...(holds(box(drawing), box(text)) ? [] : [text]),
+  ].map(other => `${text.textContent} / ${other.textContent || other.outerHTML}`))
+})"""
+"""Texts of drawings that meet each other, cross a frame, or leave the drawing."""
+SMALLEST = """() => Math.min(...[...document.querySelectorAll("svg.drawing")].map(
+  drawing => drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width * 11))"""
+"""Height of the smallest letters in pixels."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address(site: Site) -> Iterator[str]:
+    with Server(site.folder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.url
+        server.shutdown()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [SCREEN, PHONE], ids=["screen", "phone"])
+def test_pages_can_be_read_on_a_screen_and_on_a_phone(
+    browser: Browser, address: str, size: dict[str, int], scheme: str
+) -> None:
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    page, problems = context.new_page(), list[str]()
+    page.on("console", lambda said: problems.append(said.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("response", lambda found: problems.append(found.url) if found.status >= 400 else None)
+    page.on("request", lambda asked: None if local(asked.url) else problems.append(asked.url))
+
+    def local(url: str) -> bool:
+        return url.startswith((f"{address}/", "data:", "blob:"))
+
+    for name in ("", "how-it-works/", "capfilt/", "migration/", "reference/api/"):
+        page.goto(f"{address}/{name}")
+        wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= window, name
+        assert page.evaluate(OVERLAPS) == []
+    page.goto(f"{address}/how-it-works/")
+    assert page.evaluate(SMALLEST) > 8
+    moved = "document.querySelector('svg.drawing text').setAttribute('x', '1')"
+    assert page.evaluate(f"{moved}; ({OVERLAPS})()")
+    page.reload()
+    ink = page.evaluate("getComputedStyle(document.querySelector('svg.drawing text')).fill")
+    (red, _, _) = map(int, re.findall(r"\d+", ink))
+    assert (red > 128) == (scheme == "dark")
+    context.close()
+    assert problems == []

@@ -1,42 +1,29 @@
 """The page in a real browser: every function, by mouse and by keyboard, on a screen and a phone."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from blip import Index
 from blip.inference.load import load
 from blip.serve.models import Models
+from tests.support.browser import PHONE, SCREEN, open_browser
 from tests.support.picture_index import write_tar
 from tests.support.pictures import photo
 from tests.support.saved_models import save_picture, save_tiny
 from tests.support.service import serving_in_thread
 
-SCREEN, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 AXE = os.environ.get("BLIP_AXE", "")
 """Path of axe.min.js, from the package axe-core."""
 
 
-def find_browser() -> str | None:
-    """The program of a browser that is installed."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    with sync_playwright() as playwright:
-        options = {"executable_path": program, "args": ["--no-sandbox", "--disable-gpu"]}
-        browser = playwright.chromium.launch(**options)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

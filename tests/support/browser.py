@@ -1,0 +1,29 @@
+"""A headless browser that is installed, for tests of what people see."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
+
+SCREEN, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def find_browser() -> str | None:
+    """The program of a browser that is installed."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """A browser within the block; without one the test is skipped."""
+    program = find_browser()
+    if program is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        options = {"executable_path": program, "args": ["--no-sandbox", "--disable-gpu"]}
+        browser = playwright.chromium.launch(**options)
+        yield browser
+        browser.close()
