@@ -5,14 +5,17 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from blip import outputs
 from blip.cli.main import VERBS, actions_of, main, make_parser, parse
 from blip.config.override import override
 from blip.errors import UsageError
+from blip.model.checkpoint.released import RELEASES
 from blip.recipes import bootstrap
 from blip.tasks.table import TASKS
 from tests.support.demo_folder import save_demo
@@ -165,3 +168,27 @@ def test_messages_of_the_troubleshooting_page_are_those_of_the_code():
     joined = re.sub(r'"\s*\n\s*f?"', "", sources)
     assert len(messages) > 10
     assert [text for text in messages if text not in joined] == []
+
+
+def test_every_file_that_a_run_writes_is_described():
+    page = (ROOT / "docs/files.md").read_text(encoding="utf-8")
+    named = {Path(span).name for span in re.findall(r"`([^`\s]+)`", page)}
+    kinds = [kind for kind in vars(outputs).values() if isinstance(kind, outputs.Kind)]
+    patterns = {pattern for kind in kinds for pattern in kind.files} | set(outputs.TRAINING)
+    assert len(kinds) > 8
+    missing = {
+        pattern
+        for pattern in patterns
+        # Of a file that is not finished, and of folders that belong to others.
+        if not pattern.endswith((".part", "/*", "events.*"))
+        and not any(fnmatch(name, Path(pattern).name) or name == pattern for name in named)
+    }
+    assert missing == set()
+
+
+def test_the_pages_name_released_checkpoints():
+    names = {release.name for release in RELEASES}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"`((?:hf:Salesforce/|original:model)[\w./-]+)`", text):
+            assert name in names, f"{page.name}: {name}"

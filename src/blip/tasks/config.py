@@ -286,8 +286,8 @@ def check_lr_scale(scale: float, *weights: str | None) -> None:
 def _check_validation(validation: object, train: TrainConfig) -> None:
     if (validation is None) != (train.evaluate_every is None):
         raise ValueError(
-            "validation and train.evaluate_every go together, "
-            f"got {validation} and {train.evaluate_every}"
+            "validation.shards and train.evaluate_every go together, and only "
+            f"{'the second' if validation is None else 'the first'} is given"
         )
 
 
