@@ -19,14 +19,12 @@ from blip.model.checkpoint.released import RELEASES
 from blip.recipes import bootstrap
 from blip.tasks.table import TASKS
 from tests.support.demo_folder import save_demo
-from tests.support.pages import PAGES, ROOT, blocks, without_blocks
+from tests.support.pages import PAGES, ROOT, blocks, calls_of_blip, without_blocks
 
 
 def commands(text: str) -> list[list[str]]:
-    """The lines of a shell script that call `blip`, without its name."""
-    joined = text.replace("\\\n", " ")
-    words = [shlex.split(line, comments=True) for line in joined.splitlines()]
-    return [line[1:] for line in words if line and line[0] in ("blip", ".venv/bin/blip")]
+    """What `blip` is called with in a shell script."""
+    return [call.words for call in calls_of_blip(text)]
 
 
 def check_command(arguments: list[str]) -> None:

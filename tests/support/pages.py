@@ -1,6 +1,7 @@
 """The pages of the documentation and their code blocks."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,3 +42,31 @@ def without_blocks(page: Path) -> str:
     """The text of a page outside its code blocks."""
     text = page.read_text(encoding="utf-8")
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+class Call(NamedTuple):
+    """A call of `blip` in a shell script."""
+
+    words: list[str]
+    """Without the name of the program."""
+    piped: bool
+    """Whether another program lists its pictures."""
+    together: bool
+    """Whether torchrun starts it several times."""
+
+
+def calls_of_blip(text: str) -> list[Call]:
+    """The lines of a shell script that call `blip`: after variables, in a pipe, by torchrun."""
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        before, _, last = line.rpartition(" | ")
+        words = shlex.split(last, comments=True)
+        words = words[: words.index(">")] if ">" in words else words
+        while words and re.match(r"[A-Z_]+=", words[0]):
+            words = words[1:]
+        together = words[:1] == ["torchrun"]
+        if together:
+            words = words[words.index("-m") + 1 :]
+        if words and words[0] in ("blip", ".venv/bin/blip"):
+            found.append(Call(words[1:], bool(before), together))
+    return found
