@@ -38,6 +38,12 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def one_line(error: Exception) -> str:
+    """The message of an error, with its type unless it is one of ours."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, BlipError) else f"{type(error).__name__}: {text}"
+
+
 def plain(text: str) -> str:
     """A text as one line that any terminal can show: control characters are escaped."""
     joined = " ".join(text.split()) if "\n" in text or "\r" in text else text

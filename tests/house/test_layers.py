@@ -43,7 +43,7 @@ WRONG = [
     ("recipes/pretrain.py", "import numpy", "load no torch"),
     ("reports/origin.py", "from blip.model.make import make_model", "run no model"),
     ("generation/beam.py", "from blip.nn.kv import ImageKV", "Decoding knows neither"),
-    ("capfilt/job.py", "import ray", "Ray has one door"),
+    ("capfilt/job.py", "import ray", "knows Ray"),
 ]
 """A line at the end of a file, and the contract that it breaks."""
 

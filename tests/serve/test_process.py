@@ -1,14 +1,10 @@
 """The command in a process of its own: signals, a taken port, clients of all kinds."""
 
-import json
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +12,7 @@ import pytest
 
 from blip.cli.main import main
 from blip.serve.run import address_of, bind
+from tests.support.command_service import served
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny
 from tests.support.service import as_json
@@ -24,23 +21,6 @@ from tests.support.service import as_json
 @pytest.fixture(scope="module")
 def med(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("med"))
-
-
-@contextmanager
-def served(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address of a service, and its process, which is ended with the block."""
-    command = [sys.executable, "-m", "blip", "serve", *map(str, arguments), "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        served = json.loads(process.stdout.readline())
-        assert set(served["can"]) == {"caption", "match", "features", "attention"}
-        yield served["address"], process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_sigterm_finishes_what_is_under_way(med: Path) -> None:

@@ -1,7 +1,8 @@
 """The HTTP application: its addresses, what they take and give, and which error is which status."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,16 @@ SECURITY = {
 
 
 def make_app(
-    models: Models, config: ServiceConfig | None = None, *, hosts: Sequence[str] = ("*",)
+    models: Models,
+    config: ServiceConfig | None = None,
+    *,
+    hosts: Sequence[str] = ("*",),
+    metrics_of_all: Callable[[], Awaitable[bytes]] | None = None,
 ) -> FastAPI:
-    """The application; `hosts` are the names by which it may be reached, "*" for all."""
+    """The application; `hosts` are the names by which it may be reached, "*" for all.
+
+    `metrics_of_all` gives the metrics where others serve the same address, too.
+    """
     service = Service(models, config or ServiceConfig())
 
     @asynccontextmanager
@@ -52,7 +60,7 @@ def make_app(
     app.state.service = service
     app.include_router(endpoints.router)
     _add_page(app)
-    _add_operations(app, service)
+    _add_operations(app, service, metrics_of_all)
     _add_errors(app)
     app.add_middleware(_Around, metrics=service.metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
@@ -67,11 +75,15 @@ def _add_page(app: FastAPI) -> None:
         return FileResponse(STATIC / "index.html")
 
 
-def _add_operations(app: FastAPI, service: Service) -> None:
+def _add_operations(
+    app: FastAPI, service: Service, metrics_of_all: Callable[[], Awaitable[bytes]] | None
+) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["operation"], summary="Whether the process is alive")
     async def healthz() -> Health:
         return Health(status="alive")
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get(
         "/readyz",
         tags=["operation"],
@@ -89,7 +101,8 @@ def _add_operations(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", tags=["operation"], summary="Metrics for Prometheus")
     async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+        text = await metrics_of_all() if metrics_of_all else service.metrics.text()
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     @app.get("/v1/service", tags=["operation"], summary="What this service can do")
     async def facts() -> ServiceFacts:
@@ -146,7 +159,13 @@ class _Around:
 
         try:
             await self.app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # Where another process receives the requests, it cancels those of who has left.
+            status = CLIENT_LEFT
+            raise
         finally:
+            if status == CLIENT_LEFT:
+                self.metrics.client_left()
             # Only known paths: whoever asks for others must not fill the memory.
             route = scope.get("route")
             path = getattr(route, "path", "other")

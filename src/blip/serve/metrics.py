@@ -1,10 +1,14 @@
 """What Prometheus reads: requests, times, batches and the queue."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -74,3 +78,29 @@ class Metrics:
     def text(self) -> bytes:
         """In the format of Prometheus."""
         return generate_latest(self.registry)
+
+
+def joined(replicas: Iterable[tuple[str, bytes]]) -> bytes:
+    """The metrics of several replicas as those of one service; a label has each one's name."""
+    families: dict[str, Metric] = {}
+    for replica, text in replicas:
+        for family in text_string_to_metric_families(text.decode()):
+            empty = Metric(family.name, family.documentation, family.type)
+            into = families.setdefault(family.name, empty)
+            for sample in family.samples:
+                labels = {"replica": replica, **sample.labels}
+                into.samples.append(sample._replace(labels=labels))
+    registry = CollectorRegistry()
+    registry.register(_Families(tuple(families.values())))
+    return generate_latest(registry)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Families(Collector):
+    """Metrics that were collected before."""
+
+    families: tuple[Metric, ...]
+
+    def collect(self) -> Iterable[Metric]:
+        """All of them."""
+        return self.families

@@ -104,7 +104,6 @@ class Service:
         try:
             await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                self.metrics.client_left()
                 raise ClientLeftError
         finally:
             for task in (work, leaving):

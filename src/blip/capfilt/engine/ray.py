@@ -7,19 +7,18 @@ blocks and retries. A shard here is one item that leaves two files and a marker,
 of the output do not depend on who wrote it, and a job can move between the engines half way.
 """
 
-import os
-import socket
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self, final
 
 from blip.capfilt.engine.protocol import Failed, Item, MakeWorker, News, Outcome, Result
-from blip.capfilt.engine.work import one_line, refusal, work
-from blip.errors import BlipError, UsageError
+from blip.capfilt.engine.work import refusal, work
+from blip.errors import BlipError, UsageError, one_line
 from blip.installed import missing
 from blip.log import say
+from blip.ray_cluster import describe, join_or_start
 
 try:
     import ray
@@ -29,7 +28,6 @@ except ImportError as _missing:
 
 STORE_BYTES = 128 << 20
 """Size of the object store of a cluster that is started here; it holds counts and names only."""
-SECONDS_TO_ANSWER = 10.0
 SECONDS_BEFORE_NOTICE = 20.0
 """How long all actors may wait for room before a line reports it."""
 
@@ -50,7 +48,7 @@ class RayEngine:
         """
         self._ours = not ray.is_initialized()
         if self._ours:
-            _join(address, workers)
+            join_or_start(address, workers, STORE_BYTES)
         has = ray.cluster_resources()
         self.gpus = float(has.get("GPU", 0.0) >= 1.0) if gpus is None else gpus
         room = int(has.get("CPU", 0.0))
@@ -58,7 +56,7 @@ class RayEngine:
             room = min(room, int(has.get("GPU", 0.0) / self.gpus + 1e-6))
         if room == 0 and address is None:
             self.close()
-            raise UsageError(f"a worker needs {self._needs()}; this machine has {_describe(has)}")
+            raise UsageError(f"a worker needs {self._needs()}; this machine has {describe(has)}")
         self.workers = workers or max(room, 1)
 
     def __enter__(self) -> Self:
@@ -175,46 +173,6 @@ class _Actor:
     def serve(self, item: Any) -> Iterator[Outcome[Any, Any]]:
         """Do an item."""
         yield from work(self.worker, item)
-
-
-def _join(address: str | None, workers: int | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Silences a warning about actors without a GPU.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet = {"logging_level": "ERROR", "log_to_driver": False}
-    try:
-        if address is not None:
-            _check_address(address)
-        if address is None:
-            ray.init(
-                "local",
-                num_cpus=workers,
-                include_dashboard=False,
-                object_store_memory=STORE_BYTES,
-                **quiet,
-            )
-        else:
-            ray.init(address, **quiet)
-    except (OSError, RuntimeError, ValueError, RayError) as error:
-        where = "here" if address is None else f"at {address}"
-        # Clusters may require a token, and Ray sends one to a named address only with this setting.
-        hint = (
-            ""
-            if address in (None, "auto")
-            else "; one that requires a token needs RAY_AUTH_MODE=token"
-        )
-        raise BlipError(f"no Ray cluster {where}: {one_line(error)}{hint}") from error
-
-
-def _check_address(address: str) -> None:
-    """Raises OSError where no cluster answers: there, Ray itself would end the whole process."""
-    host, _, port = address.rpartition(":")
-    if port.isdigit() and "://" not in address:
-        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
-
-
-def _describe(resources: Mapping[str, float]) -> str:
-    return f"{resources.get('CPU', 0.0):g} CPUs and {resources.get('GPU', 0.0):g} GPUs"
 
 
 def _reason(error: RayError) -> str:

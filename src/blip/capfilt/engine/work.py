@@ -12,7 +12,7 @@ from blip.capfilt.engine.protocol import (
     Result,
     Worker,
 )
-from blip.errors import BlipError
+from blip.errors import BlipError, one_line
 
 
 def work(worker: Worker[Item, Result], item: Item) -> Iterator[Outcome[Item, Result]]:
@@ -34,9 +34,3 @@ def work(worker: Worker[Item, Result], item: Item) -> Iterator[Outcome[Item, Res
 def refusal(error: Exception) -> BlipError:
     """The error for which no worker can be made, in a form that can be sent to another process."""
     return error if isinstance(error, BlipError) else BlipError(one_line(error))
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error, with its type unless it is one of ours."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, BlipError) else f"{type(error).__name__}: {text}"
