@@ -129,3 +129,13 @@ def test_a_rule_of_an_annotation_is_checked(fields, message):
 
 def test_a_rule_names_the_words_that_may_stand_in_its_place():
     assert str(rules_of(Annotations)[1]).startswith("auto, or a whole number from 1 to")
+
+
+def test_a_word_that_is_none_of_the_choices_is_refused():
+    @dataclass
+    class Chosen:
+        kind: Literal["greedy", "beam"]
+
+    check_fields(Chosen("beam"))
+    with pytest.raises(RangeError, match=r"^`kind` is 'sample'; allowed: greedy, beam$"):
+        check_fields(Chosen("sample"))

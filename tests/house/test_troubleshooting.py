@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from blip.cli.main import main
-from blip.stage import exclusive_lock
 from blip.model.checkpoint import released
+from blip.stage import exclusive_lock
 from tests.support.docs_folder import save_docs_folder
 from tests.support.pages import ROOT
 from tests.support.small_disk import small_disk

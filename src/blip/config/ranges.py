@@ -126,8 +126,23 @@ def rules_of(cls: Any) -> tuple[FieldRule, ...]:
     return tuple(found)
 
 
+@functools.cache
+def _choices_of(cls: Any) -> dict[str, tuple[Any, ...]]:
+    """The values that fields annotated with a `Literal` allow."""
+    hints = typing.get_type_hints(cls)
+    return {
+        name: typing.get_args(hint)
+        for name, hint in hints.items()
+        if typing.get_origin(hint) is Literal
+    }
+
+
 def check_fields(config: object) -> None:
     """Raise RangeError for the first field whose value breaks the rule of its annotation."""
+    for name, allowed in _choices_of(type(config)).items():
+        value = getattr(config, name)
+        if value not in allowed:
+            raise RangeError(name, repr(value), ", ".join(map(str, allowed)))
     for field in rules_of(type(config)):
         if getattr(config, field.name) not in field.words:
             _check(field.rule, config, (field.name,))

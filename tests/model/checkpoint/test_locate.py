@@ -60,6 +60,19 @@ def test_a_place_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
         find_weights("original:model_bas")
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("Salesforce/blip-vqa-base", "hf:Salesforce/blip-vqa-base"),
+        ("model_base_nlvr", "original:model_base_nlvr"),
+        ("weights/model_large.pth", "original:model_large"),
+    ],
+)
+def test_a_name_of_another_library_is_refused_with_ours(typed: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"no such folder or file; the released one is {meant}$"):
+        find_weights(typed)
+
+
 @pytest.mark.parametrize("name", ["original:model_base", "hf:Salesforce/blip-vqa-base"])
 def test_being_offline_is_reported_in_one_line(name: str) -> None:
     with pytest.raises(BlipError) as caught:

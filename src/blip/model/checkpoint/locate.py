@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from blip.errors import UsageError
-from blip.model.checkpoint.released import fetch_huggingface, fetch_original
+from blip.model.checkpoint.released import RELEASES, fetch_huggingface, fetch_original
 from blip.model.checkpoint.tensors import INDEX
 from blip.outputs import SIZES, WEIGHTS
 
@@ -35,8 +35,15 @@ def find_weights(source: str | Path) -> Path:
             )
         return path
     if not path.exists():
-        raise UsageError(f"no checkpoint at {path}: no such folder or file")
+        raise UsageError(f"no checkpoint at {path}: no such folder or file{_hint(text)}")
     return _in_folder(path)
+
+
+def _hint(text: str) -> str:
+    """How the name of a released checkpoint is written, for one that another library takes."""
+    names = (HUB + text, ORIGINAL + Path(text).name.removesuffix(".pth"))
+    known = [name for name in names if name in {release.name for release in RELEASES}]
+    return f"; the released one is {known[0]}" if known else ""
 
 
 def _in_folder(path: Path) -> Path:
