@@ -16,7 +16,7 @@ from tests.support.pictures import photo
 
 TEXTS = ("a red circle", "two blue stars", "a red star", "a blue circle")
 KEYS = ("000000", "000001", "000016", "000017")
-SHARDS = ("human", "web", "val", "test", "train", "flickr30k-test", "coco-val")
+SHARDS = ("human", "web", "val", "test", "train", "flickr30k-test", "coco-val", "coco-test")
 MODEL = "runs/demo/round-1/filter"
 COPIES = ("base", "retrieval", "flickr30k", "mine", "demo/round-1/pretrain")
 
