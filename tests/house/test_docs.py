@@ -111,11 +111,25 @@ def test_programs_run(block, demo, monkeypatch, capsys):
     assert "nan" not in shown
 
 
+def places(page: Path) -> set[str]:
+    """The names by which the headings of a page are linked."""
+    headings = re.findall(r"^#+ (.+)$", without_blocks(page), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\s-]", "", heading).lower().strip().replace(" ", "-") for heading in headings
+    }
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files(page):
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+def test_links_lead_to_files_and_their_headings(page):
+    """Those between pages of the site are also looked up in the site, by test_site.py."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_blocks(page)):
+        if "://" in target:
+            assert re.fullmatch(r"https?://[\w.-]+\.\w+(/[\w./#?=&%~:@+-]*)?", target), target
+            continue
+        path, _, place = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert not place or file.suffix != ".md" or place in places(file), target
 
 
 def test_the_reference_of_the_command_line_is_fresh():
