@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import blip
 from blip import outputs
 from blip.cli.main import VERBS, actions_of, main, make_parser, parse
 from blip.config.override import override
@@ -204,3 +205,19 @@ def test_the_pages_name_released_checkpoints():
         text = page.read_text(encoding="utf-8")
         for name in re.findall(r"`((?:hf:Salesforce/|original:model)[\w./-]+)`", text):
             assert name in names, f"{page.name}: {name}"
+
+
+def test_what_checkpoints_can_do_is_what_the_page_says(demo):
+    page = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
+    table = page.partition("## What each can do")[2]
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.splitlines()
+        if line.startswith("|")
+    ]
+    runs = ("captioner", "filter", "demo/round-1/filter", "vqa", "nlvr", "visdial")
+    assert len(head) == 1 + len(runs)
+    for column, run in enumerate(runs, start=1):
+        named = {re.findall(r"`(\w+)`", row[0])[0] for row in rows if row[column] == "yes"}
+        able = set(blip.load(demo / "runs" / run).can)
+        assert named == able - {"image_features", "text_features"}
