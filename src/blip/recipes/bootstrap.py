@@ -65,7 +65,9 @@ def scenes_demo() -> BootstrapConfig:
         human_weight=0.5,
         # ITM trains on two negatives for every match, so that its probabilities are low.
         threshold=0.25,
-        contrastive=ContrastiveConfig(queue_size=1024, positives="image"),
+        # A text is true of one scene in seventy: in a queue, most that is like it is no negative
+        # (experiments/scenes_demo).
+        contrastive=ContrastiveConfig(queue_size=0, positives="image"),
         language=LanguageConfig(label_smoothing=0.0),
         synthesis=DecodingConfig(kind="nucleus", top_p=0.9, min_length=3, max_length=30),
         captioning=DecodingConfig(kind="beam", beams=3, min_length=3, max_length=30),
