@@ -89,6 +89,7 @@ release-check: $(VENV)/.complete
 	$(BIN)/cffconvert --validate --infile CITATION.cff
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -q tests/house/test_release.py tests/house/test_wheel.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir $(RELEASE)/site
 	$(PYTHON) -m venv $(RELEASE)/env
 	@$(MAKE) --no-print-directory torch VENV=$(RELEASE)/env
 	$(RELEASE)/env/bin/pip install -qq $(RELEASE)/dist/*.whl

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser
 
 import blip
-from tests.support.browser import PHONE, SCREEN, open_browser
+from tests.support.browser import PHONE, SCREEN, inaccessible, open_browser
 from tests.support.flaky_server import Server
 from tests.support.pages import ROOT, blocks
 
@@ -224,6 +224,7 @@ def test_pages_can_be_read_on_a_screen_and_on_a_phone(
         wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide <= window, name
         assert page.evaluate(OVERLAPS) == []
+        assert not [one for one in inaccessible(page) if one[1] in ("serious", "critical")], name
     page.goto(f"{address}/how-it-works/")
     assert page.evaluate(SMALLEST) > 8
     moved = "document.querySelector('svg.drawing text').setAttribute('x', '1')"

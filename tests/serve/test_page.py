@@ -1,6 +1,5 @@
 """The page in a real browser: every function, by mouse and by keyboard, on a screen and a phone."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +9,11 @@ from playwright.sync_api import Browser, Page
 from blip import Index
 from blip.inference.load import load
 from blip.serve.models import Models
-from tests.support.browser import PHONE, SCREEN, open_browser
+from tests.support.browser import PHONE, SCREEN, inaccessible, open_browser
 from tests.support.picture_index import write_tar
 from tests.support.pictures import photo
 from tests.support.saved_models import save_picture, save_tiny
 from tests.support.service import serving_in_thread
-
-AXE = os.environ.get("BLIP_AXE", "")
-"""Path of axe.min.js, from the package axe-core."""
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +104,7 @@ def test_every_function_works(page: Page, folder: Path) -> None:
         box = button.bounding_box()
         assert box is not None
         assert box["height"] >= 44
-    if AXE:
-        # Not as a script of the page, which its policy forbids.
-        page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-        found = page.evaluate("axe.run()")["violations"]
-        assert [(one["id"], one["impact"]) for one in found] == []
+    assert inaccessible(page) == []
 
 
 def test_the_keyboard_is_enough(page: Page, folder: Path) -> None:
