@@ -5,6 +5,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from blip.nn.attention import join_heads, split_heads
+from tests.support.shape_checks import unchecked_shapes
 
 
 def test_every_new_shape_is_checked() -> None:
@@ -15,6 +16,14 @@ def test_every_new_shape_is_checked() -> None:
             split_heads(states[0], 2)
         with pytest.raises(TypeCheckError):
             split_heads(states.long(), 2)
+
+
+def test_shapes_are_checked_again_after_a_part_without_checks() -> None:
+    states = torch.zeros(1, 2, 4)
+    with unchecked_shapes():
+        split_heads(states.long(), 2)
+    with pytest.raises(TypeCheckError):
+        split_heads(states.long(), 2)
 
 
 def test_every_type_is_checked() -> None:

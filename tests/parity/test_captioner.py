@@ -37,11 +37,18 @@ def test_the_prompt_is_fed_and_not_scored(model: Blip, words: Tokenizer) -> None
     torch.testing.assert_close(step(batch).loss, golden["loss"], **CLOSE)
 
 
+@pytest.mark.parametrize("fixed_shapes", [False, True])
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("scored_length", ["new_tokens", "whole_text"])
 @pytest.mark.parametrize(("least", "most"), [(5, 20), (8, 12)])
 def test_captions_are_the_originals(
-    model: Blip, words: Tokenizer, beams: int, scored_length: Any, least: int, most: int
+    model: Blip,
+    words: Tokenizer,
+    fixed_shapes: bool,
+    beams: int,
+    scored_length: Any,
+    least: int,
+    most: int,
 ) -> None:
     """Under both rules of scoring: these vectors do not tell them apart."""
     golden, name = vectors("captioner"), f"beams{beams}.min{least}.max{most}"
@@ -53,7 +60,12 @@ def test_captions_are_the_originals(
         max_length=most,
         prompt=PROMPT,
     )
-    found = Captioner(model, words).caption(list(golden["images"]), decoding)
+    captioner = Captioner(model, words)
+    if fixed_shapes:
+        captioner.compile("on")
+        # The same steps, as they are: to compile them takes long.
+        captioner._steps.failed = True
+    found = captioner.caption(list(golden["images"]), decoding)
     # The prompt is left out; a caption may continue with a piece of its last word.
     expected = [text.removeprefix(PROMPT.strip()).strip() for text in texts()[f"captioner.{name}"]]
     assert found == expected

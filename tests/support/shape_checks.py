@@ -4,11 +4,13 @@ A check costs more than most functions that it guards, and depends on types, sha
 formats alone: what passed once passes again.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec
 
 from beartype import beartype
+from jaxtyping import config
 from torch import Tensor
 
 P = ParamSpec("P")
@@ -43,3 +45,13 @@ def describe(value: object) -> Hashable:
         return kind, *((name, describe(value[name])) for name in value)
     # One of a few words may be asked for.
     return (kind, value) if isinstance(value, str) else kind
+
+
+@contextmanager
+def unchecked_shapes() -> Iterator[None]:
+    """For a test of thousands of calls that are checked elsewhere."""
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", False)
