@@ -222,3 +222,18 @@ def test_a_mistyped_checkpoint_leaves_no_folder(
     assert main([*command, "--data", str(tmp_path / "web"), "--out", str(tmp_path / "out")]) == 2
     assert "no checkpoint at absent" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "verb", [["bootstrap", "scenes_test"], ["demo"]], ids=["bootstrap", "demo"]
+)
+def test_the_main_job_is_not_for_torchrun(
+    tmp_path: Path,
+    verb: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*verb, "--out", str(tmp_path / "out")]) == 2
+    assert "cannot run under torchrun; run it alone" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """`blip bootstrap`: the main job from a recipe or a config.json."""
 
 import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,14 @@ def run(args: argparse.Namespace) -> int:
 def run_recipe(config: BootstrapConfig, out: Path | None, how: RecipeOptions) -> int:
     """List the keys of the main job, or run or resume it and print its table.
 
-    Raises UsageError where it is to run and no folder was named.
+    Raises UsageError where it is to run and no folder was named, and under torchrun.
     """
     from blip.cli.rows import print_json, print_keys
 
     if how.keys:
         print_keys(config, json=how.json)
         return 0
+    _refuse_torchrun()
     from blip.bootstrap import bootstrap
     from blip.cli.training import need_folder
     from blip.log import say
@@ -89,6 +91,16 @@ def run_recipe(config: BootstrapConfig, out: Path | None, how: RecipeOptions) ->
     else:
         print_table(summary, out)
     return 0
+
+
+def _refuse_torchrun() -> None:
+    from blip.errors import UsageError
+
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            "the main job starts processes of its own and cannot run under torchrun; "
+            "run it alone, or `blip pretrain`, `blip finetune` and `blip capfilt` by themselves"
+        )
 
 
 def print_table(summary: dict[str, Any], out: Path) -> None:
