@@ -1,13 +1,16 @@
 """Operations that would each be a launch on a GPU, beside transformers', counted without one.
 
-    python benchmarks/launches.py [--small] [--save] [--names]
+    python benchmarks/launches.py [--small] [--save] [--names] [--compiled]
 
 Models of the published depth (narrow ones: width changes no count), and images and texts as many
 and as long as in `inference.py`, on a stand-in for a GPU. What torch dispatches is counted, views
 and allocations aside, and so is whatever makes the host wait for a value of the device. Per decoded
 token: what one more token of four captions costs (greedy, nucleus, beam search with three beams;
 the worst counts). Per match: 32 texts against the states of an image. Per encoded batch: four
-images. Ratios are ours over transformers'. The last line is one JSON object.
+images. Ratios are ours over transformers'. With `--compiled` also the kernels that a token costs
+where inductor has compiled the step: those that it writes, and the products and attention that it
+leaves to libraries; their ratios are to transformers' launches that are not compiled. That takes
+minutes. The last line is one JSON object.
 """
 
 import argparse
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from compiled import Kernels, count_compiled
 from machine import describe
 from report import print_and_save
 from rich.console import Console
@@ -55,6 +59,7 @@ def main() -> int:
         "--save", action="store_true", help="write the result to benchmarks/results"
     )
     parser.add_argument("--names", action="store_true", help="list the operations of each case")
+    parser.add_argument("--compiled", action="store_true", help="compile decoding steps, too")
     args = parser.parse_args()
     # The peer's own warnings, about arguments that this model does not read.
     warnings.filterwarnings("ignore")
@@ -63,12 +68,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(config, torch.device("cpu"), torch.float32, Path(folder))
     same = bench.agree()
+    compiled = count_compiled(bench) if args.compiled else {}
     with torch.inference_mode(), stand_in_device() as device:
         expected = results(bench)
         counts = count_all(bench, device)
         same |= {f"{name}_on_device": found for name, found in agree(bench, expected).items()}
     console = Console(width=118, record=True)
     result = summary(counts) | {"same_results": same}
+    add_compiled(result, compiled)
     result |= describe(torch.device("cpu"), torch.float32, ("torch", "transformers"))
     show(console, counts, result, names=args.names)
     print_and_save(result, console, "launches.txt" if args.save else None)
@@ -161,6 +168,25 @@ def summary(counts: dict[str, tuple[Count, Count]]) -> dict[str, Any]:
     }
 
 
+def add_compiled(result: dict[str, Any], compiled: dict[str, tuple[Kernels, Kernels]]) -> None:
+    """Kernels of compiled steps, and the worst ratios of ours to the peer's launches."""
+    if not compiled:
+        return
+    result["compiled"] = {
+        name: {"ours": ours._asdict(), "peer": peer._asdict()}
+        for name, (ours, peer) in compiled.items()
+    }
+    peers = {name: result["launches"][name]["peer"] for name in compiled}
+    result["ratios"] |= {
+        "compiled_per_token": round(
+            max(ours.generated / peers[name] for name, (ours, _) in compiled.items()), 3
+        ),
+        "compiled_with_libraries_per_token": round(
+            max(sum(ours) / peers[name] for name, (ours, _) in compiled.items()), 3
+        ),
+    }
+
+
 def show(
     console: Console,
     counts: dict[str, tuple[Count, Count]],
@@ -188,6 +214,9 @@ def show(
             f"{peer.reads:.1f}",
         )
     console.print(table)
+    for name, both in result.get("compiled", {}).items():
+        shown = (f"{whose} {one['generated']} + {one['library']}" for whose, one in both.items())
+        console.print(f"{name}, compiled (inductor's + libraries'): {', '.join(shown)}")
     if names:
         for name, both in counts.items():
             for whose, one in zip(("ours", "peer"), both, strict=True):

@@ -1,11 +1,12 @@
 """The count of launches runs, and counts what can be counted by hand."""
 
+import importlib
 import json
 from typing import Any
 
 import pytest
 
-from tests.support.benchmarks import run_small
+from tests.support.benchmarks import BENCHMARKS, run_small
 
 LAYERS = 2
 """Of the tiny models, image encoder and text transformer alike."""
@@ -43,3 +44,24 @@ def test_only_choosing_tokens_makes_the_host_wait(result: dict[str, Any]) -> Non
     reads = {name: found["ours"] for name, found in result["host_reads"].items()}
     assert reads["encode"] == 0
     assert reads["caption_greedy"] == 2, "is it a number, and which token"
+
+
+CODE = """
+cpp_fused_gelu_view_4 = async_compile.cpp_pybinding(['float*'])
+
+    def call(self, args):
+        cpp_fused_add_embedding_0(arg1_1, buf0)
+        del arg4_1
+        extern_kernels.addmm(arg8_1, reinterpret_tensor(buf3, (4, 32), (32, 1), 0), out=buf4)
+        # Original ATen: [aten.view, aten.addmm]
+        assert_size_stride(buf8, (4, 2), (2, 1), 'torch.ops.aten.mm.default')
+        buf7 = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default(buf4, buf5)
+        cpp_fused_gelu_view_4(buf25)
+        cpp_fused_gelu_view_4(buf26)
+"""
+
+
+def test_compiled_kernels_are_the_calls_of_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    kernels_in = importlib.import_module("compiled").kernels_in
+    assert kernels_in(CODE) == (3, 2)
