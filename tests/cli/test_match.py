@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,6 +62,30 @@ def test_many_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     alone = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for row, one in zip(rows[4:], alone, strict=True):
         assert row["probability"] == pytest.approx(one["probability"], abs=1e-5)
+
+
+def test_compile_on_reads_passes_of_fixed_shapes(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+
+    def compile(work: Callable[..., Any], **_: object) -> Callable[..., Any]:
+        compiled.append(work.__name__)
+        return work
+
+    monkeypatch.setattr(torch, "compile", compile)
+    photos = folder / "photos"
+    found: list[list[dict[str, Any]]] = []
+    for choice in ("auto", "off", "on"):
+        assert match(folder, photos, *TEXTS, "--json", "--compile", choice) == 0
+        found.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+        assert bool(compiled) == (choice == "on")
+    plain, _, fixed = found
+    for one, other in zip(plain, fixed, strict=True):
+        for name in ("probability", "cosine"):
+            assert one.pop(name) == pytest.approx(other.pop(name), abs=1e-5)
+    assert plain == fixed
+    assert len(compiled) == 5
 
 
 def test_broken_pictures_are_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from blip.errors import ArgumentError, NotFiniteError
 from blip.generation.config import DecodingConfig
 from blip.inference.decoding import decode_texts
-from blip.inference.static_steps import MAX_STEPS, StaticSteps, StepPool, next_size
+from blip.inference.sizes import next_size
+from blip.inference.static_steps import MAX_STEPS, StaticSteps, StepPool
 from blip.model.blip import Blip
 from blip.nn.kv import ImageKV
+from tests.support.refuse_reads import RefuseReads
 from tests.support.shape_checks import unchecked_shapes
 from tests.support.tiny import TINY
 
@@ -32,7 +32,6 @@ DECODINGS = {
     "beam": DecodingConfig(kind="beam", max_length=18),
     "penalised_beam": DecodingConfig(kind="beam", beams=2, max_length=18, repetition_penalty=1.3),
 }
-WAITS = {"_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2", "unique_dim"}
 
 
 def make_model() -> Blip:
@@ -124,19 +123,6 @@ def test_sizes_are_few_and_so_are_the_steps_that_are_kept() -> None:
     for length in range(4, 4 + MAX_STEPS + 3):
         both(pool, make_kv(1), [38], DecodingConfig(kind="greedy", min_length=0, max_length=length))
     assert len(pool) == MAX_STEPS
-
-
-class RefuseReads(TorchDispatchMode):
-    """Fails where the host would wait for a value of the device."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        name = func.overloadpacket.__name__
-        kwargs = kwargs or {}
-        assert name not in WAITS, f"{name} reads a value back"
-        assert not (name == "_to_copy" and kwargs.get("device")), "a copy to another device"
-        return func(*args, **kwargs)
 
 
 @contextmanager

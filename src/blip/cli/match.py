@@ -11,6 +11,7 @@ from blip.cli.inputs import STDIN, Place, find_pictures, holds_video, open_pictu
 from blip.cli.options import EITHER_ROWS, NO_VIDEO, PictureOptions
 from blip.cli.rows import RowPrinter
 from blip.config.ranges import PLACE, UTF8, RangeError, check_fields
+from blip.generation.config import CompileChoice
 
 if TYPE_CHECKING:
     from blip.inference.matcher import Scores
@@ -40,6 +41,10 @@ class MatchOptions:
     """Texts; with --texts these are pictures, too."""
     texts: Annotated[tuple[str, ...], UTF8] = ()
     """The texts, where there are several pictures."""
+    compile: CompileChoice = "auto"
+    """Passes of the model: on has torch compile them, and on a GPU captures them as CUDA graphs,
+    which takes minutes and pays for many pictures; off does not, nor does auto so far. Scores are
+    the same but for rounding."""
     shared: PictureOptions = PictureOptions()
 
     def __post_init__(self) -> None:
@@ -74,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     matcher = Matcher.load(
         options.checkpoint, options.shared.model.device, precision=options.shared.model.precision
     )
+    matcher.compile(options.compile)
     rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     broken = 0
     for start in range(0, len(paths), options.shared.batch_size):

@@ -118,6 +118,11 @@ class Predictor(ABC, Generic[ModelKind]):
         pixels = to_pixels(
             pictures, size, device, dtype, first=first, names=names, frames=self.frames
         )
+        return self._encode_pixels(pixels)
+
+    def _encode_pixels(
+        self, pixels: Float[Tensor, "pictures *frames 3 height width_pixels"]
+    ) -> Float[Tensor, "pictures tokens width"]:
         return self.model.encode_pixels(pixels)
 
     def _parts(self, pictures: Sequence[Picture], batch_size: int) -> list[range]:

@@ -10,10 +10,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.data.captions import clean_caption
-from blip.data.tokenizer import Texts
-from blip.inference.base import BATCH_SIZE, PaddedTexts, TextPredictor, not_finite
+from blip.data.tokenizer import Texts, Tokenizer
+from blip.generation.config import CompileChoice
+from blip.inference.base import (
+    BATCH_SIZE,
+    MAX_TOKENS,
+    PaddedTexts,
+    TextPredictor,
+    not_finite,
+)
 from blip.inference.inputs import check_pictures, check_texts_of_pictures
 from blip.inference.pixels import Picture, picture_name
+from blip.inference.static_matching import PassPool
 from blip.model.blip import Blip
 from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
@@ -34,6 +42,24 @@ class Scores(NamedTuple):
 
 class Matcher(TextPredictor[Blip]):
     """Matches texts to pictures with a model's image-grounded encoder and unimodal encoders."""
+
+    def __init__(self, model: Blip, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> None:
+        """Raises UsageError for a model that has no text encoder."""
+        super().__init__(model, tokenizer, max_tokens)
+        self._passes = PassPool(model)
+
+    def compile(self, choice: CompileChoice) -> None:
+        """Choose how pictures and texts are read; scores are the same but for rounding.
+
+        `on` fills batches up to a few sizes, has torch compile a pass for each, and on a GPU
+        captures it as a CUDA graph: that takes minutes, and pays for many pictures. Where it does
+        not work, a line says so and matching goes on. `off` compiles nothing, nor does `auto`, as
+        at first, until captured passes have been measured on a GPU. With `on`, a matcher serves
+        one thread at a time.
+
+        Raises ArgumentError for another choice.
+        """
+        self._passes = PassPool(self.model, choice)
 
     @classmethod
     def _needs(cls) -> tuple[type[Blip], Mode]:
@@ -110,15 +136,27 @@ class Matcher(TextPredictor[Blip]):
                 scores.append(row)
         return scores
 
+    def _encode_pixels(self, pixels: Tensor) -> Tensor:
+        passes = self._passes
+        return passes.encode(pixels) if passes.is_used else super()._encode_pixels(pixels)
+
     def _for_itm(self, states: Tensor) -> "_ImagesToMatch":
-        return _ImagesToMatch(self.model.project_image(states, "bidirectional"), None)
+        return _ImagesToMatch(self._project(states), None)
 
     def _for_itc(self, states: Tensor) -> "_ImagesToMatch":
-        return _ImagesToMatch(None, self.model.image_features(states))
+        return _ImagesToMatch(None, self._image_features(states))
 
     def _for_both(self, states: Tensor) -> "_ImagesToMatch":
-        kv = self.model.project_image(states, "bidirectional")
-        return _ImagesToMatch(kv, self.model.image_features(states))
+        return _ImagesToMatch(self._project(states), self._image_features(states))
+
+    def _project(self, states: Tensor) -> ImageKV:
+        if self._passes.is_used:
+            return self._passes.project_image(states)
+        return self.model.project_image(states, "bidirectional")
+
+    def _image_features(self, states: Tensor) -> Tensor:
+        encoder = self._passes if self._passes.is_used else self.model
+        return encoder.image_features(states)
 
     def _read(self, images: "_ImagesToMatch", padded: PaddedTexts) -> list[list[float]]:
         """The scores of each real text, one of each kind for which `images` are encoded."""
@@ -134,11 +172,14 @@ class Matcher(TextPredictor[Blip]):
 
     def _match(self, kv: ImageKV, texts: Texts) -> Tensor:
         start = texts.start_with(self.tokenizer.enc_id)
+        if self._passes.is_used:
+            return self._passes.match_probabilities(start.ids, start.visible, kv)
         logits = self.model.match_logits(start.ids, start.visible, kv)
         return at_least_float32(logits).softmax(dim=1)[:, 1]
 
     def _compare(self, of_images: Tensor, texts: Texts) -> Tensor:
-        of_texts = self.model.text_features(texts.ids, texts.visible)
+        encoder = self._passes if self._passes.is_used else self.model
+        of_texts = encoder.text_features(texts.ids, texts.visible)
         copies = len(of_texts) // len(of_images)
         return (of_images.repeat_interleave(copies, dim=0) * of_texts).sum(dim=1)
 

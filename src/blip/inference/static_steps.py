@@ -20,6 +20,8 @@ from blip.generation.config import CompileChoice, DecodingConfig
 from blip.generation.nucleus import make_chances
 from blip.generation.static import Board, Extension, choose, rows_of
 from blip.generation.static_texts import write_beams, write_rows
+from blip.inference.cuda_graph import capture
+from blip.inference.sizes import next_size
 from blip.log import say
 from blip.model.grounded import EncoderDecoder
 from blip.nn.kv import ImageKV
@@ -123,7 +125,7 @@ class StaticSteps:
             return self._work
         try:
             work = self._compiled() if pool.compile == "on" else self._work
-            return self._captured(work) if on_gpu else work
+            return capture(work, self.cache.position.zero_) if on_gpu else work
         # torch has no common class for what its compilers and CUDA graphs raise.
         except Exception as error:
             pool.failed = True
@@ -142,22 +144,6 @@ class StaticSteps:
 
         work()
         return work
-
-    def _captured(self, work: Callable[[], None]) -> Callable[[], None]:
-        """`work` as a CUDA graph; it must have run before, on a stream of its own."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(2):
-                self.cache.position.zero_()
-                work()
-        torch.cuda.current_stream().wait_stream(stream)
-        self.cache.position.zero_()
-        graph = torch.cuda.CUDAGraph()
-        # Threads that decode pictures meanwhile may use the GPU.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            work()
-        return graph.replay
 
 
 class StepPool:
@@ -240,9 +226,3 @@ class StepPool:
         if text is not self.text or known != self._weight:
             self._made.clear()
             self.text, self._weight = text, known
-
-
-def next_size(images: int) -> int:
-    """The least power of two, or three quarters of one, that holds so many images."""
-    power = 1 << (images - 1).bit_length()
-    return power * 3 // 4 if power >= 4 and images <= power * 3 // 4 else power

@@ -111,16 +111,26 @@ class SelfAttention(nn.Module):
         return self._add_and_norm(hidden, rows.tokens.pack(join_heads(attended)))
 
     def first_states(
-        self, hidden: Float[Tensor, "tokens width"], texts: PackedTexts
+        self,
+        hidden: Float[Tensor, "tokens width"],
+        texts: PackedTexts,
+        invisible: Bool[Tensor, " tokens"] | None = None,
     ) -> Float[Tensor, "texts width"]:
-        """`forward` (bidirectional) for the first token only: one query per text, all keys."""
+        """`forward` (bidirectional) for the first token only: one query per text, all keys.
+
+        It does not see `invisible` tokens.
+        """
         rows = texts.rows
         first = hidden.index_select(0, texts.first_tokens)
-        if folds_projections(hidden):
+        if invisible is None and folds_projections(hidden):
             return self._add_and_norm(first, self._attend_to_own_text(first, hidden, texts))
         query, own = self._first_query_and_kv(hidden, first, rows.tokens, rows.first_tokens)
         attended = attend_within_texts(
-            query, own.key, own.value, mask=rows.first_token_mask(), dropout_p=self._dropout_p
+            query,
+            own.key,
+            own.value,
+            mask=rows.first_token_mask(invisible),
+            dropout_p=self._dropout_p,
         )
         return self._add_and_norm(first, rows.first_tokens.pack(join_heads(attended)))
 

@@ -156,7 +156,7 @@ class TextLayer(nn.Module):
     ) -> Tensor:
         attention = self.self_attention.select(one.mode)
         if first_states_only:
-            return attention.first_states(hidden, one.texts)
+            return attention.first_states(hidden, one.texts, one.invisible)
         return attention(hidden, one.texts.rows, mask, causal=one.causal)
 
     def after_self_attention(

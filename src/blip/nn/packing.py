@@ -137,13 +137,20 @@ class PackedRows:
             mask = mask & ~self.tokens.unpack(invisible)[:, None, None, :]
         return mask.tril() if causal else mask
 
-    def first_token_mask(self) -> Bool[Tensor, "rows 1 texts_of_row columns"] | None:
-        """What the first token of each text may see: its own text. None: all of its row."""
+    def first_token_mask(
+        self, invisible: Bool[Tensor, " tokens"] | None = None
+    ) -> Bool[Tensor, "rows 1 texts_of_row columns"] | None:
+        """What the first token of each text may see: its own text, and no `invisible`.
+
+        None: all of its row.
+        """
+        hidden = None if invisible is None else self.tokens.unpack(invisible)[:, None, None, :]
         if self.one_text_per_row:
-            return None
+            return None if hidden is None else ~hidden
         ids = self.document_ids[:, None, None, :]
         text = torch.arange(1, self.first_tokens.columns + 1, device=ids.device)[:, None]
-        return (ids == text) | (text > ids.amax(dim=-1, keepdim=True))
+        mask = (ids == text) | (text > ids.amax(dim=-1, keepdim=True))
+        return mask if hidden is None else mask & ~hidden
 
     def to(self, device: torch.device) -> "PackedRows":
         """The same on another device."""
