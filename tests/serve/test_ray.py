@@ -138,13 +138,16 @@ def test_metrics_of_replicas_are_told_apart_by_a_label() -> None:
     ]
 
 
-@pytest.mark.parametrize("option", ["--replicas", "--gpus-per-replica", "--ray-address"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--replicas", "2"), ("--gpus-per-replica", "0.5"), ("--ray-address", "auto")],
+)
 def test_options_of_ray_are_refused_without_it(
-    option: str, capsys: pytest.CaptureFixture[str]
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["serve", "somewhere", option, "2"]) == 2
+    assert main(["serve", "somewhere", option, value]) == 2
     said = capsys.readouterr().err
-    assert f"{option} is 2; allowed: none, with engine local" in said
+    assert said.startswith(f"blip: error: {option} is {value}; allowed: none, with engine local")
     assert len(said.splitlines()) == 1
 
 
