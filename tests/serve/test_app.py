@@ -267,8 +267,9 @@ def test_a_full_queue_gives_429_and_is_not_ready(models: Models) -> None:
             for n in range(3)
         ]
         await until(lambda: gate.calls == 1 and service.batcher.waiting == 2)
-        assert (await client.get("/healthz")).status_code == 200
-        assert (await client.get("/readyz")).status_code == 503
+        for method in ("GET", "HEAD"):
+            assert (await client.request(method, "/healthz")).status_code == 200
+            assert (await client.request(method, "/readyz")).status_code == 503
         refused = await client.post("/v1/match", json=as_json(photo(), texts=["a"]))
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1

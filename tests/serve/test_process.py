@@ -1,5 +1,7 @@
 """The command in a process of its own: signals, a taken port, clients of all kinds."""
 
+import asyncio
+import json
 import signal
 import socket
 import sys
@@ -9,13 +11,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from blip.cli.main import main
+from blip.serve.hosts import KnownHosts
 from blip.serve.run import address_of, bind
 from tests.support.command_service import served
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny
-from tests.support.service import as_json
+from tests.support.service import as_json, open_models, serving_in_thread
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +114,61 @@ def test_without_the_extra_the_command_names_it(
     said = capsys.readouterr().err
     assert "pip install 'blip-capfilt[serve]'" in said
     assert len(said.splitlines()) == 1
+
+
+def test_a_request_that_does_not_begin_is_given_up(
+    med: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blip.serve.connections.SECONDS_FOR_HEADERS", 0.2)
+    with serving_in_thread(open_models(med)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        sent = (b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /")
+        for begin in sent:
+            with socket.create_connection((host, int(port)), timeout=10) as connection:
+                connection.sendall(begin)
+                answers = connection.makefile("rb").read()
+                assert answers.startswith(b"HTTP/1.1 200" if b"\r\n\r\n" in begin else b"")
+        # One whose body takes longer than its headers may is not given up.
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            body = json.dumps(as_json(photo())).encode()
+            head = "POST /v1/features HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+            connection.sendall(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+            time.sleep(0.5)
+            connection.sendall(body)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("[::1]:8000", 200),
+        ("[::1]", 200),
+        ("LOCALHOST:1", 200),
+        ("a.example.org", 200),
+        ("example.org", 400),
+        ("[::2]", 400),
+        ("localhost.evil.org", 400),
+        ("", 400),
+    ],
+)
+def test_the_host_of_a_request_is_one_of_the_service(host: str, status: int) -> None:
+    app = KnownHosts(answer_200, ("localhost", "::1", "*.example.org"))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+            return await client.get("http://service/", headers={"host": host})
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == status
+    if status == 400:
+        assert "--hosts names others" in answer.json()["detail"]
+
+
+async def answer_200(scope: Scope, receive: Receive, send: Send) -> None:
+    await Response()(scope, receive, send)
+
+
+def test_a_host_that_cannot_be_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "somewhere", "--hosts", "a*b.org"]) == 2
+    said = capsys.readouterr().err
+    assert said == "blip: error: --hosts is 'a*b.org'; allowed: a name, *.NAME, or * for all\n"

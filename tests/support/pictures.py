@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
 
 def pixels(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
@@ -25,11 +27,25 @@ def photo(seed: int = 0, kind: str = "PNG") -> bytes:
 
 def bomb(side: int = 30_000) -> bytes:
     """A PNG whose header says that it is huge."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        body = name + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-    return start + chunk(b"IDAT", zlib.compress(b"\x00" * 1000)) + chunk(b"IEND", b"")
+    content = _chunk(b"IDAT", zlib.compress(b"\x00" * 1000))
+    return SIGNATURE + _chunk(b"IHDR", header) + content + _chunk(b"IEND", b"")
+
+
+def text_bomb(characters: int = 100_000_000) -> bytes:
+    """A small PNG with a compressed text of many characters before its pixels."""
+    whole = photo()
+    text = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * characters))
+    # Behind the signature and the header, which has 13 bytes.
+    start = len(SIGNATURE) + 25
+    return whole[:start] + text + whole[start:]
+
+
+def many_pixels(side: int = 6000) -> bytes:
+    """A PNG of some kilobytes that is whole, and takes `3 * side * side` bytes as RGB."""
+    return encode(Image.new("1", (side, side)))
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    body = name + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))

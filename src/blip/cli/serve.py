@@ -98,8 +98,10 @@ def run(args: argparse.Namespace) -> int:
     if options.engine == "ray":
         need("ray.serve", "Ray Serve", "ray-serve")
     from blip.serve import run as server
+    from blip.serve.hosts import check_hosts
     from blip.serve.sources import Sources
 
+    check_hosts(options.hosts)
     bound = server.bind(options.host, options.port)
     try:
         sources = Sources(

@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +18,7 @@ from blip.installed import version
 from blip.serve import endpoints
 from blip.serve.batcher import NotBegunError, NotDoneError, QueueFullError
 from blip.serve.config import ServiceConfig
+from blip.serve.hosts import KnownHosts
 from blip.serve.metrics import Metrics
 from blip.serve.models import Models, NotServedError
 from blip.serve.schemas import Health, ServiceFacts
@@ -62,8 +62,8 @@ def make_app(
     _add_page(app)
     _add_operations(app, service, metrics_of_all)
     _add_errors(app)
+    app.add_middleware(KnownHosts, hosts=hosts)
     app.add_middleware(_Around, metrics=service.metrics)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     return app
 
 

@@ -8,10 +8,11 @@ from starlette.types import ASGIApp
 
 from blip.errors import BlipError, UsageError
 from blip.processes import stop_on_sigterm
+from blip.serve.connections import Connection
 
 STOPPED = "stopped; what was being answered has been answered"
-HEADERS_SECONDS = 5
-"""For which an idle connection is kept."""
+IDLE_SECONDS = 5
+"""For which a connection is kept between two requests."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -57,11 +58,15 @@ def make_server(app: ASGIApp, seconds_to_finish: float) -> uvicorn.Server:
         logging.getLogger(library).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
+        # The same ones, whatever else is installed.
+        http=Connection,
+        loop="asyncio",
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="on",
         server_header=False,
-        timeout_keep_alive=HEADERS_SECONDS,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=round(seconds_to_finish) + 1,
     )
     return uvicorn.Server(config)
