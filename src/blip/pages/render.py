@@ -1,11 +1,13 @@
 """Templates to pages that open without a server: everything is in the one file."""
 
 import functools
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 SHARED = Path(__file__).parent / "templates"
 """Of the frame and the style of all pages."""
@@ -18,6 +20,19 @@ def render_page(template: Path, **values: Any) -> str:
     `frame.html`.
     """
     return _environment(template.parent).get_template(template.name).render(values)
+
+
+def to_script(value: Any) -> "Markup":
+    """JSON for a `<script type="application/json">`, which nothing within it can end.
+
+    It is ASCII without `<`, `>` and `&`, whatever the value holds.
+    """
+    from markupsafe import Markup
+
+    written = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        written = written.replace(character, f"\\u{ord(character):04x}")
+    return Markup(written)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.job import run
 from blip.capfilt.ledger.files import records_to_table
 from blip.capfilt.ledger.records import TextRecord
-from blip.capfilt.report.draw import PICTURE_BYTES
+from blip.capfilt.report.draw import EXAMPLE_BYTES, PICTURE_BYTES
 from blip.capfilt.report.findings import Findings, changed_words
 from blip.capfilt.report.redraw import redraw_report
 from blip.data.writers.shards import ShardWriter
@@ -42,7 +42,7 @@ class Page(HTMLParser):
         self.addresses += [value or "" for name, value in attrs if name == "src"]
         self.links += [value or "" for name, value in attrs if name == "href"]
         self.places += [value or "" for name, value in attrs if name == "id"]
-        if tag not in ("meta", "img", "rect", "line"):
+        if tag not in ("meta", "img", "input", "rect", "line"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -70,8 +70,9 @@ def test_the_page_is_whole_and_needs_no_other_file(tmp_path):
     assert page.open == []
     assert page.addresses
     assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
-    assert "script" not in page.tags
-    assert "http" not in re.sub(r'src="[^"]*"', "", html)
+    assert page.tags.count("script") == 2, "the counts, and the program that reads them"
+    assert page.addresses.count("") == 0
+    assert "http" not in re.sub(r'(src=)?"data:[^"]*"|http-equiv', "", html)
     assert page.tags.count("img") == 24
     # ITM, ITC and words, of web and of synthetic texts.
     assert page.tags.count("svg") == 6
@@ -96,7 +97,7 @@ def test_texts_and_keys_cannot_put_markup_into_the_page(tmp_path):
         writer.write('a"<b>', picture("red"), "png", nasty + " red", {})
         writer.write("bad<i>", b"no", "png", nasty, {})
     page = Page(report(tmp_path))
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 2
     assert "i" not in page.tags
     assert not any("http" in address for address in page.addresses)
 
@@ -137,8 +138,11 @@ def test_it_stays_below_20_mb_whatever_it_shows(tmp_path):
     assert of_pictures <= PICTURE_BYTES
     shown = html.count("<img")
     assert shown > 30
+    of_examples = len(re.findall(r'<script type="application/json".*?</script>', html)[0])
+    assert of_examples < EXAMPLE_BYTES + 1_500_000
     # As many as there can be of what such a sample costs are still few enough.
-    assert 240 * (len(html) - of_pictures) / shown + PICTURE_BYTES < 20_000_000
+    cards = 240 * (len(html) - of_pictures - of_examples) / shown + PICTURE_BYTES
+    assert cards + EXAMPLE_BYTES + 1_500_000 < 20_000_000
 
 
 def test_pictures_beyond_the_room_are_left_out(tmp_path, monkeypatch):
@@ -149,7 +153,8 @@ def test_pictures_beyond_the_room_are_left_out(tmp_path, monkeypatch):
     redraw_report(tmp_path / "out")
     html = (tmp_path / "out/report.html").read_text()
     assert html.count("<img") == 5
-    assert html.count("no picture") == 7
+    cards = html.partition('id="texts"')[2]
+    assert cards.count("no picture") == 7
 
 
 def test_it_is_drawn_again_without_the_originals_and_the_same_with_them(tmp_path):

@@ -118,7 +118,7 @@ class Findings:
         # The length of a text that is empty once cleaned does not count.
         words = np.where(np.isnan(columns["itm_score"]), np.nan, lengths.to_numpy())
         for source in SOURCES:
-            of = _is(table, source)
+            of = is_source(table, source)
             self.itm[source].add(columns["itm_score"][of], kept[of])
             self.itc[source].add(columns["itc_cosine"][of], kept[of])
             self.lengths[source].add(words[of], kept[of])
@@ -137,7 +137,7 @@ class Findings:
         room = VOCABULARY_TEXTS - self.words.texts_before - self.words.texts_after
         some = table.slice(0, max(room, 0) // 2)
         self.words.add(
-            some["text"].to_pylist(), _is(some, "web").tolist(), some["kept"].to_pylist()
+            some["text"].to_pylist(), is_source(some, "web").tolist(), some["kept"].to_pylist()
         )
 
     def _choose(
@@ -149,7 +149,7 @@ class Findings:
         sizes = np.diff(starts, append=table.num_rows)
         best, has = {}, {}
         for source in SOURCES:
-            of = _is(table, source)
+            of = is_source(table, source)
             best[source] = np.maximum.reduceat(np.where(of, np.nan_to_num(scores), 0.0), starts)
             has[source] = np.logical_or.reduceat(of & kept, starts)
         change = np.abs(best["synthetic"] - best["web"])
@@ -158,7 +158,7 @@ class Findings:
             [0, 1, 2],
             3,
         )
-        sound = ~_is(table, "bad")[starts]
+        sound = ~is_source(table, "bad")[starts]
         for kind, heap in enumerate(self.cards):
             of = np.flatnonzero(sound & (kinds == kind))
             for place in of[np.argsort(-change[of], kind="stable")[:CARDS]].tolist():
@@ -174,7 +174,8 @@ def _records(table: pa.Table) -> list[TextRecord]:
     return [to_record(row) for row in table.to_pylist()]
 
 
-def _is(table: pa.Table, source: str) -> Bool[np.ndarray, " rows"]:
+def is_source(table: pa.Table, source: str) -> Bool[np.ndarray, " rows"]:
+    """Which rows are texts of a source."""
     return booleans(pc.equal(table["source"], source))
 
 

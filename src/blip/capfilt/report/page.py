@@ -8,7 +8,7 @@ from typing import Any
 from blip.capfilt.ledger.records import OF_TEXTS, Counts, TextRecord
 from blip.capfilt.report.charts import Chart, make_chart
 from blip.capfilt.report.findings import SOURCES, Findings, Histogram, Words, changed_words
-from blip.pages.render import render_page
+from blip.pages.render import render_page, to_script
 
 TEMPLATE = Path(__file__).parent / "templates/report.html"
 TEXT_SHOWN = 240
@@ -42,6 +42,8 @@ class Page:
     threshold: float
     sections: Sequence[tuple[str, str, Sequence[Card]]]
     """Title, meaning, samples."""
+    explorer: Mapping[str, Any]
+    """What the script that moves the threshold reads."""
 
 
 def render(page: Page) -> str:
@@ -54,6 +56,8 @@ def render(page: Page) -> str:
         counts=page.counts,
         shards=page.shards,
         threshold=page.threshold,
+        explorer=to_script(page.explorer),
+        can_move_itc=len(page.explorer["itc"]) > 1,
         totals=list(_totals(page.counts)),
         itm_charts=list(_charts("ITM probability", findings.itm, quarters, page.threshold)),
         itc_charts=list(_charts("ITC cosine", findings.itc, halves, min_itc)),
