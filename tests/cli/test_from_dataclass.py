@@ -278,7 +278,7 @@ def test_every_option_has_a_help_and_every_value_a_noun_and_a_reader(command):
 DIFFERENT = {
     *("--data", "--out", "--overwrite", "--json", "--list", "--write", "--captions", "--seed"),
     *("--batch-size", "--candidates", "--task", "--threshold", "--score", "--answers"),
-    *("--frames", "--keys", "--filter"),
+    *("--frames", "--keys", "--filter", "--engine", "--compile"),
 }
 """Options that are about something else in each verb."""
 

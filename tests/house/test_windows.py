@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 OF_UNIX = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog")
-OPTIONAL = {"blip.__main__", "blip.capfilt.engine.ray"}
+OPTIONAL = {"blip.__main__", "blip.capfilt.engine.ray", "blip.ray_cluster", "blip.serve.ray"}
 """What runs the command, and what needs Ray, whose own files import modules of Unix."""
 CODE = f"""
 import importlib, os, pathlib, signal, sys

@@ -41,11 +41,6 @@ def text_bomb(characters: int = 100_000_000) -> bytes:
     return whole[:start] + text + whole[start:]
 
 
-def many_pixels(side: int = 6000) -> bytes:
-    """A PNG of some kilobytes that is whole, and takes `3 * side * side` bytes as RGB."""
-    return encode(Image.new("1", (side, side)))
-
-
 def _chunk(name: bytes, data: bytes) -> bytes:
     body = name + data
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))

@@ -14,6 +14,8 @@ from jaxtyping import config
 from torch import Tensor
 
 P = ParamSpec("P")
+DEEPEST = 8
+"""Containers within each other that are looked into."""
 
 
 def check_new_shapes(function: Callable[P, None]) -> Callable[P, None]:
@@ -34,15 +36,18 @@ def check_new_shapes(function: Callable[P, None]) -> Callable[P, None]:
     return check
 
 
-def describe(value: object) -> Hashable:
-    """All of a value that a check looks at, or more."""
+def describe(value: object, depth: int = 0) -> Hashable:
+    """All of a value that a check looks at, or more; what is too deep equals nothing."""
     kind = type(value)
     if isinstance(value, Tensor):
         return kind, tuple(value.shape), value.dtype
+    if depth == DEEPEST:
+        # It may hold itself.
+        return object()
     if isinstance(value, list | tuple):
-        return kind, *map(describe, value)
+        return kind, *(describe(one, depth + 1) for one in value)
     if isinstance(value, dict):
-        return kind, *((name, describe(value[name])) for name in value)
+        return kind, *((name, describe(value[name], depth + 1)) for name in value)
     # One of a few words may be asked for.
     return (kind, value) if isinstance(value, str) else kind
 

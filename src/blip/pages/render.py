@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from markupsafe import Markup
 
 SHARED = Path(__file__).parent / "templates"
 """Of the frame and the style of all pages."""
@@ -22,17 +21,15 @@ def render_page(template: Path, **values: Any) -> str:
     return _environment(template.parent).get_template(template.name).render(values)
 
 
-def to_script(value: Any) -> "Markup":
+def to_script(value: Any) -> str:
     """JSON for a `<script type="application/json">`, which nothing within it can end.
 
-    It is ASCII without `<`, `>` and `&`, whatever the value holds.
+    It is ASCII without `<`, `>` and `&`, whatever the value holds: safe for a template as it is.
     """
-    from markupsafe import Markup
-
     written = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         written = written.replace(character, f"\\u{ord(character):04x}")
-    return Markup(written)
+    return written
 
 
 @functools.cache
