@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from blip.config import strict
@@ -24,8 +25,8 @@ from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import write_splits
 from blip.evaluation.config import RetrievalEvaluationConfig
-from blip.evaluation.ranking import Ranking, ScoredPairs, score_candidates
-from blip.evaluation.retrieval import recalls_of, share_true, truth_of
+from blip.evaluation.ranking import ScoredPairs, score_candidates
+from blip.evaluation.retrieval import figures_of, truth_of
 from blip.files import write_json
 from blip.inference.checkpoint import open_checkpoint
 from blip.model.blip import Blip
@@ -133,21 +134,16 @@ def judge(checkpoint: Path, data: EvaluationSet) -> dict[str, Any]:
     config = RetrievalEvaluationConfig(candidates=CANDIDATES)
     scored = score_candidates(loaded.model, loaded.tokenizer, data, config)
     is_true = truth_of(data)
-
-    def figures(ranking: Ranking) -> dict[str, float | None]:
-        return {**recalls_of(ranking), **share_true(ranking, is_true)}
-
     return {
-        "by_itc": figures(scored.rank_by_cosine()),
-        "by_log_probability": figures(scored.rank("log_probability")),
+        "by_itc": figures_of(scored.rank_by_cosine(), is_true),
+        "by_log_probability": figures_of(scored.rank("log_probability"), is_true),
         "most_frequent_text": most_frequent(scored),
     }
 
 
 def most_frequent(scored: ScoredPairs) -> float:
     """Per cent of images that have the same text among their candidates; 2.1 if all were equal."""
-    counts = torch.bincount(torch.from_numpy(scored.of_images.columns))
-    return 100.0 * int(counts.max()) / len(scored.of_images)
+    return 100.0 * int(np.bincount(scored.of_images.columns).max()) / len(scored.of_images)
 
 
 def last_losses(folder: Path) -> dict[str, float]:

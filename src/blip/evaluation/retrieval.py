@@ -31,13 +31,11 @@ def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
     assert isinstance(model, Blip)
     scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
     is_true = truth_of(data)
-
-    def figures(score: MatchScore) -> dict[str, float | None]:
-        ranking = scored.rank(score, config.itc_weight)
-        return {**recalls_of(ranking), **share_true(ranking, is_true)}
-
     chosen = config.score_of(subject.origin)
-    by_score = {score: figures(score) for score in dict.fromkeys((*REPORTED, chosen))}
+    by_score = {
+        score: figures_of(scored.rank(score, config.itc_weight), is_true)
+        for score in dict.fromkeys((*REPORTED, chosen))
+    }
     return {
         "retrieval": by_score[chosen],
         "retrieval_score": chosen,
@@ -90,6 +88,11 @@ def share_true(ranking: Ranking, is_true: IsTrue | None) -> dict[str, float | No
         return {"true_first_text": None, "true_first_image": None}
     found = first_is_true(ranking, is_true)
     return {name: 100.0 * float(shares.mean()) for name, shares in found.items()}
+
+
+def figures_of(ranking: Ranking, is_true: IsTrue | None) -> dict[str, float | None]:
+    """`recalls_of` and `share_true`."""
+    return {**recalls_of(ranking), **share_true(ranking, is_true)}
 
 
 def first_is_true(ranking: Ranking, is_true: IsTrue) -> dict[str, np.ndarray]:

@@ -5,6 +5,11 @@ from collections.abc import Callable
 import torch
 
 
+def captures(device: torch.device) -> bool:
+    """Whether work on a device can be captured."""
+    return torch.cuda.is_available() and device.type == "cuda"
+
+
 def capture(
     work: Callable[[], object], prepare: Callable[[], object] | None = None
 ) -> Callable[[], None]:

@@ -9,17 +9,16 @@ lengths of the texts, and hides their padding by a mask: nothing waits for the d
 compiled by torch, and on a GPU captured as a CUDA graph.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from blip.errors import ArgumentError
 from blip.generation.config import CompileChoice
-from blip.inference.cuda_graph import capture
+from blip.inference.cuda_graph import capture, captures
+from blip.inference.fixed_shapes import MAX_COMPILED, FixedShapes
 from blip.inference.sizes import next_size
 from blip.log import say
 from blip.model.blip import Blip
@@ -31,8 +30,6 @@ from blip.nn.precision import at_least_float32
 
 MAX_PASSES = 48
 """Passes that are kept; the one that was not used longest goes."""
-MAX_COMPILED = 64
-"""Times that torch may compile one kind of pass in a process."""
 LENGTH = 8
 """Texts are padded to a multiple of so many tokens; GPU kernels would copy other masks."""
 
@@ -40,7 +37,7 @@ Tensors = tuple[Tensor, ...]
 Work = Callable[..., Tensors]
 
 
-class PassPool:
+class PassPool(FixedShapes[tuple[Any, ...], Work]):
     """The passes of one model that match, each made when it is first needed.
 
     What one call returns may lie where the next call of the same shape writes.
@@ -48,24 +45,10 @@ class PassPool:
 
     def __init__(self, model: Blip, compile: CompileChoice = "auto") -> None:
         """Raises ArgumentError unless `compile` is auto, on or off; see `Matcher.compile`."""
-        if compile not in get_args(CompileChoice):
-            raise ArgumentError(f"compile must be auto, on or off, got {compile!r}")
+        super().__init__(compile)
         self.model = model
-        self.compile: CompileChoice = compile
-        self.failed = False
-        """Whether compiling or capturing did not work here."""
-        self._made: OrderedDict[tuple[Any, ...], Work] = OrderedDict()
         self._layouts: dict[tuple[int, ...], PackedPass] = {}
         self._weight: tuple[object, ...] = ()
-
-    def __len__(self) -> int:
-        """Number of passes that are kept."""
-        return len(self._made)
-
-    @property
-    def is_used(self) -> bool:
-        """Whether pictures and texts are read in passes of fixed shapes."""
-        return self.compile == "on"
 
     def encode(
         self, pixels: Float[Tensor, "images *frames 3 height width_pixels"]
@@ -153,13 +136,7 @@ class PassPool:
     def _run(self, name: str, work: Work, *inputs: Tensor) -> Tensors:
         self._follow_weights()
         key = (name, *(one.shape for one in inputs))
-        if key not in self._made:
-            if len(self._made) == MAX_PASSES:
-                self._made.popitem(last=False)
-            self._lay_out(name, inputs)
-            self._made[key] = self._make(name, work, inputs)
-        self._made.move_to_end(key)
-        return self._made[key](*inputs)
+        return self._keep(key, lambda: self._make(name, work, inputs), MAX_PASSES)(*inputs)
 
     def _lay_out(self, name: str, inputs: Sequence[Tensor]) -> None:
         """Lay out a pass over texts, whose padding counts as tokens."""
@@ -182,18 +159,13 @@ class PassPool:
 
     def _make(self, name: str, work: Work, inputs: Tensors) -> Work:
         """`work` in the fastest form that works here."""
-        if self.failed:
-            return work
-        try:
+        self._lay_out(name, inputs)
+
+        def make() -> Work:
             compiled = self._compiled(name, work, inputs)
-            on_gpu = torch.cuda.is_available() and self.model.device.type == "cuda"
-            return _captured(compiled, inputs) if on_gpu else compiled
-        # torch has no common class for what its compilers and CUDA graphs raise.
-        except Exception as error:
-            self.failed = True
-            reason = str(error).strip().partition("\n")[0]
-            say(f"matching goes on without compiled passes: {reason}")
-            return work
+            return _captured(compiled, inputs) if captures(self.model.device) else compiled
+
+        return self.fastest(work, make, "matching goes on without compiled passes")
 
     def _compiled(self, name: str, work: Work, inputs: Tensors) -> Work:
         shape = " x ".join(map(str, inputs[0].shape))

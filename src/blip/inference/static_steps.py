@@ -7,20 +7,18 @@ A size has memory of its own, so that a step has the same shapes and addresses e
 compiled by torch, and on a GPU captured as a CUDA graph and replayed.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from blip.errors import ArgumentError
 from blip.generation.config import CompileChoice, DecodingConfig
 from blip.generation.nucleus import make_chances
 from blip.generation.static import Board, Extension, choose, rows_of
 from blip.generation.static_texts import write_beams, write_rows
-from blip.inference.cuda_graph import capture
+from blip.inference.cuda_graph import capture, captures
+from blip.inference.fixed_shapes import MAX_COMPILED, FixedShapes
 from blip.inference.sizes import next_size
 from blip.log import say
 from blip.model.grounded import EncoderDecoder
@@ -30,8 +28,6 @@ from blip.nn.static_kv import StaticKVCache
 
 MAX_STEPS = 12
 """Sizes and kinds of decoding whose steps are kept; the one that was not used longest goes."""
-MAX_COMPILED = 64
-"""Times that torch may compile a step in a process, for all models and sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +113,14 @@ class StaticSteps:
 
     def _make_step(self) -> Callable[[], None]:
         """`_work` in the fastest form that works here."""
-        pool, on_gpu = (
-            self.pool,
-            torch.cuda.is_available() and self.pool.model.device.type == "cuda",
-        )
-        if pool.failed:
-            return self._work
-        try:
+        pool = self.pool
+
+        def make() -> Callable[[], None]:
             work = self._compiled() if pool.compile == "on" else self._work
+            on_gpu = captures(pool.model.device)
             return capture(work, self.cache.position.zero_) if on_gpu else work
-        # torch has no common class for what its compilers and CUDA graphs raise.
-        except Exception as error:
-            pool.failed = True
-            reason = str(error).strip().partition("\n")[0]
-            say(f"decoding goes on without compiled steps: {reason}")
-            return self._work
+
+        return pool.fastest(self._work, make, "decoding goes on without compiled steps")
 
     def _compiled(self) -> Callable[[], None]:
         images = self.shape.images
@@ -146,7 +135,7 @@ class StaticSteps:
         return work
 
 
-class StepPool:
+class StepPool(FixedShapes[Shape, StaticSteps]):
     """The steps of one model, each made when it is first needed."""
 
     def __init__(self, model: EncoderDecoder, compile: CompileChoice = "auto") -> None:
@@ -155,24 +144,10 @@ class StepPool:
         `auto` and `off` leave the work to decoding that changes its shapes: on a CPU it does less,
         and on a GPU captured steps have not been measured yet.
         """
-        if compile not in get_args(CompileChoice):
-            raise ArgumentError(f"compile must be auto, on or off, got {compile!r}")
+        super().__init__(compile)
         self.model = model
-        self.compile: CompileChoice = compile
-        self.failed = False
-        """Whether compiling or capturing did not work here."""
         self.text = model.text
-        self._made: OrderedDict[Shape, StaticSteps] = OrderedDict()
         self._weight: tuple[object, ...] = ()
-
-    def __len__(self) -> int:
-        """Number of steps that are kept."""
-        return len(self._made)
-
-    @property
-    def is_used(self) -> bool:
-        """Whether texts are decoded in steps of fixed shapes."""
-        return self.compile == "on"
 
     def decode(
         self,
@@ -208,12 +183,7 @@ class StepPool:
     def steps(self, images: int, like: Shape) -> StaticSteps:
         """Those for a number of images."""
         shape = replace(like, images=images)
-        if shape not in self._made:
-            if len(self._made) == MAX_STEPS:
-                self._made.popitem(last=False)
-            self._made[shape] = StaticSteps(self, shape)
-        self._made.move_to_end(shape)
-        return self._made[shape]
+        return self._keep(shape, lambda: StaticSteps(self, shape), MAX_STEPS)
 
     def _follow_weights(self) -> None:
         """Forget steps that were made for other weights, another number format or device."""

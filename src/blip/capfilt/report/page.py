@@ -157,7 +157,7 @@ def _text(record: TextRecord) -> dict[str, str]:
     if record.itc_cosine is not None:
         details += f", ITC {record.itc_cosine:.3f}"
     return {
-        "shown": record.text[:TEXT_SHOWN] + ("..." if len(record.text) > TEXT_SHOWN else ""),
+        "shown": shortened(record.text),
         "source": record.source,
         "verdict": "kept" if record.kept else "dropped",
         "details": details,
@@ -176,3 +176,8 @@ def _settings(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
             on = {n: entry for n, entry in sorted(value.items()) if entry not in (None, [], False)}
             value = ", ".join(f"{inner} {entry!r}" for inner, entry in on.items()) or "none"
         yield name, str(value)
+
+
+def shortened(text: str) -> str:
+    """The first characters of a text."""
+    return text[:TEXT_SHOWN] + ("..." if len(text) > TEXT_SHOWN else "")

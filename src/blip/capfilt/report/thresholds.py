@@ -20,6 +20,7 @@ from blip.capfilt.ledger.columns import booleans, floats
 from blip.capfilt.ledger.files import to_record
 from blip.capfilt.ledger.records import TextRecord
 from blip.capfilt.report.findings import SOURCES, is_source
+from blip.capfilt.report.page import shortened
 from blip.config import strict
 
 ITM_STEPS = 200
@@ -30,8 +31,6 @@ RANGES = 50
 """Ranges of the ITM probability from each of which examples are taken."""
 EXAMPLES = 4
 """Examples of a source from each range."""
-TEXT_SHOWN = 240
-"""Characters of an example."""
 NAME_SHOWN = 80
 """Characters of a shard or key."""
 
@@ -159,10 +158,10 @@ def _places(
 
 
 def _example(record: TextRecord, pictures: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    text, cosine = record.text, record.itc_cosine
+    cosine = record.itc_cosine
     return {
         "source": record.source,
-        "text": text[:TEXT_SHOWN] + ("..." if len(text) > TEXT_SHOWN else ""),
+        "text": shortened(record.text),
         "name": f"{record.shard[:NAME_SHOWN]} / {record.key[:NAME_SHOWN]}",
         "itm": record.itm_score,
         "itc": cosine if cosine is not None and isfinite(cosine) else None,

@@ -1,0 +1,60 @@
+"""What was made for the shapes that a model has met, compiled or captured, and kept."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar, get_args
+
+from blip.errors import ArgumentError
+from blip.generation.config import CompileChoice
+from blip.log import say
+
+Key = TypeVar("Key", bound=Hashable)
+Made = TypeVar("Made")
+Work = TypeVar("Work")
+
+MAX_COMPILED = 64
+"""Times that torch may compile one kind of work in a process, for all models and shapes."""
+
+
+class FixedShapes(Generic[Key, Made]):
+    """Work of fixed shapes for one model, each made when it is first needed."""
+
+    def __init__(self, compile: CompileChoice) -> None:
+        """Raises ArgumentError unless `compile` is auto, on or off."""
+        if compile not in get_args(CompileChoice):
+            raise ArgumentError(f"compile must be auto, on or off, got {compile!r}")
+        self.compile: CompileChoice = compile
+        self.failed = False
+        """Whether compiling or capturing did not work here."""
+        self._made: OrderedDict[Key, Made] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How much is kept."""
+        return len(self._made)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether work of fixed shapes takes the place of other work."""
+        return self.compile == "on"
+
+    def fastest(self, plain: Work, make: Callable[[], Work], goes_on: str) -> Work:
+        """What `make` makes of `plain`; where that does not work, `plain` and a line about it."""
+        if self.failed:
+            return plain
+        try:
+            return make()
+        # torch has no common class for what its compilers and CUDA graphs raise.
+        except Exception as error:
+            self.failed = True
+            reason = str(error).strip().partition("\n")[0]
+            say(f"{goes_on}: {reason}")
+            return plain
+
+    def _keep(self, key: Key, make: Callable[[], Made], most: int) -> Made:
+        """What was made for a key; of more than `most`, that which was not used longest goes."""
+        if key not in self._made:
+            if len(self._made) == most:
+                self._made.popitem(last=False)
+            self._made[key] = make()
+        self._made.move_to_end(key)
+        return self._made[key]
