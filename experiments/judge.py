@@ -33,6 +33,7 @@ from blip.metrics.intervals import LEVEL, RESAMPLES
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.nn.device import choose_device, choose_dtype
+from blip.outputs import refuse_folder
 from blip.reports.origin import origin
 from blip.tasks.table import EVALUATIONS
 from experiments.judging import (
@@ -46,6 +47,7 @@ from experiments.judging import (
     judge_video_answers,
     judge_videos,
     table,
+    with_enough_candidates,
 )
 from experiments.labels import find_label, list_columns, read_labelled, write_right
 
@@ -109,7 +111,7 @@ class JudgeOptions:
     threshold: Annotated[float, SHARE] = 0.5
     """Probability of a match from which a filter keeps a text."""
     candidates: Annotated[int, COUNT] = 128
-    """Images, or texts, that ITM re-ranks."""
+    """Images, or texts, that ITM re-ranks: 10 at least."""
     max_tokens: Annotated[int, TOKENS] = 35
     """Where texts are cut."""
     frames: Annotated[int | None, FRAMES] = None
@@ -155,6 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse(sys.argv[1:] if argv is None else argv)
         with OPTIONS.naming(args):
             options = OPTIONS.read(args)
+            if options.out is not None:
+                refuse_folder(options.out)
             decoding = with_typed_decoding(PUBLISHED, OPTIONS, args)
             result = judge(options, decoding)
         if options.out is not None:
@@ -234,7 +238,8 @@ def _judge_task(
     subject = Subject(loaded.model, loaded.tokenizer, data, config)
     figures, said = ONE_TASK[task].judge(subject, Resampling(options.resamples, options.seed))
     kept = {} if said is None else {str(evaluation.outputs): said}
-    of_candidates = {"candidates": options.candidates} if task == "video_retrieval" else {}
+    ranked = with_enough_candidates(config.retrieval).candidates
+    of_candidates = {"candidates": ranked} if task == "video_retrieval" else {}
     return {**describe_data([data]), task: figures, **kept, **of_candidates}
 
 
@@ -258,7 +263,7 @@ def _judge_med(options: JudgeOptions, loaded: Loaded[Any], names: list[str]) -> 
         subject = Subject(loaded.model, loaded.tokenizer, data, config)
         if "retrieval" in tasks:
             found["retrieval"] = judge_retrieval(subject, how)
-            found["candidates"] = config.retrieval.candidates
+            found["candidates"] = with_enough_candidates(config.retrieval).candidates
         if "caption" in tasks:
             found["caption"], found["captions"] = judge_captions(subject, how)
     return {**describe_data(sets), **found}
@@ -331,7 +336,8 @@ def describe(result: dict[str, Any]) -> list[str]:
         ("video_retrieval", ONE_TASK["video_retrieval"].title),
     ):
         for name, figures in result.get(task, {}).items():
-            by = "ITC alone" if name == "itc" else f"re-ranked by ITM's {name.replace('_', '-')}"
+            best = f"the best {result['candidates']} re-ranked by ITM's {name.replace('_', '-')}"
+            by = "ITC alone" if name == "itc" else best
             lines += table(figures, f"retrieval, {by}, {title}")
     if "caption" in result:
         lines += table(result["caption"], "captions, times 100")

@@ -70,9 +70,7 @@ def judge_retrieval(subject: Subject[EvaluationSet], how: Resampling) -> dict[st
     """
     model, data = subject.model, subject.data
     assert isinstance(model, Blip)
-    config = subject.config.retrieval
-    # Fewer candidates than the recalls look at would cut the ranking of ITC.
-    config = replace(config, candidates=max(config.candidates, max(CUTS)))
+    config = with_enough_candidates(subject.config.retrieval)
     scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
     is_true = truth_of(data)
     return {
@@ -81,13 +79,17 @@ def judge_retrieval(subject: Subject[EvaluationSet], how: Resampling) -> dict[st
     }
 
 
+def with_enough_candidates(config: RetrievalEvaluationConfig) -> RetrievalEvaluationConfig:
+    """The configuration that ranks: fewer candidates than recalls look at would cut that of ITC."""
+    return replace(config, candidates=max(config.candidates, max(CUTS)))
+
+
 def judge_videos(subject: Subject[VideoSet], how: Resampling) -> tuple[dict[str, Intervals], None]:
     """As `judge_retrieval`, of videos, which are drawn with their texts: `tr1` ... `vr10`, `mean`.
 
     Also the median and the mean rank of the first right one, both ways.
     """
-    config = subject.config.retrieval
-    config = replace(config, candidates=max(config.candidates, max(CUTS)))
+    config = with_enough_candidates(subject.config.retrieval)
     scored = score_videos(subject, config)
     rankings, videos = _rankings(scored, config), len(scored.texts_of_image)
     figures = {

@@ -131,3 +131,8 @@ def test_a_finished_result_is_replaced_on_request_alone(tmp_path: Path) -> None:
         check_unchanged(path, "new", overwrite=False)
     with pytest.raises(UsageError, match=r"--overwrite replaces it, another --html keeps both"):
         check_unchanged(path, "new", overwrite=False, option="--html")
+    for overwrite in (False, True):
+        with pytest.raises(
+            UsageError, match=r"is a folder, where a file is to be written; .* --out"
+        ):
+            check_unchanged(tmp_path, "new", overwrite=overwrite)

@@ -210,12 +210,22 @@ def check_unchanged(
     `option` is the one that names the place.
     """
     new = to_utf8(content) if isinstance(content, str) else content
+    refuse_folder(path, option)
     if overwrite or not path.exists() or (path.is_file() and path.read_bytes() == new):
         return
     raise UsageError(
         f"{path} already exists and has other content; --overwrite replaces it, another {option} "
         "keeps both"
     )
+
+
+def refuse_folder(path: Path, option: str = "--out") -> None:
+    """Raise UsageError where a folder lies in the place of a file that is to be written."""
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a folder, where a file is to be written; move it away, or choose another "
+            f"{option}"
+        )
 
 
 def _places(given: str | Path) -> Iterator[tuple[str, Path]]:

@@ -166,6 +166,8 @@ def test_duplicates(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         (["search", "i", "a", "--results", "0"], "--results is 0; allowed: a whole number"),
         (["search", "i", "a", "--checkpoint", "other"], "i was made with the model"),
         (["search", "i", "--duplicates", "--threshold", "2"], "--threshold is 2"),
+        (["search", "i", "a", "--html", "photos"], "photos is a folder, where a file is to be"),
+        (["search", "i", "--duplicates", "--html", ".", "--overwrite"], "choose another --html"),
         (["search", "i", "x", "--threshold", "0.5"], "--threshold would not be used without --dup"),
         (["search", "i", "--image", "https://x/a.mp4"], "is the address of a video; download it"),
         (["search", "i", "--image", "http://[x"], "cannot read http://[x: Invalid IPv6 URL"),

@@ -90,14 +90,18 @@ def test_the_command_writes_and_prints_the_same_twice(
     tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [str(checkpoint), "--data", str(captioned(tmp_path)), "--tasks", "retrieval"]
-    command += ["--resamples", "50", "--seed", "3", "--out"]
+    command += ["--resamples", "50", "--seed", "3", "--candidates", "4", "--out"]
+    assert main([*command, str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder, where a file is to be written" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "one.json")]) == 0
     printed = capsys.readouterr().out
     assert "8 images, 16 texts; 95% intervals of 50 samples of the images, seed 3" in printed
-    assert "re-ranked by ITM's log-probability" in printed
+    # Recalls look at ten.
+    assert "the best 10 re-ranked by ITM's log-probability" in printed
     assert main([*command, str(tmp_path / "two.json")]) == 0
     one, two = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("one", "two"))
     assert one == two
+    assert one["candidates"] == 10
     assert "caption" not in one
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from blip.errors import StoppedError, UsageError
@@ -17,7 +19,8 @@ from blip.index.store import Part, Store
 from tests.support.capfilt import die_at_file, exit_code_of
 from tests.support.flaky_server import Server
 from tests.support.picture_index import SEEDS, features, index_bytes, write_collection, write_tar
-from tests.support.saved_models import save_tiny
+from tests.support.pictures import photo
+from tests.support.saved_models import save_picture, save_tiny
 
 pytest.importorskip("faiss")
 
@@ -70,6 +73,26 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(
     assert status == -9 or step > 14
     add_places(tmp_path / "i", places, checkpoint)
     assert index_bytes(tmp_path / "i") == index_bytes(tmp_path / "whole")
+
+
+def test_a_resumed_run_writes_no_key_twice(checkpoint: Path, tmp_path: Path) -> None:
+    rows = [{"key": "same", "image": photo(seed), "text": "a text"} for seed in range(5)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "table.parquet")
+    for name in ("a.jpg", "a.png", "b.jpg", "b.png", "c.png"):
+        save_picture(tmp_path / "photos" / name, 1)
+    places = [str(tmp_path / name) for name in ("table.parquet", "photos")]
+    out = tmp_path / "i"
+    add_places(out, places, checkpoint)
+    whole = index_bytes(out)
+    keys = [row.key for row in _rows(out)]
+    assert len(set(keys)) == len(keys) == 10
+    # As a run leaves them that is killed within each place: first parts, and no place done.
+    (out / "places.json").unlink()
+    for rest in ("npy", "parquet"):
+        for path in out.glob(f"parts/*-00001.{rest}"):
+            path.unlink()
+    add_places(out, places, checkpoint)
+    assert index_bytes(out) == whole
 
 
 def test_unchanged_places_are_skipped_and_changed_ones_read_anew(

@@ -64,6 +64,8 @@ class SearchOptions:
         check_fields(self)
 
 
+STDOUT = Path("-")
+"""In place of the page's file."""
 OPTIONS = Options(
     of=SearchOptions,
     arguments=("index", "query"),
@@ -81,12 +83,15 @@ def run(args: argparse.Namespace) -> int:
     """Search and print; 1 where nothing is found."""
     from blip.errors import UsageError
     from blip.index.search import Index
+    from blip.outputs import refuse_folder
 
     options = OPTIONS.read(args)
     asked = [bool(options.query.strip()), options.image is not None, options.duplicates]
     if sum(asked) != 1:
         raise UsageError("give a text, --image or --duplicates, and one of them only")
     _refuse_unused(args, options)
+    if options.html is not None and options.html != STDOUT:
+        refuse_folder(options.html, "--html")
     image = None if options.image is None else _find_picture(options.image)
     index = Index.open(
         options.index,
@@ -237,7 +242,7 @@ def _write_page(page: str, options: SearchOptions) -> None:
     from blip.files import write_atomically
     from blip.outputs import check_unchanged
 
-    if options.html == Path("-"):
+    if options.html == STDOUT:
         print(page)
     elif options.html is not None:
         check_unchanged(options.html, page, overwrite=options.overwrite, option="--html")

@@ -72,13 +72,17 @@ def count_samples(location: str, *, videos: bool) -> int | None:
 
 
 def read_place(path: Path, start: int, *, videos: bool) -> Iterator[Sample]:
-    """The samples of a place from `start` on; those of a tar as they stand there."""
+    """The samples of a place from `start` on, under the keys that they have in the whole of it.
+
+    Those of a tar as they stand there.
+    """
     if find_kind(path) == "tar":
         shard = read_shard(path, videos=videos and shows_videos(str(path)))
         return islice(shard, start, None)
     reader = open_any(path, videos=videos)
     reader.check()
-    return keep_identity(reader.samples(start), path.stem, path)
+    # From the first on, however many are skipped: only then it is known which keys repeat.
+    return islice(keep_identity(reader.samples(), path.stem, path), start, None)
 
 
 def to_normalised(
