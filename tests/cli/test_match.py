@@ -106,7 +106,16 @@ def test_a_picture_that_is_taken_for_a_text_is_named(
     assert match(folder, first, second, "a text") == 0
     out, err = capsys.readouterr()
     assert out.count("\n") == 2
-    assert "b.jpg is scored as a text; with --texts, all other names are pictures" in err
+    assert "b.jpg is scored as a text; with --texts, all other names are files" in err
+
+
+def test_a_video_that_is_taken_for_a_text_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = folder / "b.mp4"
+    video.write_bytes(b"")
+    assert match(folder, folder / "photos/a.png", video) == 0
+    assert "b.mp4 is scored as a text" in capsys.readouterr().err
 
 
 def test_what_cannot_be_asked_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

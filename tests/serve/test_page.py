@@ -140,4 +140,4 @@ def test_what_is_wrong_is_said(page: Page, folder: Path) -> None:
     broken = folder / "broken.png"
     broken.write_bytes(save_picture(folder / "photo.png").read_bytes()[:300])
     page.set_input_files("#file", broken)
-    page.locator("#problem", has_text="`image` cannot be used: truncated_image").wait_for()
+    page.locator("#problem", has_text="`image` cannot be used: truncated image").wait_for()

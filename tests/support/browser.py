@@ -1,17 +1,14 @@
 """A headless browser that is installed, for tests of what people see."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 SCREEN, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
-AXE = os.environ.get("BLIP_AXE", "")
-"""Path of axe.min.js, from the package axe-core."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -34,9 +31,5 @@ def open_browser() -> Iterator[Browser]:
 
 
 def inaccessible(page: Page) -> list[tuple[str, str]]:
-    """What keeps people from using a page, and how badly; nothing where axe-core is not there."""
-    if not AXE:
-        return []
-    # Not as a script of the page, which its policy may forbid.
-    page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-    return [(one["id"], one["impact"]) for one in page.evaluate("axe.run()")["violations"]]
+    """What keeps people from using a page, by axe-core's rules, and how badly."""
+    return [(one["id"], one["impact"]) for one in Axe().run(page).response["violations"]]

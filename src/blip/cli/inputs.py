@@ -177,7 +177,7 @@ def open_picture(
             say(f"cannot fetch {path}: {reason.removeprefix(NOT_FETCHED)}")
             return None
         hint = f" ({HINTS[reason]})" if reason in HINTS else ""
-        say(f"cannot read {path}: {reason.replace('_', ' ')}{hint}")
+        say(f"cannot read {path}: {error.in_words}{hint}")
     except OSError as error:
         say(f"cannot read {path}: {error.strerror or error}")
     return None

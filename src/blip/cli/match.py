@@ -115,13 +115,12 @@ def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[str]]:
     if not options.more:
         raise UsageError("the following arguments are required: TEXT; see `blip match --help`")
     from blip.data.readers.image_files import is_image_name
+    from blip.data.readers.video_files import is_video_name
     from blip.log import printable, say
 
     for text in options.more:
-        if is_image_name(text) and os.path.isfile(text):
-            say(
-                f"{printable(text)} is scored as a text; with --texts, all other names are pictures"
-            )
+        if (is_image_name(text) or is_video_name(text)) and os.path.isfile(text):
+            say(f"{printable(text)} is scored as a text; with --texts, all other names are files")
         if not UTF8.holds(text):
             raise RangeError("TEXT", repr(text), str(UTF8))
     return list(options.more), [options.picture]

@@ -18,6 +18,11 @@ SHOWN = 5
 class BadSampleError(BlipError):
     """A sample cannot be used; the message is a short reason, with details after a colon."""
 
+    @property
+    def in_words(self) -> str:
+        """The reason as people read it, such as `not an image`."""
+        return str(self).replace("_", " ")
+
 
 class Fault(NamedTuple):
     """What is wrong with a sample, or with a shard where `key` is empty."""

@@ -57,6 +57,12 @@ def list_pictures(images: Picture | Iterable[Picture]) -> tuple[Sequence[Picture
     """
     if _is_single_picture(images):
         return [cast(Picture, images)], True
+    if not isinstance(images, Iterable):
+        kind = type(images).__name__
+        raise ArgumentError(
+            f"images must be a picture (a path, URL, bytes, open file, PIL image, array or tensor) "
+            f"or a list of pictures, got {kind}"
+        )
     return list_items("images", cast(Iterable[Picture], images)), False
 
 

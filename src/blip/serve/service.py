@@ -96,7 +96,7 @@ class Service:
         except TimeoutError as error:
             raise NotBegunError from error
         except BadImageError as error:
-            raise HTTPException(422, f"`image` cannot be used: {error}") from error
+            raise HTTPException(422, f"`image` cannot be used: {error.in_words}") from error
 
     async def _until_client_leaves(self, request: Request, work: asyncio.Task[Any]) -> None:
         """Wait until the work is done; raises ClientLeftError where the client leaves before."""
