@@ -14,7 +14,6 @@ that its peak memory is its own. The last line is one JSON object.
 import argparse
 import functools
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -43,6 +42,7 @@ from blip.index.store import (
     Store,
     part_name,
 )
+from blip.processes import most_memory
 
 PROJECTION = 256
 CENTRES = 10_000
@@ -238,7 +238,7 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
 
 def peak() -> float:
     """Most memory of this process, in 10^6 bytes."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1)
+    return round((most_memory() or 0) / 1e6, 1)
 
 
 def measured_since(start: float) -> dict[str, Any]:

@@ -14,7 +14,6 @@ least, over what the machine could multiply in that time. The last line is one J
 import argparse
 import gc
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from blip.data.examples.pairs import PairBatch
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.objectives.itm import Negatives
+from blip.processes import most_memory
 from blip.train.peak import peak_rate
 from blip.train.precision import autocast
 from inference import BASE, LENGTHS, SMALL, draw, make_text, make_tokenizer
@@ -170,8 +170,7 @@ def peak_bytes(device: torch.device) -> int:
     """The most memory that this process has held: resident, or on the GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return most_memory() or 0
 
 
 def sizes(small: bool) -> ModelConfig:

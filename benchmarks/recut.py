@@ -12,7 +12,6 @@ a process of its own, whose peak memory is read. Run it as
 
 import argparse
 import multiprocessing
-import resource
 import shutil
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from benchmarks.machine import describe
 from blip.capfilt.config import RecutConfig
 from blip.capfilt.filters.config import JobRules
 from blip.capfilt.ledger.files import GROUP_ROWS, SCHEMA, open_ledger
+from blip.processes import most_memory
 
 ROWS_A_FILE = 1 << 20
 WORDS = ("a red square", "two dogs on a beach", "IMG", "best price sale", "a man riding a horse")
@@ -101,7 +101,7 @@ def cut(folder: Path, rules: JobRules, answer: Any) -> None:
     started = time.monotonic()
     summary = recut(config)
     seconds = time.monotonic() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = most_memory() or 0
     answer.put((peak, seconds, summary.counts.texts_kept))
 
 

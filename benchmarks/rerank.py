@@ -12,7 +12,6 @@ own, and reports how seconds and peak memory grow. The last line is one JSON obj
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import rank
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
+from blip.processes import most_memory
 from inference import BASE, LENGTHS, SMALL, draw, make_text, make_tokenizer, with_modes
 
 IMAGES, CANDIDATES = 4, 128
@@ -196,7 +196,7 @@ def rank_only(args: argparse.Namespace) -> dict[str, Any]:
 
 def peak_gigabytes() -> float:
     """Most memory that this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return (most_memory() or 0) / 1e9
 
 
 def summary(

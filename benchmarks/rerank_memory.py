@@ -10,7 +10,6 @@ is one JSON object.
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import score_candidates
 from blip.evaluation.retrieval import recalls_of
 from blip.model.blip import Blip
+from blip.processes import most_memory
 from inference import LENGTHS, make_tokenizer
 
 TEXTS = 5
@@ -144,7 +144,7 @@ def main() -> int:
 
 def peak_gibibytes() -> float:
     """Most memory that this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return (most_memory() or 0) / 2**30
 
 
 if __name__ == "__main__":

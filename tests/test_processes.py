@@ -1,10 +1,12 @@
-"""Processes are started so that Ctrl-C never reaches them."""
+"""Processes are started so that Ctrl-C never reaches them, and tell the memory of themselves."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from blip.processes import most_memory
 
 PROGRAM = """
 import multiprocessing
@@ -34,3 +36,19 @@ def test_no_process_receives_sigint_not_even_the_first_one(tmp_path: Path):
         [sys.executable, str(program)], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == ["True", "True", "False"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others count the memory of their parent")
+@pytest.mark.parametrize("start", ["vfork", "fork"])
+def test_the_memory_of_a_process_is_not_that_of_its_parent(
+    start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "_USE_VFORK", start == "vfork")
+    held = b"x" * (150 << 20)
+    program = "from blip.processes import most_memory; print(most_memory())"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    most = most_memory()
+    assert most is not None
+    assert most > len(held)
+    assert 1 << 20 < int(done.stdout) < len(held)

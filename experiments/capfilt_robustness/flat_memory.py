@@ -6,7 +6,6 @@ python experiments/capfilt_robustness/flat_memory.py --out runs/flat-memory --sa
 import argparse
 import io
 import json
-import resource
 import shutil
 import sys
 import time
@@ -27,11 +26,12 @@ from blip.data.writers.shards import ShardWriter
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
+from blip.processes import most_memory
 
 HERE = Path(__file__).parent
 TEXTS = ("a red square", "a green circle", "two blue stars on a field", "buy it now", "IMG 2041")
 MOMENTS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
-MEGABYTE = 1024
+MEGABYTE = 1 << 20
 
 
 def main() -> int:
@@ -86,8 +86,7 @@ class Watched:
         """All of them."""
         for outcome in InlineEngine().run(items, make_worker):
             if isinstance(outcome, Done):
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                self.peaks.append(peak / MEGABYTE)
+                self.peaks.append((most_memory() or 0) / MEGABYTE)
             yield outcome
 
 

@@ -1,13 +1,15 @@
-"""Processes: start them, end them with their parent, and stop on SIGTERM."""
+"""Processes: start them, end them with their parent, stop on SIGTERM; what this one holds."""
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from blip.errors import StoppedError
 
@@ -77,3 +79,29 @@ def usable_cpus() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def most_memory() -> int | None:
+    """Most bytes of memory that this process has held so far; None on Windows, which tells none.
+
+    On Linux since its program began: `getrusage` counts the most that the process has held from
+    which it was forked, too, even if that one is far larger.
+    """
+    if sys.platform == "win32":
+        return None
+    if sys.platform == "linux":
+        held = re.search(r"^VmHWM:\s*(\d+) kB$", _status(), re.MULTILINE)
+        if held is not None:
+            return int(held[1]) * 1024
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _status() -> str:
+    # Some sandboxes have no such file.
+    try:
+        return Path("/proc/self/status").read_text("utf-8")
+    except OSError:
+        return ""

@@ -3,12 +3,13 @@
 Where a value is not known, such as the peak of a foreign device, it is left out.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
+
+from blip.processes import most_memory
 
 GIB = 2**30
 
@@ -109,9 +110,4 @@ def peak_memory(device: torch.device) -> int | None:
     """Most bytes held so far: of the GPU's memory, else of the process; None on Windows' CPUs."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    return most_memory()
