@@ -13,7 +13,7 @@ from blip.config.strict import from_json, to_json
 from blip.data.scenes.config import ScenesConfig
 from blip.errors import UsageError
 from blip.model.blip import Blip
-from blip.recipes import bootstrap, captioner, filter, nlvr, pretrain, vqa
+from blip.recipes import bootstrap, captioner, filter, from_weights, nlvr, pretrain, vqa
 from blip.recipes.config import BootstrapConfig, ShardsConfig
 from blip.tasks.table import TASKS
 
@@ -34,6 +34,14 @@ def test_to_json_and_back(recipe, cls) -> None:
     config = recipe()
     assert isinstance(config, cls)
     assert from_json(cls, to_json(config)) == config
+
+
+@pytest.mark.parametrize("name", from_weights.RECIPES)
+def test_the_form_for_weights_to_json_and_back(name: str) -> None:
+    config = from_weights.RECIPES[name]("vit.pth", None)
+    assert from_json(BootstrapConfig, to_json(config)) == config
+    assert name in recipe_names("bootstrap")
+    assert config.vision_weights == "vit.pth"
 
 
 def test_names() -> None:

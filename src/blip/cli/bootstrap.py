@@ -15,6 +15,7 @@ EXAMPLES = """\
 examples:
   blip bootstrap scenes_demo --out runs/demo
   blip bootstrap flickr8k --out runs/flickr8k --seed 1
+  blip bootstrap flickr8k --out runs/flickr8k --vision_weights vit.safetensors --text_weights bert/
   blip bootstrap scenes_demo --out runs/paper --init fresh --rounds 2
   blip bootstrap scenes_demo --out runs/short --pretrain.steps 500 --data.noise 0.6
   blip bootstrap runs/demo/config.json --out runs/again
@@ -24,7 +25,9 @@ examples:
 
 If a run is stopped or killed, run the same command again to resume it. In the folder of a run of
 other settings a command says what differs and stops: `--overwrite` repeats the stages that the
-change affects, `--allow-change` resumes an unfinished training with it."""
+change affects, `--allow-change` resumes an unfinished training with it.
+
+The recipe flickr8k with weights of a ViT, a BERT or both takes its sizes from their files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +60,13 @@ def declare(parser: Parser, options: Options[Any]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run or resume the main job."""
-    from blip.cli.recipe import read_config
+    from blip.cli.from_weights import read_bootstrap
     from blip.errors import UsageError
 
     options = OPTIONS.read(args)
     if options.recipe is None:
         raise UsageError("name a recipe or a config.json; `blip bootstrap --list` shows recipes")
-    config = read_config(BootstrapConfig, "bootstrap", options.recipe, args.overrides)
+    config = read_bootstrap(options.recipe, args.overrides)
     return run_recipe(config, options.out, options.how)
 
 

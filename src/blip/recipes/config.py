@@ -58,7 +58,7 @@ class BootstrapConfig:
     """The tokenizer's vocabulary size replaces the one given here."""
     image: ImageConfig
     pretrain: TrainConfig
-    """Pre-training from random weights."""
+    """Pre-training of a fresh model, from `vision_weights` and `text_weights` if they are given."""
     next_pretrain: TrainConfig
     """Pre-training that continues from the last round's weights (`init` previous)."""
     captioner: TrainConfig

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from blip.config.strict import load_json
 from blip.errors import UsageError
 from blip.model.blip import Blip
 from blip.model.checkpoint.assemble import Faults, not_real, shapes_of
@@ -23,9 +22,17 @@ from blip.model.checkpoint.original import (
     unimodal_layout,
     vision_layout,
 )
+from blip.model.checkpoint.start_sizes import (
+    TEXT_LAYERS,
+    TEXT_PLACES,
+    VISION_LAYERS,
+    VISION_PLACES,
+    bert_name,
+    heads_beside,
+    sizes_shown,
+)
 from blip.model.checkpoint.tensors import read_tensors
 from blip.nn.vit import resize_positions
-from blip.outputs import SIZES
 
 VISION_LEFT_OUT = ("head.", "pre_logits.")
 """Prefixes of tensors that are not used: ImageNet's classifier, which follows our last states."""
@@ -51,17 +58,6 @@ _TIES = {
 _HEAD = "language_head."
 _SCALED = {"1.gamma": "attn.proj", "2.gamma": "mlp.fc2"}
 """What each scale of a layer (LayerScale, Touvron 2021) multiplies."""
-_VISION_PLACES = {
-    "width": ("cls_token", 2),
-    "patch_size": ("patch_embed.proj.weight", 3),
-    "mlp width": ("blocks.0.mlp.fc1.weight", 0),
-}
-_TEXT_PLACES = {
-    "width": ("bert.embeddings.word_embeddings.weight", 1),
-    "positions": ("bert.embeddings.position_embeddings.weight", 0),
-    "mlp_width": ("bert.encoder.layer.0.intermediate.dense.weight", 0),
-}
-"""The tensor and the axis that show each size."""
 
 
 class Started(NamedTuple):
@@ -92,7 +88,7 @@ def start_vision(model: Blip, source: str | Path) -> Started:
         if not name.startswith(VISION_LEFT_OUT)
     }
     vision = model.config.vision
-    sizes = _sizes(state, _VISION_PLACES, r"blocks\.(\d+)\.")
+    sizes = sizes_shown(shapes_of(state), VISION_PLACES, VISION_LAYERS)
     deeper = ""
     if sizes.get("depth", 0) > vision.depth:
         deeper = f", the first {vision.depth} of its {sizes['depth']} layers"
@@ -162,9 +158,9 @@ def start_text(model: Blip, source: str | Path) -> Started:
     unchanged.
     """
     path = find_weights(source)
-    state = {_bert_name(name): tensor for name, tensor in read_tensors(path).tensors.items()}
+    state = {bert_name(name): tensor for name, tensor in read_tensors(path).tensors.items()}
     text = model.config.text
-    sizes = _sizes(state, _TEXT_PLACES, r"bert\.encoder\.layer\.(\d+)\.") | _heads_beside(path)
+    sizes = sizes_shown(shapes_of(state), TEXT_PLACES, TEXT_LAYERS) | heads_beside(path)
     expected = {
         "width": text.width,
         "positions": text.positions,
@@ -191,14 +187,6 @@ def start_text(model: Blip, source: str | Path) -> Started:
         stays.append("language head")
     line = f"text transformer from {path}; newly initialised: {', '.join(stays)}"
     return Started(line, frozenset(layout))
-
-
-def _bert_name(name: str) -> str:
-    """The name of a tensor in today's files of a BERT with its heads."""
-    if name.startswith(("embeddings.", "encoder.", "pooler.")):
-        name = f"bert.{name}"
-    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
-    return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
 
 
 def _text_layout(model: Blip, *, head: bool) -> Layout:
@@ -239,27 +227,6 @@ def _add_rows(model: Blip, layout: Layout, state: dict[str, Tensor], where: str)
         if name in state and state[name].shape[0] == rows:
             state[name] = torch.cat([state[name].float(), initial[name]])
     return size - rows
-
-
-def _sizes(
-    state: Mapping[str, Tensor], places: Mapping[str, tuple[str, int]], layers: str
-) -> dict[str, int]:
-    """The sizes that the tensors show."""
-    found = {
-        size: state[name].shape[axis]
-        for size, (name, axis) in places.items()
-        if name in state and state[name].dim() > axis
-    }
-    depth = len({match[1] for name in state if (match := re.match(layers, name))})
-    return found | ({"depth": depth} if depth else {})
-
-
-def _heads_beside(weights: Path) -> dict[str, int]:
-    """The number of attention heads, which no shape shows, from config.json where there is one."""
-    path = weights.with_name(SIZES)
-    sizes = load_json(path) if path.is_file() else None
-    heads = sizes.get("num_attention_heads") if isinstance(sizes, dict) else None
-    return {"heads": heads} if isinstance(heads, int) else {}
 
 
 def _compare_sizes(
