@@ -176,7 +176,10 @@ def test_a_precision_of_its_own_choice_is_kept_to_the_end(web, monkeypatch, loss
     assert run(config(web, "new"), models=FakeModels()).settings.precision == "bfloat16"
 
 
-def test_another_precision_is_refused(web):
-    run(config(web, precision="float32"), models=FakeModels())
-    with pytest.raises(UsageError, match=r"precision float32 \(now bfloat16\)"):
-        run(config(web, precision="bfloat16"), models=FakeModels())
+@pytest.mark.parametrize("other", ["bfloat16", "int8"])
+def test_another_precision_is_refused(web, other, monkeypatch):
+    # Fakes compute on any CPU.
+    monkeypatch.setattr("blip.nn.device.int8_multiplies", lambda: True)
+    assert run(config(web, precision=other), models=FakeModels()).settings.precision == other
+    with pytest.raises(UsageError, match=rf"precision {other} \(now float32\)"):
+        run(config(web, precision="float32"), models=FakeModels())

@@ -19,7 +19,7 @@ class ModelOptions:
     device: Annotated[str, DEVICE] = "auto"
     """Where the model computes: auto, cpu, cuda or cuda:N."""
     precision: PrecisionChoice = "auto"
-    """Number format; auto is bfloat16 on a GPU that has it, else float32."""
+    """Number format; auto is bfloat16 on a GPU that has it, else float32; int8 is for CPUs."""
     max_pixels: Annotated[int, COUNT] = MAX_PIXELS
     """Width times height of the largest picture that is read."""
 

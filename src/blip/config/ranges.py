@@ -13,8 +13,10 @@ from blip.errors import ArgumentError, plain
 from blip.files import is_utf8
 
 Precision = Literal["float32", "bfloat16"]
-"""Number format in which a model computes."""
-PrecisionChoice = Literal["auto", "float32", "bfloat16"]
+"""Number format in which a model is trained."""
+InferencePrecision = Literal["float32", "bfloat16", "int8"]
+"""Number format in which a model computes that is not trained: int8 on CPUs alone."""
+PrecisionChoice = Literal["auto", "float32", "bfloat16", "int8"]
 """As a person asks for it: auto is bfloat16 on a GPU that has it, else float32."""
 
 

@@ -19,7 +19,7 @@ from blip.evaluation.subject import Subject, describe_data
 from blip.files import json_text, write_atomically
 from blip.inference.checkpoint import Checkpoint, open_checkpoint
 from blip.model.checkpoint.locate import find_weights
-from blip.nn.device import choose_device, choose_dtype
+from blip.nn.device import choose_device, choose_dtype, choose_format
 from blip.outputs import (
     EVALUATION,
     check_unchanged,
@@ -58,7 +58,7 @@ def _measure(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The figures, and the files for servers that go with them, by name."""
     device = choose_device(config.device)
-    dtype = choose_dtype(config.precision, device)
+    number_format = choose_format(config.precision, device)
     checkpoint = checkpoint or open_checkpoint(config.checkpoint)
     sizes = checkpoint.contents.config
     chosen, not_measured = choose_evaluations(evaluations, config, sizes)
@@ -67,7 +67,7 @@ def _measure(
             evaluation.check(config, sizes)
     if not any(one.only_when_chosen for one in chosen):
         refuse_only_videos(config.data)
-    loaded = checkpoint.load(device, precision=dtype)
+    loaded = checkpoint.load(device, precision=number_format)
     readers = {evaluation.reader: evaluation for evaluation in chosen}
     sets = {reader: evaluation.read(config, sizes) for reader, evaluation in readers.items()}
     result: dict[str, Any] = {

@@ -223,7 +223,7 @@ class Captioner(Predictor[Blip]):
         self, states: Tensor, decoding: DecodingConfig, count: int
     ) -> ImageKV | ImageStates:
         rows = rows_of_each(decoding, count)
-        few = rows * decoding.max_length <= FEW_TOKENS
+        few = rows * decoding.max_length <= FEW_TOKENS and not self.model.is_int8
         if states.is_cpu and few and not self._steps.is_used:
             return ImageStates(states)
         return self.model.project_image(states, "causal")

@@ -21,10 +21,11 @@ from blip.model.checkpoint.sizes import Heads
 from blip.model.checkpoint.written import write_ours
 from blip.model.config import ModelConfig, TextConfig
 from blip.model.dialogue import DialogueModel
+from blip.model.int8 import to_int8
 from blip.model.make import Model
 from blip.model.pair import PairModel
 from blip.model.question import QuestionModel
-from blip.nn.device import choose_device, choose_dtype
+from blip.nn.device import NumberFormat, choose_device, choose_format
 
 AnyModel = TypeVar("AnyModel", bound=Model, covariant=True)
 
@@ -77,7 +78,11 @@ class Checkpoint:
         """The model, of any kind; arguments and errors are those of `blip.load`."""
         place, number_format = place_and_format(device, precision)
         model = self.contents.at_image_size(image_size).model()
-        return Loaded(model.to(place, number_format), self.tokenizer, self.path)
+        if number_format == "int8":
+            to_int8(model)
+        else:
+            model = model.to(place, number_format)
+        return Loaded(model, self.tokenizer, self.path)
 
     def load_as(
         self,
@@ -149,10 +154,10 @@ def precision_or_dtype(
 
 def place_and_format(
     device: torch.device | str, precision: PrecisionChoice | torch.dtype
-) -> tuple[torch.device, torch.dtype]:
+) -> tuple[torch.device, NumberFormat]:
     """What these arguments of `blip.load` mean here; raises as it does."""
     place = choose_device(device)
-    return place, choose_dtype(precision, place)
+    return place, choose_format(precision, place)
 
 
 def open_checkpoint(

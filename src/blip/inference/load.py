@@ -25,7 +25,8 @@ def load(
     the index of several, `hf:ORG/NAME` or `original:NAME`. `device` is a `torch.device` or one of
     auto (a GPU where there is one), cpu, cuda and cuda:N. `precision` is the number format of the
     weights, in which the model computes: float32, bfloat16, auto (bfloat16 on a GPU that has it,
-    else float32) or any floating-point `torch.dtype`; weights that were stored in it are unchanged.
+    else float32), int8 on a CPU, or any floating-point `torch.dtype`; weights that were stored in
+    such a type are unchanged, those in int8 cannot be saved again.
     `dtype` is the former name of `precision`. `image_size` (pixels) resizes the position
     embeddings. `tokenizer` names a tokenizer as `Tokenizer.load` does; without it the one beside
     the weights is used, or that of BERT-base (uncased) for released weights. `heads` (vision, text)
@@ -35,7 +36,8 @@ def load(
     >>> blip.load("runs/captioner").caption("photo.jpg")
     'a dog on a beach'
 
-    Raises UsageError where there is no such checkpoint or device, and BlipError for NaN or infinite
+    Raises UsageError where there is no such checkpoint or device, or a device that does not compute
+    in int8, and BlipError for NaN or infinite
     weights, for a truncated or foreign file, and with one list of all tensors that do not fit.
     Nothing that a file contains is executed.
     """

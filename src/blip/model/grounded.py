@@ -10,6 +10,7 @@ from blip.model.heads import LanguageHead
 from blip.model.parts import make_text, make_vision
 from blip.nn.bert import MakeCross
 from blip.nn.kv import ImageKV
+from blip.nn.linear import Linear
 from blip.nn.mode import Mode
 from blip.nn.per_mode import TRANSFORMERS, Shared
 
@@ -41,6 +42,11 @@ class GroundedModel(nn.Module):
     def dtype(self) -> torch.dtype:
         """The number format of the weights, and of the pixels that the model takes."""
         return self.vision.class_token.dtype
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether the weights of the linear layers are in int8, and cannot be read."""
+        return any(isinstance(part, Linear) and part.int8 is not None for part in self.modules())
 
     def require(self, mode: Mode) -> None:
         """Raise UsageError where the model was built without `mode` and its heads."""

@@ -13,7 +13,6 @@ from blip.nn.kernels.attention import (
     folds_projections,
 )
 from blip.nn.kernels.moved_biases import Branch
-from blip.nn.kernels.onednn import linear
 from blip.nn.kv import ImageStates, KVCache, LayerKV
 from blip.nn.linear import Linear
 from blip.nn.packing import PackedRows, PackedTexts, PaddedLayout
@@ -122,7 +121,8 @@ class SelfAttention(nn.Module):
         """
         rows = texts.rows
         first = hidden.index_select(0, texts.first_tokens)
-        if invisible is None and folds_projections(hidden):
+        in_int8 = self.query_key_value.int8 is not None
+        if invisible is None and folds_projections(hidden) and not in_int8:
             return self._add_and_norm(first, self._attend_to_own_text(first, hidden, texts))
         query, own = self._first_query_and_kv(hidden, first, rows.tokens, rows.first_tokens)
         attended = attend_within_texts(
@@ -185,9 +185,8 @@ class SelfAttention(nn.Module):
     ) -> tuple[Float[Tensor, "rows heads texts_of_row head_width"], LayerKV]:
         """Queries of first states, and keys and values of all, each in their rows."""
         width, heads = self.sizes.width, self.sizes.heads
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        query = linear(first, weight[:width], bias[:width])
-        both = rows.unpack(linear(hidden, weight[width:], bias[width:]))
+        query = self.query_key_value.part(first, slice(None, width))
+        both = rows.unpack(self.query_key_value.part(hidden, slice(width, None)))
         key, value = (split_heads(part, heads) for part in both.chunk(2, dim=-1))
         return split_heads(first_rows.unpack(query), heads), LayerKV(key, value)
 
@@ -202,7 +201,7 @@ class SelfAttention(nn.Module):
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         padded = texts.padded
         attended = attend_to_states(
-            linear(first, weight[:width], bias[:width])[:, None],
+            self.query_key_value.part(first, slice(None, width))[:, None],
             padded.unpack(hidden),
             weight[width:],
             bias[2 * width :],

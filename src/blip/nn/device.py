@@ -1,10 +1,19 @@
 """The device and the number format of a model."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from blip.config.ranges import DEVICE, RangeError
 from blip.errors import ArgumentError, UsageError
+from blip.log import say
+from blip.nn.kernels.int8_weight import int8_multiplies
+from blip.nn.kernels.onednn import bfloat16_multiplies
+from blip.nn.kernels.switch import kernels_enabled
+
+NumberFormat = torch.dtype | Literal["int8"]
+"""That of the weights of the transformers; in int8 all else is in float32."""
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -28,13 +37,36 @@ def choose_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def choose_dtype(precision: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """The number format called `precision`; a `torch.dtype` stays as it is.
+def choose_format(precision: str | torch.dtype, device: torch.device) -> NumberFormat:
+    """The number format called `precision`; a floating-point `torch.dtype` stays as it is.
 
     `auto` is bfloat16 on a GPU that has it, else float32. A GPU that only emulates bfloat16 does
-    not have it: there it is slower than float32. Raises ArgumentError for names other than auto,
-    float32 and bfloat16, and for a type that is not a floating-point one.
+    not have it: there it is slower than float32. A CPU that emulates it computes in it all the
+    same, and a line says so. Raises UsageError for int8 on a GPU, and on a CPU without its
+    instructions; ArgumentError for other names and types.
     """
+    if precision == "int8":
+        _check_int8(device)
+        return "int8"
+    dtype = choose_dtype(precision, device)
+    if dtype == torch.bfloat16 and device.type == "cpu" and not bfloat16_multiplies():
+        say("this CPU only emulates bfloat16: float32 is faster, and more exact")
+    return dtype
+
+
+def _check_int8(device: torch.device) -> None:
+    if device.type != "cpu":
+        raise UsageError(f"precision int8 is for CPUs; on {device} use bfloat16 or float32")
+    # Without kernels it is emulated, to compare with.
+    if kernels_enabled() and not int8_multiplies():
+        raise UsageError(
+            "precision int8 needs a CPU with VNNI instructions, which this one lacks; "
+            "use float32, or bfloat16 for half the memory"
+        )
+
+
+def choose_dtype(precision: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """As `choose_format`, but for int8, which it refuses as a name that it does not know."""
     if precision == "auto":
         has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_it else torch.float32
@@ -45,7 +77,7 @@ def choose_dtype(precision: str | torch.dtype, device: torch.device) -> torch.dt
     if precision == "bfloat16":
         return torch.bfloat16
     raise ArgumentError(
-        "precision must be auto, float32, bfloat16 or a floating-point torch.dtype, "
+        "precision must be auto, float32, bfloat16, int8 or a floating-point torch.dtype, "
         f"got {precision!r}"
     )
 

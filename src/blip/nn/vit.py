@@ -10,7 +10,6 @@ from torch.nn.functional import linear as plain_linear
 
 from blip.nn.attention import join_heads, split_heads
 from blip.nn.init import init_std, init_weights
-from blip.nn.kernels.onednn import linear
 from blip.nn.linear import Linear
 
 
@@ -60,10 +59,9 @@ class VisionLayer(nn.Module):
     ) -> Float[Tensor, "batch 1 width"]:
         """`forward` for the first token only: one query per image, all keys."""
         width = hidden.shape[2]
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
         normed = self.attention_norm(hidden)
-        query = linear(normed[:, :1], weight[:width], bias[:width])
-        both = linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
+        query = self.query_key_value.part(normed[:, :1], slice(None, width))
+        both = self.query_key_value.part(normed, slice(width, None)).chunk(2, dim=-1)
         query, key, value = (split_heads(part, self.heads) for part in (query, *both))
         return self._finish(hidden[:, :1], scaled_dot_product_attention(query, key, value))
 

@@ -17,6 +17,8 @@ from blip.errors import BlipError, UsageError
 from blip.inference.checkpoint import fingerprint
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, VisionConfig
+from blip.nn.kernels.int8_weight import int8_multiplies
+from blip.nn.kernels.switch import kernels
 from tests.support.capfilt import config, web_data
 from tests.support.released_models import SIZES, TOKENIZER, WORDS, hugging_face, original
 
@@ -171,20 +173,35 @@ def test_the_precision_is_that_of_the_gpus_of_both_models(
     assert checkpoints.choose_precision(devices) == chosen
 
 
+def test_int8_is_refused_before_workers_start_where_a_device_lacks_it(monkeypatch):
+    for name in ("cuda:0", "cuda"):
+        with pytest.raises(UsageError, match="precision int8 is for CPUs"):
+            checkpoints.check_precision("int8", ("cpu", name))
+    monkeypatch.setattr("blip.nn.device.int8_multiplies", lambda: False)
+    with kernels(True), pytest.raises(UsageError, match="needs a CPU with VNNI"):
+        checkpoints.check_precision("int8", ("cpu", "cpu"))
+    checkpoints.check_precision("bfloat16", ("cpu", "cpu"))
+
+
 def test_both_models_are_loaded_in_the_precision(tmp_path):
     captioner = hugging_face(tmp_path / "c", "causal")
     matcher = hugging_face(tmp_path / "f", "bidirectional")
     found = {}
-    for precision in ("float32", "bfloat16"):
-        loaded = load(models(captioner, matcher, precision=precision))
-        dtypes = loaded.captioner.captioner.model.dtype, loaded.filter.matcher.model.dtype
-        assert dtypes == (getattr(torch, precision),) * 2
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
+    for precision, dtype in dtypes.items():
+        with kernels(precision != "int8" or int8_multiplies()):
+            loaded = load(models(captioner, matcher, precision=precision))
+        for model in (loaded.captioner.captioner.model, loaded.filter.matcher.model):
+            assert model.dtype == dtype
+            assert model.is_int8 is (precision == "int8")
         images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
         assert all(text for (text,) in loaded.captioner.caption(images, [[1], [2], [3]]))
         rows = loaded.filter.score(images, [WORDS] * 3)
         assert all(type(number) is float for row in rows for score in row for number in score)
         found[precision] = torch.tensor(rows)
-    torch.testing.assert_close(found["bfloat16"], found["float32"], atol=0.02, rtol=0)
+    for rough in ("bfloat16", "int8"):
+        torch.testing.assert_close(found[rough], found["float32"], atol=0.02, rtol=0)
+        assert not torch.equal(found[rough], found["float32"])
 
 
 def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from blip.capfilt.models.memory import (
 )
 from blip.capfilt.models.protocols import Models, Score
 from blip.capfilt.stages.pictures import DECODERS, MAX_DECODERS
-from blip.config.ranges import Precision
+from blip.config.ranges import InferencePrecision
 from blip.errors import BlipError, UsageError
 from blip.generation.config import DecodingConfig
 from blip.inference.captioner import Captioner
@@ -25,7 +25,7 @@ from blip.inference.matcher import Matcher
 from blip.inference.pixels import NormalisedImage
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
-from blip.nn.device import choose_dtype
+from blip.nn.device import NumberFormat, choose_dtype, choose_format
 from blip.processes import usable_cpus
 
 LARGEST_BATCH = {"cpu": 64, "cuda": 128}
@@ -74,7 +74,7 @@ class CheckpointModels:
     captioner_device: str
     """auto, cpu, cuda or cuda:N; auto and cuda distribute workers over all GPUs."""
     filter_device: str
-    precision: Precision = "float32"
+    precision: InferencePrecision = "float32"
 
     def fingerprints(self) -> tuple[str, str]:
         """Fingerprints of weights, tokenizer and sizes, as the ledger names them.
@@ -127,15 +127,16 @@ class CheckpointModels:
         where a checkpoint is not, or no longer, the expected one.
         """
         of_captioner, of_filter = (_device(name, place) for name in self._names)
-        dtype = choose_dtype(self.precision, torch.device(of_captioner))
-        loaded = _load_expected(self.captioner, expected[0], of_captioner, dtype)
+        check_precision(self.precision, (of_captioner, of_filter))
+        number_format = choose_format(self.precision, torch.device(of_captioner))
+        loaded = _load_expected(self.captioner, expected[0], of_captioner, number_format)
         if "causal" not in loaded.config.modes:
             raise UsageError(
                 f"{self.captioner} has no text decoder, which a captioner needs; it can be the "
                 "filter"
             )
         captioner = Captioner(loaded.model, loaded.tokenizer)
-        loaded = _load_expected(self.filter, expected[1], of_filter, dtype)
+        loaded = _load_expected(self.filter, expected[1], of_filter, number_format)
         if "bidirectional" not in loaded.config.modes:
             raise UsageError(
                 f"{self.filter} has no text encoder, which a filter needs; it can be the captioner"
@@ -191,7 +192,9 @@ class _CheckpointFilter:
         return [[Score(one.probability, one.cosine) for one in row] for row in found]
 
 
-def _load_expected(source: str, expected: str, device: str, dtype: torch.dtype) -> Loaded[Blip]:
+def _load_expected(
+    source: str, expected: str, device: str, number_format: NumberFormat
+) -> Loaded[Blip]:
     """A model that has the expected fingerprint; raises BlipError for another."""
     checkpoint = open_checkpoint(source)
     found = checkpoint.fingerprint()
@@ -201,15 +204,22 @@ def _load_expected(source: str, expected: str, device: str, dtype: torch.dtype) 
             f"fingerprint {found}, the job has {expected}; put the former model back, or choose "
             "another --out"
         )
-    return checkpoint.load_as(Blip, device, precision=dtype)
+    return checkpoint.load_as(Blip, device, precision=number_format)
 
 
-def choose_precision(devices: tuple[str, str]) -> Precision:
+def choose_precision(devices: tuple[str, str]) -> InferencePrecision:
     """Precision for auto: bfloat16 where both GPUs of this machine support it, else float32."""
     if not torch.cuda.is_available():
         return "float32"
     dtypes = {choose_dtype("auto", torch.device(_kind(name))) for name in devices}
     return "bfloat16" if dtypes == {torch.bfloat16} else "float32"
+
+
+def check_precision(precision: InferencePrecision, devices: tuple[str, str]) -> None:
+    """Raise UsageError where a device of this machine does not compute in int8."""
+    if precision == "int8":
+        for name in devices:
+            choose_format(precision, torch.device(_kind(name)))
 
 
 def choose_decoders(devices: tuple[str, str], workers: int) -> int:

@@ -3,21 +3,30 @@
 from dataclasses import replace
 
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.models.checkpoints import CheckpointModels, ModelSource, choose_precision
+from blip.capfilt.models.checkpoints import (
+    CheckpointModels,
+    ModelSource,
+    check_precision,
+    choose_precision,
+)
 from blip.capfilt.progress.plan import resume_settings
 from blip.capfilt.shards.layout import Layout
 from blip.capfilt.shards.settings import Settings
-from blip.config.ranges import Precision
+from blip.config.ranges import InferencePrecision
 
 
 def resolve_auto(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
     """Replace auto by the precision and batch size of the job in the folder, if one has begun.
 
-    Otherwise the devices decide on the precision, and later the models on the batch size.
+    Otherwise the devices decide on the precision, and later the models on the batch size. Raises
+    UsageError where this machine is to compute in int8 and cannot.
     """
     config = resume_settings(config, layout)
     if config.precision == "auto":
         return replace(config, precision=choose_precision(config.devices))
+    if config.engine == "local":
+        # Before any worker starts; on a cluster the workers' machines may be others.
+        check_precision(config.precision, config.devices)
     return config
 
 
@@ -54,6 +63,6 @@ def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
     )
 
 
-def _resolved_precision(config: CapFiltConfig) -> Precision:
+def _resolved_precision(config: CapFiltConfig) -> InferencePrecision:
     assert config.precision != "auto", "call `resolve_auto` first"
     return config.precision

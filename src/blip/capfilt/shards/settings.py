@@ -6,7 +6,7 @@ from typing import Any
 from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.shards.layout import Write
 from blip.config import strict
-from blip.config.ranges import Precision
+from blip.config.ranges import InferencePrecision
 from blip.data.config import MAX_PIXELS
 from blip.generation.config import DecodingConfig
 
@@ -23,7 +23,7 @@ class Settings:
     captions: int
     decoding: DecodingConfig = field(metadata=strict.formerly("search"))
     batch_size: int
-    precision: Precision = "float32"
+    precision: InferencePrecision = "float32"
     write: Write = "shards"
     max_pixels: int = MAX_PIXELS
     rules: FilterRules = FilterRules()

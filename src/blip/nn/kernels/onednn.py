@@ -110,3 +110,14 @@ def onednn_multiplies(dtype: torch.dtype) -> bool:
     if dtype == torch.bfloat16:
         return bool(ONEDNN._is_mkldnn_bf16_supported())
     return dtype == torch.float32
+
+
+@cache
+def bfloat16_multiplies() -> bool:
+    """Whether this CPU has instructions for products of bfloat16: else it emulates them."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
+        # torch has no public name for it.
+        return torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
+    return bool(ONEDNN._is_mkldnn_bf16_supported())
