@@ -151,6 +151,21 @@ def test_options_of_ray_are_refused_without_it(
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["--filter", None])
+def test_a_checkpoint_that_is_not_there_is_named_before_ray_starts(
+    option: str | None,
+    med: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("ray.serve", reason="blip-capfilt[ray-serve] is not installed")
+    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray was started"))
+    names = ["nowhere"] if option is None else [str(med), option, "nowhere"]
+    assert main(["serve", *names, "--engine", "ray", "--port", "0"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == "blip: error: no checkpoint at nowhere: no such folder or file"
+
+
 def test_without_ray_serve_the_extra_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,9 @@ class Replicas:
         runs on it, and UsageError where this machine has no room for the replicas.
         """
         place = self._place
+        if place.address is None:
+            # Refuses at once, and fetches once for all; other machines may have other files.
+            self._sources.find()
         cpus = max(1, usable_cpus() // place.replicas)
         if self._ours:
             join_or_start(place.address, cpus * place.replicas, STORE_BYTES)

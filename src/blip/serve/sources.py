@@ -7,6 +7,7 @@ from blip.config.ranges import PrecisionChoice
 from blip.errors import UsageError
 from blip.index.search import Index
 from blip.inference.load import load
+from blip.model.checkpoint.locate import find_weights
 from blip.serve.models import Models
 
 
@@ -29,6 +30,14 @@ class Sources:
             filter=None if self.filter is None else _absolute(self.filter),
             index=None if self.index is None else _absolute(self.index),
         )
+
+    def find(self) -> None:
+        """Find, and fetch where they are not here, the checkpoints, without loading any.
+
+        Raises what `find_weights` raises.
+        """
+        for checkpoint in (*self.checkpoints, *filter(None, [self.filter])):
+            find_weights(checkpoint)
 
     def open(self) -> Models:
         """Load everything.
