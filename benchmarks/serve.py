@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from typing import Any
 import httpx
 import numpy as np
 import torch
-from machine import describe
+from machine import Speedometer, describe
 from PIL import Image
 from report import save
 
@@ -76,12 +77,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = make_checkpoint(Path(folder))
         requests = make_requests(blip.load(checkpoint, "cpu"))
-        with served(checkpoint) as address:
+        speed = Speedometer(torch.device("cpu"), torch.float32)
+        speed.measure()
+        with served(checkpoint) as (address, process):
             one = asyncio.run(load(address, requests, 1, min(10.0, args.seconds)))
+            peaks = [peak_megabytes(process)]
             many = asyncio.run(load(address, requests, args.clients, args.seconds))
+            peaks.append(peak_megabytes(process))
+        speed.measure()
     result = {
-        "one": summary(one),
-        "many": {"clients": args.clients, **summary(many)},
+        "one": {**summary(one), "peak_megabytes": peaks[0]},
+        "many": {"clients": args.clients, **summary(many), "peak_megabytes": peaks[1]},
+        "gflop_per_second": round(speed.operations_per_second / 1e9, 1),
+        "gbyte_per_second": round(speed.bytes_per_second / 1e9, 1),
     }
     rates = [result[name]["requests_per_second"] for name in ("many", "one")]
     result["ratios"] = {"many_vs_one": round(rates[0] / rates[1], 2)}
@@ -127,15 +135,22 @@ def make_requests(model: blip.LoadedModel) -> list[tuple[str, bytes, dict[str, A
 
 
 @contextmanager
-def served(checkpoint: Path) -> Iterator[str]:
-    """The address of a service of its own process."""
+def served(checkpoint: Path) -> Iterator[tuple[str, int]]:
+    """The address and the number of the process of a service."""
     command = [sys.executable, "-m", "blip", "serve", str(checkpoint), "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield json.loads(process.stdout.readline())["address"]
+            yield json.loads(process.stdout.readline())["address"], process.pid
         finally:
             process.terminate()
+
+
+def peak_megabytes(process: int) -> float | None:
+    """The most memory that a process has had so far; None where the system does not say."""
+    status = Path(f"/proc/{process}/status")
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+    return round(int(found[1]) * 1024 / 1e6, 1) if found else None
 
 
 async def load(address: str, requests: list[Any], clients: int, seconds: float) -> Outcome:
