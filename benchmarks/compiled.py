@@ -1,4 +1,4 @@
-"""How many kernels a token costs where torch's inductor has compiled its step, read off its code.
+"""How many kernels a token or a match costs where inductor has compiled it, read off its code.
 
 On a CPU inductor fuses as on a GPU, save for details; a product or an attention stays a call of a
 library. Nothing here measures time.
@@ -14,6 +14,7 @@ import torch
 from torch._inductor.utils import run_and_get_code
 
 from blip.generation.config import DecodingConfig
+from blip.inference.static_matching import PassPool
 from inference import DECODINGS, Bench
 
 TOKENS = 8
@@ -51,6 +52,28 @@ def count_compiled(bench: Bench) -> dict[str, tuple[Kernels, Kernels]]:
             peer = last_graph(lambda d=fixed: bench.peer_captioner.caption(bench.images, d))
         counts[name] = ours, peer
     return counts
+
+
+def count_compiled_match(bench: Bench) -> tuple[Kernels, Kernels]:
+    """Ours and the peer's kernels for all texts of an image, from its states.
+
+    Ours are two passes: keys and values of the image, then texts and head; that texts are padded
+    before them is not counted. Of the peer's it is the text encoder without its head.
+    """
+    image, model = bench.images[:1], bench.matcher.model
+    with torch.inference_mode():
+        states = model.encode_image(image)
+        passes = PassPool(model, "on")
+        project = last_graph(lambda: passes.project_image(states))
+        image_kv = model.project_image(states, "bidirectional")
+        texts = bench.encoded
+        match = last_graph(
+            lambda: passes.match_probabilities(texts.ids, texts.visible.cpu(), image_kv)
+        )
+    peer, encoder = bench.peer_matcher, bench.peer_matcher.peer.text_encoder
+    with patch.object(encoder, "forward", torch.compile(encoder.forward)):
+        theirs = last_graph(lambda: peer.match_probabilities(states, bench.texts))
+    return Kernels(*map(sum, zip(project, match, strict=True))), theirs
 
 
 def _write_compiled(bench: Bench, decoding: DecodingConfig) -> None:
