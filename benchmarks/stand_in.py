@@ -115,7 +115,7 @@ class StandInDevice(TorchDispatchMode):
         on_device &= bool(tensors) and not any(id(one) in on_host for one in tensors)
         if reads_device and (not on_device or func.overloadpacket in WAITS):
             self.reads[func.name()] += 1
-        if on_device and not _is_free(func):
+        if on_device and not is_free(func):
             self.launches[func.name()] += 1
         if not on_device:
             return results
@@ -170,5 +170,6 @@ def _is_compound(func: Any) -> bool:
     return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOUND)
 
 
-def _is_free(func: Any) -> bool:
+def is_free(func: Any) -> bool:
+    """Whether an operation only views or allocates memory."""
     return func.is_view or func.overloadpacket in FREE
