@@ -22,7 +22,7 @@ from blip.objectives.itm import Negatives
 from blip.tasks.pretrain import PretrainStep
 from blip.train.config import OptimizerConfig
 from blip.train.optim import make_optimizer
-from blip.train.parallelize import compile_layers
+from blip.train.parallelize import compile_layers, gradients
 
 LONGEST_TEXT = 30
 """Tokens that both peers pad texts to, as the original does in pre-training."""
@@ -101,7 +101,8 @@ class Ours(Contender):
 
     def update(self, losses: Tensor) -> None:
         """See `Contender`."""
-        losses.sum().backward()
+        with gradients(self.pretrain_step, complete=True):
+            losses.sum().backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.contrast.after_update(self.context)

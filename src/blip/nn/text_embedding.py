@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from blip.nn.attention import AttentionSizes
+from blip.nn.kernels.gradients import look_up
 from blip.nn.packing import PackedTexts
 
 
@@ -25,7 +26,7 @@ class TextEmbedding(nn.Module):
         """Token ids to states; the first token has position `first_position`."""
         last = first_position + ids.shape[1]
         self._check(last)
-        return self._finish(self.words(ids) + self.positions.weight[first_position:last])
+        return self._finish(look_up(self.words, ids) + self.positions.weight[first_position:last])
 
     def embed_packed(
         self, ids: Int[Tensor, "texts length"], texts: PackedTexts
@@ -38,7 +39,7 @@ class TextEmbedding(nn.Module):
         self, ids: Int[Tensor, "*tokens"], positions: Int[Tensor, "#*tokens"]
     ) -> Float[Tensor, "*tokens width"]:
         """Tokens at these positions, which the model must have."""
-        return self._finish(self.words(ids) + self.positions(positions))
+        return self._finish(look_up(self.words, ids) + self.positions(positions))
 
     def _check(self, length: int) -> None:
         if length > self.positions.num_embeddings:

@@ -25,6 +25,7 @@ from blip.nn.attention import (
     SelfAttention,
 )
 from blip.nn.bert import FeedForward, TextLayer
+from blip.nn.kernels.gradients import adding_gradients_in_place
 from blip.nn.vit import VisionLayer
 from blip.train.config import TrainConfig
 
@@ -141,8 +142,12 @@ def gradients(forward: nn.Module, *, complete: bool) -> Iterator[None]:
     elif isinstance(forward, DistributedDataParallel) and not complete:
         with forward.no_sync():
             yield
-    else:
+    elif isinstance(forward, DistributedDataParallel):
         yield
+    else:
+        # Nobody waits for the gradient of a single use.
+        with adding_gradients_in_place():
+            yield
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu
 from torch.nn.functional import linear as plain_linear
 
+from blip.nn.kernels.gradients import add_product, remember
 from blip.nn.kernels.switch import kernels_enabled
 
 # torch makes these operators public only under its compiler.
@@ -54,6 +55,7 @@ class _OneDNNLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(input, weight)
+        remember(ctx, weight)
         return multiply(input, weight, bias)
 
     @staticmethod
@@ -69,7 +71,7 @@ class _OneDNNLinear(torch.autograd.Function):
         return (
             multiply(gradient, weight.t(), None) if needs_input else None,
             # For two long factors torch's own product is faster.
-            rows.t() @ input.flatten(0, -2) if needs_weight else None,
+            add_product(ctx, rows, input.flatten(0, -2)) if needs_weight else None,
             rows.sum(dim=0) if needs_bias else None,
         )
 
