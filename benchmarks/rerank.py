@@ -48,6 +48,7 @@ class RandomSet:
 
     texts: list[list[str]]
     image_size: int
+    frames: int = 1
 
     def __len__(self) -> int:
         """Number of images."""
@@ -169,8 +170,8 @@ def rank_only(args: argparse.Namespace) -> dict[str, Any]:
     config = SMALL if args.small else BASE
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = make_tokenizer(config.text.vocabulary_size, Path(folder))
-    model = draw(Blip(with_modes(config, "bidirectional")))
-    matcher = Matcher(model.to(args.device, getattr(torch, args.dtype)), tokenizer)
+    model = draw(Blip(with_modes(config, "bidirectional"))).eval()
+    model = model.to(args.device, getattr(torch, args.dtype))
     said = [
         [
             make_text(image + text, LENGTHS[(GROWTH_TEXTS * image + text) % len(LENGTHS)])
@@ -180,7 +181,7 @@ def rank_only(args: argparse.Namespace) -> dict[str, Any]:
     ]
     before, start = peak_gigabytes(), time.perf_counter()
     ranking = rank(
-        matcher.model,
+        model,
         tokenizer,
         cast(EvaluationSet, RandomSet(said, config.vision.image_size)),
         RetrievalEvaluationConfig(candidates=GROWTH_CANDIDATES),

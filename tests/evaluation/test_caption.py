@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from blip.cli.main import main
 from blip.data.sample import Sample
@@ -159,3 +161,66 @@ def test_score_and_weight_reach_the_ranking(tmp_path: Path) -> None:
     by_score = result["retrieval_by_score"]
     assert by_score.keys() == {"logit", "log_probability", "probability"}
     assert result["retrieval"] == by_score["probability"]
+
+
+def write_test_set(folder: Path, form: str) -> Path:
+    """Pictures 7 and 8, whose captions a server keeps, and a broken one; in one of some forms."""
+    contents = {"0000000000000001.png": photo(1), "b.png": photo(2), "c.png": photo(3)[:99]}
+    folder.mkdir()
+    if form == "table":
+        rows = [{"image_id": name, "image": content} for name, content in contents.items()]
+        parquet.write_table(pa.Table.from_pylist(rows), folder / "test.parquet")
+        return folder / "test.parquet"
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    if form == "folder":
+        return folder
+    images = [{"id": 7 + place, "file_name": name} for place, name in enumerate(contents)]
+    path = folder / "nocaps_test_image_info.json"
+    empty = {"annotations": []} if form == "no annotations" else {}
+    path.write_text(json.dumps({"images": images, "info": {}, **empty}))
+    return path
+
+
+@pytest.mark.parametrize("form", ["no key", "no annotations", "folder", "table"])
+def test_images_whose_captions_a_server_keeps_are_captioned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    data = write_test_set(tmp_path / "test", form)
+    model = save_tiny(tmp_path / "model")
+    given = ["evaluate", str(model), "--data", str(data), "--task", "caption"]
+    assert main([*given, "--out", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "2 images have no true captions, and are not scored\n" in shown.err
+    assert "left out: " in shown.err
+    rows = json.loads((tmp_path / "out/captions.json").read_text(encoding="utf-8"))
+    official = [7, 8] if form.startswith("no ") else ["0000000000000001", "b"]
+    assert [row["image_id"] for row in rows] == official
+    assert all(isinstance(row["caption"], str) for row in rows)
+    figures = json.loads((tmp_path / "out/evaluation.json").read_text(encoding="utf-8"))
+    assert figures["caption"] == {"cider": None}
+    assert (figures["images_without_captions"], sum(figures["left_out"].values())) == (2, 1)
+
+
+def test_one_true_caption_is_enough_for_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_test_set(tmp_path / "test", "folder")
+    (data / "b.txt").write_text("a red circle")
+    model = save_tiny(tmp_path / "model")
+    given = ["evaluate", str(model), "--data", str(data), "--task", "caption", "--json"]
+    assert main(given) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["caption"]["cider"] is not None
+    assert found["captions"].keys() == {"b"}
+    assert found["left_out"] == {"missing_text": 2}
+
+
+def test_without_a_task_images_need_captions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_test_set(tmp_path / "test", "no key")
+    assert main(["evaluate", str(save_tiny(tmp_path / "model")), "--data", str(data)]) == 2
+    message = "lists images without captions; `blip evaluate --task caption`"
+    assert message in capsys.readouterr().err

@@ -10,7 +10,7 @@ import torch
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.tokenizer import Tokenizer
 from blip.errors import NotFiniteError
-from blip.evaluation import ranking
+from blip.evaluation import room
 from blip.evaluation.config import RetrievalEvaluationConfig
 from blip.evaluation.ranking import rank
 from tests.support.tiny import make_model
@@ -98,7 +98,7 @@ def test_images_whose_states_do_not_fit_are_encoded_again_to_the_same_scores(
     model.vision.register_forward_hook(lambda _, inputs, __: encoded.append(len(inputs[0])))
     kept = rank(model, tokenizer, data, config)
     assert encoded == [5, 5, 2]
-    monkeypatch.setattr(ranking, "STATES_BYTES", 0)
+    monkeypatch.setattr(room, "STATES_BYTES", 0)
     encoded.clear()
     again = rank(model, tokenizer, data, config)
     assert encoded == [5, 5, 2] * 2

@@ -6,12 +6,17 @@ import pytest
 import torch
 
 from blip.model.blip import Blip
+from blip.nn import begun_texts
 from tests.support.tiny import TINY, tiny_texts
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("inference", [False, True])
-def test_begun_texts_are_those_read_whole(depth: int, inference: bool) -> None:
+@pytest.mark.parametrize("together", [2, 512])
+def test_begun_texts_are_those_read_whole(
+    depth: int, inference: bool, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(begun_texts, "TEXTS_AT_A_TIME", together)
     torch.manual_seed(depth)
     model = Blip(replace(TINY, text=replace(TINY.text, depth=depth))).double().eval()
     ids, visible = tiny_texts(5)

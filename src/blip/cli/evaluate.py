@@ -96,6 +96,7 @@ class EvaluateOptions:
 
 
 UNSCORED = {
+    "images_without_captions": "images have no true captions",
     "questions_without_answers": "questions have no true answers",
     "statements_without_labels": "statements have no labels",
     "rounds_without_answers": "rounds have no true answers",
@@ -151,11 +152,11 @@ def run(args: argparse.Namespace) -> int:
     if options.json:
         print_json(result)
     else:
-        _print(result, options.task)
+        _print(result, options)
     return 0
 
 
-def _print(result: Mapping[str, Any], task: str | None) -> None:
+def _print(result: Mapping[str, Any], options: EvaluateOptions) -> None:
     """How much was measured, the figures, and what was not measured."""
     from blip.log import say
 
@@ -164,7 +165,8 @@ def _print(result: Mapping[str, Any], task: str | None) -> None:
         say(" with ".join(f"{result[noun]} {noun}" for noun in nouns))
     for key, what in UNSCORED.items():
         if result.get(key):
-            say(f"{result[key]} {what}, and are not scored")
+            lost = "; --out DIR keeps what was written" if options.out is None else ""
+            say(f"{result[key]} {what}, and are not scored{lost}")
     for evaluation in EVALUATIONS:
         figures = result.get(evaluation.name) or {}
         width = max(10, *(len(name) + 1 for name in figures), 0)
@@ -174,7 +176,7 @@ def _print(result: Mapping[str, Any], task: str | None) -> None:
     if (score := result.get("retrieval_score")) is not None:
         say(f"ranked by the ITC cosine and ITM's {score.replace('_', '-')} (--score)")
     # Whoever chose a task knows that the others were not.
-    for name, reason in result["not_measured"].items() if task is None else ():
+    for name, reason in result["not_measured"].items() if options.task is None else ():
         say(f"{name} is not measured: {reason}")
 
 

@@ -30,11 +30,14 @@ def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
     With METEOR where the configuration asks for it. `correct` is the share of captions that state
     something of their scene and nothing wrong; it is None where the data are not of the built-in
     scenes. Where images have domains, as those of NoCaps have, `cider/in-domain` and so on are the
-    scores of each domain alone.
+    scores of each domain alone. Images without true captions have no scores.
     """
     model, config, data = subject.model, subject.config, subject.data
     assert isinstance(model, Blip)
     texts = write_captions(model, subject.tokenizer, data, config.captioning, config.batch_size)
+    captions = dict(zip(data.keys, texts, strict=True))
+    if not any(data.texts):
+        return {"caption": {"cider": None}, "captions": captions}
     scores: dict[str, float | None] = {**evaluate_captions(texts, data), **_by_domain(texts, data)}
     scores["correct"] = share_correct(texts, data)
     if config.meteor:
@@ -43,7 +46,7 @@ def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
         scores["spice"] = spice_score(texts, data.texts)
     return {
         "caption": {name: _finite(value) for name, value in scores.items()},
-        "captions": dict(zip(data.keys, texts, strict=True)),
+        "captions": captions,
     }
 
 

@@ -6,5 +6,14 @@ from blip.model.config import ModelConfig
 
 
 def read(config: EvaluateConfig, model: ModelConfig) -> EvaluationSet:
-    """All that `config.data` names; raises as `EvaluationSet` does."""
-    return EvaluationSet(config.data, model.vision.image_size, max_pixels=config.max_pixels)
+    """All that `config.data` names; raises as `EvaluationSet` does.
+
+    Where captions alone are measured, pictures need none: a server may keep them to itself.
+    """
+    captions_only = config.task == "caption" or "bidirectional" not in model.modes
+    return EvaluationSet(
+        config.data,
+        model.vision.image_size,
+        max_pixels=config.max_pixels,
+        need_text=not captions_only,
+    )

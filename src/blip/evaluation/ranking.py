@@ -14,6 +14,7 @@ from blip import dist
 from blip.data.captions import clean_caption
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import NotFiniteError
+from blip.evaluation import room
 from blip.evaluation.candidates import Candidates, Pairs, best_columns
 from blip.evaluation.config import MatchScore, RetrievalEvaluationConfig
 from blip.evaluation.rerank import MATCH_SCORES, Reranker
@@ -21,14 +22,13 @@ from blip.log import progress
 from blip.metrics.retrieval import RankedScores
 from blip.model.blip import Blip
 
-STATES_BYTES = 1 << 30
-"""Most memory for states of images between ITC and ITM; those beyond are encoded again."""
-
 
 class RankedSet(Protocol):
     """Images, or videos of the same number of frames, and the texts of each."""
 
     texts: list[list[str]]
+    frames: int
+    """Pictures that each consists of."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -119,7 +119,8 @@ def score_candidates(
     A pair that is a candidate in both directions is scored once, and all texts of an image are
     scored against one projection of it. Texts are cleaned as in training, and equal ones are read
     once, so that they have equal scores. Processes that train together share the images, and all of
-    them return the whole. Memory grows with the number of candidates, not with images times texts.
+    them return the whole. Memory grows with the number of candidates, not with images times texts,
+    and what the model holds of images and texts stays within the bytes of `evaluation/room.py`.
     Raises NotFiniteError where no pair has a finite cosine and finite logits.
     """
     texts = [clean_caption(text) for group in data.texts for text in group]
@@ -135,7 +136,9 @@ def score_candidates(
     of_texts = best_columns(text_features, image_features, config.candidates)
     of_distinct = Candidates(of_images.starts, text_of[of_images.columns])
     pairs = Pairs.from_both_directions(of_distinct, of_texts, len(distinct))
-    reranker = Reranker(model, encoded.start_with(tokenizer.enc_id))
+    # In place: a copy for half a million texts is large.
+    encoded.ids[:, 0] = tokenizer.enc_id
+    reranker = Reranker(model, encoded)
     figures = _score(pairs, reranker, images, image_features, text_features, show_progress)
     if not np.isfinite(figures).all(axis=1).any():
         raise NotFiniteError(
@@ -150,6 +153,7 @@ def score_candidates(
 def _encode_texts(model: Blip, texts: Texts, batch_size: int) -> Float[Tensor, "texts projection"]:
     """Features of all texts; those of like length are read together."""
     lengths = texts.visible.sum(dim=1)
+    batch_size = min(batch_size, room.fitting(room.TOKENS_AT_A_TIME, texts.ids.shape[1]))
     features = _empty_features(model, len(lengths))
     for index in lengths.argsort(stable=True).split(batch_size):
         longest = int(lengths[index].max())
@@ -168,7 +172,9 @@ class _Images:
     """This process's share of the images: their features, and then their states once more."""
 
     def __init__(self, model: Blip, data: RankedSet, batch_size: int) -> None:
-        self.model, self.data, self.batch_size = model, data, batch_size
+        self.model, self.data = model, data
+        each = room.encoding_bytes(model.config, data.frames, model.dtype.itemsize)
+        self.batch_size = min(batch_size, room.fitting(room.ENCODING_BYTES, each))
         self.share = dist.own_share(len(data))
         self.kept: dict[int, Tensor] = {}
         self.kept_bytes = 0
@@ -180,7 +186,7 @@ class _Images:
         for start in self.share[:: self.batch_size]:
             states = self._encode(start)
             features[start : start + len(states)] = model.image_features(states)
-            if self.kept_bytes + states.nbytes <= STATES_BYTES:
+            if self.kept_bytes + states.nbytes <= room.STATES_BYTES:
                 self.kept[start] = states
                 self.kept_bytes += states.nbytes
         return dist.total(features)

@@ -9,14 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from blip.data.tokenizer import Texts
+from blip.evaluation import room
 from blip.evaluation.config import MatchScore
 from blip.model.blip import Blip
-
-TOKENS_AT_A_TIME = 8192
-"""Tokens of texts that the grounded encoder reads in one call; memory does not grow beyond."""
-
-BEGUN_BYTES = 1 << 26
-"""Most memory for what all images share of the texts; without it each pair reads its whole text."""
+from blip.nn.kv import ImageKV
 
 TextsOfImage = tuple[int, np.ndarray]
 """An image's number in its batch, and the numbers of the texts that are scored with it."""
@@ -34,29 +30,44 @@ class Call:
         return [image for image, _ in self.texts_of_images]
 
 
-def split_into_calls(texts_of_images: list[TextsOfImage], lengths: np.ndarray) -> Iterator[Call]:
-    """Cut the pairs of a batch into calls of about `TOKENS_AT_A_TIME` tokens, in their order.
+def split_into_calls(
+    texts_of_images: list[TextsOfImage], lengths: np.ndarray, most_images: int
+) -> Iterator[Call]:
+    """Cut the pairs of a batch into calls of at most `TOKENS_AT_A_TIME` tokens, in their order.
 
-    `lengths` has the tokens of every text.
+    `lengths` has the tokens of every text. The texts of an image stay together where they fit into
+    a call; where they do not, its calls hold no other image, and follow each other. A call has at
+    most `most_images`, and its tokens, padded to those of the image with most of them, take at most
+    twice the memory.
     """
     waiting: list[TextsOfImage] = []
-    room = TOKENS_AT_A_TIME
+    tokens = longest = 0
     for image, texts in texts_of_images:
-        rest = texts
-        while len(rest):
-            ends = np.cumsum(lengths[rest])
-            fitting = int(np.searchsorted(ends, room, side="right"))
-            if fitting == 0 and waiting:
-                yield Call(waiting)
-                waiting, room = [], TOKENS_AT_A_TIME
-                continue
-            # A text that is longer than a whole call goes alone.
-            taken = max(fitting, 1)
-            waiting.append((image, rest[:taken]))
-            room -= int(ends[taken - 1])
-            rest = rest[taken:]
+        if not len(texts):
+            continue
+        of_image = int(lengths[texts].sum())
+        padded = (len(waiting) + 1) * max(longest, of_image)
+        is_full = tokens + of_image > room.TOKENS_AT_A_TIME or padded > 2 * room.TOKENS_AT_A_TIME
+        if waiting and (is_full or len(waiting) == most_images):
+            yield Call(waiting)
+            waiting, tokens, longest = [], 0, 0
+        if of_image > room.TOKENS_AT_A_TIME:
+            yield from (Call([(image, part)]) for part in _cut(texts, lengths))
+            continue
+        waiting.append((image, texts))
+        tokens, longest = tokens + of_image, max(longest, of_image)
     if waiting:
         yield Call(waiting)
+
+
+def _cut(texts: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """The texts of one image, in parts of as many tokens as a call may have."""
+    while len(texts):
+        fitting = np.searchsorted(np.cumsum(lengths[texts]), room.TOKENS_AT_A_TIME, side="right")
+        # A text that is longer than a whole call goes alone.
+        taken = max(int(fitting), 1)
+        yield texts[:taken]
+        texts = texts[taken:]
 
 
 class Reranker:
@@ -69,7 +80,7 @@ class Reranker:
         size = int(self.lengths.sum()) * model.config.text.width * model.dtype.itemsize
         self.begun = (
             model.begin_texts(texts.ids.to(model.device), texts.visible)
-            if size <= BEGUN_BYTES
+            if size <= room.BEGUN_BYTES
             else None
         )
 
@@ -77,23 +88,29 @@ class Reranker:
         self, states: Float[Tensor, "batch tokens width"], texts_of_images: list[TextsOfImage]
     ) -> Float[np.ndarray, "pairs 2"]:
         """The logits against and for a match of each text of each image, float32, in order."""
-        found = [
-            self._logits_of(states, call)
-            for call in split_into_calls(texts_of_images, self.lengths)
-        ]
-        return np.concatenate([np.zeros((0, 2), np.float32), *found])
+        each = room.kv_bytes(self.model.config, states.shape[1], states.element_size())
+        most = room.fitting(room.KV_BYTES, each)
+        found = [np.zeros((0, 2), np.float32)]
+        images, image_kv = list[int](), None
+        for call in split_into_calls(texts_of_images, self.lengths, most):
+            if image_kv is None or call.images != images:
+                # Those of the last call go before these come.
+                image_kv = None
+                image_kv = self.model.project_image(states[call.images], "bidirectional")
+                images = call.images
+            found.append(self._logits_of(image_kv, call))
+        return np.concatenate(found)
 
-    def _logits_of(self, states: Tensor, call: Call) -> np.ndarray:
+    def _logits_of(self, image_kv: ImageKV, call: Call) -> np.ndarray:
         index = torch.from_numpy(np.concatenate([texts for _, texts in call.texts_of_images]))
         counts = torch.tensor([len(texts) for _, texts in call.texts_of_images])
         image_of_text = torch.arange(len(counts)).repeat_interleave(counts)
-        image_kv = self.model.project_image(states[call.images], "bidirectional")
         if self.begun is not None:
             logits = self.model.match_begun(self.begun, index, image_kv, image_of_text)
         else:
             visible = self.texts.visible[index]
             longest = int(visible.sum(dim=1).max())
-            ids = self.texts.ids[index, :longest].to(states.device)
+            ids = self.texts.ids[index, :longest].to(self.model.device)
             logits = self.model.match_logits(ids, visible[:, :longest], image_kv, image_of_text)
         return logits.float().cpu().numpy()
 

@@ -17,6 +17,8 @@ from blip.nn.mode import Mode
 from blip.nn.packing import join_passes, pack_pass
 
 MODE: Mode = "bidirectional"
+TEXTS_AT_A_TIME = 512
+"""Texts that are begun in one call, so that little is held beside their states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,22 @@ def begin_texts(
     Keep `visible` on the CPU, so that nothing waits for a GPU.
     """
     transformer = transformer.for_inference(MODE, grounded=True)
+    some = zip(ids.split(TEXTS_AT_A_TIME), visible.split(TEXTS_AT_A_TIME), strict=True)
+    states = [_begin(transformer, *part) for part in some]
+    return BegunTexts(ids, visible.cpu(), torch.cat(states))
+
+
+def _begin(
+    transformer: TextTransformer,
+    ids: Int[Tensor, "texts length"],
+    visible: Bool[Tensor, "texts length"],
+) -> Float[Tensor, "tokens width"]:
+    """States of some texts after the first layer's self-attention, packed."""
     batch = join_passes(pack_pass(ids, visible, MODE, None))
     (texts,), (mask,) = (one.texts for one in batch.passes), batch.masks
     hidden = transformer.embedding.select(MODE).embed_packed(ids, texts)
     attention = transformer.text_layers()[0].self_attention.select(MODE)
-    return BegunTexts(ids, visible.cpu(), attention(hidden, texts.rows, mask, causal=False))
+    return attention(hidden, texts.rows, mask, causal=False)
 
 
 def first_states_of(

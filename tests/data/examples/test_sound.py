@@ -89,7 +89,9 @@ def test_what_is_left_out_with_its_picture_is_counted(
     samples = [replace(one, texts=("a",)) for one in (sample(1, BROKEN), missing, sample(3))]
     for module in (sound, evaluation_set):
         monkeypatch.setattr(module, "find_anywhere", lambda shards: shards)
-        monkeypatch.setattr(module, "read_sources", lambda _: (("s.tar", one) for one in samples))
+        monkeypatch.setattr(
+            module, "read_sources", lambda _, **__: (("s.tar", one) for one in samples)
+        )
     data = kind(["s.tar"])
     assert count.items() <= data.counts().items()
     lost = list(count)[1].replace("_", " ")

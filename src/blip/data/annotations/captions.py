@@ -80,6 +80,13 @@ def list_annotated(
         images, annotations = data["images"], data.get("annotations")
         if split is not None:
             images = _of_split(images, split, path)
+        if annotations is None and _lists_pictures_alone(images):
+            if need_text:
+                raise UsageError(
+                    f"{path} lists images without captions; `blip evaluate --task caption` and "
+                    "`blip index` take it"
+                )
+            annotations = []
         coco = isinstance(annotations, list)
         entries = _coco(images, annotations, path) if coco else _karpathy(images, path)
     elif isinstance(data, list):
@@ -107,6 +114,12 @@ def _of_split(entries: list[Any], split: str, path: Path) -> list[Any]:
     if split not in there:
         raise UsageError(f"--split {split}: {path} has the splits {list_names(there)}")
     return [entry for entry, name in zip(entries, names, strict=True) if name == split]
+
+
+def _lists_pictures_alone(images: list[Any]) -> bool:
+    """Whether a file is of COCO's form but for captions, which a server keeps for test sets."""
+    named = [image for image in images if _name(image, ("file_name", "filename")) is not None]
+    return bool(named) and all("id" in image and "sentences" not in image for image in named)
 
 
 def _karpathy(images: list[Any], path: Path) -> Iterator[Annotated]:

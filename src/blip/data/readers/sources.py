@@ -130,18 +130,21 @@ def list_files(path: Path) -> list[Path]:
     return sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
 
 
-def read_sources(places: Sequence[AnyPlace]) -> Iterator[tuple[AnyPlace, Sample]]:
+def read_sources(
+    places: Sequence[AnyPlace], *, need_text: bool = True
+) -> Iterator[tuple[AnyPlace, Sample]]:
     """All samples of some places, each with its place; what folders skip is said.
 
     Samples of a tar come as they stand there. All others have the identity that `blip data pack`
     would write. A remote tar is fetched, and removed afterwards. Among several, a table that cannot
     be read is one bad sample; raises UsageError where nothing can be read, and BlipError for a
-    remote tar that cannot be fetched.
+    remote tar that cannot be fetched. `need_text` is as that of `open_place`.
     """
     local = [place for place in places if isinstance(place, Path)]
     say_skipped_below(local)
     whole = [place.absolute() for place in local]
-    named = zip(whole, _names(whole), _find_faults(local), strict=True)
+    faults = _find_faults(local, need_text=need_text)
+    named = zip(whole, _names(whole), faults, strict=True)
     for place in places:
         if not isinstance(place, Path):
             with on_disk(place) as copy:
@@ -153,7 +156,8 @@ def read_sources(places: Sequence[AnyPlace]) -> Iterator[tuple[AnyPlace, Sample]
         elif find_kind(place) == "tar":
             yield from ((place, sample) for sample in read_shard(place))
         else:
-            samples = keep_identity(open_place(path).samples(), name, path)
+            reader = open_place(path, need_text=need_text)
+            samples = keep_identity(reader.samples(), name, path)
             yield from ((place, sample) for sample in samples)
 
 
