@@ -184,6 +184,15 @@ def own_share(count: int) -> range:
     return range(count * rank() // ranks, count * (rank() + 1) // ranks)
 
 
+def share_out(count: int, work: Callable[[range], list[T]]) -> list[T] | None:
+    """What `work` gives for the places from 0 to `count`, which the processes share.
+
+    In their order, on rank 0; None on the others, which have nothing more to do with it.
+    """
+    found = gather_lists(work(own_share(count)))
+    return found if is_main() else None
+
+
 def gather_lists(values: list[T]) -> list[T]:
     """The items of all processes in the order of ranks, on rank 0; an empty list on the others."""
     return [value for part in gather_objects(values) or () for value in part]

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,7 +41,9 @@ examples:
   blip evaluate runs/vqa --data msvd/test_qa.json --task video_qa --answers answers.txt
   blip evaluate runs/nlvr --data shards/nlvr2-test1 --out results/nlvr2
   blip evaluate runs/visdial --data shards/visdial-val --batch-size 16 --out results/visdial
+  torchrun --nproc-per-node 8 -m blip evaluate runs/base --data 'coco/test/*.tar' --out results/coco
 
+Processes that torchrun starts share the images; the first one prints and writes.
 --data takes what `blip data pack` takes: tars, compressed or not, .parquet, .csv, .tsv, .json and
 .jsonl tables, folders of pictures with their texts beside them, globs and brace ranges. It takes
 remote tars, too, s3://, gs:// and https:// (not compressed), and 'pipe:COMMAND'.
@@ -126,11 +129,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    from blip import dist
     from blip.cli.rows import print_json
     from blip.evaluation.evaluate import evaluate, evaluate_into
     from blip.inference.checkpoint import open_checkpoint
 
-    with OPTIONS.naming(args):
+    with OPTIONS.naming(args), ExitStack() as joined:
         options = OPTIONS.read(_with_least_length(args))
         config = _configure(options)
         checkpoint = open_checkpoint(options.checkpoint)
@@ -139,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
         if any({ANSWERS, WRITTEN} & set(evaluation.options) for evaluation in chosen):
             decoding = with_typed_decoding(config.answering.decoding, OPTIONS, args)
             config = replace(config, answering=replace(config.answering, decoding=decoding))
+        joined.enter_context(dist.processes(options.model.device))
+        is_main = dist.is_main()
         if options.out is None:
             result = evaluate(config, EVALUATIONS, checkpoint=checkpoint)
         else:
@@ -149,6 +155,8 @@ def run(args: argparse.Namespace) -> int:
                 overwrite=options.overwrite,
                 checkpoint=checkpoint,
             )
+    if not is_main:
+        return 0
     if options.json:
         print_json(result)
     else:

@@ -3,14 +3,17 @@
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
+from blip import dist
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.sample import DOMAIN, OFFICIAL_ID
 from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
 from blip.data.tokenizer import Tokenizer
+from blip.evaluation.batches import in_batches
 from blip.evaluation.subject import Subject
 from blip.generation.config import DecodingConfig
 from blip.inference.base import naming_batch
@@ -34,7 +37,13 @@ def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
     """
     model, config, data = subject.model, subject.config, subject.data
     assert isinstance(model, Blip)
-    texts = write_captions(model, subject.tokenizer, data, config.captioning, config.batch_size)
+    write = partial(
+        *(write_captions, model, subject.tokenizer, data, config.captioning, config.batch_size),
+        show_progress=True,
+    )
+    texts = dist.share_out(len(data), write)
+    if texts is None:
+        return {}
     captions = dict(zip(data.keys, texts, strict=True))
     if not any(data.texts):
         return {"caption": {"cider": None}, "captions": captions}
@@ -61,15 +70,16 @@ def write_captions(
     decoding: DecodingConfig,
     batch_size: int,
     places: range | None = None,
+    *,
+    show_progress: bool = False,
 ) -> list[str]:
     """One caption for each image of `data`, or of those at `places`, in their order."""
     places = range(len(data)) if places is None else places
     captioner = Captioner(model, tokenizer)
     captions: list[str] = []
-    for start in places[::batch_size]:
-        seeds = range(start, min(start + batch_size, places.stop))
+    for seeds in in_batches(places, batch_size, "caption", "images", show_progress=show_progress):
         images = [*map(NormalisedImage, data.images(seeds.start, seeds.stop))]
-        with naming_batch(data.keys[start]):
+        with naming_batch(data.keys[seeds.start]):
             captions += captioner.caption(images, decoding, seeds=seeds, batch_size=batch_size)
     return captions
 

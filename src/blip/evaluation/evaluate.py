@@ -3,12 +3,14 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from blip import dist
 from blip.config.history import describe_changes, find_changes, holds_config, load_config
 from blip.config.strict import load_json, save
 from blip.data.readers.video_places import refuse_only_videos
@@ -29,7 +31,7 @@ from blip.outputs import (
 )
 from blip.stage import exclusive_lock
 
-RESULT = "evaluation.json"
+CONFIG, RESULT = "config.json", "evaluation.json"
 FREE_TO_CHANGE = ("device",)
 """Keys that may differ when an evaluation is made again: the same figures, computed elsewhere."""
 
@@ -45,6 +47,7 @@ def evaluate(
     Each has its figures under its name, None where it was not measured, and `not_measured` says
     why. `model` is the fingerprint of the checkpoint, whatever becomes of its folder later.
     A `checkpoint` that is given is that of `config`, opened already.
+    Processes that torchrun started share the samples, and the first one has the figures.
     `left_out` counts what was bad in the data by its reason, `left_out_samples` names it.
 
     Raises UsageError for a task that is unknown or that the checkpoint cannot do, and for a device
@@ -91,7 +94,10 @@ def _measure(
             config,
             checkpoint.contents.origin,
         )
+        # Only the main process has the figures of what all of them have done.
         result |= evaluation.measure(subject)
+        if not dist.is_main():
+            continue
         if evaluation.result_file is not None and evaluation.outputs is not None:
             rows = evaluation.rows(subject, result[evaluation.outputs])
             files[evaluation.result_file] = _format(rows, evaluation.result_file)
@@ -117,35 +123,45 @@ def evaluate_into(
 ) -> dict[str, Any]:
     """Write config.json, evaluation.json and what servers take into `out`; returns the second.
 
-    config.json has the number format that `auto` has become. Raises UsageError where another
-    evaluation lies there, unless asked to `overwrite` it.
+    config.json has the number format that `auto` has become. Of several processes the first looks
+    at the folder and writes. Raises UsageError where another evaluation lies there, unless asked to
+    `overwrite` it.
     """
-    path = out / "config.json"
-    refuse_inputs_as_output([config.checkpoint, *config.data], out, EVALUATION)
-    # Before the folder is marked: a mistyped checkpoint must leave nothing behind.
-    find_weights(config.checkpoint)
     config = _resolve_auto(config, config.device)
-    claim(out, EVALUATION, is_ours=lambda: holds_config(EvaluateConfig, path))
-    with exclusive_lock(out):
-        if (out / RESULT).exists() and path.exists() and not overwrite:
-            before = _resolve_auto(load_config(EvaluateConfig, path), config.device)
-            changes = find_changes(before, config, FREE_TO_CHANGE)
-            if changes:
-                raise UsageError(
-                    f"{out} holds another evaluation ({describe_changes(changes)}); --overwrite "
-                    "replaces it, another --out keeps both"
-                )
+    with ExitStack() as held:
+        dist.on_main(lambda: _prepare(config, out, held, overwrite=overwrite))
         result, files = _measure(config, evaluations, checkpoint)
+        if not dist.is_main():
+            return result
         # The figures last: they say that the evaluation is done.
         files[RESULT] = json_text(result, indent=2, sort_keys=True) + "\n"
         for name, content in files.items():
             check_unchanged(out / name, content, overwrite=overwrite)
         # Of the evaluation that this one replaces.
         remove_known(out, [name for name in EVALUATION.files if name not in files])
-        save(config, path)
+        save(config, out / CONFIG)
         for name, content in files.items():
             write_atomically(out / name, content)
         return result
+
+
+def _prepare(config: EvaluateConfig, out: Path, held: ExitStack, *, overwrite: bool) -> None:
+    """Claim and lock a folder for an evaluation, and compare it with the one that lies there."""
+    path = out / CONFIG
+    refuse_inputs_as_output([config.checkpoint, *config.data], out, EVALUATION)
+    # Before the folder is marked: a mistyped checkpoint must leave nothing behind.
+    find_weights(config.checkpoint)
+    claim(out, EVALUATION, is_ours=lambda: holds_config(EvaluateConfig, path))
+    held.enter_context(exclusive_lock(out))
+    if not ((out / RESULT).exists() and path.exists()) or overwrite:
+        return
+    before = _resolve_auto(load_config(EvaluateConfig, path), config.device)
+    changes = find_changes(before, config, FREE_TO_CHANGE)
+    if changes:
+        raise UsageError(
+            f"{out} holds another evaluation ({describe_changes(changes)}); --overwrite "
+            "replaces it, another --out keeps both"
+        )
 
 
 def _resolve_auto(config: EvaluateConfig, device: str) -> EvaluateConfig:

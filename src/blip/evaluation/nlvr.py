@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from blip import dist
 from blip.data.examples.statement_set import StatementSet
 from blip.data.statements import PairStatement, is_official, split_of
 from blip.data.tokenizer import Tokenizer
@@ -25,9 +26,13 @@ def measure(subject: Subject[StatementSet]) -> dict[str, Any]:
     """
     model, data = subject.model, subject.data
     assert isinstance(model, PairModel)
-    judged = judge_statements(
-        model, subject.tokenizer, data, subject.config.batch_size, show_progress=True
+    judge = partial(
+        *(judge_statements, model, subject.tokenizer, data, subject.config.batch_size),
+        show_progress=True,
     )
+    judged = dist.share_out(len(data), judge)
+    if judged is None:
+        return {}
     predictions = [
         {
             "identifier": statement.identifier,

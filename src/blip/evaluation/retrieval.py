@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from blip import dist
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
@@ -30,6 +31,8 @@ def measure(subject: Subject[EvaluationSet]) -> dict[str, Any]:
     model, data, config = subject.model, subject.data, subject.config.retrieval
     assert isinstance(model, Blip)
     scored = score_candidates(model, subject.tokenizer, data, config, show_progress=True)
+    if not dist.is_main():
+        return {}
     is_true = truth_of(data)
     chosen = config.score_of(subject.origin)
     by_score = {

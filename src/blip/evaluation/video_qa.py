@@ -1,8 +1,10 @@
 """Zero-shot answers to questions about videos, and their accuracy (BLIP, section 5.6)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from blip import dist
 from blip.data.examples.video_set import VideoSet
 from blip.data.tokenizer import Tokenizer
 from blip.evaluation.batches import in_batches
@@ -26,9 +28,13 @@ def measure(subject: Subject[VideoSet]) -> dict[str, Any]:
     assert isinstance(model, QuestionModel)
     answering = subject.config.answering
     batch_size = subject.config.batch_size
-    answers = answer_about_videos(
-        model, subject.tokenizer, data, answering, batch_size, show_progress=True
+    answer = partial(
+        *(answer_about_videos, model, subject.tokenizer, data, answering, batch_size),
+        show_progress=True,
     )
+    answers = dist.share_out(len(data), answer)
+    if answers is None:
+        return {}
     questions = [(key, one) for key, own in zip(data.keys, data.asked, strict=True) for one in own]
     rows = [
         {"id": one.question_id, "video_id": key, "question": one.text, "answer": answer}
@@ -68,13 +74,16 @@ def answer_about_videos(
     data: VideoSet,
     config: AnsweringConfig,
     batch_size: int,
+    places: range,
     *,
     show_progress: bool = False,
 ) -> list[str]:
-    """An answer to each question, chosen or written from the frames of its video, side by side."""
+    """An answer to each question about the videos `places`, from their frames, side by side.
+
+    It is chosen or written, as in `vqa.answer_some`.
+    """
     answerer, candidates = Answerer(model, tokenizer), candidates_of(config)
     found: list[str] = []
-    places = range(len(data))
     for some in in_batches(places, 1, "answer", "videos", show_progress=show_progress):
         videos = [NormalisedImage(data.video(place)) for place in some]
         asked = [[one.text for one in data.asked[place]] for place in some]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from blip import dist
 from blip.data.examples.video_set import VideoSet
 from blip.evaluation.config import EvaluateConfig, RetrievalEvaluationConfig
 from blip.evaluation.ranking import Ranking, ScoredPairs, score_candidates
@@ -26,6 +27,8 @@ def measure(subject: Subject[VideoSet]) -> dict[str, Any]:
     """
     config = subject.config.retrieval
     scored = score_videos(subject, config)
+    if not dist.is_main():
+        return {}
     chosen = config.score_of(subject.origin)
     by_score = {
         score: retrieval_figures(scored.rank(score, config.itc_weight))

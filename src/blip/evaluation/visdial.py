@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from blip import dist
 from blip.data.dialogues import Round
 from blip.data.examples.dialogue_set import DialogueSet
 from blip.data.questions import clean_question
@@ -38,14 +39,20 @@ def measure(subject: Subject[DialogueSet]) -> dict[str, Any]:
     model, data, config = subject.model, subject.data, subject.config
     assert isinstance(model, DialogueModel)
     answerer = DialogueAnswerer(model, subject.tokenizer)
-    scores = score_options(answerer, data, config.batch_size, show_progress=True)
+    score = partial(score_options, answerer, data, config.batch_size, show_progress=True)
+    scores = dist.share_out(len(data), score)
+    answers: list[str] | None = None
+    if config.write_answers:
+        decoding = config.answering.decoding
+        write = partial(write_answers, answerer, data, decoding, config.batch_size)
+        answers = dist.share_out(len(data), write)
+    if scores is None:
+        return {}
     result: dict[str, Any] = {
         "visdial": measure_scores([one for _, _, one in data.ranked_rounds], scores),
         "ranks": rank_options(data, scores),
     }
-    if config.write_answers:
-        decoding = config.answering.decoding
-        answers = write_answers(answerer, data, decoding, config.batch_size)
+    if answers is not None:
         result["visdial"] |= _compare_written(subject.tokenizer, data, answers)
         result["written_answers"] = [
             {"image_id": picture.image_id, "round_id": number + 1, "answer": answer}
@@ -97,11 +104,14 @@ def score_options(
 
 
 def write_answers(
-    answerer: DialogueAnswerer, data: DialogueSet, decoding: DecodingConfig, batch_size: int
+    answerer: DialogueAnswerer,
+    data: DialogueSet,
+    decoding: DecodingConfig,
+    batch_size: int,
+    places: range,
 ) -> list[str]:
-    """An answer that the decoder writes to each round that has options."""
+    """An answer that the decoder writes to each round with options of the images `places`."""
     answers: list[str] = []
-    places = range(len(data))
     for some in in_batches(places, batch_size, "write answers", "images", show_progress=True):
         rows = answerer.answer(
             [data.decode(place) for place in some],

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from blip import dist
 from blip.data.annotations.answers import read_candidates
 from blip.data.examples.question_set import QuestionSet
 from blip.data.tokenizer import Tokenizer
@@ -42,14 +43,19 @@ def measure(subject: Subject[QuestionSet]) -> dict[str, Any]:
     """
     model, data = subject.model, subject.data
     assert isinstance(model, QuestionModel)
-    answers = answer_questions(
+    answering = subject.config.answering
+    answer = partial(
+        answer_questions,
         Answerer(model, subject.tokenizer),
         data,
-        subject.config.answering,
-        candidates_of(subject.config.answering),
+        answering,
+        candidates_of(answering),
         subject.config.batch_size,
         show_progress=True,
     )
+    answers = dist.share_out(len(data), answer)
+    if answers is None:
+        return {}
     rows = [
         {"question_id": question.question_id, "answer": answer}
         for question, answer in zip(data.questions, answers, strict=True)
