@@ -39,7 +39,7 @@ class _Silent:
         self._known: set[str] = set()
 
     def add(self, shard: Place, sample: Sample, identity: str, fault: str) -> None:
-        """Keep a sample; of an image that is there already only its fault."""
+        """Keep a sample; of an image that it holds, only its fault."""
         self.faults.append(Fault(Path(shard).name, sample.key, fault))
         if identity in self._known:
             return
