@@ -12,12 +12,14 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from blip import jobs
+from blip.model.config import ModelConfig
 from blip.recipes.bootstrap import scenes_demo
 from blip.stage import Stage
 
@@ -61,13 +63,25 @@ def make_stages(run: Path, out: Path) -> Iterator[Stage]:
     demo = scenes_demo()
     for name in MODELS:
         config = config_of(
-            checkpoint=str(run / name),
+            checkpoint=str(readable(run / name, out / "checkpoints" / name)),
             data=(str(run / "data" / "test"),),
             retrieval=demo.retrieval,
             captioning=demo.captioning,
         )
         folder = out / name
         yield Stage(name, folder, [name], jobs.Job(config, folder), jobs.KINDS[config_of])
+
+
+def readable(checkpoint: Path, copy: Path) -> Path:
+    """The checkpoint, or a `copy` of it without what this version does not know of sizes."""
+    # Versions that write the format of a checkpoint know all that stands there.
+    if importlib.util.find_spec("blip.model.checkpoint.format") is not None:
+        return checkpoint
+    shutil.copytree(checkpoint / "checkpoint", copy)
+    content = json.loads((copy / "config.json").read_text("utf-8"))
+    known = {one.name for one in fields(ModelConfig)} & content.keys()
+    (copy / "config.json").write_text(json.dumps({key: content[key] for key in known}), "utf-8")
+    return copy
 
 
 def cpu_seconds() -> float:

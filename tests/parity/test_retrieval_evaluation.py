@@ -25,6 +25,8 @@ NOT_RANKED = -100.0
 class GoldenSet:
     """The images and texts of the golden vectors, as an `EvaluationSet` holds them."""
 
+    frames = 1
+
     def __init__(self) -> None:
         self.pixels = vectors("retrieval_evaluation")["images"]
         said, own = (texts()[f"retrieval_evaluation.{name}"] for name in ("texts", "img2txt"))

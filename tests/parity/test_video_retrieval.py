@@ -23,14 +23,15 @@ class GoldenVideos:
     """The frames and texts of the golden vectors, one text each."""
 
     def __init__(self) -> None:
-        self.frames = vectors("video_retrieval")["frames"]
+        self.pixels = vectors("video_retrieval")["frames"]
+        self.frames = self.pixels.shape[1]
         self.texts = [[text] for text in texts()["video_retrieval.texts"]]
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.pixels)
 
     def images(self, start: int, stop: int) -> torch.Tensor:
-        return self.frames[start:stop]
+        return self.pixels[start:stop]
 
 
 @pytest.mark.parametrize("k", [3, 6])
