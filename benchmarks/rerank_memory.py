@@ -4,7 +4,7 @@
         [--save]
 
 The real search for candidates, re-ranking, and recall, with a base model at 384 pixels. All of its
-work would take weeks: it does that of the first batch of each kind and of every thousandth, and
+work would take weeks: it does that of the first batch of each kind and of every five thousandth, and
 numbers that cost nothing stand for the rest; what is held of images and texts has its real size in
 every batch, and keys and values where they are made. Texts are as long as captions of Flickr8k are,
 five to an image. Compressed pictures, of which an evaluation holds up to 0.5 GiB in memory, are not
@@ -41,7 +41,7 @@ from inference import BASE, LENGTHS, SMALL, make_tokenizer, with_modes
 
 TEXTS = 5
 WORDS = 2000
-EVERY = 1000
+EVERY = 5000
 """The model works once in so many batches."""
 
 
