@@ -4,11 +4,11 @@
         [--save]
 
 The real search for candidates, re-ranking, and recall, with a base model at 384 pixels. All of its
-work would take weeks: it does that of the first batch of each kind and of every five thousandth, and
-numbers that cost nothing stand for the rest; what is held of images and texts has its real size in
-every batch, and keys and values where they are made. Texts are as long as captions of Flickr8k are,
-five to an image. Compressed pictures, of which an evaluation holds up to 0.5 GiB in memory, are not
-among it. Each size is ranked in a process of its own. The last line is one JSON object.
+work would take weeks: it does that of the first batch of each kind and of every five thousandth,
+and numbers that cost nothing stand for the rest; what is held of images and texts has its real size
+in every batch, and keys and values where they are made. Texts are as long as captions of Flickr8k
+are, five to an image. Compressed pictures, of which an evaluation holds up to 0.5 GiB in memory,
+are not among it. Each size is ranked in a process of its own. The last line is one JSON object.
 """
 
 import argparse

@@ -1,6 +1,8 @@
 """What a search finds equals brute force over features; another model is refused."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,6 +73,25 @@ def test_a_text_is_found_by_cosine_and_ordered_by_itm(index: Index, checkpoint: 
     assert index.search(TEXT, k=2, rerank=4) == hits[:2]
     with pytest.raises(ArgumentError, match="k must be positive"):
         index.search(TEXT, k=0)
+
+
+def test_few_pictures_are_held_at_a_time(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    hits = index.search(TEXT, k=11, rerank=11)
+    counted: list[int] = []
+    probability = Matcher.probability
+
+    def count(self: Matcher, images: list[Any], *given: Any, **named: Any) -> list[list[float]]:
+        counted.append(len(images))
+        return probability(self, images, *given, **named)
+
+    monkeypatch.setattr(Matcher, "probability", count)
+    monkeypatch.setattr(index, "computing", replace(index.computing, batch_size=4))
+    again = index.search(TEXT, k=11, rerank=11)
+    assert counted == [4, 4, 3]
+    assert [hit.row for hit in again] == [hit.row for hit in hits]
+    np.testing.assert_allclose(
+        [hit.probability for hit in again], [hit.probability for hit in hits], atol=1e-5
+    )
 
 
 def test_pictures_are_read_again_from_every_kind_of_place(index: Index) -> None:

@@ -194,27 +194,55 @@ class Index:
         best, rest = hits[:rerank], hits[rerank:]
         size = self.embedder.model.config.vision.image_size
 
-        def to_pixels(sample: Sample) -> NormalisedImage | None:
+        matching = _Matching(self.embedder, text, self.computing.batch_size)
+
+        def match(sample: Sample) -> int | None:
             limit = self.computing.max_pixels
-            return to_normalised(sample, size, self.settings.frames, limit)
+            image = to_normalised(sample, size, self.settings.frames, limit)
+            return None if image is None else matching.add(image)
 
         rows = [hit.row for hit in best]
-        pictures = read_again(rows, to_pixels, videos=self.store.with_videos)
-        there = [(hit, image) for hit, image in zip(best, pictures, strict=True) if image]
-        if not there:
-            return hits
-        matcher = Matcher(self.embedder.model, self.embedder.tokenizer)
-        found = matcher.probability([image for _, image in there], [[text]] * len(there))
+        places = read_again(rows, match, videos=self.store.with_videos)
+        found = matching.finish()
         scored = [
-            replace(hit, probability=row[0]) for (hit, _), row in zip(there, found, strict=True)
+            replace(hit, probability=found[place])
+            for hit, place in zip(best, places, strict=True)
+            if place is not None
         ]
         scored.sort(key=lambda hit: (hit.probability, hit.cosine), reverse=True)
-        without = [hit for hit, image in zip(best, pictures, strict=True) if not image]
+        without = [hit for hit, place in zip(best, places, strict=True) if place is None]
         return [*scored, *without, *rest]
 
     def _reopen(self) -> None:
         self.store = Store.open(self.store.folder)
         self.__dict__.pop("neighbours", None)
+
+
+class _Matching:
+    """Pictures that come one by one, matched with a text in batches: few are held at a time."""
+
+    def __init__(self, embedder: Embedder, text: str, batch_size: int) -> None:
+        self.embedder, self.text, self.batch_size = embedder, text, batch_size
+        self._waiting: list[NormalisedImage] = []
+        self._found: list[float] = []
+
+    def add(self, image: NormalisedImage) -> int:
+        """Take a picture; its place among the probabilities."""
+        self._waiting.append(image)
+        place = len(self._found) + len(self._waiting) - 1
+        if len(self._waiting) == self.batch_size:
+            self.finish()
+        return place
+
+    def finish(self) -> list[float]:
+        """The probabilities of all pictures so far."""
+        if self._waiting:
+            matcher = Matcher(self.embedder.model, self.embedder.tokenizer)
+            texts = [[self.text]] * len(self._waiting)
+            rows = matcher.probability(self._waiting, texts, batch_size=self.batch_size)
+            self._found += [row[0] for row in rows]
+            self._waiting = []
+        return self._found
 
 
 def _check(k: int) -> None:
