@@ -97,6 +97,8 @@ def test_few_pictures_are_held_at_a_time(index: Index, monkeypatch: pytest.Monke
 def test_pictures_are_read_again_from_every_kind_of_place(index: Index) -> None:
     hits = index.search_image(photo(0), k=11)
     pictures = index.pictures([hit.row for hit in hits])
+    small = index.pictures([hit.row for hit in hits], side=8)
+    assert {max(picture.size) for picture in small if picture} == {8}
     for hit, picture in zip(hits, pictures, strict=True):
         assert picture is not None
         again = index.search_image(picture, k=1)[0]

@@ -161,9 +161,11 @@ def _show_hits(hits: "list[Hit]", options: SearchOptions, index: "Index") -> Non
         _print_lines(rows)
     elif options.html is not None:
         from blip.index.page import draw_hits
+        from blip.pages.pictures import THUMBNAIL
 
         asked = options.query or f"like {options.image}"
-        _write_page(draw_hits(asked, hits, index.pictures([hit.row for hit in hits])), options)
+        pictures = index.pictures([hit.row for hit in hits], side=THUMBNAIL)
+        _write_page(draw_hits(asked, hits, pictures), options)
     else:
         columns = ("rank", "match", "cosine", "key", "place", "texts")
         cells = [
@@ -190,8 +192,9 @@ def _show_groups(groups: "list[Group]", options: SearchOptions, index: "Index") 
     elif options.html is not None:
         from blip.index.page import draw_groups
         from blip.index.search import rows_of
+        from blip.pages.pictures import THUMBNAIL
 
-        pictures = index.pictures(rows_of(groups))
+        pictures = index.pictures(rows_of(groups), side=THUMBNAIL)
         _write_page(draw_groups(options.threshold, groups, pictures), options)
     else:
         cells = [

@@ -103,14 +103,26 @@ def to_normalised(
 
 
 def read_pictures(
-    rows: Sequence[Row], max_pixels: int = MAX_PIXELS, *, videos: Collection[str] = ()
+    rows: Sequence[Row],
+    max_pixels: int = MAX_PIXELS,
+    *,
+    videos: Collection[str] = (),
+    side: int | None = None,
 ) -> list[Image.Image | None]:
-    """The picture of each row, or the middle frame of its video; the rest is as in `read_again`."""
+    """The picture of each row, or the middle frame of its video; the rest is as in `read_again`.
+
+    With `side` each is shrunk to so many pixels before the next one is read.
+    """
 
     def open_sample(sample: Sample) -> Image.Image | None:
+        picture = None
         if sample.image is not None:
-            return decode_image(sample.image, max_pixels)
-        return None if sample.video is None else middle_frame(sample.video, max_pixels)
+            picture = decode_image(sample.image, max_pixels)
+        elif sample.video is not None:
+            picture = middle_frame(sample.video, max_pixels)
+        if picture is not None and side is not None:
+            picture.thumbnail((side, side))
+        return picture
 
     return read_again(rows, open_sample, videos=videos)
 

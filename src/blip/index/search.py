@@ -158,12 +158,13 @@ class Index:
         """Groups of pictures that are nearly the same, largest groups first; see `find_groups`."""
         return find_groups(self.store, self.neighbours, threshold)
 
-    def pictures(self, rows: Sequence[Row]) -> list[Image.Image | None]:
+    def pictures(self, rows: Sequence[Row], *, side: int | None = None) -> list[Image.Image | None]:
         """The picture of each row, from where it lies; None where it is no longer there.
 
-        Of a video, its middle frame.
+        Of a video, its middle frame. With `side`, shrunk to so many pixels on the longest side.
         """
-        return read_pictures(rows, self.computing.max_pixels, videos=self.store.with_videos)
+        limit = self.computing.max_pixels
+        return read_pictures(rows, limit, videos=self.store.with_videos, side=side)
 
     @cached_property
     def embedder(self) -> Embedder:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from blip.generation.config import check_captions
 from blip.index.search import Hit
 from blip.inference.pixels import NormalisedImage
-from blip.pages.pictures import thumbnail
+from blip.pages.pictures import THUMBNAIL, thumbnail
 from blip.serve import schemas
 from blip.serve.models import Answers, Attention, Captions, Features, Functionality, Matches, Search
 from blip.serve.service import Service
@@ -188,7 +188,7 @@ async def search(request: Request, service: TheService) -> schemas.SearchAnswer:
 
 def _thumbnails(service: Service, hits: list[Hit]) -> list[str | None]:
     assert service.models.index is not None
-    pictures = service.models.index.pictures([hit.row for hit in hits])
+    pictures = service.models.index.pictures([hit.row for hit in hits], side=THUMBNAIL)
     return [None if picture is None else thumbnail(picture) for picture in pictures]
 
 
