@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from blip.evaluation import candidates
-from blip.evaluation.candidates import Candidates, Pairs
+from blip.evaluation.candidates import Candidates, Pairs, best_columns
 
 
 @pytest.mark.parametrize("at_a_time", [1, 2, 5, 1000])
@@ -21,3 +22,16 @@ def test_a_pair_of_both_directions_stands_once(
     rows = [(place, own.tolist()) for place, own in of_images.blocks()]
     assert np.concatenate([own for _, own in rows]).tolist() == of_images.rows.tolist()
     assert [place.stop for place, _ in rows][-1] == 5
+
+
+def test_equal_columns_are_candidates_together_but_not_all_of_many() -> None:
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    columns = torch.tensor([[1.0, 0.0]] * 30 + [[0.5, 0.5]] * 6 + [[0.0, 1.0]])
+    found = best_columns(rows, columns, 2)
+    assert found.columns[: found.starts[1]].tolist() == list(range(8))
+    # The best one stands behind those that are equal.
+    assert found.columns[found.starts[1] :].tolist() == [*range(30, 36), 36]
+    repeat = torch.arange(len(columns)).repeat_interleave(3)
+    repeated = best_columns(rows, columns, 2, repeat)
+    assert repeated.columns[: repeated.starts[1]].tolist() == list(range(24))
+    assert repeated.columns[repeated.starts[1] :].tolist() == [108, 109, 110]

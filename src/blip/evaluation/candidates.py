@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 ROWS_AT_A_TIME = 1 << 14
 """Rows whose candidates are looked at together."""
 VALUES_AT_A_TIME = 1 << 22
+MOST_TIED = 4
+"""How many times k candidates a row may have where many are equal."""
 SCORES_AT_A_TIME = 1 << 24
 """Cosines that are computed at a time; memory does not grow with images times texts."""
 
@@ -91,7 +93,8 @@ def best_columns(
 ) -> Candidates:
     """The k columns of the highest cosine for each row, and what equals the last of them.
 
-    `repeat` says which of `columns` each column is where several are the same.
+    `repeat` says which of `columns` each column is where several are the same. Of `columns` at most
+    `MOST_TIED` times k are chosen, the first ones: where a model has collapsed all are equal.
     """
     width = len(columns) if repeat is None else len(repeat)
     size = max(1, SCORES_AT_A_TIME // width)
@@ -100,11 +103,11 @@ def best_columns(
     chosen, found = np.empty(len(rows) * min(k, width), dtype=np.int32), 0
     for start in range(0, len(rows), size):
         scores = rows[start : start + size] @ columns.T
-        if repeat is not None:
-            scores = scores[:, repeat]
         scores.nan_to_num_(nan=-torch.inf)
-        least = scores.topk(min(k, width), dim=1).values[:, -1:]
-        is_best = scores >= least
+        every = scores if repeat is None else scores[:, repeat]
+        least = every.topk(min(k, width), dim=1).values[:, -1:]
+        is_best = _drop_ties(scores, least, MOST_TIED * k)
+        is_best = is_best if repeat is None else is_best[:, repeat]
         counts[start : start + size] = is_best.sum(dim=1).cpu().numpy()
         best = is_best.nonzero()[:, 1].cpu().numpy()
         if found + len(best) > len(chosen):
@@ -112,6 +115,18 @@ def best_columns(
         chosen[found : found + len(best)] = best
         found += len(best)
     return Candidates(_starts(counts), chosen[:found])
+
+
+def _drop_ties(
+    scores: Float[Tensor, "rows columns"], least: Float[Tensor, "rows 1"], most: int
+) -> Bool[Tensor, "rows columns"]:
+    """Which scores are at least `least`; of those that equal it the first ones, `most` in all."""
+    is_best = scores >= least
+    for row in (is_best.sum(dim=1) > most).nonzero()[:, 0].tolist():
+        above = scores[row] > least[row]
+        tied = is_best[row] & ~above
+        is_best[row] = above | (tied & (tied.cumsum(0) <= most - above.sum()))
+    return is_best
 
 
 def _drop_repeats(values: np.ndarray) -> np.ndarray:
