@@ -28,10 +28,15 @@ class SameShape(doctest.OutputChecker):
 
 def examples() -> list[doctest.DocTest]:
     finder = doctest.DocTestFinder(exclude_empty=True)
+    things = {name: getattr(blip, name) for name in blip.__all__}
+    for thing in list(things.values()):
+        # The reference shows what a class inherits as its own.
+        bases = thing.__mro__[1:] if isinstance(thing, type) else ()
+        things |= {base.__name__: base for base in bases if base.__module__.startswith("blip.")}
     found = [
         test
-        for name in blip.__all__
-        for test in finder.find(getattr(blip, name), name, globs={"blip": blip})
+        for name, thing in things.items()
+        for test in finder.find(thing, name, globs={"blip": blip})
     ]
     return [test for test in found if test.examples]
 

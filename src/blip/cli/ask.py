@@ -110,7 +110,9 @@ def run(args: argparse.Namespace) -> int:
     answerer = Answerer.load(
         options.checkpoint, options.model.device, precision=options.model.precision
     )
-    image = open_picture(path, options.model.max_pixels, options.frames, answerer.model)
+    image = open_picture(
+        path, options.model.max_pixels, options.frames, answerer.config.vision.image_size
+    )
     if image is None:
         return 1
     questions = list(options.questions)

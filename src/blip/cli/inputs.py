@@ -11,7 +11,6 @@ from blip.installed import install
 
 if TYPE_CHECKING:
     from blip.inference.pixels import Picture
-    from blip.model.grounded import GroundedModel
 
 Place = Path | str
 """Where a picture is: a file, or an address as text."""
@@ -126,24 +125,24 @@ def refuse_videos(paths: Iterable[str], reader: str) -> None:
 
 
 def open_pictures(
-    paths: Sequence[Place], max_pixels: int, frames: int, model: "GroundedModel"
+    paths: Sequence[Place], max_pixels: int, frames: int, image_size: int
 ) -> "list[tuple[Place, Picture]]":
     """The pictures and videos that can be read, with their paths; stderr names the others."""
     from blip.inference.pixels import map_pictures
 
     def open_one(path: Place) -> "Picture | None":
-        return open_picture(path, max_pixels, frames, model)
+        return open_picture(path, max_pixels, frames, image_size)
 
     opened = zip(paths, map_pictures(open_one, paths, paths), strict=True)
     return [(path, image) for path, image in opened if image is not None]
 
 
 def open_picture(
-    path: Place, max_pixels: int, frames: int = 0, model: "GroundedModel | None" = None
+    path: Place, max_pixels: int, frames: int = 0, image_size: int | None = None
 ) -> "Picture | None":
     """The picture, or None and a line on stderr that says why not.
 
-    With a `model` of a video `frames` frames, squashed for the model at once: as large as they are
+    With an `image_size` of a video `frames` frames, squashed to it at once: as large as they are
     they would take much memory. Raises UsageError for a video where PyAV is not installed.
     """
     from blip.data.faults import BadSampleError
@@ -164,10 +163,10 @@ def open_picture(
         say(str(error))
         return None
     try:
-        if model is None or isinstance(path, str) or not is_video_name(path):
+        if image_size is None or isinstance(path, str) or not is_video_name(path):
             return read_image(path, max_pixels)
         video = read_video(path, frames, max_pixels=max_pixels)
-        return NormalisedImage(normalise(video.pixels(model.config.vision.image_size)))
+        return NormalisedImage(normalise(video.pixels(image_size)))
     except BadSampleError as error:
         reason = str(error)
         # After Ctrl-C the command says that it was stopped, last.

@@ -141,7 +141,7 @@ def _search(index: "Index", options: SearchOptions, image: Place | None) -> "lis
 
     model = index.embedder.model
     frames = index.settings.frames or FRAMES
-    picture = open_picture(image, options.model.max_pixels, frames, model)
+    picture = open_picture(image, options.model.max_pixels, frames, model.config.vision.image_size)
     if picture is None:
         raise BlipError(f"--image {options.image} cannot be read")
     return index.search_image(picture, options.results)

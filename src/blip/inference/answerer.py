@@ -21,7 +21,7 @@ from blip.inference.inputs import (
     check_texts,
     check_texts_of_pictures,
 )
-from blip.inference.likelihood import log_likelihoods
+from blip.inference.likelihood import log_likelihoods, next_token_logits
 from blip.inference.pixels import Picture
 from blip.model.grounded import EncoderDecoder
 from blip.model.question import QuestionModel
@@ -121,7 +121,9 @@ class Answerer(TextPredictor[QuestionModel]):
 
         def write(kv: ImageKV) -> list[list[Written]]:
             texts = decode_texts(self.model, kv, start, eos_id, decoding, count=count)
-            likelihoods = log_likelihoods(self.model, kv, start, texts, eos_id, decoding.max_length)
+            likelihoods = log_likelihoods(
+                next_token_logits(self.model), kv, start, texts, eos_id, decoding.max_length
+            )
             # Where beam search ends with fewer texts it repeats the last one.
             best: list[dict[str, Written]] = [{} for _ in range(len(kv))]
             for number, (ids, likelihood) in enumerate(zip(texts, likelihoods, strict=True)):

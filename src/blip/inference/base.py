@@ -19,6 +19,7 @@ from blip.errors import NotFiniteError, UsageError
 from blip.inference.checkpoint import load_model, precision_or_dtype
 from blip.inference.inputs import check_batch_size
 from blip.inference.pixels import Picture, count_frames, picture_name, to_pixels
+from blip.model.config import ModelConfig
 from blip.model.make import Model
 from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.mode import Mode
@@ -57,49 +58,35 @@ class PaddedTexts:
     """False for the empty texts, the shortest that there are, which fill up a picture's row."""
 
 
-class Predictor(ABC, Generic[ModelKind]):
-    """A model in evaluation mode and its tokenizer.
+class PictureEncoder(ABC):
+    """Encodes pictures in batches, each once, whatever computes their states.
 
-    Abstract: `Captioner` and those of `TextPredictor` say what they compute.
+    Abstract: a `Predictor` has a model in torch; one that was exported runs in another library.
     """
 
     frames: int = FRAMES
     """Evenly spaced frames that are read of a video which is given by its path."""
+    tokenizer: Tokenizer
 
-    def __init__(self, model: ModelKind, tokenizer: Tokenizer) -> None:
-        """Raises UsageError for a model that lacks the encoder or decoder that this needs."""
-        _, mode = self._needs()
-        model.require(mode)
-        self.model: ModelKind = model
-        model.eval()
-        pack_weights(model)
-        self.tokenizer = tokenizer
-
-    @classmethod
+    @property
     @abstractmethod
-    def _needs(cls) -> tuple[type[ModelKind], Mode]:
-        """The kind of model, and the mode in which its text transformer runs."""
+    def config(self) -> ModelConfig:
+        """Sizes of the model."""
 
-    @classmethod
-    def load(
-        cls,
-        source: str | Path,
-        device: torch.device | str = "cpu",
-        *,
-        precision: PrecisionChoice | torch.dtype = "float32",
-        dtype: torch.dtype | None = None,
-    ) -> Self:
-        """Open the checkpoint `source`; arguments and errors are those of `blip.load`.
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the model takes pixels and token ids."""
 
-        Raises UsageError, too, for a model that cannot do the work.
-        """
-        kind, _ = cls._needs()
-        precision = precision_or_dtype(precision, dtype)
-        loaded = load_model(source, device, of=kind, precision=precision)
-        try:
-            return cls(loaded.model, loaded.tokenizer)
-        except UsageError as error:
-            raise UsageError(f"{source}: {error}") from error
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """The number format in which the model takes pixels."""
+
+    @abstractmethod
+    def _encode_pixels(
+        self, pixels: Float[Tensor, "pictures *frames 3 height width_pixels"]
+    ) -> Float[Tensor, "pictures tokens width"]: ...
 
     @torch.inference_mode()
     def encode(
@@ -110,20 +97,11 @@ class Predictor(ABC, Generic[ModelKind]):
         Of videos, which must all have as many frames, those of all frames. Errors name a picture as
         in `names`, or by its place after `first`. Raises what `to_pixels` raises.
         """
-        size, device, dtype = (
-            self.model.config.vision.image_size,
-            self.model.device,
-            self.model.dtype,
-        )
+        size = self.config.vision.image_size
         pixels = to_pixels(
-            pictures, size, device, dtype, first=first, names=names, frames=self.frames
+            pictures, size, self.device, self.dtype, first=first, names=names, frames=self.frames
         )
         return self._encode_pixels(pixels)
-
-    def _encode_pixels(
-        self, pixels: Float[Tensor, "pictures *frames 3 height width_pixels"]
-    ) -> Float[Tensor, "pictures tokens width"]:
-        return self.model.encode_pixels(pixels)
 
     def _parts(self, pictures: Sequence[Picture], batch_size: int) -> list[range]:
         """What goes through the model together: at most `batch_size` pictures or frames, alike.
@@ -205,13 +183,75 @@ class Predictor(ABC, Generic[ModelKind]):
                     longer = [row for row in waiting if len(rows[row]) > first]
                     if most > texts_of_each and len(longer) < len(waiting):
                         index = torch.tensor([waiting.index(row) for row in longer])
-                        encoded = encoded.select(index.to(self.model.device))
+                        encoded = encoded.select(index.to(self.device))
                         waiting = longer
                     some = [rows[row][first : first + texts_of_each] for row in waiting]
                     found = iter(read(encoded, _pad(some)))
                     for row, of_row in zip(waiting, some, strict=True):
                         results[row] += islice(found, len(of_row))
             yield results
+
+
+class Predictor(PictureEncoder, Generic[ModelKind]):
+    """A model in evaluation mode and its tokenizer.
+
+    Abstract: `Captioner` and those of `TextPredictor` say what they compute.
+    """
+
+    def __init__(self, model: ModelKind, tokenizer: Tokenizer) -> None:
+        """Raises UsageError for a model that lacks the encoder or decoder that this needs."""
+        _, mode = self._needs()
+        model.require(mode)
+        self.model: ModelKind = model
+        model.eval()
+        pack_weights(model)
+        self.tokenizer = tokenizer
+
+    @property
+    def config(self) -> ModelConfig:
+        """Sizes of the model."""
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the model."""
+        return self.model.dtype
+
+    @classmethod
+    @abstractmethod
+    def _needs(cls) -> tuple[type[ModelKind], Mode]:
+        """The kind of model, and the mode in which its text transformer runs."""
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        device: torch.device | str = "cpu",
+        *,
+        precision: PrecisionChoice | torch.dtype = "float32",
+        dtype: torch.dtype | None = None,
+    ) -> Self:
+        """Open the checkpoint `source`; arguments and errors are those of `blip.load`.
+
+        Raises UsageError, too, for a model that cannot do the work.
+        """
+        kind, _ = cls._needs()
+        precision = precision_or_dtype(precision, dtype)
+        loaded = load_model(source, device, of=kind, precision=precision)
+        try:
+            return cls(loaded.model, loaded.tokenizer)
+        except UsageError as error:
+            raise UsageError(f"{source}: {error}") from error
+
+    def _encode_pixels(
+        self, pixels: Float[Tensor, "pictures *frames 3 height width_pixels"]
+    ) -> Float[Tensor, "pictures tokens width"]:
+        return self.model.encode_pixels(pixels)
 
 
 class TextPredictor(Predictor[ModelKind]):

@@ -1,5 +1,6 @@
 """Pictures in, captions out."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -10,8 +11,8 @@ from torch import Tensor
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError, NotFiniteError
 from blip.generation.config import CompileChoice, DecodingConfig
-from blip.inference.base import BATCH_SIZE, Predictor
-from blip.inference.decoding import decode_texts, rows_of_each, start_of_text
+from blip.inference.base import BATCH_SIZE, PictureEncoder, Predictor
+from blip.inference.decoding import decode_texts, rows_of_each, start_within
 from blip.inference.inputs import (
     check_batch_size,
     check_decoding,
@@ -19,7 +20,7 @@ from blip.inference.inputs import (
     check_seed,
     list_items,
 )
-from blip.inference.likelihood import Likelihood, log_likelihoods
+from blip.inference.likelihood import Likelihood, log_likelihoods, next_token_logits
 from blip.inference.pixels import Picture
 from blip.inference.static_steps import StepPool
 from blip.model.blip import Blip
@@ -45,29 +46,31 @@ class Caption(NamedTuple):
         return self.log_likelihood / self.tokens
 
 
-class Captioner(Predictor[Blip]):
-    """Writes captions with a model's image-grounded decoder."""
+class CaptionWriter(PictureEncoder):
+    """What writes captions of pictures, batch by batch.
 
-    def __init__(self, model: Blip, tokenizer: Tokenizer) -> None:
-        """Raises UsageError for a model that has no text decoder."""
-        super().__init__(model, tokenizer)
-        self._steps = StepPool(model)
+    Abstract: a subclass decodes the states of a batch.
+    """
 
-    def compile(self, choice: CompileChoice) -> None:
-        """Choose how decoding steps run; captions are the same but for rounding.
+    @abstractmethod
+    def _decode_ids(
+        self,
+        states: Tensor,
+        count: int,
+        decoding: DecodingConfig,
+        seeds: Sequence[int],
+        start: Sequence[int],
+    ) -> list[list[int]]:
+        """The ids of `count` texts of each picture (greedy decoding: one) after `start`.
 
-        `on` has torch compile them, and on a GPU captures them as CUDA graphs: that takes minutes
-        for each batch size that occurs, and pays for many pictures. Where it does not work, a line
-        says so and decoding goes on. `off` compiles nothing. `auto`, as at first, is `off` until
-        captured steps have been measured on a GPU.
-
-        Raises ArgumentError for another choice.
+        `seeds` holds one for each text. `states` are `(pictures, tokens, width)`.
         """
-        self._steps = StepPool(self.model, choice)
 
-    @classmethod
-    def _needs(cls) -> tuple[type[Blip], Mode]:
-        return Blip, "causal"
+    @abstractmethod
+    def _likelihoods(
+        self, states: Tensor, start: Sequence[int], texts: Sequence[Sequence[int]], max_length: int
+    ) -> list[Likelihood]:
+        """The likelihood of each text after `start`, as many texts for each picture."""
 
     def caption(
         self,
@@ -162,7 +165,7 @@ class Captioner(Predictor[Blip]):
         if decoding.kind == "beam" and count > decoding.beams:
             raise ArgumentError(f"count must not be above beams ({decoding.beams}), got {count}")
         pictures = check_pictures(images)
-        start = start_of_text(self.model, self.tokenizer, decoding)
+        start = start_within(self.config.text, self.tokenizer, decoding)
         if seeds is None:
             seeds = [[image * count + n for n in range(count)] for image in range(len(pictures))]
         if len(seeds) != len(pictures):
@@ -187,17 +190,8 @@ class Captioner(Predictor[Blip]):
         seeds: Sequence[Sequence[int]],
         start: list[int],
     ) -> list[list[list[int]]]:
-        kv = self._project(states, decoding, count)
-        ids = decode_texts(
-            self.model,
-            kv,
-            start,
-            self.tokenizer.sep_id,
-            decoding,
-            count=count,
-            seeds=[seed for row in seeds for seed in row],
-            pool=self._steps,
-        )
+        flat = [seed for row in seeds for seed in row]
+        ids = self._decode_ids(states, count, decoding, flat, start)
         if decoding.kind == "greedy":
             return [[text] * count for text in ids]
         return [ids[first : first + count] for first in range(0, len(ids), count)]
@@ -208,15 +202,61 @@ class Captioner(Predictor[Blip]):
             [self.tokenizer.decode([*prompt, *ids]).strip() for ids in row] for row in batch.rows
         ]
 
-    @torch.inference_mode()
     def _score(self, batch: "_Batch", decoding: DecodingConfig) -> list[Likelihood]:
-        return log_likelihoods(
+        texts = [ids for row in batch.rows for ids in row]
+        return self._likelihoods(batch.states, batch.start, texts, decoding.max_length)
+
+
+class Captioner(CaptionWriter, Predictor[Blip]):
+    """Writes captions with a model's image-grounded decoder."""
+
+    def __init__(self, model: Blip, tokenizer: Tokenizer) -> None:
+        """Raises UsageError for a model that has no text decoder."""
+        super().__init__(model, tokenizer)
+        self._steps = StepPool(model)
+
+    def compile(self, choice: CompileChoice) -> None:
+        """Choose how decoding steps run; captions are the same but for rounding.
+
+        `on` has torch compile them, and on a GPU captures them as CUDA graphs: that takes minutes
+        for each batch size that occurs, and pays for many pictures. Where it does not work, a line
+        says so and decoding goes on. `off` compiles nothing. `auto`, as at first, is `off` until
+        captured steps have been measured on a GPU.
+
+        Raises ArgumentError for another choice.
+        """
+        self._steps = StepPool(self.model, choice)
+
+    @classmethod
+    def _needs(cls) -> tuple[type[Blip], Mode]:
+        return Blip, "causal"
+
+    def _decode_ids(
+        self,
+        states: Tensor,
+        count: int,
+        decoding: DecodingConfig,
+        seeds: Sequence[int],
+        start: Sequence[int],
+    ) -> list[list[int]]:
+        return decode_texts(
             self.model,
-            self.model.project_image(batch.states, "causal"),
-            batch.start,
-            [ids for row in batch.rows for ids in row],
+            self._project(states, decoding, count),
+            start,
             self.tokenizer.sep_id,
-            decoding.max_length,
+            decoding,
+            count=count,
+            seeds=seeds,
+            pool=self._steps,
+        )
+
+    @torch.inference_mode()
+    def _likelihoods(
+        self, states: Tensor, start: Sequence[int], texts: Sequence[Sequence[int]], max_length: int
+    ) -> list[Likelihood]:
+        kv = self.model.project_image(states, "causal")
+        return log_likelihoods(
+            next_token_logits(self.model), kv, start, texts, self.tokenizer.sep_id, max_length
         )
 
     def _project(

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import assert_never
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError
 from blip.generation.beam import beam_search
 from blip.generation.config import DecodingConfig
+from blip.generation.decoder import Decoder
 from blip.generation.greedy import greedy
 from blip.generation.nucleus import nucleus
 from blip.inference.inputs import check_text
@@ -77,18 +80,31 @@ def decode_texts(  # noqa: PLR0913 (what is decoded, and how)
     seed for each text, in the same order. A `pool` of this model decodes in steps of fixed shapes
     where it `is_used`; the texts are the same. Raises NotFiniteError where the model gives NaN.
     """
-    prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(kv), -1)
     copies = rows_of_each(decoding, count)
     if pool is not None and pool.is_used and isinstance(kv, ImageKV):
         return pool.decode(kv, start_ids, eos_id, decoding, copies=copies, count=count, seeds=seeds)
+    prompt = torch.tensor([list(start_ids)], device=model.device).expand(len(kv), -1)
     session = DecodingSession(model, kv, copies=copies)
+    return decode_rows(session, prompt, eos_id, decoding, count=count, seeds=seeds)
+
+
+def decode_rows(
+    decoder: Decoder,
+    prompt: Int[Tensor, "images length"],
+    eos_id: int,
+    decoding: DecodingConfig,
+    *,
+    count: int,
+    seeds: Sequence[int],
+) -> list[list[int]]:
+    """`decode_texts` by a decoder that holds `rows_of_each(decoding, count)` rows of an image."""
     match decoding.kind:
         case "greedy":
-            return greedy(session, prompt, eos_id, decoding)
+            return greedy(decoder, prompt, eos_id, decoding)
         case "beam":
-            return beam_search(session, prompt, eos_id, decoding, count)
+            return beam_search(decoder, prompt, eos_id, decoding, count)
         case "nucleus":
-            rows = prompt.repeat_interleave(copies, dim=0)
-            return nucleus(session, rows, eos_id, decoding, seeds)
+            rows = prompt.repeat_interleave(count, dim=0)
+            return nucleus(decoder, rows, eos_id, decoding, seeds)
         case _ as never:
             assert_never(never)

@@ -1,9 +1,10 @@
 """Likelihoods of whole texts under a model, by teacher forcing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from blip.model.grounded import EncoderDecoder
 from blip.nn.kv import ImageKV
@@ -11,6 +12,13 @@ from blip.nn.precision import at_least_float32
 
 ROWS = 64
 """Texts that are read together, unless an image has more: each token has logits of a vocabulary."""
+
+
+NextTokenLogits = Callable[[Tensor, Tensor, ImageKV, Tensor], Tensor]
+"""`(ids, visible, keys and values of images, wanted) -> logits`, of whole texts.
+
+`ids`, `visible` and `wanted` are `(texts, length)`; logits of the token after each `wanted` one.
+"""
 
 
 class Likelihood(NamedTuple):
@@ -22,9 +30,18 @@ class Likelihood(NamedTuple):
     """Number of these tokens; the end token counts where the text ended by itself."""
 
 
+def next_token_logits(model: EncoderDecoder) -> NextTokenLogits:
+    """Of a model in torch."""
+
+    def logits(ids: Tensor, visible: Tensor, kv: ImageKV, wanted: Tensor) -> Tensor:
+        return model.next_token_logits(model.decode(ids, visible, kv)[wanted])
+
+    return logits
+
+
 @torch.inference_mode()
 def log_likelihoods(
-    model: EncoderDecoder,
+    logits: NextTokenLogits,
     kv: ImageKV,
     start_ids: Sequence[int],
     texts: Sequence[Sequence[int]],
@@ -41,27 +58,27 @@ def log_likelihoods(
     ]
     copies = len(rows) // max(len(kv), 1)
     likelihoods: list[Likelihood] = []
-    for places in torch.arange(len(kv), device=model.device).split(max(1, ROWS // copies)):
+    for places in torch.arange(len(kv), device=kv.keys[0].device).split(max(1, ROWS // copies)):
         some = kv if len(places) == len(kv) else kv.select(places)
         first, last = int(places[0]) * copies, (int(places[-1]) + 1) * copies
-        likelihoods += _read(model, some, rows[first:last], len(start_ids))
+        likelihoods += _read(logits, some, rows[first:last], len(start_ids))
     return likelihoods
 
 
 def _read(
-    model: EncoderDecoder, kv: ImageKV, rows: Sequence[Sequence[int]], start: int
+    next_logits: NextTokenLogits, kv: ImageKV, rows: Sequence[Sequence[int]], start: int
 ) -> list[Likelihood]:
     ids = torch.full((len(rows), max(map(len, rows))), rows[0][0])
     visible = torch.zeros_like(ids, dtype=torch.bool)
     for number, row in enumerate(rows):
         ids[number, : len(row)] = torch.tensor(row)
         visible[number, : len(row)] = True
-    ids, visible = ids.to(model.device), visible.to(model.device)
+    device = kv.keys[0].device
+    ids, visible = ids.to(device), visible.to(device)
     # Nothing follows the last token, so it is not read; the start is given, so it is not scored.
-    states = model.decode(ids[:, :-1], visible[:, :-1], kv)
     scored = visible[:, 1:].clone()
     scored[:, : start - 1] = False
-    logits = at_least_float32(model.next_token_logits(states[scored]))
+    logits = at_least_float32(next_logits(ids[:, :-1], visible[:, :-1], kv, scored))
     of_tokens = logits.gather(1, ids[:, 1:][scored][:, None]).squeeze(1) - logits.logsumexp(dim=1)
     sums = of_tokens.new_zeros(scored.shape).masked_scatter(scored, of_tokens).sum(dim=1)
     return [

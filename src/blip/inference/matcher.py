@@ -1,6 +1,7 @@
 """Pictures and texts in, scores out: the texts of a picture are matched against it together."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from blip.inference.base import (
     BATCH_SIZE,
     MAX_TOKENS,
     PaddedTexts,
+    PictureEncoder,
     TextPredictor,
     not_finite,
 )
@@ -40,30 +42,27 @@ class Scores(NamedTuple):
     """ITC: the cosine of their features, -1 to 1."""
 
 
-class Matcher(TextPredictor[Blip]):
-    """Matches texts to pictures with a model's image-grounded encoder and unimodal encoders."""
+class TextMatcher(PictureEncoder):
+    """What matches texts, cut to `max_tokens`, to pictures, batch by batch.
 
-    def __init__(self, model: Blip, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> None:
-        """Raises UsageError for a model that has no text encoder."""
-        super().__init__(model, tokenizer, max_tokens)
-        self._passes = PassPool(model)
+    Abstract: a subclass computes features, and reads texts with the keys and values of images.
+    """
 
-    def compile(self, choice: CompileChoice) -> None:
-        """Choose how pictures and texts are read; scores are the same but for rounding.
+    max_tokens: int
 
-        `on` fills batches up to a few sizes, has torch compile a pass for each, and on a GPU
-        captures it as a CUDA graph: that takes minutes, and pays for many pictures. Where it does
-        not work, a line says so and matching goes on. `off` compiles nothing, nor does `auto`, as
-        at first, until captured passes have been measured on a GPU. With `on`, a matcher serves
-        one thread at a time.
+    @abstractmethod
+    def _project(self, states: Tensor) -> ImageKV:
+        """Keys and values of images from their states."""
 
-        Raises ArgumentError for another choice.
-        """
-        self._passes = PassPool(self.model, choice)
+    @abstractmethod
+    def _image_features(self, states: Tensor) -> Float[Tensor, "images projection"]: ...
 
-    @classmethod
-    def _needs(cls) -> tuple[type[Blip], Mode]:
-        return Blip, "bidirectional"
+    @abstractmethod
+    def _text_features(self, texts: Texts) -> Float[Tensor, "texts projection"]: ...
+
+    @abstractmethod
+    def _match(self, kv: ImageKV, texts: Texts) -> Float[Tensor, " texts"]:
+        """ITM probabilities; `texts` start with `[ENC]`, as many for each image."""
 
     def probability(
         self,
@@ -136,10 +135,6 @@ class Matcher(TextPredictor[Blip]):
                 scores.append(row)
         return scores
 
-    def _encode_pixels(self, pixels: Tensor) -> Tensor:
-        passes = self._passes
-        return passes.encode(pixels) if passes.is_used else super()._encode_pixels(pixels)
-
     def _for_itm(self, states: Tensor) -> "_ImagesToMatch":
         return _ImagesToMatch(self._project(states), None)
 
@@ -148,6 +143,53 @@ class Matcher(TextPredictor[Blip]):
 
     def _for_both(self, states: Tensor) -> "_ImagesToMatch":
         return _ImagesToMatch(self._project(states), self._image_features(states))
+
+    def _read(self, images: "_ImagesToMatch", padded: PaddedTexts) -> list[list[float]]:
+        """The scores of each real text, one of each kind for which `images` are encoded."""
+        cleaned = [clean_caption(text) for text in padded.texts]
+        texts = self.tokenizer.encode(cleaned, self.max_tokens).send_ids(self.device)
+        columns: list[Tensor] = []
+        if images.kv is not None:
+            columns.append(self._match(images.kv, texts.start_with(self.tokenizer.enc_id)))
+        if images.features is not None:
+            columns.append(self._compare(images.features, texts))
+        scores = torch.stack(columns, dim=1).tolist()
+        return [row for row, real in zip(scores, padded.real, strict=True) if real]
+
+    def _compare(self, of_images: Tensor, texts: Texts) -> Tensor:
+        of_texts = self._text_features(texts)
+        copies = len(of_texts) // len(of_images)
+        return (of_images.repeat_interleave(copies, dim=0) * of_texts).sum(dim=1)
+
+
+class Matcher(TextMatcher, TextPredictor[Blip]):
+    """Matches texts to pictures with a model's image-grounded encoder and unimodal encoders."""
+
+    def __init__(self, model: Blip, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> None:
+        """Raises UsageError for a model that has no text encoder."""
+        super().__init__(model, tokenizer, max_tokens)
+        self._passes = PassPool(model)
+
+    def compile(self, choice: CompileChoice) -> None:
+        """Choose how pictures and texts are read; scores are the same but for rounding.
+
+        `on` fills batches up to a few sizes, has torch compile a pass for each, and on a GPU
+        captures it as a CUDA graph: that takes minutes, and pays for many pictures. Where it does
+        not work, a line says so and matching goes on. `off` compiles nothing, nor does `auto`, as
+        at first, until captured passes have been measured on a GPU. With `on`, a matcher serves
+        one thread at a time.
+
+        Raises ArgumentError for another choice.
+        """
+        self._passes = PassPool(self.model, choice)
+
+    @classmethod
+    def _needs(cls) -> tuple[type[Blip], Mode]:
+        return Blip, "bidirectional"
+
+    def _encode_pixels(self, pixels: Tensor) -> Tensor:
+        passes = self._passes
+        return passes.encode(pixels) if passes.is_used else self.model.encode_pixels(pixels)
 
     def _project(self, states: Tensor) -> ImageKV:
         if self._passes.is_used:
@@ -158,30 +200,15 @@ class Matcher(TextPredictor[Blip]):
         encoder = self._passes if self._passes.is_used else self.model
         return encoder.image_features(states)
 
-    def _read(self, images: "_ImagesToMatch", padded: PaddedTexts) -> list[list[float]]:
-        """The scores of each real text, one of each kind for which `images` are encoded."""
-        cleaned = [clean_caption(text) for text in padded.texts]
-        texts = self.tokenizer.encode(cleaned, self.max_tokens).send_ids(self.model.device)
-        columns: list[Tensor] = []
-        if images.kv is not None:
-            columns.append(self._match(images.kv, texts))
-        if images.features is not None:
-            columns.append(self._compare(images.features, texts))
-        scores = torch.stack(columns, dim=1).tolist()
-        return [row for row, real in zip(scores, padded.real, strict=True) if real]
+    def _text_features(self, texts: Texts) -> Tensor:
+        encoder = self._passes if self._passes.is_used else self.model
+        return encoder.text_features(texts.ids, texts.visible)
 
     def _match(self, kv: ImageKV, texts: Texts) -> Tensor:
-        start = texts.start_with(self.tokenizer.enc_id)
         if self._passes.is_used:
-            return self._passes.match_probabilities(start.ids, start.visible, kv)
-        logits = self.model.match_logits(start.ids, start.visible, kv)
+            return self._passes.match_probabilities(texts.ids, texts.visible, kv)
+        logits = self.model.match_logits(texts.ids, texts.visible, kv)
         return at_least_float32(logits).softmax(dim=1)[:, 1]
-
-    def _compare(self, of_images: Tensor, texts: Texts) -> Tensor:
-        encoder = self._passes if self._passes.is_used else self.model
-        of_texts = encoder.text_features(texts.ids, texts.visible)
-        copies = len(of_texts) // len(of_images)
-        return (of_images.repeat_interleave(copies, dim=0) * of_texts).sum(dim=1)
 
 
 def refuse_not_finite(name: str, scores: Sequence[Sequence[float]]) -> None:

@@ -118,10 +118,14 @@ class VisionTransformer(nn.Module):
     ) -> Float[Tensor, "batch width"]:
         """`forward` for the class token only: the last layer skips the patches."""
         hidden = self._embed(images)
-        *layers, last = cast(list[VisionLayer], list(self.layers))
+        *layers, last = self.vision_layers()
         for layer in layers:
             hidden = layer(hidden)
         return self.norm(last.first_states(hidden)[:, 0])
+
+    def vision_layers(self) -> list[VisionLayer]:
+        """The layers, from the first on."""
+        return cast(list[VisionLayer], list(self.layers))
 
     def _embed(self, images: Tensor) -> Float[Tensor, "batch tokens width"]:
         size, (height, width) = self.patches.kernel_size[0], images.shape[2:]
