@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from blip.data.tokenizer import Tokenizer
     from blip.data.videos.read import VideoFrames, read_video
     from blip.data.videos.stream import BadVideoError
+    from blip.export.captioner import OnnxCaptioner
+    from blip.export.matcher import OnnxMatcher
+    from blip.export.write import export_onnx
     from blip.generation.config import DecodingConfig
     from blip.index.search import Index
     from blip.inference.answerer import Answerer
@@ -38,9 +41,12 @@ __all__ = [
     "LoadedModel",
     "Matcher",
     "ModelConfig",
+    "OnnxCaptioner",
+    "OnnxMatcher",
     "Tokenizer",
     "Turn",
     "VideoFrames",
+    "export_onnx",
     "load",
     "load_model",
     "read_image",
@@ -62,6 +68,9 @@ _HOMES = {
     "Matcher": "blip.inference.matcher",
     "ModelConfig": "blip.model.config",
     "DecodingConfig": "blip.generation.config",
+    "OnnxCaptioner": "blip.export.captioner",
+    "OnnxMatcher": "blip.export.matcher",
+    "export_onnx": "blip.export.write",
     "Tokenizer": "blip.data.tokenizer",
     "Turn": "blip.data.dialogues",
     "VideoFrames": "blip.data.videos.read",

@@ -14,6 +14,8 @@ MARKER = ".blip.json"
 FORMAT = 1
 WEIGHTS, MOMENTUM, SIZES = "model.safetensors", "momentum.safetensors", "config.json"
 TRAINING_STATE = "training.pt"
+EXPORTED = "onnx.json"
+"""The file of an exported folder that says what its graphs are."""
 CHECKPOINT = (WEIGHTS, MOMENTUM, SIZES, "tokenizer.json", TRAINING_STATE, CHECKSUMS)
 """The files of a checkpoint, of a finished run or of one in training.
 

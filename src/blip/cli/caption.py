@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
+from blip.cli.backends import Backend, uses_onnx
 from blip.cli.from_dataclass import Options
 from blip.cli.inputs import Place, find_pictures, holds_video, open_pictures, report_broken
 from blip.cli.options import (
@@ -23,7 +24,7 @@ from blip.config.ranges import LINE, PLACE, SEED, Range, check_fields
 from blip.generation.config import MAX_CAPTIONS, CompileChoice, DecodingConfig
 
 if TYPE_CHECKING:
-    from blip.inference.captioner import Caption
+    from blip.inference.captioner import Caption, CaptionWriter
 
 RENAMED = (Renamed("--search", "--decode"),)
 EXAMPLES = """\
@@ -36,6 +37,7 @@ examples:
   blip caption runs/captioner clip.mp4 --frames 16
   blip caption runs/captioner https://example.org/photo.jpg
   find photos -name '*.jpg' -print0 | blip caption runs/captioner - --json
+  blip caption runs/captioner-onnx photos/ --backend onnx
   blip caption runs/captioner photo.jpg --prompt "a picture of " --keep-prompt
 
 Takes videos, too, by their extension: a caption is written from the states of all frames.
@@ -71,6 +73,9 @@ class CaptionOptions:
     """Steps of decoding: on has torch compile them, and on a GPU captures them as CUDA graphs,
     which takes minutes and pays for many pictures; off does not, nor does auto so far. Captions are
     the same but for rounding."""
+    backend: Backend = "auto"
+    """What computes: torch, or onnxruntime (onnx) for a folder of `blip convert --to onnx`; auto
+    goes by what CKPT is."""
     shared: PictureOptions = PictureOptions()
 
     def __post_init__(self) -> None:
@@ -115,7 +120,6 @@ def _refuse_unused(args: argparse.Namespace, options: CaptionOptions) -> None:
 
 
 def _caption(args: argparse.Namespace, options: CaptionOptions, decoding: DecodingConfig) -> int:
-    from blip.inference.captioner import Captioner
     from blip.log import progress
 
     paths = find_pictures(options.pictures, stdin=True)
@@ -126,10 +130,7 @@ def _caption(args: argparse.Namespace, options: CaptionOptions, decoding: Decodi
         paths = texts.missing()
         if not paths:
             return 0
-    captioner = Captioner.load(
-        options.checkpoint, options.shared.model.device, precision=options.shared.model.precision
-    )
-    captioner.compile(options.compile)
+    captioner = _load(args, options)
     rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     # Plain lines show no likelihoods, which cost another pass over each text.
     scored = rows.form != "text" or options.sidecars.is_json
@@ -141,7 +142,10 @@ def _caption(args: argparse.Namespace, options: CaptionOptions, decoding: Decodi
         for start in range(0, len(paths), options.shared.batch_size):
             batch = paths[start : start + options.shared.batch_size]
             sound = open_pictures(
-                batch, options.shared.model.max_pixels, options.shared.frames, captioner.model
+                batch,
+                options.shared.model.max_pixels,
+                options.shared.frames,
+                captioner.config.vision.image_size,
             )
             broken += len(batch) - len(sound)
             written = write(
@@ -160,6 +164,19 @@ def _caption(args: argparse.Namespace, options: CaptionOptions, decoding: Decodi
             bar.advance(len(batch))
     status = report_broken(broken, len(paths))
     return 1 if texts is not None and texts.failed else status
+
+
+def _load(args: argparse.Namespace, options: CaptionOptions) -> "CaptionWriter":
+    model = options.shared.model
+    if uses_onnx(options.backend, options.checkpoint, model, OPTIONS, args):
+        from blip.export.captioner import OnnxCaptioner
+
+        return OnnxCaptioner.load(options.checkpoint)
+    from blip.inference.captioner import Captioner
+
+    captioner = Captioner.load(options.checkpoint, model.device, precision=model.precision)
+    captioner.compile(options.compile)
+    return captioner
 
 
 def _decoding(options: CaptionOptions, *, beams_are_typed: bool) -> DecodingConfig:

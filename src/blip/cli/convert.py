@@ -1,12 +1,17 @@
 """`blip convert`: a checkpoint from one layout to another."""
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from blip.cli.from_dataclass import Options
 from blip.config.ranges import COUNT, PLACE, SIDE, check_fields
+
+if TYPE_CHECKING:
+    from blip.export.manifest import ExportPrecision
+    from blip.inference.pixels import Picture
 
 EXAMPLES = """\
 examples:
@@ -15,13 +20,19 @@ examples:
   blip convert model_base.pth runs/base --tokenizer bert-base-uncased/vocab.txt
   blip convert runs/demo/round-1/captioner exported --to hf --task caption
   blip convert runs/base base.pth --to original
+  blip convert runs/captioner runs/captioner-onnx --to onnx
+  blip convert runs/captioner runs/captioner-int8 --to onnx --int8 dynamic
+  blip convert runs/captioner runs/static --to onnx --int8 static --calibration photos/
   blip convert --list
 
 SRC is a checkpoint folder (ours or Hugging Face's), a run's folder, a file of weights (.pth, .pt,
 .ckpt, .bin, .safetensors), the index of several (.index.json), hf:ORG/NAME or original:NAME.
 Layout, kind and sizes are found from what it holds; what wrappers put before all names, such as
 `module.`, is taken off; nothing that it contains is executed. Downloads stay in the Hugging Face
-cache; with HF_HUB_OFFLINE=1 only the cache is used."""
+cache; with HF_HUB_OFFLINE=1 only the cache is used.
+
+--to onnx writes a folder that `blip caption` and `blip match` run in onnxruntime, and that needs no
+checkpoint; in float32 each graph is compared with the model first. It needs the extra `onnx`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +43,14 @@ class ConvertOptions:
     """Checkpoint in any layout."""
     destination: Path
     """Folder, or .pth."""
-    to: Literal["blip", "hf", "original"] = "blip"
-    """Our folder (blip), Hugging Face's (hf), or the original release's file (original)."""
+    to: Literal["blip", "hf", "original", "onnx"] = "blip"
+    """Our folder (blip), Hugging Face's (hf), the original release's file (original), or graphs for
+    onnxruntime (onnx)."""
+    int8: Literal["dynamic", "static"] | None = None
+    """With --to onnx: multiply whole numbers of 8 bits, whose ranges are found each time (dynamic)
+    or are those of some pictures (static)."""
+    calibration: Annotated[tuple[str, ...], PLACE] = ()
+    """With --int8 static: the pictures, or folders of them, whose ranges are used."""
     task: Literal["caption", "itm"] | None = None
     """Only the half of a pre-trained model that writes captions, or that matches."""
     image_size: Annotated[int | None, SIDE] = None
@@ -51,6 +68,11 @@ class ConvertOptions:
         check_fields(self)
 
 
+PRECISIONS: "dict[str | None, ExportPrecision]" = {
+    None: "float32",
+    "dynamic": "int8-dynamic",
+    "static": "int8-static",
+}
 OPTIONS = Options(of=ConvertOptions, arguments=("source", "destination"))
 
 
@@ -69,6 +91,9 @@ def run(args: argparse.Namespace) -> int:
     from blip.log import say
 
     options = OPTIONS.read(args)
+    if options.to == "onnx":
+        return _export(args, options)
+    OPTIONS.refuse_unused(args, {"without --to onnx": ("int8", "calibration")})
     contents = convert(
         options.source,
         options.destination,
@@ -85,6 +110,53 @@ def run(args: argparse.Namespace) -> int:
     if options.json:
         print_json({"out": where, "kind": kind, "parameters": parameters, "image_size": size})
     return 0
+
+
+def _export(args: argparse.Namespace, options: ConvertOptions) -> int:
+    from blip.cli.rows import print_json
+    from blip.export.write import export_onnx
+    from blip.log import say
+
+    if options.int8 != "static":
+        OPTIONS.refuse_unused(args, {"without --int8 static": ("calibration",)})
+    manifest = export_onnx(
+        options.source,
+        options.destination,
+        precision=PRECISIONS[options.int8],
+        calibration=_calibration(options),
+        task=options.task,
+        image_size=options.image_size,
+        tokenizer=options.tokenizer,
+        heads=options.heads,
+    )
+    where, size = str(options.destination), manifest.model.vision.image_size
+    graphs = ", ".join(manifest.graphs)
+    say(f"{where}: {graphs}; {manifest.precision}, {size} pixels")
+    if options.json:
+        row = {"out": where, "graphs": list(manifest.graphs), "precision": manifest.precision}
+        print_json({**row, "image_size": size})
+    return 0
+
+
+def _calibration(options: ConvertOptions) -> "Iterator[Picture]":
+    """The pictures that can be read, one after another, with a bar; stderr names the others."""
+    from blip.cli.inputs import find_pictures, open_picture, refuse_videos
+    from blip.data.config import MAX_PIXELS
+    from blip.errors import UsageError
+    from blip.log import progress
+
+    if options.int8 != "static":
+        return
+    if not options.calibration:
+        raise UsageError("--int8 static needs --calibration, pictures that are like those to come")
+    paths = find_pictures(options.calibration)
+    refuse_videos(map(str, paths), "--calibration")
+    with progress(len(paths), "calibrate", "pictures") as bar:
+        for path in paths:
+            picture = open_picture(path, MAX_PIXELS)
+            if picture is not None:
+                yield picture
+            bar.advance(1)
 
 
 def list_releases() -> str:

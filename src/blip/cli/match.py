@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from blip.cli.backends import Backend, uses_onnx
 from blip.cli.from_dataclass import Options
 from blip.cli.inputs import STDIN, Place, find_pictures, holds_video, open_pictures, report_broken
 from blip.cli.options import EITHER_ROWS, NO_VIDEO, PictureOptions
@@ -14,7 +15,7 @@ from blip.config.ranges import PLACE, UTF8, RangeError, check_fields
 from blip.generation.config import CompileChoice
 
 if TYPE_CHECKING:
-    from blip.inference.matcher import Scores
+    from blip.inference.matcher import Scores, TextMatcher
 
 EXAMPLES = """\
 examples:
@@ -22,6 +23,7 @@ examples:
   blip match runs/filter photo.jpg "a dog on a beach" --json
   blip match runs/filter photos/ "a dog on a beach" "a cat" --csv
   find photos -name '*.jpg' -print0 | blip match runs/filter - "a dog on a beach" --json
+  blip match runs/filter-onnx photo.jpg "a dog on a beach" --backend onnx
   blip match runs/filter clip.mp4 "a dog runs on a beach" --frames 4
   blip match runs/filter a.jpg b.jpg photos/ --texts "a dog on a beach" "a cat"
 
@@ -45,6 +47,9 @@ class MatchOptions:
     """Passes of the model: on has torch compile them, and on a GPU captures them as CUDA graphs,
     which takes minutes and pays for many pictures; off does not, nor does auto so far. Scores are
     the same but for rounding."""
+    backend: Backend = "auto"
+    """What computes: torch, or onnxruntime (onnx) for a folder of `blip convert --to onnx`; auto
+    goes by what CKPT is."""
     shared: PictureOptions = PictureOptions()
 
     def __post_init__(self) -> None:
@@ -66,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score; 1 where a picture is broken."""
-    from blip.inference.matcher import Matcher, refuse_not_finite
+    from blip.inference.matcher import refuse_not_finite
     from blip.log import printable
 
     options = OPTIONS.read(args)
@@ -76,16 +81,16 @@ def run(args: argparse.Namespace) -> int:
         OPTIONS.refuse_unused(args, NO_VIDEO)
     several = options.picture == STDIN or os.path.isdir(options.picture)
     single = not options.texts and not several
-    matcher = Matcher.load(
-        options.checkpoint, options.shared.model.device, precision=options.shared.model.precision
-    )
-    matcher.compile(options.compile)
+    matcher = _load(args, options)
     rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     broken = 0
     for start in range(0, len(paths), options.shared.batch_size):
         batch = paths[start : start + options.shared.batch_size]
         sound = open_pictures(
-            batch, options.shared.model.max_pixels, options.shared.frames, matcher.model
+            batch,
+            options.shared.model.max_pixels,
+            options.shared.frames,
+            matcher.config.vision.image_size,
         )
         broken += len(batch) - len(sound)
         scored = matcher.scores(
@@ -100,6 +105,19 @@ def run(args: argparse.Namespace) -> int:
     if single:
         return 1 if broken else 0
     return report_broken(broken, len(paths))
+
+
+def _load(args: argparse.Namespace, options: MatchOptions) -> "TextMatcher":
+    model = options.shared.model
+    if uses_onnx(options.backend, options.checkpoint, model, OPTIONS, args):
+        from blip.export.matcher import OnnxMatcher
+
+        return OnnxMatcher.load(options.checkpoint)
+    from blip.inference.matcher import Matcher
+
+    matcher = Matcher.load(options.checkpoint, model.device, precision=model.precision)
+    matcher.compile(options.compile)
+    return matcher
 
 
 def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from blip.errors import UsageError
 from blip.model.checkpoint.released import RELEASES, fetch_huggingface, fetch_original
 from blip.model.checkpoint.tensors import INDEX
-from blip.outputs import SIZES, WEIGHTS
+from blip.outputs import EXPORTED, SIZES, WEIGHTS
 
 HUB, ORIGINAL = "hf:", "original:"
 PICKLED = "pytorch_model.bin"
@@ -51,6 +51,11 @@ def _in_folder(path: Path) -> Path:
         for name in IN_FOLDERS:
             if (folder / name).is_file() and (folder / SIZES).is_file():
                 return folder / name
+    if (path / EXPORTED).is_file():
+        raise UsageError(
+            f"{path} holds exported graphs, which `blip caption`, `blip match`, blip.OnnxCaptioner "
+            "and blip.OnnxMatcher read; name the checkpoint that was exported"
+        )
     below = sorted(
         str(found.parent.parent if found.parent.name == "checkpoint" else found.parent)
         for found in path.glob(f"**/checkpoint/{WEIGHTS}")

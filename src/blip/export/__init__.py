@@ -1,0 +1,1 @@
+"""A model as ONNX graphs, which run in onnxruntime without a checkpoint."""
