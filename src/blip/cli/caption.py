@@ -74,7 +74,7 @@ class CaptionOptions:
     which takes minutes and pays for many pictures; off does not, nor does auto so far. Captions are
     the same but for rounding."""
     backend: Backend = "auto"
-    """What computes: torch, or onnxruntime (onnx) for a folder of `blip convert --to onnx`; auto
+    """What computes: torch, or onnxruntime (onnx) for a folder of `convert --to onnx`; auto
     goes by what CKPT is."""
     shared: PictureOptions = PictureOptions()
 
