@@ -7,7 +7,8 @@ images, 20 new tokens each, no text ends sooner. Matching: 32 texts as long as c
 are, for the states of one image, as in re-ranking, where images are encoded beforehand; another
 row begins with pixels. Ours and the peer take turns; the best of the rounds counts for either. The
 floors are what the work must take at the rates of matrix products and of reading memory that are
-measured in between. The last line is one JSON object; its "ratios" are ours over the peer's.
+measured in between. On a CPU in float32 a second table has the same work in bfloat16, by both, and
+in int8. The last line is one JSON object; its "ratios" are ours over the peer's.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from typing import Any, TypeVar
 import torch
 from machine import Speedometer, describe, seconds
 from peer import LONGEST_TEXT, PeerCaptioner, PeerMatcher
+from reduced import Contender, contenders, figures, ratios
+from reduced import show as show_reduced
 from report import print_and_save
 from rich.console import Console
 from rich.table import Table
@@ -41,6 +44,7 @@ from blip.inference.captioner import Captioner
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
+from blip.nn.kernels.int8_weight import int8_multiplies
 
 Drawn = TypeVar("Drawn", bound=nn.Module)
 
@@ -111,11 +115,18 @@ def main() -> int:
         bench = Bench(SMALL if args.small else BASE, device, dtype, Path(folder))
     agree = bench.agree()
     cases, speed = list(bench.cases()), Speedometer(device, dtype)
-    measure(cases, speed, args.repeats)
+    fewer_bits = device.type == "cpu" and dtype == torch.float32 and int8_multiplies()
+    others = list(contenders(bench, device)) if fewer_bits else []
+    measure(cases, speed, args.repeats, others)
     environment = describe(device, dtype, ("torch", "transformers"))
     result = summary(cases, speed, environment, agree)
     console = Console(width=118, record=True)
     show(console, cases, speed, environment)
+    if others:
+        found = ratios(cases, others)
+        show_reduced(console, others, found)
+        result = {"ratios": result.pop("ratios"), "reduced_ratios": found, **result}
+        result["reduced"] = figures(others)
     print_and_save(
         result, console, f"inference-{args.device}-{args.dtype}.txt" if args.save else None
     )
@@ -129,7 +140,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=2, metavar="N")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds of each")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds of each")
     parser.add_argument("--small", action="store_true", help="tiny models: does it run, and agree?")
     parser.add_argument(
         "--save", action="store_true", help="write the result to benchmarks/results"
@@ -276,13 +287,17 @@ def make_text(number: int, tokens: int) -> str:
     return " ".join(f"w{200 + 37 * number + place}" for place in range(tokens - 2))
 
 
-def measure(cases: Sequence[Case], speed: Speedometer, repeats: int) -> None:
+def measure(
+    cases: Sequence[Case], speed: Speedometer, repeats: int, others: Sequence[Contender]
+) -> None:
     """In turns, so that whatever disturbs the machine disturbs all alike."""
     for _ in range(repeats):
-        for case in cases:
+        for place, case in enumerate(cases):
             speed.measure()
             case.ours_seconds.append(seconds(case.ours, speed.device))
             case.peer_seconds.append(seconds(case.peer, speed.device))
+            for other in others:
+                other.measure(place)
 
 
 def floors(case: Case, speed: Speedometer) -> tuple[float, float]:

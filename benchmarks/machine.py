@@ -46,7 +46,8 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 class Speedometer:
     """Measures the machine again and again between other measurements; the best counts."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype, *, int8: bool = False) -> None:
+        """With `int8` products of rows of `dtype` are computed in it; reading stays the same."""
         self.device = device
         side = self.side = SIDE[device.type]
         self.square = torch.randn(side, side, device=device, dtype=dtype)
@@ -57,6 +58,9 @@ class Speedometer:
             nn.Linear(side, side, bias=False).to(device, dtype),
             packed.to(device, dtype),
         ]
+        if int8:
+            packed.to_int8()
+            self.layers = [packed]
         self.memory = torch.zeros(READ_BYTES // 4, device=device)
         self._product, self._read = float("inf"), float("inf")
 

@@ -29,7 +29,8 @@ def peer_of(kind: Kind, model: Blip, tokenizer: Tokenizer) -> Any:
     name = sizes.pop("architectures")[0]
     peer = getattr(transformers, name)(transformers.BlipConfig(**sizes))
     state = to_huggingface(names_of(kind, model.config), model.state_dict())
-    found = peer.load_state_dict(state, strict=False)
+    # Both read the same memory.
+    found = peer.load_state_dict(state, strict=False, assign=True)
     # Ties have two names there and one here.
     missing = [name for name in found.missing_keys if ".predictions.decoder." not in name]
     if missing or found.unexpected_keys:

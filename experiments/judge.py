@@ -32,7 +32,7 @@ from blip.inference.checkpoint import Loaded, open_checkpoint
 from blip.metrics.intervals import LEVEL, RESAMPLES
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
-from blip.nn.device import choose_device, choose_dtype
+from blip.nn.device import choose_device, choose_format
 from blip.outputs import refuse_folder
 from blip.reports.origin import origin
 from blip.tasks.table import EVALUATIONS
@@ -183,7 +183,7 @@ def judge(options: JudgeOptions, writing: DecodingConfig = PUBLISHED) -> dict[st
     task = _find_task(options, checkpoint.contents.config, writing)
     if task is None and "question" in names:
         raise UsageError(f"{options.data} asks questions, and {options.checkpoint} is a MED")
-    loaded = checkpoint.load(device, precision=choose_dtype(options.model.precision, device))
+    loaded = checkpoint.load(device, precision=choose_format(options.model.precision, device))
     found: dict[str, Any] = {
         "checkpoint": options.checkpoint,
         "model": checkpoint.fingerprint(),

@@ -25,7 +25,7 @@ QUANTISED: Any = torch.ops.onednn
 MOST = 127
 ZERO = 128
 """What stands for 0 in the unsigned numbers of the input, as the CPU's instructions take them."""
-ROWS_AT_A_TIME = 256
+ROWS_AT_A_TIME = 577
 """Rows whose intermediate results stay in the caches of a core."""
 READS_BEFORE_HUGE_PAGES = 64
 
@@ -67,26 +67,34 @@ class Int8Weight:
         self._reads += 1
         if self._reads == READS_BEFORE_HUGE_PAGES and self._packed is not None:
             hold_in_huge_pages(self._packed)
-        rows = input.reshape(-1, self.inputs)
+        rows = input.reshape(-1, self.inputs).float()
         if len(rows) <= ROWS_AT_A_TIME:
-            outputs = self._multiply(rows, bias, then_gelu=then_gelu)
+            outputs = self._multiply(rows, bias, None, then_gelu=then_gelu)
         else:
             outputs = rows.new_empty(len(rows), self.outputs)
             for some, into in zip(
                 rows.split(ROWS_AT_A_TIME), outputs.split(ROWS_AT_A_TIME), strict=True
             ):
-                into.copy_(self._multiply(some, bias, then_gelu=then_gelu))
-        return outputs.view(*input.shape[:-1], self.outputs)
+                self._multiply(some, bias, into, then_gelu=then_gelu)
+        return outputs.view(*input.shape[:-1], self.outputs).to(input.dtype)
 
     def __reduce__(self) -> Any:
         raise UsageError("a model in int8 cannot be copied; load the checkpoint again")
 
-    def _multiply(self, rows: Tensor, bias: Tensor | None, *, then_gelu: bool) -> Tensor:
+    def _multiply(
+        self, rows: Tensor, bias: Tensor | None, into: Tensor | None, *, then_gelu: bool
+    ) -> Tensor:
+        """The layer's outputs, written `into` a tensor or a new one."""
         whole, scales = round_rows(rows)
-        outputs = self._products(whole).mul_(scales)
-        if bias is not None:
-            outputs += bias
-        return (gelu(outputs) if then_gelu else outputs).to(rows.dtype)
+        products = self._products(whole)
+        scaled = products if then_gelu or into is None else into
+        if bias is None:
+            torch.mul(products, scales, out=scaled)
+        else:
+            torch.addcmul(bias, products, scales, out=scaled)
+        if not then_gelu:
+            return scaled
+        return gelu(scaled) if into is None else into.copy_(gelu(scaled))
 
     def _products(self, whole: UInt8[Tensor, "rows inputs"]) -> Float32[Tensor, "rows outputs"]:
         """Products with the rows as whole numbers, times the scales of the outputs."""
@@ -111,21 +119,22 @@ class Int8Weight:
 
 
 def round_rows(
-    rows: Float[Tensor, "rows inputs"],
+    rows: Float32[Tensor, "rows inputs"],
 ) -> tuple[UInt8[Tensor, "rows inputs"], Float32[Tensor, "rows 1"]]:
     """Whole numbers from 1 to 255, which stand for -127 to 127, and the scale of each row.
 
     A row that is not finite has a scale that is not.
     """
-    exact = rows.float()
-    scales = _scales(exact)[:, None]
-    # Converting cuts off what is behind the point.
-    return (exact / scales).add_(ZERO + 0.5).to(torch.uint8), scales
+    scales = _scales(rows)[:, None]
+    # Converting to signed numbers takes a tenth of the time; another first bit adds 128 to them.
+    signed = (rows / scales).round_().to(torch.int8)
+    return signed.view(torch.uint8).bitwise_xor_(ZERO), scales
 
 
 def _scales(rows: Float32[Tensor, "rows columns"]) -> Float32[Tensor, " rows"]:
+    largest = torch.maximum(rows.amax(dim=1), rows.amin(dim=1).neg_())
     # A row of zeros would have the scale 0.
-    return (rows.abs().amax(dim=1) / MOST).clamp_min(torch.finfo(torch.float32).tiny)
+    return largest.div_(MOST).clamp_min_(torch.finfo(torch.float32).tiny)
 
 
 @cache
