@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from blip.data.captions import clean_caption
 from blip.data.tokenizer import Tokenizer
+from blip.nn.kernels.int8_weight import int8_multiplies
 from tests.support.benchmarks import run_small
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "inference.py"
@@ -47,6 +48,22 @@ def test_the_last_line_holds_every_figure(printed: str, result: dict[str, Any]) 
         value = {**result["ratios"], **result["more_ratios"]}[name]
         assert value == pytest.approx(case["ours"] / case["peer"], rel=0.02)
         assert f"{value:.2f}" in printed
+
+
+@pytest.mark.skipif(not int8_multiplies(), reason="this CPU has no instructions for int8")
+def test_bfloat16_and_int8_do_the_same_work(result: dict[str, Any]) -> None:
+    assert set(result["reduced"]) == {"bfloat16", "int8"}
+    assert list(result["reduced_ratios"]) == list(result["per_second"])
+    for name, ratios in result["reduced_ratios"].items():
+        best = result["reduced"][ratios["ours"]][name]
+        assert 0 < best["ours"] < best["floor_with_reading"] <= best["floor"]
+        assert best["ours"] == max(of[name]["ours"] for of in result["reduced"].values())
+        peer = {
+            "peer_float32": result["per_second"][name]["peer"],
+            "peer_bfloat16": result["reduced"]["bfloat16"][name]["peer"],
+        }
+        for precision, speed in peer.items():
+            assert ratios[precision] == pytest.approx(best["ours"] / speed, rel=0.02)
 
 
 def test_lengths_are_those_of_the_captions() -> None:

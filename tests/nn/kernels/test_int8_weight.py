@@ -93,6 +93,13 @@ def test_a_linear_layer_in_int8_has_no_weight_any_more() -> None:
     assert [name for name, _ in layer.named_parameters()] == ["bias"]
 
 
+def test_nothing_is_kept_for_gradients() -> None:
+    layer = Linear(8, 600)
+    layer.to_int8()
+    for rows in (2, ROWS_AT_A_TIME + 1):
+        assert not layer.then_gelu(torch.randn(rows, 8, requires_grad=True)).requires_grad
+
+
 def test_it_is_neither_saved_nor_copied() -> None:
     layer = Linear(8, 8)
     layer.to_int8()

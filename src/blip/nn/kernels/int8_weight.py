@@ -58,7 +58,9 @@ class Int8Weight:
         *,
         then_gelu: bool = False,
     ) -> Float[Tensor, "*rows outputs"]:
-        """The linear layer, in the type of `input`; `then_gelu` applies the exact GELU.
+        """The linear layer, in the type of `input`, without a gradient.
+
+        `then_gelu` applies the exact GELU.
 
         Raises UsageError for an input on a GPU.
         """
@@ -67,7 +69,8 @@ class Int8Weight:
         self._reads += 1
         if self._reads == READS_BEFORE_HUGE_PAGES and self._packed is not None:
             hold_in_huge_pages(self._packed)
-        rows = input.reshape(-1, self.inputs).float()
+        rows = input.detach().reshape(-1, self.inputs).float()
+        bias = None if bias is None else bias.detach()
         if len(rows) <= ROWS_AT_A_TIME:
             outputs = self._multiply(rows, bias, None, then_gelu=then_gelu)
         else:
