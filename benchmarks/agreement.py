@@ -1,6 +1,6 @@
 """How far bfloat16 and int8 on a CPU agree with float32: captions, match probabilities, recalls.
 
-    python benchmarks/agreement.py --captioner CKPT --filter CKPT --data FILE.parquet [--save]
+    python -m benchmarks.agreement --captioner CKPT --filter CKPT --data FILE [--save]
 
 On the first photos of a table: the share of captions that are the same, word for word; how far the
 match probabilities of each photo with its own text and with the next photo's differ, and which of
@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import describe
 from PIL import Image
 from pyarrow import parquet
-from report import print_and_save
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import describe
+from benchmarks.report import print_and_save
 from blip.evaluation.config import EvaluateConfig, RetrievalEvaluationConfig
 from blip.evaluation.evaluate import evaluate
 from blip.generation.config import DecodingConfig, DecodingKind

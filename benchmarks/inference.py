@@ -1,6 +1,6 @@
 """Captions and matches a second, beside transformers with the same weights in the same run.
 
-    python benchmarks/inference.py [--device cuda --dtype bfloat16] [--small] [--save]
+    python benchmarks/inference.py [--device cuda --dtype bfloat16] [--cpu_time] [--small] [--save]
 
 ViT-B/16 at 384 pixels and BERT-base with random weights; nothing is downloaded. Captions: four
 images, 20 new tokens each, no text ends sooner. Matching: 32 texts as long as captions of Flickr8k
@@ -14,12 +14,14 @@ in int8. The last line is one JSON object; its "ratios" are ours over the peer's
 import argparse
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import machine
 import torch
 from machine import Speedometer, describe, seconds
 from peer import LONGEST_TEXT, PeerCaptioner, PeerMatcher
@@ -73,6 +75,7 @@ DECODINGS = {
         max_length=1 + NEW_TOKENS,
     ),
 }
+CASES = (*DECODINGS, "match_one_image", "match_from_pixels", "match_broadcast")
 BASE = ModelConfig(vision=VisionConfig(image_size=384, norm_eps=HUGGING_FACE_EPS))
 SMALL = ModelConfig(
     vision=VisionConfig(image_size=32, width=32, depth=2, heads=2, norm_eps=HUGGING_FACE_EPS),
@@ -109,16 +112,22 @@ def main() -> int:
     # The peer's own warnings, about arguments that this model does not read.
     warnings.filterwarnings("ignore")
     torch.set_num_threads(args.threads)
+    if args.cpu_time:
+        torch.set_num_threads(1)
+        machine.clock = time.process_time
     torch.manual_seed(0)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(SMALL if args.small else BASE, device, dtype, Path(folder))
     agree = bench.agree()
+    bench.chosen = tuple(args.cases)
     cases, speed = list(bench.cases()), Speedometer(device, dtype)
     fewer_bits = device.type == "cpu" and dtype == torch.float32 and int8_multiplies()
     others = list(contenders(bench, device)) if fewer_bits else []
     measure(cases, speed, args.repeats, others)
     environment = describe(device, dtype, ("torch", "transformers"))
+    if args.cpu_time:
+        environment["machine"] += ", with other work; seconds of the CPU"
     result = summary(cases, speed, environment, agree)
     console = Console(width=118, record=True)
     show(console, cases, speed, environment)
@@ -141,6 +150,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=2, metavar="N")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds of each")
+    parser.add_argument(
+        "--cases", nargs="+", default=CASES, choices=CASES, metavar="NAME", help=", ".join(CASES)
+    )
+    parser.add_argument(
+        "--cpu_time",
+        action="store_true",
+        help="one thread, whose seconds count in which it computed: where other work runs, too",
+    )
     parser.add_argument("--small", action="store_true", help="tiny models: does it run, and agree?")
     parser.add_argument(
         "--save", action="store_true", help="write the result to benchmarks/results"
@@ -155,6 +172,7 @@ class Bench:
         self, config: ModelConfig, device: torch.device, dtype: torch.dtype, folder: Path
     ) -> None:
         self.config = config
+        self.chosen: Sequence[str] = CASES
         tokenizer = make_tokenizer(config.text.vocabulary_size, folder)
         writer = draw(Blip(with_modes(config, "causal"))).to(device, dtype)
         encoder = draw(Blip(with_modes(config, "bidirectional"))).to(device, dtype)
@@ -197,7 +215,10 @@ class Bench:
         return found
 
     def cases(self) -> Iterator[Case]:
-        """What is measured."""
+        """What is measured: those that are chosen."""
+        yield from (case for case in self._cases() if case.name in self.chosen)
+
+    def _cases(self) -> Iterator[Case]:
         config, peer = self.config, self.peer_captioner
         seen = [encode_images(config, IMAGES), project_images(config, IMAGES)]
         for name, decoding in DECODINGS.items():

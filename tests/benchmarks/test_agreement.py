@@ -10,23 +10,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from benchmarks import agreement
 from blip.data.tokenizer import Tokenizer
 from blip.inference.checkpoint import save_model
 from blip.nn.kernels.int8_weight import int8_multiplies
 from tests.support.attentive_models import TEXTS, attentive_blip, noise_pictures
-from tests.support.benchmarks import BENCHMARKS
 from tests.support.tiny_data import SENTENCE
 
 
-@pytest.fixture
-def agreement(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import agreement
-
-    return agreement
-
-
-def test_shares_and_differences_by_hand(agreement) -> None:
+def test_shares_and_differences_by_hand() -> None:
     exact = {
         "captions": {"greedy": ["a cat", "a dog", "a bird", "a fish"]},
         "probability": np.array([[0.9, 0.1], [0.45, 0.2]]),
@@ -45,7 +37,7 @@ def test_shares_and_differences_by_hand(agreement) -> None:
 
 
 @pytest.mark.skipif(not int8_multiplies(), reason="this CPU has no instructions for int8")
-def test_a_run_compares_all_formats(agreement, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_a_run_compares_all_formats(tmp_path: Path, capsys, monkeypatch) -> None:
     tokenizer = Tokenizer.train([SENTENCE] * 3, vocabulary_size=200)
     model = tmp_path / "model"
     model.mkdir()
