@@ -27,7 +27,8 @@ BODY, ALL_BODIES = 20, 60
 """What the service allows, in 10^6 bytes."""
 MOST_GROWTH = ALL_BODIES + 90
 """Megabytes that the peak may grow: bodies, copies of those being read, and what is not given back.
-Without a limit, eight clients that send 100 MB each would take 800."""
+Without limits, twelve bodies of 100 MB from eight clients let it grow by 1100."""
+CLOSED = 0
 BROKEN = "`image` cannot be used: "
 CLOSE = b"Connection: close\r\n"
 JSON = b"POST /v1/caption HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -62,12 +63,18 @@ class Watched:
         return int(kibibytes) * 1024 / 1e6
 
     def send(self, parts: Iterable[bytes], why: str = "") -> int:
-        """The status for a request that is sent in parts, and refused with a line about `why`."""
+        """The status for a request that is sent in parts, and refused with a line about `why`.
+
+        CLOSED where the service no longer waits for the rest of what it refuses.
+        """
         with socket.create_connection(self.place, timeout=60) as connection:
-            for part in parts:
-                connection.sendall(part)
-            answer = connection.makefile("rb")
-            status, rest = answer.readline(), answer.read()
+            try:
+                for part in parts:
+                    connection.sendall(part)
+                answer = connection.makefile("rb")
+                status, rest = answer.readline(), answer.read()
+            except (ConnectionResetError, BrokenPipeError):
+                return CLOSED
             (detail,) = json.loads(rest.partition(b"\r\n\r\n")[2]).values()
             assert why in detail
             return int(status.split()[1])
@@ -108,10 +115,10 @@ def large_body(megabytes: int, *, chunked: bool) -> Iterator[bytes]:
 @pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
 def test_bodies_of_100_megabytes(service: Watched, chunked: bool) -> None:
     before = service.peak()
-    found = service.send_all(large_body(100, chunked=chunked) for _ in range(25))
+    assert service.send(large_body(100, chunked=chunked)) == 413
+    found = service.send_all(large_body(100, chunked=chunked) for _ in range(12))
     # 429 where others had sent as much as all may together.
-    assert set(found) <= {413, 429}
-    assert found[413] > 0
+    assert set(found) <= {413, 429, CLOSED}
     assert service.peak() - before < MOST_GROWTH
     assert service.answers_soundly()
 
@@ -119,7 +126,7 @@ def test_bodies_of_100_megabytes(service: Watched, chunked: bool) -> None:
 @pytest.mark.parametrize("picture", [bomb(), text_bomb()], ids=["pixels", "text"])
 def test_decompression_bombs(service: Watched, picture: bytes) -> None:
     before = service.peak()
-    assert service.send_all([as_form(picture)] * 40, why=BROKEN) == {422: 40}
+    assert service.send_all([as_form(picture)] * 16, why=BROKEN) == {422: 16}
     assert service.peak() - before < MOST_GROWTH
     assert service.answers_soundly()
 
@@ -127,8 +134,8 @@ def test_decompression_bombs(service: Watched, picture: bytes) -> None:
 def test_truncated_uploads(service: Watched) -> None:
     before = service.peak()
     large = encode(Image.fromarray(pixels(900, 900)))
-    requests = [as_form(large[: len(large) // part]) for part in (2, 3, 5, 300)] * 15
-    assert service.send_all(requests, why=BROKEN) == {422: 60}
+    requests = [as_form(large[: len(large) // part]) for part in (2, 3, 5, 300)] * 6
+    assert service.send_all(requests, why=BROKEN) == {422: 24}
     assert service.peak() - before < MOST_GROWTH
     assert service.answers_soundly()
 
@@ -141,9 +148,9 @@ def test_clients_that_leave_while_they_send(service: Watched) -> None:
             connection.sendall(JSON + b"Content-Length: 15000000\r\n\r\n" + bytes(5_000_000))
 
     with ThreadPoolExecutor(8) as together:
-        list(together.map(leave, range(60)))
+        list(together.map(leave, range(24)))
     patience = time.monotonic() + 30
-    while clients_left(service) < left + 60:
+    while clients_left(service) < left + 24:
         assert time.monotonic() < patience
         time.sleep(0.02)
     assert service.peak() - before < MOST_GROWTH
@@ -181,7 +188,7 @@ def test_headers_without_end(service: Watched) -> None:
                 return b""
 
     with ThreadPoolExecutor(8) as together:
-        answers = set(together.map(send, range(40)))
+        answers = set(together.map(send, range(16)))
     assert all(answer in (b"",) or b" 400 " in answer for answer in answers)
     assert service.peak() - before < MOST_GROWTH
     assert service.answers_soundly()
