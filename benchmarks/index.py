@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,16 @@ EXACT_QUERIES = 20
 def main() -> int:
     """Measure, print, write."""
     args = parse()
+    # Few rows, to try it, are searched in cells as well.
+    neighbours.EXACT_ROWS = min(neighbours.EXACT_ROWS, args.rows - 1)
     if args.stage:
-        # Few rows, to try it, are searched in cells as well.
-        neighbours.EXACT_ROWS = min(neighbours.EXACT_ROWS, args.rows - 1)
         print(json.dumps(STAGES[args.stage](args)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        measured = {stage: run_stage(stage, args, folder) for stage in STAGES}
+        args.folder = Path(folder)
+        # Only to try it, one process does all: their memory says nothing.
+        run = (lambda stage: STAGES[stage](args)) if args.small else partial(run_stage, args=args)
+        measured = {stage: run(stage) for stage in STAGES}
     result = {
         "rows": args.rows,
         "projection": PROJECTION,
@@ -98,9 +102,9 @@ def parse() -> argparse.Namespace:
     return args
 
 
-def run_stage(stage: str, args: argparse.Namespace, folder: str) -> dict[str, Any]:
+def run_stage(stage: str, args: argparse.Namespace) -> dict[str, Any]:
     """What a stage measures, in a process of its own."""
-    words = ["--stage", stage, "--folder", folder, "--rows", str(args.rows)]
+    words = ["--stage", stage, "--folder", str(args.folder), "--rows", str(args.rows)]
     words += ["--queries", str(args.queries)]
     done = subprocess.run(
         [sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True

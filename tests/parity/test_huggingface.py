@@ -18,7 +18,7 @@ from blip.inference.convert import convert
 from blip.model.blip import Blip
 from blip.model.decoding import DecodingSession
 from blip.model.question import QuestionModel
-from tests.support.huggingface import BASE_SIZES, SHALLOW_SIZES, random_peer
+from tests.support.huggingface import DEEP_SIZES, SHALLOW_SIZES, random_peer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -48,8 +48,8 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pictures(count: int) -> Tensor:
-    return torch.randn(count, 3, 384, 384, generator=torch.Generator().manual_seed(1))
+def pictures(count: int, side: int = 384) -> Tensor:
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
 def texts(rows: int, start: int) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,7 @@ def peer_rows(generated: Tensor, start: int) -> list[list[int]]:
 @pytest.mark.parametrize(
     ("kind", "sizes"),
     # All kinds have the same towers: one whole depth will do, and the widths are those of all.
-    [("caption", SHALLOW_SIZES), ("itm", BASE_SIZES), ("vqa", SHALLOW_SIZES)],
+    [("caption", SHALLOW_SIZES), ("itm", DEEP_SIZES), ("vqa", SHALLOW_SIZES)],
     ids=KINDS,
 )
 def test_same_outputs(kind: str, sizes: dict[str, Any], vocabulary: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def check_captions(peer: Any, ours: Blip) -> None:
 
 
 def check_matching(peer: Any, ours: Blip) -> None:
-    images = pictures(2)
+    images = pictures(2, ours.config.vision.image_size)
     # transformers starts the grounded text with [CLS]; the weights do not mind.
     ids, visible = texts(2, 101)
     states = ours.encode_image(images)

@@ -30,14 +30,17 @@ TINY_SIZES: dict[str, Any] = {
 }
 """The smallest that has every part."""
 
-BASE_SIZES: dict[str, Any] = {"text_config": {"num_attention_heads": 12}, "vision_config": {}}
-"""ViT-B/16 at 384 pixels and BERT-base, as they were published."""
+DEEP_SIZES: dict[str, Any] = {
+    "text_config": {"num_attention_heads": 12},
+    "vision_config": {"image_size": 96},
+}
+"""ViT-B/16 and BERT-base, as they were published, for small images."""
 
 SHALLOW_SIZES: dict[str, Any] = {
     "text_config": {"num_attention_heads": 12, "num_hidden_layers": 2},
     "vision_config": {"num_hidden_layers": 2},
 }
-"""The same with two layers each: what has to be right of every layer alike."""
+"""The same with two layers each, for images of 384 pixels: what is right of every layer alike."""
 
 
 def random_peer(kind: str, sizes: dict[str, Any], seed: int = 0, *, draw: bool = True) -> Any:
