@@ -18,7 +18,7 @@ from blip.reports.origin import origin
 from experiments.photos.page import page
 from experiments.photos.prepare import prepare
 from experiments.photos.run import run
-from experiments.photos.settings import STEPS, Places
+from experiments.photos.settings import CUT, STEPS, Places
 from experiments.results import put_table
 
 HERE = Path(__file__).parent
@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--steps_scale", type=float, default=1.0, metavar="X", help="for a trial: times the steps"
     )
+    parser.add_argument(
+        "--only_filter", action="store_true", help="end before the training on what was kept"
+    )
     args = parser.parse_args(argv)
     shared = Path(os.environ.get("BLIP_SHARED", "../shared"))
     data = args.data or args.out / "data"
@@ -44,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not (data / "prepared.json").is_file():
             prepare(shared, data, args.seed)
-        results = run(places, args.seed, args.steps_scale)
+        results = run(places, args.seed, args.steps_scale, anew=not args.only_filter)
     except BlipError as error:
         print(f"photos: error: {plain(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    results |= {"seed": args.seed, "steps": STEPS, **origin(HERE)}
+    results |= {"seed": args.seed, "steps": {**STEPS, "pretrain": CUT}, **origin(HERE)}
     print("\n".join(page(results)))
     if args.steps_scale == 1.0:
         write_json(HERE / "results.json", results)

@@ -1,6 +1,7 @@
 """How the filter is used and judged: which score, which threshold, and how well it tells."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.ledger.files import read_rows
 from blip.data.readers.sources import find_sources, read_sources
 from blip.inference.matcher import Matcher
+from blip.metrics.captions import CaptionParts, caption_parts
 from experiments.judging import Resampling, filter_figures
 from experiments.labels import read_labelled
 from experiments.photos.labels import TABLE, read_table
@@ -21,6 +23,7 @@ from experiments.photos.settings import Places
 KEEP_HUMAN = 0.75
 """A threshold is what this share of the captions of val reach, which people wrote."""
 SCORES = ("itm", "itc")
+CAPTION = ("cider", "bleu4")
 READINGS = ("match", "not_wrong")
 """Columns of the labelled table: right against poor and wrong, right or poor against wrong."""
 
@@ -91,6 +94,29 @@ def judge_planted(config: CapFiltConfig, found: dict[str, Any]) -> dict[str, Any
         np.arange(len(rows)),
     )
     return scored.figures(found["thresholds"])
+
+
+def judge_synthetic(places: Places, config: CapFiltConfig) -> dict[str, Any]:
+    """CIDEr and BLEU-4 of the synthetic texts that were kept and dropped, by human captions."""
+    train = parquet.read_table(
+        places.shared / "flickr8k/train.parquet", columns=["key", "caption"]
+    ).to_pylist()
+    captions = {row["key"]: row["caption"] for row in train}
+    ledgers = sorted(ledger_of(config).glob("*.parquet"))
+    rows = [row for row in read_rows(ledgers) if row["source"] == "synthetic"]
+    parts = caption_parts([row["text"] for row in rows], [captions[row["key"]] for row in rows])
+    kept = np.array([row["kept"] for row in rows], dtype=float)
+    found = {}
+    for name, chosen in (("kept", kept), ("dropped", 1 - kept)):
+        figures = Resampling().find(partial(_scores_of, parts, chosen), len(rows))
+        found[name] = {"texts": int(chosen.sum()), **{key: figures[key] for key in CAPTION}}
+    return found
+
+
+def _scores_of(
+    parts: CaptionParts, chosen: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    return parts.scores(weights * chosen)
 
 
 def ledger_of(config: CapFiltConfig) -> Path:

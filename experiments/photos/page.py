@@ -24,9 +24,8 @@ def page(results: dict[str, Any]) -> list[str]:
 
 def _describe(results: dict[str, Any]) -> list[str]:
     steps, seconds = results["steps"], results["seconds"]
-    lengths = {"baseline": "pretrain", "bootstrapped": "pretrain"}
     trained = ", ".join(
-        f"{name} {steps[lengths.get(name, name)]} ({seconds[name]} s)" for name in seconds
+        f"{name} {steps.get(name, steps['pretrain'])} ({seconds[name]} s)" for name in seconds
     )
     judged = results["judged"]["baseline"]
     return [
@@ -77,6 +76,10 @@ def _cleaned(results: dict[str, Any]) -> list[str]:
         *(
             f"| planted {kind.replace('_', ' ')} kept | {found['kept']} of {found['texts']} | |"
             for kind, found in noise
+        ),
+        *(
+            f"| CIDEr of {kind} synthetic texts | {cell(results['synthetic'][kind]['cider'])} | |"
+            for kind in ("kept", "dropped")
         ),
         "",
     ]

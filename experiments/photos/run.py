@@ -27,41 +27,40 @@ from experiments.photos.settings import Places
 SYNTHESIS = DecodingConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
 CAPTIONS = DecodingConfig(kind="beam", beams=3, min_length=5, max_length=20)
 CANDIDATES = 10
-JUDGED = ("baseline", "bootstrapped")
-TRAININGS = ("baseline", "captioner", "filter", "bootstrapped")
 JUDGED_FOLDER = "judged"
 
 Results = dict[str, Any]
 
 
-def run(places: Places, seed: int, scale: float) -> Results:
-    """All stages in turn; returns what was measured."""
+def run(places: Places, seed: int, scale: float, *, anew: bool = True) -> Results:
+    """All stages in turn; returns what was measured. Without `anew` the filter is the end."""
     out, web, shards = places.out, places.data / "web", places.out / "capfilt/shards"
     pretrain(settings.pretraining(places, web, seed, scale), out / "baseline")
     baseline = out / "baseline" / JUDGED_FOLDER
     caption.train(settings.captioning(places, baseline, seed, scale), out / "captioner")
     retrieval.train(settings.filtering(places, baseline, seed, scale), out / "filter")
     found = once(places, "threshold", lambda: filtering.choose_threshold(places))
-    labelled = once(places, "labelled", lambda: filtering.judge_labels(places, found))
     cleaning = configure(places, "capfilt", (str(web),), found, seed)
-    capfilt = clean(cleaning)
-    planted = once(places, "planted", lambda: filtering.judge_planted(cleaning, found))
-    pretrain(settings.pretraining(places, shards, seed, scale), out / "bootstrapped")
-    judged = {name: judge_once(places, name) for name in JUDGED}
     alt = (str(places.shared / "webalt/train.parquet"), str(places.data / "unlabelled.parquet"))
-    return {
-        "seconds": {name: round(training_seconds(out / name)) for name in TRAININGS},
+    results = {
         "threshold": found,
-        "capfilt": capfilt,
-        "planted": planted,
-        "labelled": labelled,
-        "judged": judged,
+        "labelled": once(places, "labelled", lambda: filtering.judge_labels(places, found)),
+        "capfilt": clean(cleaning),
+        "planted": once(places, "planted", lambda: filtering.judge_planted(cleaning, found)),
+        "synthetic": once(places, "synthetic", lambda: filtering.judge_synthetic(places, cleaning)),
         "capfilt_webalt": clean(configure(places, "capfilt-webalt", alt, found, seed)),
+        "judged": {"baseline": judge_once(places, "baseline")},
     }
+    trained = ["baseline", "captioner", "filter"]
+    if anew:
+        pretrain(settings.pretraining(places, shards, seed, scale), out / "bootstrapped")
+        results["judged"]["bootstrapped"] = judge_once(places, "bootstrapped")
+        trained.append("bootstrapped")
+    return results | {"seconds": {name: round(training_seconds(out / name)) for name in trained}}
 
 
 def pretrain(config: PretrainConfig, out: Path) -> None:
-    """Pre-train until the schedule's step `settings.CUT`, whose model lies in `out/judged`."""
+    """Pre-train until the step of `settings.CUT`, whose model lies in `out/judged`."""
     judged, cut = out / JUDGED_FOLDER, min(settings.CUT, config.train.steps)
     if judged.is_dir():
         say(f"{judged} was made before")
@@ -105,6 +104,7 @@ def configure(
         **filtering.rules(found),
         decoding=SYNTHESIS,
         seed=seed,
+        batch_size=64,
         workers=1,
     )
 
