@@ -10,6 +10,7 @@ from typing import Any
 
 from blip.capfilt import job
 from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.ledger.files import read_rows
 from blip.capfilt.report.quality import measure_capfilt
 from blip.config.strict import load_json, save
 from blip.errors import BlipError
@@ -110,9 +111,13 @@ def configure(
 
 
 def clean(config: CapFiltConfig) -> Results:
-    """Do the job, or what is left of it; how much was kept."""
+    """Do the job, or what is left of it; how much was kept of the texts that there are."""
     job.run(config)
-    return measure_capfilt(filtering.ledger_of(config), config.data)
+    ledger = filtering.ledger_of(config)
+    found = measure_capfilt(ledger, config.data)
+    # Each photo without a text has a row that says so.
+    reasons = [row["reason"] for row in read_rows(sorted(ledger.glob("*.parquet")), ["reason"])]
+    return {**found, "web_dropped": found["web_dropped"] - reasons.count("missing_text")}
 
 
 def judge_once(places: Places, name: str) -> Results:
