@@ -94,7 +94,7 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
         (["med", "x.bin", "--to", "original"], 2, "is a file NAME.pth, got"),
         (["med", "med"], 2, "the output med would replace the input med"),
         (["missing", "x"], 2, "no checkpoint at"),
-        (["med", "x", "--to", "onnx"], 2, "--to is 'onnx'; allowed: blip, hf, original"),
+        (["med", "x", "--to", "tflite"], 2, "--to is 'tflite'; allowed: blip, hf, original, onnx"),
         (
             ["med", "x", "--image-size", "50"],
             2,
