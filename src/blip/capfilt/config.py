@@ -80,8 +80,8 @@ class CapFiltConfig:
     filter_device: Annotated[str | None, DEVICE] = None
     """Where the filter computes; none is as --device."""
     precision: PrecisionChoice = "auto"
-    """Number format; auto is bfloat16 on a GPU that has it, else float32. Both models must be on a
-    GPU of this machine. int8 is for CPUs. A job keeps the format it began with."""
+    """Number format; auto is bfloat16 on a GPU that has it, else float32; int8 is for CPUs. Both
+    models must be on a GPU of this machine. A job keeps the format it began with."""
     max_bad: str | float | None = None
     """Share of bad samples at which the job stops, such as 5% or 0.05; none only counts them."""
 
