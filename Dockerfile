@@ -11,7 +11,7 @@
 FROM python:3.12-slim-bookworm AS build
 
 ARG TORCH_BACKEND=cpu
-ARG EXTRAS=fast,heif,index,language,ray,ray-serve,remote,serve,video
+ARG EXTRAS=fast,heif,index,language,onnx,ray,ray-serve,remote,serve,video
 
 ENV PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 VIRTUAL_ENV=/venv PATH=/venv/bin:$PATH
 WORKDIR /source
