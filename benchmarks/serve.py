@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from report import save
 import blip
 from blip.data.tokenizer import Tokenizer
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
+from blip.processes import most_memory
 
 SIZES = ModelConfig(
     vision=VisionConfig(image_size=64, patch_size=8, width=128, depth=4, heads=4),
@@ -148,9 +148,8 @@ def served(checkpoint: Path) -> Iterator[tuple[str, int]]:
 
 def peak_megabytes(process: int) -> float | None:
     """The most memory that a process has had so far; None where the system does not say."""
-    status = Path(f"/proc/{process}/status")
-    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
-    return round(int(found[1]) * 1024 / 1e6, 1) if found else None
+    peak = most_memory(process)
+    return None if peak is None else round(peak / 1e6, 1)
 
 
 async def load(address: str, requests: list[Any], clients: int, seconds: float) -> Outcome:

@@ -26,9 +26,9 @@ from blip.log import say
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
 from blip.objectives.config import ContrastiveConfig
 from blip.recipes import captioner, filter
+from blip.recipes.from_weights import short_training
 from blip.tasks import caption, pretrain, retrieval
 from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig
-from blip.train.config import OptimizerConfig, TrainConfig
 from experiments.judge import JudgeOptions, judge
 from experiments.results import put_table
 
@@ -155,7 +155,7 @@ def configure(args: argparse.Namespace, train: str) -> dict[str, Any]:
         ),
         tokenizer=str(text_weights.with_name("vocab.txt")),
         data=data,
-        train=training(steps["pretrain"], 4e-4, args.seed),
+        train=replace(short_training(steps["pretrain"], 4e-4), seed=args.seed),
         # Momentum encoders need thousands of steps to follow; so few steps want them quick.
         contrastive=ContrastiveConfig(momentum=0.5, queue_size=0, alpha=0.0, positives="image"),
         vision_weights=args.vision_weights,
@@ -167,31 +167,16 @@ def configure(args: argparse.Namespace, train: str) -> dict[str, Any]:
         filter.flickr8k(),
         init=init,
         data=data,
-        train=training(steps["retrieval"], 1e-4, args.seed),
+        train=replace(short_training(steps["retrieval"], 1e-4), seed=args.seed),
         contrastive=first.contrastive,
     )
     writing: CaptionerConfig = replace(
         captioner.flickr8k(),
         init=init,
         data=replace(data, prompt=PROMPT),
-        train=training(steps["caption"], 1e-4, args.seed),
+        train=replace(short_training(steps["caption"], 1e-4), seed=args.seed),
     )
     return {"pretrain": first, "retrieval": matching, "caption": writing}
-
-
-def training(steps: int, lr: float, seed: int) -> TrainConfig:
-    """A short training: warm-up of a tenth, then a cosine."""
-    optimizer = OptimizerConfig(
-        lr=lr,
-        warmup_steps=steps // 10,
-        schedule="cosine",
-        final_lr=lr / 100,
-        betas=(0.9, 0.98),
-        clip_norm=1.0,
-    )
-    return TrainConfig(
-        steps=steps, optimizer=optimizer, checkpoint_every=50, log_every=10, seed=seed
-    )
 
 
 def page(results: dict[str, Any]) -> list[str]:

@@ -72,7 +72,7 @@ def choose_threshold(places: Places) -> dict[str, Any]:
 
 
 def rules(found: dict[str, Any]) -> dict[str, Any]:
-    """What CapFilt is told of the score and the threshold that were chosen."""
+    """The fields of `CapFiltConfig` that apply the chosen score and its threshold."""
     threshold = found["thresholds"][found["score"]]
     if found["score"] == "itm":
         return {"threshold": threshold}

@@ -81,27 +81,30 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def most_memory() -> int | None:
-    """Most bytes of memory that this process has held so far; None on Windows, which tells none.
+def most_memory(process: int | None = None) -> int | None:
+    """Most bytes of memory that a process, else this one, has held so far.
 
-    On Linux since its program began: `getrusage` counts the most that the process has held from
-    which it was forked, too, even if that one is far larger.
+    None on Windows, which does not say, and for another process on systems other than Linux. On
+    Linux it is counted since the program began: `getrusage` includes what the process has held from
+    which it was forked, even if that one is far larger.
     """
     if sys.platform == "win32":
         return None
     if sys.platform == "linux":
-        held = re.search(r"^VmHWM:\s*(\d+) kB$", _status(), re.MULTILINE)
+        held = re.search(r"^VmHWM:\s*(\d+) kB$", _status(process), re.MULTILINE)
         if held is not None:
             return int(held[1]) * 1024
+    if process is not None:
+        return None
     import resource
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 
 
-def _status() -> str:
+def _status(process: int | None) -> str:
     # Some sandboxes have no such file.
     try:
-        return Path("/proc/self/status").read_text("utf-8")
+        return Path(f"/proc/{process or 'self'}/status").read_text("utf-8")
     except OSError:
         return ""

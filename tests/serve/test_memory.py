@@ -15,6 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from blip.processes import most_memory
 from tests.support.command_service import served
 from tests.support.pictures import bomb, encode, photo, pixels, text_bomb
 from tests.support.saved_models import save_tiny
@@ -58,9 +59,9 @@ class Watched:
 
     def peak(self) -> float:
         """The most memory that it has had, in 10^6 bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        (kibibytes,) = re.findall(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
-        return int(kibibytes) * 1024 / 1e6
+        peak = most_memory(self.process.pid)
+        assert peak is not None
+        return peak / 1e6
 
     def send(self, parts: Iterable[bytes], why: str = "") -> int:
         """The status for a request that is sent in parts, and refused with a line about `why`.

@@ -24,10 +24,10 @@ def flickr8k(vision_weights: str | None, text_weights: str | None) -> BootstrapC
             text=TextConfig(width=384, depth=6, heads=12, mlp_width=1536, dropout=0.0),
         ),
         image=replace(plain.image, size=84, crop_scale=(0.6, 1.0)),
-        pretrain=_training(800, 4e-4),
-        next_pretrain=_training(400, 2e-4),
-        captioner=_training(100, 5e-5),
-        filter=_training(100, 5e-5),
+        pretrain=short_training(800, 4e-4),
+        next_pretrain=short_training(400, 2e-4),
+        captioner=short_training(100, 5e-5),
+        filter=short_training(100, 5e-5),
         vision_weights=vision_weights,
         text_weights=text_weights,
         # What is fresh must learn faster than what comes from the files.
@@ -40,8 +40,8 @@ def flickr8k(vision_weights: str | None, text_weights: str | None) -> BootstrapC
     )
 
 
-def _training(steps: int, lr: float) -> TrainConfig:
-    """Few steps: a warm-up of a tenth, a cosine, and gradients that are clipped."""
+def short_training(steps: int, lr: float) -> TrainConfig:
+    """A training of few steps: a warm-up of a tenth, a cosine, and gradients that are clipped."""
     return TrainConfig(
         steps=steps,
         optimizer=OptimizerConfig(

@@ -10,11 +10,11 @@ from torch.nn.functional import gelu, linear
 
 from blip.nn.kernels.onednn import MIN_WEIGHT_SIZE
 from blip.nn.kernels.packed_weight import (
-    READS_BEFORE_HUGE_PAGES,
     PackedWeight,
     pack_weights,
     packed_linear,
 )
+from blip.nn.kernels.pages import READS_BEFORE_HUGE_PAGES
 from blip.nn.linear import Linear
 
 WIDE = 512

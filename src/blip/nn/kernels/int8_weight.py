@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from blip.errors import UsageError
-from blip.nn.kernels.pages import hold_in_huge_pages
+from blip.nn.kernels.pages import READS_BEFORE_HUGE_PAGES, hold_in_huge_pages
 from blip.nn.kernels.switch import kernels_enabled
 
 # torch documents these operators for its compiler alone.
@@ -27,7 +27,6 @@ ZERO = 128
 """What stands for 0 in the unsigned numbers of the input, as the CPU's instructions take them."""
 ROWS_AT_A_TIME = 577
 """Rows whose intermediate results stay in the caches of a core."""
-READS_BEFORE_HUGE_PAGES = 64
 
 
 class Int8Weight:

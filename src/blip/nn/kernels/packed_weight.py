@@ -14,11 +14,8 @@ from blip.nn.kernels.onednn import (
     multiply,
     onednn_multiplies,
 )
-from blip.nn.kernels.pages import hold_in_huge_pages
+from blip.nn.kernels.pages import READS_BEFORE_HUGE_PAGES, hold_in_huge_pages
 from blip.nn.kernels.switch import kernels_enabled
-
-READS_BEFORE_HUGE_PAGES = 64
-"""A packed weight that is read this often will be read more: it moves into huge pages."""
 
 
 class PackedWeight:

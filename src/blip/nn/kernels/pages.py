@@ -11,6 +11,9 @@ _HUGE_PAGE = 2**21
 _COLLAPSE = 25
 """MADV_COLLAPSE, of Linux 6.1 and later."""
 
+READS_BEFORE_HUGE_PAGES = 64
+"""A packed weight that is read this often will be read more: it moves into huge pages."""
+
 
 def hold_in_huge_pages(packed: Tensor) -> None:
     """Let Linux move a tensor in oneDNN's layout into huge pages; its address stays.
