@@ -9,16 +9,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from blip.data.tokenizer import Tokenizer
-from blip.errors import UsageError
 from blip.export.manifest import Manifest, read_manifest
 from blip.export.names import decoder_kv, kv_names
 from blip.export.sessions import Graphs, Runs
 from blip.model.config import ModelConfig
 from blip.model.decoding import CachedSession
-from blip.model.grounded import ABILITIES
+from blip.model.grounded import require_mode
 from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
-from blip.nn.per_mode import TRANSFORMERS
 
 
 class ExportedModel:
@@ -46,12 +44,7 @@ class ExportedModel:
 
     def require(self, mode: Mode) -> None:
         """Raise UsageError where the model was exported without `mode`."""
-        if mode not in self.config.modes:
-            (present,) = self.config.modes
-            raise UsageError(
-                f"{self.graphs.folder}: this model has no {TRANSFORMERS[mode]}, only a "
-                f"{TRANSFORMERS[present]}: {ABILITIES[present]}"
-            )
+        require_mode(self.config, mode, f"{self.graphs.folder}: ")
 
     def encode_pixels(
         self, pixels: Float[Tensor, "batch *frames 3 height width_pixels"]

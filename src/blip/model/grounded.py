@@ -21,6 +21,16 @@ ABILITIES: dict[Mode, str] = {
 """What a model of one mode is good for."""
 
 
+def require_mode(config: ModelConfig, mode: Mode, named: str = "") -> None:
+    """Raise UsageError, which begins with `named`, where a model of these sizes has no `mode`."""
+    if mode not in config.modes:
+        (present,) = config.modes
+        raise UsageError(
+            f"{named}this model has no {TRANSFORMERS[mode]}, only a {TRANSFORMERS[present]}: "
+            f"{ABILITIES[present]}"
+        )
+
+
 class GroundedModel(nn.Module):
     """An image encoder, and a text transformer that attends to its states.
 
@@ -50,12 +60,7 @@ class GroundedModel(nn.Module):
 
     def require(self, mode: Mode) -> None:
         """Raise UsageError where the model was built without `mode` and its heads."""
-        if mode not in self.config.modes:
-            (present,) = self.config.modes
-            raise UsageError(
-                f"this model has no {TRANSFORMERS[mode]}, only a {TRANSFORMERS[present]}: "
-                f"{ABILITIES[present]}"
-            )
+        require_mode(self.config, mode)
 
     def encode_image(
         self, images: Float[Tensor, "batch 3 height width_pixels"]
