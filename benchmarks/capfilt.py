@@ -1,16 +1,18 @@
 """The whole CapFilt job, images a second, beside the same job put together from transformers.
 
-    python benchmarks/capfilt.py [--small] [--save]
+    python benchmarks/capfilt.py [--precision float32 bfloat16 int8] [--workers 1 2] [--small]
+        [--save]
 
 ViT-B/16 at 384 pixels and BERT-base, captioner and filter with random weights; nothing is
 downloaded. Every image has a web text, gets a synthetic one by nucleus sampling, and both are
 scored. Ours is `blip.capfilt.job.run` from shards to shards, ledger and report, with one and
 with two workers of a thread each. The peer is the simple loop over the same shards, with as many
 threads: for every image `generate`, and the ITM model for each of the two texts; it writes nothing.
-A careful peer calls `generate` for a batch, and encodes an image once for both texts. Models are
-loaded, and have done a first image, before any clock starts. Ours and the peers take turns; the
-best of the rounds counts. The last line is one JSON object; its "ratios" are ours over the simple
-loop's, two workers beside two threads.
+A careful peer calls `generate` for a batch, and encodes an image once for both texts; where ours
+computes in bfloat16 or int8, a second careful peer computes in bfloat16. Models are loaded, and
+have done a first image, before any clock starts. Ours and the peers take turns; the best of the
+rounds counts. The last line is one JSON object; its "ratios" are ours over the simple loop's, with
+as many workers as it has threads: the last number of workers, and the first precision.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import describe
+from machine import Speedometer, describe
 from peer import LONGEST_TEXT, PeerCaptioner, PeerMatcher
 from PIL import Image, ImageFilter
 from report import print_and_save
@@ -39,6 +41,7 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import run
 from blip.capfilt.models.checkpoints import CheckpointModels
 from blip.capfilt.models.protocols import Models, Score
+from blip.config.ranges import InferencePrecision
 from blip.data.images import decode_image
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
@@ -57,35 +60,36 @@ DECODING = DecodingConfig(
 )
 """Every text has as many tokens, about as many as captions have: both write as much."""
 WIDTH, HEIGHT = 500, 375
-WORKERS = (1, 2)
+PRECISIONS: tuple[InferencePrecision, ...] = ("float32", "bfloat16", "int8")
+
+
+@dataclass(slots=True)
+class Ours:
+    """The job in one precision."""
+
+    seconds: list[float] = field(default_factory=list)
+    in_models: list[float] = field(default_factory=list)
+    """Of these seconds, those in the models, a worker on average."""
+
+    @property
+    def other_share(self) -> float:
+        """Share of the time in which a worker's models do not compute, in the best round."""
+        best = self.seconds.index(min(self.seconds))
+        return 1.0 - self.in_models[best] / self.seconds[best]
 
 
 @dataclass(slots=True)
 class Case:
-    """Ours and the peer with as many workers, or threads."""
+    """Ours in each precision, and the peers, with as many workers, or threads."""
 
     workers: int
-    ours_seconds: list[float] = field(default_factory=list)
-    peer_seconds: list[float] = field(default_factory=list)
-    careful_seconds: list[float] = field(default_factory=list)
-    in_models: list[float] = field(default_factory=list)
-    """Of our seconds, those in the models, a worker on average."""
+    ours: dict[InferencePrecision, Ours]
+    peers: dict[str, list[float]]
+    """Seconds of each peer by its name."""
 
-    @property
-    def ratio(self) -> float:
-        """Ours over the simple loop's, in images a second."""
-        return min(self.peer_seconds) / min(self.ours_seconds)
-
-    @property
-    def careful_ratio(self) -> float:
-        """Ours over the careful peer's."""
-        return min(self.careful_seconds) / min(self.ours_seconds)
-
-    @property
-    def other_share(self) -> float:
-        """Share of our time in which a worker's models do not compute, in the best round."""
-        best = self.ours_seconds.index(min(self.ours_seconds))
-        return 1.0 - self.in_models[best] / self.ours_seconds[best]
+    def ratio(self, precision: InferencePrecision, peer: str) -> float:
+        """Ours over a peer's, in images a second."""
+        return min(self.peers[peer]) / min(self.ours[precision].seconds)
 
 
 def main() -> int:
@@ -94,15 +98,15 @@ def main() -> int:
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(args.small, args.images, Path(name))
-        cases = [Case(workers) for workers in WORKERS]
+        bench = Bench(args.small, args.images, Path(name), args.precision)
+        cases = [bench.case(workers) for workers in args.workers]
         for _ in range(args.repeats):
             for case in cases:
                 bench.measure(case)
-    result = summary(cases, args.images)
+    result = summary(cases, args.images, bench.speed)
     console = Console(width=118, record=True)
     show(console, cases, args.images, result)
-    print_and_save(result, console, "capfilt-cpu-float32.txt" if args.save else None)
+    print_and_save(result, console, "capfilt-cpu.txt" if args.save else None)
     return 0
 
 
@@ -111,6 +115,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=16, metavar="N", help="(16)")
     parser.add_argument("--repeats", type=int, default=2, metavar="N", help="rounds of each (2)")
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS, default=["float32"], help="ours (float32)"
+    )
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2], metavar="N", help="(1 2)")
     parser.add_argument("--small", action="store_true", help="tiny models: does it run?")
     parser.add_argument(
         "--save", action="store_true", help="write the result to benchmarks/results"
@@ -119,10 +127,12 @@ def parse() -> argparse.Namespace:
 
 
 class Bench:
-    """Checkpoints and shards on disk, and the peer with the same weights."""
+    """Checkpoints and shards on disk, and the peers with the same weights."""
 
-    def __init__(self, small: bool, images: int, folder: Path) -> None:
-        self.folder, self.images = folder, images
+    def __init__(
+        self, small: bool, images: int, folder: Path, precisions: Sequence[InferencePrecision]
+    ) -> None:
+        self.folder, self.images, self.precisions = folder, images, precisions
         config = SMALL if small else BASE
         tokenizer = make_tokenizer(config.text.vocabulary_size, folder)
         self.places: dict[str, str] = {}
@@ -132,26 +142,40 @@ class Bench:
             save_model(draw(Blip(with_modes(config, mode))), tokenizer, place)
             self.places[name] = str(place)
         write_shards(folder / "web", images)
-        self.peer = Peer(self.places)
+        peer = Peer(self.places, torch.float32)
+        self.loops = {"simple": (peer, peer.simple_loop), "careful": (peer, peer.careful_loop)}
+        if any(precision != "float32" for precision in precisions):
+            peer = Peer(self.places, torch.bfloat16)
+            self.loops["careful_bfloat16"] = (peer, peer.careful_loop)
+        self.speed = Speedometer(torch.device("cpu"), torch.float32)
+
+    def case(self, workers: int) -> Case:
+        """Nothing measured yet."""
+        return Case(
+            workers,
+            {precision: Ours() for precision in self.precisions},
+            {name: [] for name in self.loops},
+        )
 
     def measure(self, case: Case) -> None:
-        """One round of both."""
-        seconds, in_models = self.ours(case.workers)
-        case.ours_seconds.append(seconds)
-        case.in_models.append(in_models)
+        """One round of all."""
+        for precision, ours in case.ours.items():
+            seconds, in_models = self.ours(case.workers, precision)
+            ours.seconds.append(seconds)
+            ours.in_models.append(in_models)
+        self.speed.measure()
+        threads = torch.get_num_threads()
         torch.set_num_threads(case.workers)
-        self.peer.warm()
         shards = expand([str(self.folder / "web")])
-        for seconds, loop in (
-            (case.peer_seconds, self.peer.simple_loop),
-            (case.careful_seconds, self.peer.careful_loop),
-        ):
+        for name, (peer, loop) in self.loops.items():
+            peer.warm()
             started = time.perf_counter()
             scored = loop(shards)
-            seconds.append(time.perf_counter() - started)
+            case.peers[name].append(time.perf_counter() - started)
             assert scored == 2 * self.images
+        torch.set_num_threads(threads)
 
-    def ours(self, workers: int) -> tuple[float, float]:
+    def ours(self, workers: int, precision: InferencePrecision) -> tuple[float, float]:
         """Seconds of a job from the moment that all workers are ready, and those in the models."""
         out, notes = self.folder / "out", self.folder / "notes"
         for place in (out, notes):
@@ -166,8 +190,9 @@ class Bench:
             batch_size=BATCH,
             workers=workers,
             device="cpu",
+            precision=precision,
         )
-        models = ReadyModels(self.places["captioner"], self.places["filter"], str(notes), workers)
+        models = ReadyModels(**self.places, notes=str(notes), workers=workers, precision=precision)
         done = run(config, models=models)
         ended = time.time()
         assert done.counts.images == self.images
@@ -185,6 +210,7 @@ class ReadyModels:
     filter: str
     notes: str
     workers: int
+    precision: InferencePrecision
 
     def fingerprints(self) -> tuple[str, str]:
         """Names will do: the files are ours."""
@@ -207,6 +233,7 @@ class ReadyModels:
             captions=1,
             captioner_device="cpu",
             filter_device="cpu",
+            precision=self.precision,
         )
         models, notes = source.load(place, source.fingerprints()), Path(self.notes)
         side = models.captioner.image_size
@@ -258,15 +285,16 @@ class Timed:
 class Peer:
     """The job as one would put it together from transformers."""
 
-    def __init__(self, places: dict[str, str]) -> None:
+    def __init__(self, places: dict[str, str], dtype: torch.dtype) -> None:
         captioner, matcher = (load_model(places[name]) for name in ("captioner", "filter"))
-        self.captioner = PeerCaptioner(captioner.model, captioner.tokenizer)
-        self.matcher = PeerMatcher(matcher.model, matcher.tokenizer)
+        self.captioner = PeerCaptioner(captioner.model.to(dtype), captioner.tokenizer)
+        self.matcher = PeerMatcher(matcher.model.to(dtype), matcher.tokenizer)
+        self.dtype = dtype
         self.side = captioner.config.vision.image_size
 
     def warm(self) -> None:
         """An image through both."""
-        image = torch.zeros(1, 3, self.side, self.side)
+        image = torch.zeros(1, 3, self.side, self.side, dtype=self.dtype)
         self.matcher.by_states(image[0], self.captioner.caption(image, DECODING))
 
     @torch.inference_mode()
@@ -302,7 +330,7 @@ class Peer:
         return scored
 
     def _pixels(self, sample: Sample) -> Tensor:
-        return eval_transform(decode_image(sample.image or b""), self.side)
+        return eval_transform(decode_image(sample.image or b""), self.side).to(self.dtype)
 
 
 def write_shards(folder: Path, images: int) -> None:
@@ -319,33 +347,40 @@ def write_shards(folder: Path, images: int) -> None:
                 writer.write(f"{number:06d}", buffer.getvalue(), "jpg", text, {})
 
 
-def summary(cases: Sequence[Case], images: int) -> dict[str, Any]:
+def summary(cases: Sequence[Case], images: int, speed: Speedometer) -> dict[str, Any]:
     """What the last line says."""
-    best = cases[-1]
+    last = cases[-1]
+    first = next(iter(last.ours))
     return {
-        "ratios": {"capfilt": round(best.ratio, 2)},
+        "ratios": {"capfilt": round(last.ratio(first, "simple"), 2)},
         "more_ratios": {
-            **{f"workers_{case.workers}": round(case.ratio, 2) for case in cases},
-            **{
-                f"workers_{case.workers}_careful_peer": round(case.careful_ratio, 2)
-                for case in cases
-            },
+            f"workers_{case.workers}_{precision}_over_{peer}": round(case.ratio(precision, peer), 2)
+            for case in cases
+            for precision in case.ours
+            for peer in case.peers
         },
-        "per_second": {
+        "images_per_second": {
             f"workers_{case.workers}": {
-                "unit": "images",
-                "ours": round(images / min(case.ours_seconds), 3),
-                "peer": round(images / min(case.peer_seconds), 3),
-                "ours_seconds": [round(s, 2) for s in case.ours_seconds],
-                "careful_peer": round(images / min(case.careful_seconds), 3),
-                "peer_seconds": [round(s, 2) for s in case.peer_seconds],
-                "careful_peer_seconds": [round(s, 2) for s in case.careful_seconds],
-                "share_not_in_models": round(case.other_share, 4),
+                name: {
+                    "best": round(images / min(seconds), 3),
+                    "seconds": [round(s, 2) for s in seconds],
+                }
+                for name, seconds in (
+                    *((name, ours.seconds) for name, ours in case.ours.items()),
+                    *case.peers.items(),
+                )
             }
             for case in cases
         },
-        "two_workers_over_one": round(min(cases[0].ours_seconds) / min(best.ours_seconds), 2),
+        "share_not_in_models": {
+            f"workers_{case.workers}_{precision}": round(ours.other_share, 4)
+            for case in cases
+            for precision, ours in case.ours.items()
+        },
         "images": images,
+        "rounds": len(last.ours[first].seconds),
+        "gflop_per_second": round(speed.operations_per_second / 1e9, 1),
+        "gbyte_per_second": round(speed.bytes_per_second / 1e9, 1),
         **describe(torch.device("cpu"), torch.float32, ("torch", "transformers")),
     }
 
@@ -354,26 +389,29 @@ def show(console: Console, cases: Sequence[Case], images: int, result: dict[str,
     """The table."""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     console.print(
-        f"{result['date']}, commit {result['commit']}; {result['machine']}; float32; {versions}\n"
-        f"{images} images, two texts each; best of {len(cases[0].ours_seconds)} rounds; "
-        f"two workers do {result['two_workers_over_one']} times as much as one",
+        f"{result['date']}, commit {result['commit']}; {result['machine']}; {versions}\n"
+        f"matrix products {result['gflop_per_second']:.0f} GFLOP/s in float32, reading memory "
+        f"{result['gbyte_per_second']:.0f} GB/s\n"
+        f"{images} images, two texts each; best of {result['rounds']} rounds",
         highlight=False,
     )
-    table = Table()
-    headings = ("workers, or threads", "ours", "not in the models", "simple loop", "ours / it")
-    for heading in (*headings, "careful peer", "ours / it"):
+    table = Table(caption="each peer in images/s, and how many times as fast ours is")
+    for heading in ("workers, or threads", "ours", "images/s", "not in the models"):
         table.add_column(heading, justify="right")
+    for peer in cases[0].peers:
+        table.add_column(f"{peer.replace('_', ' ')} peer", justify="right")
     for case in cases:
-        ours, peer = images / min(case.ours_seconds), images / min(case.peer_seconds)
-        table.add_row(
-            str(case.workers),
-            f"{ours:.3f} images/s",
-            f"{100 * case.other_share:.1f} %",
-            f"{peer:.3f}",
-            f"{case.ratio:.2f}",
-            f"{images / min(case.careful_seconds):.3f}",
-            f"{case.careful_ratio:.2f}",
-        )
+        for precision, ours in case.ours.items():
+            table.add_row(
+                str(case.workers),
+                precision,
+                f"{images / min(ours.seconds):.3f}",
+                f"{100 * ours.other_share:.1f} %",
+                *(
+                    f"{images / min(seconds):.3f}: {case.ratio(precision, peer):.2f}"
+                    for peer, seconds in case.peers.items()
+                ),
+            )
     console.print(table)
 
 

@@ -233,8 +233,23 @@ def test_large_models_need_few_images_at_a_time_on_a_cpu(kind, pixels, worth):
 
 def test_more_pixels_and_more_texts_need_more_memory():
     larger = replace(SIZES, vision=replace(SIZES.vision, image_size=64))
-    assert bytes_of_image(larger, 1) > bytes_of_image(SIZES, 1)
-    assert bytes_of_image(SIZES, 4) > bytes_of_image(SIZES, 1)
+    one = bytes_of_image(SIZES, 1, "float32")
+    assert bytes_of_image(larger, 1, "float32") > one
+    assert bytes_of_image(SIZES, 4, "float32") > one
+    assert bytes_of_image(SIZES, 1, "bfloat16") * 2 == one == bytes_of_image(SIZES, 1, "int8")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_weights_of_fewer_bits_leave_room_for_more_workers(tmp_path, monkeypatch, precision):
+    captioner = hugging_face(tmp_path / "c", "causal")
+    matcher = hugging_face(tmp_path / "f", "bidirectional")
+    monkeypatch.setattr(checkpoints, "usable_cpus", lambda: 16)
+    exact = models(captioner, matcher)
+    there = replace(exact, precision=precision)
+    weights = there._bytes_of_weights(*there._sizes())
+    assert exact._bytes_of_weights(*there._sizes()) == 2 * weights
+    monkeypatch.setattr(checkpoints, "available_memory", lambda: 16 * weights)
+    assert there.default_workers(1) > exact.default_workers(1)
 
 
 def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ class CheckpointModels:
         if free is None:
             return size
         if len({_kind(name) for name in self._names}) == 1:
-            free -= bytes_of_weights(captioner) + bytes_of_weights(matcher)
+            free -= self._bytes_of_weights(captioner, matcher)
         each = self._bytes_of_image(captioner, matcher)
         while size > 1 and size * each > SHARE * free:
             size //= 2
@@ -113,7 +113,7 @@ class CheckpointModels:
             over_all = any(name in ("auto", "cuda") for name in self._names)
             return torch.cuda.device_count() if over_all else 1
         captioner, matcher = self._sizes()
-        weights = bytes_of_weights(captioner) + bytes_of_weights(matcher)
+        weights = self._bytes_of_weights(captioner, matcher)
         each = weights + batch_size * self._bytes_of_image(captioner, matcher)
         free = available_memory()
         return (
@@ -151,10 +151,16 @@ class CheckpointModels:
     def _sizes(self) -> tuple[ModelConfig, ModelConfig]:
         return read_sizes(self.captioner), read_sizes(self.filter)
 
+    def _bytes_of_weights(self, *models: ModelConfig) -> int:
+        return sum(bytes_of_weights(config, self.precision) for config in models)
+
     def _bytes_of_image(self, captioner: ModelConfig, matcher: ModelConfig) -> int:
         written = rows_of_each(self.decoding, max(self.captions, 1))
         # They run one after the other: memory of the captioner is free again for the filter.
-        return max(bytes_of_image(captioner, written), bytes_of_image(matcher, self.captions + 1))
+        return max(
+            bytes_of_image(captioner, written, self.precision),
+            bytes_of_image(matcher, self.captions + 1, self.precision),
+        )
 
 
 @final

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from blip.capfilt.models.protocols import OutOfMemoryError
+from blip.config.ranges import InferencePrecision
 from blip.errors import is_out_of_memory
 from blip.model.config import ModelConfig
 
@@ -17,26 +18,32 @@ LONGEST_TEXT = 64
 """Tokens of a text with which memory is planned; few texts are longer."""
 
 
-def bytes_of_image(config: ModelConfig, rows: int) -> int:
+def bytes_of_image(config: ModelConfig, rows: int, precision: InferencePrecision) -> int:
     """Bytes that a model needs at most for an image, when it reads `rows` texts of it at a time.
 
     These are its pixels, the states of its patches, which the widest part of a layer holds several
-    times, and their keys and values of cross-attention in every layer.
+    times, and their keys and values of cross-attention in every layer. With weights in int8 they
+    are numbers of four bytes, as in float32.
     """
     vision, text = config.vision, config.text
     states = vision.tokens * vision.width
     widest = int(states * (2 * vision.mlp_ratio + 4)) + vision.heads * vision.tokens**2
     image_kv = vision.tokens * text.width * 2 * text.depth
     of_texts = rows * min(text.positions, LONGEST_TEXT) * text.width * 2 * text.depth
-    return 4 * (3 * vision.image_size**2 + widest + image_kv + of_texts)
+    return (2 if precision == "bfloat16" else 4) * (3 * vision.image_size**2 + widest + image_kv + of_texts)
 
 
-def bytes_of_weights(config: ModelConfig) -> int:
-    """About the bytes of a model's weights, twice: a CPU reads packed copies of them."""
+def bytes_of_weights(config: ModelConfig, precision: InferencePrecision) -> int:
+    """About the most bytes that a model's weights take, from loading on.
+
+    In float32 there are two of each, since a CPU reads packed copies; for bfloat16 and int8 they
+    are loaded in float32 and then rounded, which leaves no more than that.
+    """
     vision, text = config.vision, config.text
     of_vision = vision.depth * int(vision.width**2 * (4 + 2 * vision.mlp_ratio))
     of_text = text.depth * (12 * text.width**2 + 2 * text.width * text.mlp_width)
-    return 2 * 4 * (of_vision + of_text + text.vocabulary_size * text.width)
+    copies = 2 if precision == "float32" else 1
+    return copies * 4 * (of_vision + of_text + text.vocabulary_size * text.width)
 
 
 def available_memory() -> int | None:
