@@ -10,7 +10,6 @@ from typing import Any
 
 from blip.capfilt import job
 from blip.capfilt.config import CapFiltConfig
-from blip.capfilt.ledger.files import read_rows
 from blip.capfilt.report.quality import measure_capfilt
 from blip.config.strict import load_json, save
 from blip.errors import BlipError
@@ -113,11 +112,7 @@ def configure(
 def clean(config: CapFiltConfig) -> Results:
     """Do the job, or what is left of it; how much was kept of the texts that there are."""
     job.run(config)
-    ledger = filtering.ledger_of(config)
-    found = measure_capfilt(ledger, config.data)
-    # Each photo without a text has a row that says so.
-    reasons = [row["reason"] for row in read_rows(sorted(ledger.glob("*.parquet")), ["reason"])]
-    return {**found, "web_dropped": found["web_dropped"] - reasons.count("missing_text")}
+    return measure_capfilt(filtering.ledger_of(config), config.data)
 
 
 def judge_once(places: Places, name: str) -> Results:

@@ -46,12 +46,8 @@ def describe_totals(counts: "Counts", out: Path, write: str) -> str:
         ("  kept", counts.images_kept, "with a text or more"),
         ("  dropped", counts.images_dropped, "no text matched"),
         ("  bad", counts.images_bad, "the ledger says why"),
-        ("web texts kept", counts.web_kept, _share_kept(counts.web_kept, counts.web_dropped)),
-        (
-            "synthetic texts kept",
-            counts.synthetic_kept,
-            _share_kept(counts.synthetic_kept, counts.synthetic_dropped),
-        ),
+        ("web texts kept", counts.web_kept, _share_kept(*counts.texts("web"))),
+        ("synthetic texts kept", counts.synthetic_kept, _share_kept(*counts.texts("synthetic"))),
     ]
     lines = [f"{name:<22}{number:>10}  {note}".rstrip() for name, number, note in rows]
     lines += [f"{write:<9}{out}/{write}", f"ledger   {out}/ledger", f"report   {out}/report.html"]

@@ -12,6 +12,19 @@ from blip.errors import BlipError
 from tests.support.records import decide_records, record
 
 
+def test_an_image_without_a_text_had_none_to_drop():
+    rows = [
+        record("a", "web", 0, "t", 0.75),
+        record("b", "web", 0, "t", 0.25),
+        record("c", "web", 0, "", None, reason="missing_text"),
+        record("c", "synthetic", 0, "t", 0.25),
+    ]
+    counts = count_table(records_to_table(decide_records(rows, 0.5, FilterRules())))
+    counts.check(3)
+    assert counts.web_dropped == 2
+    assert (counts.texts("web"), counts.texts("synthetic")) == ((1, 1), (0, 1))
+
+
 def test_counts_add_up_and_survive_json():
     records = [
         record("a", "web", 0, "t", 0.75),

@@ -10,6 +10,9 @@ from blip.errors import BlipError
 Source = Literal["web", "synthetic", "bad"]
 """Where a text is from; `bad` marks a sample without a usable image, whose texts are not read."""
 
+SOURCES = ("web", "synthetic")
+"""Where the texts of an image come from."""
+
 MATCH = "match"
 BELOW_THRESHOLD = "below_threshold"
 EMPTY_TEXT = "empty_text"
@@ -124,9 +127,12 @@ class Counts:
         return self.web_kept + self.synthetic_kept
 
     def texts(self, source: str) -> tuple[int, int]:
-        """How many texts of a source, `web` or `synthetic`, were kept, and how many dropped."""
+        """How many texts of a source, `web` or `synthetic`, were kept, and how many dropped.
+
+        An image that came without a text has a web record that says so, but no text to drop.
+        """
         if source == "web":
-            return self.web_kept, self.web_dropped
+            return self.web_kept, self.web_dropped - self.reasons[MISSING_TEXT]
         return self.synthetic_kept, self.synthetic_dropped
 
     @property

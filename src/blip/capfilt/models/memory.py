@@ -30,7 +30,9 @@ def bytes_of_image(config: ModelConfig, rows: int, precision: InferencePrecision
     widest = int(states * (2 * vision.mlp_ratio + 4)) + vision.heads * vision.tokens**2
     image_kv = vision.tokens * text.width * 2 * text.depth
     of_texts = rows * min(text.positions, LONGEST_TEXT) * text.width * 2 * text.depth
-    return (2 if precision == "bfloat16" else 4) * (3 * vision.image_size**2 + widest + image_kv + of_texts)
+    return (2 if precision == "bfloat16" else 4) * (
+        3 * vision.image_size**2 + widest + image_kv + of_texts
+    )
 
 
 def bytes_of_weights(config: ModelConfig, precision: InferencePrecision) -> int:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, final
 
-from blip.capfilt.ledger.records import Counts
+from blip.capfilt.ledger.records import SOURCES, Counts
 from blip.files import write_json
 
 SECONDS_BETWEEN = 2.0
@@ -50,6 +50,7 @@ class Status:
 
     def _write(self, now: float, state: State) -> None:
         counts = self.counts
+        (web_kept, web_dropped), (synthetic_kept, synthetic_dropped) = map(counts.texts, SOURCES)
         rate = (counts.images - self.before) / max(now - self.started, 1e-9)
         whole = self.images if state == "running" else counts.images
         left = max((whole or 0) - counts.images, 0)
@@ -62,10 +63,10 @@ class Status:
                 "images": whole,
                 "images_done": counts.images,
                 "images_bad": counts.images_bad,
-                "web_kept": counts.web_kept,
-                "web_dropped": counts.web_dropped,
-                "synthetic_kept": counts.synthetic_kept,
-                "synthetic_dropped": counts.synthetic_dropped,
+                "web_kept": web_kept,
+                "web_dropped": web_dropped,
+                "synthetic_kept": synthetic_kept,
+                "synthetic_dropped": synthetic_dropped,
                 "images_per_second": round(rate, 3),
                 "seconds_left": round(left / rate, 1) if rate > 0 else None,
                 "workers": self.workers,

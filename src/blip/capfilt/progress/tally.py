@@ -5,7 +5,7 @@ from typing import Any, final
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.engine.protocol import Done, Engine, Failed, MakeWorker, News
-from blip.capfilt.ledger.records import OF_TEXTS, BatchDone, Counts, ShardOutcome
+from blip.capfilt.ledger.records import OF_TEXTS, SOURCES, BatchDone, Counts, ShardOutcome
 from blip.capfilt.progress.status import Status
 from blip.capfilt.shards.source import ShardTask
 from blip.errors import BlipError
@@ -90,7 +90,7 @@ def add_up(counts: dict[str, Counts]) -> Counts:
 def _shares(counts: Counts) -> dict[str, str]:
     """The kept share of each source, for the progress bar."""
     shares = {}
-    for source in ("web", "synthetic"):
+    for source in SOURCES:
         kept, dropped = counts.texts(source)
         if kept + dropped:
             shares[f"{source}_kept"] = f"{kept / (kept + dropped):.0%}"

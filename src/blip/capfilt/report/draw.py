@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from blip.capfilt.ledger.files import read_groups
-from blip.capfilt.ledger.records import Counts, TextRecord
-from blip.capfilt.report.findings import KINDS, SOURCES, Findings
+from blip.capfilt.ledger.records import SOURCES, Counts, TextRecord
+from blip.capfilt.report.findings import KINDS, Findings
 from blip.capfilt.report.page import Card, Page, render
 from blip.capfilt.report.thresholds import Thresholds, thresholds_for_page
 from blip.capfilt.shards.layout import Layout

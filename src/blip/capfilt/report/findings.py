@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from blip.capfilt.ledger.columns import booleans, floats, sample_starts
 from blip.capfilt.ledger.files import to_record
-from blip.capfilt.ledger.records import TextRecord
+from blip.capfilt.ledger.records import SOURCES, TextRecord
 from blip.data.captions import clean_caption
 
 BINS = 20
@@ -26,7 +26,6 @@ CARDS = 60
 BAD_SHOWN = 100
 VOCABULARY_TEXTS = 200_000
 """Limit of texts whose words are counted, so that memory does not grow with the job."""
-SOURCES = ("web", "synthetic")
 
 KINDS = (
     ("Web text replaced", "The web text was dropped, a synthetic one was kept"),

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blip.capfilt.ledger.records import OF_TEXTS, Counts, TextRecord
+from blip.capfilt.ledger.records import OF_TEXTS, SOURCES, Counts, TextRecord
 from blip.capfilt.report.charts import Chart, make_chart
-from blip.capfilt.report.findings import SOURCES, Findings, Histogram, Words, changed_words
+from blip.capfilt.report.findings import Findings, Histogram, Words, changed_words
 from blip.pages.render import render_page, to_script
 
 TEMPLATE = Path(__file__).parent / "templates/report.html"

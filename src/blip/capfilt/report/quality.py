@@ -9,6 +9,7 @@ import numpy as np
 
 from blip.capfilt.config import ROWS
 from blip.capfilt.ledger.files import read_rows
+from blip.capfilt.ledger.records import MISSING_TEXT
 from blip.capfilt.shards.source import find_shards, read_samples
 from blip.data.keys import storable
 from blip.data.scenes.check import check_facts
@@ -27,7 +28,7 @@ def measure_capfilt(ledger: Path, web: Iterable[str]) -> dict[str, Any]:
     """
     metas = _read_metas(web)
     rows = list(read_rows(sorted(ledger.glob("*.parquet"))))
-    of_web = [row for row in rows if row["source"] == "web"]
+    of_web = [r for r in rows if r["source"] == "web" and r["reason"] != MISSING_TEXT]
     synthetic = [row for row in rows if row["source"] == "synthetic"]
     return {
         "images": len({(r["shard"], r["key"]) for r in rows if r["source"] != "bad"}),

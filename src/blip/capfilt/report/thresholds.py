@@ -18,8 +18,8 @@ from blip.capfilt.filters.config import FilterRules, JobRules
 from blip.capfilt.filters.decide import decide
 from blip.capfilt.ledger.columns import booleans, floats
 from blip.capfilt.ledger.files import to_record
-from blip.capfilt.ledger.records import TextRecord
-from blip.capfilt.report.findings import SOURCES, is_source
+from blip.capfilt.ledger.records import SOURCES, TextRecord
+from blip.capfilt.report.findings import is_source
 from blip.capfilt.report.page import shortened
 from blip.config import strict
 
