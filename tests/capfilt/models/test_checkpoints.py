@@ -204,7 +204,7 @@ def test_both_models_are_loaded_in_the_precision(tmp_path):
         assert not torch.equal(found[rough], found["float32"])
 
 
-def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch):
+def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch, capsys):
     captioner = hugging_face(tmp_path / "c", "causal")
     matcher = hugging_face(tmp_path / "f", "bidirectional")
     there = models(captioner, matcher)
@@ -213,6 +213,7 @@ def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch):
     for free in (1 << 40, 1 << 30, 1 << 24, 1 << 22, 1 << 20):
         monkeypatch.setattr(checkpoints, "available_memory", lambda free=free: free)
         size = there.batch_size()
+        assert ("images at a time in place of 64" in capsys.readouterr().err) is (size < 64)
         found.append((size, there.default_workers(size)))
     assert found[0] == (64, 16)
     assert found[-1] == (1, 1)

@@ -23,6 +23,7 @@ from blip.inference.checkpoint import Loaded, fingerprint, open_checkpoint, read
 from blip.inference.decoding import rows_of_each, start_within
 from blip.inference.matcher import Matcher
 from blip.inference.pixels import NormalisedImage
+from blip.log import say
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.nn.device import NumberFormat, choose_dtype, choose_format
@@ -93,7 +94,7 @@ class CheckpointModels:
         """
         captioner, matcher = self._sizes()
         placed = zip(self._names, (captioner, matcher), strict=True)
-        size = min(_fastest_batch(_kind(name), sizes) for name, sizes in placed)
+        fastest = size = min(_fastest_batch(_kind(name), sizes) for name, sizes in placed)
         free = min((found for name in self._names if (found := _free(name))), default=None)
         if free is None:
             return size
@@ -102,6 +103,12 @@ class CheckpointModels:
         each = self._bytes_of_image(captioner, matcher)
         while size > 1 and size * each > SHARE * free:
             size //= 2
+        if size < fastest:
+            say(
+                f"capfilt: {size} images at a time in place of {fastest}, which would be faster: "
+                f"{max(free, 0) / 2**30:.1f} GiB of memory are free beside the weights, and an "
+                f"image may take {each / 2**20:.0f} MiB"
+            )
         return size
 
     def default_workers(self, batch_size: int) -> int:
