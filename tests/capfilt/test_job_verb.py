@@ -129,6 +129,18 @@ def test_bad_arguments_end_in_one_line(models, tmp_path, capsys):
         assert printed.strip().count("\n") == 0, printed
 
 
+def test_a_job_that_keeps_nothing_says_what_to_try(models, tmp_path, capsys):
+    data = web(tmp_path / "web", shards=1, samples=8)
+    out = tmp_path / "out"
+    for more in ([], ["--json"]):
+        assert main(options(models, data, out, "--threshold", "1", *more)) == 0
+        printed, said = capsys.readouterr()
+        assert f"no text was kept; {out}/report.html shows the scores" in said
+        assert f"`blip capfilt recut {out} --threshold P --out DIR` applies another" in said
+        assert ("bad                          0\n" in printed) is not bool(more)
+    assert "capfilt: nothing to do, 1 shard done already" in said
+
+
 def test_the_config_in_the_output_does_the_job_again(models, tmp_path, capsys):
     data = web(tmp_path / "web", shards=1, samples=6)
     assert main(options(models, data, tmp_path / "out", "--decode", "beam", "--captions", "2")) == 0

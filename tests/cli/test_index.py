@@ -43,7 +43,7 @@ def test_what_was_indexed_is_said(
     assert index(tmp_path, tar, "--checkpoint", folder / "model") == 0
     out, err = capsys.readouterr()
     assert out == f"2 pictures of 1 places in {tmp_path / 'i'}\n"
-    assert f"1 broken pictures; {tmp_path / 'i/faults.jsonl'} names them" in err
+    assert f"broken pictures: 1; {tmp_path / 'i/faults.jsonl'} names them" in err
     assert index(tmp_path, "--remove-keys", "0000") == 0
     assert capsys.readouterr().out == f"1 pictures of 1 places in {tmp_path / 'i'}\n"
     assert index(tmp_path, "--remove", tar) == 0
@@ -99,7 +99,7 @@ def test_videos_are_indexed_found_and_shown(
     assert index(tmp_path, *words, "--checkpoint", folder / "model") == 0
     out, err = capsys.readouterr()
     assert out == f"2 pictures and videos of 1 places in {tmp_path / 'i'}\n"
-    assert "1 broken pictures and videos; " in err
+    assert "broken pictures and videos: 1; " in err
     assert search(tmp_path, "--image", tmp_path / "both/clip.mp4", "--json") == 0
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (first["key"], second["key"]) == ("clip_mp4", "a")
@@ -176,7 +176,10 @@ def test_duplicates(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         (["search", "i", "--image", "x", "--rerank", "5"], "--rerank would not be used without a"),
         (["search", "i", "--duplicates", "--rerank", "5"], "--rerank would not be used without a"),
         (["index", "--out", "i"], "name places to add, or --remove or --remove-keys"),
-        (["index", "absent", "--out", "i"], "no shards at absent"),
+        (
+            ["index", "absent", "--out", "i"],
+            "no shards at absent: no such file or folder; allowed: tars,",
+        ),
         (["index", "photos", "--out", "new"], "--checkpoint CKPT must say"),
         (["index", "photos", "--out", "photos", "--checkpoint", "model"], "replace the input"),
         (["index", "photos", "--out", "model", "--checkpoint", "model"], "replace the input"),

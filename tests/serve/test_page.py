@@ -107,6 +107,16 @@ def test_every_function_works(page: Page, folder: Path) -> None:
     assert inaccessible(page) == []
 
 
+def test_an_empty_answer_is_said(page: Page, folder: Path) -> None:
+    answers = {"answers": [{"question": "why?", "answer": ""}]}
+    page.route("**/v1/ask", lambda route: route.fulfill(json=answers))
+    page.set_input_files("#file", save_picture(folder / "photo.png", 2))
+    page.fill("#question", "why?")
+    page.press("#question", "Enter")
+    page.wait_for_selector("#answers .row")
+    assert page.inner_text("#answers .row").split("\n") == ["why?", "(no answer)"]
+
+
 def test_the_keyboard_is_enough(page: Page, folder: Path) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"

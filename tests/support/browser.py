@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, sync_playwright
 
 SCREEN, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -33,3 +33,16 @@ def open_browser() -> Iterator[Browser]:
 def inaccessible(page: Page) -> list[tuple[str, str]]:
     """What keeps people from using a page, by axe-core's rules, and how badly."""
     return [(one["id"], one["impact"]) for one in Axe().run(page).response["violations"]]
+
+
+def lines_of(elements: Locator) -> set[int]:
+    """On how many lines the texts of these elements stand, each number once."""
+    return set(
+        elements.evaluate_all(
+            """elements => elements.map((element) => {
+              const range = document.createRange();
+              range.selectNodeContents(element);
+              return new Set([...range.getClientRects()].map((box) => box.top)).size;
+            })"""
+        )
+    )

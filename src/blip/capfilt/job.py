@@ -175,7 +175,7 @@ def _do_shards(job: _Job, plan: Plan) -> dict[str, Counts]:
     """Process the shards that are waiting; returns the counts of all by name."""
     config, make_worker, status = job.config, job.make_worker, job.status
     if not plan.waiting:
-        say(f"capfilt: all {len(plan.tasks)} shards are done already, in {config.out}")
+        say(f"capfilt: nothing to do, {_shards(len(plan.tasks))} done already, in {config.out}")
         return dict(plan.done)
     before = status.counts.images
     total = before + _estimate(plan)
@@ -187,7 +187,7 @@ def _do_shards(job: _Job, plan: Plan) -> dict[str, Counts]:
             # On a cluster a worker has one core.
             make_worker = replace(make_worker, decoders=choose_decoders(config.devices, workers))
         say(
-            f"capfilt: {len(plan.tasks)} shards, {len(plan.done)} done already, "
+            f"capfilt: {_shards(len(plan.tasks))}, {len(plan.done)} done already, "
             f"{workers} worker{'s' if workers > 1 else ''}, "
             f"{make_worker.settings.batch_size} images at a time in "
             f"{make_worker.settings.precision}, to {config.out}"
@@ -198,6 +198,10 @@ def _do_shards(job: _Job, plan: Plan) -> dict[str, Counts]:
                 return _listen(working, plan, bar)
         finally:
             torch.set_num_threads(threads)
+
+
+def _shards(number: int) -> str:
+    return f"{number} shard{'' if number == 1 else 's'}"
 
 
 def _estimate(plan: Plan) -> int:

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         json=options.json,
     )
     if summary.broken:
-        say(f"{summary.broken} broken {what}; {options.out / 'faults.jsonl'} names them")
+        say(f"broken {what}: {summary.broken}; {options.out / 'faults.jsonl'} names them")
     if summary.lost:
         say(f"{len(summary.lost)} places could not be read; run the same command again to try them")
     return 1 if summary.lost or not (summary.indexed or options.remove) else 0

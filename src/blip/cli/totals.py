@@ -36,6 +36,11 @@ def run_and_print(
         print_json({"out": str(summary.out), **summary.to_json()})
     else:
         sys.stdout.write(describe_totals(summary.counts, summary.out, config.write))
+    if summary.counts.images and not summary.counts.images_kept:
+        say(
+            f"no text was kept; {summary.out}/report.html shows the scores, and `blip capfilt "
+            f"recut {summary.out} --threshold P --out DIR` applies another threshold"
+        )
     return 0
 
 
@@ -43,9 +48,9 @@ def describe_totals(counts: "Counts", out: Path, write: str) -> str:
     """The totals as text, and where things lie."""
     rows = [
         ("images", counts.images, ""),
-        ("  kept", counts.images_kept, "with a text or more"),
-        ("  dropped", counts.images_dropped, "no text matched"),
-        ("  bad", counts.images_bad, "the ledger says why"),
+        ("  kept", counts.images_kept, "with at least one text"),
+        ("  dropped", counts.images_dropped, "no text was kept" if counts.images_dropped else ""),
+        ("  bad", counts.images_bad, "the ledger says why" if counts.images_bad else ""),
         ("web texts kept", counts.web_kept, _share_kept(*counts.texts("web"))),
         ("synthetic texts kept", counts.synthetic_kept, _share_kept(*counts.texts("synthetic"))),
     ]

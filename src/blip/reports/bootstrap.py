@@ -15,7 +15,8 @@ from blip.pages.render import render_page
 from blip.reports.tables import capfilt_rows, comparison_rows, noise_rows
 
 TEMPLATE = Path(__file__).parent / "templates/bootstrap.html"
-LOSSES = ("contrastive", "matching", "language")
+LOSSES = {"contrastive": "ITC", "matching": "ITM", "language": "LM"}
+"""The losses by their names in `metrics.jsonl`, and as they are titled."""
 
 
 class ShownImage(NamedTuple):
@@ -75,8 +76,8 @@ def _loss_curves(out: Path) -> str:
             ]
             if points:
                 (drawn[name],) = axis.plot(*zip(*points, strict=True), color=f"C{number}")
-    for axis, loss in zip(axes, LOSSES, strict=True):
-        axis.set(title=loss, xlabel="step")
+    for axis, title in zip(axes, LOSSES.values(), strict=True):
+        axis.set(title=title, xlabel="step")
     figure.tight_layout(rect=(0, 0.14, 1, 1))
     if drawn:
         figure.legend(drawn.values(), drawn.keys(), loc="lower center", ncols=5, fontsize=8)

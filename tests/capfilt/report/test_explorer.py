@@ -14,7 +14,7 @@ from blip.capfilt.job import run
 from blip.cli.main import main
 from blip.data.writers.shards import ShardWriter
 from blip.files import read_json_object
-from tests.support.browser import PHONE, SCREEN, inaccessible, open_browser
+from tests.support.browser import PHONE, SCREEN, inaccessible, lines_of, open_browser
 from tests.support.capfilt import FakeModels, picture, web_data
 
 HOSTILE = (
@@ -174,3 +174,9 @@ def test_texts_are_shown_as_they_are_and_nothing_in_them_runs(hostile_page: Page
 def test_nothing_is_wider_than_the_window_and_axe_finds_nothing(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert [entry for entry in inaccessible(page) if entry[1] in ("serious", "critical")] == []
+
+
+def test_names_of_settings_are_not_broken_into_lines(page: Page) -> None:
+    names = page.locator("#settings td:first-child")
+    assert "batch_size" in names.all_inner_texts()
+    assert lines_of(names) == {1}

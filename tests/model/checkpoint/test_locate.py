@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub.constants
 import pytest
@@ -56,6 +57,8 @@ def test_a_place_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(UsageError, match=message):
             find_weights(tmp_path / source)
+    with pytest.raises(UsageError, match=r"https://a\.org/model\.pth is a URL, .* download it, or"):
+        find_weights("https://a.org/model.pth")
     with pytest.raises(UsageError, match=r"original:model_bas is not a released .* model_base_14M"):
         find_weights("original:model_bas")
 
@@ -192,10 +195,14 @@ def test_a_hub_that_does_not_answer_leaves_the_cache(
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("connection refused")
 
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", refuse)
+    monkeypatch.setattr(huggingface_hub, "model_info", refuse)
     folder = fetched_before(cache)
     assert fetch_huggingface("org/name") == folder
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+
+    def miss(*_: object, **__: object) -> None:
+        raise RuntimeError("Got: an error whose cause is the one above")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", miss)
     with pytest.raises(BlipError, match="nor found in the cache: connection refused"):
         fetch_huggingface("org/name")
 
@@ -224,7 +231,8 @@ def test_the_weights_that_the_hub_has_are_fetched_and_no_others(
         asked.extend(allow_patterns)
         return str(tmp_path)
 
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: ["README.md", *there])
+    files = [SimpleNamespace(rfilename=file) for file in ("README.md", *there)]
+    monkeypatch.setattr(huggingface_hub, "model_info", lambda name: SimpleNamespace(siblings=files))
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     assert fetch_huggingface("org/name") == tmp_path
     assert asked == ["config.json", "tokenizer.json", "vocab.txt", *fetched]

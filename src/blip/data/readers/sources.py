@@ -55,7 +55,8 @@ def resolve_source(pattern: str) -> list[Path]:
         named = _without_sidecars(named)
     if not named:
         raise UsageError(
-            f"no shards at {pattern}; allowed: tars, tables, folders of pictures, globs, ranges"
+            f"no shards at {pattern}: no such file or folder; "
+            "allowed: tars, tables, folders of pictures, globs, ranges"
         )
     check_begun(named)
     places: list[Path] = []

@@ -27,6 +27,11 @@ def find_weights(source: str | Path) -> Path:
         return _in_folder(fetch_huggingface(text.removeprefix(HUB)))
     if text.startswith(ORIGINAL):
         return fetch_original(text.removeprefix(ORIGINAL))
+    if "://" in text:
+        raise UsageError(
+            f"{text} is a URL, and a checkpoint is not read from one; "
+            "download it, or name a released one: hf:ORG/NAME or original:NAME"
+        )
     path = Path(source)
     if path.is_file():
         if path.suffix not in FILES and not path.name.endswith(INDEX):

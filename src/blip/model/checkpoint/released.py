@@ -122,19 +122,23 @@ def fetch_huggingface(name: str) -> Path:
 
     Raises BlipError where it is neither cached nor can be downloaded.
     """
-    from huggingface_hub import list_repo_files, snapshot_download
+    from huggingface_hub import model_info, snapshot_download
 
     more_files = ["config.json", "tokenizer.json", "vocab.txt"]
+    reason: Exception | None = None
     # The library passes on whatever its HTTP client raises.
     try:
         try:
-            names = set(list_repo_files(name))
+            # Not list_repo_files, which retries for half a minute where there is no network.
+            names = {file.rfilename for file in model_info(name).siblings or ()}
             weights = next((files for files in _WEIGHTS if files[0] in names), _WEIGHTS[0])
-        except Exception:
+        except Exception as error:
             # Without the hub the cache may have the model; if not, the next call raises.
+            reason = error
             weights = tuple(file for files in _WEIGHTS for file in files)
         return Path(snapshot_download(name, allow_patterns=[*more_files, *weights]))
     except Exception as error:
         raise BlipError(
-            f"hf:{name} can neither be downloaded nor found in the cache: {first_line(error)}"
+            f"hf:{name} can neither be downloaded nor found in the cache: "
+            f"{first_line(reason or error)}"
         ) from error

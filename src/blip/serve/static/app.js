@@ -212,7 +212,7 @@ async function answer() {
       make(
         "div",
         { className: "row" },
-        make("p", {}, make("small", { textContent: one.question }), make("br"), one.answer),
+        make("p", {}, make("small", { textContent: one.question }), make("br"), one.answer || "(no answer)"),
       ),
     );
     return [...rows, ...before];
