@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 from tests.support import shape_checks
 from tests.support.forked import forks_for_spawns, import_before_forks
@@ -17,11 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # By default Ray's workers give way to every other process, and tests wait for them.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
-# Functions of these packages are checked against their annotations when tests call them.
-install_import_hook(
-    ["blip.nn", "blip.model", "blip.objectives", "blip.generation"],
-    f"{shape_checks.__name__}.check_new_shapes",
-)
+# Before the package is imported: functions are checked against their annotations.
+shape_checks.install()
 
 # A busy machine is no failure, and every run draws the same examples.
 settings.register_profile("blip", deadline=None, max_examples=50, derandomize=True, database=None)

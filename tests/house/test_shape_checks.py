@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from jaxtyping import TypeCheckError
+from jaxtyping import Float, TypeCheckError
+from torch import Tensor
 
 from blip.nn.attention import join_heads, split_heads
-from tests.support.shape_checks import unchecked_shapes
+from tests.support.shape_checks import check_new_shapes, unchecked_shapes
 
 
 def test_every_new_shape_is_checked() -> None:
@@ -31,3 +32,21 @@ def test_every_type_is_checked() -> None:
     for wrong in ("states", None, [torch.zeros(1, 2, 3, 4)]):
         with pytest.raises(TypeCheckError):
             join_heads(wrong)  # pyright: ignore[reportArgumentType]
+
+
+def test_every_new_result_is_checked() -> None:
+    results = [torch.zeros(2), torch.zeros(2), torch.zeros(3), torch.zeros(2)]
+    calls = []
+
+    @check_new_shapes(typechecker=None)
+    def pop(like: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+        calls.append(like)
+        return results.pop(0)
+
+    like = torch.zeros(2)
+    assert pop(like).shape == pop(like).shape == (2,)
+    with pytest.raises(TypeCheckError):
+        pop(like)
+    assert pop(like).shape == (2,)
+    # A check of a result repeats no work.
+    assert len(calls) == 4

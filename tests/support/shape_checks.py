@@ -4,59 +4,124 @@ A check costs more than most functions that it guards, and depends on types, sha
 formats alone: what passed once passes again.
 """
 
+import dataclasses
+import inspect
+import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import ParamSpec
+from functools import cache, wraps
+from typing import Any
 
+import jaxtyping
 from beartype import beartype
-from jaxtyping import config
 from torch import Tensor
 
-P = ParamSpec("P")
 DEEPEST = 8
 """Containers within each other that are looked into."""
 
+_jaxtyped = jaxtyping.jaxtyped
 
-def check_new_shapes(function: Callable[P, None]) -> Callable[P, None]:
-    """The type checker that jaxtyping is given: beartype's, where it may find something new.
 
-    `function` does nothing; jaxtyping passes it the arguments of a call, and what is returned.
+def install() -> None:
+    """Functions of these packages are checked when tests call them."""
+    # What the hook puts before each function and class of a module that it imports.
+    jaxtyping.jaxtyped = check_new_shapes
+    jaxtyping.install_import_hook(
+        ["blip.nn", "blip.model", "blip.objectives", "blip.generation"], "beartype.beartype"
+    )
+
+
+def check_new_shapes(*, typechecker: object) -> Callable[[Any], Any]:
+    """In place of jaxtyping's decorator: its checks with beartype, where they may find something.
+
+    A call that differs from all before goes through jaxtyping. Any other is compared by what it
+    returns, and repeated before jaxtyping, without the work, where that is new.
     """
-    checked = beartype(function)
-    passed: set[Hashable] = set()
+    return _check
+
+
+def _check(checked: Any) -> Any:
+    if not inspect.isclass(checked):
+        return _check_function(checked)
+    if dataclasses.is_dataclass(checked) and "__init__" in vars(checked):
+        checked.__init__ = _check_function(checked.__init__)
+    return checked
+
+
+def _check_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    passed: dict[Hashable, set[Hashable]] = {}
+    repeated = threading.local()
 
     @wraps(function)
-    def check(*args: P.args, **kwargs: P.kwargs) -> None:
-        key = (*map(describe, args), *((name, describe(kwargs[name])) for name in kwargs))
-        if key not in passed:
-            checked(*args, **kwargs)
-            passed.add(key)
+    def work(*args: Any, **kwargs: Any) -> Any:
+        earlier = vars(repeated)
+        return earlier["returned"] if earlier else function(*args, **kwargs)
 
-    return check
+    @cache
+    def checked() -> Callable[..., Any]:
+        """Made for the first call: most functions that are imported are never called."""
+        return _jaxtyped(work, typechecker=beartype)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if jaxtyping.config.jaxtyping_disable:
+            return function(*args, **kwargs)
+        given = *map(describe, args), *((name, describe(kwargs[name])) for name in kwargs)
+        results = passed.get(given)
+        if results is None:
+            returned = checked()(*args, **kwargs)
+            passed[given] = {describe(returned)}
+            return returned
+        returned = function(*args, **kwargs)
+        result = describe(returned)
+        if result not in results:
+            repeated.returned = returned
+            try:
+                checked()(*args, **kwargs)
+            finally:
+                del repeated.returned
+            results.add(result)
+        return returned
+
+    return call
 
 
-def describe(value: object, depth: int = 0) -> Hashable:
+def describe(value: Any, depth: int = 0) -> Hashable:
     """All of a value that a check looks at, or more; what is too deep equals nothing."""
     kind = type(value)
-    if isinstance(value, Tensor):
-        return kind, tuple(value.shape), value.dtype
+    form = _form(kind)
+    if form is None:
+        return kind
+    if form is Tensor:
+        return kind, value.shape, value.dtype
+    if form is str:
+        # One of a few words may be asked for.
+        return kind, value
     if depth == DEEPEST:
         # It may hold itself.
         return object()
-    if isinstance(value, list | tuple):
-        return kind, *(describe(one, depth + 1) for one in value)
-    if isinstance(value, dict):
-        return kind, *((name, describe(value[name], depth + 1)) for name in value)
-    # One of a few words may be asked for.
-    return (kind, value) if isinstance(value, str) else kind
+    if form is dict:
+        return kind, *((name, describe(one, depth + 1)) for name, one in value.items())
+    kinds = [*map(type, value)]
+    if not any(map(_form, set(kinds))):
+        parts = kinds
+    else:
+        parts = [describe(one, depth + 1) for one in value]
+    # To a check, all elements of a list are alike.
+    return kind, frozenset(parts) if form is list else tuple(parts)
+
+
+@cache
+def _form(kind: type) -> type | None:
+    """The type among those that are looked into; `isinstance` of a tensor takes long."""
+    return next((form for form in (Tensor, str, list, tuple, dict) if issubclass(kind, form)), None)
 
 
 @contextmanager
 def unchecked_shapes() -> Iterator[None]:
     """For a test of thousands of calls that are checked elsewhere."""
-    config.update("jaxtyping_disable", True)
+    jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield
     finally:
-        config.update("jaxtyping_disable", False)
+        jaxtyping.config.update("jaxtyping_disable", False)
