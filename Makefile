@@ -34,6 +34,7 @@ $(VENV)/.complete: pyproject.toml
 	@$(MAKE) --no-print-directory torch
 	@echo "installing blip and its tools into $(VENV)"
 	@$(BIN)/python -m pip install -qq -e '.[dev]'
+	@echo "blip is installed as $(BIN)/blip; \`source $(BIN)/activate\` puts it on your path"
 	@touch $@
 
 .PHONY: $(VENV)
@@ -45,7 +46,7 @@ $(VENV): $(VENV)/.complete
 torch:
 	@if $(BIN)/python -c 'import sys, torch; has, least = ([int(n) for n in v.split(".")[:2]] \
 		for v in (torch.__version__, "$(TORCH_LEAST)")); sys.exit(has < least)' 2>/dev/null; then exit 0; fi; \
-	echo "installing torch into $(VENV)"; \
+	echo "installing torch into $(VENV), which can take minutes"; \
 	if [ "$$(uname -s)" != Linux ]; then \
 		$(BIN)/python -m pip install -qq 'torch>=$(TORCH_LEAST)'; exit; \
 	fi; \

@@ -38,7 +38,8 @@ def save_docs_folder(folder: Path) -> Path:
     for name in SHARDS:
         write_shards(samples, folder / "shards" / name, per_shard=2)
     write_shards(samples, folder / "shards", per_shard=2)
-    write_shards(samples, folder / "web", per_shard=2)
+    for web in ("web", "runs/demo/data/web"):
+        write_shards(samples, folder / web, per_shard=2)
     _save_lists(folder)
     models = ["--captioner", str(folder / MODEL), "--filter", str(folder / MODEL)]
     data = ["--data", str(folder / "web"), "--workers", "1", "--threshold", "0"]
