@@ -9,7 +9,7 @@ from PIL import Image
 
 from blip.reports.bootstrap import ShownImage, write_report
 from blip.reports.tables import capfilt_rows, comparison_rows
-from tests.support.browser import PHONE, lines_of, open_browser
+from tests.support.browser import PHONE, inaccessible, lines_of, open_browser
 
 
 def model(value: float, correct: float | None) -> dict[str, Any]:
@@ -112,10 +112,11 @@ def test_on_a_phone_no_figure_is_broken_into_lines_and_the_page_is_not_too_wide(
 ) -> None:
     report = write_report(tmp_path, make_summary(), {}, [])
     with open_browser() as browser:
-        page = browser.new_page(viewport=PHONE)
+        page = browser.new_context(viewport=PHONE).new_page()
         page.goto(report.as_uri())
         figures = page.locator("table").first.locator(":is(th, td):nth-child(n + 2)")
         assert "bootstrapped" in figures.all_inner_texts()
         assert lines_of(figures) == {1}
         wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide <= window
+        assert inaccessible(page) == []
