@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from tests.support import shape_checks
 from tests.support.forked import forks_for_spawns, import_before_forks
 
-# Before torch is imported, and for the processes that tests start: on tiny sums more threads cost.
+# On tiny sums more threads cost, in this process and in those that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+# Compiling in one process saves the start of others that import torch.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 # By default Ray's workers give way to every other process, and tests wait for them.
 os.environ.setdefault("RAY_worker_niceness", "0")
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from tests.support.stages import KIND, CountThreads, Crash, Fail
 REPOSITORY = Path(__file__).parents[1]
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_share_of_the_cores_does_not_depend_on_what_is_done_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,24 +35,17 @@ def test_share_of_the_cores_does_not_depend_on_what_is_done_already(
         assert all(stage.is_done() for stage in stages)
 
 
-@pytest.mark.parametrize(
-    ("failing", "message"),
-    [(Fail(), "bad: no good\n"), (Crash(), "bad failed unexpectedly: ZeroDivisionError: in two (")],
-)
 def test_a_failure_is_named_and_the_other_stage_is_done(
-    failing: Callable[[], None],
-    message: str,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    bad = Stage("bad", tmp_path / "bad", 1, failing, KIND)
-    good = Stage("good", tmp_path / "good", 1, CountThreads(tmp_path / "good"), KIND)
-    with pytest.raises(BlipError, match=r"^bad failed; run the same command again"):
-        run_together([bad, good], parallel=2)
-    assert good.is_done()
-    assert not bad.is_done()
+    works = {"bad": Fail(), "worse": Crash(), "good": CountThreads(tmp_path / "good")}
+    stages = [Stage(name, tmp_path / name, 1, work, KIND) for name, work in works.items()]
+    with pytest.raises(BlipError, match=r"^bad and worse failed; run the same command again"):
+        run_together(stages, parallel=3)
+    assert [stage.is_done() for stage in stages] == [False, False, True]
     err = capfd.readouterr().err
-    assert message in err
+    assert "bad: no good\n" in err
+    assert "worse failed unexpectedly: ZeroDivisionError: in two (" in err
     assert "Traceback" not in err
 
 

@@ -14,6 +14,10 @@ from tests.support.capfilt_command import jpeg, options, start, wait_for, web
 from tests.support.tars import write_tar
 
 
+# Those that are killed or interrupted start anew; the others may be forked.
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
+
 def test_workers_and_kills_change_no_byte(models, tmp_path, capsys):
     data = web(tmp_path / "web", shards=4, samples=24)
     assert main(options(models, data, tmp_path / "one", "--workers", "1")) == 0

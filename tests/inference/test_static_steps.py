@@ -88,7 +88,8 @@ EXAMPLES, PROMPTS = 40, 25
     prompts=st.lists(
         st.lists(st.integers(3, 37), min_size=0, max_size=5), min_size=PROMPTS, max_size=PROMPTS
     ),
-    shortest=st.integers(0, 12),
+    # Most texts end by themselves, and soon.
+    shortest=st.sampled_from([0, 0, 0, 5, 12]),
     longest=st.integers(7, 18),
     seed=st.integers(0, 999),
 )

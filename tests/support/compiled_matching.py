@@ -36,12 +36,14 @@ def main() -> None:
     torch._dynamo.reset()
     counters.clear()
     matcher.compile("on")
-    check(matcher, plain, 2, ["a red circle", "blue"])
+    read = tokenizer.encode(["a red circle", "blue"] * 2, 30)
+    with torch.inference_mode():
+        matcher._passes.text_features(read.ids, read.visible)
     hits = (
         counters["aot_autograd"]["autograd_cache_hit"],
         counters["inductor"]["fxgraph_cache_hit"],
     )
-    assert max(hits) == 5, counters
+    assert max(hits) == 1, counters
 
 
 def check(matcher: Matcher, plain: Matcher, images: int, texts: list[str]) -> None:
