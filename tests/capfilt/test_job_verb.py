@@ -13,7 +13,6 @@ from tests.support.capfilt import output_bytes
 from tests.support.capfilt_command import jpeg, options, start, wait_for, web
 from tests.support.tars import write_tar
 
-
 # Those that are killed or interrupted start anew; the others may be forked.
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
