@@ -1,8 +1,9 @@
 """Every kind of released checkpoint, base and large: there and back is the identity."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,6 +20,15 @@ KINDS = ("pretrain", "retrieval", "itm", "captioner", "vqa", "nlvr")
 INTEGERS = ("position_ids", "queue_ptr", "ptr_queue", "idx_queue")
 
 
+@pytest.fixture(autouse=True)
+def patterns_stay_small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is written to a file, which alone needs elements one behind another."""
+    monkeypatch.setattr(Tensor, "contiguous", lambda tensor: tensor)
+    yield
+    pattern.cache_clear()
+
+
+@cache
 def pattern(shape: tuple[int, ...], seed: int) -> Tensor:
     """A tensor of that shape whose rows differ and which takes no memory."""
     if not shape:

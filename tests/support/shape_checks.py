@@ -51,6 +51,8 @@ def _check(checked: Any) -> Any:
 def _check_function(function: Callable[..., Any]) -> Callable[..., Any]:
     passed: dict[Hashable, set[Hashable]] = {}
     repeated = threading.local()
+    # Names of the tensors of a model are no reason to check again.
+    words = any("Literal" in str(of) for of in function.__annotations__.values())
 
     @wraps(function)
     def work(*args: Any, **kwargs: Any) -> Any:
@@ -66,14 +68,17 @@ def _check_function(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if jaxtyping.config.jaxtyping_disable:
             return function(*args, **kwargs)
-        given = *map(describe, args), *((name, describe(kwargs[name])) for name in kwargs)
+        given = (
+            *[describe(one, words) for one in args],
+            *[(name, describe(one, words)) for name, one in kwargs.items()],
+        )
         results = passed.get(given)
         if results is None:
             returned = checked()(*args, **kwargs)
-            passed[given] = {describe(returned)}
+            passed[given] = {describe(returned, words)}
             return returned
         returned = function(*args, **kwargs)
-        result = describe(returned)
+        result = describe(returned, words)
         if result not in results:
             repeated.returned = returned
             try:
@@ -86,8 +91,11 @@ def _check_function(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def describe(value: Any, depth: int = 0) -> Hashable:
-    """All of a value that a check looks at, or more; what is too deep equals nothing."""
+def describe(value: Any, words: bool, depth: int = 0) -> Hashable:
+    """All of a value that a check looks at, or more; what is too deep equals nothing.
+
+    Strings are described by what they say only where one of a few `words` may be asked for.
+    """
     kind = type(value)
     form = _form(kind)
     if form is None:
@@ -95,18 +103,19 @@ def describe(value: Any, depth: int = 0) -> Hashable:
     if form is Tensor:
         return kind, value.shape, value.dtype
     if form is str:
-        # One of a few words may be asked for.
-        return kind, value
+        return (kind, value) if words else kind
     if depth == DEEPEST:
         # It may hold itself.
         return object()
     if form is dict:
-        return kind, *((name, describe(one, depth + 1)) for name, one in value.items())
+        # Beartype looks at the first key and its value.
+        first = next(iter(value.items()), ())
+        return kind, *[describe(one, words, depth + 1) for one in first]
     kinds = [*map(type, value)]
     if not any(map(_form, set(kinds))):
         parts = kinds
     else:
-        parts = [describe(one, depth + 1) for one in value]
+        parts = [describe(one, words, depth + 1) for one in value]
     # To a check, all elements of a list are alike.
     return kind, frozenset(parts) if form is list else tuple(parts)
 
