@@ -48,15 +48,20 @@ def test_equal_scores_are_the_mean_over_their_orders(k: int) -> None:
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 3, (6, 13)).astype(float)
     own = [[2 * image, 2 * image + 1] for image in range(6)]
-    means = {f"tr{k}": 0.0, f"ir{k}": 0.0}
+    images, texts = np.arange(6).repeat(2), np.arange(12)
     draws = 4000
-    for _ in range(draws):
-        found = recalls(scores + rng.random(scores.shape) / 2, own)
-        for name in means:
-            means[name] += found[name] / draws
+    orders = scores + rng.random((draws, *scores.shape)) / 2
     found = recalls(scores, own)
-    for name, mean in means.items():
-        assert found[name] == pytest.approx(mean, abs=1.5)
+    for name, drawn, rows, columns in (
+        ("tr", orders, images, texts),
+        ("ir", orders.swapaxes(1, 2), texts, images),
+    ):
+        _, height, width = drawn.shape
+        # One below another: what a row finds depends on no other row.
+        own_rows = np.concatenate([rows + height * number for number in range(draws)])
+        ranked = rank_all(drawn.reshape(-1, width))
+        shares = share_found(ranked, own_rows, np.tile(columns, draws), k)
+        assert found[f"{name}{k}"] == pytest.approx(100 * shares.mean(), abs=1.5)
 
 
 def test_nan_scores_find_nothing() -> None:
