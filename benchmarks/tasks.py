@@ -27,13 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from blip.data.dialogues import (
-    ANSWER_TOKENS,
-    Turn,
-    encode_answers,
-    encode_captions,
-    encode_turns,
-)
+from blip.data.dialogue_tokens import ANSWER_TOKENS, encode_answers, encode_captions, encode_turns
+from blip.data.dialogues import Turn
 from blip.data.tokenizer import Tokenizer
 from blip.inference.answerer import best_candidates
 from blip.inference.dialogue_answerer import DialogueAnswerer

@@ -90,3 +90,11 @@ def test_configurations_recipes_and_verbs_load_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {"blip", "blip.cli.main", "blip.train.config", "blip.recipes.bootstrap"} <= set(LIGHT)
+
+
+def test_verbs_that_read_data_alone_load_no_torch():
+    code = (
+        "import sys, blip.data.pack, blip.data.readers.inspection; 'torch' in sys.modules and 1/0"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

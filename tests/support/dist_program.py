@@ -12,7 +12,7 @@ import torch
 
 from blip import dist
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
-from blip.data.dialogues import ANSWER_TOKENS
+from blip.data.dialogue_tokens import ANSWER_TOKENS
 from blip.data.examples.dialogues import DialogueExamples
 from blip.data.examples.questions import QuestionExamples
 from blip.data.loader import Loader

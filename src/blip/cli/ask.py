@@ -90,14 +90,16 @@ def run(args: argparse.Namespace) -> int:
     """Answer; 1 where the picture is broken."""
     from blip.data.annotations.answers import read_candidates
     from blip.errors import UsageError
-    from blip.inference.answerer import Answerer
-    from blip.inference.checkpoint import read_sizes
 
     options = OPTIONS.read(args)
     if os.path.isdir(options.picture):
         raise UsageError(f"{options.picture} is a folder; `blip ask` takes one picture")
     (path,) = find_pictures([options.picture])
     candidates = None if options.answers is None else read_candidates(options.answers)
+    # Not before the arguments have been found sound: they load PyTorch.
+    from blip.inference.answerer import Answerer
+    from blip.inference.checkpoint import read_sizes
+
     if read_sizes(options.checkpoint).architecture == "visdial":
         refuse_videos([options.picture], f"{options.checkpoint}, a model for dialogues,")
         unused = ("candidates", "frames", "batch_size")

@@ -71,7 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score; 1 where a picture is broken."""
-    from blip.inference.matcher import refuse_not_finite
     from blip.log import printable
 
     options = OPTIONS.read(args)
@@ -82,6 +81,9 @@ def run(args: argparse.Namespace) -> int:
     several = options.picture == STDIN or os.path.isdir(options.picture)
     single = not options.texts and not several
     matcher = _load(args, options)
+    # Not before the arguments have been found sound: it loads PyTorch.
+    from blip.inference.matcher import refuse_not_finite
+
     rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     broken = 0
     for start in range(0, len(paths), options.shared.batch_size):

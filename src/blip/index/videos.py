@@ -4,7 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from blip.data.videos.read import VideoFrames, VideoSource, read_video
+from blip.data.videos.read import VideoFrames, read_video
+from blip.data.videos.source import VideoSource
 from blip.data.videos.stream import BadVideoError
 
 

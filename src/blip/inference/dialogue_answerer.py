@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from blip.data.dialogues import (
+from blip.data.dialogue_tokens import (
     ANSWER_TOKENS,
     CAPTION_TOKENS,
     DIALOGUE_TOKENS,
-    Turn,
     encode_answers,
     encode_captions,
     encode_turns,
 )
+from blip.data.dialogues import Turn
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError, UsageError
 from blip.generation.config import DecodingConfig

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from blip.data.dialogues import ANSWER_TOKENS
+from blip.data.dialogue_tokens import ANSWER_TOKENS
 from blip.data.examples.dialogues import DialogueBatch, DialogueExamples
 from blip.data.tokenizer import Texts, Tokenizer
 from blip.errors import UsageError

@@ -10,18 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from blip.data.config import DataConfig
-from blip.data.dialogues import (
-    ANSWER_TOKENS,
-    DIALOGUE,
-    MISSING_ANSWER,
-    NO_ROUND,
-    Dialogue,
-    Turn,
-    dialogue_of,
-    encode_answers,
-    encode_captions,
-    encode_turns,
-)
+from blip.data.dialogue_tokens import ANSWER_TOKENS, encode_answers, encode_captions, encode_turns
+from blip.data.dialogues import DIALOGUE, MISSING_ANSWER, NO_ROUND, Dialogue, Turn, dialogue_of
 from blip.data.examples.pixels import TrainingPixels
 from blip.data.examples.usable import (
     Usable,

@@ -5,7 +5,7 @@ from typing import final
 
 from blip.data.config import MAX_PIXELS
 from blip.data.videos.colours import is_hdr, turn_of
-from blip.data.videos.read import VideoSource, open_source
+from blip.data.videos.source import VideoSource, open_source
 from blip.data.videos.stream import (
     BadVideoError,
     find_timeline,

@@ -1,11 +1,8 @@
 """A video to a few of its frames, which models read together."""
 
-import io
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,8 +12,8 @@ from blip.data.config import MAX_PIXELS
 from blip.data.images import convert_image
 from blip.data.transforms import eval_pixels
 from blip.data.videos.colours import to_rgb
+from blip.data.videos.source import VideoSource, open_source
 from blip.data.videos.stream import (
-    BadVideoError,
     find_timeline,
     frames_at,
     open_video,
@@ -24,7 +21,6 @@ from blip.data.videos.stream import (
     ticks,
 )
 from blip.errors import ArgumentError
-from blip.files import open_regular
 
 if TYPE_CHECKING:
     import av
@@ -32,8 +28,6 @@ if TYPE_CHECKING:
 FRAMES = 8
 """Frames of a video that a model reads, unless another number is given (BLIP, section 5.6)."""
 MOST_FRAMES = 1024
-VideoSource = str | os.PathLike[str] | bytes | BinaryIO
-"""What `read_video` takes."""
 
 
 @final
@@ -104,31 +98,3 @@ def read_video(
         found = tuple(frames_at(container, stream, timeline, wanted))
         shown = (frame.dts if frame.pts is None else frame.pts for frame in found)
         return VideoFrames(found, tuple(seconds_of(stream, timeline, at or 0) for at in shown))
-
-
-@contextmanager
-def open_source(source: VideoSource) -> Iterator[BinaryIO]:
-    """The open file of a video; raises as `read_video` does."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        if not source:
-            raise BadVideoError("empty_file")
-        yield io.BytesIO(source)
-    elif isinstance(source, str) and "://" in source:
-        raise ArgumentError(
-            f"{source} is a URL, and videos are not fetched; download it and give the path"
-        )
-    elif isinstance(source, str | os.PathLike):
-        with open_regular(source) as file:
-            if not os.fstat(file.fileno()).st_size:
-                raise BadVideoError("empty_file")
-            yield file
-    elif _is_file(source):
-        yield source
-    else:
-        raise ArgumentError(
-            f"a video is a path, bytes or a binary file, got {type(source).__name__}"
-        )
-
-
-def _is_file(source: Any) -> bool:
-    return hasattr(source, "read") and hasattr(source, "seek")

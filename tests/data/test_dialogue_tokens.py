@@ -2,7 +2,8 @@
 
 import pytest
 
-from blip.data.dialogues import Turn, ask, encode_answers, encode_turns
+from blip.data.dialogue_tokens import ask, encode_answers, encode_turns
+from blip.data.dialogues import Turn
 from blip.data.tokenizer import Tokenizer
 
 WORDS = "is it red yes no how many two three what a cat ?"
