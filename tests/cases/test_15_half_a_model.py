@@ -11,9 +11,10 @@ from blip.data.writers.shards import write_shards
 from tests.support.generators import SHARED, run_generator
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = run_generator("15-half-a-model", tmp_path, SHARED / "vectors")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    case = tmp_path_factory.mktemp("case")
+    folder = run_generator("15-half-a-model", case, SHARED / "vectors")
     write_shards(read_samples(str(folder / "a.json")), folder / "sh")
     return folder
 
