@@ -87,7 +87,7 @@ def place(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("place", "forked_workers")
 @pytest.mark.parametrize("block", RUN, ids=str)
 def test_commands_of_a_block_run_in_their_order(
     block: Block, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
