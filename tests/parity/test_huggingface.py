@@ -1,5 +1,7 @@
 """The published base size and layers against transformers, with random weights, no download."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,20 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], tuple[Any, Path]]:
+    """A model of transformers by kind and depth, and the folder where it lies; drawn once."""
+
+    @cache
+    def save(kind: str, deep: bool) -> tuple[Any, Path]:
+        peer = random_peer(kind, DEEP_SIZES if deep else SHALLOW_SIZES)
+        folder = tmp_path_factory.mktemp("peer")
+        peer.save_pretrained(folder)
+        return peer, folder
+
+    return save
+
+
 def pictures(count: int, side: int = 384) -> Tensor:
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
@@ -72,15 +88,16 @@ def peer_rows(generated: Tensor, start: int) -> list[list[int]]:
 
 @torch.inference_mode()
 @pytest.mark.parametrize(
-    ("kind", "sizes"),
+    ("kind", "deep"),
     # All kinds have the same towers: one whole depth will do, and the widths are those of all.
-    [("caption", SHALLOW_SIZES), ("itm", DEEP_SIZES), ("vqa", SHALLOW_SIZES)],
+    [("caption", False), ("itm", True), ("vqa", False)],
     ids=KINDS,
 )
-def test_same_outputs(kind: str, sizes: dict[str, Any], vocabulary: Path, tmp_path: Path) -> None:
-    peer = random_peer(kind, sizes)
-    peer.save_pretrained(tmp_path)
-    ours: Any = load(tmp_path, tokenizer=vocabulary).model
+def test_same_outputs(
+    kind: str, deep: bool, vocabulary: Path, saved: Callable[[str, bool], tuple[Any, Path]]
+) -> None:
+    peer, folder = saved(kind, deep)
+    ours: Any = load(folder, tokenizer=vocabulary).model
     match kind:
         case "caption":
             check_captions(peer, ours)
@@ -154,10 +171,14 @@ def check_answers(peer: Any, ours: QuestionModel) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_converted_back_it_is_what_it_was(kind: str, vocabulary: Path, tmp_path: Path) -> None:
-    peer = random_peer(kind, SHALLOW_SIZES)
-    peer.save_pretrained(tmp_path / "peer")
-    convert(tmp_path / "peer", tmp_path / "ours", "blip", tokenizer=vocabulary)
+def test_converted_back_it_is_what_it_was(
+    kind: str,
+    vocabulary: Path,
+    tmp_path: Path,
+    saved: Callable[[str, bool], tuple[Any, Path]],
+) -> None:
+    peer, folder = saved(kind, False)
+    convert(folder, tmp_path / "ours", "blip", tokenizer=vocabulary)
     convert(tmp_path / "ours", tmp_path / "theirs", "hf")
     again, loading = type(peer).from_pretrained(tmp_path / "theirs", output_loading_info=True)
     assert not any(loading.values()), loading
