@@ -166,17 +166,21 @@ def test_a_reader_that_leaves_ends_the_command_quietly(folder: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_a_search_is_colourless_in_a_file_and_with_no_color(folder: Path) -> None:
+def test_a_search_is_colourless_in_a_file_and_with_no_color(
+    folder: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     pytest.importorskip("faiss")
     made = ["index", str(folder / "photos"), "--out", str(folder / "i"), "--device", "cpu"]
     assert main([*made, "--checkpoint", str(folder / "model")]) == 0
-    search = program("search", folder / "i", "a circle", "--device", "cpu")
-    plain = subprocess.run(search, check=True, capture_output=True).stdout
+    search = ("search", str(folder / "i"), "a circle", "--device", "cpu")
+    capfdbinary.readouterr()
+    assert main([*search]) == 0
+    plain = capfdbinary.readouterr().out
     assert plain
     assert b"\x1b" not in plain
     environment = {**os.environ, "NO_COLOR": "1", "TERM": "xterm-256color"}
     near, far = pty.openpty()
-    with subprocess.Popen(search, stdout=far, stderr=far, env=environment):
+    with subprocess.Popen(program(*search), stdout=far, stderr=far, env=environment):
         os.close(far)
         shown = b""
         while True:
