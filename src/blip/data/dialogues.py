@@ -1,5 +1,6 @@
 """Dialogues about an image, as samples hold them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -29,11 +30,11 @@ class Round:
     relevance: tuple[float, ...] = ()
     """For each option the share of annotators who found it right; none where nobody was asked."""
 
-    def list_false(self) -> list[str]:
+    def find_false(self) -> Iterator[str]:
         """The options that a model does not read as the answer; the same text may come twice."""
         assert self.answer_index is not None
         answer = clean_question(self.options[self.answer_index])
-        return [option for option in self.options if clean_question(option) != answer]
+        return (option for option in self.options if clean_question(option) != answer)
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in KEY.json; what is withheld is left out."""

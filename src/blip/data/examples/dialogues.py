@@ -127,7 +127,7 @@ class DialogueExamples:
         place = trainable[int(rng.integers(len(trainable))) if number is None else number]
         one = dialogue.rounds[place]
         assert one.answer_index is not None
-        others = one.list_false()
+        others = [*one.find_false()]
         drawn = rng.permutation(len(others))[: self.negatives]
         return DialogueExample(
             pixels=self.pixels.make(sample.image, ordered.cache_key, rng),
@@ -162,7 +162,7 @@ def trainable_rounds(dialogue: Dialogue) -> list[int]:
     return [
         number
         for number, one in enumerate(dialogue.rounds)
-        if one.answer_index is not None and one.list_false()
+        if one.answer_index is not None and any(True for _ in one.find_false())
     ]
 
 
