@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from capfilt_peer import Peer
 from machine import Speedometer, describe
-from peer import LONGEST_TEXT, PeerCaptioner, PeerMatcher
 from PIL import Image, ImageFilter
 from report import print_and_save
 from rich.console import Console
@@ -42,14 +42,10 @@ from blip.capfilt.job import run
 from blip.capfilt.models.checkpoints import CheckpointModels
 from blip.capfilt.models.protocols import Models, Score
 from blip.config.ranges import InferencePrecision
-from blip.data.images import decode_image
 from blip.data.readers.patterns import expand
-from blip.data.readers.shards import read_shard
-from blip.data.sample import Sample
-from blip.data.transforms import eval_transform
 from blip.data.writers.shards import ShardWriter
 from blip.generation.config import DecodingConfig
-from blip.inference.checkpoint import load_model, save_model
+from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from inference import BASE, SMALL, draw, make_text, make_tokenizer, with_modes
 
@@ -142,10 +138,10 @@ class Bench:
             save_model(draw(Blip(with_modes(config, mode))), tokenizer, place)
             self.places[name] = str(place)
         write_shards(folder / "web", images)
-        peer = Peer(self.places, torch.float32)
+        peer = Peer(self.places, torch.float32, DECODING, BATCH)
         self.loops = {"simple": (peer, peer.simple_loop), "careful": (peer, peer.careful_loop)}
         if any(precision != "float32" for precision in precisions):
-            peer = Peer(self.places, torch.bfloat16)
+            peer = Peer(self.places, torch.bfloat16, DECODING, BATCH)
             self.loops["careful_bfloat16"] = (peer, peer.careful_loop)
         self.speed = Speedometer(torch.device("cpu"), torch.float32)
 
@@ -280,57 +276,6 @@ class Timed:
         self.seconds += time.perf_counter() - started
         note(self.place, self.seconds)
         return found
-
-
-class Peer:
-    """The job as one would put it together from transformers."""
-
-    def __init__(self, places: dict[str, str], dtype: torch.dtype) -> None:
-        captioner, matcher = (load_model(places[name]) for name in ("captioner", "filter"))
-        self.captioner = PeerCaptioner(captioner.model.to(dtype), captioner.tokenizer)
-        self.matcher = PeerMatcher(matcher.model.to(dtype), matcher.tokenizer)
-        self.dtype = dtype
-        self.side = captioner.config.vision.image_size
-
-    def warm(self) -> None:
-        """An image through both."""
-        image = torch.zeros(1, 3, self.side, self.side, dtype=self.dtype)
-        self.matcher.by_states(image[0], self.captioner.caption(image, DECODING))
-
-    @torch.inference_mode()
-    def simple_loop(self, shards: list[Path]) -> int:
-        """How many texts were scored: image after image, pair after pair."""
-        scored = 0
-        tokenizer, matcher = self.matcher.tokenizer, self.matcher.peer
-        for shard in shards:
-            for sample in read_shard(shard):
-                image = self._pixels(sample)[None]
-                [written] = self.captioner.caption(image, DECODING)
-                for text in (sample.texts[0], written):
-                    encoded = tokenizer.encode([text], LONGEST_TEXT)
-                    found = matcher(
-                        input_ids=encoded.start_with(tokenizer.enc_id).ids,
-                        pixel_values=image,
-                        attention_mask=encoded.visible.long(),
-                    )
-                    scored += len(found.itm_score.softmax(dim=1)[:, 1].tolist())
-        return scored
-
-    def careful_loop(self, shards: list[Path]) -> int:
-        """The same, with batches to write for and one encoding an image."""
-        scored = 0
-        for shard in shards:
-            samples = list(read_shard(shard))
-            for start in range(0, len(samples), BATCH):
-                batch = samples[start : start + BATCH]
-                images = torch.stack([self._pixels(sample) for sample in batch])
-                written = self.captioner.caption(images, DECODING)
-                for sample, image, text in zip(batch, images, written, strict=True):
-                    scored += len(self.matcher.by_states(image, [sample.texts[0], text]))
-        return scored
-
-    def _pixels(self, sample: Sample) -> Tensor:
-        return eval_transform(decode_image(sample.image or b""), self.side).to(self.dtype)
 
 
 def write_shards(folder: Path, images: int) -> None:

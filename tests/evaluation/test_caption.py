@@ -111,14 +111,17 @@ def test_spice_names_what_it_lacks_before_any_work(
     assert spice.spice_score(["a dog"], [["a dog"]]) is None
 
 
+class Program:
+    """In place of a program in Java: every set of captions is a quarter right."""
+
+    def compute_score(self, expected: Any, found: Any) -> tuple[float, list[Any]]:
+        assert expected.keys() == found.keys() == {0, 1}
+        return 0.25, []
+
+
 def test_spice_is_a_figure_where_its_program_can_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Program:
-        def compute_score(self, expected: Any, found: Any) -> tuple[float, list[Any]]:
-            assert expected.keys() == found.keys() == {0, 1}
-            return 0.25, []
-
     for module in (spice, config):
         monkeypatch.setattr(module, "lacking_for_spice", lambda: None)
     monkeypatch.setattr("pycocoevalcap.spice.spice.Spice", Program)
@@ -131,12 +134,6 @@ def test_meteor_is_a_figure_where_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The program itself runs in tests/metrics; it needs ten seconds."""
-
-    class Program:
-        def compute_score(self, expected: Any, found: Any) -> tuple[float, list[Any]]:
-            assert expected.keys() == found.keys() == {0, 1}
-            return 0.25, []
-
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/java")
     monkeypatch.setattr("blip.metrics.captions.Meteor", Program)
     evaluate(tmp_path, "--task", "caption", "--meteor")
