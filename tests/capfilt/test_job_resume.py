@@ -176,6 +176,16 @@ def test_a_precision_of_its_own_choice_is_kept_to_the_end(web, monkeypatch, loss
     assert run(config(web, "new"), models=FakeModels()).settings.precision == "bfloat16"
 
 
+@pytest.mark.parametrize(("begun", "asked"), [("on", "off"), ("off", "on"), ("auto", "on")])
+def test_compiling_or_not_is_kept_to_the_end(web, begun, asked):
+    first = run(config(web, compile=begun), models=FakeModels())
+    assert first.settings.compile == ("off" if begun == "auto" else begun)
+    assert run(config(web), models=FakeModels()).settings == first.settings
+    before = first.settings.compile
+    with pytest.raises(UsageError, match=rf"made with compile {before} \(now {asked}\)"):
+        run(config(web, compile=asked), models=FakeModels())
+
+
 @pytest.mark.parametrize("other", ["bfloat16", "int8"])
 def test_another_precision_is_refused(web, other, monkeypatch):
     # Fakes compute on any CPU.

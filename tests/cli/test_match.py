@@ -37,7 +37,7 @@ def test_one_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["text"] for row in rows] == TEXTS
     for row, line in zip(rows, lines, strict=True):
-        assert line == f"{row['probability']:.3f}  {row['cosine']:+.3f}  {row['text']}"
+        assert line == f"match {row['probability']:.3f}  cosine {row['cosine']:+.3f}  {row['text']}"
 
 
 def test_many_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

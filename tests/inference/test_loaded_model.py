@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 import pytest
@@ -185,6 +185,40 @@ def test_a_model_that_cannot_says_what_it_can_and_who_else(
     assert "\n" not in str(raised.value)
     assert f": {can}" in repr(model)
     assert "and matches" not in repr(model)
+
+
+def test_compile_is_handed_on_to_all_that_can(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(demo)
+    compiled = list[str]()
+
+    def compile(work: Any, **_: object) -> Any:
+        compiled.append(work.__name__)
+        return work
+
+    monkeypatch.setattr(torch, "compile", compile)
+    plain = blip.load("runs/filter", "cpu")
+    expected = (plain.match("photo.jpg", "a dog"), plain.image_features("photo.jpg"))
+    assert compiled == []
+    fixed = blip.load("runs/filter", "cpu")
+    fixed.compile("on")
+    assert fixed.match("photo.jpg", "a dog") == pytest.approx(expected[0], abs=1e-5)
+    assert len(compiled) == 5
+    np.testing.assert_allclose(fixed.image_features("photo.jpg"), expected[1], rtol=0, atol=1e-6)
+    assert compiled[5:] == ["_encode", "_image_features"]
+    fixed.text_features("a dog")
+    assert compiled[7:] == ["_text_features"]
+    captioner = blip.load("runs/demo/round-1/captioner", "cpu")
+    caption = captioner.caption("photo.jpg")
+    compiled.clear()
+    captioner.compile("on")
+    assert captioner.caption("photo.jpg") == caption
+    assert len(compiled) > 1
+
+    with pytest.raises(UsageError, match=r"^runs/vqa: compile is for captions, matches and"):
+        blip.load("runs/vqa", "cpu").compile("on")
+    blip.load("runs/vqa", "cpu").compile("off")
+    with pytest.raises(ArgumentError, match="compile must be auto, on or off, got True"):
+        fixed.compile(True)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_picture_that_is_broken_is_named(model: blip.LoadedModel) -> None:

@@ -156,7 +156,7 @@ def test_matching_goes_on_where_nothing_compiles(
     texts = [["a red circle"]]
     assert agree(matcher.scores(pictures(1), texts), plain.scores(pictures(1), texts))
     said = capsys.readouterr().err
-    assert said.count("matching goes on without compiled passes: no compiler\n") == 1
+    assert said.count("the model goes on without compiled passes: no compiler\n") == 1
 
 
 def test_nothing_is_compiled_unless_asked_for(plain: Matcher) -> None:

@@ -20,7 +20,7 @@ from blip.config.ranges import (
 )
 from blip.config.strict import formerly
 from blip.data.config import MAX_PIXELS
-from blip.generation.config import DecodingConfig, check_captions
+from blip.generation.config import CompileChoice, DecodingConfig, check_captions
 
 ROWS = 1000
 """Rows of a table, or pictures of a folder, that make a shard by default."""
@@ -82,6 +82,10 @@ class CapFiltConfig:
     precision: PrecisionChoice = "auto"
     """Number format; auto is bfloat16 on a GPU that has it, else float32; int8 is for CPUs. Both
     models must be on a GPU of this machine. A job keeps the format it began with."""
+    compile: CompileChoice = "auto"
+    """Passes of both models: on has torch compile them, and on a GPU captures them as CUDA graphs,
+    which takes minutes in each worker; off does not, nor does auto so far. Scores round
+    differently, and a job keeps the choice that it began with."""
     max_bad: str | float | None = None
     """Share of bad samples at which the job stops, such as 5% or 0.05; none only counts them."""
 

@@ -50,7 +50,7 @@ RULES = {
 }
 THE_JOB = "the job"
 WHERE = (
-    *("engine", "workers", "device", "captioner_device", "filter_device", "precision"),
+    *("engine", "workers", "device", "captioner_device", "filter_device", "precision", "compile"),
     *("batch_size", "ray_address", "gpus_per_worker"),
 )
 

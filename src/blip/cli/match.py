@@ -154,7 +154,7 @@ def _print(
     for text, score in zip(texts, scores, strict=True):
         row = {"path": str(path), "text": text, **score._asdict()}
         if single:
-            line = f"{score.probability:.3f}  {score.cosine:+.3f}  {text}"
+            line = f"match {score.probability:.3f}  cosine {score.cosine:+.3f}  {text}"
         else:
             line = f"{printable(path)}\t{score.probability:.3f}\t{score.cosine:+.3f}\t{text}"
         rows.print(row, line)

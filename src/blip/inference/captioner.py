@@ -22,6 +22,7 @@ from blip.inference.inputs import (
 )
 from blip.inference.likelihood import Likelihood, log_likelihoods, next_token_logits
 from blip.inference.pixels import Picture
+from blip.inference.static_matching import PassPool
 from blip.inference.static_steps import StepPool
 from blip.model.blip import Blip
 from blip.nn.kv import ImageKV, ImageStates
@@ -214,22 +215,27 @@ class Captioner(CaptionWriter, Predictor[Blip]):
         """Raises UsageError for a model that has no text decoder."""
         super().__init__(model, tokenizer)
         self._steps = StepPool(model)
+        self._passes = PassPool(model)
 
     def compile(self, choice: CompileChoice) -> None:
-        """Choose how decoding steps run; captions are the same but for rounding.
+        """Choose how encoder and decoding steps run; captions are the same but for rounding.
 
         `on` has torch compile them, and on a GPU captures them as CUDA graphs: that takes minutes
         for each batch size that occurs, and pays for many pictures. Where it does not work, a line
-        says so and decoding goes on. `off` compiles nothing. `auto`, as at first, is `off` until
+        says so and the model goes on. `off` compiles nothing. `auto`, as at first, is `off` until
         captured steps have been measured on a GPU.
 
         Raises ArgumentError for another choice.
         """
         self._steps = StepPool(self.model, choice)
+        self._passes = PassPool(self.model, choice)
 
     @classmethod
     def _needs(cls) -> tuple[type[Blip], Mode]:
         return Blip, "causal"
+
+    def _encode_pixels(self, pixels: Tensor) -> Tensor:
+        return self._passes.encode(pixels)
 
     def _decode_ids(
         self,

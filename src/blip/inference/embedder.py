@@ -9,9 +9,12 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from blip.data.captions import clean_caption
-from blip.inference.base import BATCH_SIZE, TextPredictor, batches, not_finite
+from blip.data.tokenizer import Tokenizer
+from blip.generation.config import CompileChoice
+from blip.inference.base import BATCH_SIZE, MAX_TOKENS, TextPredictor, batches, not_finite
 from blip.inference.inputs import check_batch_size, check_texts, iterate_pictures, iterate_texts
 from blip.inference.pixels import Picture, count_frames, picture_name
+from blip.inference.static_matching import PassPool
 from blip.model.blip import Blip
 from blip.nn.mode import Mode
 
@@ -32,9 +35,18 @@ class Embedder(TextPredictor[Blip]):
     array([[0.41]], dtype=float32)
     """
 
+    def __init__(self, model: Blip, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> None:
+        """Raises UsageError for a model that has no text encoder."""
+        super().__init__(model, tokenizer, max_tokens)
+        self._passes = PassPool(model)
+
     @classmethod
     def _needs(cls) -> tuple[type[Blip], Mode]:
         return Blip, "bidirectional"
+
+    def compile(self, choice: CompileChoice) -> None:
+        """Choose how pictures and texts are encoded, as in `Matcher.compile`."""
+        self._passes = PassPool(self.model, choice)
 
     @property
     def projection(self) -> int:
@@ -82,11 +94,14 @@ class Embedder(TextPredictor[Blip]):
         check_batch_size(batch_size)
         return self._stream_texts(iterate_texts("texts", texts), batch_size)
 
+    def _encode_pixels(self, pixels: Tensor) -> Tensor:
+        return self._passes.encode(pixels)
+
     def _stream_images(self, images: Iterator[Picture], batch_size: int) -> Iterator[Features]:
         first = 0
         for pictures in self._alike(images, batch_size):
             with torch.inference_mode():
-                features = self.model.image_features(self.encode(pictures, first))
+                features = self._passes.image_features(self.encode(pictures, first))
             names = (picture_name(first + n, image) for n, image in enumerate(pictures, 1))
             yield _to_numpy(features, names)
             first += len(pictures)
@@ -102,7 +117,7 @@ class Embedder(TextPredictor[Blip]):
             cleaned = [clean_caption(text) for text in check_texts("texts", batch)]
             encoded = self.tokenizer.encode(cleaned, self.max_tokens).send_ids(self.model.device)
             with torch.inference_mode():
-                features = self.model.text_features(encoded.ids, encoded.visible)
+                features = self._passes.text_features(encoded.ids, encoded.visible)
             yield _to_numpy(features, (f"text {first + n}" for n in range(1, len(batch) + 1)))
             first += len(batch)
 

@@ -16,13 +16,18 @@ MAX_COMPILED = 64
 """Times that torch may compile one kind of work in a process, for all models and shapes."""
 
 
+def check_compile(choice: CompileChoice) -> None:
+    """Raise ArgumentError unless it is auto, on or off."""
+    if choice not in get_args(CompileChoice):
+        raise ArgumentError(f"compile must be auto, on or off, got {choice!r}")
+
+
 class FixedShapes(Generic[Key, Made]):
     """Work of fixed shapes for one model, each made when it is first needed."""
 
     def __init__(self, compile: CompileChoice) -> None:
         """Raises ArgumentError unless `compile` is auto, on or off."""
-        if compile not in get_args(CompileChoice):
-            raise ArgumentError(f"compile must be auto, on or off, got {compile!r}")
+        check_compile(compile)
         self.compile: CompileChoice = compile
         self.failed = False
         """Whether compiling or capturing did not work here."""

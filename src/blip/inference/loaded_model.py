@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError, UsageError
-from blip.generation.config import DecodingConfig
+from blip.generation.config import CompileChoice, DecodingConfig
 from blip.inference.abilities import abilities, cannot, other_answerer
 from blip.inference.answerer import Answerer
 from blip.inference.base import BATCH_SIZE, Predictor
@@ -20,9 +20,11 @@ from blip.inference.comparer import Comparer, Judgement
 from blip.inference.dialogue_answerer import DialogueAnswerer
 from blip.inference.discussion import discuss
 from blip.inference.embedder import Embedder
+from blip.inference.fixed_shapes import check_compile
 from blip.inference.inputs import check_seed, list_items, list_pictures, list_texts
 from blip.inference.matcher import Matcher, Scores
 from blip.inference.pixels import Picture
+from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.model.dialogue import DialogueModel
 from blip.model.make import Model
@@ -63,6 +65,7 @@ class LoadedModel:
         """As it was named to `blip.load`."""
         self.path = path
         """The file of the weights."""
+        self._compile: CompileChoice = "auto"
 
     def __repr__(self) -> str:
         return f"<{self.source}, {KINDS[type(self.model)]}: {', '.join(self.can)}>"
@@ -80,6 +83,29 @@ class LoadedModel:
         ('match', 'image_features', 'text_features')
         """
         return abilities(self.model)
+
+    def compile(self, choice: CompileChoice) -> None:
+        """Choose how captions, scores and features are computed; the same but for rounding.
+
+        `on` has torch compile the passes of the model, and on a GPU captures them as CUDA graphs,
+        as `Captioner.compile` and `Matcher.compile` do for their part. It pays for many pictures.
+
+        >>> m = blip.load("runs/captioner")
+        >>> m.compile("off")
+
+        Raises ArgumentError for another choice, and UsageError where the model is none that
+        captions or matches.
+        """
+        check_compile(choice)
+        if choice == "on" and not isinstance(self.model, Blip):
+            raise UsageError(
+                f"{self.source}: compile is for captions, matches and features, and this is "
+                f"{KINDS[type(self.model)]}"
+            )
+        self._compile = choice
+        for name in ("captioner", "matcher", "embedder"):
+            # Opened anew when it is next needed.
+            self.__dict__.pop(name, None)
 
     @cached_property
     def captioner(self) -> Captioner:
@@ -370,7 +396,10 @@ class LoadedModel:
             raise cannot(self.source, self.model, job)
         if not isinstance(self.model, kind):
             raise other_answerer(self.source, self.model)
-        return predictor(self.model, self.tokenizer)
+        opened = predictor(self.model, self.tokenizer)
+        if isinstance(opened, Captioner | Matcher | Embedder):
+            opened.compile(self._compile)
+        return opened
 
 
 def _first_or_all(results: list[Result], is_one: bool) -> Result | list[Result]:

@@ -27,7 +27,6 @@ from blip.inference.static_matching import PassPool
 from blip.model.blip import Blip
 from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
-from blip.nn.precision import at_least_float32
 
 MAX_TEXTS = 16
 """Texts of a picture that are scored at a time; it bounds the memory that many texts take."""
@@ -175,7 +174,7 @@ class Matcher(TextMatcher, TextPredictor[Blip]):
 
         `on` fills batches up to a few sizes, has torch compile a pass for each, and on a GPU
         captures it as a CUDA graph: that takes minutes, and pays for many pictures. Where it does
-        not work, a line says so and matching goes on. `off` compiles nothing, nor does `auto`, as
+        not work, a line says so and the model goes on. `off` compiles nothing, nor does `auto`, as
         at first, until captured passes have been measured on a GPU. With `on`, a matcher serves
         one thread at a time.
 
@@ -188,27 +187,19 @@ class Matcher(TextMatcher, TextPredictor[Blip]):
         return Blip, "bidirectional"
 
     def _encode_pixels(self, pixels: Tensor) -> Tensor:
-        passes = self._passes
-        return passes.encode(pixels) if passes.is_used else self.model.encode_pixels(pixels)
+        return self._passes.encode(pixels)
 
     def _project(self, states: Tensor) -> ImageKV:
-        if self._passes.is_used:
-            return self._passes.project_image(states)
-        return self.model.project_image(states, "bidirectional")
+        return self._passes.project_image(states)
 
     def _image_features(self, states: Tensor) -> Tensor:
-        encoder = self._passes if self._passes.is_used else self.model
-        return encoder.image_features(states)
+        return self._passes.image_features(states)
 
     def _text_features(self, texts: Texts) -> Tensor:
-        encoder = self._passes if self._passes.is_used else self.model
-        return encoder.text_features(texts.ids, texts.visible)
+        return self._passes.text_features(texts.ids, texts.visible)
 
     def _match(self, kv: ImageKV, texts: Texts) -> Tensor:
-        if self._passes.is_used:
-            return self._passes.match_probabilities(texts.ids, texts.visible, kv)
-        logits = self.model.match_logits(texts.ids, texts.visible, kv)
-        return at_least_float32(logits).softmax(dim=1)[:, 1]
+        return self._passes.match_probabilities(texts.ids, texts.visible, kv)
 
 
 def refuse_not_finite(name: str, scores: Sequence[Sequence[float]]) -> None:

@@ -1,4 +1,4 @@
-"""Matching in passes of fixed shapes, each made once for a size and then compiled or replayed.
+"""Encoding and matching in passes of fixed shapes, each made for a size, compiled or replayed.
 
     5 pictures               -> 6: the next of a few sizes; the last is for nothing
     5 texts of each          -> 6
@@ -38,9 +38,10 @@ Work = Callable[..., Tensors]
 
 
 class PassPool(FixedShapes[tuple[Any, ...], Work]):
-    """The passes of one model that match, each made when it is first needed.
+    """The passes of one model that encode and match, each made when it is first needed.
 
-    What one call returns may lie where the next call of the same shape writes.
+    Unless they are to be compiled, the model itself runs. What one call returns may lie where the
+    next call of the same shape writes.
     """
 
     def __init__(self, model: Blip, compile: CompileChoice = "auto") -> None:
@@ -54,11 +55,15 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
         self, pixels: Float[Tensor, "images *frames 3 height width_pixels"]
     ) -> Float[Tensor, "images tokens width"]:
         """`Blip.encode_pixels`."""
+        if not self.is_used:
+            return self.model.encode_pixels(pixels)
         (states,) = self._run("image encoder", self._encode, _fill(pixels))
         return states[: len(pixels)]
 
     def project_image(self, states: Float[Tensor, "images tokens width"]) -> ImageKV:
         """`Blip.project_image` for matching."""
+        if not self.is_used:
+            return self.model.project_image(states, "bidirectional")
         both = self._run("keys and values", self._project, _fill(states))
         return _image_kv([one[: len(states)] for one in both])
 
@@ -66,6 +71,8 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
         self, states: Float[Tensor, "images tokens width"]
     ) -> Float[Tensor, "images projection"]:
         """`Blip.image_features`."""
+        if not self.is_used:
+            return self.model.image_features(states)
         (features,) = self._run("image features", self._image_features, _fill(states))
         return features[: len(states)]
 
@@ -79,6 +86,9 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
 
         `visible` is on the CPU.
         """
+        if not self.is_used:
+            logits = self.model.match_logits(ids, visible, image_kv)
+            return _match_probabilities(logits)
         images = len(image_kv)
         padded = self._pad(ids, visible, images)
         both = [_fill(one) for one in (*image_kv.keys, *image_kv.values)]
@@ -89,6 +99,8 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
         self, ids: Int[Tensor, "texts length"], visible: Bool[Tensor, "texts length"]
     ) -> Float[Tensor, "texts projection"]:
         """`Blip.text_features`; `visible` is on the CPU."""
+        if not self.is_used:
+            return self.model.text_features(ids, visible)
         padded = self._pad(ids, visible, 1)
         (features,) = self._run("text features", self._text_features, *padded)
         return features[: len(ids)]
@@ -105,8 +117,7 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
 
     def _match(self, ids: Tensor, visible: Tensor, *both: Tensor) -> Tensors:
         states = self._first_states(ids, visible, _image_kv(both))
-        logits = at_least_float32(self.model.matching_head(states))
-        return (logits.softmax(dim=1)[:, 1],)
+        return (_match_probabilities(self.model.matching_head(states)),)
 
     def _text_features(self, ids: Tensor, visible: Tensor) -> Tensors:
         states = self._first_states(ids, visible, None)
@@ -165,7 +176,7 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
             compiled = self._compiled(name, work, inputs)
             return _captured(compiled, inputs) if captures(self.model.device) else compiled
 
-        return self.fastest(work, make, "matching goes on without compiled passes")
+        return self.fastest(work, make, "the model goes on without compiled passes")
 
     def _compiled(self, name: str, work: Work, inputs: Tensors) -> Work:
         shape = " x ".join(map(str, inputs[0].shape))
@@ -212,6 +223,10 @@ def _fill(rows: Tensor, size: int | None = None) -> Tensor:
     """As many rows as the next size has: what is missing repeats the first row."""
     missing = (size or next_size(len(rows))) - len(rows)
     return torch.cat([rows, rows[:1].expand(missing, *rows.shape[1:])]) if missing else rows
+
+
+def _match_probabilities(logits: Tensor) -> Tensor:
+    return at_least_float32(logits).softmax(dim=1)[:, 1]
 
 
 def _image_kv(both: Sequence[Tensor]) -> ImageKV:

@@ -204,6 +204,31 @@ def test_both_models_are_loaded_in_the_precision(tmp_path):
         assert not torch.equal(found[rough], found["float32"])
 
 
+def test_both_models_are_compiled_where_asked(tmp_path, monkeypatch):
+    captioner = hugging_face(tmp_path / "c", "causal")
+    matcher = hugging_face(tmp_path / "f", "bidirectional")
+    compiled = []
+
+    def compile(work, **_):
+        compiled.append(work.__name__)
+        return work
+
+    monkeypatch.setattr(torch, "compile", compile)
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
+    found = []
+    for choice in ("off", "on"):
+        loaded = load(models(captioner, matcher, compile=choice))
+        texts = loaded.captioner.caption(images, [[1], [2], [3]])
+        found.append((texts, torch.tensor(loaded.filter.score(images, [WORDS] * 3))))
+        assert bool(compiled) == (choice == "on")
+    # The captioner's image encoder and its steps, then the passes of the filter.
+    assert len(set(compiled)) == 6
+    assert compiled.count("_encode") == 2
+    (plain_texts, plain), (texts, scores) = found
+    assert texts == plain_texts
+    torch.testing.assert_close(scores, plain, atol=1e-5, rtol=0)
+
+
 def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch, capsys):
     captioner = hugging_face(tmp_path / "c", "causal")
     matcher = hugging_face(tmp_path / "f", "bidirectional")

@@ -17,7 +17,7 @@ from blip.capfilt.models.protocols import Models, Score
 from blip.capfilt.stages.pictures import DECODERS, MAX_DECODERS
 from blip.config.ranges import InferencePrecision
 from blip.errors import BlipError, UsageError
-from blip.generation.config import DecodingConfig
+from blip.generation.config import CompileChoice, DecodingConfig
 from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import Loaded, fingerprint, open_checkpoint, read_sizes
 from blip.inference.decoding import rows_of_each, start_within
@@ -76,6 +76,7 @@ class CheckpointModels:
     """auto, cpu, cuda or cuda:N; auto and cuda distribute workers over all GPUs."""
     filter_device: str
     precision: InferencePrecision = "float32"
+    compile: CompileChoice = "off"
 
     def fingerprints(self) -> tuple[str, str]:
         """Fingerprints of weights, tokenizer and sizes, as the ledger names them.
@@ -149,6 +150,8 @@ class CheckpointModels:
                 f"{self.filter} has no text encoder, which a filter needs; it can be the captioner"
             )
         matcher = Matcher(loaded.model, loaded.tokenizer)
+        captioner.compile(self.compile)
+        matcher.compile(self.compile)
         return Models(_CheckpointCaptioner(captioner, self.decoding), _CheckpointFilter(matcher))
 
     @property

@@ -1,6 +1,7 @@
 """From a configuration to its models, and to all that the output depends on."""
 
 from dataclasses import replace
+from typing import Literal
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.models.checkpoints import (
@@ -41,6 +42,7 @@ def checkpoint_models(config: CapFiltConfig) -> CheckpointModels:
         captioner_device=captioner_device,
         filter_device=filter_device,
         precision=_resolved_precision(config),
+        compile=_compiled(config),
     )
 
 
@@ -56,11 +58,16 @@ def choose_settings(config: CapFiltConfig, models: ModelSource) -> Settings:
         decoding=config.decoding,
         batch_size=models.batch_size() if config.batch_size == "auto" else config.batch_size,
         precision=_resolved_precision(config),
+        compile=_compiled(config),
         write=config.write,
         max_pixels=config.max_pixels,
         rules=config.rules,
         job_rules=config.job_rules,
     )
+
+
+def _compiled(config: CapFiltConfig) -> Literal["on", "off"]:
+    return "on" if config.compile == "on" else "off"
 
 
 def _resolved_precision(config: CapFiltConfig) -> InferencePrecision:

@@ -10,7 +10,7 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.ledger.files import count_rows
 from blip.capfilt.ledger.records import Counts
 from blip.capfilt.shards.layout import Layout, describe_output, holds_empty_tar
-from blip.capfilt.shards.settings import Settings
+from blip.capfilt.shards.settings import UNWRITTEN, Settings
 from blip.capfilt.shards.source import ShardTask, count_by_headers, is_same_input
 from blip.config import strict
 from blip.data.readers.remote import facts, is_remote
@@ -93,7 +93,7 @@ def resume_settings(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
     begun = next((marker["settings"] for marker in markers), None) or _noted(layout)
     chosen = {
         name: begun[name]
-        for name in ("batch_size", "precision")
+        for name in ("batch_size", "precision", "compile")
         if getattr(config, name) == "auto" and name in begun
     }
     try:
@@ -170,7 +170,8 @@ def read_marker(path: Path) -> dict[str, Any] | None:
 
 def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises UsageError where a marker was written with settings other than `now`."""
-    before, now = marker["settings"], json.loads(json.dumps(now))
+    before = {**UNWRITTEN, **marker["settings"]}
+    now = {**UNWRITTEN, **json.loads(json.dumps(now))}
     changed = [
         f"{name} {_short(before.get(name))} (now {_short(now.get(name))})"
         for name in sorted(before.keys() | now.keys())
