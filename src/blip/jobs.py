@@ -96,7 +96,7 @@ def _run_processes(stages: list[Stage], threads: int) -> None:
     if len(stages) > 1:
         say(f"in parallel: {' and '.join(stage.name for stage in stages)}")
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_in_child, args=(stage, threads)) for stage in stages]
+    processes = [context.Process(target=run_in_child, args=(stage, threads)) for stage in stages]
     with stop_on_sigterm("stopped; run the same command again to resume"):
         try:
             for process in processes:
@@ -115,7 +115,8 @@ def _run_processes(stages: list[Stage], threads: int) -> None:
         raise BlipError(f"{' and '.join(failed)} failed; run the same command again to resume")
 
 
-def _in_child(stage: Stage, threads: int) -> None:
+def run_in_child(stage: Stage, threads: int) -> None:
+    """Run a stage in a process of its own, whose exit status is 0 if that went well."""
     import torch
 
     end_with_parent()
