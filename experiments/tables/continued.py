@@ -11,7 +11,7 @@ from experiments.tables.table import TRAINED, Comparison, Table, Variant, traine
 
 
 def variants(plan: Plan) -> dict[str, Variant]:
-    """As many steps on the bootstrapped set; a control goes on with the noisy one."""
+    """As many steps on the bootstrapped set; a control continues with the noisy one."""
     model = plan.pretrain()
     cut = plan.cut(plan.written(model))
     return {

@@ -48,8 +48,8 @@ def make_node(
     That configuration names the folders of earlier nodes, so that it says all that decides the
     result. `work` gives what is to be done in a folder.
     """
-    told = json_text(to_json(config, for_fingerprint=True)).replace(f"{out}/", "")
-    inputs = [kind.name, told]
+    described = json_text(to_json(config, for_fingerprint=True)).replace(f"{out}/", "")
+    inputs = [kind.name, described]
     name = f"{kind.name.replace(' ', '-')}-{fingerprint_json(inputs)[:12]}"
     stage = Stage(name, out / name, inputs, work(out / name), kind)
     return Node(stage, after)

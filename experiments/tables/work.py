@@ -25,7 +25,7 @@ class Planned:
     epochs: float | None = None
     """Instead of the number of steps: fewer texts, fewer steps."""
 
-    def settle(self) -> PretrainConfig:
+    def complete(self) -> PretrainConfig:
         """The whole configuration, once tokenizer and data are there."""
         config = self.config
         size = len(load_json(Path(config.tokenizer) / "vocabulary.json"))
@@ -51,7 +51,7 @@ class Pretraining:
         """Train, or resume."""
         from blip.tasks import pretrain
 
-        pretrain.train(self.planned.settle(), self.out, RunOptions(allow_change=True))
+        pretrain.train(self.planned.complete(), self.out, RunOptions(allow_change=True))
 
 
 def _holds_tars(folder: str) -> bool:
@@ -96,7 +96,7 @@ class Speed:
         from blip.tasks.pretrain import PretrainStep
         from blip.train.optim import make_optimizer
 
-        config, sharings = self.config.planned.settle(), self.config.sharings
+        config, sharings = self.config.planned.complete(), self.config.sharings
         tokenizer = Tokenizer.load(config.tokenizer)
         batch = next(Loader(config.data, PairExamples(config.data, tokenizer)).batches(0))
         models = [Blip(replace(config.model, sharing=sharing)) for sharing in sharings]
