@@ -23,19 +23,14 @@ from blip.inference.embedder import Embedder
 from blip.inference.fixed_shapes import check_compile
 from blip.inference.inputs import check_seed, list_items, list_pictures, list_texts
 from blip.inference.matcher import Matcher, Scores
+from blip.inference.one_or_many import Images, Texts, first_or_all, in_shape
 from blip.inference.pixels import Picture
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
 from blip.model.dialogue import DialogueModel
 from blip.model.make import Model
 
-Images = Picture | Iterable[Picture]
-"""One picture or many; an array or tensor of four dimensions holds many."""
-Texts = str | Iterable[str]
-"""One text or many."""
-
 AnyPredictor = TypeVar("AnyPredictor", bound=Predictor)
-Result = TypeVar("Result")
 
 
 @final
@@ -177,7 +172,7 @@ class LoadedModel:
         pictures, is_one = list_pictures(images)
         check_seed("seed", seed)
         seeds = [seed + place for place in range(len(pictures))]
-        return _first_or_all(
+        return first_or_all(
             self.captioner.caption(pictures, decoding, seeds=seeds, batch_size=batch_size), is_one
         )
 
@@ -216,7 +211,7 @@ class LoadedModel:
             list_texts("texts", texts),
         )
         found = self.matcher.scores(pictures, [rows] * len(pictures), batch_size=batch_size)
-        return _in_shape(found, one_picture, one_text)
+        return in_shape(found, one_picture, one_text)
 
     @overload
     def ask(  # pyright: ignore[reportOverlappingOverload] (a str is one picture)
@@ -292,7 +287,7 @@ class LoadedModel:
         answers = None if candidates is None else list_texts("candidates", candidates)[0]
         if isinstance(self.model, DialogueModel):
             found = self._discuss(pictures, caption, rounds, rows, answers, batch_size)
-            return _in_shape(found, one_picture, one_text)
+            return in_shape(found, one_picture, one_text)
         if caption or rounds:
             raise ArgumentError(f"caption and history are for dialogues; {self.source} knows none")
         asked = [rows] * len(pictures)
@@ -301,7 +296,7 @@ class LoadedModel:
         else:
             ranked = self.answerer.rank(pictures, asked, answers, batch_size=batch_size)
             found = [[best.answer for best in row] for row in ranked]
-        return _in_shape(found, one_picture, one_text)
+        return in_shape(found, one_picture, one_text)
 
     @overload
     def compare(  # pyright: ignore[reportOverlappingOverload] (a str is one picture)
@@ -346,7 +341,7 @@ class LoadedModel:
             raise ArgumentError("left and right must both be a picture, or both a list of pictures")
         rows, one_text = list_texts("texts", texts)
         found = self.comparer.judge(lefts, rights, [rows] * len(lefts), batch_size=batch_size)
-        return _in_shape(found, one_left, one_text)
+        return in_shape(found, one_left, one_text)
 
     def image_features(
         self, images: Images, *, batch_size: int = BATCH_SIZE
@@ -400,16 +395,3 @@ class LoadedModel:
         if isinstance(opened, Captioner | Matcher | Embedder):
             opened.compile(self._compile)
         return opened
-
-
-def _first_or_all(results: list[Result], is_one: bool) -> Result | list[Result]:
-    return results[0] if is_one else results
-
-
-def _in_shape(
-    rows: list[list[Result]], one_picture: bool, one_text: bool
-) -> Result | list[Result] | list[list[Result]]:
-    """The results without the dimension of what was given as one."""
-    if one_picture:
-        return _first_or_all(rows[0], one_text)
-    return [row[0] for row in rows] if one_text else rows
