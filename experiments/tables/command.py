@@ -67,7 +67,9 @@ def main(
 
 def make(variants: dict[int, dict[str, Variant]], out: Path, parallel: int) -> None:
     """Run the stages of all seeds; one command at a time may do so in a folder."""
-    wanted = [node for of in variants.values() for one in of.values() for node in one.nodes]
+    # Variant by variant, so that a table that was cut has whole rows.
+    rows = zip(*(of.values() for of in variants.values()), strict=True)
+    wanted = [node for row in rows for one in row for node in one.nodes]
     with exclusive_lock(out):
         run_nodes(wanted, parallel)
 

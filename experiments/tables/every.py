@@ -1,4 +1,4 @@
-"""All tables, in the order in which they are made: what shares most stages comes first."""
+"""All tables, in the order in which they are made: short ones first."""
 
 from experiments.tables.capfilt import TABLE as CAPFILT
 from experiments.tables.continued import TABLE as CONTINUED
@@ -12,6 +12,6 @@ from experiments.tables.sharing import TABLE as SHARING
 from experiments.tables.threshold import TABLE as THRESHOLD
 
 TABLES = (
-    *(SHARING, CAPFILT, DECOUPLED, DECODING, SCORES),
-    *(CONTINUED, THRESHOLD, LARGER, ROUNDS, NOISE),
+    *(SHARING, DECOUPLED, DECODING, SCORES, CONTINUED),
+    *(CAPFILT, THRESHOLD, LARGER, ROUNDS, NOISE),
 )
