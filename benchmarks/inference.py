@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import machine
 import torch
-from machine import Speedometer, describe, seconds
+from machine import Speedometer, describe, rounds, seconds
 from peer import LONGEST_TEXT, PeerCaptioner, PeerMatcher
 from reduced import Contender, contenders, figures, ratios
 from reduced import show as show_reduced
@@ -149,7 +149,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=2, metavar="N")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds of each")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds at most")
     parser.add_argument(
         "--cases", nargs="+", default=CASES, choices=CASES, metavar="NAME", help=", ".join(CASES)
     )
@@ -312,7 +312,7 @@ def measure(
     cases: Sequence[Case], speed: Speedometer, repeats: int, others: Sequence[Contender]
 ) -> None:
     """In turns, so that whatever disturbs the machine disturbs all alike."""
-    for _ in range(repeats):
+    for _ in rounds(repeats):
         for place, case in enumerate(cases):
             speed.measure()
             case.ours_seconds.append(seconds(case.ours, speed.device))

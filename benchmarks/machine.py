@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,22 @@ def describe(device: torch.device, dtype: torch.dtype, packages: tuple[str, ...]
     environment["threads"] = torch.get_num_threads()
     environment["versions"] = {name: importlib.metadata.version(name) for name in packages}
     return environment
+
+
+BEGUN = time.monotonic()
+MOST_SECONDS = 285.0
+"""From the start of the program: what a slow machine does in fewer rounds ends in five minutes."""
+
+
+def rounds(most: int) -> Iterator[int]:
+    """Rounds of measurements; after the first none is begun that might not end in time."""
+    longest = 0.0
+    for number in range(most):
+        start = time.monotonic()
+        if start + longest > BEGUN + MOST_SECONDS:
+            return
+        yield number
+        longest = max(longest, time.monotonic() - start)
 
 
 clock = time.perf_counter

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import Speedometer, describe, seconds
+from machine import Speedometer, describe, rounds, seconds
 from pretrain_steps import CONTENDERS, LONGEST_TEXT, Contender, Given, Ours
 from report import print_and_save
 from rich.console import Console
@@ -66,7 +66,7 @@ def main() -> int:
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     speed = Speedometer(device, dtype)
     entries = {name: Entry(batch=args.batch) for name in CONTENDERS}
-    for _ in range(args.rounds):
+    for _ in rounds(args.rounds):
         for name, entry in entries.items():
             speed.measure()
             measured = launch(name, entry.batch, args)
@@ -93,7 +93,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--batch", type=int, metavar="N", help="default: 8; on a GPU what fits")
     parser.add_argument("--threads", type=int, default=2, metavar="N")
-    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="processes of each")
+    parser.add_argument(
+        "--rounds", type=int, default=2, metavar="N", help="processes of each at most"
+    )
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="timed in each process")
     parser.add_argument("--compile", action="store_true", help="ours as with train.compile=true")
     parser.add_argument("--small", action="store_true", help="tiny models: does it run, and agree?")
