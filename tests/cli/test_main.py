@@ -58,6 +58,22 @@ def test_help_of_every_verb_loads_no_torch_and_has_examples(verb):
     assert f"  blip {verb} " in done.stdout.partition("examples:")[2]
 
 
+def test_a_folder_that_is_not_there_is_said_before_torch_is_loaded():
+    lines = ["capfilt report absent", "capfilt recut absent --out new", "search absent text"]
+    code = (
+        "import sys; from blip.cli.main import main;"
+        f"statuses = [main(line.split()) for line in {lines}];"
+        "sys.exit('torch' if 'torch' in sys.modules else str(statuses))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    said = done.stderr.splitlines()
+    assert [line.partition("absent")[0] for line in said[:3]] == [
+        *["blip: error: no ledger in "] * 2,
+        "blip: error: ",
+    ]
+    assert said[3:] == ["[2, 2, 2]"]
+
+
 def test_help_verb_is_verb_help(capsys):
     assert main(["help", "match"]) == 0
     assert "usage: blip match" in capsys.readouterr().out

@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search and print; 1 where nothing is found."""
     from blip.errors import UsageError
-    from blip.index.search import Index
+    from blip.index.store import Store
     from blip.outputs import refuse_folder
 
     options = OPTIONS.read(args)
@@ -93,6 +93,10 @@ def run(args: argparse.Namespace) -> int:
     if options.html is not None and options.html != STDOUT:
         refuse_folder(options.html, "--html")
     image = None if options.image is None else _find_picture(options.image)
+    # Refuses what is no index, before PyTorch is loaded.
+    Store.open(options.index)
+    from blip.index.search import Index
+
     index = Index.open(
         options.index,
         options.checkpoint,

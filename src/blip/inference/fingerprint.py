@@ -3,19 +3,21 @@
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from blip.config.strict import to_json
-from blip.data.tokenizer import Tokenizer
-from blip.model.checkpoint.contents import Contents
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blip.data.tokenizer import Tokenizer
+    from blip.model.checkpoint.contents import Contents
 
 DIGITS = 20
 """Digits of a fingerprint; earlier versions wrote 16, of the file of the weights alone."""
 
 
-def fingerprint_model(contents: Contents, tokenizer: Tokenizer) -> str:
+def fingerprint_model(contents: "Contents", tokenizer: "Tokenizer") -> str:
     """A short hash of sizes, weights and tokenizer, as they are in memory.
 
     It does not depend on the names, times or layout of files: a converted checkpoint keeps it.
@@ -29,9 +31,9 @@ def fingerprint_model(contents: Contents, tokenizer: Tokenizer) -> str:
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
-def _digest(tensor: Tensor) -> str:
-    values = tensor.detach().to("cpu", torch.float32).contiguous()
+def _digest(tensor: "Tensor") -> str:
+    values = tensor.detach().cpu().float().contiguous()
     digest = hashlib.sha256(str(tuple(values.shape)).encode())
     # A view of the same memory, not a copy.
-    digest.update(values.flatten().view(torch.uint8).numpy().data)
+    digest.update(values.flatten().numpy().data)
     return digest.hexdigest()
