@@ -60,7 +60,9 @@ def processes(device: str = "auto") -> Iterator[None]:
         ) from (error)
     try:
         yield
-    except StoppedError:
+    except StoppedError as stop:
+        # All stop after the same step, with the same words.
+        stop.is_told = not is_main()
         _leave()
         raise
     # Not after another error: the other processes may be stuck in a collective.
@@ -174,6 +176,7 @@ def on_main(work: Callable[[], T]) -> T:
         distributed.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
         value, error = outcome
     if error is not None:
+        error.is_told = not is_main()
         raise error
     return cast("T", value)
 
