@@ -101,4 +101,6 @@ def test_refusals_say_what_is_wrong_and_what_would_do(places: list[str], tmp_pat
     assert swapped.startswith(f"text_weights {vision} is not a BERT in Hugging Face's layout")
     Path(text).with_name("config.json").unlink()
     assert refused(*places[2:]).endswith("beside it, or give --model.text.heads")
-    assert "no checkpoint at" in refused("--vision_weights", str(tmp_path / "absent.pth"))
+    for key in ("vision_weights", "text_weights"):
+        absent = refused(f"--{key}", str(tmp_path / "absent.pth"))
+        assert absent.startswith(f"{key}: no checkpoint at {tmp_path}")

@@ -173,8 +173,9 @@ def test_missing_weights_end_the_run_before_it_begins(
         pretrain.train(
             replace(config, text_weights=str(tmp_path / "torn.safetensors")), tmp_path / "run"
         )
-    with pytest.raises(UsageError, match=r"no checkpoint at absent\.pth"):
-        pretrain.train(replace(config, vision_weights="absent.pth"), tmp_path / "run")
+    for key in ("vision_weights", "text_weights"):
+        with pytest.raises(UsageError, match=rf"^{key}: no checkpoint at absent\.pth"):
+            pretrain.train(replace(config, **{key: "absent.pth"}), tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoint").exists()
 
 

@@ -14,7 +14,7 @@ from blip.inference.checkpoint import load_model
 from blip.log import say
 from blip.model.blip import Blip
 from blip.model.checkpoint.initial import Started, start_text, start_vision
-from blip.model.checkpoint.locate import find_weights
+from blip.model.checkpoint.start_sizes import find_start
 from blip.model.operations import Operations
 from blip.nn.packing import PackedPass
 from blip.objectives.config import LanguageConfig
@@ -165,7 +165,7 @@ def _new_model(config: PretrainConfig, tokenizer: Tokenizer) -> tuple[Blip, froz
     if config.vision_weights is not None:
         started.append(start_vision(model, config.vision_weights))
     if config.text_weights is not None:
-        weights = find_weights(config.text_weights)
+        weights = find_start("text_weights", config.text_weights)
         _check_words(tokenizer, weights, config.tokenizer)
         started.append(start_text(model, weights))
     for part in started:

@@ -7,7 +7,7 @@ from blip.data.readers.sources import find_sources, read_sources
 from blip.data.tokenizer import Tokenizer, find_tokenizer
 from blip.errors import UsageError
 from blip.files import write_json
-from blip.model.checkpoint.locate import find_weights
+from blip.model.checkpoint.start_sizes import find_start
 from blip.tasks.config import TokenizerConfig
 
 
@@ -34,7 +34,7 @@ def make_tokenizer(config: TokenizerConfig, out: Path) -> Tokenizer:
 
 def find_beside(weights: str) -> str:
     """The tokenizer in the folder of a BERT's weights; raises UsageError where there is none."""
-    found = find_tokenizer(find_weights(weights).parent)
+    found = find_tokenizer(find_start("text_weights", weights).parent)
     if found is None:
         raise UsageError(
             f"text_weights: there is neither tokenizer.json nor vocab.txt beside {weights}; put "

@@ -12,7 +12,6 @@ from torch import Tensor
 from blip.errors import UsageError
 from blip.model.blip import Blip
 from blip.model.checkpoint.assemble import Faults, not_real, shapes_of
-from blip.model.checkpoint.locate import find_weights
 from blip.model.checkpoint.original import (
     Layout,
     Names,
@@ -28,6 +27,7 @@ from blip.model.checkpoint.start_sizes import (
     VISION_LAYERS,
     VISION_PLACES,
     bert_name,
+    find_start,
     heads_beside,
     sizes_shown,
 )
@@ -81,7 +81,7 @@ def start_vision(model: Blip, source: str | Path) -> Started:
     Raises UsageError where a size differs from the model's, and BlipError with the list of all
     tensors that are missing, unknown or of another shape; the model is then unchanged.
     """
-    path = find_weights(source)
+    path = find_start("vision_weights", source)
     state = {
         name: tensor
         for name, tensor in read_tensors(path).tensors.items()
@@ -157,7 +157,7 @@ def start_text(model: Blip, source: str | Path) -> Started:
     tensors that are missing, unknown, of another shape or wrongly tied; the model is then
     unchanged.
     """
-    path = find_weights(source)
+    path = find_start("text_weights", source)
     state = {bert_name(name): tensor for name, tensor in read_tensors(path).tensors.items()}
     text = model.config.text
     sizes = sizes_shown(shapes_of(state), TEXT_PLACES, TEXT_LAYERS) | heads_beside(path)

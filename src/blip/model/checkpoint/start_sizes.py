@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from blip.config.strict import load_json
-from blip.errors import UsageError
+from blip.errors import BlipError, UsageError
 from blip.model.checkpoint.assemble import shapes_of
 from blip.model.checkpoint.locate import find_weights
 from blip.model.checkpoint.sizes import HEAD_WIDTH, Shapes
@@ -39,7 +39,7 @@ def size_vision(config: VisionConfig, source: str, heads: int | None = None) -> 
     size, or one patch. Without `heads` each is 64 wide, as in every ViT of timm and DINOv2. Raises
     UsageError where the file is no ViT in timm's layout, or the width is not a multiple of 64.
     """
-    path = find_weights(source)
+    path = find_start("vision_weights", source)
     where = f"vision_weights {path}"
     found = _all_sizes(_shapes(path), VISION_PLACES, VISION_LAYERS, where, "a ViT in timm's layout")
     width, patch = found["width"], found["patch_size"]
@@ -66,7 +66,7 @@ def size_text(config: TextConfig, source: str, heads: int | None = None) -> Text
     The number of heads, which no shape shows, is `heads` or that of the config.json beside the
     file. Raises UsageError where neither is there, or the file is no BERT.
     """
-    path = find_weights(source)
+    path = find_start("text_weights", source)
     where = f"text_weights {path}"
     found = _all_sizes(
         {bert_name(name): shape for name, shape in _shapes(path).items()},
@@ -90,6 +90,17 @@ def size_text(config: TextConfig, source: str, heads: int | None = None) -> Text
         mlp_width=found["mlp_width"],
         positions=found["positions"],
     )
+
+
+def find_start(key: str, source: str | Path) -> Path:
+    """The file of the weights that a key of a configuration names.
+
+    Raises what `find_weights` raises, with the key before it.
+    """
+    try:
+        return find_weights(source)
+    except BlipError as error:
+        raise type(error)(f"{key}: {error}") from error
 
 
 def sizes_shown(
