@@ -1,6 +1,8 @@
 """The table and the page of the main job, from figures made up here."""
 
+import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,21 @@ def test_page_is_one_file_and_escapes_captions(tmp_path: Path, logged: bool) -> 
     assert "href" not in page
     assert "91.4 %" in page
     assert "<td>price</td><td>4</td><td>1</td>" in page
+
+
+def test_a_loss_that_was_logged_once_is_seen_as_a_point(tmp_path: Path) -> None:
+    for name, steps in (("baseline", 3), ("once", 1)):
+        (tmp_path / name).mkdir()
+        lines = [json.dumps({"step": step, "language": 2.0}) for step in range(steps)]
+        (tmp_path / name / "metrics.jsonl").write_text("\n".join(lines))
+    page = write_report(tmp_path, make_summary(), {}, []).read_text()
+    (losses,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
+    drawn = base64.b64decode(losses).decode()
+    # The marks of points are filled with the colour of their curve, and lines are not.
+    line, point = "#1f77b4", "#ff7f0e"
+    assert f"stroke: {line}" in drawn
+    assert f"fill: {line}" not in drawn
+    assert f"fill: {point}" in drawn
 
 
 def test_a_truncated_log_and_a_caption_that_is_missing_cost_the_page_nothing_else(

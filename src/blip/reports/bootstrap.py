@@ -74,7 +74,10 @@ def _loss_curves(out: Path) -> str:
                 if line.get(loss) is not None and "step" in line
             ]
             if points:
-                (drawn[name],) = axis.plot(*zip(*points, strict=True), color=f"C{number}")
+                # A single one makes no line.
+                marker = "o" if len(points) == 1 else None
+                x, y = zip(*points, strict=True)
+                (drawn[name],) = axis.plot(x, y, color=f"C{number}", marker=marker)
     for axis, title in zip(axes, LOSSES.values(), strict=True):
         axis.set(title=title, xlabel="step")
     # To lay it out by its contents takes as long as to draw it.
