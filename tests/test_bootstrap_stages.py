@@ -7,6 +7,10 @@ from typing import Literal
 import pytest
 
 from blip.bootstrap import _Bootstrap, _fingerprint_named
+from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.filters.config import FilterRules
+from blip.config.override import override
+from blip.config.strict import to_json
 from blip.data.scenes.write import SPLITS
 from blip.data.tokenizer import Tokenizer
 from blip.errors import UsageError
@@ -69,6 +73,24 @@ def test_a_fresh_model_starts_from_weights_and_the_tokens_beside_them(tmp_path: 
         job._prepare_tokenizer()
     with pytest.raises(ValueError, match="weights_lr_scale"):
         replace(scenes_test(), weights_lr_scale=0.5)
+
+
+def test_rules_of_capfilt_are_those_of_the_configuration(tmp_path: Path) -> None:
+    plain = scenes_test()
+    ruled = override(plain, ["--rules.min_itc", "0.3", "--rules.keep", "best-1"])
+    stages = list[Stage]()
+    for config in (plain, ruled):
+        job = _Bootstrap(config, tmp_path / "run")
+        job.data_inputs, job.splits = "data", {name: (f"{name}.tar",) for name in SPLITS}
+        job.vocabulary_size = 60
+        model = job.pretrain(1, cleaned=None, init=None)
+        stages.append(job.capfilt(1, job.captioner(1, model), job.filter(1, model)))
+    found = [stage.work.config for stage in stages if isinstance(stage.work, Job)]
+    rules = [config.rules for config in found if isinstance(config, CapFiltConfig)]
+    assert rules == [FilterRules(), FilterRules(min_itc=0.3, keep="best-1")]
+    assert stages[0].fingerprint != stages[1].fingerprint
+    # A folder of a version that had no rules is known again.
+    assert "rules" not in to_json(plain, for_fingerprint=True)
 
 
 def test_a_captioner_is_validated_without_the_prompt_of_the_evaluation(tmp_path: Path) -> None:

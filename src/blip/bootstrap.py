@@ -184,6 +184,7 @@ class _Bootstrap:
             data=self.splits["web"],
             out=str(self.out / name),
             threshold=self.config.threshold,
+            rules=self.config.rules,
             seed=self.config.seed,
             captions=self.config.captions,
             decoding=self.config.synthesis,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from blip.capfilt.filters.config import FilterRules
 from blip.config.ranges import (
     BATCH_SIZE,
     COUNT,
@@ -89,6 +90,8 @@ class BootstrapConfig:
     """How synthetic texts are decoded."""
     threshold: Annotated[float, SHARE] = 0.5
     """Texts with a lower ITM probability are dropped."""
+    rules: FilterRules = field(default=FilterRules(), metadata=added())
+    """What else a text has to obey in CapFilt, such as `rules.min_itc`."""
     capfilt_precision: PrecisionChoice = "auto"
     """Number format of captioner and filter; auto: bfloat16 on a GPU that has it, else float32."""
     rounds: Annotated[int, COUNT] = 1
