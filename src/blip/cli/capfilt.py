@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(config: CapFiltConfig, options: CapFiltOptions) -> int:
+    _say_where_fine_tuned_for_the_other(config)
     if options.dry_run:
         from blip.capfilt.forecast import forecast
 
@@ -112,6 +113,22 @@ def _run(config: CapFiltConfig, options: CapFiltOptions) -> int:
         return run_job(config, overwrite=options.overwrite)
 
     return run_and_print(work, config, json=options.json)
+
+
+def _say_where_fine_tuned_for_the_other(config: CapFiltConfig) -> None:
+    """Say so where a captioner is to filter, or a filter to write: it has the parts for both."""
+    from blip.config.history import holds_config
+    from blip.log import say
+    from blip.tasks.config import CaptionerConfig, FilterConfig
+
+    for option, name, other, losses in (
+        ("--captioner", config.captioner, FilterConfig, "a filter, with ITC and ITM"),
+        ("--filter", config.filter, CaptionerConfig, "a captioner, with LM alone"),
+    ):
+        place = Path(name)
+        run = place.parent if place.name == "checkpoint" else place
+        if holds_config(other, run / "config.json"):
+            say(f"capfilt: {option} {name} was fine-tuned as {losses}")
 
 
 def read_config(args: argparse.Namespace) -> CapFiltConfig:
