@@ -21,6 +21,13 @@ def read(*arguments: str) -> CapFiltConfig:
     return read_config(parser.parse_args(arguments))
 
 
+def test_int8_is_not_compiled():
+    for choice in ("auto", "off"):
+        replace(NEEDED, precision="int8", compile=choice)
+    with pytest.raises(ValueError, match="allowed: off, with precision int8"):
+        replace(NEEDED, precision="int8", compile="on")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

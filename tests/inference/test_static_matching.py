@@ -12,9 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blip.data.tokenizer import Tokenizer
-from blip.errors import ArgumentError
+from blip.errors import ArgumentError, UsageError
+from blip.inference.captioner import Captioner
+from blip.inference.embedder import Embedder
 from blip.inference.matcher import MAX_TEXTS, Matcher
 from blip.inference.static_matching import MAX_PASSES, PassPool
+from blip.model.int8 import to_int8
+from blip.nn.kernels.switch import kernels
 from tests.support.refuse_reads import RefuseReads
 from tests.support.tiny import make_model
 
@@ -157,6 +161,17 @@ def test_matching_goes_on_where_nothing_compiles(
     assert agree(matcher.scores(pictures(1), texts), plain.scores(pictures(1), texts))
     said = capsys.readouterr().err
     assert said.count("the model goes on without compiled passes: no compiler\n") == 1
+
+
+def test_int8_is_not_compiled(plain: Matcher) -> None:
+    with kernels(False):
+        model = make_model(plain.tokenizer)
+        to_int8(model)
+        for predictor in (Captioner, Matcher, Embedder):
+            opened = predictor(model, plain.tokenizer)
+            opened.compile("off")
+            with pytest.raises(UsageError, match="compile must be off for a model in int8"):
+                opened.compile("on")
 
 
 def test_nothing_is_compiled_unless_asked_for(plain: Matcher) -> None:

@@ -95,6 +95,8 @@ class CapFiltConfig:
         _check_places(self)
         check_captions(self.captions, self.decoding)
         _share(self.max_bad)
+        if self.precision == "int8" and self.compile == "on":
+            raise RangeError("compile", self.compile, "off, with precision int8")
         for name in ("ray_address", "gpus_per_worker"):
             if self.engine != "ray" and getattr(self, name) is not None:
                 raise RangeError(name, getattr(self, name), f"none, with engine {self.engine}")

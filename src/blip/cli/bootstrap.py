@@ -124,5 +124,5 @@ def print_table(summary: dict[str, Any], out: Path) -> None:
     console.print(cleaning)
     rounds = len(summary["rounds"])
     print(f"report    {out}/report.html\nsummary   {out}/summary.json")
-    print(f"try       blip caption {out}/round-{rounds + 1}/pretrain PICTURE.png")
-    print(f"          blip match {out}/round-{rounds}/filter PICTURE.png 'TEXT'")
+    print(f"try       blip caption {out}/round-{rounds + 1}/pretrain PICTURE")
+    print(f"          blip match {out}/round-{rounds}/filter PICTURE 'TEXT'")

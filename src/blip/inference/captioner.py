@@ -225,7 +225,7 @@ class Captioner(CaptionWriter, Predictor[Blip]):
         says so and the model goes on. `off` compiles nothing. `auto`, as at first, is `off` until
         captured steps have been measured on a GPU.
 
-        Raises ArgumentError for another choice.
+        Raises ArgumentError for another choice, and UsageError for `on` and a model in int8.
         """
         self._steps = StepPool(self.model, choice)
         self._passes = PassPool(self.model, choice)

@@ -4,9 +4,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar, get_args
 
-from blip.errors import ArgumentError
+from blip.errors import ArgumentError, UsageError
 from blip.generation.config import CompileChoice
 from blip.log import say
+from blip.model.grounded import GroundedModel
 
 Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
@@ -16,18 +17,22 @@ MAX_COMPILED = 64
 """Times that torch may compile one kind of work in a process, for all models and shapes."""
 
 
-def check_compile(choice: CompileChoice) -> None:
-    """Raise ArgumentError unless it is auto, on or off."""
+def check_compile(choice: CompileChoice, model: GroundedModel) -> None:
+    """Raise ArgumentError unless it is auto, on or off, and UsageError for on and int8."""
     if choice not in get_args(CompileChoice):
         raise ArgumentError(f"compile must be auto, on or off, got {choice!r}")
+    if choice == "on" and model.is_int8:
+        raise UsageError(
+            "compile must be off for a model in int8: torch cannot compile its products"
+        )
 
 
 class FixedShapes(Generic[Key, Made]):
     """Work of fixed shapes for one model, each made when it is first needed."""
 
-    def __init__(self, compile: CompileChoice) -> None:
-        """Raises ArgumentError unless `compile` is auto, on or off."""
-        check_compile(compile)
+    def __init__(self, model: GroundedModel, compile: CompileChoice) -> None:
+        """Raises ArgumentError unless `compile` is auto, on or off, and UsageError for int8."""
+        check_compile(compile, model)
         self.compile: CompileChoice = compile
         self.failed = False
         """Whether compiling or capturing did not work here."""

@@ -89,9 +89,9 @@ class LoadedModel:
         >>> m.compile("off")
 
         Raises ArgumentError for another choice, and UsageError where the model is none that
-        captions or matches.
+        captions or matches, or in int8.
         """
-        check_compile(choice)
+        check_compile(choice, self.model)
         if choice == "on" and not isinstance(self.model, Blip):
             raise UsageError(
                 f"{self.source}: compile is for captions, matches and features, and this is "

@@ -178,7 +178,7 @@ class Matcher(TextMatcher, TextPredictor[Blip]):
         at first, until captured passes have been measured on a GPU. With `on`, a matcher serves
         one thread at a time.
 
-        Raises ArgumentError for another choice.
+        Raises ArgumentError for another choice, and UsageError for `on` and a model in int8.
         """
         self._passes = PassPool(self.model, choice)
 

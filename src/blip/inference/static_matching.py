@@ -45,8 +45,8 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
     """
 
     def __init__(self, model: Blip, compile: CompileChoice = "auto") -> None:
-        """Raises ArgumentError unless `compile` is auto, on or off; see `Matcher.compile`."""
-        super().__init__(compile)
+        """Raises as `FixedShapes` does; see `Matcher.compile`."""
+        super().__init__(model, compile)
         self.model = model
         self._layouts: dict[tuple[int, ...], PackedPass] = {}
         self._weight: tuple[object, ...] = ()
