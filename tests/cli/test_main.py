@@ -58,8 +58,9 @@ def test_help_of_every_verb_loads_no_torch_and_has_examples(verb):
     assert f"  blip {verb} " in done.stdout.partition("examples:")[2]
 
 
-def test_a_folder_that_is_not_there_is_said_before_torch_is_loaded():
+def test_wrong_arguments_are_said_before_torch_is_loaded():
     lines = ["capfilt report absent", "capfilt recut absent --out new", "search absent text"]
+    lines += ["compare model absent absent text", "ask model picture right? !"]
     code = (
         "import sys; from blip.cli.main import main;"
         f"statuses = [main(line.split()) for line in {lines}];"
@@ -67,11 +68,11 @@ def test_a_folder_that_is_not_there_is_said_before_torch_is_loaded():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     said = done.stderr.splitlines()
-    assert [line.partition("absent")[0] for line in said[:3]] == [
+    assert [line.partition("absent")[0] for line in said[:4]] == [
         *["blip: error: no ledger in "] * 2,
-        "blip: error: ",
+        *["blip: error: ", "blip: error: no picture at "],
     ]
-    assert said[3:] == ["[2, 2, 2]"]
+    assert said[4:] == ["blip: error: question 2 is '!'; it has no words", "[2, 2, 2, 2, 2]"]
 
 
 def test_help_verb_is_verb_help(capsys):

@@ -92,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from blip.errors import UsageError
 
     options = OPTIONS.read(args)
+    _refuse_wordless(options.questions)
     if os.path.isdir(options.picture):
         raise UsageError(f"{options.picture} is a folder; `blip ask` takes one picture")
     (path,) = find_pictures([options.picture])
@@ -127,6 +128,15 @@ def run(args: argparse.Namespace) -> int:
     for question, best in zip(questions, answered, strict=True):
         _print_best(options, question, best)
     return 0
+
+
+def _refuse_wordless(questions: Sequence[str]) -> None:
+    from blip.data.questions import clean_question
+    from blip.errors import UsageError
+
+    for number, question in enumerate(questions, 1):
+        if not clean_question(question):
+            raise UsageError(f"question {number} is {question!r}; it has no words")
 
 
 def _refuse_unused(args: argparse.Namespace, options: AskOptions) -> None:

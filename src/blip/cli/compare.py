@@ -59,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
     """Judge; 1 where a picture is broken."""
     from blip.data.statements import clean_statement
     from blip.errors import UsageError
-    from blip.inference.comparer import Comparer
 
     options = OPTIONS.read(args)
     for number, statement in enumerate(options.statements, 1):
@@ -70,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
         if os.path.isdir(path):
             raise UsageError(f"{path} is a folder; `blip compare` takes two pictures")
     paths = [find_pictures([path])[0] for path in (options.left, options.right)]
+    # Not before the arguments have been found sound: it loads PyTorch.
+    from blip.inference.comparer import Comparer
+
     comparer = Comparer.load(
         options.checkpoint, options.model.device, precision=options.model.precision
     )
