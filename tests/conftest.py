@@ -31,15 +31,21 @@ import_before_forks()
 
 LONG = [
     "test_bootstrap.py",
-    "capfilt/engine/test_ray.py",
-    "parity/test_huggingface.py",
     "capfilt/test_job_ray.py",
-    "parity/test_layouts.py",
+    "dist/test_torchrun.py",
+    "serve/test_ray.py",
+    "dist/test_parallel.py",
+    "inference/test_static_steps.py",
+    "inference/test_static_matching.py",
+    "dist/test_killed.py",
+    "parity/test_huggingface.py",
     "capfilt/test_job_verb.py",
+    "house/test_site.py",
     "journeys/test_bootstrap_killed.py",
     "benchmarks/test_pretrain.py",
+    "capfilt/engine/test_ray.py",
+    "parity/test_layouts.py",
     "train/test_parallelize.py",
-    "benchmarks/test_rerank.py",
 ]
 """Files that take longest; `make test` hands out files in the order of collection."""
 
