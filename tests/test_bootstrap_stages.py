@@ -89,8 +89,9 @@ def test_rules_of_capfilt_are_those_of_the_configuration(tmp_path: Path) -> None
     rules = [config.rules for config in found if isinstance(config, CapFiltConfig)]
     assert rules == [FilterRules(), FilterRules(min_itc=0.3, keep="best-1")]
     assert stages[0].fingerprint != stages[1].fingerprint
-    # A folder of a version that had no rules is known again.
+    # A folder of a version that had no rules, and compiled nothing, is known again.
     assert "rules" not in to_json(plain, for_fingerprint=True)
+    assert "compile" not in stages[0].inputs[0]
 
 
 def test_a_captioner_is_validated_without_the_prompt_of_the_evaluation(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ def main(
     )
     parser.add_argument("--report", action="store_true", help="run nothing, write what is finished")
     args = parser.parse_args(argv)
+    if args.parallel < 1:
+        parser.error(f"--parallel must be at least 1, got {args.parallel}")
     seeds = sorted(set(args.seeds))
     command = shlex.join(["python", "-m", program, "--seeds", *map(str, seeds)])
     plans = [Plan(args.out, recipe or sizes(), seed) for seed in seeds]
@@ -67,7 +69,7 @@ def main(
 
 def make(variants: dict[int, dict[str, Variant]], out: Path, parallel: int) -> None:
     """Run the stages of all seeds; one command at a time may do so in a folder."""
-    # Variant by variant, so that a table that was cut has whole rows.
+    # Variant by variant, so that a table that was stopped has whole rows.
     rows = zip(*(of.values() for of in variants.values()), strict=True)
     wanted = [node for row in rows for one in row for node in one.nodes]
     with exclusive_lock(out):

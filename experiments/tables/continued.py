@@ -27,7 +27,7 @@ TABLE = Table(
     number=6,
     title="Training anew beside continued training",
     claim="training anew is better than continuing from the model that made the data",
-    paper="no gain from continued training (no figures in our source)",
+    paper="no gain from continued training",
     comparisons=(Comparison(better="anew", than="continued"),),
     columns=TRAINED,
     variants=variants,

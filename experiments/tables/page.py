@@ -62,9 +62,10 @@ def summary_row(table: Table, result: Result | None) -> str:
         first = differences[0]
         by = [one for one in differences if one["better"] == first["better"]]
         shown = [f"{TITLES[o['figure']]} {difference(o)}" for o in by if o["than"] == first["than"]]
-        ours = f"{first['better']} less {first['than']}: {', '.join(shown)}"
+        ours = f"{first['better']} minus {first['than']}: {', '.join(shown)}"
         outcomes = [one["outcome"] for one in differences]
-        word = f"**{result['verdict']}** ({outcomes.count('holds')} of {len(outcomes)} differences)"
+        held = f"{outcomes.count('holds')} of {len(outcomes)} differences hold"
+        word = f"**{result['verdict']}** ({held})"
         ours += " (some runs are missing)" if result["missing"] else ""
     cells = (str(table.number), link, table.claim, table.paper, ours, word)
     return f"| {' | '.join(cells)} |"

@@ -21,7 +21,7 @@ from experiments.tables.work import SPEED, Planned, Pretraining, Speed, SpeedCon
 
 
 def sizes() -> BootstrapConfig:
-    """Half the demo's human pairs and a quarter of its web pairs, about a third of its steps."""
+    """Half the demo's human pairs, a quarter of its web pairs, and about half its steps."""
     demo = scenes_demo()
     assert isinstance(demo.data, ScenesConfig)
     return replace(

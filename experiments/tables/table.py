@@ -125,7 +125,7 @@ class Table:
     name: str
     """Of its module, of its results, and of its place on the page."""
     number: int
-    """Of the issue's list."""
+    """Of the paper, or beyond it; tables of one number belong together."""
     title: str
     claim: str
     paper: str

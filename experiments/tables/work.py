@@ -23,7 +23,7 @@ class Planned:
     config: PretrainConfig
     """With the vocabulary's size still to be put in."""
     epochs: float | None = None
-    """Instead of the number of steps: fewer texts, fewer steps."""
+    """In place of the number of steps, which then follows from the number of texts."""
 
     def complete(self) -> PretrainConfig:
         """The whole configuration, once tokenizer and data are there."""

@@ -86,6 +86,8 @@ _DOING = {
 """What a stage does, by the last part of its name."""
 _OF_THE_TRAINING = ("device", "precision")
 """Keys of an evaluation that it takes from the training; the model's stage is an input already."""
+_NEVER_SET = ("compile",)
+"""Keys of CapFilt that no run sets: a folder of a version that lacked them is known again."""
 
 
 class _Bootstrap:
@@ -337,10 +339,13 @@ class _Bootstrap:
 
     def _stage(self, name: str, config: JobConfig, *after: Stage) -> Stage:
         folder = self.out / name
-        if find_task(config) is not None:
-            free = FREE_TO_CHANGE
-        else:
-            free = _OF_THE_TRAINING if isinstance(config, EvaluateConfig) else ()
+        match config:
+            case CapFiltConfig():
+                free = _NEVER_SET
+            case EvaluateConfig():
+                free = _OF_THE_TRAINING
+            case _:
+                free = FREE_TO_CHANGE if find_task(config) is not None else ()
         inputs = [
             _make_relative(self.out, without(config, free)),
             self.data_inputs,

@@ -62,7 +62,7 @@ def processes(device: str = "auto") -> Iterator[None]:
         yield
     except StoppedError as stop:
         # All stop after the same step, with the same words.
-        stop.is_told = not is_main()
+        stop.is_printed_elsewhere = not is_main()
         _leave()
         raise
     # Not after another error: the other processes may be stuck in a collective.
@@ -176,7 +176,7 @@ def on_main(work: Callable[[], T]) -> T:
         distributed.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
         value, error = outcome
     if error is not None:
-        error.is_told = not is_main()
+        error.is_printed_elsewhere = not is_main()
         raise error
     return cast("T", value)
 

@@ -9,8 +9,8 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 class BlipError(Exception):
     """The work cannot be done; the message says why and what to do. Exit status 1."""
 
-    is_told = False
-    """Whether another process of the same work tells the user: this one ends without a word."""
+    is_printed_elsewhere = False
+    """Whether another process of the same work prints it: this one ends without a word."""
 
 
 class UsageError(BlipError):

@@ -1,6 +1,7 @@
 """The tables on scenes: nothing is done twice, claims are tried by a rule, pages are filled."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from blip.recipes.bootstrap import scenes_test
 from blip.stage import Stage
 from experiments.tables import command, page
 from experiments.tables.continued import TABLE as CONTINUED
-from experiments.tables.cut import CutConfig, choose, diversity
+from experiments.tables.cut import FIGURES, CutConfig, choose, diversity
 from experiments.tables.decoupled import TABLE as DECOUPLED
 from experiments.tables.every import TABLES
 from experiments.tables.graph import Node, in_order, make_node, run_nodes
@@ -86,7 +87,7 @@ def check_results(pages: Path, did: Counter[str]) -> None:
     assert decoupled["decoupled"]["0"]["commit"]
     assert (pages / "tables/results/decoupled.svg").read_text().startswith("<?xml")
     page_of_all = (pages / "README.md").read_text()
-    assert page_of_all.count("decoupled less coupled: R@1 +") == 1
+    assert page_of_all.count("decoupled minus coupled: R@1 +") == 1
     assert page_of_all.count(page.NOT_RUN) == len(TABLES) - 2
     places = ("--out", str(pages / "gone"), "--results", str(pages / "tables"), "--report")
     before = (pages / "tables/README.md").read_text()
@@ -133,6 +134,54 @@ def test_fewer_texts_are_fewer_steps_at_equal_epochs(tmp_path: Path) -> None:
     # 1000 human images have 5 captions, of which an epoch shows half; 2000 web images have one.
     assert work.planned.epochs == pytest.approx(1200 * 64 / (2500 + 2000))
     assert plan.pretrain().stage.name != plan.pretrain(equal_epochs=True).stage.name
+
+
+def steps_of(node: Node) -> int:
+    assert isinstance(node.stage.work, Pretraining)
+    return node.stage.work.planned.complete().train.steps
+
+
+def test_steps_follow_from_the_texts_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budget = replace(TINY.pretrain, steps=54)
+    plan = Plan(tmp_path, replace(TINY, pretrain=budget, batch_size=6), 0)
+    for node in (plan.scenes, plan.tokenizer):
+        node.stage.run()
+    twice, nothing = (
+        make_node(tmp_path, KIND, {"name": name}, CountThreads) for name in ("twice", "nothing")
+    )
+    shards = twice.folder / "kept/shards"
+    shards.mkdir(parents=True)
+    for tar in (plan.scenes.folder / "web").glob("*.tar"):
+        for copy in ("one", "two"):
+            shutil.copy(tar, shards / f"{copy}-{tar.name}")
+    # 30 human texts (12 images, 5 each, weighted by half) and 24 web texts: six epochs.
+    assert steps_of(plan.pretrain(equal_epochs=True)) == 54
+    assert steps_of(plan.pretrain(twice, equal_epochs=True)) == 6 * (30 + 48) // 6
+    assert steps_of(plan.pretrain(twice)) == 54
+    capsys.readouterr()
+    assert steps_of(plan.pretrain(nothing, equal_epochs=True)) == 6 * 30 // 6
+    assert capsys.readouterr().err == "CapFilt kept no text; training on the human pairs alone\n"
+
+
+def test_models_that_share_less_are_larger_and_timed_beside_the_first(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, TINY, 0)
+    speed = plan.speed(("all_but_self_attention", "all", "nothing"), 2)
+    for node in in_order([speed]):
+        node.stage.run()
+    found = json.loads((speed.folder / FIGURES).read_text())
+    size = {sharing: one["parameters"] for sharing, one in found.items()}
+    assert size["all"] < size["all_but_self_attention"] < size["nothing"]
+    assert found["all_but_self_attention"]["step_ratio"] == 1.0
+    assert all(one["step_ratio"] > 0 for one in found.values())
+
+
+def test_no_stage_at_a_time_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(CONTINUED, tmp_path, "--parallel", "0")
+    assert capsys.readouterr().err.endswith("error: --parallel must be at least 1, got 0\n")
+    assert not list(tmp_path.iterdir())
 
 
 def choice(rule: str) -> list[int]:
@@ -216,8 +265,8 @@ def test_pages_of_made_up_figures(tmp_path: Path) -> None:
     assert "| anew | 62.1 \u00b1 10.1 | 300.0 \u00b1 0.0 |" in text
     assert "| anew | continued | R@1 | +2.1 \u00b1 0.2 | holds |" in text
     row = page.summary_row(CONTINUED, result)
-    assert "anew less continued: R@1 +2.1 \u00b1 0.2, CIDEr -1.0 \u00b1 2.5 (some runs" in row
-    assert "**holds in part** (1 of 2 differences)" in row
+    assert "anew minus continued: R@1 +2.1 \u00b1 0.2, CIDEr -1.0 \u00b1 2.5 (some runs" in row
+    assert "**holds in part** (1 of 2 differences hold)" in row
     assert "#6-training-anew-beside-continued-training)" in row
     page.draw(CONTINUED, result, tmp_path / "a.svg")
     page.draw(CONTINUED, result, tmp_path / "b.svg")

@@ -70,9 +70,9 @@ class CaptionOptions:
     seed: Annotated[int, SEED] = 0
     """Seed of nucleus sampling."""
     compile: CompileChoice = "auto"
-    """Steps of decoding: on has torch compile them, and on a GPU captures them as CUDA graphs,
-    which takes minutes and pays for many pictures; off does not, nor does auto so far. Captions are
-    the same but for rounding."""
+    """Image encoder and steps of decoding: on has torch compile them, and on a GPU captures them as
+    CUDA graphs, which takes minutes and pays for many pictures; off does not, nor does auto so far.
+    Captions are the same but for rounding."""
     backend: Backend = "auto"
     """What computes: torch, or onnxruntime (onnx) for a folder of `convert --to onnx`; auto
     goes by what CKPT is."""

@@ -78,12 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except StoppedError as error:
-        if not error.is_told:
+        if not error.is_printed_elsewhere:
             print(f"blip: {plain(str(error))}", file=sys.stderr)
         return error.status
     except BlipError as error:
         status = USAGE if isinstance(error, UsageError) else 1
-        return status if error.is_told else _failed(str(error), status)
+        return status if error.is_printed_elsewhere else _failed(str(error), status)
     except OSError as error:
         # Nobody reads the output any more, as in `blip ... | head`.
         return 1 if streams.reader_has_left(error) else _failed(_describe_os_error(error), 1)
