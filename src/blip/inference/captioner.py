@@ -223,7 +223,8 @@ class Captioner(CaptionWriter, Predictor[Blip]):
         `on` has torch compile them, and on a GPU captures them as CUDA graphs: that takes minutes
         for each batch size that occurs, and pays for many pictures. Where it does not work, a line
         says so and the model goes on. `off` compiles nothing. `auto`, as at first, is `off` until
-        captured steps have been measured on a GPU.
+        captured steps have been measured on a GPU. With `on`, a captioner serves one thread at a
+        time, and on a GPU the next call of `encode` replaces the states of the one before.
 
         Raises ArgumentError for another choice, and UsageError for `on` and a model in int8.
         """

@@ -176,7 +176,8 @@ class Matcher(TextMatcher, TextPredictor[Blip]):
         captures it as a CUDA graph: that takes minutes, and pays for many pictures. Where it does
         not work, a line says so and the model goes on. `off` compiles nothing, nor does `auto`, as
         at first, until captured passes have been measured on a GPU. With `on`, a matcher serves
-        one thread at a time.
+        one thread at a time, and on a GPU the next call of `encode` replaces the states of the one
+        before.
 
         Raises ArgumentError for another choice, and UsageError for `on` and a model in int8.
         """
