@@ -219,14 +219,14 @@ def test_diversity_by_hand() -> None:
 def test_the_rule_of_verdicts() -> None:
     assert outcome({"mean": 1.0, "within": 0.9}) == "holds"
     assert outcome({"mean": -1.0, "within": 0.9}) == "is contradicted"
-    assert outcome({"mean": 1.0, "within": 1.1}) == "cannot be told"
+    assert outcome({"mean": 1.0, "within": 1.1}) == "is inconclusive"
     # One seed has no interval.
-    assert outcome({"mean": 9.0}) == "cannot be told"
+    assert outcome({"mean": 9.0}) == "is inconclusive"
     cases = {
         ("holds", "holds"): "holds",
-        ("cannot be told",): "cannot be told",
-        ("holds", "cannot be told"): "holds in part",
-        ("is contradicted", "cannot be told"): "is contradicted in part",
+        ("is inconclusive",): "is inconclusive",
+        ("holds", "is inconclusive"): "holds in part",
+        ("is contradicted", "is inconclusive"): "is contradicted in part",
         ("holds", "is contradicted"): "is contradicted in part and holds in part",
     }
     for outcomes, said in cases.items():
@@ -245,7 +245,7 @@ def made_up(gain: float) -> dict[str, dict[int, dict[str, float]]]:
 def test_seeds_are_paired() -> None:
     r1, cider = compare(made_up(2.0), CONTINUED.comparisons)
     assert (r1["mean"], r1["outcome"]) == (pytest.approx(2.1), "holds")
-    assert (cider["mean"], cider["outcome"]) == (-1.0, "cannot be told")
+    assert (cider["mean"], cider["outcome"]) == (-1.0, "is inconclusive")
     assert compare(made_up(-2.0), CONTINUED.comparisons)[0]["seeds"] == [1, 2]
     assert "mean" not in compare({}, CONTINUED.comparisons)[0]
 
