@@ -1,5 +1,6 @@
 """What pages show of a table: its figures, its differences, a verdict, a plot."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,8 @@ def draw(table: Table, result: Result, path: Path) -> None:
         axis.grid(axis="x", alpha=0.3)
     figure.axes[0].invert_yaxis()
     figure.axes[-1].legend(fontsize=7)
-    part = path.with_name(f".{path.name}.part")
+    buffer = io.BytesIO()
     # The same figures give the same bytes.
     with rc_context({"svg.hashsalt": table.name}):
-        figure.savefig(part, format="svg", metadata={"Date": None})
-    write_atomically(path, part.read_bytes())
-    part.unlink()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    write_atomically(path, buffer.getvalue())

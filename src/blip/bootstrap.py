@@ -86,8 +86,6 @@ _DOING = {
 """What a stage does, by the last part of its name."""
 _OF_THE_TRAINING = ("device", "precision")
 """Keys of an evaluation that it takes from the training; the model's stage is an input already."""
-_NEVER_SET = ("compile",)
-"""Keys of CapFilt that no run sets: a folder of a version that lacked them is known again."""
 
 
 class _Bootstrap:
@@ -339,13 +337,10 @@ class _Bootstrap:
 
     def _stage(self, name: str, config: JobConfig, *after: Stage) -> Stage:
         folder = self.out / name
-        match config:
-            case CapFiltConfig():
-                free = _NEVER_SET
-            case EvaluateConfig():
-                free = _OF_THE_TRAINING
-            case _:
-                free = FREE_TO_CHANGE if find_task(config) is not None else ()
+        if find_task(config) is not None:
+            free = FREE_TO_CHANGE
+        else:
+            free = _OF_THE_TRAINING if isinstance(config, EvaluateConfig) else ()
         inputs = [
             _make_relative(self.out, without(config, free)),
             self.data_inputs,

@@ -18,7 +18,7 @@ from blip.config.ranges import (
     RangeError,
     check_fields,
 )
-from blip.config.strict import formerly
+from blip.config.strict import added, formerly
 from blip.data.config import MAX_PIXELS
 from blip.generation.config import CompileChoice, DecodingConfig, check_captions
 
@@ -82,7 +82,7 @@ class CapFiltConfig:
     precision: PrecisionChoice = "auto"
     """Number format; auto is bfloat16 on a GPU that has it, else float32; int8 is for CPUs. Both
     models must be on a GPU of this machine. A job keeps the format it began with."""
-    compile: CompileChoice = "auto"
+    compile: CompileChoice = field(default="auto", metadata=added())
     """Passes of both models: on has torch compile them, and on a GPU captures them as CUDA graphs,
     which takes minutes in each worker; off does not, nor does auto so far. Scores round
     differently, and a job keeps the choice that it began with."""
