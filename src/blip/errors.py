@@ -25,6 +25,10 @@ class NotFiniteError(BlipError, ValueError):
     """A model gave NaN where a number is needed; its weights are broken, or its values overflow."""
 
 
+class CompileError(BlipError):
+    """torch cannot compile a model's passes here, or a GPU cannot capture them."""
+
+
 class StoppedError(BlipError):
     """The work stopped in an orderly way after a signal; the same command resumes it.
 

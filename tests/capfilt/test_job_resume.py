@@ -186,6 +186,29 @@ def test_compiling_or_not_is_kept_to_the_end(web, begun, asked):
         run(config(web, compile=asked), models=FakeModels())
 
 
+@pytest.mark.parametrize(
+    ("begun", "asked", "message"),
+    [
+        ({"precision": "int8"}, {"compile": "on"}, r"with compile off \(now on\); --overwrite"),
+        ({"compile": "on"}, {"precision": "int8"}, r"with precision float32 \(now int8\); --over"),
+    ],
+)
+def test_what_cannot_go_with_the_begun_job_is_named_alone(
+    web, begun, asked, message, monkeypatch, capsys
+):
+    monkeypatch.setattr("blip.nn.device.int8_multiplies", lambda: True)
+    run(config(web, batch_size="auto", **begun), models=FakeModels(auto=2))
+    before = output_bytes(web / "out")
+    now = config(web, batch_size="auto", **asked)
+    with pytest.raises(UsageError, match=message):
+        run(now, models=FakeModels(auto=3))
+    assert output_bytes(web / "out") == before
+    settings = run(now, models=FakeModels(auto=3), overwrite=True).settings
+    assert {name: getattr(settings, name) for name in asked} == asked
+    assert settings.batch_size == 3
+    assert "starting from scratch" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("other", ["bfloat16", "int8"])
 def test_another_precision_is_refused(web, other, monkeypatch):
     # Fakes compute on any CPU.

@@ -84,8 +84,8 @@ class CapFiltConfig:
     models must be on a GPU of this machine. A job keeps the format it began with."""
     compile: CompileChoice = field(default="auto", metadata=added())
     """Passes of both models: on has torch compile them, and on a GPU captures them as CUDA graphs,
-    which takes minutes in each worker; off does not, nor does auto so far. Scores round
-    differently, and a job keeps the choice that it began with."""
+    which takes minutes in each worker, and stops the job where it fails; off does not, nor does
+    auto so far. Scores round differently, and a job keeps the choice that it began with."""
     max_bad: str | float | None = None
     """Share of bad samples at which the job stops, such as 5% or 0.05; none only counts them."""
 

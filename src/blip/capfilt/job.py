@@ -103,7 +103,7 @@ def run(
         earlier = partial(is_earlier_run, CapFiltConfig, layout.out, JOB)
         claim(layout.out, JOB, is_ours=earlier)
         held.enter_context(exclusive_lock(layout.out))
-        config = resolve_auto(config, layout)
+        config = resolve_auto(config, layout, overwrite=overwrite)
         models = models or checkpoint_models(config)
         settings = choose_settings(config, models)
         plan = plan_anew(lambda: make_plan(tasks, layout, settings), layout, overwrite=overwrite)

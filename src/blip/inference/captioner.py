@@ -217,19 +217,20 @@ class Captioner(CaptionWriter, Predictor[Blip]):
         self._steps = StepPool(model)
         self._passes = PassPool(model)
 
-    def compile(self, choice: CompileChoice) -> None:
+    def compile(self, choice: CompileChoice, *, required: bool = False) -> None:
         """Choose how encoder and decoding steps run; captions are the same but for rounding.
 
         `on` has torch compile them, and on a GPU captures them as CUDA graphs: that takes minutes
         for each batch size that occurs, and pays for many pictures. Where it does not work, a line
-        says so and the model goes on. `off` compiles nothing. `auto`, as at first, is `off` until
+        says so and the model goes on, unless it is `required`: then captions raise CompileError.
+        `off` compiles nothing. `auto`, as at first, is `off` until
         captured steps have been measured on a GPU. With `on`, a captioner serves one thread at a
         time, and on a GPU the next call of `encode` replaces the states of the one before.
 
         Raises ArgumentError for another choice, and UsageError for `on` and a model in int8.
         """
-        self._steps = StepPool(self.model, choice)
-        self._passes = PassPool(self.model, choice)
+        self._steps = StepPool(self.model, choice, required=required)
+        self._passes = PassPool(self.model, choice, required=required)
 
     @classmethod
     def _needs(cls) -> tuple[type[Blip], Mode]:

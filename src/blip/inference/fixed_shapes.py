@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar, get_args
 
-from blip.errors import ArgumentError, UsageError
+from blip.errors import ArgumentError, CompileError, UsageError, first_line, is_out_of_memory
 from blip.generation.config import CompileChoice
 from blip.log import say
 from blip.model.grounded import GroundedModel
@@ -30,10 +30,16 @@ def check_compile(choice: CompileChoice, model: GroundedModel) -> None:
 class FixedShapes(Generic[Key, Made]):
     """Work of fixed shapes for one model, each made when it is first needed."""
 
-    def __init__(self, model: GroundedModel, compile: CompileChoice) -> None:
-        """Raises ArgumentError unless `compile` is auto, on or off, and UsageError for int8."""
+    def __init__(
+        self, model: GroundedModel, compile: CompileChoice, *, required: bool = False
+    ) -> None:
+        """With `required`, nothing else takes the place of compiled work that cannot be made.
+
+        Raises ArgumentError unless `compile` is auto, on or off, and UsageError for int8.
+        """
         check_compile(compile, model)
         self.compile: CompileChoice = compile
+        self.required = required
         self.failed = False
         """Whether compiling or capturing did not work here."""
         self._made: OrderedDict[Key, Made] = OrderedDict()
@@ -48,15 +54,26 @@ class FixedShapes(Generic[Key, Made]):
         return self.compile == "on"
 
     def fastest(self, plain: Work, make: Callable[[], Work], goes_on: str) -> Work:
-        """What `make` makes of `plain`; where that does not work, `plain` and a line about it."""
+        """What `make` makes of `plain`; where that does not work, `plain` and a line about it.
+
+        Raises CompileError in place of the line if it is required, or the error by which memory
+        ran out: with fewer pictures it may work.
+        """
         if self.failed:
             return plain
         try:
             return make()
         # torch has no common class for what its compilers and CUDA graphs raise.
         except Exception as error:
+            reason = first_line(error)
+            if self.required and is_out_of_memory(error):
+                raise
+            if self.required:
+                raise CompileError(
+                    f"torch cannot compile the model here ({reason}); repair that, or choose "
+                    "compile off"
+                ) from error
             self.failed = True
-            reason = str(error).strip().partition("\n")[0]
             say(f"{goes_on}: {reason}")
             return plain
 

@@ -169,19 +169,20 @@ class Matcher(TextMatcher, TextPredictor[Blip]):
         super().__init__(model, tokenizer, max_tokens)
         self._passes = PassPool(model)
 
-    def compile(self, choice: CompileChoice) -> None:
+    def compile(self, choice: CompileChoice, *, required: bool = False) -> None:
         """Choose how pictures and texts are read; scores are the same but for rounding.
 
         `on` fills batches up to a few sizes, has torch compile a pass for each, and on a GPU
         captures it as a CUDA graph: that takes minutes, and pays for many pictures. Where it does
-        not work, a line says so and the model goes on. `off` compiles nothing, nor does `auto`, as
+        not work, a line says so and the model goes on, unless it is `required`: then scores raise
+        CompileError. `off` compiles nothing, nor does `auto`, as
         at first, until captured passes have been measured on a GPU. With `on`, a matcher serves
         one thread at a time, and on a GPU the next call of `encode` replaces the states of the one
         before.
 
         Raises ArgumentError for another choice, and UsageError for `on` and a model in int8.
         """
-        self._passes = PassPool(self.model, choice)
+        self._passes = PassPool(self.model, choice, required=required)
 
     @classmethod
     def _needs(cls) -> tuple[type[Blip], Mode]:

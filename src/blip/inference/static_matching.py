@@ -44,9 +44,11 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
     next call of the same shape writes.
     """
 
-    def __init__(self, model: Blip, compile: CompileChoice = "auto") -> None:
+    def __init__(
+        self, model: Blip, compile: CompileChoice = "auto", *, required: bool = False
+    ) -> None:
         """Raises as `FixedShapes` does; see `Matcher.compile`."""
-        super().__init__(model, compile)
+        super().__init__(model, compile, required=required)
         self.model = model
         self._layouts: dict[tuple[int, ...], PackedPass] = {}
         self._weight: tuple[object, ...] = ()

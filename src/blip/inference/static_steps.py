@@ -138,13 +138,15 @@ class StaticSteps:
 class StepPool(FixedShapes[Shape, StaticSteps]):
     """The steps of one model, each made when it is first needed."""
 
-    def __init__(self, model: EncoderDecoder, compile: CompileChoice = "auto") -> None:
+    def __init__(
+        self, model: EncoderDecoder, compile: CompileChoice = "auto", *, required: bool = False
+    ) -> None:
         """Raises as `FixedShapes` does.
 
         `auto` and `off` leave the work to decoding that changes its shapes: on a CPU it does less,
         and on a GPU captured steps have not been measured yet.
         """
-        super().__init__(model, compile)
+        super().__init__(model, compile, required=required)
         self.model = model
         self.text = model.text
         self._weight: tuple[object, ...] = ()

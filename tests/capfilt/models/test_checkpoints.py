@@ -1,5 +1,6 @@
 """Released checkpoints as they are, devices, and how many images fit."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -227,6 +228,55 @@ def test_both_models_are_compiled_where_asked(tmp_path, monkeypatch):
     (plain_texts, plain), (texts, scores) = found
     assert texts == plain_texts
     torch.testing.assert_close(scores, plain, atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def released(tmp_path):
+    """A job of released checkpoints over a shard of five pictures, of which three go together."""
+    web_data(tmp_path / "web", shards=1, samples=5)
+    captioner = hugging_face(tmp_path / "c", "causal")
+    matcher = hugging_face(tmp_path / "f", "bidirectional")
+
+    def job(out, **more):
+        settings = {"captioner": str(captioner), "filter": str(matcher), "device": "cpu", **more}
+        return replace(config(tmp_path, out), **settings)
+
+    return job
+
+
+@pytest.mark.parametrize("works", [0, 1, 4, 8])
+def test_a_job_stops_where_a_worker_cannot_compile(released, monkeypatch, works, capsys):
+    # Some passes are compiled; a pass for the second batch, which has two pictures, may not be.
+    compiled = []
+
+    def compile(work, **_):
+        if len(compiled) == works:
+            raise RuntimeError("no compiler\nand more")
+        compiled.append(work)
+        return work
+
+    monkeypatch.setattr(torch, "compile", compile)
+    with pytest.raises(BlipError, match=r"torch cannot compile the model here \(no compiler\); "):
+        run(released("on", compile="on"))
+    assert not list(Path(released("on").out).glob("done/*"))
+    assert "goes on" not in capsys.readouterr().err
+    summary = run(released("auto", compile="auto"))
+    assert (summary.settings.compile, len(compiled)) == ("off", works)
+
+
+def test_less_is_compiled_where_memory_runs_out(released, monkeypatch):
+    def compile(work, **_):
+        def compiled(*tensors):
+            if tensors and len(tensors[0]) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return work(*tensors)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile)
+    summary = run(released("out", compile="on"))
+    (marker,) = Path(released("out").out).glob("done/*")
+    assert (json.loads(marker.read_text())["batch_size"], summary.settings.compile) == (1, "on")
 
 
 def test_batches_and_workers_are_as_many_as_memory_holds(tmp_path, monkeypatch, capsys):

@@ -150,8 +150,9 @@ class CheckpointModels:
                 f"{self.filter} has no text encoder, which a filter needs; it can be the captioner"
             )
         matcher = Matcher(loaded.model, loaded.tokenizer)
-        captioner.compile(self.compile)
-        matcher.compile(self.compile)
+        # A worker that went on uncompiled would round otherwise than the job's markers say.
+        captioner.compile(self.compile, required=True)
+        matcher.compile(self.compile, required=True)
         return Models(_CheckpointCaptioner(captioner, self.decoding), _CheckpointFilter(matcher))
 
     @property

@@ -10,19 +10,22 @@ from blip.capfilt.models.checkpoints import (
     check_precision,
     choose_precision,
 )
-from blip.capfilt.progress.plan import resume_settings
+from blip.capfilt.progress.plan import plan_anew, resume_settings
 from blip.capfilt.shards.layout import Layout
 from blip.capfilt.shards.settings import Settings
 from blip.config.ranges import InferencePrecision
 
 
-def resolve_auto(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
+def resolve_auto(
+    config: CapFiltConfig, layout: Layout, *, overwrite: bool = False
+) -> CapFiltConfig:
     """Replace auto by the precision and batch size of the job in the folder, if one has begun.
 
     Otherwise the devices decide on the precision, and later the models on the batch size. Raises
-    UsageError where this machine is to compute in int8 and cannot.
+    UsageError where this machine is to compute in int8 and cannot, and where compiled passes are
+    asked for and the job computes in int8, or the reverse; then `overwrite` clears the folder.
     """
-    config = resume_settings(config, layout)
+    config = plan_anew(lambda: resume_settings(config, layout), layout, overwrite=overwrite)
     if config.precision == "auto":
         return replace(config, precision=choose_precision(config.devices))
     if config.engine == "local":

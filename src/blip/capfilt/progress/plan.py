@@ -23,6 +23,8 @@ from blip.outputs import JOB, remove_known
 T = TypeVar("T")
 MODELS = ("captioner", "filter")
 """Settings that are fingerprints of models."""
+KEPT = ("batch_size", "precision", "compile")
+"""What auto chooses, and a job keeps."""
 FORMER_DIGITS = 16
 """Digits of a fingerprint of earlier versions, which covered weights alone."""
 SHARDS_COUNTED = 16
@@ -88,14 +90,15 @@ def resume_settings(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
     """Replace auto by the values of the job in the folder, if one has begun.
 
     They are in its markers, or in config.json where the job has not finished its first shard.
+    Raises UsageError where what is asked for cannot go with one of them.
     """
     markers = filter(None, map(read_marker, layout.markers()))
     begun = next((marker["settings"] for marker in markers), None) or _noted(layout)
-    chosen = {
-        name: begun[name]
-        for name in ("batch_size", "precision", "compile")
-        if getattr(config, name) == "auto" and name in begun
-    }
+    asked = {name: value for name in KEPT if (value := getattr(config, name)) != "auto"}
+    chosen = {name: begun[name] for name in KEPT if name in begun and name not in asked}
+    together = {**begun, **asked}
+    if together.get("precision") == "int8" and together.get("compile") == "on":
+        check_settings(layout, {"settings": begun}, together)
     try:
         return strict.from_json(CapFiltConfig, {**strict.to_json(config), **chosen})
     except UsageError:

@@ -16,7 +16,7 @@ from blip.capfilt.shards.settings import Settings
 from blip.capfilt.shards.source import ShardTask
 from blip.capfilt.stages.pictures import DECODERS
 from blip.capfilt.stages.shard import process_shard
-from blip.errors import BlipError, NotFiniteError
+from blip.errors import BlipError, CompileError, NotFiniteError
 from blip.log import say
 
 
@@ -82,6 +82,8 @@ class ShardWorker:
                 news = next(steps)
             except StopIteration as end:
                 return end.value
+            except CompileError as error:
+                raise EveryItemError(str(error)) from error
             except NotFiniteError as error:
                 self._refuse_broken_captioner()
                 raise BlipError(f"a picture that the captioner cannot read: {error}") from error
