@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,13 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.support import shape_checks
+from tests.support import quick_disk, shape_checks
 from tests.support.forked import forks_for_spawns, import_before_forks
+
+# What is compiled once is kept, whatever the environment says: tests start processes by the dozen,
+# and each would spend a second and a half on compiling the package.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # On tiny sums more threads cost, in this process and in those that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,6 +28,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 # Before the package is imported: functions are checked against their annotations.
 shape_checks.install()
+quick_disk.install()
 
 # A busy machine is no failure, and every run draws the same examples.
 settings.register_profile("blip", deadline=None, max_examples=50, derandomize=True, database=None)
