@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from torch import Tensor
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import run
 from blip.capfilt.models.checkpoints import CheckpointModels
-from blip.capfilt.models.protocols import Models, Score
+from blip.capfilt.models.protocols import Models, Scores
 from blip.config.ranges import InferencePrecision
 from blip.data.readers.patterns import expand
 from blip.data.writers.shards import ShardWriter
@@ -234,7 +234,7 @@ class ReadyModels:
         models, notes = source.load(place, source.fingerprints()), Path(self.notes)
         side = models.captioner.image_size
         models.captioner.caption([torch.zeros(3, side, side)] * BATCH, [[0]] * BATCH)
-        models.filter.score([torch.zeros(3, side, side)] * BATCH, [["w300 w301"] * 2] * BATCH)
+        models.filter.begin([torch.zeros(3, side, side)] * BATCH, [["w300 w301"] * 2] * BATCH)()
         note(notes / f"ready-{place}", time.time())
         while len(list(notes.glob("ready-*"))) < self.workers:
             time.sleep(0.01)
@@ -266,9 +266,12 @@ class Timed:
         """As the captioner does."""
         return self._time(lambda: self.inner.caption(images, seeds))
 
-    def score(self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]) -> list[list[Score]]:
+    def begin(
+        self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]
+    ) -> Callable[[], Scores]:
         """As the filter does."""
-        return self._time(lambda: self.inner.score(images, texts))
+        begun = self._time(lambda: self.inner.begin(images, texts))
+        return lambda: self._time(begun)
 
     def _time(self, work: Any) -> Any:
         started = time.perf_counter()

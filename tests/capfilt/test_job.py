@@ -226,9 +226,9 @@ def test_workers_of_gpus_decode_on_their_share_of_the_cores(
     run(config(web, "plain"), models=FakeModels())
     seen = set()
 
-    def noting(samples, size, sides, decoders, max_pixels):
+    def noting(samples, size, models, decoders, max_pixels):
         seen.add(decoders)
-        return open_batches(samples, size, sides, decoders, max_pixels)
+        return open_batches(samples, size, models, decoders, max_pixels)
 
     monkeypatch.setattr("blip.capfilt.models.checkpoints.usable_cpus", lambda: 24)
     monkeypatch.setattr("blip.capfilt.stages.shard.open_batches", noting)

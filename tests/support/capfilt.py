@@ -81,6 +81,12 @@ class FakeFilter:
             for image, row in zip(images, texts, strict=True)
         ]
 
+    def begin(
+        self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]
+    ) -> Callable[[], list[list[Score]]]:
+        found = self.score(images, texts)
+        return lambda: found
+
 
 @dataclass(frozen=True)
 class FakeModels:

@@ -17,12 +17,15 @@ SETTINGS = Settings(
 )
 
 
-def process(path: Path, out: Path, **changed) -> tuple[ShardOutcome, list[TextRecord]]:
+def process(
+    path: Path, out: Path, models: Models | None = None, **changed
+) -> tuple[ShardOutcome, list[TextRecord]]:
+    models = models or Models(FakeCaptioner(), FakeFilter())
     settings = Settings(
         **{**{name: getattr(SETTINGS, name) for name in Settings.__slots__}, **changed}
     )
     task, layout = ShardTask(name="s", path=str(path)), Layout(out)
-    steps = process_shard(task, layout, settings, Models(FakeCaptioner(), FakeFilter()), 4)
+    steps = process_shard(task, layout, settings, models, 4)
     while True:
         try:
             assert isinstance(next(steps), BatchDone)

@@ -2,8 +2,9 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -112,6 +113,27 @@ class TextMatcher(PictureEncoder):
         rows = self._score(images, texts, batch_size, self._for_both, allow_nan=allow_nan)
         return [[Scores(*pair) for pair in row] for row in rows]
 
+    def begin_scores(
+        self,
+        images: Iterable[Picture],
+        texts: Iterable[Iterable[str]],
+        *,
+        batch_size: int = BATCH_SIZE,
+    ) -> Callable[[], list[list[Scores]]]:
+        """Begin to compute `scores`, and return what gives them; some may be NaN.
+
+        On a GPU the caller goes on while it computes, and waits where it asks for the scores.
+
+        >>> matcher = blip.Matcher.load("runs/filter")
+        >>> scores = matcher.begin_scores(["photo.jpg"], [["a dog on a beach"]])
+        >>> scores()
+        [[Scores(probability=0.97, cosine=0.41)]]
+        """
+        pictures = check_pictures(images)
+        rows = check_texts_of_pictures("texts", texts, len(pictures))
+        begun = list(self._begin(pictures, rows, batch_size, self._for_both))
+        return lambda: [[Scores(*pair) for pair in row] for read in begun for row in read()]
+
     def _score(
         self,
         images: Iterable[Picture],
@@ -124,15 +146,34 @@ class TextMatcher(PictureEncoder):
         pictures = check_pictures(images)
         rows = check_texts_of_pictures("texts", texts, len(pictures))
         scores: list[list[list[float]]] = []
-        for batch in self._read_texts(
-            pictures, rows, batch_size, encode, self._read, texts_of_each=MAX_TEXTS
-        ):
-            for row in batch:
+        for read in self._begin(pictures, rows, batch_size, encode):
+            for row in read():
                 if not allow_nan:
                     name = picture_name(len(scores) + 1, pictures[len(scores)])
                     refuse_not_finite(name, row)
                 scores.append(row)
         return scores
+
+    def _begin(
+        self,
+        pictures: Sequence[Picture],
+        texts: Sequence[Sequence[str]],
+        batch_size: int,
+        encode: Callable[[Tensor], "_ImagesToMatch"],
+    ) -> Iterator[Callable[[], list[list[list[float]]]]]:
+        """For each batch, whose scores the device may still compute, what reads them."""
+        computed: list[Tensor] = []
+
+        def compute(images: "_ImagesToMatch", padded: PaddedTexts) -> list[_Place]:
+            computed.append(self._compute(images, padded))
+            part = len(computed) - 1
+            return [_Place(part, row) for row, real in enumerate(padded.real) if real]
+
+        for places in self._read_texts(
+            pictures, texts, batch_size, encode, compute, texts_of_each=MAX_TEXTS
+        ):
+            yield partial(_read_back, computed.copy(), places)
+            computed.clear()
 
     def _for_itm(self, states: Tensor) -> "_ImagesToMatch":
         return _ImagesToMatch(self._project(states), None)
@@ -143,8 +184,10 @@ class TextMatcher(PictureEncoder):
     def _for_both(self, states: Tensor) -> "_ImagesToMatch":
         return _ImagesToMatch(self._project(states), self._image_features(states))
 
-    def _read(self, images: "_ImagesToMatch", padded: PaddedTexts) -> list[list[float]]:
-        """The scores of each real text, one of each kind for which `images` are encoded."""
+    def _compute(
+        self, images: "_ImagesToMatch", padded: PaddedTexts
+    ) -> Float[Tensor, "texts kinds"]:
+        """The scores of each text, one of each kind for which `images` are encoded."""
         cleaned = [clean_caption(text) for text in padded.texts]
         texts = self.tokenizer.encode(cleaned, self.max_tokens).send_ids(self.device)
         columns: list[Tensor] = []
@@ -152,8 +195,7 @@ class TextMatcher(PictureEncoder):
             columns.append(self._match(images.kv, texts.start_with(self.tokenizer.enc_id)))
         if images.features is not None:
             columns.append(self._compare(images.features, texts))
-        scores = torch.stack(columns, dim=1).tolist()
-        return [row for row, real in zip(scores, padded.real, strict=True) if real]
+        return torch.stack(columns, dim=1)
 
     def _compare(self, of_images: Tensor, texts: Texts) -> Tensor:
         of_texts = self._text_features(texts)
@@ -175,10 +217,9 @@ class Matcher(TextMatcher, TextPredictor[Blip]):
         `on` fills batches up to a few sizes, has torch compile a pass for each, and on a GPU
         captures it as a CUDA graph: that takes minutes, and pays for many pictures. Where it does
         not work, a line says so and the model goes on, unless it is `required`: then scores raise
-        CompileError. `off` compiles nothing, nor does `auto`, as
-        at first, until captured passes have been measured on a GPU. With `on`, a matcher serves
-        one thread at a time, and on a GPU the next call of `encode` replaces the states of the one
-        before.
+        CompileError. `off` compiles nothing, nor does `auto`, as at first, until captured passes
+        have been measured on a GPU. With `on`, a matcher serves one thread at a time, and on a GPU
+        the next call of `encode` replaces the states of the one before.
 
         Raises ArgumentError for another choice, and UsageError for `on` and a model in int8.
         """
@@ -208,6 +249,21 @@ def refuse_not_finite(name: str, scores: Sequence[Sequence[float]]) -> None:
     """Raise NotFiniteError where a score of the picture called `name` is NaN or infinite."""
     if not all(math.isfinite(number) for row in scores for number in row):
         raise not_finite(name, "scores")
+
+
+class _Place(NamedTuple):
+    """Where the scores of a text are."""
+
+    part: int
+    """Of the tensors of a batch."""
+    row: int
+
+
+def _read_back(
+    computed: Sequence[Tensor], places: Sequence[Sequence[_Place]]
+) -> list[list[list[float]]]:
+    numbers = [part.tolist() for part in computed]
+    return [[numbers[one.part][one.row] for one in row] for row in places]
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,7 @@ def test_a_job_of_an_earlier_version_is_refused_in_words(tmp_path):
 
 
 @dataclass(frozen=True)
-class NanFilter:
+class NanFilter(FakeFilter):
     """No finite score, but for texts about a colour that is named here."""
 
     sound: str = "none"

@@ -197,7 +197,7 @@ def test_both_models_are_loaded_in_the_precision(tmp_path):
             assert model.is_int8 is (precision == "int8")
         images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
         assert all(text for (text,) in loaded.captioner.caption(images, [[1], [2], [3]]))
-        rows = loaded.filter.score(images, [WORDS] * 3)
+        rows = loaded.filter.begin(images, [WORDS] * 3)()
         assert all(type(number) is float for row in rows for score in row for number in score)
         found[precision] = torch.tensor(rows)
     for rough in ("bfloat16", "int8"):
@@ -220,7 +220,7 @@ def test_both_models_are_compiled_where_asked(tmp_path, monkeypatch):
     for choice in ("off", "on"):
         loaded = load(models(captioner, matcher, compile=choice))
         texts = loaded.captioner.caption(images, [[1], [2], [3]])
-        found.append((texts, torch.tensor(loaded.filter.score(images, [WORDS] * 3))))
+        found.append((texts, torch.tensor(loaded.filter.begin(images, [WORDS] * 3)())))
         assert bool(compiled) == (choice == "on")
     # The captioner's image encoder and its steps, then the passes of the filter.
     assert len(set(compiled)) == 6

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blip.capfilt.models.protocols import Score
-from blip.capfilt.stages.filter import score_texts
+from blip.capfilt.stages.filter import begin_to_score
 from tests.support.capfilt import FakeFilter
 
 
@@ -24,7 +24,7 @@ def test_all_texts_of_all_images_are_scored_in_one_call():
 
     images = [square(0, 16), square(1, 16), square(2, 16)]
     texts = [["Red!", "a BLUE one"], ["", "  ...  "], ["blue", "", "red"]]
-    verdicts = score_texts(Counting(), images, texts)
+    verdicts = begin_to_score(Counting(), images, texts)()
     assert calls == [[["red", "a blue one"], ["blue", "red"]]]
     assert [[v.reason for v in row] for row in verdicts] == [
         ["match", "match"],
@@ -45,11 +45,9 @@ def test_all_texts_of_all_images_are_scored_in_one_call():
     ],
 )
 def test_scores_are_rounded_before_anything_is_decided(itm, reason, kept_score):
-    class Fixed:
-        image_size = 16
-
+    class Fixed(FakeFilter):
         def score(self, images, texts):
             return [[Score(itm, 0.0)]]
 
-    [[verdict]] = score_texts(Fixed(), [square(0, 16)], [["red"]])
+    [[verdict]] = begin_to_score(Fixed(), [square(0, 16)], [["red"]])()
     assert (verdict.reason, verdict.itm_score) == (reason, kept_score)

@@ -4,12 +4,13 @@ import threading
 
 import pytest
 
+from blip.capfilt.models.protocols import Models
 from blip.capfilt.stages.pictures import open_batches
 from blip.data.images import LARGE, count_pixels
 from blip.data.sample import Sample
-from tests.support.capfilt import picture
+from tests.support.capfilt import FakeCaptioner, FakeFilter, picture
 
-SIDES = frozenset({8, 16})
+MODELS = Models(FakeCaptioner(), FakeFilter())
 
 
 def samples(count: int):
@@ -20,15 +21,14 @@ def samples(count: int):
 
 @pytest.mark.parametrize(("size", "decoders"), [(1, 4), (2, 4), (5, 1), (100, 16)])
 def test_all_samples_come_in_their_order(size, decoders):
-    batches = list(open_batches(samples(7), size, SIDES, decoders))
-    opened = [one for batch in batches for one in batch]
+    batches = list(open_batches(samples(7), size, MODELS, decoders))
+    opened = [one for batch in batches for one in batch.samples]
     assert [one.sample.key for one in opened] == [f"{number}" for number in range(7)]
-    assert all(len(batch) <= size for batch in batches)
+    assert all(len(batch.samples) <= size for batch in batches)
     assert [one.fault for one in opened] == [None, None, None, "not_an_image", None, None, None]
-    assert {side: t.shape for side, t in opened[0].pictures.items()} == {
-        8: (3, 8, 8),
-        16: (3, 16, 16),
-    }
+    for of_model, side in (("for_captioner", 8), ("for_filter", 16)):
+        pictures = [one for batch in batches for one in getattr(batch, of_model)]
+        assert [one.shape for one in pictures] == [(3, side, side)] * 6
 
 
 def test_the_next_batch_is_read_while_this_one_is_worked_on():
@@ -39,7 +39,7 @@ def test_the_next_batch_is_read_while_this_one_is_worked_on():
             read[number].set()
             yield sample
 
-    batches = open_batches(noting(), 2, SIDES)
+    batches = open_batches(noting(), 2, MODELS)
     next(batches)
     # Nobody has asked for the second batch, and it comes all the same; the third does not.
     assert read[3].wait(30)
@@ -52,15 +52,16 @@ def test_what_the_reader_raises_comes_out_behind_what_it_gave():
         yield from samples(2)
         raise OSError("gone")
 
-    batches = open_batches(torn(), 2, SIDES)
-    assert len(next(batches)) == 2
+    batches = open_batches(torn(), 2, MODELS)
+    assert len(next(batches).samples) == 2
     with pytest.raises(OSError, match="gone"):
         next(batches)
 
 
 def test_the_largest_picture_is_a_choice():
     contents = [Sample("small", picture("red", size=8)), Sample("large", picture("red", size=9))]
-    ((small, large),) = open_batches(iter(contents), 2, SIDES, max_pixels=64)
+    (batch,) = open_batches(iter(contents), 2, MODELS, max_pixels=64)
+    small, large = batch.samples
     assert (small.fault, large.fault) == (None, "too_many_pixels")
 
 

@@ -1,6 +1,6 @@
 """Loads captioner and filter from their checkpoints, each onto its device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, final
 
@@ -13,7 +13,7 @@ from blip.capfilt.models.memory import (
     bytes_of_weights,
     unify_out_of_memory,
 )
-from blip.capfilt.models.protocols import Models, Score
+from blip.capfilt.models.protocols import Models, Score, Scores, Send
 from blip.capfilt.stages.pictures import DECODERS, MAX_DECODERS
 from blip.config.ranges import InferencePrecision
 from blip.errors import BlipError, UsageError
@@ -23,6 +23,7 @@ from blip.inference.checkpoint import Loaded, fingerprint, open_checkpoint, read
 from blip.inference.decoding import rows_of_each, start_within
 from blip.inference.matcher import Matcher
 from blip.inference.pixels import NormalisedImage
+from blip.inference.streams import BEFORE_OTHERS, OwnStream
 from blip.log import say
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig
@@ -153,7 +154,15 @@ class CheckpointModels:
         # A worker that went on uncompiled would round otherwise than the job's markers say.
         captioner.compile(self.compile, required=True)
         matcher.compile(self.compile, required=True)
-        return Models(_CheckpointCaptioner(captioner, self.decoding), _CheckpointFilter(matcher))
+        # Each step of the captioner waits for the one before; the filter fills what it leaves idle.
+        first = OwnStream(captioner.device, captioner.dtype, priority=BEFORE_OTHERS)
+        beside = OwnStream(matcher.device, matcher.dtype)
+        return Models(
+            _CheckpointCaptioner(captioner, self.decoding, first),
+            _CheckpointFilter(matcher, beside),
+            _sender(first),
+            _sender(beside),
+        )
 
     @property
     def _names(self) -> tuple[str, str]:
@@ -167,11 +176,12 @@ class CheckpointModels:
 
     def _bytes_of_image(self, captioner: ModelConfig, matcher: ModelConfig) -> int:
         written = rows_of_each(self.decoding, max(self.captions, 1))
-        # They run one after the other: memory of the captioner is free again for the filter.
-        return max(
-            bytes_of_image(captioner, written, self.precision),
-            bytes_of_image(matcher, self.captions + 1, self.precision),
-        )
+        of_captioner = bytes_of_image(captioner, written, self.precision)
+        of_filter = bytes_of_image(matcher, self.captions + 1, self.precision)
+        if any(_kind(name) == "cpu" for name in self._names):
+            # One after the other: memory of the captioner is free again for the filter.
+            return max(of_captioner, of_filter)
+        return of_captioner + of_filter
 
 
 @final
@@ -179,6 +189,7 @@ class CheckpointModels:
 class _CheckpointCaptioner:
     captioner: Captioner
     decoding: DecodingConfig
+    stream: OwnStream
 
     @property
     def image_size(self) -> int:
@@ -187,7 +198,7 @@ class _CheckpointCaptioner:
     def caption(self, images: Sequence[Tensor], seeds: Sequence[Sequence[int]]) -> list[list[str]]:
         count, together = len(seeds[0]), len(images)
         ready = [*map(NormalisedImage, images)]
-        with unify_out_of_memory():
+        with unify_out_of_memory(), self.stream.use():
             return self.captioner.captions(
                 ready, count, self.decoding, seeds=seeds, batch_size=together
             )
@@ -197,16 +208,33 @@ class _CheckpointCaptioner:
 @dataclass(frozen=True, slots=True)
 class _CheckpointFilter:
     matcher: Matcher
+    stream: OwnStream
 
     @property
     def image_size(self) -> int:
         return self.matcher.model.config.vision.image_size
 
-    def score(self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]) -> list[list[Score]]:
+    def begin(
+        self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]
+    ) -> Callable[[], Scores]:
         ready = [*map(NormalisedImage, images)]
+        with unify_out_of_memory(), self.stream.use():
+            begun = self.matcher.begin_scores(ready, texts, batch_size=len(images))
+
+        def finish() -> Scores:
+            with unify_out_of_memory(), self.stream.use():
+                found = begun()
+            return [[Score(one.probability, one.cosine) for one in row] for row in found]
+
+        return finish
+
+
+def _sender(stream: OwnStream) -> Send:
+    def send(images: Sequence[Tensor]) -> Sequence[Tensor]:
         with unify_out_of_memory():
-            found = self.matcher.scores(ready, texts, batch_size=len(images), allow_nan=True)
-        return [[Score(one.probability, one.cosine) for one in row] for row in found]
+            return stream.upload(images)
+
+    return send
 
 
 def _load_expected(

@@ -1,6 +1,6 @@
 """The interfaces of the two models of a job."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -42,17 +42,31 @@ class CaptionModel(ImageModel, Protocol):
         ...
 
 
+Scores = Sequence[Sequence[Score]]
+"""Of the texts of each image."""
+
+
 class MatchModel(ImageModel, Protocol):
     """Scores how well texts match images."""
 
-    def score(
+    def begin(
         self, images: Sequence[Tensor], texts: Sequence[Sequence[str]]
-    ) -> Sequence[Sequence[Score]]:
-        """Scores of the texts of each image; an image may have no texts.
+    ) -> Callable[[], Scores]:
+        """Begin to score the texts of each image, and return what gives the scores.
 
-        Raises OutOfMemoryError where the batch does not fit into memory.
+        An image may have no texts. A GPU computes while the caller goes on. Both calls raise
+        OutOfMemoryError where the batch does not fit into memory.
         """
         ...
+
+
+Send = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""Puts the images of a batch where a model reads them; a thread calls it while the models work."""
+
+
+def leave(images: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The images as they are, in main memory."""
+    return images
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +75,5 @@ class Models:
 
     captioner: CaptionModel
     filter: MatchModel
+    send_to_captioner: Send = leave
+    send_to_filter: Send = leave

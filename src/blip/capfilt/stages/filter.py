@@ -1,7 +1,7 @@
 """Texts of an image to scores; web and synthetic texts are scored in one call."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blip.capfilt.engine.protocol import EveryItemError
 from blip.capfilt.ledger.records import EMPTY_TEXT, MATCH, SCORE_NOT_FINITE
-from blip.capfilt.models.protocols import MatchModel
+from blip.capfilt.models.protocols import MatchModel, Scores
 from blip.data.captions import clean_caption
 
 DIGITS = 6
@@ -28,10 +28,10 @@ class Verdict(NamedTuple):
     itc_cosine: float | None = None
 
 
-def score_texts(
+def begin_to_score(
     matcher: MatchModel, images: Sequence[Tensor], texts: Sequence[Sequence[str]]
-) -> list[list[Verdict]]:
-    """A verdict for every text of every image (3, size, size).
+) -> Callable[[], list[list[Verdict]]]:
+    """Begin to score every text of every image (3, size, size); what is returned gives verdicts.
 
     Texts are cleaned as for training before they are scored. A text that is then empty gets no
     score.
@@ -39,19 +39,21 @@ def score_texts(
     cleaned = [[clean_caption(text) for text in of_image] for of_image in texts]
     scorable = [[text for text in of_image if text] for of_image in cleaned]
     images_with_text = [row for row, of_image in enumerate(scorable) if of_image]
-    scores: list[list[Verdict]] = [[] for _ in texts]
+    begun: Callable[[], Scores] = list
     if images_with_text:
-        found = matcher.score(
+        begun = matcher.begin(
             [images[row] for row in images_with_text], [scorable[row] for row in images_with_text]
         )
-        for row, of_image in zip(images_with_text, found, strict=True):
+
+    def finish() -> list[list[Verdict]]:
+        scores: list[list[Verdict]] = [[] for _ in texts]
+        for row, of_image in zip(images_with_text, begun(), strict=True):
             scores[row] = [_verdict(itm, itc) for itm, itc in of_image]
-    verdicts = []
-    for of_image, scored in zip(cleaned, scores, strict=True):
-        following = iter(scored)
-        empty = Verdict(EMPTY_TEXT)
-        verdicts.append([next(following) if text else empty for text in of_image])
-    return verdicts
+        return [
+            _with_empty(of_image, scored) for of_image, scored in zip(cleaned, scores, strict=True)
+        ]
+
+    return finish
 
 
 def refuse_broken_filter(matcher: MatchModel, lost: int) -> None:
@@ -61,13 +63,19 @@ def refuse_broken_filter(matcher: MatchModel, lost: int) -> None:
     grey picture either: it would drop every text of the job.
     """
     grey = torch.zeros(3, matcher.image_size, matcher.image_size)
-    ((score,),) = matcher.score([grey], [["a picture"]])
+    ((score,),) = matcher.begin([grey], [["a picture"]])()
     if lost >= MANY or not _is_finite(*score):
         raise EveryItemError(
             f"the filter's scores are NaN or infinite for all {lost} texts of the shard so far: "
             "its weights are broken, or its values overflow; choose another --filter, or "
             "--precision float32"
         )
+
+
+def _with_empty(texts: Sequence[str], scored: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts on texts of which those that are not empty were `scored`."""
+    following, empty = iter(scored), Verdict(EMPTY_TEXT)
+    return [next(following) if text else empty for text in texts]
 
 
 def _verdict(itm: float, itc: float) -> Verdict:

@@ -1,6 +1,7 @@
 """One shard through all stages: read, caption, score, decide, write."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -24,9 +25,9 @@ from blip.capfilt.shards.layout import Layout, describe_output, open_parts
 from blip.capfilt.shards.settings import Settings
 from blip.capfilt.shards.source import ShardTask, check_count, describe_input, read_samples
 from blip.capfilt.stages.caption import write_captions
-from blip.capfilt.stages.filter import MANY, Verdict, refuse_broken_filter, score_texts
+from blip.capfilt.stages.filter import MANY, Verdict, begin_to_score, refuse_broken_filter
 from blip.capfilt.stages.merge import write_kept
-from blip.capfilt.stages.pictures import DECODERS, Opened, Seen, open_batches
+from blip.capfilt.stages.pictures import DECODERS, Opened, OpenedBatch, Seen, open_batches
 from blip.data.keys import storable
 from blip.data.sample import Sample
 from blip.files import disk_is_full, write_json
@@ -49,14 +50,11 @@ def process_shard(
     before = describe_input(task)
     counts, samples, scored = Counts(), 0, 0
     layout.marker(task.name).unlink(missing_ok=True)
-    sides = frozenset((models.captioner.image_size, models.filter.image_size))
+    batches = open_batches(read_samples(task), batch_size, models, decoders, settings.max_pixels)
     try:
-        with open_parts(task, layout) as (writer, ledger):
-            for batch in open_batches(
-                read_samples(task), batch_size, sides, decoders, settings.max_pixels
-            ):
+        with closing(batches), open_parts(task, layout) as (writer, ledger):
+            for batch, table in _process_batches(batches, task.name, settings, models):
                 samples += len(batch)
-                table = _process_batch(batch, task.name, settings, models)
                 if isinstance(writer, TextsWriter):
                     writer.write(table)
                 else:
@@ -89,36 +87,61 @@ def process_shard(
     return ShardOutcome(name=task.name, counts=counts)
 
 
-def _process_batch(
-    batch: Sequence[Opened], shard: str, settings: Settings, models: Models
-) -> pa.Table:
-    """The ledger's rows of a batch, in its order, captioned, scored and decided."""
-    of_captioner, of_filter = models.captioner.image_size, models.filter.image_size
-    sound = [opened for opened in batch if opened.fault is None]
+def _process_batches(
+    batches: Iterable[OpenedBatch], shard: str, settings: Settings, models: Models
+) -> Iterator[tuple[list[Opened], pa.Table]]:
+    """The samples of each batch and their rows of the ledger.
+
+    On a GPU the filter scores a batch while the captioner writes about the next one: two batches
+    are under way, and no more.
+    """
+    finish: Callable[[], tuple[list[Opened], pa.Table]] | None = None
+    for batch in batches:
+        following = _begin_batch(batch, shard, settings, models)
+        if finish is not None:
+            yield finish()
+        finish = following
+    if finish is not None:
+        yield finish()
+
+
+def _begin_batch(
+    batch: OpenedBatch, shard: str, settings: Settings, models: Models
+) -> Callable[[], tuple[list[Opened], pa.Table]]:
+    """Caption a batch and begin to score it.
+
+    What is returned gives its samples and their rows of the ledger, in their order, decided.
+    """
+    sound = [opened for opened in batch.samples if opened.fault is None]
     written = write_captions(
         models.captioner,
         [storable(opened.sample.key) for opened in sound],
-        [opened.pictures[of_captioner] for opened in sound],
+        batch.for_captioner,
         captions=settings.captions,
         seed=settings.seed,
     )
-    scored = score_texts(
+    verdicts = begin_to_score(
         models.filter,
-        [opened.pictures[of_filter] for opened in sound],
+        batch.for_filter,
         [
             [*_web_texts(opened.sample), *texts]
             for opened, texts in zip(sound, written, strict=True)
         ],
     )
-    results = zip(written, scored, strict=True)
-    records = list[TextRecord]()
-    for opened in batch:
-        notes = _Notes(shard, storable(opened.sample.key), settings, opened.seen)
-        if opened.fault is not None:
-            records.append(notes.bad(opened.sample, opened.fault))
-        else:
-            records += notes.texts(opened.sample, *next(results))
-    return decide(records_to_table(records), settings.threshold, settings.rules)
+    samples = batch.samples
+
+    def finish() -> tuple[list[Opened], pa.Table]:
+        results = zip(written, verdicts(), strict=True)
+        records = list[TextRecord]()
+        for opened in samples:
+            notes = _Notes(shard, storable(opened.sample.key), settings, opened.seen)
+            if opened.fault is not None:
+                records.append(notes.bad(opened.sample, opened.fault))
+            else:
+                records += notes.texts(opened.sample, *next(results))
+        return samples, decide(records_to_table(records), settings.threshold, settings.rules)
+
+    return finish
 
 
 def _web_texts(sample: Sample) -> list[str]:
