@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 
 from blip.nn.bert import NORM_EPS
 from blip.nn.init import init_std, init_weights
+from blip.nn.kernels.aligned import aligned_linear, is_worth_aligning
 from blip.nn.kernels.int8_weight import Int8Weight
 from blip.nn.kernels.packed_weight import PackedWeight, packed_linear
 from blip.nn.linear import Linear
@@ -40,6 +41,8 @@ class LanguageHead(nn.Module):
         states = self.norm(self.dense.then_gelu(states))
         if self.int8 is not None:
             return self.int8.multiply(states, self.bias)
+        if is_worth_aligning(words):
+            return aligned_linear(states, words, self.bias)
         return packed_linear(states, words, self.bias, self.packed)
 
 
