@@ -4,8 +4,6 @@ import faulthandler
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +54,7 @@ def torchrun(arguments: list[str], output: Path) -> None:
     """The work of a process: `torchrun`, which starts its processes anew."""
     from torch.distributed.run import main
 
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
     write_to(output)
     main([*TWO, *arguments])
 
@@ -90,16 +88,13 @@ def started(torchrun: int) -> list[int]:
 
 def test_stopped_and_killed(config: Path, tmp_path: Path) -> None:
     output = tmp_path / "stopped"
-    with output.open("w") as file:
-        run = subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", *TWO, *pretraining(config)],
-            stderr=file,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
-        )
-    wait_for(config, 3, lambda: run.poll() is None, output)
+    run = start_forked(torchrun, pretraining(config), output)
+    wait_for(config, 3, run.is_alive, output)
+    assert run.pid is not None
     # A scheduler tells one process, or all: either way all stop after the same step.
     os.kill(started(run.pid)[1], signal.SIGTERM)
-    assert run.wait(60) == 0, output.read_text()
+    run.join(60)
+    assert run.exitcode == 0, output.read_text()
     # Of several processes with the same to say, the main one says it.
     assert output.read_text().count("run the same command again to resume") == 1
     (checkpoint,) = (config.parent / "run" / "checkpoints").glob("step-*")

@@ -1,7 +1,5 @@
 """Passes of fixed shapes give the scores of passes that fit their texts, eager and compiled."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,10 @@ from blip.inference.matcher import MAX_TEXTS, Matcher
 from blip.inference.static_matching import MAX_PASSES, PassPool
 from blip.model.int8 import to_int8
 from blip.nn.kernels.switch import kernels
+from tests.support.forked import run_module
 from tests.support.refuse_reads import RefuseReads
 from tests.support.tiny import make_model
 
-ROOT = Path(__file__).parents[2]
 WORDS = ["a", "red", "blue", "circle", "square", "on", "two", "stars", "green", "the"]
 BOUND = 1e-5
 """Greatest difference of a probability or cosine."""
@@ -140,12 +138,11 @@ def test_a_pass_reads_nothing_back(
     assert calls[0] == calls[1]
 
 
-def test_a_compiled_pass_is_one_graph_and_compiled_once() -> None:
+def test_a_compiled_pass_is_one_graph_and_compiled_once(tmp_path: Path) -> None:
     # On its own: what checks shapes in the tests cannot be traced.
-    command = [sys.executable, "-m", "tests.support.compiled_matching"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert "compiling: match, 4 x 8; later runs find it in torch's cache" in done.stderr
+    said = tmp_path / "said"
+    assert run_module("tests.support.compiled_matching", said) == 0, said.read_text()
+    assert "compiling: match, 4 x 8; later runs find it in torch's cache" in said.read_text()
 
 
 def test_matching_goes_on_where_nothing_compiles(

@@ -11,6 +11,7 @@ from blip.generation.config import DecodingConfig
 from blip.inference.decoding import decode_texts
 from blip.inference.static_steps import StepPool
 from blip.model.blip import Blip
+from tests.support.inductor import UNVECTORISED
 from tests.support.tiny import TINY
 
 EOS = 2
@@ -44,4 +45,5 @@ def check(model: Blip, pool: StepPool, start: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with UNVECTORISED:
+        main()

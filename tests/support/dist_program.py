@@ -50,10 +50,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "ddp": {"parallel": "ddp"},
     "ddp, accumulating": {"parallel": "ddp", "accumulation": 2},
     "ddp, recomputing": {"parallel": "ddp", "recompute": True},
-    "fsdp": {"parallel": "fsdp"},
     "fsdp, accumulating": {"parallel": "fsdp", "accumulation": 2},
     "fsdp, recomputing": {"parallel": "fsdp", "recompute": True},
 }
+# Resumed, shards take the plain steps as well, and write checkpoints on the way.
 RESUMED, ANSWERED = "fsdp, resumed", "questions"
 CONVERSED: dict[str, dict[str, Any]] = {
     "dialogues, ddp": {"parallel": "ddp"},
@@ -103,11 +103,10 @@ def make_model(words: Tokenizer, dtype: torch.dtype, sharing: Sharing) -> Blip:
 
 
 def train(training: Training[Any], loader: RecordingLoader, folder: Path, **changes: Any) -> None:
-    """Five steps, or as the changes say."""
+    """Five steps with a checkpoint at their end, or as the changes say."""
     values: dict[str, Any] = {
         "steps": 5,
         "optimizer": OptimizerConfig(lr=1e-3, warmup_steps=2, clip_norm=1.0),
-        "checkpoint_every": 2,
         "log_every": 1,
         "device": "cpu",
     }
@@ -224,7 +223,7 @@ def put_back(kind: Literal["ddp", "fsdp"]) -> dict[str, Any]:
 def resume(folder: Path, shards: Path, tokenizer: Path) -> dict[str, Any]:
     """A run of shards that resumes from its second step, which the main process alone can see."""
     with patch.object(Checkpoints, "remove"):
-        pretrain(folder, shards, tokenizer, parallel="fsdp", steps=3)
+        pretrain(folder, shards, tokenizer, parallel="fsdp", steps=3, checkpoint_every=2)
     own = folder if dist.is_main() else folder.parent / f"{folder.name}-{dist.rank()}"
     return pretrain(own, shards, tokenizer, parallel="fsdp")
 

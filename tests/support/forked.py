@@ -7,6 +7,7 @@ theirs anew.
 
 import multiprocessing
 import os
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,18 @@ def run_command(arguments: list[str], output: Path) -> None:
 
     write_to(output)
     sys.exit(main(arguments))
+
+
+def run_module(name: str, output: Path) -> int | None:
+    """The exit status of a module run as the main one, in a process whose words go to a file."""
+    process = start_forked(_be_main, name, output)
+    process.join()
+    return process.exitcode
+
+
+def _be_main(name: str, output: Path) -> None:
+    write_to(output)
+    runpy.run_module(name, run_name="__main__")
 
 
 def write_to(output: Path) -> None:

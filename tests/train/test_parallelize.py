@@ -1,7 +1,5 @@
 """Computed again, or compiled: the same loss, every gradient, dropout included."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -9,12 +7,11 @@ import torch
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.train.parallelize import recompute_layers
+from tests.support.forked import run_module
 from tests.support.pretrain_step import assert_same_gradients, make_step, take_step
 from tests.support.tiny_data import batch, tokenizer
 
 __all__ = ["batch", "tokenizer"]
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_recomputing_changes_nothing_but_what_is_kept(
@@ -31,8 +28,7 @@ def test_recomputing_changes_nothing_but_what_is_kept(
     assert list(step.state_dict()) == names
 
 
-def test_compiling_changes_nothing_recomputed_or_not() -> None:
+def test_compiling_changes_nothing_recomputed_or_not(tmp_path: Path) -> None:
     # In a process of its own: the checks of shapes in this one cannot be traced.
-    command = [sys.executable, "-m", "tests.support.compiled_step"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    said = tmp_path / "said"
+    assert run_module("tests.support.compiled_step", said) == 0, said.read_text()
