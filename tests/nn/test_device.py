@@ -1,10 +1,12 @@
 """A device that is not there, or is none, is one line before anything is loaded."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from blip.errors import UsageError
-from blip.nn.device import choose_device
+from blip.nn.device import choose_device, fetch
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
@@ -34,3 +36,33 @@ def test_what_is_not_there_is_refused(name, gpus, message, monkeypatch):
     with pytest.raises(UsageError) as caught:
         choose_device(name)
     assert message in str(caught.value)
+
+
+def test_a_tensor_of_a_cpu_is_fetched_at_once():
+    tensor = torch.arange(3)
+    assert torch.equal(fetch(tensor)(), tensor)
+
+
+def test_a_copy_from_a_gpu_is_waited_for_alone(monkeypatch):
+    events = []
+
+    class Event:
+        def record(self, stream: str) -> None:
+            events.append(f"recorded on {stream}")
+
+        def synchronize(self) -> None:
+            events.append("waited for")
+
+    class OnGpu(torch.Tensor):
+        device = torch.device("cuda:1")
+
+        def to(self, *arguments: Any, **options: Any) -> torch.Tensor:
+            events.append((arguments, options))
+            return torch.arange(3)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"that of {device}")
+    wait = fetch(torch.zeros(3).as_subclass(OnGpu))
+    assert events == [(("cpu",), {"non_blocking": True}), "recorded on that of cuda:1"]
+    assert wait().tolist() == [0, 1, 2]
+    assert events[2:] == ["waited for"]

@@ -1,5 +1,6 @@
 """A batch that was sent to another device: nothing mixes what lies there with what lies here."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from typing import Any
@@ -21,7 +22,11 @@ from blip.tasks.pretrain import PretrainStep
 from blip.tasks.retrieval import RetrievalStep
 from blip.tasks.visdial import DialogueStep
 from blip.tasks.vqa import VqaStep
-from tests.support.pretrain_step import NEGATIVES
+from blip.train.config import OptimizerConfig
+from blip.train.optim import make_optimizer
+from blip.train.parallelize import clip_gradients
+from tests.support.pretrain_step import NEGATIVES, make_step
+from tests.support.refuse_reads import RefuseReads
 from tests.support.task_batches import dialogue_batch, question_batch, statement_batch
 from tests.support.tiny import TINY
 
@@ -82,6 +87,58 @@ def test_a_filtering_step(
     step = RetrievalStep(model, tokenizer, sample=lambda *_: NEGATIVES).to(ELSEWHERE)
     step(send_away(batch), context).loss.backward()
     assert learns(step)
+
+
+@pytest.mark.parametrize("filters", [False, True])
+def test_the_negatives_alone_are_waited_for_once_the_images_are_projected(
+    tokenizer: Tokenizer, batch: PairBatch, filters: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    model, _, context = begin_contrast(tokenizer, batch)
+    step = (
+        RetrievalStep(model, tokenizer)
+        if filters
+        else PretrainStep(model, tokenizer, LanguageConfig())
+    )
+    step.to(ELSEWHERE)
+    events, project = list[str](), model.project_image
+
+    def fetch(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+        assert tensor.device == ELSEWHERE
+        events.append("fetched")
+
+        def wait() -> torch.Tensor:
+            events.append("waited for")
+            return torch.cat(NEGATIVES)
+
+        return wait
+
+    def project_image(*arguments: Any) -> Any:
+        events.append("projected")
+        return project(*arguments)
+
+    monkeypatch.setattr("blip.objectives.itm.fetch", fetch)
+    monkeypatch.setattr(model, "project_image", project_image)
+    # Whatever else asked for a value would fail here.
+    step(send_away(batch), context).loss.backward()
+    norm = clip_gradients(step.parameters(), 1.0)
+    assert norm.device == ELSEWHERE
+    assert events == ["fetched", "projected", "waited for"]
+
+
+def test_an_update_reads_no_value(tokenizer: Tokenizer, batch: PairBatch) -> None:
+    step, contrast = make_step(tokenizer)
+    context = contrast.context(batch, 1.0)
+    loss = step(batch, context).loss
+    optimizer = make_optimizer(step, OptimizerConfig())
+    assert all(group["fused"] for group in optimizer.param_groups)
+    before = [parameter.clone() for parameter in step.parameters()]
+    with RefuseReads():
+        loss.backward()
+        clip_gradients(step.parameters(), 1.0)
+        optimizer.step()
+        contrast.after_update(context)
+    assert not all(map(torch.equal, before, step.parameters()))
 
 
 def test_a_step_of_questions(tokenizer: Tokenizer, batch: PairBatch) -> None:

@@ -1,5 +1,6 @@
-"""The device and the number format of a model."""
+"""The device and the number format of a model, and copies to and from the device."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -88,3 +89,22 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
         return tensor
     # Copies are only asynchronous from pinned memory.
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
+def fetch(tensor: Tensor) -> Callable[[], Tensor]:
+    """Begin to copy a tensor to the CPU; what is returned gives the copy, and waits for it alone.
+
+    A GPU computes meanwhile what is begun in between.
+    """
+    # Into pinned memory, which torch takes for copies that nobody waits for.
+    here = tensor.to("cpu", non_blocking=True)
+    if tensor.device.type != "cuda":
+        return lambda: here
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(tensor.device))
+
+    def wait() -> Tensor:
+        copied.synchronize()
+        return here
+
+    return wait

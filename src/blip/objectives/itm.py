@@ -12,7 +12,7 @@ from blip import dist
 from blip.data.tokenizer import Texts
 from blip.model.blip import Blip
 from blip.model.operations import WITH_GRADIENT, Operations
-from blip.nn.device import send
+from blip.nn.device import fetch, send
 from blip.nn.packing import PackedPass, pack_pass
 from blip.nn.precision import at_least_float32
 from blip.objectives.itc import ITCContext, Similarities, itc_loss, itc_similarities
@@ -78,30 +78,38 @@ def hard_negatives(
     )
 
 
-def itm_inputs(texts: Texts, negatives: Negatives, enc_id: int) -> PackedPass:
-    """The encoder's input: pairs, texts with a hard-negative image, images with such a text.
+def itm_inputs(texts: Texts, negatives: Negatives, enc_id: int) -> Callable[[], PackedPass]:
+    """What gives the encoder's input: pairs, texts with a negative image, images with such a text.
 
     All are packed into one pass over the same images. The process that holds the image of a pair
-    classifies it, so that only texts, which are small, move between processes.
+    classifies it, so that only texts, which are small, move between processes. The result waits for
+    the negatives, which a GPU may still have to sample.
     """
     size = len(texts.ids)
     all_texts = gather_texts(texts).start_with(enc_id)
-    image_of_pair, text_of_pair = pairs_of_rank(size, negatives)
-    return pack_pass(
-        all_texts.ids[send(text_of_pair, all_texts.ids.device)],
-        all_texts.visible[text_of_pair],
-        "bidirectional",
-        images=size,
-        image_of_text=image_of_pair,
-        first_states_only=True,
-    )
+    all_images = dist.gather_rows(negatives.images)
+    sampled = fetch(torch.cat([all_images, negatives.texts]))
+
+    def pack() -> PackedPass:
+        image_of_pair, text_of_pair = pairs_of_rank(*sampled().split([len(all_images), size]))
+        return pack_pass(
+            all_texts.ids[send(text_of_pair, all_texts.ids.device)],
+            all_texts.visible[text_of_pair],
+            "bidirectional",
+            images=size,
+            image_of_text=image_of_pair,
+            first_states_only=True,
+        )
+
+    return pack
 
 
 class Aligned(NamedTuple):
     """The loss of ITC, and the pairs that ITM is to classify."""
 
     contrastive: Float[Tensor, ""]
-    pairs: PackedPass
+    pairs: Callable[[], PackedPass]
+    """To be asked for late: on a GPU the negatives have to be waited for."""
 
 
 def align(
@@ -114,10 +122,9 @@ def align(
 ) -> Aligned:
     """ITC of a batch, whose similarities say which negatives of ITM are hard (BLIP, 3.2)."""
     online = itc_similarities(model, image_states, texts, context.candidates)
-    # Before the negatives, which have to be waited for on a GPU.
-    contrastive = itc_loss(online, context.targets)
     negatives = hard_negatives(online, context, sample)
-    return Aligned(contrastive, itm_inputs(texts, negatives, enc_id))
+    pairs = itm_inputs(texts, negatives, enc_id)
+    return Aligned(itc_loss(online, context.targets), pairs)
 
 
 def itm_loss(model: Blip, states: Float[Tensor, "pairs width"], size: int) -> ITMOutput:
@@ -158,16 +165,17 @@ def gather_texts(texts: Texts) -> Texts:
 
 
 def pairs_of_rank(
-    size: int, negatives: Negatives
+    negative_images: Int[Tensor, " global"], negative_texts: Int[Tensor, " batch"]
 ) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-    """The image and the text of every pair of this process, on the CPU.
+    """The image and the text of every pair of this process, all on the CPU.
 
-    Images are indices into this process's images, texts into the global batch. The `size` matching
-    pairs come first, then the texts whose negative image is here, then the images with their
-    negative texts.
+    `negative_images` are those of all texts of the global batch, `negative_texts` those of this
+    process's images. Of the result images are indices into this process's images, texts into the
+    global batch. The matching pairs come first, then the texts whose negative image is here, then
+    the images with their negative texts.
     """
+    size = len(negative_texts)
     images_here, own = torch.arange(size), dist.own_rows(size)
-    sampled = dist.gather_rows(negatives.images).cpu()
-    others = (sampled % dist.world_size() == dist.rank()).nonzero().squeeze(1)
-    images = torch.cat([images_here, sampled[others] // dist.world_size(), images_here])
-    return images, torch.cat([own, others, negatives.texts.cpu()])
+    others = (negative_images % dist.world_size() == dist.rank()).nonzero().squeeze(1)
+    images = torch.cat([images_here, negative_images[others] // dist.world_size(), images_here])
+    return images, torch.cat([own, others, negative_texts])

@@ -16,6 +16,7 @@ from blip.model.blip import Blip
 from blip.model.checkpoint.initial import Started, start_text, start_vision
 from blip.model.checkpoint.start_sizes import find_start
 from blip.model.operations import Operations
+from blip.nn.kv import ImageKV
 from blip.nn.packing import PackedPass
 from blip.objectives.config import LanguageConfig
 from blip.objectives.itc import ITCContext, MomentumContrast, itc_operations
@@ -72,15 +73,16 @@ class PretrainStep(nn.Module):
         """Losses of a batch; changes nothing."""
         model, texts = self.model, batch.texts
         image_states = model.encode_image(batch.images)
-        # (Captions first: the sampled negatives have to be waited for on a GPU.)
         captions = lm_inputs(texts.start_with(self.dec_id))
 
         # ITC aligns the unimodal encoders; its similarities say which negatives are hard.
         contrastive, pairs = align(model, image_states, texts, context, self.enc_id, self.sample)
 
         # ITM and LM read texts about the same images: the image-grounded encoder classifies pairs,
-        # the image-grounded decoder predicts the next token.
-        encoded, decoded = self._read(image_states, pairs, captions.inputs)
+        # the image-grounded decoder predicts the next token. (Images first: on a GPU the negatives
+        # have to be waited for, and it computes meanwhile.)
+        image_kvs = self._project(image_states)
+        encoded, decoded = self._read(image_kvs, pairs(), captions.inputs)
         matching = itm_loss(model, encoded, len(image_states))
         language = lm_loss(model, captions, decoded, self.language.label_smoothing)
 
@@ -98,23 +100,25 @@ class PretrainStep(nn.Module):
             + lm_operations(parts, lengths)
         )
 
+    def _project(
+        self, image_states: Float[Tensor, "batch tokens width"]
+    ) -> tuple[ImageKV, ImageKV]:
+        """Keys and values of the images for encoder and decoder: the same, where they share it."""
+        of_encoder = self.model.project_image(image_states, "bidirectional")
+        if self.model.shares_cross_attention:
+            return of_encoder, of_encoder
+        return of_encoder, self.model.project_image(image_states, "causal")
+
     def _read(
-        self,
-        image_states: Float[Tensor, "batch tokens width"],
-        pairs: PackedPass,
-        texts: PackedPass,
+        self, image_kvs: tuple[ImageKV, ImageKV], pairs: PackedPass, texts: PackedPass
     ) -> tuple[Tensor, ...]:
         """States of encoder and decoder: in one pass, where they share enough."""
-        model = self.model
-        image_kv = model.project_image(image_states, "bidirectional")
+        model, (of_encoder, of_decoder) = self.model, image_kvs
         if model.shares_all_but_self_attention:
-            return model.text.forward_packed(image_kv, pairs, texts)
-        decoder_kv = image_kv
-        if not model.shares_cross_attention:
-            decoder_kv = model.project_image(image_states, "causal")
+            return model.text.forward_packed(of_encoder, pairs, texts)
         return (
-            *model.text.forward_packed(image_kv, pairs),
-            *model.text.forward_packed(decoder_kv, texts),
+            *model.text.forward_packed(of_encoder, pairs),
+            *model.text.forward_packed(of_decoder, texts),
         )
 
 

@@ -61,8 +61,9 @@ class RetrievalStep(nn.Module):
         contrastive, pairs = align(
             model, image_states, batch.texts, context, self.enc_id, self.sample
         )
+        # Before the negatives, which have to be waited for on a GPU.
         image_kv = model.project_image(image_states, "bidirectional")
-        (encoded,) = model.text.forward_packed(image_kv, pairs)
+        (encoded,) = model.text.forward_packed(image_kv, pairs())
         matching = itm_loss(model, encoded, len(image_states))
         temperature = model.temperature.detach().squeeze().clone()
         return RetrievalOutput(contrastive, matching.loss, matching.accuracy, temperature)
