@@ -1,55 +1,14 @@
-"""The job on Ray: the bytes of the local engine, whatever is killed on the way."""
+"""A job on Ray whose driver is killed, with the cluster that it started."""
 
-import json
 import signal
 
 import pytest
 
-from blip.capfilt.filters.config import JobRules
-from blip.capfilt.job import run
 from blip.cli.main import main
-from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, web_data
+from tests.support.capfilt import output_bytes
 from tests.support.capfilt_command import options, start, wait_for, web
-from tests.support.ray_cluster import ray_cluster
 
 pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with ray_cluster():
-        yield
-
-
-def test_ray_gives_the_bytes_of_the_local_engine_though_an_actor_is_killed(cluster, tmp_path):
-    web_data(tmp_path / "web")
-    whole = run(config(tmp_path, "whole"), models=FakeModels())
-    (tmp_path / "kills").mkdir()
-    deadly = FakeModels(deadly=str(tmp_path / "kills"))
-    on_ray = {"engine": "ray", "workers": 2, "gpus_per_worker": 0}
-    summary = run(config(tmp_path, **on_ray), models=deadly)
-    assert len(list((tmp_path / "kills").iterdir())) == 1
-    assert summary.to_json() == whole.to_json()
-    assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "whole")
-    status = json.loads((tmp_path / "out/status.json").read_text())
-    assert (status["state"], status["workers"], status["images_done"]) == ("done", 2, 21)
-
-
-def test_ray_gives_the_bytes_of_the_local_engine_with_rules_of_the_whole_job(cluster, tmp_path):
-    web_data(tmp_path / "web")
-    rules = {"threshold": 0.0, "job_rules": JobRules(unique_texts=True, max_repeats=5)}
-    whole = run(config(tmp_path, "whole", **rules), models=FakeModels())
-    assert whole.counts.reasons["duplicate_text"] > 0
-    on_ray = {"engine": "ray", "workers": 2, "gpus_per_worker": 0}
-    run(config(tmp_path, **on_ray, **rules), models=FakeModels())
-    assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "whole")
-
-
-def test_models_that_cannot_be_loaded_end_the_job(cluster, tmp_path):
-    web_data(tmp_path / "web", shards=1)
-    job = config(tmp_path, engine="ray", workers=1)
-    with pytest.raises(Exception, match="no such weights"):
-        run(job, models=BrokenModels())
 
 
 def test_a_driver_that_is_killed_takes_its_cluster_along_and_the_job_goes_on(models, tmp_path):

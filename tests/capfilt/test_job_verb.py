@@ -18,13 +18,13 @@ pytestmark = pytest.mark.usefixtures("forked_workers")
 
 
 def test_workers_and_kills_change_no_byte(models, tmp_path, capsys):
-    data = web(tmp_path / "web", shards=4, samples=24)
+    data = web(tmp_path / "web", shards=4, samples=16)
     assert main(options(models, data, tmp_path / "one", "--workers", "1")) == 0
     assert "report.html" in capsys.readouterr().out
     whole = output_bytes(tmp_path / "one")
     summary = json.loads(whole["summary.json"])
-    assert summary["images"] == 96
-    assert 0 < summary["web_kept"] + summary["synthetic_kept"] < 192, "nothing to tell apart"
+    assert summary["images"] == 64
+    assert 0 < summary["web_kept"] + summary["synthetic_kept"] < 128, "nothing to tell apart"
 
     two_workers = options(models, data, tmp_path / "two", "--workers", "2")
     killed = start(two_workers)
@@ -68,7 +68,7 @@ def test_bfloat16_gives_bytes_of_its_own_the_same_for_any_workers(models, tmp_pa
 
 
 def test_an_interrupt_says_how_to_go_on(models, tmp_path):
-    data = web(tmp_path / "web", shards=4, samples=150)
+    data = web(tmp_path / "web", shards=4, samples=80)
     job = start(options(models, data, tmp_path / "out", "--workers", "2"))
     wait_for(lambda: list((tmp_path / "out").glob(".parts/*")))
     os.killpg(job.pid, signal.SIGINT)

@@ -1,5 +1,6 @@
-"""Ray as an engine: the same protocol, on actors."""
+"""Ray as an engine: the same protocol, on actors, and the bytes of the local engine."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,8 +10,12 @@ from collections.abc import Generator
 import pytest
 
 from blip.capfilt.engine.protocol import Done, Failed, News
+from blip.capfilt.filters.config import JobRules
+from blip.capfilt.job import run
 from blip.errors import UsageError
+from tests.support.capfilt import BrokenModels, FakeModels, config, output_bytes, web_data
 from tests.support.ray_cluster import ray_cluster
+from tests.support.replaced_models import check_what_workers_load, job_of_released
 from tests.support.squares import make_worker, refuse, results
 
 ray = pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
@@ -104,3 +109,38 @@ def test_a_missing_cluster_is_reported():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("no Ray cluster at 127.0.0.1:1: "), done.stderr
     assert done.stdout.count("\n") == 1
+
+
+def test_ray_gives_the_bytes_of_the_local_engine_though_an_actor_is_killed(cluster, tmp_path):
+    web_data(tmp_path / "web")
+    whole = run(config(tmp_path, "whole"), models=FakeModels())
+    (tmp_path / "kills").mkdir()
+    deadly = FakeModels(deadly=str(tmp_path / "kills"))
+    on_ray = {"engine": "ray", "workers": 2, "gpus_per_worker": 0}
+    summary = run(config(tmp_path, **on_ray), models=deadly)
+    assert len(list((tmp_path / "kills").iterdir())) == 1
+    assert summary.to_json() == whole.to_json()
+    assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "whole")
+    status = json.loads((tmp_path / "out/status.json").read_text())
+    assert (status["state"], status["workers"], status["images_done"]) == ("done", 2, 21)
+
+
+def test_ray_gives_the_bytes_of_the_local_engine_with_rules_of_the_whole_job(cluster, tmp_path):
+    web_data(tmp_path / "web")
+    rules = {"threshold": 0.0, "job_rules": JobRules(unique_texts=True, max_repeats=5)}
+    whole = run(config(tmp_path, "whole", **rules), models=FakeModels())
+    assert whole.counts.reasons["duplicate_text"] > 0
+    on_ray = {"engine": "ray", "workers": 2, "gpus_per_worker": 0}
+    run(config(tmp_path, **on_ray, **rules), models=FakeModels())
+    assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "whole")
+
+
+def test_models_that_cannot_be_loaded_end_the_job(cluster, tmp_path):
+    web_data(tmp_path / "web", shards=1)
+    job = config(tmp_path, engine="ray", workers=1, gpus_per_worker=0)
+    with pytest.raises(Exception, match="no such weights"):
+        run(job, models=BrokenModels())
+
+
+def test_actors_check_what_they_load(cluster, tmp_path):
+    check_what_workers_load(job_of_released(tmp_path), engine="ray", gpus_per_worker=0)

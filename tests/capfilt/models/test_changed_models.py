@@ -13,8 +13,6 @@ from torch import Tensor
 
 from blip.capfilt.engine.local import InlineEngine
 from blip.capfilt.job import run
-from blip.capfilt.models.checkpoints import CheckpointModels
-from blip.capfilt.models.choose import checkpoint_models
 from blip.capfilt.models.protocols import Models, Score
 from blip.capfilt.stages import filter as filter_stage
 from blip.errors import BlipError, NotFiniteError, UsageError
@@ -27,20 +25,14 @@ from tests.support.capfilt import (
     output_bytes,
     web_data,
 )
-from tests.support.released_models import hugging_face
+from tests.support.replaced_models import check_what_workers_load, job_of_released, other_weights
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
 
 @pytest.fixture
 def job(tmp_path: Path):
-    """A job of three shards with real models of the smallest size."""
-    web_data(tmp_path / "web", shards=3, samples=2)
-    captioner = hugging_face(tmp_path / "captioner", "causal")
-    matcher = hugging_face(tmp_path / "filter", "bidirectional")
-    return replace(
-        config(tmp_path, device="cpu"), captioner=str(captioner), filter=str(matcher), workers=1
-    )
+    return job_of_released(tmp_path)
 
 
 class Meddling:
@@ -59,15 +51,6 @@ class Meddling:
             if number == 0:
                 self.meddle()
             yield outcome
-
-
-def other_weights(folder: str) -> None:
-    """Overwrite the weights where they lie, as `cp` does."""
-    path = Path(folder) / "model.safetensors"
-    other = path.with_name("other")
-    save_file({n: t.flip(0).contiguous() for n, t in load_file(path).items()}, other)
-    path.write_bytes(other.read_bytes())
-    other.unlink()
 
 
 def other_tokenizer(folder: str) -> None:
@@ -102,36 +85,8 @@ def test_a_worker_that_comes_to_a_changed_checkpoint_is_refused(job, model, chan
     assert (settings["captioner"], settings["filter"]) == before
 
 
-@dataclass(frozen=True)
-class ReplacedAfterLook:
-    """Models whose captioner is replaced when the driver has looked at it, before workers load."""
-
-    inner: CheckpointModels
-
-    def fingerprints(self) -> tuple[str, str]:
-        found = self.inner.fingerprints()
-        other_weights(self.inner.captioner)
-        return found
-
-    def batch_size(self) -> int:
-        return self.inner.batch_size()
-
-    def default_workers(self, batch_size: int) -> int:
-        return 2
-
-    def load(self, place: int, expected: tuple[str, str]) -> Models:
-        return self.inner.load(place, expected)
-
-
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_workers_in_processes_of_their_own_check_what_they_load(job, engine):
-    if engine == "ray":
-        pytest.importorskip("ray", reason="blip-capfilt[ray] is not installed")
-    job = replace(job, workers=2, engine=engine, precision="float32")
-    with pytest.raises(BlipError, match="captioner changed since the job began") as raised:
-        run(job, models=ReplacedAfterLook(checkpoint_models(job)))
-    assert "\n" not in str(raised.value)
-    assert not list(Path(job.out, "done").glob("*.json"))
+def test_workers_in_processes_of_their_own_check_what_they_load(job):
+    check_what_workers_load(job, engine="local", workers=2)
 
 
 @pytest.mark.parametrize("change", CHANGES)
