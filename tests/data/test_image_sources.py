@@ -174,7 +174,7 @@ class Odd(http.server.BaseHTTPRequestHandler):
 def odd_server() -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd) as server:
         server.daemon_threads, server.block_on_close = True, False
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
@@ -211,7 +211,7 @@ def test_an_address_that_cannot_be_fetched_says_why(
     (tmp_path / "turned.jpg").write_bytes(turned())
     (tmp_path / "junk.jpg").write_bytes(b"junk")
     with Server(tmp_path) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         with pytest.raises(BadImageError, match=r"^cannot fetch: 404[^\n]*$"):
             read_image(f"{server.url}/none.jpg")
         with pytest.raises(BadImageError, match=r"^not_an_image$"):

@@ -88,13 +88,14 @@ def started(torchrun: int) -> list[int]:
 
 def test_stopped_and_killed(config: Path, tmp_path: Path) -> None:
     output = tmp_path / "stopped"
-    run = start_forked(torchrun, pretraining(config), output)
-    wait_for(config, 3, run.is_alive, output)
-    assert run.pid is not None
+    group = start_ranks(2, run_command, pretraining(config), output)
+    wait_for(config, 3, group[0].is_alive, output)
     # A scheduler tells one process, or all: either way all stop after the same step.
-    os.kill(started(run.pid)[1], signal.SIGTERM)
-    run.join(60)
-    assert run.exitcode == 0, output.read_text()
+    assert group[1].pid is not None
+    os.kill(group[1].pid, signal.SIGTERM)
+    for process in group:
+        process.join(60)
+        assert process.exitcode == 0, output.read_text()
     # Of several processes with the same to say, the main one says it.
     assert output.read_text().count("run the same command again to resume") == 1
     (checkpoint,) = (config.parent / "run" / "checkpoints").glob("step-*")
@@ -102,6 +103,7 @@ def test_stopped_and_killed(config: Path, tmp_path: Path) -> None:
     assert stopped_after >= 3
 
     output = tmp_path / "killed"
+    # Begun without torchrun, it resumes with it.
     again = start_forked(torchrun, pretraining(config), output)
     wait_for(config, stopped_after + 1, again.is_alive, output)
     assert again.pid is not None

@@ -202,7 +202,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def address(site: Site) -> Iterator[str]:
     with Server(site.folder) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.url
         server.shutdown()
 

@@ -62,6 +62,8 @@ def with_a_cut_file(_: Patch) -> None:
 def without_network(patch: Patch) -> None:
     patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     patch.setattr(released, "ORIGINAL_URL", "http://127.0.0.1:1/")
+    # The library waits between its attempts.
+    patch.setattr("time.sleep", lambda _: None)
 
 
 def offline(patch: Patch) -> None:

@@ -169,7 +169,7 @@ def test_remote_tars_are_indexed_and_their_pictures_fetched_again(
     write_tar(tmp_path / "web/a.tar", range(5), broken=(2,))
     add_places(tmp_path / "local", [str(tmp_path / "web/a.tar")], checkpoint)
     with Server(tmp_path / "web") as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         http = f"{server.url}/a.tar"
         place = http if kind == "http" else f"pipe:cat {tmp_path / 'web/a.tar'}"
         assert add_places(tmp_path / "i", [place], checkpoint).indexed == 4

@@ -277,7 +277,7 @@ def test_addresses_are_fetched_together_and_named_in_order(
 ) -> None:
     expected = model.caption(["photo.jpg", "picture.png"])
     with Server(demo) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         urls = [f"{server.url}/photo.jpg", f"{server.url}/picture.png"]
         assert model.caption(urls) == expected
         assert model.caption(urls[0]) == expected[0]

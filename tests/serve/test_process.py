@@ -120,6 +120,7 @@ def test_a_request_that_does_not_begin_is_given_up(
     med: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("blip.serve.connections.SECONDS_FOR_HEADERS", 0.2)
+    monkeypatch.setattr("blip.serve.run.IDLE_SECONDS", 1)
     with serving_in_thread(open_models(med)) as address:
         host, port = address.removeprefix("http://").split(":")
         sent = (b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /")

@@ -18,6 +18,7 @@ pytest.importorskip("aiohttp")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(remote, "LONGEST_PAUSE", 0.01)
     monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "cache"))
 
 
@@ -25,7 +26,7 @@ def quick(monkeypatch, tmp_path):
 def server(tmp_path):
     web_data(tmp_path / "web")
     with Server(tmp_path / "web") as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield server
         server.shutdown()

@@ -42,7 +42,7 @@ def shards(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(shards: Path) -> Iterator[Server]:
     with Server(shards) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield server
         server.shutdown()
@@ -52,6 +52,7 @@ def server(shards: Path) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(remote, "LONGEST_PAUSE", 0.01)
 
 
 def test_a_set_to_evaluate_is_fetched(server: Server, shards: Path) -> None:
@@ -201,6 +202,7 @@ def test_pauses_grow_up_to_the_longest_and_every_retry_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.5)
+    monkeypatch.setattr(remote, "LONGEST_PAUSE", 30.0)
     monkeypatch.setattr("random.uniform", lambda low, high: high)
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)

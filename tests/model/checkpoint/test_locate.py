@@ -144,7 +144,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[type[Server], str]
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     handler = type("Handler", (Server,), {})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
+        threading.Thread(target=served.serve_forever, args=(0.01,), daemon=True).start()
         yield handler, f"http://127.0.0.1:{served.server_address[1]}/"
         served.shutdown()
 
