@@ -1,4 +1,4 @@
-"""How many kernels a token or a match costs where inductor has compiled it, read off its code.
+"""How many kernels a token, a match or an encoded batch costs, read off what inductor compiled.
 
 On a CPU inductor fuses as on a GPU, save for details; a product or an attention stays a call of a
 library. Nothing here measures time.
@@ -74,6 +74,16 @@ def count_compiled_match(bench: Bench) -> tuple[Kernels, Kernels]:
     with patch.object(encoder, "forward", torch.compile(encoder.forward)):
         theirs = last_graph(lambda: peer.match_probabilities(states, bench.texts))
     return Kernels(*map(sum, zip(project, match, strict=True))), theirs
+
+
+def count_compiled_encode(bench: Bench) -> tuple[Kernels, Kernels]:
+    """Ours and the peer's kernels for a batch of images."""
+    images, encoder = bench.images, bench.peer_captioner.peer.vision_model
+    with torch.inference_mode():
+        ours = last_graph(lambda: PassPool(bench.captioner.model, "on").encode(images))
+        with patch.object(encoder, "forward", torch.compile(encoder.forward)):
+            theirs = last_graph(lambda: encoder(images))
+    return ours, theirs
 
 
 def _write_compiled(bench: Bench, decoding: DecodingConfig) -> None:

@@ -7,10 +7,10 @@ and as long as in `inference.py`, on a stand-in for a GPU. What torch dispatches
 and allocations aside, and so is whatever makes the host wait for a value of the device. Per decoded
 token: what one more token of four captions costs (greedy, nucleus, beam search with three beams;
 the worst counts). Per match: 32 texts against the states of an image. Per encoded batch: four
-images. Ratios are ours over transformers'. With `--compiled` also the kernels that a token and a
-match cost where inductor has compiled them: those that it writes, and the products and attention
-that it leaves to libraries; their ratios are to transformers' launches that are not compiled. That
-takes minutes. The last line is one JSON object.
+images. Ratios are ours over transformers'. With `--compiled` also the kernels that a token, a match
+and an encoded batch cost where inductor has compiled them: those that it writes, and the products
+and attention that it leaves to libraries; their ratios are to transformers' launches that are not
+compiled. That takes minutes. The last line is one JSON object.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from compiled import Kernels, count_compiled, count_compiled_match
+from compiled import Kernels, count_compiled, count_compiled_encode, count_compiled_match
 from machine import describe
 from report import print_and_save
 from rich.console import Console
@@ -70,7 +70,10 @@ def main() -> int:
     same = bench.agree()
     compiled = dict[str, tuple[Kernels, Kernels]]()
     if args.compiled:
-        compiled = count_compiled(bench) | {"match": count_compiled_match(bench)}
+        compiled = count_compiled(bench) | {
+            "match": count_compiled_match(bench),
+            "encode": count_compiled_encode(bench),
+        }
     with torch.inference_mode(), stand_in_device() as device:
         expected = results(bench)
         counts = count_all(bench, device)
@@ -157,6 +160,7 @@ def summary(counts: dict[str, tuple[Count, Count]]) -> dict[str, Any]:
         "ratios": {
             "eager_per_token": round(max(ratios[name] for name in DECODINGS), 3),
             "eager_per_match": round(ratios["match"], 3),
+            "eager_per_encode": round(ratios["encode"], 3),
         },
         "more_ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
         "launches": {
@@ -185,6 +189,7 @@ def add_compiled(result: dict[str, Any], compiled: dict[str, tuple[Kernels, Kern
         result["ratios"] |= {
             f"{kind}_per_token": round(max(ratios[name] for name in DECODINGS), 3),
             f"{kind}_per_match": round(ratios["match"], 3),
+            f"{kind}_per_encode": round(ratios["encode"], 3),
         }
 
 

@@ -37,7 +37,11 @@ def test_ratios_are_ours_over_the_peers(result: dict[str, Any]) -> None:
         assert result["more_ratios"][name] == pytest.approx(found["ours"] / found["peer"], rel=0.01)
     ratios = result["more_ratios"]
     worst = max(ratio for name, ratio in ratios.items() if name.startswith("caption_"))
-    assert result["ratios"] == {"eager_per_token": worst, "eager_per_match": ratios["match"]}
+    assert result["ratios"] == {
+        "eager_per_token": worst,
+        "eager_per_match": ratios["match"],
+        "eager_per_encode": ratios["encode"],
+    }
 
 
 def test_only_choosing_tokens_makes_the_host_wait(result: dict[str, Any]) -> None:

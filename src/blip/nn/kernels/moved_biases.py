@@ -9,6 +9,9 @@ Adding to the residual would be an operation of its own, as a product adds a bia
 not both. So the bias of `output` moves into the norm before it: `hidden` then holds it already,
 `enter`, which must not see it, subtracts its share from its own bias, and the product adds itself
 to `hidden` in place. That is exact algebra; results differ by rounding.
+
+A pre-norm transformer, as the image encoder is one, has no such place: its residual is the output
+of no norm, and each of its norms must read it with all biases added.
 """
 
 import copy
