@@ -1,132 +1,143 @@
-"""The commands of the documentation run, with tiny models and data in place of what they name."""
+"""The shell blocks of the documentation run, with tiny models and data in place of what they name.
 
-import io
+Bash runs each block as it is printed. `tests/support/docs_programs.py` says what the programs that
+it calls do here: `blip` is the real one with tiny sizes, on one process and without a GPU.
+"""
+
 import json
+import os
 import re
-import shlex
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from blip.cli.main import main
-from tests.support.docs_folder import save_docs_folder
-from tests.support.pages import PAGES, Block, Call, all_blocks, blocks, calls_of_blip
+from tests.support.docs_folder import save_documented_world
+from tests.support.docs_programs import PROGRAMS, stop_service
+from tests.support.pages import PAGES, Block, all_blocks, blocks
 
-NOT_RUN = {
-    r"^(demo|bootstrap) ?(?!.*--(list|keys))": "minutes; tests/test_bootstrap.py",
-    r"^pretrain ": "a model of the paper's size; tests/tasks trains small ones",
-    r"^finetune (?!.*--data\.image\.size 48)": "likewise, and data of its size",
-    r"^serve ": "serves until it is stopped; tests/serve",
-    r"s3://|https://|--ray-address|hf:google-bert": "asks another machine; tests/data",
-    r"--device cuda": "needs a GPU",
-    r"--meteor": "needs Java",
-    r"downloads/|laion|shards/(coco-train|vg|sbu|cc)|cc12m": "downloads of the paper's data sets",
-    r"nlvr2|visdial_1\.0|visdial-val|VisualDialog|visdial_written": "published files; tests/data",
-    r"v2_OpenEnded|question_answers\.json|vqa-val|msrvtt|msvd": "published files; tests/data",
-    r"clips/|videos\.parquet": "published files, or those of the scenes; tests/data/videos",
-    r"--like |scenes/": "the demo's scenes; tests/data/scenes",
-    r"data scenes .*--web 10000": "draws ten thousand pictures",
-}
-"""Commands, by what is in them, that are only parsed, by test_docs.py; and why."""
-OTHER_PROGRAMS = {
-    "pip": "installs", "make": "a target of the Makefile, which test_docs.py looks up",
-    "curl": "asks a service; tests/serve/test_app.py sends the same",
-    "torchrun": "several processes; tests/dist", "python": "an experiment, for hours",
-    "tar": "the demo's shards",
-}  # fmt: skip
-"""What begins a line of a block in `bash` beside blip, and why it is not run."""
-LISTED = b"photo.jpg\npicture.png\n"
-"""What comes through a pipe."""
-RELEASED = re.compile(r"(?:hf:Salesforce/|original:)[\w-]+")
+CALLER = """\
+#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as call:
+    call.connect(os.environ["BLOCK_PROGRAMS"])
+    said = dict(program=os.path.basename(sys.argv[0]), words=sys.argv[1:], folder=os.getcwd())
+    said["environ"] = dict(os.environ)
+    socket.send_fds(call, [json.dumps(said).encode()], [0, 1, 2])
+    sys.exit((call.recv(1) or b"\\xff")[0])
+"""
+"""A program that lets the server of programs do its work."""
+FIRST = """\
+blip demo
+blip pretrain base_14m --out runs/base_14m
+blip index photos --out photos.index --checkpoint runs/demo/round-1/filter
+blip index holiday --out holiday.index --checkpoint runs/demo/round-1/filter --frames 16
+"""
+"""What the blocks find done already."""
+GUIDES = [block for block in blocks("bash", "sh") if "experiments" not in block.page.parts]
+"""Those of the experiments take hours; tests/experiments runs their commands in small."""
 
 
-def made_by(words: list[str]) -> Path | None:
-    """What a command makes, and expects not to be there."""
-    if words[:2] == ["data", "pack"]:
-        return Path(words[3])
-    # Without a checkpoint it adds to an index.
-    if "--out" in words and (words[0] != "index" or "--checkpoint" in words):
-        return Path(words[words.index("--out") + 1])
-    return None
+class World(NamedTuple):
+    """Where the blocks run."""
 
-
-def stand_in(name: str) -> str:
-    """The tiny checkpoint that is read in place of a released one."""
-    for kind in ("vqa", "nlvr"):
-        if kind in name:
-            return f"runs/{kind}"
-    return "runs/captioner" if "caption" in name else "runs/base"
-
-
-def commands_of(block: Block) -> list[Call]:
-    """The calls of blip in a block, by one process."""
-    return [call for call in calls_of_blip(block.text) if not call.together]
-
-
-def why_not_run(command: Call) -> str | None:
-    text = " ".join(command.words)
-    return next((why for what, why in NOT_RUN.items() if re.search(what, text)), None)
-
-
-GUIDES = [block for block in blocks("bash") if "experiments" not in block.page.parts]
-RUN = [block for block in GUIDES if any(not why_not_run(c) for c in commands_of(block))]
+    folder: Path
+    """With all that they name; each gets a copy."""
+    programs: Path
+    """The socket of the server of programs, and beside it a folder of their names."""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_docs_folder(tmp_path_factory.mktemp("docs") / "all")
-
-
-@pytest.fixture
-def place(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that folder, in which the test works."""
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BLIP_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
-
-@pytest.mark.usefixtures("place", "forked_workers")
-@pytest.mark.parametrize("block", RUN, ids=str)
-def test_commands_of_a_block_run_in_their_order(
-    block: Block, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    made = set[Path]()
-    for command in commands_of(block):
-        if why_not_run(command):
-            continue
-        out = made_by(command.words)
-        if out and out not in made:
-            shutil.rmtree(out, ignore_errors=True)
-            made.add(out)
-        words = [RELEASED.sub(lambda name: stand_in(name[0]), word) for word in command.words]
-        names = io.TextIOWrapper(io.BytesIO(LISTED if command.piped else b""))
-        monkeypatch.setattr("sys.stdin", names)
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    place = tmp_path_factory.mktemp("docs")
+    names = place / "bin"
+    names.mkdir()
+    for name in PROGRAMS:
+        (names / name).write_text(CALLER.format(python=sys.executable))
+        (names / name).chmod(0o755)
+    command = [sys.executable, "-m", "tests.support.docs_programs", str(place / "programs")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
         try:
-            status = main(words)
-        except SystemExit as ended:
-            status = ended.code
-        assert status in (0, None), f"blip {' '.join(words)}\n{capfd.readouterr().err}"
+            folder = save_documented_world(place / "all")
+            assert server.stdout.readline() == b"ready\n"
+            here = World(folder, place / "programs")
+            run(FIRST, folder, here)
+            yield here
+        finally:
+            server.terminate()
 
 
-def test_what_is_not_run_is_in_the_pages_and_is_little_of_them() -> None:
-    commands = [command for block in GUIDES for command in commands_of(block)]
-    for what in NOT_RUN:
-        assert any(re.search(what, " ".join(command.words)) for command in commands), what
-    assert sum(not why_not_run(command) for command in commands) > 75
+def run(script: str, folder: Path, world: World) -> str:
+    """Run a block in a folder; what it prints, if it does not fail."""
+    names = world.programs.parent / "bin"
+    binaries = folder / ".venv/bin"
+    if not binaries.exists():
+        binaries.parent.mkdir()
+        binaries.symlink_to(names)
+    service = folder.parent / f"{folder.name}.service"
+    environ = os.environ | {
+        "PATH": f"{names}:{os.environ['PATH']}",
+        "BLIP_CACHE": str(folder / "cache"),
+        "BLOCK_PROGRAMS": str(world.programs),
+        "BLOCK_MADE": str(folder.parent / f"{folder.name}.made"),
+        "BLOCK_SERVICE": str(service),
+        "BLOCK_CURL": shutil.which("curl") or "",
+        "FIRST": "first",
+        # Compiling takes half a minute; tests/train does it.
+        "TORCHDYNAMO_DISABLE": "1",
+    }
+    try:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=folder, env=environ, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    finally:
+        stop_service(service)
+    said = done.stdout + done.stderr
+    if done.returncode and (log := service.with_suffix(".log")).exists():
+        said += log.read_text(encoding="utf-8")
+    assert done.returncode == 0, f"{script}\n{said[-4000:]}"
+    return done.stdout
 
 
-def test_every_line_of_a_block_is_run_or_has_a_reason() -> None:
-    for block in blocks("bash"):
-        for line in block.text.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.rpartition(" | ")[2], comments=True)
-            words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
-            assert not words or words[0] in ("blip", *OTHER_PROGRAMS), f"{block}: {line}"
+@pytest.mark.parametrize("block", GUIDES, ids=str)
+def test_blocks_run(block: Block, world: World, tmp_path: Path) -> None:
+    script = block.text
+    if "curl " in script:
+        if shutil.which("curl") is None:
+            pytest.skip("no curl on this machine")
+        page = block.page.read_text(encoding="utf-8")
+        # Of the services of the page, the one that answers questions, too.
+        service = re.search(r"^blip serve .*runs/vqa.*", page, re.MULTILINE)
+        assert service
+        script = f"{service[0]}\n{script}"
+    folder = tmp_path / "here"
+    shutil.copytree(world.folder, folder, symlinks=True)
+    run(script, folder, world)
+
+
+def test_a_block_that_fails_is_reported(world: World, tmp_path: Path) -> None:
+    for script in ("blip caption runs/captioner nowhere.jpg", "false | cat", "blipp demo"):
+        with pytest.raises(AssertionError, match=script):
+            run(script, tmp_path, world)
+
+
+def test_commands_do_what_they_say(world: World, tmp_path: Path) -> None:
+    """The stand-ins neither hide what is printed nor what is written."""
+    shutil.copytree(world.folder, tmp_path / "here", symlinks=True)
+    printed = run("blip caption runs/captioner photo.jpg --json", tmp_path / "here", world)
+    assert json.loads(printed)["path"] == "photo.jpg"
+    summary = json.loads((world.folder / "runs/demo/summary.json").read_text(encoding="utf-8"))
+    assert summary["capfilt"]["images"] == 8
 
 
 def test_blocks_in_other_languages_are_few_and_known() -> None:
-    """`sh` needs a cluster, servers or large downloads; `text` and `json` show what is in files."""
+    """`sh` needs a cluster or large downloads; `text` and `json` show what is in files."""
     languages = {block.language for block in all_blocks()}
     assert languages == {"bash", "sh", "python", "console", "text", "json"}
     for block in blocks("json"):
