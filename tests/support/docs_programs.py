@@ -5,6 +5,7 @@ caller's folder, environment and streams, so that PyTorch is loaded once for all
 """
 
 import argparse
+import gc
 import io
 import json
 import multiprocessing
@@ -358,6 +359,9 @@ if __name__ == "__main__":
     run_small_recipes()
     # Workers that would start anew, and import all of it again, are forked, too.
     multiprocessing.get_context = partial(_forking, multiprocessing.get_context)
+    # A search for garbage in a fork would copy every page that it looks at.
+    gc.collect()
+    gc.freeze()
     with Programs(sys.argv[1]) as programs:
         print("ready", flush=True)
         programs.serve_forever(poll_interval=0.05)

@@ -112,7 +112,7 @@ def _sizes(words: list[str]) -> dict[str, str]:
         return {"--threshold": "0"}
     if words[:2] == ["data", "scenes"] and "--like" not in words:
         return {"--human": "8", "--web": "8", "--val": "2", "--test": "4"}
-    return {}
+    return {"--clips": "4"} if "--clips" in words else {}
 
 
 def _evaluation(words: list[str]) -> dict[str, str]:
