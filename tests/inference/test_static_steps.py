@@ -75,8 +75,8 @@ def both(
     return found, expected
 
 
-EXAMPLES, PROMPTS = 16, 25
-"""Four hundred prompts, any mix of which is read one after the other by the same steps."""
+EXAMPLES, PROMPTS = 40, 25
+"""A thousand prompts, any mix of which is read one after the other by the same steps."""
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
