@@ -42,7 +42,7 @@ TABLE = Table(
     "M parameters, TR@1 77.3 / 77.5 / 78.4 / 78.3",
     comparisons=tuple(
         Comparison(better="all but self-attention", than=other)
-        for other in ("all", "all but cross-attention")
+        for other in ("all", "all but cross-attention", "nothing")
     ),
     columns=("parameters", "step_ratio", *TRAINED),
     variants=variants,
