@@ -21,6 +21,7 @@ from blip.inference.inputs import check_batch_size
 from blip.inference.pixels import Picture, count_frames, picture_name, to_pixels
 from blip.model.config import ModelConfig
 from blip.model.make import Model
+from blip.nn.device import send
 from blip.nn.kernels.packed_weight import pack_weights
 from blip.nn.mode import Mode
 
@@ -183,7 +184,7 @@ class PictureEncoder(ABC):
                     longer = [row for row in waiting if len(rows[row]) > first]
                     if most > texts_of_each and len(longer) < len(waiting):
                         index = torch.tensor([waiting.index(row) for row in longer])
-                        encoded = encoded.select(index.to(self.device))
+                        encoded = encoded.select(send(index, self.device))
                         waiting = longer
                     some = [rows[row][first : first + texts_of_each] for row in waiting]
                     found = iter(read(encoded, _pad(some)))

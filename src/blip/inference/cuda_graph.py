@@ -19,17 +19,21 @@ def capture(
     the device, or does something else that a graph cannot hold.
     """
     ready = prepare or (lambda: None)
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    # It must have run before, on a stream of its own.
+    current = torch.cuda.current_stream()
+    # A graph keeps the priority and the scratch memory of the stream where it was captured: that of
+    # its model, so that models which work side by side share neither. CUDA's default stream cannot
+    # be captured.
+    stream = torch.cuda.Stream() if current == torch.cuda.default_stream() else current
+    stream.wait_stream(current)
+    # It must have run before.
     with torch.cuda.stream(stream):
         for _ in range(2):
             ready()
             work()
-    torch.cuda.current_stream().wait_stream(stream)
+    current.wait_stream(stream)
     ready()
     graph = torch.cuda.CUDAGraph()
     # Threads that decode pictures meanwhile may use the GPU.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         work()
     return graph.replay

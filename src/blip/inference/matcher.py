@@ -26,6 +26,7 @@ from blip.inference.inputs import check_pictures, check_texts_of_pictures
 from blip.inference.pixels import Picture, picture_name
 from blip.inference.static_matching import PassPool
 from blip.model.blip import Blip
+from blip.nn.device import fetch
 from blip.nn.kv import ImageKV
 from blip.nn.mode import Mode
 
@@ -162,10 +163,11 @@ class TextMatcher(PictureEncoder):
         encode: Callable[[Tensor], "_ImagesToMatch"],
     ) -> Iterator[Callable[[], list[list[list[float]]]]]:
         """For each batch, whose scores the device may still compute, what reads them."""
-        computed: list[Tensor] = []
+        computed: list[Callable[[], Tensor]] = []
 
         def compute(images: "_ImagesToMatch", padded: PaddedTexts) -> list[_Place]:
-            computed.append(self._compute(images, padded))
+            # Copied at once: whoever reads it waits for this batch, and for none begun later.
+            computed.append(fetch(self._compute(images, padded)))
             part = len(computed) - 1
             return [_Place(part, row) for row, real in enumerate(padded.real) if real]
 
@@ -260,9 +262,9 @@ class _Place(NamedTuple):
 
 
 def _read_back(
-    computed: Sequence[Tensor], places: Sequence[Sequence[_Place]]
+    computed: Sequence[Callable[[], Tensor]], places: Sequence[Sequence[_Place]]
 ) -> list[list[list[float]]]:
-    numbers = [part.tolist() for part in computed]
+    numbers = [part().tolist() for part in computed]
     return [[numbers[one.part][one.row] for one in row] for row in places]
 
 

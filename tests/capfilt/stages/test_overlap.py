@@ -113,7 +113,9 @@ def test_what_either_model_raises_comes_out_and_no_thread_stays(
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
-def test_the_filter_is_waited_for_once_a_batch(tmp_path: Path) -> None:
+def test_the_scores_of_a_batch_are_copied_before_the_next_one_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = hugging_face(tmp_path / "model", "bidirectional")
     captioner = hugging_face(tmp_path / "captioner", "causal")
     opened = CheckpointModels(
@@ -128,14 +130,33 @@ def test_the_filter_is_waited_for_once_a_batch(tmp_path: Path) -> None:
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
     texts = [WORDS, WORDS[:1], WORDS[:2]]
     expected = matcher.begin(images, texts)()
+    copies: list[Tensor] = []
+    waited: list[int] = []
+
+    def fetch(tensor: Tensor) -> Callable[[], Tensor]:
+        """As from a GPU: what asks for the copy waits for it, and for nothing begun after it."""
+        number = len(copies)
+        copies.append(tensor)
+
+        def wait() -> Tensor:
+            waited.append(number)
+            return tensor.held  # pyright: ignore[reportAttributeAccessIssue]
+
+        return wait
+
+    monkeypatch.setattr("blip.inference.matcher.fetch", fetch)
     with torch.inference_mode(), stand_in_device() as device:
         device.move(matcher.matcher.model)  # pyright: ignore[reportAttributeAccessIssue]
         finish = matcher.begin(images, texts)
-        assert not device.reads
+        assert (len(copies), waited) == (1, [])
+        matcher.begin(images, texts)
+        assert (len(copies), waited) == (2, [])
         assert device.launches
         device.launches.clear()
         found = finish()
-        assert device.reads == {"tolist": 1}
+        assert waited == [0]
+        # Whatever else read a value would wait for the second batch, too.
+        assert not device.reads
         assert not device.launches
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), atol=1e-5, rtol=0)
