@@ -81,7 +81,10 @@ def begun(checkpoint: Path) -> Path:
     words = replaced(small(words, ""), {"--train.steps": "1000"})
     child = os.fork()
     if child == 0:
-        os._exit(main(words) or 0)
+        try:
+            main(words)
+        finally:
+            os._exit(1)
     while not list(checkpoint.parent.glob("step-????????")):
         assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before its first checkpoint"
         time.sleep(0.02)
