@@ -8,6 +8,7 @@ theirs anew.
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,10 +48,17 @@ def forks_for_spawns() -> Iterator[None]:
 
 
 def start_forked(work: Callable[..., object], *arguments: object) -> BaseProcess:
-    """A process that does some work."""
-    process = multiprocessing.get_context("forkserver").Process(target=work, args=arguments)
+    """A process that does some work, and that Ctrl-C reaches."""
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=_reachable, args=(work, *arguments))
     process.start()
     return process
+
+
+def _reachable(work: Callable[..., object], *arguments: object) -> None:
+    """The server of forks may have started beside a worker, from which SIGINT is kept away."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    work(*arguments)
 
 
 def run_command(arguments: list[str], output: Path) -> None:
