@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.command_files import furnish
 from tests.support.command_fuzzing import WORKING, Run, Spoil, check, runs, spoils
 
-EXAMPLES = int(os.environ.get("BLIP_FUZZ_EXAMPLES", "48"))
+EXAMPLES = int(os.environ.get("BLIP_FUZZ_EXAMPLES", "80"))
 """The suite draws the same few each time; by hand, thousands are drawn anew."""
 
 

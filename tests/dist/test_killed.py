@@ -32,7 +32,7 @@ def steps_logged(folder: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("ddp", 6), ("fsdp", 2)])
+@pytest.mark.parametrize(("kind", "kills"), [("ddp", 10), ("fsdp", 3)])
 def test_kills_lose_nothing_and_repeat_nothing(
     tmp_path: Path, shards: Path, words: Path, kind: str, kills: int
 ) -> None:

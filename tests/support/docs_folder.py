@@ -79,7 +79,6 @@ def save_documented_world(folder: Path) -> Path:
         packed = [str(folder / listed), str(folder / "shards" / name)]
         assert main(["data", "pack", *packed, "--images", str(folder / images)]) == 0
     (folder / "photos/4.jpg").write_bytes(photo(0, "JPEG"))
-    os.utime(folder / "picture.png")
     (folder / "last-run").write_text("")
     os.utime(folder / "last-run", (0, 0))
     job = {"captioner": "runs/captioner", "filter": "runs/filter"}

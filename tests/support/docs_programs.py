@@ -25,7 +25,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -42,11 +42,15 @@ from tests.support.docs_small import made_by, replaced, run_small_recipes, small
 from tests.support.pictures import photo
 
 
-class Call:
+class Call(NamedTuple):
     """What a stand-in program was called with."""
 
-    def __init__(self, words: list[str], server: str, answer: Callable[[int], None]) -> None:
-        self.words, self.server, self.answer = words, server, answer
+    words: list[str]
+    """Without the name of the program."""
+    server: str
+    """The address of a server of pictures."""
+    answer: Callable[[int], None]
+    """Lets the caller go on, with this status."""
 
 
 def blip(call: Call) -> int:
@@ -67,10 +71,7 @@ def blip(call: Call) -> int:
         listed.write_text("\n".join([*known, str(made)]))
     if words[0] == "serve" and "--help" not in words:
         return serve(words, call)
-    try:
-        return main(words) or 0
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return main(words) or 0
 
 
 def begun(checkpoint: Path) -> Path:
@@ -305,7 +306,7 @@ class Handler(socketserver.BaseRequestHandler):
         try:
             status = PROGRAMS[said["program"]](call)
         except SystemExit as ended:
-            status = ended.code if isinstance(ended.code, int) else 1
+            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         sys.stdout.flush()
         sys.stderr.flush()
         self._answer(status)
