@@ -94,9 +94,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, metavar="N", help="default: 8; on a GPU what fits")
     parser.add_argument("--threads", type=int, default=2, metavar="N")
     parser.add_argument(
-        "--rounds", type=int, default=2, metavar="N", help="processes of each at most"
+        "--rounds", type=int, default=3, metavar="N", help="processes of each at most"
     )
-    parser.add_argument("--steps", type=int, default=3, metavar="N", help="timed in each process")
+    parser.add_argument("--steps", type=int, default=2, metavar="N", help="timed in each process")
     parser.add_argument("--compile", action="store_true", help="ours as with train.compile=true")
     parser.add_argument("--small", action="store_true", help="tiny models: does it run, and agree?")
     parser.add_argument(
@@ -126,10 +126,10 @@ def run_contender(args: argparse.Namespace) -> int:
     device = torch.device(args.device)
     batch = args.batch or (8 if args.device == "cpu" else largest_batch(args, device))
     contender = make_contender(args, batch, device)
-    contender.drop_nothing()
+    contender.set_dropout(on=False)
     with torch.no_grad():
         losses = contender.losses().float().tolist()
-    contender = make_contender(args, batch, device)
+    contender.set_dropout(on=True)
     if args.compile and isinstance(contender, Ours):
         contender.compile()
     # The first one makes gradients and the optimiser's state.
@@ -214,9 +214,11 @@ def make_contender(args: argparse.Namespace, size: int, device: torch.device) ->
         lambda: autocast(device, args.dtype),
     )
     # Where it is to be: a GPU draws 224 million weights in no time, and a search does so often.
-    with device:
-        model = draw(Blip(config))
-    return CONTENDERS[args.contender](model.to(device), given)
+    with torch.device("meta"):
+        model = Blip(config)
+    # Every weight is drawn, so that those that a new model begins with need not be.
+    model = draw(model.to_empty(device=device))
+    return CONTENDERS[args.contender](model, given)
 
 
 def agree(entries: dict[str, Entry]) -> bool:

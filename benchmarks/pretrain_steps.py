@@ -42,8 +42,8 @@ class Contender(ABC):
         self.update(self.losses())
 
     @abstractmethod
-    def drop_nothing(self) -> None:
-        """Switch dropout off, so that all contenders must give the same losses."""
+    def set_dropout(self, on: bool) -> None:
+        """Switch dropout; without it all contenders must give the same losses."""
 
     @abstractmethod
     def losses(self) -> Tensor:
@@ -88,9 +88,9 @@ class Ours(Contender):
         for module in (self.pretrain_step, *self.contrast.momentum_encoders.values()):
             compile_layers(module)
 
-    def drop_nothing(self) -> None:
+    def set_dropout(self, on: bool) -> None:
         """See `Contender`."""
-        self.pretrain_step.eval()
+        self.pretrain_step.train(on)
 
     def losses(self) -> Tensor:
         """See `Contender`."""
@@ -114,12 +114,13 @@ class Textbook(Contender):
     def __init__(self, model: Blip, given: Given) -> None:
         self.given = given
         config = model.config
+        self.dropout = config.text.dropout
         sizes = Sizes(
             patch=config.vision.patch_size,
             vision_heads=config.vision.heads,
             text_heads=config.text.heads,
             vision_eps=config.vision.norm_eps,
-            dropout=config.text.dropout,
+            dropout=self.dropout,
         )
         tokens = {"enc_id": given.tokenizer.enc_id, "dec_id": given.tokenizer.dec_id}
         self.book = TextbookStep(model.state_dict(), sizes, **tokens)
@@ -127,9 +128,9 @@ class Textbook(Contender):
             self.book.weights.values(), lr=OPTIMIZER.lr, weight_decay=OPTIMIZER.weight_decay
         )
 
-    def drop_nothing(self) -> None:
+    def set_dropout(self, on: bool) -> None:
         """See `Contender`."""
-        self.book.model.sizes = replace(self.book.model.sizes, dropout=0.0)
+        self.book.model.sizes = replace(self.book.model.sizes, dropout=self.dropout if on else 0.0)
 
     def losses(self) -> Tensor:
         """See `Contender`."""
@@ -176,10 +177,10 @@ class HuggingFace(Contender):
             learning, lr=OPTIMIZER.lr, weight_decay=OPTIMIZER.weight_decay, fused=True
         )
 
-    def drop_nothing(self) -> None:
+    def set_dropout(self, on: bool) -> None:
         """See `Contender`."""
-        self.matcher.eval()
-        self.writer.eval()
+        self.matcher.train(on)
+        self.writer.train(on)
 
     def losses(self) -> Tensor:
         """See `Contender`."""

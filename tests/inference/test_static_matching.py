@@ -13,6 +13,7 @@ from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError, UsageError
 from blip.inference.captioner import Captioner
 from blip.inference.embedder import Embedder
+from blip.inference.fixed_shapes import FixedShapes
 from blip.inference.matcher import MAX_TEXTS, Matcher
 from blip.inference.static_matching import MAX_PASSES, PassPool
 from blip.model.int8 import to_int8
@@ -158,6 +159,17 @@ def test_matching_goes_on_where_nothing_compiles(
     assert agree(matcher.scores(pictures(1), texts), plain.scores(pictures(1), texts))
     said = capsys.readouterr().err
     assert said.count("the model goes on without compiled passes: no compiler\n") == 1
+
+
+def test_an_error_about_the_work_itself_is_not_one_of_compiling(plain: Matcher) -> None:
+    def refuse() -> int:
+        raise UsageError("the text is too long")
+
+    for required in (False, True):
+        pool = FixedShapes[str, int](plain.model, "on", required=required)
+        with pytest.raises(UsageError, match=r"^the text is too long$"):
+            pool.fastest(1, refuse, "the model goes on without compiled passes")
+        assert not pool.failed
 
 
 def test_int8_is_not_compiled(plain: Matcher) -> None:

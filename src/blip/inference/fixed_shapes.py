@@ -4,7 +4,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar, get_args
 
-from blip.errors import ArgumentError, CompileError, UsageError, first_line, is_out_of_memory
+from blip.errors import (
+    ArgumentError,
+    BlipError,
+    CompileError,
+    UsageError,
+    first_line,
+    is_out_of_memory,
+)
 from blip.generation.config import CompileChoice
 from blip.log import say
 from blip.model.grounded import GroundedModel
@@ -57,12 +64,15 @@ class FixedShapes(Generic[Key, Made]):
         """What `make` makes of `plain`; where that does not work, `plain` and a line about it.
 
         Raises CompileError in place of the line if it is required, or the error by which memory
-        ran out: with fewer pictures it may work.
+        ran out: with fewer pictures it may work. A BlipError is about the work itself: it is raised
+        as it is.
         """
         if self.failed:
             return plain
         try:
             return make()
+        except BlipError:
+            raise
         # torch has no common class for what its compilers and CUDA graphs raise.
         except Exception as error:
             reason = first_line(error)

@@ -1,6 +1,7 @@
 """Released checkpoints as they are, devices, and how many images fit."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,6 +152,27 @@ def test_a_batch_fits_into_the_gpu_with_the_least_memory(four_gpus, tmp_path):
     assert size("cuda:0", "cuda:3") == size("auto", "cuda:3") == 128
     assert size("cuda:1", "cuda:0") == size("cuda:0", "cuda:1") == size("cuda:1", "cuda:1") == 1
     assert size("cuda:0", "cpu") == 64, "what is worth it on a CPU"
+
+
+def test_each_gpu_holds_its_own_model_alone(four_gpus, tmp_path, monkeypatch):
+    captioner = hugging_face(tmp_path / "c", "causal")
+    matcher = hugging_face(tmp_path / "f", "bidirectional")
+
+    def size(one: str, other: str) -> int:
+        return models(captioner, matcher, captioner_device=one, filter_device=other).batch_size()
+
+    there = models(captioner, matcher, captioner_device="cuda:0", filter_device="cuda:3")
+    weights, of_image = there._bytes_of_weights(), there._bytes_of_image()
+    for place, name in enumerate(("cuda:0", "cuda:3")):
+        just_enough = math.ceil(weights[place] + 128 * of_image[place] / checkpoints.SHARE)
+        monkeypatch.setitem(FREE, name, just_enough)
+    assert size("cuda:0", "cuda:3") == 128
+    assert size("cuda:0", "cuda:0") == size("auto", "cuda:0") < 128, "both may be on one"
+    monkeypatch.setitem(FREE, "cuda:3", FREE["cuda:3"] - 1)
+    assert size("cuda:0", "cuda:3") == 64
+    assert size("cuda:0", "cpu") == 64
+    monkeypatch.setitem(FREE, "cuda:0", weights[0])
+    assert size("cuda:0", "cpu") == 1, "beside the captioner's weights nothing is free"
 
 
 @pytest.mark.parametrize(
@@ -322,8 +344,8 @@ def test_weights_of_fewer_bits_leave_room_for_more_workers(tmp_path, monkeypatch
     monkeypatch.setattr(checkpoints, "usable_cpus", lambda: 16)
     exact = models(captioner, matcher)
     there = replace(exact, precision=precision)
-    weights = there._bytes_of_weights(*there._sizes())
-    assert exact._bytes_of_weights(*there._sizes()) == 2 * weights
+    weights = sum(there._bytes_of_weights())
+    assert sum(exact._bytes_of_weights()) == 2 * weights
     monkeypatch.setattr(checkpoints, "available_memory", lambda: 16 * weights)
     assert there.default_workers(1) > exact.default_workers(1)
 

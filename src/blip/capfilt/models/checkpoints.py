@@ -1,8 +1,8 @@
 """Loads captioner and filter from their checkpoints, each onto its device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, final
+from typing import Literal, NamedTuple, Protocol, final
 
 import torch
 from torch import Tensor
@@ -94,22 +94,17 @@ class CheckpointModels:
 
         The memory of a GPU on another machine is unknown; there a worker halves it where it must.
         """
-        captioner, matcher = self._sizes()
-        placed = zip(self._names, (captioner, matcher), strict=True)
+        placed = zip(self._names, self._sizes(), strict=True)
         fastest = size = min(_fastest_batch(_kind(name), sizes) for name, sizes in placed)
-        free = min((found for name in self._names if (found := _free(name))), default=None)
-        if free is None:
-            return size
-        if len({_kind(name) for name in self._names}) == 1:
-            free -= self._bytes_of_weights(captioner, matcher)
-        each = self._bytes_of_image(captioner, matcher)
-        while size > 1 and size * each > SHARE * free:
-            size //= 2
-        if size < fastest:
+        full: _Room | None = None
+        for room in self._rooms():
+            while size > 1 and size * room.of_image > SHARE * room.free:
+                size, full = size // 2, room
+        if full is not None:
             say(
                 f"capfilt: {size} images at a time in place of {fastest}, which would be faster: "
-                f"{max(free, 0) / 2**30:.1f} GiB of memory are free beside the weights, and an "
-                f"image may take {each / 2**20:.0f} MiB"
+                f"{max(full.free, 0) / 2**30:.1f} GiB of memory are free beside the weights, and "
+                f"an image may take {full.of_image / 2**20:.0f} MiB"
             )
         return size
 
@@ -121,9 +116,9 @@ class CheckpointModels:
         if any(_device(name, 0) != "cpu" for name in self._names):
             over_all = any(name in ("auto", "cuda") for name in self._names)
             return torch.cuda.device_count() if over_all else 1
-        captioner, matcher = self._sizes()
-        weights = self._bytes_of_weights(captioner, matcher)
-        each = weights + batch_size * self._bytes_of_image(captioner, matcher)
+        weights = sum(self._bytes_of_weights())
+        # One after the other: memory of the captioner is free again for the filter.
+        each = weights + batch_size * max(self._bytes_of_image())
         free = available_memory()
         return (
             usable_cpus() if free is None else max(1, min(usable_cpus(), int(SHARE * free / each)))
@@ -171,17 +166,42 @@ class CheckpointModels:
     def _sizes(self) -> tuple[ModelConfig, ModelConfig]:
         return read_sizes(self.captioner), read_sizes(self.filter)
 
-    def _bytes_of_weights(self, *models: ModelConfig) -> int:
-        return sum(bytes_of_weights(config, self.precision) for config in models)
+    def _rooms(self) -> Iterator["_Room"]:
+        """The memory of each device of a worker, but for those where it is unknown."""
+        weights, of_image = self._bytes_of_weights(), self._bytes_of_image()
+        free = [_free(name) for name in self._names]
+        if _are_apart(*self._names):
+            for found, taken, each in zip(free, weights, of_image, strict=True):
+                if found is not None:
+                    yield _Room(found - taken, each)
+            return
+        least = min((found for found in free if found is not None), default=None)
+        if least is not None:
+            # On a CPU memory of the captioner is free again for the filter; on a GPU both work.
+            together = max if _kind(self.captioner_device) == "cpu" else sum
+            yield _Room(least - sum(weights), together(of_image))
 
-    def _bytes_of_image(self, captioner: ModelConfig, matcher: ModelConfig) -> int:
+    def _bytes_of_weights(self) -> tuple[int, int]:
+        captioner, matcher = self._sizes()
+        return (
+            bytes_of_weights(captioner, self.precision),
+            bytes_of_weights(matcher, self.precision),
+        )
+
+    def _bytes_of_image(self) -> tuple[int, int]:
+        captioner, matcher = self._sizes()
         written = rows_of_each(self.decoding, max(self.captions, 1))
-        of_captioner = bytes_of_image(captioner, written, self.precision)
-        of_filter = bytes_of_image(matcher, self.captions + 1, self.precision)
-        if any(_kind(name) == "cpu" for name in self._names):
-            # One after the other: memory of the captioner is free again for the filter.
-            return max(of_captioner, of_filter)
-        return of_captioner + of_filter
+        return (
+            bytes_of_image(captioner, written, self.precision),
+            bytes_of_image(matcher, self.captions + 1, self.precision),
+        )
+
+
+class _Room(NamedTuple):
+    """Bytes of a device that are free beside the weights, and how many of them an image takes."""
+
+    free: int
+    of_image: int
 
 
 @final
@@ -278,6 +298,12 @@ def _kind(name: str) -> Literal["cpu", "cuda"]:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return "cpu" if name == "cpu" else "cuda"
+
+
+def _are_apart(captioner_device: str, filter_device: str) -> bool:
+    """Whether the models of every worker are on two devices."""
+    one, other = captioner_device, filter_device
+    return _kind(one) != _kind(other) or (":" in one and ":" in other and one != other)
 
 
 def _fastest_batch(kind: Literal["cpu", "cuda"], config: ModelConfig) -> int:
