@@ -113,18 +113,12 @@ def gather_rows(rows: Shaped[Tensor, "count *rest"]) -> Shaped[Tensor, "all *res
     return torch.stack(parts, dim=1).flatten(0, 1)
 
 
-@torch.no_grad()
-def gather_padded(
-    rows: Shaped[Tensor, "count length"], fill: int | bool
-) -> Shaped[Tensor, "all longest"]:
-    """`gather_rows` for rows whose length differs between processes; `fill` pads them."""
-    if world_size() == 1:
-        return rows
-    longest = torch.tensor(rows.shape[1], device=rows.device)
-    distributed.all_reduce(longest, op=distributed.ReduceOp.MAX)
-    padded = rows.new_full((len(rows), int(longest)), fill)
-    padded[:, : rows.shape[1]] = rows
-    return gather_rows(padded)
+def longest(rows: Shaped[Tensor, "count length"]) -> int:
+    """The greatest length of the rows of any process; nothing waits for a busy GPU."""
+    length = torch.tensor(rows.shape[1])
+    if world_size() > 1:
+        distributed.all_reduce(length, op=distributed.ReduceOp.MAX)
+    return int(length)
 
 
 @torch.no_grad()

@@ -2,11 +2,14 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.objectives.itm import match_cross_entropy, sample_negatives
+from blip import dist
+from blip.data.tokenizer import Texts
+from blip.objectives.itm import gather_texts, match_cross_entropy, sample_negatives
 
 
 def noise(rows: int) -> torch.Tensor:
@@ -52,3 +55,31 @@ def test_loss_by_hand() -> None:
     logits = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]])
     loss = match_cross_entropy(logits, torch.tensor([True, False]), count=2)
     torch.testing.assert_close(loss, torch.tensor((math.log(4 / 3) + math.log(2)) / 2))
+
+
+def test_texts_of_other_processes_come_without_waiting_for_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gathered: list[str] = []
+
+    def all_reduce(length: torch.Tensor, op: object) -> None:
+        assert length.is_cpu
+        length.clamp_(min=5)
+
+    def all_gather(parts: list[torch.Tensor], rows: torch.Tensor) -> None:
+        gathered.append(rows.device.type)
+        for part in parts:
+            part.copy_(rows)
+
+    monkeypatch.setattr(dist, "world_size", lambda: 2)
+    monkeypatch.setattr(dist.distributed, "all_reduce", all_reduce)
+    monkeypatch.setattr(dist.distributed, "all_gather", all_gather)
+    visible = torch.tensor([[True, True, True], [True, True, False]])
+    # No value of a tensor on this device can be read.
+    texts = gather_texts(Texts(torch.ones(2, 3, dtype=torch.int64, device="meta"), visible))
+    assert (texts.ids.device.type, texts.ids.shape) == ("meta", (4, 5))
+    assert (
+        texts.visible.tolist()
+        == [[True, True, True, False, False]] * 2 + [[True, True, False, False, False]] * 2
+    )
+    assert gathered == ["meta", "cpu"]

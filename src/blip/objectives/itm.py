@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from blip import dist
 from blip.data.tokenizer import Texts
@@ -159,9 +159,9 @@ def gather_texts(texts: Texts) -> Texts:
     """The texts of the global batch; ids and visibility stay on their devices."""
     if dist.world_size() == 1:
         return texts
-    # Collectives need tensors on the processes' own devices.
-    visible = dist.gather_padded(texts.visible.to(texts.ids.device), fill=False)
-    return Texts(dist.gather_padded(texts.ids, fill=0), visible.to(texts.visible.device))
+    # Visibility that lies on the CPU is gathered there, so that it never waits for a GPU.
+    room = (0, dist.longest(texts.visible) - texts.visible.shape[1])
+    return Texts(*(dist.gather_rows(pad(rows, room)) for rows in texts))
 
 
 def pairs_of_rank(
