@@ -45,13 +45,16 @@ def main(
     if args.parallel < 1:
         parser.error(f"--parallel must be at least 1, got {args.parallel}")
     seeds = sorted(set(args.seeds))
-    command = shlex.join(["python", "-m", program, "--seeds", *map(str, seeds)])
     plans = [Plan(args.out, recipe or sizes(), seed) for seed in seeds]
     try:
         for table in tables:
-            variants = {plan.seed: table.variants(plan) for plan in plans}
             if not args.report:
-                make(variants, args.out, args.parallel)
+                make([table.variants(plan) for plan in plans], args.out, args.parallel)
+            shown = sorted({*seeds, *earlier_seeds(table, args.results)})
+            command = shlex.join(["python", "-m", program, "--seeds", *map(str, shown)])
+            variants = {
+                seed: table.variants(Plan(args.out, recipe or sizes(), seed)) for seed in shown
+            }
             result = write(table, variants, command, args.results)
             print("\n".join(page.lines(table, result)), end="\n\n")
     except StoppedError as error:
@@ -67,10 +70,10 @@ def main(
     return 0
 
 
-def make(variants: dict[int, dict[str, Variant]], out: Path, parallel: int) -> None:
+def make(variants: Sequence[dict[str, Variant]], out: Path, parallel: int) -> None:
     """Run the stages of all seeds; one command at a time may do so in a folder."""
     # Variant by variant, so that a table that was stopped has whole rows.
-    rows = zip(*(of.values() for of in variants.values()), strict=True)
+    rows = zip(*(of.values() for of in variants), strict=True)
     wanted = [node for row in rows for one in row for node in one.nodes]
     with exclusive_lock(out):
         run_nodes(wanted, parallel)
@@ -85,12 +88,27 @@ def left(tables: Sequence[dict[str, Variant]]) -> str:
     return f"{len(waiting)} of {len(nodes)} stages are left" + (counted and f": {counted}")
 
 
+def results_of(table: Table, folder: Path) -> Path:
+    """Where the figures of a table lie."""
+    return folder / "results" / f"{table.name}.json"
+
+
+def earlier_runs(table: Table, folder: Path) -> dict[str, dict[str, Any]]:
+    """What was written before, by variant and seed."""
+    path = results_of(table, folder)
+    return load_json(path)["runs"] if path.is_file() else {}
+
+
+def earlier_seeds(table: Table, folder: Path) -> set[int]:
+    """Seeds whose figures were written before: they stay on the pages."""
+    return {int(seed) for of in earlier_runs(table, folder).values() for seed in of}
+
+
 def write(
     table: Table, variants: dict[int, dict[str, Variant]], command: str, folder: Path
 ) -> dict[str, Any]:
     """Write results, plot and pages of what is finished, here or in earlier results."""
-    path = folder / "results" / f"{table.name}.json"
-    earlier = load_json(path)["runs"] if path.is_file() else {}
+    path, earlier = results_of(table, folder), earlier_runs(table, folder)
     names = list(next(iter(variants.values())))
     runs: dict[str, dict[str, Any]] = {name: {} for name in names}
     missing = []

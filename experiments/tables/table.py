@@ -60,8 +60,9 @@ class Variant:
 
     @property
     def is_done(self) -> bool:
-        """Whether all its figures are there."""
-        return all(node.is_done for node in self.nodes)
+        """Whether all that its figures are read from is there."""
+        cut = () if self.cut is None else (self.cut,)
+        return all(node.is_done for node in (*self.nodes, self.judged.after[-1], *cut))
 
     @property
     def name(self) -> str:

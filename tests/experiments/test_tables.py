@@ -19,6 +19,7 @@ from experiments.tables.decoupled import TABLE as DECOUPLED
 from experiments.tables.every import TABLES
 from experiments.tables.graph import Node, in_order, make_node, run_nodes
 from experiments.tables.plan import Plan, sizes
+from experiments.tables.table import Variant
 from experiments.tables.verdict import compare, outcome, verdict
 from experiments.tables.work import Pretraining
 from tests.support.records import record
@@ -97,6 +98,24 @@ def check_results(pages: Path, did: Counter[str]) -> None:
     # Of two seeds one is there.
     assert command.main(CONTINUED, argv=("--seeds", "0", "1", *places), recipe=TINY) == 0
     assert "Not run yet: none (seed 1); anew (seed 1)" in (pages / "tables/README.md").read_text()
+    # Seeds that are on the page stay there, whichever are named.
+    with_both = (pages / "tables/README.md").read_text()
+    assert command.main(CONTINUED, argv=("--seeds", "1", *places), recipe=TINY) == 0
+    assert (pages / "tables/README.md").read_text() == with_both
+
+
+@pytest.mark.parametrize("place", ["cut", "trained"])
+def test_figures_are_there_while_all_that_they_are_read_from_is(tmp_path: Path, place: str) -> None:
+    def node(name: str, *after: Node) -> Node:
+        return make_node(tmp_path, KIND, {"name": name}, CountThreads, *after)
+
+    nodes = {"cut": node("cut")}
+    nodes["trained"] = node("trained", nodes["cut"])
+    variant = Variant(judged=node("judged", nodes["trained"]), cut=nodes["cut"])
+    run_nodes(variant.nodes, parallel=1)
+    assert variant.is_done
+    shutil.rmtree(nodes[place].folder)
+    assert not variant.is_done
 
 
 @pytest.mark.usefixtures("forked_workers")
