@@ -4,8 +4,11 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -229,3 +232,33 @@ def test_only_a_checkpoint_that_does_not_fit_is_blamed_on_the_configuration(
     error = RuntimeError("size mismatch for net.0.weight")
     with pytest.raises(UsageError, match="not of this configuration: size mismatch"):
         train_toy(tmp_path, toy_config(12), make_toy(), ToyLoader())
+
+
+def test_the_gpu_that_is_named_is_the_current_one_for_the_whole_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[str] = []
+    seen: list[tuple[str, list[str]]] = []
+
+    @contextmanager
+    def as_current(device: torch.device) -> Iterator[None]:
+        entered.append(str(device))
+        yield
+        entered.pop()
+
+    def noting(name: str) -> None:
+        real = getattr(loop, name)
+
+        def note(*given: Any, **named: Any) -> Any:
+            seen.append((name, [*entered]))
+            return real(*given, **named)
+
+        monkeypatch.setattr(loop, name, note)
+
+    monkeypatch.setattr(loop, "as_current", as_current)
+    for name in ("make_optimizer", "random_state", "whole_weights"):
+        noting(name)
+    train_toy(tmp_path, toy_config(5), make_toy(), ToyLoader())
+    assert {name for name, _ in seen} == {"make_optimizer", "random_state", "whole_weights"}
+    assert all(there == ["cpu"] for _, there in seen)
+    assert not entered

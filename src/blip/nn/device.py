@@ -1,6 +1,7 @@
 """The device and the number format of a model, and copies to and from the device."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -36,6 +37,15 @@ def choose_device(name: str | torch.device) -> torch.device:
         if (device.index or 0) >= found:
             raise UsageError(f"device is {name!r}; allowed: cuda:0 to cuda:{found - 1}, cpu, auto")
     return device
+
+
+def as_current(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one within the block; for a CPU nothing changes.
+
+    What torch does without naming a device, it does on the current GPU: streams, graphs, the state
+    of the random numbers, waiting.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def choose_format(precision: str | torch.dtype, device: torch.device) -> NumberFormat:

@@ -15,7 +15,7 @@ from blip import dist
 from blip.errors import BlipError, UsageError, first_line, is_out_of_memory
 from blip.files import atomic_folder, fingerprint_json
 from blip.log import MetricsLog, Progress, progress, say
-from blip.nn.device import choose_device
+from blip.nn.device import as_current, choose_device
 from blip.outputs import CHECKPOINT
 from blip.train.checkpoint import (
     Checkpoints,
@@ -68,24 +68,28 @@ def fit(
     UsageError where the data is not that of the checkpoint, unless `allow_change`. `resumed` is
     called in the main process with the step from which the run resumes, 0 where it begins.
     """
-    run = _Run(training, loader, config, folder, save)
-    run.resume(allow_change=allow_change, resumed=resumed)
-    stopped_by: int | None = None
-    with ExitStack() as until_the_end:
-        stop = until_the_end.enter_context(stop_on_signals())
-        until_the_end.callback(run.checkpoints.wait)
-        run.show(until_the_end)
-        batches = loader.batches(run.step * config.accumulation)
-        while run.step < config.steps and stopped_by is None:
-            run.update(batches)
-            stopped_by = dist.first_not_none(stop.signal)
-            run.report(stops=stopped_by is not None)
-            if run.step < config.steps:
-                run.checkpoint(stops=stopped_by is not None)
-    if run.step < config.steps:
-        return FitResult(run.step, stopped_by=None if stopped_by is None else Signals(stopped_by))
-    run.finish()
-    return FitResult(run.step, stopped_by=None)
+    # Random numbers and waiting are those of the current GPU.
+    with as_current(choose_device(config.device)):
+        run = _Run(training, loader, config, folder, save)
+        run.resume(allow_change=allow_change, resumed=resumed)
+        stopped_by: int | None = None
+        with ExitStack() as until_the_end:
+            stop = until_the_end.enter_context(stop_on_signals())
+            until_the_end.callback(run.checkpoints.wait)
+            run.show(until_the_end)
+            batches = loader.batches(run.step * config.accumulation)
+            while run.step < config.steps and stopped_by is None:
+                run.update(batches)
+                stopped_by = dist.first_not_none(stop.signal)
+                run.report(stops=stopped_by is not None)
+                if run.step < config.steps:
+                    run.checkpoint(stops=stopped_by is not None)
+        if run.step < config.steps:
+            return FitResult(
+                run.step, stopped_by=None if stopped_by is None else Signals(stopped_by)
+            )
+        run.finish()
+        return FitResult(run.step, stopped_by=None)
 
 
 class _Run:
