@@ -213,10 +213,10 @@ def make_contender(args: argparse.Namespace, size: int, device: torch.device) ->
         Negatives(*(rows.to(device) for rows in sample_negatives(size))),
         lambda: autocast(device, args.dtype),
     )
-    # Where it is to be: a GPU draws 224 million weights in no time, and a search does so often.
+    # `draw` overwrites every weight, on the device itself: to initialise them first takes longer
+    # than a step.
     with torch.device("meta"):
         model = Blip(config)
-    # Every weight is drawn, so that those that a new model begins with need not be.
     model = draw(model.to_empty(device=device))
     return CONTENDERS[args.contender](model, given)
 

@@ -45,17 +45,23 @@ def main(
     if args.parallel < 1:
         parser.error(f"--parallel must be at least 1, got {args.parallel}")
     seeds = sorted(set(args.seeds))
-    plans = [Plan(args.out, recipe or sizes(), seed) for seed in seeds]
+
+    def variants(table: Table, seeds: Sequence[int]) -> dict[int, dict[str, Variant]]:
+        return {seed: table.variants(Plan(args.out, recipe or sizes(), seed)) for seed in seeds}
+
     try:
         for table in tables:
+            wanted = variants(table, seeds)
             if not args.report:
-                make([table.variants(plan) for plan in plans], args.out, args.parallel)
-            shown = sorted({*seeds, *earlier_seeds(table, args.results)})
-            command = shlex.join(["python", "-m", program, "--seeds", *map(str, shown)])
-            variants = {
-                seed: table.variants(Plan(args.out, recipe or sizes(), seed)) for seed in shown
+                make(wanted, args.out, args.parallel)
+            earlier = variants(table, earlier_seeds(table, args.results))
+            wanted |= {
+                seed: of
+                for seed, of in earlier.items()
+                if has_figures(table, of, seed, args.results)
             }
-            result = write(table, variants, command, args.results)
+            command = shlex.join(["python", "-m", program, "--seeds", *map(str, sorted(wanted))])
+            result = write(table, dict(sorted(wanted.items())), command, args.results)
             print("\n".join(page.lines(table, result)), end="\n\n")
     except StoppedError as error:
         print(f"tables: {error}", file=sys.stderr)
@@ -66,14 +72,14 @@ def main(
     except KeyboardInterrupt:
         print("tables: stopped; run the same command again to resume", file=sys.stderr)
         return INTERRUPTED
-    print(left([table.variants(plan) for plan in plans for table in tables]))
+    print(left([of for table in tables for of in variants(table, seeds).values()]))
     return 0
 
 
-def make(variants: Sequence[dict[str, Variant]], out: Path, parallel: int) -> None:
+def make(variants: dict[int, dict[str, Variant]], out: Path, parallel: int) -> None:
     """Run the stages of all seeds; one command at a time may do so in a folder."""
     # Variant by variant, so that a table that was stopped has whole rows.
-    rows = zip(*(of.values() for of in variants), strict=True)
+    rows = zip(*(of.values() for of in variants.values()), strict=True)
     wanted = [node for row in rows for one in row for node in one.nodes]
     with exclusive_lock(out):
         run_nodes(wanted, parallel)
@@ -99,9 +105,16 @@ def earlier_runs(table: Table, folder: Path) -> dict[str, dict[str, Any]]:
     return load_json(path)["runs"] if path.is_file() else {}
 
 
-def earlier_seeds(table: Table, folder: Path) -> set[int]:
-    """Seeds whose figures were written before: they stay on the pages."""
-    return {int(seed) for of in earlier_runs(table, folder).values() for seed in of}
+def earlier_seeds(table: Table, folder: Path) -> list[int]:
+    """Seeds whose figures were written before."""
+    return sorted({int(seed) for of in earlier_runs(table, folder).values() for seed in of})
+
+
+def has_figures(table: Table, variants: dict[str, Variant], seed: int, folder: Path) -> bool:
+    """Whether figures of a seed were written before, of the stages that there are today."""
+    earlier = earlier_runs(table, folder)
+    found = {name: earlier.get(name, {}).get(str(seed)) for name in variants}
+    return any(run and run["stages"] == variants[name].name for name, run in found.items())
 
 
 def write(

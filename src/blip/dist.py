@@ -31,7 +31,7 @@ def processes(device: str = "auto") -> Iterator[None]:
     """Join the other processes that torchrun started; without torchrun there is one process.
 
     `device` is where they compute: over NCCL on GPUs (auto, cuda), over Gloo on CPUs. Raises
-    UsageError where there are fewer GPUs than processes.
+    UsageError where there are fewer GPUs than processes, and where all are to take the same one.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or _grouped():
         yield
@@ -42,6 +42,11 @@ def processes(device: str = "auto") -> Iterator[None]:
             raise UsageError(
                 f"{name} is {number!r} in the environment; allowed: a number, as torchrun sets it"
             )
+    if ":" in device and int(os.environ["WORLD_SIZE"]) > 1:
+        raise UsageError(
+            f"device is {device!r}, but each of the processes that torchrun started takes a GPU of "
+            "its own; allowed: auto, cuda, cpu"
+        )
     backend = "gloo"
     if torch.cuda.is_available() and device != "cpu":
         here = int(os.environ.get("LOCAL_RANK", "0"))
@@ -113,12 +118,14 @@ def gather_rows(rows: Shaped[Tensor, "count *rest"]) -> Shaped[Tensor, "all *res
     return torch.stack(parts, dim=1).flatten(0, 1)
 
 
-def longest(rows: Shaped[Tensor, "count length"]) -> int:
-    """The greatest length of the rows of any process; nothing waits for a busy GPU."""
-    length = torch.tensor(rows.shape[1])
-    if world_size() > 1:
-        distributed.all_reduce(length, op=distributed.ReduceOp.MAX)
-    return int(length)
+def longest_length(length: int) -> int:
+    """The greatest of the lengths of all processes."""
+    if world_size() == 1:
+        return length
+    # On the CPU, so that nothing waits for a busy GPU.
+    longest = torch.tensor(length)
+    distributed.all_reduce(longest, op=distributed.ReduceOp.MAX)
+    return int(longest)
 
 
 @torch.no_grad()

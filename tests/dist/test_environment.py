@@ -3,7 +3,7 @@
 import pytest
 
 from blip import dist
-from blip.errors import BlipError
+from blip.errors import BlipError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,12 @@ def test_an_environment_that_is_not_torchrun_s_is_one_line(environment, message,
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(BlipError, match=message), dist.processes("cpu"):
+        pass
+
+
+def test_processes_cannot_share_a_gpu_by_its_number(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    refused = pytest.raises(UsageError, match="device is 'cuda:1', but each of the processes")
+    with refused, dist.processes("cuda:1"):
         pass

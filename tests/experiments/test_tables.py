@@ -102,6 +102,14 @@ def check_results(pages: Path, did: Counter[str]) -> None:
     with_both = (pages / "tables/README.md").read_text()
     assert command.main(CONTINUED, argv=("--seeds", "1", *places), recipe=TINY) == 0
     assert (pages / "tables/README.md").read_text() == with_both
+    # Those of another configuration do not: the same command gives the same page.
+    longer = replace(TINY, next_pretrain=replace(TINY.next_pretrain, steps=3))
+    longer = replace(longer, pretrain=replace(TINY.pretrain, steps=3))
+    for _ in range(2):
+        assert command.main(CONTINUED, argv=("--seeds", "1", *places), recipe=longer) == 0
+        changed = (pages / "tables/README.md").read_text()
+        assert "(seed 0)" not in changed
+        assert "--seeds 1;" in changed
 
 
 @pytest.mark.parametrize("place", ["cut", "trained"])

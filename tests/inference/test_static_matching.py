@@ -1,5 +1,7 @@
 """Passes of fixed shapes give the scores of passes that fit their texts, eager and compiled."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ from hypothesis import strategies as st
 
 from blip.data.tokenizer import Tokenizer
 from blip.errors import ArgumentError, UsageError
+from blip.inference import fixed_shapes
 from blip.inference.captioner import Captioner
 from blip.inference.embedder import Embedder
-from blip.inference.fixed_shapes import FixedShapes
 from blip.inference.matcher import MAX_TEXTS, Matcher
 from blip.inference.static_matching import MAX_PASSES, PassPool
 from blip.model.int8 import to_int8
@@ -161,15 +163,21 @@ def test_matching_goes_on_where_nothing_compiles(
     assert said.count("the model goes on without compiled passes: no compiler\n") == 1
 
 
-def test_an_error_about_the_work_itself_is_not_one_of_compiling(plain: Matcher) -> None:
-    def refuse() -> int:
-        raise UsageError("the text is too long")
+def test_what_is_compiled_and_captured_is_made_on_the_gpu_of_the_model(
+    plain: Matcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current: list[str] = []
 
-    for required in (False, True):
-        pool = FixedShapes[str, int](plain.model, "on", required=required)
-        with pytest.raises(UsageError, match=r"^the text is too long$"):
-            pool.fastest(1, refuse, "the model goes on without compiled passes")
-        assert not pool.failed
+    @contextmanager
+    def as_current(device: torch.device) -> Iterator[None]:
+        current.append(str(device))
+        yield
+        current.pop()
+
+    monkeypatch.setattr(fixed_shapes, "as_current", as_current)
+    pool = fixed_shapes.FixedShapes[str, int](plain.model, "on")
+    assert pool.fastest([], lambda: [*current], "the model goes on") == ["cpu"]
+    assert not current
 
 
 def test_int8_is_not_compiled(plain: Matcher) -> None:

@@ -1,5 +1,8 @@
 """Number formats: which one `auto` is, and what half precision is brought to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -22,9 +25,19 @@ def test_half_precision_alone_is_widened(given, found):
 
 @pytest.mark.parametrize("has_it", [True, False])
 def test_auto_is_bfloat16_on_a_gpu_that_has_it(monkeypatch, has_it):
+    current: list[torch.device] = []
+
+    @contextmanager
+    def device(chosen: torch.device) -> Iterator[None]:
+        current.append(chosen)
+        yield
+        current.pop()
+
     def supported(including_emulation: bool = True) -> bool:
+        assert current == [gpu]
         return has_it or including_emulation
 
+    monkeypatch.setattr(torch.cuda, "device", device)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     gpu, cpu = torch.device("cuda:1"), torch.device("cpu")
     assert choose_dtype("auto", gpu) == (torch.bfloat16 if has_it else torch.float32)

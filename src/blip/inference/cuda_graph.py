@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 import torch
 
-from blip.nn.device import as_current
-
 
 def captures(device: torch.device) -> bool:
     """Whether work on a device can be captured."""
@@ -13,20 +11,14 @@ def captures(device: torch.device) -> bool:
 
 
 def capture(
-    work: Callable[[], object],
-    device: torch.device,
-    prepare: Callable[[], object] | None = None,
+    work: Callable[[], object], prepare: Callable[[], object] | None = None
 ) -> Callable[[], None]:
-    """What replays `work`, which reads and writes the same memory of a GPU each time.
+    """What replays `work`, which reads and writes the same memory each time.
 
     It runs three times meanwhile, each after `prepare`. Raises RuntimeError where `work` waits for
     the device, or does something else that a graph cannot hold.
     """
-    with as_current(device):
-        return _capture(work, prepare or (lambda: None))
-
-
-def _capture(work: Callable[[], object], prepare: Callable[[], object]) -> Callable[[], None]:
+    ready = prepare or (lambda: None)
     current = torch.cuda.current_stream()
     # A graph keeps the priority and the scratch memory of the stream where it was captured: that of
     # its model, so that models which work side by side share neither. CUDA's default stream cannot
@@ -36,10 +28,10 @@ def _capture(work: Callable[[], object], prepare: Callable[[], object]) -> Calla
     # It must have run before.
     with torch.cuda.stream(stream):
         for _ in range(2):
-            prepare()
+            ready()
             work()
     current.wait_stream(stream)
-    prepare()
+    ready()
     graph = torch.cuda.CUDAGraph()
     # Threads that decode pictures meanwhile may use the GPU.
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):

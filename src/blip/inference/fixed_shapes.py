@@ -4,17 +4,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar, get_args
 
-from blip.errors import (
-    ArgumentError,
-    BlipError,
-    CompileError,
-    UsageError,
-    first_line,
-    is_out_of_memory,
-)
+from blip.errors import ArgumentError, CompileError, UsageError, first_line, is_out_of_memory
 from blip.generation.config import CompileChoice
 from blip.log import say
 from blip.model.grounded import GroundedModel
+from blip.nn.device import as_current
 
 Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
@@ -45,6 +39,7 @@ class FixedShapes(Generic[Key, Made]):
         Raises ArgumentError unless `compile` is auto, on or off, and UsageError for int8.
         """
         check_compile(compile, model)
+        self.device = model.device
         self.compile: CompileChoice = compile
         self.required = required
         self.failed = False
@@ -64,15 +59,14 @@ class FixedShapes(Generic[Key, Made]):
         """What `make` makes of `plain`; where that does not work, `plain` and a line about it.
 
         Raises CompileError in place of the line if it is required, or the error by which memory
-        ran out: with fewer pictures it may work. A BlipError is about the work itself: it is raised
-        as it is.
+        ran out: with fewer pictures it may work.
         """
         if self.failed:
             return plain
         try:
-            return make()
-        except BlipError:
-            raise
+            # Another GPU may be the current one, whose streams would be taken.
+            with as_current(self.device):
+                return make()
         # torch has no common class for what its compilers and CUDA graphs raise.
         except Exception as error:
             reason = first_line(error)

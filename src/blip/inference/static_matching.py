@@ -209,7 +209,7 @@ def _captured(work: Work, inputs: Tensors) -> Work:
     def run() -> None:
         outputs[:] = work(*inputs)
 
-    replay = capture(run, inputs[0].device)
+    replay = capture(run)
 
     def call(*tensors: Tensor) -> Tensors:
         for held, one in zip(inputs, tensors, strict=True):

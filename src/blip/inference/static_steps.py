@@ -117,8 +117,8 @@ class StaticSteps:
 
         def make() -> Callable[[], None]:
             work = self._compiled() if pool.compile == "on" else self._work
-            device = pool.model.device
-            return capture(work, device, self.cache.position.zero_) if captures(device) else work
+            on_gpu = captures(pool.model.device)
+            return capture(work, self.cache.position.zero_) if on_gpu else work
 
         return pool.fastest(self._work, make, "decoding goes on without compiled steps")
 

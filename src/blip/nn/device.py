@@ -79,7 +79,10 @@ def _check_int8(device: torch.device) -> None:
 def choose_dtype(precision: str | torch.dtype, device: torch.device) -> torch.dtype:
     """As `choose_format`, but for int8, which it refuses as a name that it does not know."""
     if precision == "auto":
-        has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        if device.type != "cuda":
+            return torch.float32
+        with as_current(device):
+            has_it = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_it else torch.float32
     if isinstance(precision, torch.dtype) and precision.is_floating_point:
         return precision

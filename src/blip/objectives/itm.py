@@ -160,7 +160,8 @@ def gather_texts(texts: Texts) -> Texts:
     if dist.world_size() == 1:
         return texts
     # Visibility that lies on the CPU is gathered there, so that it never waits for a GPU.
-    room = (0, dist.longest(texts.visible) - texts.visible.shape[1])
+    length = texts.visible.shape[1]
+    room = (0, dist.longest_length(length) - length)
     return Texts(*(dist.gather_rows(pad(rows, room)) for rows in texts))
 
 

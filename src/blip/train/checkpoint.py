@@ -259,7 +259,7 @@ def _remove(folder: Path) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every random source that training draws from."""
+    """The state of every random source that training draws from; of one GPU, the current one."""
     state: dict[str, Any] = {"torch": torch.get_rng_state()}
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     words = torch.from_numpy(np.asarray(keys, dtype=np.int64))

@@ -68,9 +68,10 @@ def fit(
     UsageError where the data is not that of the checkpoint, unless `allow_change`. `resumed` is
     called in the main process with the step from which the run resumes, 0 where it begins.
     """
+    device = choose_device(config.device)
     # Random numbers and waiting are those of the current GPU.
-    with as_current(choose_device(config.device)):
-        run = _Run(training, loader, config, folder, save)
+    with as_current(device):
+        run = _Run(training, loader, config, folder, save, device)
         run.resume(allow_change=allow_change, resumed=resumed)
         stopped_by: int | None = None
         with ExitStack() as until_the_end:
@@ -102,12 +103,13 @@ class _Run:
         config: TrainConfig,
         folder: Path,
         save: SaveModel,
+        device: torch.device,
     ) -> None:
         self.training, self.loader, self.config = training, loader, config
         self.state = training.state
         self.folder = folder
         self.save: SaveModel = lambda to, weights: save(to, training.weights_of_model(weights))
-        self.device = choose_device(config.device)
+        self.device = device
         self.training.step.to(self.device)
         self.momentum_encoders: Mapping[str, nn.Module] = {}
         if self.state is not None:

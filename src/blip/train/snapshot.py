@@ -9,7 +9,7 @@ from torch import Tensor
 def snapshot(value: Any) -> Any:
     """`value` with every tensor in it copied to the CPU; lists, tuples and dictionaries are walked.
 
-    From a GPU the copies are made side by side into pinned memory, and are whole on return.
+    From the current GPU they are made side by side into pinned memory, and are whole on return.
     """
     # torch's BlockingAsyncStager is as fast on a CPU. From a GPU it copies into pageable memory, or
     # else keeps one pinned copy, and then fails where the optimiser's state has gained a tensor.

@@ -94,17 +94,18 @@ class CheckpointModels:
 
         The memory of a GPU on another machine is unknown; there a worker halves it where it must.
         """
-        placed = zip(self._names, self._sizes(), strict=True)
-        fastest = size = min(_fastest_batch(_kind(name), sizes) for name, sizes in placed)
-        full: _Room | None = None
-        for room in self._rooms():
+        sizes = self._sizes()
+        placed = zip(self._names, sizes, strict=True)
+        fastest = size = min(_fastest_batch(_kind(name), config) for name, config in placed)
+        tightest: _Room | None = None
+        for room in self._rooms(sizes):
             while size > 1 and size * room.of_image > SHARE * room.free:
-                size, full = size // 2, room
-        if full is not None:
+                size, tightest = size // 2, room
+        if tightest is not None:
             say(
                 f"capfilt: {size} images at a time in place of {fastest}, which would be faster: "
-                f"{max(full.free, 0) / 2**30:.1f} GiB of memory are free beside the weights, and "
-                f"an image may take {full.of_image / 2**20:.0f} MiB"
+                f"{max(tightest.free, 0) / 2**30:.1f} GiB of memory are free on {tightest.device} "
+                f"beside the weights, and an image may take {tightest.of_image / 2**20:.0f} MiB"
             )
         return size
 
@@ -116,9 +117,10 @@ class CheckpointModels:
         if any(_device(name, 0) != "cpu" for name in self._names):
             over_all = any(name in ("auto", "cuda") for name in self._names)
             return torch.cuda.device_count() if over_all else 1
-        weights = sum(self._bytes_of_weights())
+        sizes = self._sizes()
+        weights = sum(self._bytes_of_weights(sizes))
         # One after the other: memory of the captioner is free again for the filter.
-        each = weights + batch_size * max(self._bytes_of_image())
+        each = weights + batch_size * max(self._bytes_of_image(sizes))
         free = available_memory()
         return (
             usable_cpus() if free is None else max(1, min(usable_cpus(), int(SHARE * free / each)))
@@ -166,30 +168,31 @@ class CheckpointModels:
     def _sizes(self) -> tuple[ModelConfig, ModelConfig]:
         return read_sizes(self.captioner), read_sizes(self.filter)
 
-    def _rooms(self) -> Iterator["_Room"]:
-        """The memory of each device of a worker, but for those where it is unknown."""
-        weights, of_image = self._bytes_of_weights(), self._bytes_of_image()
+    def _rooms(self, sizes: tuple[ModelConfig, ModelConfig]) -> Iterator["_Room"]:
+        """The memory of each device of one worker, but for those where it is unknown."""
+        weights, of_image = self._bytes_of_weights(sizes), self._bytes_of_image(sizes)
         free = [_free(name) for name in self._names]
         if _are_apart(*self._names):
-            for found, taken, each in zip(free, weights, of_image, strict=True):
+            for name, found, taken, each in zip(self._names, free, weights, of_image, strict=True):
                 if found is not None:
-                    yield _Room(found - taken, each)
+                    yield _Room(_torch_name(name), found - taken, each)
             return
         least = min((found for found in free if found is not None), default=None)
         if least is not None:
             # On a CPU memory of the captioner is free again for the filter; on a GPU both work.
             together = max if _kind(self.captioner_device) == "cpu" else sum
-            yield _Room(least - sum(weights), together(of_image))
+            name = self._names[free.index(least)]
+            yield _Room(_torch_name(name), least - sum(weights), together(of_image))
 
-    def _bytes_of_weights(self) -> tuple[int, int]:
-        captioner, matcher = self._sizes()
+    def _bytes_of_weights(self, sizes: tuple[ModelConfig, ModelConfig]) -> tuple[int, int]:
+        captioner, matcher = sizes
         return (
             bytes_of_weights(captioner, self.precision),
             bytes_of_weights(matcher, self.precision),
         )
 
-    def _bytes_of_image(self) -> tuple[int, int]:
-        captioner, matcher = self._sizes()
+    def _bytes_of_image(self, sizes: tuple[ModelConfig, ModelConfig]) -> tuple[int, int]:
+        captioner, matcher = sizes
         written = rows_of_each(self.decoding, max(self.captions, 1))
         return (
             bytes_of_image(captioner, written, self.precision),
@@ -200,6 +203,7 @@ class CheckpointModels:
 class _Room(NamedTuple):
     """Bytes of a device that are free beside the weights, and how many of them an image takes."""
 
+    device: str
     free: int
     of_image: int
 
@@ -276,7 +280,7 @@ def choose_precision(devices: tuple[str, str]) -> InferencePrecision:
     """Precision for auto: bfloat16 where both GPUs of this machine support it, else float32."""
     if not torch.cuda.is_available():
         return "float32"
-    dtypes = {choose_dtype("auto", torch.device(_kind(name))) for name in devices}
+    dtypes = {choose_dtype("auto", torch.device(_torch_name(name))) for name in devices}
     return "bfloat16" if dtypes == {torch.bfloat16} else "float32"
 
 
@@ -306,6 +310,10 @@ def _are_apart(captioner_device: str, filter_device: str) -> bool:
     return _kind(one) != _kind(other) or (":" in one and ":" in other and one != other)
 
 
+def _torch_name(name: str) -> str:
+    return name if ":" in name else _kind(name)
+
+
 def _fastest_batch(kind: Literal["cpu", "cuda"], config: ModelConfig) -> int:
     """The batch size above which a model is no faster; a power of two."""
     size = LARGEST_BATCH[kind]
@@ -328,9 +336,10 @@ def _device(name: str, place: int) -> str:
 
 
 def _free(name: str) -> int | None:
-    """Bytes that are free on a device; None where that is unknown."""
+    """Bytes that are free on a device, the least of all for auto and cuda; None where unknown."""
     if _kind(name) == "cpu":
         return available_memory()
     if not torch.cuda.is_available():
         return None
-    return torch.cuda.mem_get_info(_device(name, 0))[0]
+    places = range(1 if ":" in name else torch.cuda.device_count())
+    return min(torch.cuda.mem_get_info(_device(name, place))[0] for place in places)
