@@ -54,14 +54,14 @@ def main(
             wanted = variants(table, seeds)
             if not args.report:
                 make(wanted, args.out, args.parallel)
-            earlier = variants(table, earlier_seeds(table, args.results))
-            wanted |= {
-                seed: of
-                for seed, of in earlier.items()
-                if has_figures(table, of, seed, args.results)
-            }
-            command = shlex.join(["python", "-m", program, "--seeds", *map(str, sorted(wanted))])
-            result = write(table, dict(sorted(wanted.items())), command, args.results)
+            earlier = earlier_runs(table, args.results)
+            before = {int(seed) for of in earlier.values() for seed in of}
+            for seed, of in variants(table, sorted(before - wanted.keys())).items():
+                if any(known(earlier, name, seed, one) for name, one in of.items()):
+                    wanted[seed] = of
+            shown = dict(sorted(wanted.items()))
+            command = shlex.join(["python", "-m", program, "--seeds", *map(str, shown)])
+            result = write(table, shown, earlier, command, args.results)
             print("\n".join(page.lines(table, result)), end="\n\n")
     except StoppedError as error:
         print(f"tables: {error}", file=sys.stderr)
@@ -105,34 +105,33 @@ def earlier_runs(table: Table, folder: Path) -> dict[str, dict[str, Any]]:
     return load_json(path)["runs"] if path.is_file() else {}
 
 
-def earlier_seeds(table: Table, folder: Path) -> list[int]:
-    """Seeds whose figures were written before."""
-    return sorted({int(seed) for of in earlier_runs(table, folder).values() for seed in of})
-
-
-def has_figures(table: Table, variants: dict[str, Variant], seed: int, folder: Path) -> bool:
-    """Whether figures of a seed were written before, of the stages that there are today."""
-    earlier = earlier_runs(table, folder)
-    found = {name: earlier.get(name, {}).get(str(seed)) for name in variants}
-    return any(run and run["stages"] == variants[name].name for name, run in found.items())
+def known(
+    earlier: dict[str, dict[str, Any]], name: str, seed: int, variant: Variant
+) -> dict[str, Any] | None:
+    """What was written before of a variant, if it was of the stages that it has today."""
+    run = earlier.get(name, {}).get(str(seed))
+    return run if run is not None and run["stages"] == variant.name else None
 
 
 def write(
-    table: Table, variants: dict[int, dict[str, Variant]], command: str, folder: Path
+    table: Table,
+    variants: dict[int, dict[str, Variant]],
+    earlier: dict[str, dict[str, Any]],
+    command: str,
+    folder: Path,
 ) -> dict[str, Any]:
-    """Write results, plot and pages of what is finished, here or in earlier results."""
-    path, earlier = results_of(table, folder), earlier_runs(table, folder)
+    """Write results, plot and pages of what is finished, here or in `earlier` results."""
+    path = results_of(table, folder)
     names = list(next(iter(variants.values())))
     runs: dict[str, dict[str, Any]] = {name: {} for name in names}
     missing = []
     for seed, of in variants.items():
         for name, variant in of.items():
-            known = earlier.get(name, {}).get(str(seed))
             if variant.is_done:
                 figures, origin = variant.read()
                 runs[name][str(seed)] = {"stages": variant.name, "figures": figures, **origin}
-            elif known is not None and known["stages"] == variant.name:
-                runs[name][str(seed)] = known
+            elif run := known(earlier, name, seed, variant):
+                runs[name][str(seed)] = run
             else:
                 missing.append(f"{name} (seed {seed})")
     result = summarise(table, runs) | {"command": command, "missing": missing}

@@ -175,8 +175,11 @@ def test_what_is_compiled_and_captured_is_made_on_the_gpu_of_the_model(
         current.pop()
 
     monkeypatch.setattr(fixed_shapes, "as_current", as_current)
-    pool = fixed_shapes.FixedShapes[str, int](plain.model, "on")
+    model = make_model(plain.tokenizer)
+    pool = fixed_shapes.FixedShapes[str, int](model, "on")
     assert pool.fastest([], lambda: [*current], "the model goes on") == ["cpu"]
+    model.to("meta")
+    assert pool.fastest([], lambda: [*current], "the model goes on") == ["meta"]
     assert not current
 
 

@@ -39,7 +39,7 @@ class FixedShapes(Generic[Key, Made]):
         Raises ArgumentError unless `compile` is auto, on or off, and UsageError for int8.
         """
         check_compile(compile, model)
-        self.device = model.device
+        self._model = model
         self.compile: CompileChoice = compile
         self.required = required
         self.failed = False
@@ -65,7 +65,7 @@ class FixedShapes(Generic[Key, Made]):
             return plain
         try:
             # Another GPU may be the current one, whose streams would be taken.
-            with as_current(self.device):
+            with as_current(self._model.device):
                 return make()
         # torch has no common class for what its compilers and CUDA graphs raise.
         except Exception as error:

@@ -198,9 +198,13 @@ def test_the_precision_is_that_of_the_gpus_of_both_models(
     monkeypatch, gpus, has_it, devices, chosen
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
     assert checkpoints.choose_precision(devices) == chosen
+    if gpus:
+        with pytest.raises(UsageError, match="device cuda:2 is not there"):
+            checkpoints.choose_precision(("cuda:2", "cpu"))
 
 
 def test_int8_is_refused_before_workers_start_where_a_device_lacks_it(monkeypatch):

@@ -104,8 +104,9 @@ class CheckpointModels:
         if tightest is not None:
             say(
                 f"capfilt: {size} images at a time in place of {fastest}, which would be faster: "
-                f"{max(tightest.free, 0) / 2**30:.1f} GiB of memory are free on {tightest.device} "
-                f"beside the weights, and an image may take {tightest.of_image / 2**20:.0f} MiB"
+                f"{max(tightest.free, 0) / 2**30:.1f} GiB of memory are free on device "
+                f"{tightest.device} beside the weights, and an image may take "
+                f"{tightest.of_image / 2**20:.0f} MiB"
             )
         return size
 
@@ -175,14 +176,14 @@ class CheckpointModels:
         if _are_apart(*self._names):
             for name, found, taken, each in zip(self._names, free, weights, of_image, strict=True):
                 if found is not None:
-                    yield _Room(_torch_name(name), found - taken, each)
+                    yield _Room(name, found - taken, each)
             return
         least = min((found for found in free if found is not None), default=None)
         if least is not None:
             # On a CPU memory of the captioner is free again for the filter; on a GPU both work.
             together = max if _kind(self.captioner_device) == "cpu" else sum
             name = self._names[free.index(least)]
-            yield _Room(_torch_name(name), least - sum(weights), together(of_image))
+            yield _Room(name, least - sum(weights), together(of_image))
 
     def _bytes_of_weights(self, sizes: tuple[ModelConfig, ModelConfig]) -> tuple[int, int]:
         captioner, matcher = sizes
@@ -277,10 +278,13 @@ def _load_expected(
 
 
 def choose_precision(devices: tuple[str, str]) -> InferencePrecision:
-    """Precision for auto: bfloat16 where both GPUs of this machine support it, else float32."""
+    """Precision for auto: bfloat16 where both GPUs of this machine support it, else float32.
+
+    Raises UsageError where a GPU that is named is not there.
+    """
     if not torch.cuda.is_available():
         return "float32"
-    dtypes = {choose_dtype("auto", torch.device(_torch_name(name))) for name in devices}
+    dtypes = {choose_dtype("auto", torch.device(_device(name, 0))) for name in devices}
     return "bfloat16" if dtypes == {torch.bfloat16} else "float32"
 
 
@@ -308,10 +312,6 @@ def _are_apart(captioner_device: str, filter_device: str) -> bool:
     """Whether the models of every worker are on two devices."""
     one, other = captioner_device, filter_device
     return _kind(one) != _kind(other) or (":" in one and ":" in other and one != other)
-
-
-def _torch_name(name: str) -> str:
-    return name if ":" in name else _kind(name)
 
 
 def _fastest_batch(kind: Literal["cpu", "cuda"], config: ModelConfig) -> int:
