@@ -34,7 +34,8 @@ def lines(table: Table, result: Result) -> Iterator[str]:
     yield ""
     yield f"![{table.title}: figures of each seed](results/{table.name}.svg)"
     yield ""
-    yield f"{result['command']}; commit {', '.join(result['commits'])}."
+    commits, machines = ", ".join(result["commits"]), " and ".join(result["machines"])
+    yield f"{result['command']}; commit {commits}; {machines}."
 
 
 def mean(spread: Mapping[str, float]) -> str:

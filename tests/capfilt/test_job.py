@@ -50,6 +50,7 @@ def test_where_memory_runs_out_shards_are_done_with_fewer_images_at_a_time(web, 
     printed = capsys.readouterr().err
     assert "shard 00000: out of memory; 8 images at a time" in printed
     assert printed.count("out of memory") == 6, "every shard begins with the whole size"
+    assert printed.count("forgotten") == 6
     files, whole = output_bytes(web / "out"), output_bytes(web / "whole")
     for name in files:
         if name.startswith("done/"):

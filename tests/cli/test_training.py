@@ -75,6 +75,21 @@ def test_a_finished_run_is_left_alone(
     assert "finished run of another configuration" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_layers_are_computed_again_in_either_number_format(
+    precision: str, config: Path, tmp_path: Path
+) -> None:
+    """A backward pass that computed another kind of attention than the forward one would stop."""
+    small = ("--train.steps", "1", "--train.precision", precision)
+    found = []
+    for recompute in ("true", "false"):
+        out = tmp_path / recompute
+        command = ["pretrain", str(config), "--out", str(out), *small]
+        assert main([*command, "--train.recompute", recompute]) == 0
+        found.append(weights(out))
+    assert found[0] == found[1]
+
+
 def test_never_starts_nothing_in_a_folder_that_is_not_empty(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

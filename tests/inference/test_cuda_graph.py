@@ -1,5 +1,6 @@
 """A CUDA graph is captured on the stream of its model; CUDA's calls are noted, not made."""
 
+import gc
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,6 +45,7 @@ def test_a_graph_is_captured_where_its_model_works(
     @contextmanager
     def graph(made: Graph, *, stream: Stream, capture_error_mode: str) -> Any:
         assert capture_error_mode == "thread_local"
+        assert not gc.isenabled(), "another graph may be freed meanwhile"
         at.append(f"captured: {stream.name}")
         yield
         at.pop()
@@ -56,3 +58,16 @@ def test_a_graph_is_captured_where_its_model_works(
     monkeypatch.setattr(torch.cuda, "graph", graph)
     capture(lambda: ran.append(at[-1]))
     assert ran == [captured, captured, f"captured: {captured}"]
+    assert gc.isenabled()
+
+    def fails() -> None:
+        ran.append(at[-1])
+        if at[-1].startswith("captured"):
+            raise RuntimeError("cannot be captured")
+
+    now: list[Stream] = []
+    monkeypatch.setattr(torch.cuda, "set_stream", now.append)
+    with pytest.raises(RuntimeError, match="cannot be captured"):
+        capture(fails)
+    assert now == [here], "the stream of the capture is still the current one"
+    assert gc.isenabled()

@@ -100,6 +100,21 @@ def test_lengths_and_counts_that_are_alike_share_their_passes(plain: Matcher) ->
     assert len(known) == 5
 
 
+def test_passes_over_pictures_and_videos_share_what_a_graph_reads(plain: Matcher) -> None:
+    """A graph holds addresses: what lies there must stay, whatever passes come later."""
+    matcher = make_fixed(plain)
+    matcher.scores(pictures(2), [["a red circle"]] * 2)
+    layouts = dict(matcher._passes._layouts)
+    for frames in (2, 3):
+        with torch.inference_mode():
+            states = plain.model.encode_pixels(torch.randn(2, frames, 3, 32, 32))
+            kv = matcher._passes.project_image(states)
+            texts = plain.tokenizer.encode(["a red circle"] * 2, 30)
+            matcher._passes.match_probabilities(texts.ids, texts.visible, kv)
+    assert sum(key[0] == "match" for key in matcher._passes._made) == 3
+    assert all(matcher._passes._layouts[key] is one for key, one in layouts.items())
+
+
 def test_passes_that_are_kept_are_bounded(plain: Matcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blip.inference.static_matching.MAX_PASSES", 6)
     assert MAX_PASSES > 6

@@ -19,6 +19,7 @@ from blip.capfilt.models.protocols import Models, OutOfMemoryError, Score
 from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
 from blip.data.writers.shards import ShardWriter
+from blip.log import say
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 NAMES = tuple(COLOURS)
@@ -116,7 +117,7 @@ class FakeModels:
         captioner = FakeCaptioner()
         if self.deadly is not None:
             return Models(DeadlyCaptioner(captioner, Path(self.deadly), self.times), FakeFilter())
-        return Models(captioner, FakeFilter(room=self.room))
+        return Models(captioner, FakeFilter(room=self.room), forget=lambda: say("forgotten"))
 
 
 @dataclass(frozen=True)

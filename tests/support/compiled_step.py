@@ -1,4 +1,4 @@
-"""Takes steps plainly and compiled; fails unless losses and gradients are the same."""
+"""Takes steps plainly, and compiled in DDP; fails unless losses and gradients are the same."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,13 +6,22 @@ from functools import partial
 from unittest.mock import patch
 
 import torch
+from torch.distributed import HashStore, destroy_process_group, init_process_group
+from torch.nn.parallel import DistributedDataParallel
 
 from blip.data.examples.pairs import PairBatch
 from blip.data.tokenizer import Tokenizer
 from blip.nn.kernels.packed_weight import pack_weights, unpack_weights
-from blip.train.parallelize import compile_layers, recompute_layers
+from blip.train.config import TrainConfig
+from blip.train.parallelize import parallelize
 from tests.support.pretrain_step import assert_same_gradients, make_step, take_step
 from tests.support.tiny_data import WORDS
+
+
+def graph_of_image_layer(graph: torch.fx.GraphModule) -> bool:
+    """Whether it has stochastic depth, and so a gradient, and attention."""
+    called = {getattr(node.target, "__name__", "") for node in graph.graph.nodes}
+    return {"rand", "scaled_dot_product_attention"} <= called
 
 
 def compare_steps(*, recomputed: bool) -> None:
@@ -30,13 +39,14 @@ def compare_steps(*, recomputed: bool) -> None:
     loss, gradients, _ = take_step(*make_step(tokenizer), batch)
     step, contrast = make_step(tokenizer)
     names = list(step.state_dict())
-    if recomputed:
-        recompute_layers(step)
     with patch.object(torch, "compile", compiler):
-        compile_layers(step)
-        compile_layers(contrast.momentum_encoder.module)
-    again, found, _ = take_step(step, contrast, batch)
-    assert compiled
+        config = TrainConfig(steps=1, compile=True, recompute=recomputed)
+        parallelize(step, [contrast.momentum_encoder.module], config, torch.device("cpu"))
+    # In one process, too, gradients are gathered in buckets, which may be smaller than a layer.
+    distributed = DistributedDataParallel(step, bucket_cap_mb=0.001)
+    again, found, _ = take_step(distributed, contrast, batch)
+    found = {name.removeprefix("module."): gradient for name, gradient in found.items()}
+    assert any(graph_of_image_layer(graph) for graph in compiled)
     assert list(step.state_dict()) == names
     torch.testing.assert_close(again, loss)
     assert_same_gradients(found, gradients)
@@ -53,6 +63,8 @@ def compare_steps(*, recomputed: bool) -> None:
 
 
 if __name__ == "__main__":
+    init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     for recomputed in (False, True):
         torch.compiler.reset()
         compare_steps(recomputed=recomputed)
+    destroy_process_group()

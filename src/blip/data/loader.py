@@ -113,7 +113,8 @@ class Loader(Generic[Example, Batch]):
                 multiprocessing_context="forkserver",
                 collate_fn=_unchanged,
                 worker_init_fn=_ignore_signals,
-                pin_memory=torch.cuda.is_available(),
+                # By then the model is on its GPU, if it has one.
+                pin_memory=torch.cuda.is_initialized(),
                 # Its own: from the common one, dropout would continue differently after a restart.
                 generator=torch.Generator(),
             )

@@ -12,6 +12,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
 from blip.errors import UsageError, first_line
+from blip.nn.device import send
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 DEC, ENC = "[DEC]", "[ENC]"
@@ -51,7 +52,7 @@ class Texts(NamedTuple):
 
         Every step reads the lengths of texts from `visible`, and would have to wait for a GPU.
         """
-        return self._replace(ids=self.ids.to(device, non_blocking=True))
+        return self._replace(ids=send(self.ids, torch.device(device)))
 
     def pin_memory(self) -> "Texts":
         """The same texts in pinned memory, from which a GPU copies without waiting."""

@@ -12,6 +12,7 @@ from blip.data.tokenizer import Texts
 from blip.evaluation import room
 from blip.evaluation.config import MatchScore
 from blip.model.blip import Blip
+from blip.nn.device import fetch
 from blip.nn.kv import ImageKV
 
 TextsOfImage = tuple[int, np.ndarray]
@@ -90,7 +91,7 @@ class Reranker:
         """The logits against and for a match of each text of each image, float32, in order."""
         each = room.kv_bytes(self.model.config, states.shape[1], states.element_size())
         most = room.fitting(room.KV_BYTES, each)
-        found = [np.zeros((0, 2), np.float32)]
+        computed = list[Callable[[], Tensor]]()
         images, image_kv = list[int](), None
         for call in split_into_calls(texts_of_images, self.lengths, most):
             if image_kv is None or call.images != images:
@@ -98,10 +99,12 @@ class Reranker:
                 image_kv = None
                 image_kv = self.model.project_image(states[call.images], "bidirectional")
                 images = call.images
-            found.append(self._logits_of(image_kv, call))
-        return np.concatenate(found)
+            computed.append(self._logits_of(image_kv, call))
+        # Last, so that the next call is made ready while the device computes.
+        found = (read().numpy() for read in computed)
+        return np.concatenate([np.zeros((0, 2), np.float32), *found])
 
-    def _logits_of(self, image_kv: ImageKV, call: Call) -> np.ndarray:
+    def _logits_of(self, image_kv: ImageKV, call: Call) -> Callable[[], Tensor]:
         index = torch.from_numpy(np.concatenate([texts for _, texts in call.texts_of_images]))
         counts = torch.tensor([len(texts) for _, texts in call.texts_of_images])
         image_of_text = torch.arange(len(counts)).repeat_interleave(counts)
@@ -112,7 +115,7 @@ class Reranker:
             longest = int(visible.sum(dim=1).max())
             ids = self.texts.ids[index, :longest].to(self.model.device)
             logits = self.model.match_logits(ids, visible[:, :longest], image_kv, image_of_text)
-        return logits.float().cpu().numpy()
+        return fetch(logits.float())
 
 
 def _log_probability(logits: np.ndarray) -> np.ndarray:

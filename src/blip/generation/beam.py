@@ -10,6 +10,7 @@ from torch import Tensor
 
 from blip.generation.config import DecodingConfig
 from blip.generation.decoder import Decoder, apply_penalties, check_nan
+from blip.nn.device import send
 
 
 class Candidate(NamedTuple):
@@ -86,28 +87,30 @@ def beam_search(
     finished_by_image = [Finished(config, start) for _ in range(images)]
     active = finished_by_image
     so_far = new = prompt.repeat_interleave(config.beams, dim=0)
+    # The host chooses the tokens, so that it need not read them from the device.
+    texts: list[list[int]] = [[] for _ in range(len(so_far))]
     # At first all beams of an image are the same, so that only one of them has candidates.
     scores = torch.full((images, config.beams), -torch.inf, device=prompt.device)
     scores[:, 0] = 0.0
     while True:
         found = _candidates(_totals(decoder(new), so_far, scores, eos_id, config), config.beams)
         last = so_far.shape[1] + 1 == config.max_length
-        new_tokens = so_far[:, start:].tolist()
         still_active: list[Finished] = []
         running: list[Candidate] = []
         for finished, candidates in zip(active, found, strict=True):
-            extended = finish(finished, candidates, new_tokens, eos_id, last=last)
+            extended = finish(finished, candidates, texts, eos_id, last=last)
             if extended:
                 still_active.append(finished)
                 running += extended
         if not still_active:
             return [ids for finished in finished_by_image for ids in finished.best(count)]
         active = still_active
-        rows = torch.tensor([c.row for c in running], device=prompt.device)
-        new = torch.tensor([[c.token] for c in running], device=prompt.device)
-        scores = torch.tensor([c.log_probability for c in running], device=prompt.device)
+        texts = [[*texts[one.row], one.token] for one in running]
+        rows = torch.tensor([one.row for one in running])
+        new = send(torch.tensor([[one.token] for one in running]), prompt.device)
+        scores = send(torch.tensor([one.log_probability for one in running]), prompt.device)
         scores = scores.view(len(active), config.beams)
-        so_far = torch.cat([so_far[rows], new], dim=1)
+        so_far = torch.cat([so_far.index_select(0, send(rows, prompt.device)), new], dim=1)
         decoder.reorder(rows)
 
 

@@ -20,7 +20,10 @@ class Decoder(Protocol):
         ...
 
     def reorder(self, index: Int[Tensor, " kept"]) -> None:
-        """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
+        """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated.
+
+        `index` is on the CPU, so that it can be looked at without waiting for a GPU.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from blip.generation.config import DecodingConfig
 from blip.generation.decoder import Decoder, apply_penalties
+from blip.nn.device import send
 
 Pick = Callable[[Tensor, Tensor, int], Tensor]
 """`(logits (rows, vocabulary), index of each row in the first batch (rows,), step) -> tokens`."""
@@ -46,10 +47,11 @@ def extend_rows(
             active[place].append(picked[place])
         if len(kept) < len(active):
             active = [active[place] for place in kept]
-            index = torch.tensor(kept, dtype=torch.int64, device=prompt.device)
-            rows, tokens, so_far = rows[index], tokens[index], so_far[index]
+            places = torch.tensor(kept, dtype=torch.int64)
+            index = send(places, prompt.device)
+            rows, tokens, so_far = (one.index_select(0, index) for one in (rows, tokens, so_far))
             if kept:
-                decoder.reorder(index)
+                decoder.reorder(places)
         new = tokens[:, None]
         so_far = torch.cat([so_far, new], dim=1)
     return texts

@@ -1,6 +1,8 @@
 """Work of fixed shapes and addresses as a CUDA graph: one launch instead of one for each kernel."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -33,7 +35,28 @@ def capture(
     current.wait_stream(stream)
     ready()
     graph = torch.cuda.CUDAGraph()
-    # Threads that decode pictures meanwhile may use the GPU.
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-        work()
+    try:
+        # Threads that decode pictures meanwhile may use the GPU.
+        with (
+            _nothing_freed(),
+            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+        ):
+            work()
+    except BaseException:
+        # A capture that fails at its end leaves its stream as the current one.
+        torch.cuda.set_stream(current)
+        raise
     return graph.replay
+
+
+@contextmanager
+def _nothing_freed() -> Iterator[None]:
+    """Free what nobody needs first, and nothing within: a graph that goes spoils a capture."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -2,7 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from typing import Generic, TypeVar, get_args
+
+import torch
 
 from blip.errors import ArgumentError, CompileError, UsageError, first_line, is_out_of_memory
 from blip.generation.config import CompileChoice
@@ -14,8 +17,18 @@ Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
 Work = TypeVar("Work")
 
-MAX_COMPILED = 64
-"""Times that torch may compile one kind of work in a process, for all models and shapes."""
+MAX_COMPILED = 1024
+"""Times that torch may compile one kind of work in a process, for all models and shapes.
+
+More than the sizes to which batches and texts are filled up: torch refuses the next one.
+"""
+
+
+def many_shapes() -> AbstractContextManager[object]:
+    """Let torch compile the same work for many shapes within the block."""
+    return torch._dynamo.config.patch(
+        recompile_limit=MAX_COMPILED, accumulated_recompile_limit=MAX_COMPILED
+    )
 
 
 def check_compile(choice: CompileChoice, model: GroundedModel) -> None:
@@ -54,6 +67,10 @@ class FixedShapes(Generic[Key, Made]):
     def is_used(self) -> bool:
         """Whether work of fixed shapes takes the place of other work."""
         return self.compile == "on"
+
+    def forget(self) -> None:
+        """Free what was made, of which the memory of a device may be full."""
+        self._made.clear()
 
     def fastest(self, plain: Work, make: Callable[[], Work], goes_on: str) -> Work:
         """What `make` makes of `plain`; where that does not work, `plain` and a line about it.

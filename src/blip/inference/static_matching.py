@@ -18,7 +18,7 @@ from torch import Tensor
 
 from blip.generation.config import CompileChoice
 from blip.inference.cuda_graph import capture, captures
-from blip.inference.fixed_shapes import MAX_COMPILED, FixedShapes
+from blip.inference.fixed_shapes import FixedShapes, many_shapes
 from blip.inference.sizes import next_size
 from blip.log import say
 from blip.model.blip import Blip
@@ -52,6 +52,11 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
         self.model = model
         self._layouts: dict[tuple[int, ...], PackedPass] = {}
         self._weight: tuple[object, ...] = ()
+
+    def forget(self) -> None:
+        """Free all passes, and their layouts."""
+        super().forget()
+        self._layouts.clear()
 
     def encode(
         self, pixels: Float[Tensor, "images *frames 3 height width_pixels"]
@@ -157,6 +162,10 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
             return
         ids = inputs[0]
         image_kv = _image_kv(inputs[2:]) if name == "match" else None
+        key = _layout_key(ids, image_kv)
+        if key in self._layouts:
+            # Passes over images of more or fewer tokens share it, and a graph reads its memory.
+            return
         images = None if image_kv is None else len(image_kv)
         everywhere = torch.ones(ids.shape, dtype=torch.bool)
         layout = pack_pass(
@@ -168,7 +177,7 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
             first_states_only=True,
         )
         texts = layout.texts.to(ids.device)
-        self._layouts[_layout_key(ids, image_kv)] = layout._replace(texts=texts)
+        self._layouts[key] = layout._replace(texts=texts)
 
     def _make(self, name: str, work: Work, inputs: Tensors) -> Work:
         """`work` in the fastest form that works here."""
@@ -186,7 +195,7 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
         program = torch.compile(work, fullgraph=True, dynamic=False)
 
         def run(*tensors: Tensor) -> Tensors:
-            with torch._dynamo.config.patch(recompile_limit=MAX_COMPILED):
+            with many_shapes():
                 return program(*tensors)
 
         run(*inputs)
@@ -197,8 +206,7 @@ class PassPool(FixedShapes[tuple[Any, ...], Work]):
         weight = next(self.model.parameters())
         known = (weight.data_ptr(), weight.dtype, weight.device)
         if known != self._weight:
-            self._made.clear()
-            self._layouts.clear()
+            self.forget()
             self._weight = known
 
 

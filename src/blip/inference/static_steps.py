@@ -18,7 +18,7 @@ from blip.generation.nucleus import make_chances
 from blip.generation.static import Board, Extension, choose, rows_of
 from blip.generation.static_texts import write_beams, write_rows
 from blip.inference.cuda_graph import capture, captures
-from blip.inference.fixed_shapes import MAX_COMPILED, FixedShapes
+from blip.inference.fixed_shapes import FixedShapes, many_shapes
 from blip.inference.sizes import next_size
 from blip.log import say
 from blip.model.grounded import EncoderDecoder
@@ -26,7 +26,7 @@ from blip.nn.kv import ImageKV
 from blip.nn.precision import at_least_float32
 from blip.nn.static_kv import StaticKVCache
 
-MAX_STEPS = 12
+MAX_STEPS = 16
 """Sizes and kinds of decoding whose steps are kept; the one that was not used longest goes."""
 
 
@@ -128,7 +128,7 @@ class StaticSteps:
         compiled = torch.compile(self._read_and_choose, fullgraph=True, dynamic=False)
 
         def work() -> None:
-            with torch._dynamo.config.patch(recompile_limit=MAX_COMPILED):
+            with many_shapes():
                 self._extend(compiled())
 
         work()
@@ -196,5 +196,5 @@ class StepPool(FixedShapes[Shape, StaticSteps]):
         weight = next(self.model.parameters())
         known = (weight.data_ptr(), weight.dtype, weight.device)
         if text is not self.text or known != self._weight:
-            self._made.clear()
+            self.forget()
             self.text, self._weight = text, known

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from blip.model.grounded import EncoderDecoder
+from blip.nn.device import send
 from blip.nn.kv import ImageKV, ImageStates
 from blip.nn.precision import at_least_float32
 
@@ -53,8 +54,8 @@ class CachedSession(ABC):
 
     @torch.inference_mode()
     def reorder(self, index: Int[Tensor, " kept"]) -> None:
-        """Row `j` becomes the old row `index[j]`; rows may be dropped or repeated."""
-        unchanged = torch.arange(len(self.image_kv) * self.copies, device=index.device)
+        """Row `j` becomes the old row `index[j]`, which is on the CPU; rows may be repeated."""
+        unchanged = torch.arange(len(self.image_kv) * self.copies)
         if torch.equal(index, unchanged):
             return
         images = index // self.copies
@@ -64,9 +65,9 @@ class CachedSession(ABC):
         copies = self.copies if grouped else 1
         kept = images[::copies]
         if copies != self.copies or not torch.equal(kept, unchanged[: len(self.image_kv)]):
-            self.image_kv = self.image_kv.select(kept)
+            self.image_kv = self.image_kv.select(send(kept, self.image_kv.device))
         self.copies = copies
-        self._reorder_cache(index)
+        self._reorder_cache(send(index, self.image_kv.device))
 
 
 class DecodingSession(CachedSession):

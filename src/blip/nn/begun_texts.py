@@ -12,6 +12,7 @@ from torch import Tensor
 
 from blip.nn.bert import TextTransformer
 from blip.nn.device import send
+from blip.nn.kernels.attention import attention_of_varying_shapes
 from blip.nn.kv import AnyImageKV
 from blip.nn.mode import Mode
 from blip.nn.packing import join_passes, pack_pass
@@ -94,8 +95,9 @@ def first_states_of(
     if len(layers) == 1:
         (texts,) = (one.texts for one in batch.passes)
         hidden, queries = hidden.index_select(0, texts.first_tokens), batch.last_queries
-    hidden = layers[0].after_self_attention(hidden, MODE, image_kv.layer(0), queries)
-    for number, layer in enumerate(layers[1:], 1):
-        is_last = number == len(layers) - 1
-        hidden = layer(hidden, batch, image_kv.layer(number), last=is_last)
+    with attention_of_varying_shapes(hidden):
+        hidden = layers[0].after_self_attention(hidden, MODE, image_kv.layer(0), queries)
+        for number, layer in enumerate(layers[1:], 1):
+            is_last = number == len(layers) - 1
+            hidden = layer(hidden, batch, image_kv.layer(number), last=is_last)
     return hidden

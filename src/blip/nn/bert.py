@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from blip.nn.attention import AttentionSizes, CrossAttention, PairCrossAttention, SelfAttention
 from blip.nn.device import send
 from blip.nn.init import init_std, init_weights
+from blip.nn.kernels.attention import attention_of_varying_shapes
 from blip.nn.kernels.moved_biases import Branch, MovedBiases, moved_biases_fit
 from blip.nn.kv import AnyImageKV, AnyLayerKV, ImageKV, KVCache, LayerKV
 from blip.nn.linear import Linear
@@ -307,9 +308,10 @@ class TextTransformer(nn.Module):
             ]
         )
         end = len(self.layers) - 1
-        for index, layer in enumerate(self.layers):
-            layer_kv = None if image_kv is None else image_kv.layer(index)
-            hidden = layer(hidden, batch, layer_kv, last=index == end)
+        with attention_of_varying_shapes(hidden):
+            for index, layer in enumerate(self.layers):
+                layer_kv = None if image_kv is None else image_kv.layer(index)
+                hidden = layer(hidden, batch, layer_kv, last=index == end)
         return batch.split(hidden, last=True)
 
     def continue_text(
@@ -328,11 +330,12 @@ class TextTransformer(nn.Module):
             hidden = embedding.embed_at(ids, cache.position)
         else:
             hidden = embedding(ids, cache.length)
-        for index, layer in enumerate(self.text_layers()):
-            attention = layer.self_attention.select("causal")
-            hidden = attention.continue_text(hidden, cache, index)
-            layer_kv = None if image_kv is None else image_kv.layer(index)
-            hidden = layer.after_self_attention(hidden, "causal", layer_kv)
+        with attention_of_varying_shapes(hidden):
+            for index, layer in enumerate(self.text_layers()):
+                attention = layer.self_attention.select("causal")
+                hidden = attention.continue_text(hidden, cache, index)
+                layer_kv = None if image_kv is None else image_kv.layer(index)
+                hidden = layer.after_self_attention(hidden, "causal", layer_kv)
         return hidden
 
     def empty_cache(self) -> KVCache:

@@ -40,6 +40,11 @@ class ImageKV:
         mask = None if self.visible is None else self.visible[:, None, None, :]
         return LayerKV(self.keys[index], self.values[index], mask)
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.keys[0].device
+
     def select(self, index: Int[Tensor, " selected"]) -> "ImageKV":
         """Keys and values of the images `index`, in that order; repeats are allowed."""
         return ImageKV(
@@ -72,6 +77,11 @@ class ImageStates:
     def layer(self, index: int) -> "ImageStates":
         """The same states for every layer."""
         return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.states.device
 
     def select(self, index: Int[Tensor, " selected"]) -> "ImageStates":
         """Keys and values of the images `index`, in that order; repeats are allowed."""

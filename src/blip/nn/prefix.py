@@ -23,6 +23,7 @@ from torch import Tensor
 
 from blip.nn.bert import TextTransformer
 from blip.nn.device import send
+from blip.nn.kernels.attention import attention_of_varying_shapes
 from blip.nn.kv import AnyImageKV, ImageKV, LayerKV
 from blip.nn.suffix_rows import SuffixRows, suffix_rows
 
@@ -58,9 +59,10 @@ def encode_prefixes(
     rows = suffix_rows(lengths, len(lengths), torch.arange(len(lengths))).to(ids.device)
     hidden = _embed(transformer, ids, rows)
     layers: list[LayerKV] = []
-    for index, layer in enumerate(transformer.text_layers()):
-        hidden, own = layer.with_prefix(hidden, rows, None, image_kv.layer(index))
-        layers.append(own)
+    with attention_of_varying_shapes(hidden):
+        for index, layer in enumerate(transformer.text_layers()):
+            hidden, own = layer.with_prefix(hidden, rows, None, image_kv.layer(index))
+            layers.append(own)
     kv = ImageKV(
         tuple(one.key for one in layers),
         tuple(one.value for one in layers),
@@ -91,12 +93,13 @@ def first_states_after(
     assert prefixes.kv.visible is not None
     hidden, rows = _embed(transformer, ids, rows), rows.after(prefixes.kv.visible)
     *layers, last = enumerate(transformer.text_layers())
-    for index, layer in layers:
-        hidden, _ = layer.with_prefix(hidden, rows, prefixes.kv.layer(index), image_kv.layer(index))
-    index, layer = last
-    return layer.first_states_with_prefix(
-        hidden, rows, prefixes.kv.layer(index), image_kv.layer(index)
-    )
+    with attention_of_varying_shapes(hidden):
+        for index, layer in layers:
+            own, other = prefixes.kv.layer(index), image_kv.layer(index)
+            hidden, _ = layer.with_prefix(hidden, rows, own, other)
+        index, layer = last
+        own, other = prefixes.kv.layer(index), image_kv.layer(index)
+        return layer.first_states_with_prefix(hidden, rows, own, other)
 
 
 def _embed(

@@ -266,7 +266,8 @@ def random_state() -> dict[str, Any]:
     state["numpy"] = [kind, words, position, has_gauss, cached]
     version, words, gauss = random.getstate()
     state["python"] = [version, list(words), gauss]
-    if torch.cuda.is_available():
+    # Not where training on the CPU would be what starts it.
+    if torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
@@ -282,5 +283,5 @@ def restore_random_state(state: dict[str, Any]) -> None:
         random.setstate((version, tuple(words), gauss))
     except (KeyError, ValueError) as error:
         raise BlipError(f"the checkpoint's random state cannot be restored: {error}") from error
-    if "cuda" in state and torch.cuda.is_available():
+    if "cuda" in state and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"])

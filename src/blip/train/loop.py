@@ -28,7 +28,7 @@ from blip.train.config import TrainConfig
 from blip.train.optim import learning_rate, make_optimizer, set_learning_rate
 from blip.train.parallelize import clip_gradients, gradients, parallelize, unsharded
 from blip.train.peak import peak_rate
-from blip.train.precision import autocast
+from blip.train.precision import attention_kernels, autocast
 from blip.train.signals import stop_on_signals
 from blip.train.state import load_optimizer, load_weights, whole_optimizer, whole_weights
 from blip.train.training import Batch, Loader, Output, Training
@@ -170,7 +170,10 @@ class _Run:
             # Counted before it is on a GPU, which would have to be waited for.
             operations = training.count_operations(batch)
             batch = batch.to(self.device)
-            with gradients(self.forward, complete=number == config.accumulation):
+            with (
+                gradients(self.forward, complete=number == config.accumulation),
+                attention_kernels(self.device, config.precision),
+            ):
                 with autocast(self.device, config.precision):
                     if state is None:
                         outputs.append(self.forward(batch))

@@ -43,6 +43,12 @@ class Treatment:
     methods: tuple[str, ...] = ()
     """Methods beside `forward` that compute with its parameters."""
 
+    @property
+    def dynamic(self) -> bool | None:
+        """What `torch.compile` is told of its shapes."""
+        # Where all texts are equally long nothing is padded, and that is a program of its own.
+        return True if self.compile == "any number of rows" else None
+
 
 LAYERS: dict[type[nn.Module], Treatment] = {
     VisionLayer: Treatment(
@@ -77,31 +83,37 @@ def parallelize(
     To be called once, before the first forward pass. Names of parameters stay as they are. Sharding
     replaces the parameters: an optimiser must be made afterwards.
     """
-    if config.recompute:
-        recompute_layers(step)
     if config.compile:
-        for module in (step, *momentum_encoders):
+        compile_layers(step, recomputed=config.recompute)
+        for module in momentum_encoders:
             compile_layers(module)
+    if config.recompute:
+        recompute_layers(step, compiled=config.compile)
     return distribute(step, momentum_encoders, config.parallel, device)
 
 
-def recompute_layers(step: nn.Module) -> None:
+def recompute_layers(step: nn.Module, *, compiled: bool = False) -> None:
     """Keep only what goes into each transformer layer of `step`, not what is computed inside.
 
     A backward pass then computes each layer once more: about a third more work for a fraction of
-    the activations.
+    the activations. With `compiled`, layers that are compiled as a whole are so here.
     """
     for layer, treatment in _layers(step):
         if treatment.recompute:
-            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+            work = layer.forward
+            if compiled and treatment.compile is not None:
+                # Within: torch does not compile what is around a checkpoint.
+                work = torch.compile(work, dynamic=treatment.dynamic)
+            layer.forward = partial(checkpoint, work, use_reentrant=False)
 
 
-def compile_layers(module: nn.Module) -> None:
-    """Compile the layers of `module` at first use."""
+def compile_layers(module: nn.Module, *, recomputed: bool = False) -> None:
+    """Compile the layers of `module` at first use, but for those that are `recomputed` as well."""
+    # Cut into buckets of gradients, a layer is no longer one program, and some cuts fail.
+    torch._dynamo.config.optimize_ddp = False
     for layer, treatment in _layers(module):
-        if treatment.compile is not None:
-            # Where all texts are equally long nothing is padded, and that is a program of its own.
-            layer.compile(dynamic=True if treatment.compile == "any number of rows" else None)
+        if treatment.compile is not None and not (recomputed and treatment.recompute):
+            layer.compile(dynamic=treatment.dynamic)
 
 
 def distribute(

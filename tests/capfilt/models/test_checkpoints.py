@@ -258,6 +258,14 @@ def test_both_models_are_compiled_where_asked(tmp_path, monkeypatch):
     # The captioner's image encoder and its steps, then the passes of the filter.
     assert len(set(compiled)) == 6
     assert compiled.count("_encode") == 2
+    # Where memory runs out, all that was made for these shapes goes.
+    captioner, matcher = loaded.captioner.captioner, loaded.filter.matcher
+    assert captioner._steps
+    assert matcher._passes
+    loaded.forget()
+    assert not captioner._steps
+    assert not matcher._passes
+    assert loaded.captioner.caption(images, [[1], [2], [3]]) == found[1][0]
     (plain_texts, plain), (texts, scores) = found
     assert texts == plain_texts
     torch.testing.assert_close(scores, plain, atol=1e-5, rtol=0)

@@ -2,9 +2,14 @@
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 
 from blip.nn.attention import AttentionSizes, MultiHeadCrossAttention, SelfAttention
-from blip.nn.kernels.attention import MAX_QUERIES, folds_projections
+from blip.nn.kernels.attention import (
+    MAX_QUERIES,
+    attention_of_varying_shapes,
+    folds_projections,
+)
 from blip.nn.kernels.switch import kernels
 from blip.nn.kv import LayerKV
 from blip.nn.packing import pack_texts
@@ -39,3 +44,23 @@ def test_first_states_are_those_with_projected_keys() -> None:
             assert not folds_projections(hidden)
             torch.testing.assert_close(attention.first_states(hidden, texts), expected)
         assert folds_projections(hidden)
+
+
+class OnGpu(torch.Tensor):
+    """Says that it is on a GPU."""
+
+    is_cuda = True
+
+
+def test_texts_of_any_length_need_no_plan_of_their_own() -> None:
+    """torch asks the kernels in this order, and cuDNN, which plans each shape, last but one."""
+    usual = torch._C._get_sdp_priority_order()
+    states = torch.zeros(1).as_subclass(OnGpu)
+    with torch.no_grad(), attention_of_varying_shapes(states):
+        order = [SDPBackend(one) for one in torch._C._get_sdp_priority_order()]
+        assert order.index(SDPBackend.FLASH_ATTENTION) == 0
+        assert order.index(SDPBackend.CUDNN_ATTENTION) == 2
+    assert torch._C._get_sdp_priority_order() == usual
+    for gradients, where in ((True, states), (False, torch.zeros(1))):
+        with torch.set_grad_enabled(gradients), attention_of_varying_shapes(where):
+            assert torch._C._get_sdp_priority_order() == usual

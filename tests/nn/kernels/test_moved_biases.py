@@ -15,6 +15,9 @@ from blip.model.decoding import DecodingSession
 from blip.model.pair import PairModel
 from blip.nn import bert
 from blip.nn.kernels.moved_biases import MovedBiases, moved_biases_fit
+from blip.train.config import OptimizerConfig
+from blip.train.optim import make_optimizer
+from blip.train.parallelize import recompute_layers
 from tests.support.tiny import TINY, tiny_model, tiny_texts
 
 
@@ -63,6 +66,24 @@ def test_they_are_moved_once_and_again_after_a_change(
     changed = outputs(model)
     monkeypatch.undo()
     torch.testing.assert_close(changed, outputs(model), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_they_follow_the_training(
+    model: Blip, recomputed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if recomputed:
+        recompute_layers(model)
+    optimizer = make_optimizer(model, OptimizerConfig(lr=1e-2))
+    for _ in range(2):
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+        with torch.no_grad():
+            expected = outputs(model)
+            with monkeypatch.context() as patch:
+                patch.setattr(bert, "moved_biases_fit", lambda _: True)
+                torch.testing.assert_close(outputs(model), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_model_stays_as_it_is(model: Blip, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from blip.capfilt.models.memory import (
     available_memory,
     bytes_of_image,
     bytes_of_weights,
+    free_memory,
     unify_out_of_memory,
 )
 from blip.capfilt.models.protocols import Models, Score, Scores, Send
@@ -149,9 +150,14 @@ class CheckpointModels:
                 f"{self.filter} has no text encoder, which a filter needs; it can be the captioner"
             )
         matcher = Matcher(loaded.model, loaded.tokenizer)
-        # A worker that went on uncompiled would round otherwise than the job's markers say.
-        captioner.compile(self.compile, required=True)
-        matcher.compile(self.compile, required=True)
+
+        def compile_anew() -> None:
+            # A worker that went on uncompiled would round otherwise than the job's markers say.
+            captioner.compile(self.compile, required=True)
+            matcher.compile(self.compile, required=True)
+            free_memory()
+
+        compile_anew()
         # Each step of the captioner waits for the one before; the filter fills what it leaves idle.
         first = OwnStream(captioner.device, captioner.dtype, priority=BEFORE_OTHERS)
         beside = OwnStream(matcher.device, matcher.dtype)
@@ -160,6 +166,7 @@ class CheckpointModels:
             _CheckpointFilter(matcher, beside),
             _sender(first),
             _sender(beside),
+            compile_anew,
         )
 
     @property

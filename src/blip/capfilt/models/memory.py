@@ -74,7 +74,12 @@ def unify_out_of_memory() -> Iterator[None]:
     else:
         return
     # After the handler, whose error keeps the frames alive that hold the tensors.
+    free_memory()
+    raise OutOfMemoryError(message)
+
+
+def free_memory() -> None:
+    """Give back what nobody holds any more."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    raise OutOfMemoryError(message)

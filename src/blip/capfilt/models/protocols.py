@@ -69,6 +69,10 @@ def leave(images: Sequence[Tensor]) -> Sequence[Tensor]:
     return images
 
 
+def keep_nothing() -> None:
+    """What models forget that keep nothing from batch to batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
     """The two models of a worker."""
@@ -77,3 +81,5 @@ class Models:
     filter: MatchModel
     send_to_captioner: Send = leave
     send_to_filter: Send = leave
+    forget: Callable[[], None] = keep_nothing
+    """Frees what both keep from batch to batch, where memory ran out."""

@@ -70,6 +70,8 @@ class ShardWorker:
                 if size == 1:
                     raise EveryItemError(f"no memory for a single image: {error}") from error
                 size //= 2
+            # Captured passes of larger batches hold memory that the smaller ones need.
+            self.models.forget()
             say(f"capfilt: shard {task.name}: out of memory; {size} images at a time")
             yield BatchDone(counts=reported.negative())
 

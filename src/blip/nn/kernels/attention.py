@@ -1,5 +1,7 @@
 """Scaled dot-product attention with the fastest kernel for the shapes of this model."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -18,6 +20,26 @@ SMALL_TILES_FIRST = [
     SDPBackend.MATH,
 ]
 """512 texts of 24 tokens: 0.4 ms forward and backward on an H200, where cuDNN takes 0.6."""
+
+
+NO_PLANS_FIRST = [
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.MATH,
+]
+"""cuDNN, which torch puts first on newer GPUs, plans each new shape on the host and keeps all plans
+for ever."""
+
+
+def attention_of_varying_shapes(states: Tensor) -> AbstractContextManager[object]:
+    """Within the block, inference on a GPU attends by kernels that are ready for any shape.
+
+    For passes over texts, whose lengths change with each step and each batch.
+    """
+    if states.is_cuda and kernels_enabled() and not torch.is_grad_enabled():
+        return sdpa_kernel(NO_PLANS_FIRST, set_priority=True)
+    return nullcontext()
 
 
 def attend_within_texts(

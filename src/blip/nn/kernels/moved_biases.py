@@ -67,11 +67,12 @@ class MovedBiases:
 def moved_biases_fit(weight: Tensor) -> bool:
     """Whether this is a weight with which, and a moment in which, biases may move.
 
-    On a GPU without gradients, autocast and compiler, which fuses these operations itself.
+    On a GPU in inference mode, without autocast and compiler, which fuses these operations itself.
+    Momentum encoders, whose weights change with each step, run without gradients in no such mode.
     """
     if not weight.is_cuda or not kernels_enabled():
         return False
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if not torch.is_inference_mode_enabled() or torch.compiler.is_compiling():
         return False
     # Weights made in inference mode have no version counter.
     return not (torch.is_autocast_enabled("cuda") or weight.is_inference())
@@ -134,6 +135,8 @@ def _replace(module: Module, moved: Mapping[nn.Module, nn.Module]) -> Module:
         return module
     other = copy.copy(module)
     _dict_of(other)["_modules"] = {**module._modules, **children}
+    # One of its own, as `recompute_layers` gives it, would compute with the layers of `module`.
+    _dict_of(other).pop("forward", None)
     return other
 
 
