@@ -39,7 +39,8 @@ class MovedBiases:
     """A copy of a transformer that shares its weights and has other biases, for inference.
 
     It is made again after a weight changes, by an optimiser step, loading or a move. Writes
-    through `weight.data` go unnoticed. A copy or a pickle of this object starts empty.
+    through `weight.data` go unnoticed, and so do the steps of torch's fused optimisers, but for
+    `make_optimizer`'s. A copy or a pickle of this object starts empty.
     """
 
     def __init__(self) -> None:

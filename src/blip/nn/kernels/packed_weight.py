@@ -22,7 +22,8 @@ class PackedWeight:
     """A copy of one weight in oneDNN's blocked layout, made when it is first read.
 
     It is made again after the weight changes, by an optimiser step, loading or a move. Writes
-    through `weight.data` go unnoticed. A copy or a pickle of this object starts empty.
+    through `weight.data` go unnoticed, and so do the steps of torch's fused optimisers, but for
+    `make_optimizer`'s. A copy or a pickle of this object starts empty.
     """
 
     def __init__(self) -> None:
