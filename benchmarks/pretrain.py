@@ -36,7 +36,7 @@ from blip.model.config import ModelConfig
 from blip.objectives.itm import Negatives
 from blip.processes import most_memory
 from blip.train.peak import peak_rate
-from blip.train.precision import autocast
+from blip.train.precision import attention_kernels, autocast
 from inference import BASE, LENGTHS, SMALL, draw, make_text, make_tokenizer
 
 
@@ -133,7 +133,8 @@ def run_contender(args: argparse.Namespace) -> int:
     if args.compile and isinstance(contender, Ours):
         contender.compile()
     # The first one makes gradients and the optimiser's state.
-    taken = [seconds(contender.step, device) for _ in range(1 + args.steps)][1:]
+    with attention_kernels(device, args.dtype):
+        taken = [seconds(contender.step, device) for _ in range(1 + args.steps)][1:]
     measured = {
         "batch": batch,
         "seconds": taken,

@@ -185,7 +185,8 @@ class _Bootstrap:
             out=str(self.out / name),
             threshold=self.config.threshold,
             rules=self.config.rules,
-            seed=self.config.seed,
+            # Other texts than those of the round before.
+            seed=self.config.seed + number - 1,
             captions=self.config.captions,
             decoding=self.config.synthesis,
             precision=self.config.capfilt_precision,

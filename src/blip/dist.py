@@ -26,11 +26,16 @@ COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 """How long a collective waits for the other processes before the run ends with an error."""
 
 
+SHARES_TIMEOUT = timedelta(days=7)
+"""The same where each process first does a share of the work, which may be larger than others'."""
+
+
 @contextmanager
-def processes(device: str = "auto") -> Iterator[None]:
+def processes(device: str = "auto", timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[None]:
     """Join the other processes that torchrun started; without torchrun there is one process.
 
-    `device` is where they compute: over NCCL on GPUs (auto, cuda), over Gloo on CPUs. Raises
+    `device` is where they compute: over NCCL on GPUs (auto, cuda), over Gloo on CPUs. `timeout` is
+    how long one waits for the others. Raises
     UsageError where there are fewer GPUs than processes, and where all are to take the same one.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or _grouped():
@@ -58,7 +63,7 @@ def processes(device: str = "auto") -> Iterator[None]:
         torch.cuda.set_device(here)
         backend = "cpu:gloo,cuda:nccl"
     try:
-        distributed.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
+        distributed.init_process_group(backend, timeout=timeout)
     except (ValueError, RuntimeError) as error:
         raise BlipError(
             f"cannot join the processes that torchrun started: {first_line(error)}"

@@ -189,10 +189,12 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
 def remove_known(folder: Path, files: Iterable[str]) -> None:
     """Remove files that match the patterns, then folders that are left empty; the rest stays.
 
-    Links below `folder` are removed where they match, and never followed.
+    Links below `folder` are removed where they match, and never followed. The configuration goes
+    last: by it a run that is stopped meanwhile, and started again, tells that the rest is not its.
     """
     emptied: set[Path] = set()
-    for path in [path for pattern in files for path in folder.glob(pattern)]:
+    found = [path for pattern in files for path in folder.glob(pattern)]
+    for path in sorted(found, key=lambda path: path == folder / "config.json"):
         between = [parent for parent in path.parents if folder in parent.parents]
         if any(parent.is_symlink() for parent in between):
             continue

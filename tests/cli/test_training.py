@@ -247,6 +247,36 @@ def test_overwriting_begins_anew_and_leaves_what_is_not_ours(
     assert (out / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("removed", [1, 2, 5])
+@pytest.mark.parametrize("steps", [3, 2])
+def test_overwriting_that_is_stopped_goes_on(
+    removed: int, steps: int, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a finished run, and of one with checkpoints alone, some files have gone by then."""
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    command = ["pretrain", str(config), "--train.seed", "7", "--out"]
+    assert main(["pretrain", str(config), "--out", str(out)]) == 0
+    if steps == 2:
+        # As a kill before the last step leaves it.
+        (out / "checkpoints").mkdir()
+        (out / "checkpoint").rename(out / "checkpoints/step-00000002")
+    unlink, left = Path.unlink, [removed]
+
+    def stopped(path: Path, missing_ok: bool = False) -> None:
+        if path.is_relative_to(out) and not path.name.startswith("."):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", stopped)
+        assert main([*command, str(out), "--overwrite"]) == 130
+    assert main([*command, str(out), "--overwrite"]) == 0
+    assert main([*command, str(whole)]) == 0
+    assert weights(out) == weights(whole)
+
+
 def test_a_folder_of_checkpoints_that_a_person_made_is_left_alone(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

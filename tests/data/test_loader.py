@@ -92,6 +92,22 @@ def test_workers_make_the_same_batches(folders: tuple[Path, Path], tokenizer: To
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_gpu_that_nothing_uses_is_not_started(
+    folders: tuple[Path, Path], tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    given: list[bool] = []
+
+    def load(*_: object, pin_memory: bool, **__: object) -> list[object]:
+        given.append(pin_memory)
+        return []
+
+    monkeypatch.setattr("blip.data.loader.DataLoader", load)
+    list(pair_loader(config(folders, workers=1), tokenizer).batches(0))
+    assert given == [False]
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_share_the_rows_of_a_batch(
     folders: tuple[Path, Path], tokenizer: Tokenizer, ranks: int

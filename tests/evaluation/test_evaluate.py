@@ -18,6 +18,7 @@ from blip.errors import UsageError
 from blip.evaluation.choose import choose_evaluations
 from blip.evaluation.config import EvaluateConfig
 from blip.evaluation.evaluate import evaluate, evaluate_into, read_evaluation
+from blip.files import write_atomically
 from blip.generation.config import DecodingConfig
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
@@ -216,3 +217,33 @@ def test_another_evaluation_is_replaced_on_request_alone(tmp_path: Path, shards:
     assert json.loads((out / "config.json").read_text())["captioning"]["max_length"] == 7
     with pytest.raises(UsageError, match="would replace the input"):
         evaluate_into(config, EVALUATIONS, checkpoint)
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_an_evaluation_that_is_stopped_while_it_writes_is_done_again(
+    written: int, tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "model", WORDS)
+    config = EvaluateConfig(checkpoint=str(checkpoint), data=(str(shards),))
+    other = replace(config, captioning=DecodingConfig(max_length=7))
+    out = tmp_path / "out"
+    evaluate_into(config, EVALUATIONS, out)
+    names: list[str] = []
+
+    def stopped(path: Path, content: str) -> None:
+        if len(names) == written:
+            raise KeyboardInterrupt
+        names.append(path.name)
+        write_atomically(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("blip.evaluation.evaluate.write_atomically", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_into(other, EVALUATIONS, out, overwrite=True)
+    assert not (out / "evaluation.json").exists(), "figures of another configuration"
+    # Nothing that is finished is replaced any more.
+    found = evaluate_into(other, EVALUATIONS, out)
+    whole = evaluate_into(other, EVALUATIONS, tmp_path / "whole")
+    assert found["caption"] == whole["caption"]
+    for path in (tmp_path / "whole").glob("*.json"):
+        assert (out / path.name).read_bytes() == path.read_bytes()

@@ -133,6 +133,28 @@ def test_places_and_keys_are_removed(checkpoint: Path, tmp_path: Path) -> None:
     assert index_bytes(out) == held
 
 
+def test_a_removal_that_is_killed_is_resumed(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = write_collection(tmp_path)
+    out, whole = tmp_path / "i", tmp_path / "whole"
+    for folder in (out, whole):
+        add_places(folder, places, checkpoint)
+    remove_from(whole, places[:1])
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove_from(out, places[:1])
+    remove_from(out, places[:1])
+    assert index_bytes(out) == index_bytes(whole)
+    with pytest.raises(UsageError, match=r"a\.tar is not in"):
+        remove_from(out, places[:1])
+
+
 def _rows(out: Path):
     store = Store.open(out)
     return [store.row(int(number)) for numbers, _ in store.blocks() for number in numbers]

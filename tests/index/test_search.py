@@ -12,7 +12,7 @@ from PIL import Image
 
 from blip import Index, Matcher
 from blip.errors import ArgumentError, UsageError
-from blip.index import neighbours
+from blip.index import build, neighbours
 from tests.support.picture_index import SEEDS, features, write_collection, write_tar
 from tests.support.pictures import photo
 from tests.support.saved_models import save_picture, save_tiny
@@ -157,6 +157,41 @@ def test_one_image_of_several_samples_is_found_once(checkpoint: Path, tmp_path: 
     index = Index.build([str(tmp_path / "x.tar")], tmp_path / "i", checkpoint)
     assert [hit.row.key for hit in index.search_image(photo(0), k=5)] == ["0-0", "1"]
     assert all(len(group) > 1 for group in index.duplicates(0.9999))
+
+
+def test_an_open_index_follows_what_another_process_changes(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tar = write_tar(tmp_path / "a.tar", range(3))
+    opened = Index.build([str(tar)], tmp_path / "i", checkpoint)
+    assert {hit.row.key for hit in opened.search_image(photo(0))} == {"0000", "0001", "0002"}
+    write_tar(tar, range(2, 6))
+    changing = Index.open(tmp_path / "i")
+    finish = build.finish
+
+    def search_meanwhile(*arguments: Any) -> Any:
+        # Until the change is finished it finds what it found before.
+        assert len(opened.search_image(photo(0))) == 3
+        return finish(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "finish", search_meanwhile)
+        changing.add([str(tar)])
+    keys = sorted(hit.row.key for hit in opened.search_image(photo(0)))
+    assert keys == ["0002", "0003", "0004", "0005"]
+    changing.remove(keys=["0003"])
+    assert {hit.row.key for hit in opened.search(TEXT)} == {"0002", "0004", "0005"}
+
+
+def test_few_tables_of_rows_are_held(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tars = [str(write_tar(tmp_path / f"{n}.tar", range(n, n + 1))) for n in range(5)]
+    index = Index.build(tars, tmp_path / "i", checkpoint)
+    monkeypatch.setattr("blip.index.store.TABLES", 2)
+    for _ in range(2):
+        assert [index.store.row(n).key for n in range(5)] == [f"000{n}" for n in range(5)]
+        assert len(index.store._tables) == 2
 
 
 def test_a_picture_that_has_gone_comes_behind(checkpoint: Path, tmp_path: Path) -> None:

@@ -62,8 +62,9 @@ def test_ranks_do_not_depend_on_their_neighbours(
     images = noise_pictures(4)
     together = answerer.rank(images, QUESTIONS, CANDIDATES)
     assert [len(row) for row in together] == [3, 0, 1, 2]
-    monkeypatch.setattr(module, "ROWS", len(CANDIDATES) + 1)
-    for batch_size in (1, 3):
+    few = len(CANDIDATES) + 1
+    for batch_size, name, most in ((1, "ROWS", few), (3, "ROWS", few), (3, "SCORED", 3)):
+        monkeypatch.setattr(module, name, most)
         again = answerer.rank(images, QUESTIONS, CANDIDATES, batch_size=batch_size)
         for row, same in zip(together, again, strict=True):
             for one, other in zip(row, same, strict=True):

@@ -3,6 +3,8 @@
 import asyncio
 import threading
 import time
+import traceback
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -78,6 +80,33 @@ def test_one_that_fails_spoils_no_other() -> None:
     (one, error, three), _ = run(work, max_wait=20.0)
     assert (one, three) == (2, 6)
     assert isinstance(error, ValueError)
+
+
+class Tensors:
+    """Takes memory, as the tensors of a batch do."""
+
+
+def test_what_a_failed_batch_held_is_free_when_its_jobs_are_done_alone() -> None:
+    held: list[weakref.ref[Tensors]] = []
+    alive: list[bool] = []
+
+    def run_out_of_memory(_: str, payloads: Sequence[Any]) -> list[Any]:
+        alive.append(any(one() is not None for one in held))
+        tensors = Tensors()
+        held.append(weakref.ref(tensors))
+        if len(payloads) > 1 or payloads == ["bad"]:
+            try:
+                raise MemoryError("no memory")
+            except MemoryError as error:
+                raise ValueError("the batch failed") from error
+        return list(payloads)
+
+    batcher = Batcher(run_out_of_memory, ServiceConfig())
+    one, bad, three = batcher._results("a", [1, "bad", 3])
+    assert (one, three) == (1, 3)
+    assert isinstance(bad, ValueError)
+    assert "raise ValueError" in "".join(traceback.format_exception(bad))
+    assert alive == [False] * 4
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:

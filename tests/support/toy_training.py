@@ -67,7 +67,7 @@ class ToyState:
         time.sleep(self.pause)
         return 0.1 * self.slow + epoch
 
-    def after_update(self, context: Tensor) -> None:
+    def after_update(self, *contexts: Tensor) -> None:
         self.slow = 0.9 * self.slow + 0.1 * self.step.net[0].weight.detach().mean()
 
     def operations(self, batch: ToyBatch) -> float:

@@ -61,6 +61,24 @@ def test_forward_changes_nothing_and_the_verb_moves_everything(
         torch.testing.assert_close(moved[name], value + 0.005, rtol=1e-4, atol=1e-6)
 
 
+def test_an_update_by_several_batches_moves_the_average_once(
+    tokenizer: Tokenizer, batch: PairBatch
+) -> None:
+    moved = []
+    for batches in (1, 2):
+        torch.manual_seed(0)
+        model = make_model(tokenizer)
+        _, contrast = make_step(tokenizer, model)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 1.0
+        contrast.after_update(*[contrast.context(batch, 0.0)] * batches)
+        assert contrast.queue.held == 4 * batches
+        moved.append(contrast.momentum_encoder.module.state_dict())
+    one, two = moved
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
 def test_state_round_trip(tokenizer: Tokenizer, batch: PairBatch) -> None:
     model = make_model(tokenizer)
     _, contrast = make_step(tokenizer, model)

@@ -15,7 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from blip.errors import BlipError, UsageError
-from blip.train.checkpoint import Checkpoints, SaveModel, adopt
+from blip.train.checkpoint import (
+    Checkpoints,
+    SaveModel,
+    adopt,
+    random_state,
+    restore_random_state,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -285,3 +291,13 @@ def test_files_are_as_readable_as_the_umask_says(tmp_path: Path, umask: int) -> 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 3
     assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}
+
+
+def test_a_gpu_that_nothing_uses_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: pytest.fail("it was started"))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda _: pytest.fail("it was started"))
+    state = random_state()
+    assert "cuda" not in state
+    restore_random_state({**state, "cuda": torch.zeros(1)})

@@ -89,8 +89,18 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path) -> None:
 
     halves = Halves()
     halves.steps_per_epoch = 10
-    train_toy(tmp_path / "whole", toy_config(6), make_toy(), ToyLoader(8))
-    train_toy(tmp_path / "halves", toy_config(6, accumulation=2), make_toy(), halves)
+    states: list[ToyState] = []
+
+    def make_state(*arguments: Any) -> ToyState:
+        states.append(ToyState(*arguments))
+        return states[-1]
+
+    train_toy(tmp_path / "whole", toy_config(6), make_toy(make_state=make_state), ToyLoader(8))
+    config = toy_config(6, accumulation=2)
+    train_toy(tmp_path / "halves", config, make_toy(make_state=make_state), halves)
+    of_whole, of_halves = states
+    # An average that moves once an update, however many batches that has.
+    torch.testing.assert_close(of_halves.slow, of_whole.slow, rtol=1e-3, atol=1e-5)
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "halves")
     for name in whole:
         # Adam divides by the size of the gradient: rounding of small ones is seen.
@@ -155,8 +165,8 @@ def test_weights_that_are_not_finite_are_never_a_result(tmp_path: Path) -> None:
     class Overflowing(ToyState):
         updates = 0
 
-        def after_update(self, context: torch.Tensor) -> None:
-            super().after_update(context)
+        def after_update(self, *contexts: torch.Tensor) -> None:
+            super().after_update(*contexts)
             self.updates += 1
             if self.updates == 6:
                 self.step.net[0].weight.data.mul_(1e38).mul_(1e38)

@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
         if any({ANSWERS, WRITTEN} & set(evaluation.options) for evaluation in chosen):
             decoding = with_typed_decoding(config.answering.decoding, OPTIONS, args)
             config = replace(config, answering=replace(config.answering, decoding=decoding))
-        joined.enter_context(dist.processes(options.model.device))
+        joined.enter_context(dist.processes(options.model.device, dist.SHARES_TIMEOUT))
         is_main = dist.is_main()
         if options.out is None:
             result = evaluate(config, EVALUATIONS, checkpoint=checkpoint)

@@ -135,9 +135,12 @@ def evaluate_into(
             return result
         # The figures last: they say that the evaluation is done.
         files[RESULT] = json_text(result, indent=2, sort_keys=True) + "\n"
+        # Where there are no figures, an evaluation was stopped while it wrote the rest.
+        replaces = overwrite or not (out / RESULT).exists()
         for name, content in files.items():
-            check_unchanged(out / name, content, overwrite=overwrite)
-        # Of the evaluation that this one replaces.
+            check_unchanged(out / name, content, overwrite=replaces)
+        # Of the evaluation that this one replaces; first the figures, which say that it is done.
+        (out / RESULT).unlink(missing_ok=True)
         remove_known(out, [name for name in EVALUATION.files if name not in files])
         save(config, out / CONFIG)
         for name, content in files.items():

@@ -12,7 +12,7 @@ from blip.data.tokenizer import Texts
 from blip.evaluation import room
 from blip.evaluation.config import MatchScore
 from blip.model.blip import Blip
-from blip.nn.device import fetch
+from blip.nn.device import fetch, send
 from blip.nn.kv import ImageKV
 
 TextsOfImage = tuple[int, np.ndarray]
@@ -97,7 +97,10 @@ class Reranker:
             if image_kv is None or call.images != images:
                 # Those of the last call go before these come.
                 image_kv = None
-                image_kv = self.model.project_image(states[call.images], "bidirectional")
+                image_kv = self.model.project_image(
+                    states.index_select(0, send(torch.tensor(call.images), states.device)),
+                    "bidirectional",
+                )
                 images = call.images
             computed.append(self._logits_of(image_kv, call))
         # Last, so that the next call is made ready while the device computes.
@@ -113,7 +116,7 @@ class Reranker:
         else:
             visible = self.texts.visible[index]
             longest = int(visible.sum(dim=1).max())
-            ids = self.texts.ids[index, :longest].to(self.model.device)
+            ids = send(self.texts.ids[index, :longest], self.model.device)
             logits = self.model.match_logits(ids, visible[:, :longest], image_kv, image_of_text)
         return fetch(logits.float())
 

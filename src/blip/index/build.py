@@ -25,6 +25,7 @@ from blip.index.store import (
     INDEXED,
     NEIGHBOURS,
     PART_ROWS,
+    READY,
     REMOVED,
     STATUS,
     NumberFormat,
@@ -101,14 +102,18 @@ def add_places(
 def remove_from(folder: Path, places: Sequence[str] = (), keys: Sequence[str] = ()) -> Summary:
     """Remove places, named as when they were added, and single pictures by their keys.
 
-    A picture that was removed by its key stays removed until its place changes. Raises UsageError
-    for a place or a key that is not in the index, before anything is removed.
+    A picture that was removed by its key stays removed until its place changes. A run that was
+    killed is resumed by the same call. Raises UsageError for a place or a key that is not in the
+    index, before anything is removed.
     """
     Store.open(folder)
     with _changing(folder):
         store = Store.open(folder)
         _check_keys(store, keys)
-        gone = [location for place in places for location in _located(store, place)]
+        stopped = not store.is_finished
+        gone = [
+            location for place in places for location in _located(store, place, stopped=stopped)
+        ]
         store.places = [place for place in store.places if place.location not in gone]
         store.forget_parts()
         if keys:
@@ -120,13 +125,7 @@ def remove_from(folder: Path, places: Sequence[str] = (), keys: Sequence[str] = 
 def finish(store: Store, lost: Sequence[Fault]) -> Summary:
     """Write what is made of the parts, and remove the parts of places that have gone."""
     store.forget_parts()
-    _remove_strays(store)
-    faults = [
-        json_text({"place": row.place, "key": row.key, "fault": row.fault})
-        for part in store.parts
-        for row in part.rows()
-        if row.fault is not None
-    ]
+    faults = [json_text(fault) for part in store.parts for fault in part.faults()]
     write_atomically(store.folder / FAULTS, "".join(f"{line}\n" for line in faults))
     cells = store.folder / NEIGHBOURS
     if needs_cells(store.indexed):
@@ -144,7 +143,9 @@ def finish(store: Store, lost: Sequence[Fault]) -> Summary:
     )
     counts = {"rows": store.rows, "indexed": summary.indexed, "broken": summary.broken}
     counts |= {"removed": summary.removed, "places": summary.places, "lost": len(lost)}
-    write_json(store.folder / STATUS, {"state": "ready", "digest": store.digest, **counts})
+    write_json(store.folder / STATUS, {"state": READY, "digest": store.digest, **counts})
+    # Last: until now searches in other processes read them.
+    _remove_strays(store)
     return summary
 
 
@@ -222,8 +223,11 @@ def refuse_other_model(folder: Path, settings: Settings, source: str, mark: str)
         )
 
 
-def _located(store: Store, place: str) -> list[str]:
-    """The places of an index that a path, folder, glob or URL means."""
+def _located(store: Store, place: str, *, stopped: bool) -> list[str]:
+    """The places of an index that a path, folder, glob or URL means.
+
+    Raises UsageError where there are none, unless a run that was `stopped` may have removed them.
+    """
     path = os.path.abspath(home_path(place))
     found = [
         known.location
@@ -233,7 +237,7 @@ def _located(store: Store, place: str) -> list[str]:
         or fnmatch(known.location, path)
         or fnmatch(known.location, place)
     ]
-    if not found:
+    if not found and not stopped:
         known = ", ".join(p.location for p in store.places[:3])
         raise UsageError(f"{place} is not in {store.folder}; it holds {known or 'no places'}")
     return found

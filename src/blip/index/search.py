@@ -15,7 +15,6 @@ from blip.data.config import MAX_PIXELS
 from blip.data.sample import Sample
 from blip.data.videos.read import FRAMES
 from blip.errors import ArgumentError
-from blip.files import read_json_object
 from blip.index.build import Summary, add_places, refuse_other_model, remove_from
 from blip.index.duplicates import THRESHOLD, Group, find_groups
 from blip.index.fill import Computing
@@ -60,6 +59,7 @@ class Index:
 
     def __init__(self, store: Store, checkpoint: str, computing: Computing) -> None:
         self.store, self.checkpoint, self.computing = store, checkpoint, computing
+        self._seen = _mark(store.folder / STATUS)
 
     @classmethod
     def build(
@@ -128,6 +128,7 @@ class Index:
         come after these. Raises UsageError where the checkpoint is not the one of the index.
         """
         _check(k)
+        self._follow()
         hits = self.search_vector(self.embedder.embed_texts([text])[0], max(k, rerank))
         return self._reranked(text, hits, rerank)[:k]
 
@@ -138,6 +139,7 @@ class Index:
 
     def search_vector(self, vector: Float[np.ndarray, " projection"], k: int) -> list[Hit]:
         """The `k` pictures whose features have the largest cosine with a unit vector."""
+        self._follow()
         wanted, query = min(k, len(self)), vector[None].astype(np.float32)
         seen: dict[tuple[str, str | int], Hit] = {}
         rows = wanted
@@ -182,9 +184,8 @@ class Index:
         """What finds the nearest vectors; a large index that is unfinished is searched exactly."""
         faiss()
         store = self.store
-        status = read_json_object(store.folder / STATUS) or {}
         cells = store.folder / NEIGHBOURS
-        is_whole = status.get("state") == "ready" and status.get("digest") == store.digest
+        is_whole = store.is_finished
         if not is_whole:
             say(f"{store.folder} is unfinished: run its `blip index` again for the rest")
         if needs_cells(len(self)) and is_whole and cells.exists():
@@ -214,8 +215,20 @@ class Index:
         without = [hit for hit, place in zip(best, places, strict=True) if place is None]
         return [*scored, *without, *rest]
 
+    def _follow(self) -> None:
+        """Open the index again where a run has changed and finished it since."""
+        mark = _mark(self.store.folder / STATUS)
+        if mark != self._seen:
+            self._seen = mark
+            changed = Store.open(self.store.folder)
+            if changed.is_finished and changed.digest != self.store.digest:
+                self._take(changed)
+
     def _reopen(self) -> None:
-        self.store = Store.open(self.store.folder)
+        self._take(Store.open(self.store.folder))
+
+    def _take(self, store: Store) -> None:
+        self.store = store
         self.__dict__.pop("neighbours", None)
 
 
@@ -244,6 +257,15 @@ class _Matching:
             self._found += [row[0] for row in rows]
             self._waiting = []
         return self._found
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """Another one for a file that was written anew; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _check(k: int) -> None:

@@ -23,6 +23,10 @@ CONFIG, PLACES, STATUS, FAULTS = "config.json", "places.json", "status.json", "f
 NEIGHBOURS = "index.faiss"
 PART_ROWS = 1024
 """Rows of a part, which is written whole: what a killed run has to compute again at most."""
+TABLES = 64
+"""Tables of rows that are held for the rows that searches find."""
+READY = "ready"
+"""The state of an index, in status.json, that no run has changed since it was finished."""
 State = Literal["indexed", "broken", "removed"]
 INDEXED, BROKEN, REMOVED = "indexed", "broken", "removed"
 NumberFormat = Literal["float32", "float16"]
@@ -111,6 +115,7 @@ class Store:
     def __init__(self, folder: Path, settings: Settings, places: Sequence[IndexedPlace]) -> None:
         self.folder, self.settings = folder, settings
         self.places = list(places)
+        self._tables: dict[int, pa.Table] = {}
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
@@ -176,10 +181,17 @@ class Store:
         ]
         return np.concatenate([[0], np.cumsum(np.array(counts, dtype=np.int64))]).astype(np.int64)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether all that is made of these places was made, and no run has changed them since."""
+        status = read_json_object(self.folder / STATUS) or {}
+        return status.get("state") == READY and status.get("digest") == self.digest
+
     def forget_parts(self) -> None:
         """Look at the parts anew, after a change."""
         self.__dict__.pop("parts", None)
         self.__dict__.pop("firsts", None)
+        self._tables.clear()
 
     def blocks(self) -> Iterator[tuple[np.ndarray, Float[np.ndarray, "rows projection"]]]:
         """Numbers of rows that a search can find, and their vectors in float32, part by part."""
@@ -190,7 +202,12 @@ class Store:
     def row(self, number: int) -> Row:
         """A row by its number in the index."""
         place = int(np.searchsorted(self.firsts, number, side="right")) - 1
-        return self.parts[place].row(number - int(self.firsts[place]))
+        table = self._tables.pop(place, None) or self.parts[place].table()
+        self._tables[place] = table
+        if len(self._tables) > TABLES:
+            # The one that was not read longest.
+            self._tables.pop(next(iter(self._tables)))
+        return _row(table.slice(number - int(self.firsts[place]), 1).to_pylist()[0])
 
     def vectors_of(self, numbers: np.ndarray) -> Float[np.ndarray, "rows projection"]:
         """The vectors of some rows, in float32."""
@@ -212,7 +229,6 @@ class Part:
     def __init__(self, folder: Path, name: str) -> None:
         self.vector_path = folder / "parts" / f"{name}.npy"
         self.row_path = folder / "parts" / f"{name}.parquet"
-        self._table: pa.Table | None = None
 
     def exists(self) -> bool:
         """Whether it was written whole: its rows are written last."""
@@ -234,7 +250,6 @@ class Part:
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         write_atomically(self.row_path, buffer.getvalue())
-        self._table = None
 
     def vectors(self) -> np.ndarray:
         """All vectors `(rows, projection)`, read as they are needed; zeros for broken pictures."""
@@ -260,26 +275,21 @@ class Part:
         except (OSError, ValueError) as error:
             raise _damaged(self.vector_path, error) from error
 
-    def table(self) -> pa.Table:
-        """All rows."""
-        if self._table is None:
-            try:
-                self._table = pq.ParquetFile(self.row_path).read()
-            except (OSError, pa.ArrowException) as error:
-                raise _damaged(self.row_path, error) from error
-        return self._table
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, with all columns or some."""
+        try:
+            return pq.ParquetFile(self.row_path).read(None if columns is None else list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(self.row_path, error) from error
 
     def states(self) -> np.ndarray:
         """The state of each row."""
-        try:
-            column = pq.ParquetFile(self.row_path).read(columns=["state"]).column("state")
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(self.row_path, error) from error
-        return np.array(column.to_pylist(), dtype=str)
+        return np.array(self.table(["state"]).column("state").to_pylist(), dtype=str)
 
-    def row(self, number: int) -> Row:
-        """A row by its number in the part."""
-        return _row(self.table().slice(number, 1).to_pylist()[0])
+    def faults(self) -> list[dict[str, str]]:
+        """Place, key and fault of each sample that has one."""
+        table = self.table(["key", "place", "fault"]).select(["place", "key", "fault"])
+        return table.filter(table["fault"].is_valid()).to_pylist()
 
     def rows(self) -> list[Row]:
         """All rows."""

@@ -38,6 +38,10 @@ QUESTION_FRAMES = 16
 """Frames of a video that is asked about (BLIP, section 5.6)."""
 ROWS = 512
 """Candidates that are read at a time, over all questions."""
+TOKENS = 16_384
+"""Tokens of candidates, padding included, that are read at a time, over all questions."""
+SCORED = 2048
+"""Tokens whose logits over the vocabulary are held at a time: 250 MB in float32."""
 
 
 class Written(NamedTuple):
@@ -182,11 +186,11 @@ class Answerer(TextPredictor[QuestionModel]):
         encoded = self.tokenizer.encode(answers, self.model.config.text.positions)
         texts = encoded.start_with(self.tokenizer.dec_id).to(self.model.device)
         chosen = min(top_k, len(answers))
+        most = min(ROWS // chosen, TOKENS // (chosen * texts.ids.shape[1]))
 
         def choose(kv: ImageKV) -> list[list[Ranked]]:
             ranked: list[list[Ranked]] = []
-            step = max(1, ROWS // chosen)
-            for rows in torch.arange(len(kv), device=self.model.device).split(step):
+            for rows in torch.arange(len(kv), device=self.model.device).split(max(1, most)):
                 some = kv if len(rows) == len(kv) else kv.select(rows)
                 best = best_candidates(self.model, texts, some, chosen, min(count, chosen))
                 columns = (column.tolist() for column in best)
@@ -270,6 +274,18 @@ class BestCandidates(NamedTuple):
     """What they are ranked by, as in `Ranked`."""
 
 
+def _log_probabilities(
+    model: QuestionModel,
+    states: Float[Tensor, "tokens width"],
+    following: Int[Tensor, " tokens"],
+) -> tuple[Float[Tensor, " tokens"], Float[Tensor, " tokens"]]:
+    """Log-probabilities of the token that follows each, and the mean over the vocabulary."""
+    logits = at_least_float32(model.next_token_logits(states))
+    normaliser = logits.logsumexp(dim=1)
+    of_following = logits.gather(1, following[:, None]).squeeze(1)
+    return of_following - normaliser, logits.mean(dim=1) - normaliser
+
+
 def best_candidates(
     model: QuestionModel, candidates: Texts, questions: ImageKV, count: int, best: int = 1
 ) -> BestCandidates:
@@ -288,10 +304,9 @@ def best_candidates(
     # Nothing follows the last token, so it is not read; padding is not scored.
     states = model.decode(ids[:, :-1], visible[:, :-1], questions)
     scored = visible[:, 1:]
-    logits = at_least_float32(model.next_token_logits(states[scored]))
-    normaliser = logits.logsumexp(dim=1)
-    of_tokens = logits.gather(1, ids[:, 1:][scored][:, None]).squeeze(1) - normaliser
-    of_all_tokens = logits.mean(dim=1) - normaliser
+    parts = zip(states[scored].split(SCORED), ids[:, 1:][scored].split(SCORED), strict=True)
+    both = [_log_probabilities(model, *part) for part in parts]
+    of_tokens, of_all_tokens = (torch.cat(column) for column in zip(*both, strict=True))
 
     def sum_over_text(values: Tensor) -> Tensor:
         filled = values.new_zeros(scored.shape).masked_scatter(scored, values)

@@ -38,7 +38,7 @@ def capture(
     try:
         # Threads that decode pictures meanwhile may use the GPU.
         with (
-            _nothing_freed(),
+            _no_garbage_collection(),
             torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
         ):
             work()
@@ -50,8 +50,11 @@ def capture(
 
 
 @contextmanager
-def _nothing_freed() -> Iterator[None]:
-    """Free what nobody needs first, and nothing within: a graph that goes spoils a capture."""
+def _no_garbage_collection() -> Iterator[None]:
+    """Collect garbage now and not within the block.
+
+    A CUDA graph that is freed during a capture makes it fail.
+    """
     gc.collect()
     was_enabled = gc.isenabled()
     gc.disable()

@@ -20,7 +20,7 @@ Work = TypeVar("Work")
 MAX_COMPILED = 1024
 """Times that torch may compile one kind of work in a process, for all models and shapes.
 
-More than the sizes to which batches and texts are filled up: torch refuses the next one.
+There are fewer sizes to which batches and texts are filled up; torch refuses to compile more.
 """
 
 
@@ -69,7 +69,7 @@ class FixedShapes(Generic[Key, Made]):
         return self.compile == "on"
 
     def forget(self) -> None:
-        """Free what was made, of which the memory of a device may be full."""
+        """Free all that was made; it may fill the memory of the device."""
         self._made.clear()
 
     def fastest(self, plain: Work, make: Callable[[], Work], goes_on: str) -> Work:

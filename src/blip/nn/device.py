@@ -97,9 +97,9 @@ def choose_dtype(precision: str | torch.dtype, device: torch.device) -> torch.dt
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on `device`; does not wait for the GPU."""
-    if tensor.device == device:
-        return tensor
+    """A tensor on `device`; one from the CPU does not wait for the GPU."""
+    if not tensor.is_cpu or tensor.device == device:
+        return tensor.to(device)
     # Copies are only asynchronous from pinned memory.
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 

@@ -199,10 +199,14 @@ class MomentumContrast:
         ramp = 1.0 if self.config.alpha_epochs == 0 else min(1.0, epoch / self.config.alpha_epochs)
         return self.config.alpha * ramp
 
-    def after_update(self, context: ITCContext) -> None:
-        """Update momentum encoder and queue, and clamp the temperature."""
+    def after_update(self, *contexts: ITCContext) -> None:
+        """Update momentum encoder and queue, and clamp the temperature.
+
+        `contexts` are those of all batches whose gradients the update added up.
+        """
         self.model.clamp_temperature()
-        self.queue.push(context.image_features, context.text_features, context.image_ids)
+        for one in contexts:
+            self.queue.push(one.image_features, one.text_features, one.image_ids)
         self.momentum_encoder.update(self.config.momentum)
 
     def operations(self, batch: PairBatch) -> float:

@@ -17,7 +17,7 @@ def origin(checkout: Path) -> dict[str, str]:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, family and model, as far as Linux tells: each kind rounds otherwise."""
+    """The processor's name, family and model, if Linux tells: processors round differently."""
     lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.is_file() else []
     pairs = [line.partition(":") for line in lines]
     fields = {name.strip(): value.strip() for name, _, value in pairs}

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -179,12 +180,23 @@ class Batcher:
             return self._run(group, payloads)
         # Whatever it is, the one who waits for the result gets it.
         except Exception as error:
-            if len(payloads) == 1:
-                return [error]
-            return [self._results(group, [payload])[0] for payload in payloads]
+            failed = error
+        _free_tensors(failed)
+        if len(payloads) == 1:
+            return [failed]
+        del failed
+        return [self._results(group, [payload])[0] for payload in payloads]
 
     def _seconds_until_room(self) -> int:
         return min(60, 1 + round(self._seconds_each * len(self._waiting)))
+
+
+def _free_tensors(error: BaseException) -> None:
+    """Empty the frames that an error holds, with all tensors of its batch; their lines stay."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
 
 
 def _loop_time(deadline: float) -> float:

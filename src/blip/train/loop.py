@@ -192,8 +192,7 @@ class _Run:
         self.nonfinite_in_a_row = 0
         self.optimizer.step()
         if state is not None:
-            for context in contexts:
-                state.after_update(context)
+            state.after_update(*contexts)
         self.last = (outputs, norm)
 
     def report(self, *, stops: bool) -> None:

@@ -96,7 +96,7 @@ def recompute_layers(step: nn.Module, *, compiled: bool = False) -> None:
     """Keep only what goes into each transformer layer of `step`, not what is computed inside.
 
     A backward pass then computes each layer once more: about a third more work for a fraction of
-    the activations. With `compiled`, layers that are compiled as a whole are so here.
+    the activations. With `compiled`, layers that would be compiled whole are compiled inside.
     """
     for layer, treatment in _layers(step):
         if treatment.recompute:

@@ -75,8 +75,8 @@ class State(Protocol):
         """What the step needs beside a batch, without a gradient; `epoch` counts from 0.0."""
         ...
 
-    def after_update(self, context: Any) -> None:
-        """Follow an update of the weights that was made with this context."""
+    def after_update(self, *contexts: Any) -> None:
+        """Follow an update of the weights, to which a batch with each of these contexts led."""
         ...
 
     def operations(self, batch: Any) -> float:

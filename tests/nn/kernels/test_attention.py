@@ -1,9 +1,13 @@
 """Kernels of attention give what torch's attention gives."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend
 
+from blip.model.decoding import DecodingSession
 from blip.nn.attention import AttentionSizes, MultiHeadCrossAttention, SelfAttention
 from blip.nn.kernels.attention import (
     MAX_QUERIES,
@@ -13,6 +17,9 @@ from blip.nn.kernels.attention import (
 from blip.nn.kernels.switch import kernels
 from blip.nn.kv import LayerKV
 from blip.nn.packing import pack_texts
+from blip.nn.prefix import encode_prefixes, first_states_after
+from tests.support.on_gpu import OnGpu
+from tests.support.tiny import tiny_model, tiny_texts
 
 SIZES = AttentionSizes(width=24, heads=3, dropout=0.0, eps=1e-12)
 
@@ -46,21 +53,60 @@ def test_first_states_are_those_with_projected_keys() -> None:
         assert folds_projections(hidden)
 
 
-class OnGpu(torch.Tensor):
-    """Says that it is on a GPU."""
-
-    is_cuda = True
-
-
 def test_texts_of_any_length_need_no_plan_of_their_own() -> None:
-    """torch asks the kernels in this order, and cuDNN, which plans each shape, last but one."""
+    """torch asks the kernels in this order: cuDNN, which plans each shape, late."""
     usual = torch._C._get_sdp_priority_order()
     states = torch.zeros(1).as_subclass(OnGpu)
     with torch.no_grad(), attention_of_varying_shapes(states):
         order = [SDPBackend(one) for one in torch._C._get_sdp_priority_order()]
         assert order.index(SDPBackend.FLASH_ATTENTION) == 0
         assert order.index(SDPBackend.CUDNN_ATTENTION) == 2
+    torch.backends.cuda.enable_flash_sdp(False)
+    try:
+        with torch.no_grad(), attention_of_varying_shapes(states):
+            assert torch._C._get_sdp_priority_order() == usual
+            assert not torch.backends.cuda.flash_sdp_enabled(), "it was turned off"
+    finally:
+        torch.backends.cuda.enable_flash_sdp(True)
     assert torch._C._get_sdp_priority_order() == usual
     for gradients, where in ((True, states), (False, torch.zeros(1))):
         with torch.set_grad_enabled(gradients), attention_of_varying_shapes(where):
             assert torch._C._get_sdp_priority_order() == usual
+
+
+def test_every_pass_over_texts_chooses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[bool] = []
+    attended: list[bool] = []
+
+    @contextmanager
+    def choosing(_: torch.Tensor) -> Iterator[None]:
+        chosen.append(True)
+        yield
+        chosen.pop()
+
+    def attend(query: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        attended.append(bool(chosen))
+        return query
+
+    for name in ("bert", "begun_texts", "prefix"):
+        monkeypatch.setattr(f"blip.nn.{name}.attention_of_varying_shapes", choosing)
+    monkeypatch.setattr("blip.nn.attention.attend_to_images", attend)
+    model = tiny_model().eval()
+    ids, visible = tiny_texts(4)
+    images = torch.tensor([0, 0, 1, 1])
+    with torch.inference_mode():
+        states = model.encode_image(torch.randn(2, 3, 32, 32))
+        kv = model.project_image(states, "bidirectional")
+        of_each = model.project_image(states[images], "bidirectional")
+        begun = model.begin_texts(ids, visible)
+        prefixes = encode_prefixes(model.text, ids, visible, of_each)
+        for work in (
+            lambda: model.match_logits(ids, visible, kv),
+            lambda: DecodingSession(model, kv, copies=2)(ids[:, :2]),
+            lambda: model.match_begun(begun, torch.arange(4), kv, images),
+            lambda: first_states_after(model.text, prefixes, ids, visible, of_each),
+        ):
+            attended.clear()
+            work()
+            assert attended
+            assert all(attended)

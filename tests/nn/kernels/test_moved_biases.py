@@ -18,6 +18,7 @@ from blip.nn.kernels.moved_biases import MovedBiases, moved_biases_fit
 from blip.train.config import OptimizerConfig
 from blip.train.optim import make_optimizer
 from blip.train.parallelize import recompute_layers
+from tests.support.on_gpu import OnGpu
 from tests.support.tiny import TINY, tiny_model, tiny_texts
 
 
@@ -95,6 +96,16 @@ def test_the_model_stays_as_it_is(model: Blip, monkeypatch: pytest.MonkeyPatch) 
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
     assert copy.deepcopy(model).text._moved.keys() == model.text._moved.keys()
     assert vars(pickle.loads(pickle.dumps(MovedBiases()))) == vars(MovedBiases())
+
+
+def test_they_are_for_inference_mode_on_a_gpu() -> None:
+    """Under `no_grad` alone momentum encoders run, whose copies would be made at each step."""
+    weight = torch.zeros(1).as_subclass(OnGpu)
+    with torch.no_grad():
+        assert not moved_biases_fit(weight)
+    with torch.inference_mode():
+        assert moved_biases_fit(weight)
+        assert not moved_biases_fit(torch.zeros(1))
 
 
 def test_a_model_in_training_or_on_a_cpu_or_of_pairs_keeps_its_biases(

@@ -69,8 +69,8 @@ def leave(images: Sequence[Tensor]) -> Sequence[Tensor]:
     return images
 
 
-def keep_nothing() -> None:
-    """What models forget that keep nothing from batch to batch."""
+def nothing_to_free() -> None:
+    """For models that keep nothing between batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +81,5 @@ class Models:
     filter: MatchModel
     send_to_captioner: Send = leave
     send_to_filter: Send = leave
-    forget: Callable[[], None] = keep_nothing
-    """Frees what both keep from batch to batch, where memory ran out."""
+    forget: Callable[[], None] = nothing_to_free
+    """Frees what both keep between batches, after memory ran out."""

@@ -22,7 +22,7 @@ SMALL_TILES_FIRST = [
 """512 texts of 24 tokens: 0.4 ms forward and backward on an H200, where cuDNN takes 0.6."""
 
 
-NO_PLANS_FIRST = [
+CUDNN_LATE = [
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.CUDNN_ATTENTION,
@@ -31,15 +31,26 @@ NO_PLANS_FIRST = [
 """cuDNN, which torch puts first on newer GPUs, plans each new shape on the host and keeps all plans
 for ever."""
 
+_ENABLED = (
+    torch.backends.cuda.flash_sdp_enabled,
+    torch.backends.cuda.mem_efficient_sdp_enabled,
+    torch.backends.cuda.cudnn_sdp_enabled,
+    torch.backends.cuda.math_sdp_enabled,
+)
+
 
 def attention_of_varying_shapes(states: Tensor) -> AbstractContextManager[object]:
     """Within the block, inference on a GPU attends by kernels that are ready for any shape.
 
-    For passes over texts, whose lengths change with each step and each batch.
+    For passes over texts, whose lengths change with each step and each batch. Not where some
+    kernels are turned off: that choice stands. torch keeps one order for all threads of a process.
     """
-    if states.is_cuda and kernels_enabled() and not torch.is_grad_enabled():
-        return sdpa_kernel(NO_PLANS_FIRST, set_priority=True)
-    return nullcontext()
+    if not states.is_cuda or not kernels_enabled() or torch.is_grad_enabled():
+        return nullcontext()
+    # torch.compile cannot trace these questions.
+    if not torch.compiler.is_compiling() and not all(is_enabled() for is_enabled in _ENABLED):
+        return nullcontext()
+    return sdpa_kernel(CUDNN_LATE, set_priority=True)
 
 
 def attend_within_texts(

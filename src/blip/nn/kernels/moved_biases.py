@@ -69,11 +69,13 @@ def moved_biases_fit(weight: Tensor) -> bool:
     """Whether this is a weight with which, and a moment in which, biases may move.
 
     On a GPU in inference mode, without autocast and compiler, which fuses these operations itself.
-    Momentum encoders, whose weights change with each step, run without gradients in no such mode.
+    Momentum encoders change with each step and run under `no_grad`, not in inference mode: a copy
+    would be made anew each time.
     """
     if not weight.is_cuda or not kernels_enabled():
         return False
-    if not torch.is_inference_mode_enabled() or torch.compiler.is_compiling():
+    # torch.compile cannot trace inference mode.
+    if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
         return False
     # Weights made in inference mode have no version counter.
     return not (torch.is_autocast_enabled("cuda") or weight.is_inference())
