@@ -223,6 +223,8 @@ def test_two_rounds_go_on_from_one(copy: Path) -> None:
     steps = config.next_pretrain.steps
     assert read(copy / "baseline/config.json")["train"]["steps"] == 2 * steps
     assert len(read(copy / "summary.json")["rounds"]) == 2
+    seeds = [read(copy / f"round-{number}/capfilt/config.json")["seed"] for number in (1, 2)]
+    assert seeds == [0, 1], "captions of both rounds are drawn with the same numbers"
 
 
 def test_a_round_that_keeps_no_text_trains_on_human_pairs(
