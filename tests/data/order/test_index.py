@@ -1,6 +1,7 @@
 """Sets in memory take every form of data, with the pairs, identities and faults of their packs."""
 
 import json
+import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -141,3 +142,20 @@ def test_batches_are_those_of_the_pack(folder: Path, form: str) -> None:
 def test_small_tables_are_not_streamed(folder: Path) -> None:
     assert not is_streamed(data(folder / "rows.csv", "auto"))
     assert not is_streamed(data(folder / "pictures", "auto"))
+
+
+@pytest.mark.parametrize("form", FORMS[:5])
+def test_other_samples_in_equal_numbers_are_another_order(folder: Path, form: str) -> None:
+    """By it a run tells whether it may go on where it was: not by numbers of samples alone."""
+    tokenizer = Tokenizer.train(["a text of another a b c"] * 3, vocabulary_size=100)
+
+    def order(place: Path) -> str:
+        return pair_loader(data(place, "auto"), tokenizer).order
+
+    before = order(folder / form)
+    moved = folder / "elsewhere"
+    shutil.copytree(folder, moved)
+    assert order(moved / form) == before
+    changed = moved / ("pictures/a.txt" if form == "pictures" else form)
+    changed.write_text(changed.read_text().replace("another of a", "quite another of a"))
+    assert order(moved / form) != before

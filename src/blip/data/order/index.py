@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from blip.data.faults import BadSamples, Fault
 from blip.data.identity import Places
@@ -32,6 +33,8 @@ class SampleIndex:
     first_id: int = 0
     held_bytes: int = 0
     """Of all pictures, compressed as they came."""
+    content: bytes = b""
+    """A fingerprint of keys, texts and sizes of pictures, in their order, wherever they lie."""
     _ids: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -75,7 +78,10 @@ class SampleIndex:
         self.samples.append(sample)
         self.starts.append(self.size)
         self.size += count
-        self.held_bytes += sum(map(len, (sample.image or b"", *sample.more_images)))
+        sizes = [*map(len, (sample.image or b"", *sample.more_images))]
+        self.held_bytes += sum(sizes)
+        described = repr((sample.key, sample.texts, sample.meta, sizes)).encode("utf-8", "replace")
+        self.content = blake2b(self.content + described, digest_size=16).digest()
 
     def locate(self, example: int) -> tuple[int, int]:
         """The sample that holds an example, and the example's number within it."""
