@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,21 @@ def test_files_are_as_readable_as_the_umask_says(tmp_path: Path, umask: int) -> 
         os.umask(before)
     modes = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
     assert modes == {0o666 & ~umask}
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_files_that_are_links_keep_their_mode(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    original = tmp_path / "original"
+    original.write_text("of somebody else")
+    original.chmod(0o440)
+    with atomic_folder(tmp_path / "a") as part:
+        link(original, part / "x")
+        (part / "y").touch(mode=0o600)
+    assert original.stat().st_mode & 0o777 == 0o440
+    assert (tmp_path / "a/x").read_text() == "of somebody else"
+    assert (tmp_path / "a/y").stat().st_mode & 0o777 != 0o600
 
 
 def test_json_holds_no_number_that_is_not_finite(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def atomic_folder(path: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
     An existing folder is replaced only if all its files match the patterns in `replaces`; else
     UsageError is raised before anything is written. If the process is killed, the old or the new
     folder is complete, and the next call removes what is left of the other. Files get the mode that
-    the umask gives.
+    the umask gives; those that are links to files elsewhere keep theirs.
     """
     known = tuple(replaces)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,9 @@ def atomic_folder(path: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
         yield part
         for file in part.rglob("*"):
             if file.is_file():
-                give_usual_mode(file)
+                # The mode of a link is that of a file elsewhere, perhaps of another user.
+                if file.lstat().st_nlink == 1 and not file.is_symlink():
+                    give_usual_mode(file)
                 with file.open("rb") as opened:
                     os.fsync(opened.fileno())
         (part / _UNFINISHED).unlink()

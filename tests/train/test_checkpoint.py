@@ -197,6 +197,19 @@ def test_going_on_from_another_run(tmp_path: Path) -> None:
     assert names(tmp_path / "third") == ["step-00000020"]
 
 
+def test_files_of_the_run_that_another_starts_from_stay_as_they_are(tmp_path: Path) -> None:
+    write(checkpoints(tmp_path / "first"), 10, state())
+    (source,) = (tmp_path / "first/checkpoints").iterdir()
+    for file in source.iterdir():
+        file.chmod(0o440)
+    # Its owner has moved the model, and left a link.
+    (source / "model").rename(tmp_path / "model")
+    (source / "model").symlink_to("../../../model")
+    adopt(tmp_path / "first", tmp_path / "second")
+    assert {file.stat().st_mode & 0o777 for file in source.iterdir()} == {0o440}
+    assert checkpoints(tmp_path / "second").newest() == 10
+
+
 def test_resuming_from_a_place_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     for wrong in ("none", "torn/step-00000003"):
         (tmp_path / wrong).mkdir(parents=True)

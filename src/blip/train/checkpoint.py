@@ -203,7 +203,8 @@ def _no_checkpoint(source: Path) -> UsageError:
 def _link(source: str, target: str) -> None:
     """A second name for a file, which is never written to again; a copy on another disk."""
     try:
-        os.link(source, target)
+        # A link to a relative link would lead nowhere from another folder.
+        os.link(os.path.realpath(source), target)
     except OSError:
         shutil.copyfile(source, target)
 
