@@ -2,7 +2,12 @@
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+)
 """Parts of torch's messages: on a CPU it raises a plain RuntimeError when memory runs out."""
 
 

@@ -26,6 +26,8 @@ CHECKSUMS = "checksums.json"
 """A file in a checkpoint folder with size and hash of every other file there."""
 TOO_DEEP = "its lists or objects are nested too deeply"
 _SURROGATES = re.compile("[\ud800-\udfff]")
+ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""Errors of the system that say that a file is not there; others may pass."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk or quota."""
 
@@ -278,19 +280,34 @@ def write_checksums(folder: Path) -> None:
     )
 
 
+def status_of(path: Path) -> os.stat_result | None:
+    """The size, mode and so on of a file; None where there is none.
+
+    Raises OSError where the system cannot say, for which `Path.exists` may return False.
+    """
+    try:
+        return path.stat()
+    except ABSENT:
+        return None
+
+
 def find_damage(folder: Path) -> str | None:
-    """The first file that does not match checksums.json, and how it differs; None if all match."""
+    """The first file that does not match checksums.json, and how it differs; None if all match.
+
+    Raises OSError where a file is there and cannot be read: it may match.
+    """
     try:
         expected = parse_json((folder / CHECKSUMS).read_text(encoding="utf-8"))
         for name, known in expected.items():
             path = folder / name
-            if not path.is_file():
+            status = status_of(path)
+            if status is None or not S_ISREG(status.st_mode):
                 return f"{name} is missing"
-            if path.stat().st_size != known["bytes"]:
-                return f"{name} has {path.stat().st_size} bytes instead of {known['bytes']}"
+            if status.st_size != known["bytes"]:
+                return f"{name} has {status.st_size} bytes instead of {known['bytes']}"
             if _sha256(path) != known["sha256"]:
                 return f"{name} does not match its checksum"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (*ABSENT, ValueError, TypeError, KeyError, AttributeError) as error:
         return f"{CHECKSUMS} cannot be read ({type(error).__name__})"
     return None
 

@@ -1,15 +1,19 @@
 """A task so small that a run takes a blink, with dropout and a state."""
 
+import errno
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from blip import dist
+from blip.errors import BlipError
 from blip.train.config import OptimizerConfig, TrainConfig
 from blip.train.loop import fit
 from blip.train.training import Training
@@ -145,6 +149,16 @@ def train_toy(
         allow_change=allow_change,
     )
     return result.stopped_by is not None
+
+
+def resume_from_failing_disk(folder: Path, steps: int) -> None:
+    """The work of one of several processes, where no checkpoint can be read."""
+    error = OSError(errno.EIO, "Input/output error")
+    with patch("torch.load", side_effect=error), dist.processes("cpu"):
+        try:
+            train_toy(folder, toy_config(steps), make_toy(), ToyLoader())
+        except BlipError as raised:
+            (folder / f"error-{dist.rank()}").write_text(str(raised))
 
 
 def run_toy(folder: Path, steps: int) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints: written behind the training, whole or not there, however the process ends."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from blip.train.checkpoint import (
     Checkpoints,
     SaveModel,
     adopt,
+    has_checkpoints,
     random_state,
     restore_random_state,
 )
@@ -227,6 +230,97 @@ def test_a_truncated_later_checkpoint_costs_no_whole_one(tmp_path: Path) -> None
     newest = newest_of(found)
     assert newest is not None
     assert newest["step"] == 150
+
+
+def test_a_later_checkpoint_goes_only_once_it_is_found_damaged(tmp_path: Path) -> None:
+    found = checkpoints(tmp_path, keep=1)
+    write(found, 200, state())
+    write(found, 100, state())
+    assert names(tmp_path) == ["step-00000100", "step-00000200"]
+    (tmp_path / "checkpoints/step-00000200/model").unlink()
+    assert found.newest() == 100
+    write(found, 150, state())
+    assert names(tmp_path) == ["step-00000150"]
+    # The step at which one was damaged comes again.
+    write(found, 200, state())
+    assert names(tmp_path) == ["step-00000200"]
+    write(found, 150, state())
+    assert names(tmp_path) == ["step-00000150", "step-00000200"]
+
+
+NOT_DAMAGED = [
+    OSError(errno.EIO, "Input/output error"),
+    OSError(errno.ESTALE, "Stale file handle"),
+    PermissionError(errno.EACCES, "Permission denied"),
+    MemoryError("no memory"),
+    RuntimeError("unable to mmap 10 bytes from file <x>: Cannot allocate memory (12)"),
+    RuntimeError("version 99 of the format is not supported; this PyTorch may be too old"),
+]
+
+
+@pytest.mark.parametrize("error", NOT_DAMAGED, ids=str)
+def test_a_checkpoint_that_cannot_be_read_now_is_not_damaged(
+    tmp_path: Path, error: Exception
+) -> None:
+    found = checkpoints(tmp_path)
+    for step in (1, 2):
+        write(found, step, state())
+    with patch("torch.load", side_effect=error):
+        calls = (found.newest, lambda: found.read(2), lambda: adopt(tmp_path, tmp_path / "other"))
+        for call in calls:
+            with pytest.raises(BlipError, match="step-00000002 cannot be read: ") as raised:
+                call()
+            assert str(error) in str(raised.value)
+            assert "\n" not in str(raised.value)
+        assert found.last_good() is None
+    assert not (tmp_path / "other").exists()
+    assert found.newest() == 2
+
+
+@pytest.mark.parametrize("error", NOT_DAMAGED[:4], ids=str)
+def test_checksums_that_cannot_be_compared_now_show_no_damage(
+    tmp_path: Path, error: Exception
+) -> None:
+    found = checkpoints(tmp_path)
+    write(found, 1, state())
+    for name in ("blip.files._sha256", "blip.files.parse_json"):
+        unreadable = pytest.raises(BlipError, match="step-00000001 cannot be read")
+        with patch(name, side_effect=error), unreadable:
+            found.newest()
+    assert found.newest() == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_not_empty(tmp_path: Path) -> None:
+    found = checkpoints(tmp_path)
+    write(found, 1, state())
+    # What `glob` takes for an empty folder.
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    with patch("os.scandir", side_effect=denied), patch("os.listdir", side_effect=denied):
+        for look in (found.newest, lambda: has_checkpoints(tmp_path)):
+            with pytest.raises(BlipError, match=r"checkpoints cannot be read: .*denied"):
+                look()
+    assert not has_checkpoints(tmp_path / "other")
+    assert found.newest() == 1
+
+
+@pytest.mark.parametrize("name", ["training.pt", "model"])
+def test_a_checkpoint_without_one_of_its_files_is_passed_over(tmp_path: Path, name: str) -> None:
+    found = checkpoints(tmp_path)
+    for step in (1, 2):
+        write(found, step, state())
+    (tmp_path / "checkpoints/step-00000002" / name).unlink()
+    assert found.newest() == 1
+
+
+def test_a_run_with_damaged_checkpoints_alone_does_not_begin_again(tmp_path: Path) -> None:
+    found = checkpoints(tmp_path)
+    assert found.newest() is None
+    for step in (1, 2):
+        write(found, step, state())
+        (tmp_path / f"checkpoints/step-0000000{step}/training.pt").write_bytes(b"torn")
+    with pytest.raises(BlipError, match=r"no checkpoint in .* is whole.* move .* away .* --out"):
+        found.newest()
+    assert names(tmp_path) == ["step-00000001", "step-00000002"]
 
 
 @pytest.mark.parametrize("name", ["training.pt", "model", "checksums.json"])

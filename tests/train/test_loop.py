@@ -1,5 +1,6 @@
 """The loop: a cut run ends as a whole one, bad steps are skipped, signals leave a checkpoint."""
 
+import errno
 import json
 import os
 import signal
@@ -18,11 +19,13 @@ from torch.distributed import DistError
 from blip.errors import BlipError, UsageError
 from blip.train import loop
 from tests.support.forked import start_forked
+from tests.support.ranks import start_ranks
 from tests.support.toy_training import (
     ToyBatch,
     ToyLoader,
     ToyState,
     make_toy,
+    resume_from_failing_disk,
     run_toy,
     toy_config,
     train_toy,
@@ -205,6 +208,56 @@ def test_a_truncated_checkpoint_is_passed_over(
     assert "step-00000008: training.pt cannot be read" in capsys.readouterr().err
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def train_until_step_9(folder: Path) -> None:
+    loader = ToyLoader(poison=frozenset(range(9, 100)))
+    with pytest.raises(BlipError, match="no finite loss"):
+        train_toy(folder, toy_config(12, max_nonfinite=1), make_toy(0.3), loader)
+
+
+def test_a_disk_that_fails_for_a_while_costs_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_toy(tmp_path / "whole", toy_config(12), make_toy(0.3), ToyLoader())
+    train_until_step_9(tmp_path / "cut")
+    before = content(tmp_path / "cut")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", fail)
+        with pytest.raises(BlipError, match=r"step-00000008 cannot be read: .*Input/output"):
+            train_toy(tmp_path / "cut", toy_config(12), make_toy(0.3), ToyLoader())
+    assert content(tmp_path / "cut") == before
+    train_toy(tmp_path / "cut", toy_config(12), make_toy(0.3), ToyLoader())
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert steps_logged(tmp_path / "cut") == list(range(1, 13))
+
+
+def test_where_all_checkpoints_are_damaged_nothing_begins_from_scratch(tmp_path: Path) -> None:
+    train_until_step_9(tmp_path)
+    for state in tmp_path.glob("checkpoints/*/training.pt"):
+        state.write_bytes(b"torn")
+    before = content(tmp_path)
+    with pytest.raises(BlipError, match=r"no checkpoint in .* is whole"):
+        train_toy(tmp_path, toy_config(12), make_toy(0.3), ToyLoader())
+    assert content(tmp_path) == before
+
+
+def test_a_disk_that_fails_ends_all_processes_alike(tmp_path: Path) -> None:
+    train_until_step_9(tmp_path)
+    processes = start_ranks(2, resume_from_failing_disk, tmp_path, 12)
+    assert [exit_status(process) for process in processes] == [0, 0]
+    first, second = ((tmp_path / f"error-{rank}").read_text() for rank in range(2))
+    assert first == second
+    assert "step-00000008 cannot be read: [Errno 5] Input/output error" in first
 
 
 def test_only_the_newest_checkpoints_are_kept_until_the_end(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -13,14 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blip.errors import BlipError, UsageError, first_line
+from blip.errors import BlipError, UsageError, first_line, is_out_of_memory
 from blip.files import (
+    ABSENT,
     CHECKSUMS,
     atomic_folder,
     disk_is_full,
     find_damage,
     read_json_object,
     remove_leftovers,
+    status_of,
     write_checksums,
 )
 from blip.log import say
@@ -48,6 +51,7 @@ class Checkpoints:
         self.save_model = save_model
         self._under_way: Thread | None = None
         self._failed: tuple[int, Exception] | None = None
+        self._damaged: set[int] = set()
 
     def begin(self, step: int, state: dict[str, Any], *, drop: bool = True) -> None:
         """Copy the state of a step, and write it and the model while the caller continues.
@@ -82,27 +86,47 @@ class Checkpoints:
     def newest(self) -> int | None:
         """The step of the newest checkpoint that is whole; damaged ones are named and skipped.
 
-        All its files are read, to compare their checksums.
+        All its files are read, to compare their checksums. None where there are no checkpoints.
+        Raises BlipError where all are damaged, and where one cannot be read that may be whole.
         """
         self.wait()
-        return next(
-            (step for step, folder in reversed(_steps(self.folder)) if _is_whole(folder)), None
-        )
+        steps = _steps(self.folder)
+        for step, folder in reversed(steps):
+            if _is_whole(folder):
+                return step
+            self._damaged.add(step)
+        if steps:
+            raise BlipError(
+                f"no checkpoint in {self.folder} is whole, and the run cannot resume; move that "
+                "folder away to start from the beginning, or choose another --out"
+            )
+        return None
 
     def read(self, step: int) -> dict[str, Any]:
-        """The state in a checkpoint that `newest` found, with its `step`."""
-        # Not mapped: the run continues with these tensors, and without the file.
-        state = _load(self.folder / _name(step), mmap=False)
-        if state is None or state.get("step") != step:
-            raise BlipError(f"the checkpoint of step {step} in {self.folder} cannot be read")
+        """The state in a checkpoint that `newest` found, with its `step`.
+
+        Raises BlipError where it cannot be read.
+        """
+        folder = self.folder / _name(step)
+        try:
+            # Not mapped: the run continues with these tensors, and without the file.
+            state = _load(folder, mmap=False)
+        except Exception as error:
+            raise _unreadable(f"the checkpoint {folder}", error) from error
+        if state.get("step") != step:
+            raise BlipError(f"the checkpoint {folder} holds another step than its name says")
         return {FORMER_NAMES.get(name, name): part for name, part in state.items()}
 
     def last_good(self) -> Path | None:
-        """The newest checkpoint that was not written amid updates without a finite loss."""
+        """The newest checkpoint that was not written amid updates without a finite loss.
+
+        Those that cannot be read are passed over.
+        """
         for _, folder in reversed(_steps(self.folder)):
-            state = _load(folder)
-            if state is not None and not state.get("nonfinite_in_a_row"):
-                return folder
+            # The message of another error names the checkpoint: that error must not be lost.
+            with suppress(Exception):
+                if not _load(folder).get("nonfinite_in_a_row"):
+                    return folder
         return None
 
     def remove(self) -> None:
@@ -124,6 +148,7 @@ class Checkpoints:
                 with (folder / TRAINING_STATE).open("wb") as file:
                     torch.save(state, file)
                 write_checksums(folder)
+            self._damaged.discard(step)
             if drop:
                 self._drop(step)
         except Exception as error:
@@ -131,9 +156,12 @@ class Checkpoints:
             self._failed = step, error
 
     def _drop(self, step: int) -> None:
-        # Later ones are damaged: they must not count among those that are kept.
-        later = [path for number, path in _steps(self.folder) if number > step]
-        for old in [*later, *(p for n, p in _steps(self.folder) if n <= step)][: -self.keep]:
+        steps = _steps(self.folder)
+        # Damaged ones go first: they must not count among those that are kept.
+        damaged = [path for number, path in steps if number in self._damaged]
+        # A later one that was not found damaged may be whole.
+        earlier = [path for number, path in steps if number <= step and path not in damaged]
+        for old in [*damaged, *earlier][: -self.keep]:
             _remove(old)
         for leftover in self.folder.glob(".step-*.*"):
             place = leftover.with_name(leftover.name[1:].rpartition(".")[0])
@@ -141,7 +169,11 @@ class Checkpoints:
                 remove_leftovers(place, CHECKPOINT)
 
     def _kept(self) -> str:
-        steps = [step for step, _ in _steps(self.folder)]
+        try:
+            steps = [step for step, _ in _steps(self.folder)]
+        except BlipError:
+            # The error that is being told matters more.
+            return "those before it cannot be read now"
         return f"the one of step {steps[-1]} is complete" if steps else "there is none before it"
 
 
@@ -162,7 +194,8 @@ def adopt(source: Path, run: Path) -> Path | None:
 
     `source` is a folder `step-NNNNNNNN`, or a run that holds some: its newest whole one. Where
     `run` has a checkpoint of its own nothing is done, so that the same command can be given again.
-    Raises UsageError where `source` holds no checkpoint.
+    Raises UsageError where `source` holds no whole checkpoint, and BlipError where one cannot be
+    read that may be whole.
     """
     checkpoints = run / "checkpoints"
     if _steps(checkpoints):
@@ -175,15 +208,25 @@ def adopt(source: Path, run: Path) -> Path | None:
 
 
 def check_source(source: Path, run: Path) -> None:
-    """Raise UsageError where `adopt` would find nothing at `source`; reads no weights."""
-    if not _steps(run / "checkpoints") and not any(
-        (folder / TRAINING_STATE).is_file() for _, folder in _candidates(source)
-    ):
+    """Raise UsageError where `adopt` would find nothing at `source`; reads no weights.
+
+    Raises BlipError where `source` or `run` cannot be read.
+    """
+    if _steps(run / "checkpoints"):
+        return
+    try:
+        found = any((folder / TRAINING_STATE).is_file() for _, folder in _candidates(source))
+    except OSError as error:
+        raise _unreadable(f"the checkpoint in {source}", error) from error
+    if not found:
         raise _no_checkpoint(source)
 
 
 def has_checkpoints(run: Path) -> bool:
-    """Whether a run folder holds checkpoints to resume from, complete or damaged."""
+    """Whether a run folder holds checkpoints to resume from, complete or damaged.
+
+    Raises BlipError where that folder cannot be read.
+    """
     return bool(_steps(run / "checkpoints"))
 
 
@@ -214,8 +257,16 @@ def _name(step: int) -> str:
 
 
 def _steps(folder: Path) -> list[tuple[int, Path]]:
-    """The checkpoints in a folder, whole or damaged, oldest first."""
-    numbered = [(_step_of(path), path) for path in folder.glob("step-*")]
+    """The checkpoints in a folder, whole or damaged, oldest first.
+
+    Raises BlipError where the folder cannot be read: `glob` would find nothing there.
+    """
+    try:
+        numbered = [(_step_of(path), path) for path in folder.iterdir()]
+    except ABSENT:
+        return []
+    except OSError as error:
+        raise _unreadable(f"the folder {folder}", error) from error
     return sorted((step, path) for step, path in numbered if step is not None)
 
 
@@ -225,29 +276,58 @@ def _step_of(folder: Path) -> int | None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a run can resume from a checkpoint; says why where it cannot."""
-    state = _load(folder)
-    damage = None
-    if state is None:
-        damage = f"{TRAINING_STATE} cannot be read"
-    elif state.get("step") != _step_of(folder):
-        damage = "it holds another step than its name says"
-    elif (folder / CHECKSUMS).exists():
-        damage = find_damage(folder)
-    else:
-        say(f"{folder} has no {CHECKSUMS}, as earlier versions wrote it: it is not verified")
+    """Whether a run can resume from a checkpoint; says why where it is damaged.
+
+    Raises BlipError where it cannot be read and damage is not the reason.
+    """
+    try:
+        has_checksums = status_of(folder / CHECKSUMS) is not None
+        damage = _damage_of(folder, has_checksums=has_checksums)
+    except Exception as error:
+        raise _unreadable(f"the checkpoint {folder}", error) from error
     if damage is not None:
         say(f"skipping the checkpoint {folder}: {damage}")
+    elif not has_checksums:
+        say(f"{folder} has no {CHECKSUMS}, as earlier versions wrote it: it is not verified")
     return damage is None
 
 
-def _load(folder: Path, *, mmap: bool = True) -> dict[str, Any] | None:
-    """The state in a checkpoint; None where it cannot be read."""
+def _damage_of(folder: Path, *, has_checksums: bool) -> str | None:
+    """What is damaged in a checkpoint, if anything is.
+
+    Raises the errors of torch and the system where it cannot be read and may be whole.
+    """
     try:
-        return torch.load(folder / TRAINING_STATE, map_location="cpu", weights_only=True, mmap=mmap)
-    # torch, pickle and the system each have their own errors for a file that is damaged.
-    except Exception:
-        return None
+        state = _load(folder)
+    except ABSENT:
+        return f"{TRAINING_STATE} cannot be read"
+    except Exception as error:
+        # The system, or a torch that is too old, can fail at a file that is as it was written.
+        may_pass = isinstance(error, OSError) or is_out_of_memory(error)
+        if may_pass or (has_checksums and find_damage(folder) is None):
+            raise
+        return f"{TRAINING_STATE} cannot be read"
+    if state.get("step") != _step_of(folder):
+        return "it holds another step than its name says"
+    return find_damage(folder) if has_checksums else None
+
+
+def _load(folder: Path, *, mmap: bool = True) -> dict[str, Any]:
+    """The state in a checkpoint.
+
+    Raises the errors of torch, pickle and the system, of which each has its own for damage.
+    """
+    state = torch.load(folder / TRAINING_STATE, map_location="cpu", weights_only=True, mmap=mmap)
+    if not isinstance(state, dict):
+        raise TypeError(f"{TRAINING_STATE} holds no state of a training")
+    return state
+
+
+def _unreadable(what: str, error: Exception) -> BlipError:
+    return BlipError(
+        f"{what} cannot be read: {first_line(error)}; nothing was changed: run the same command "
+        "again when it can be read, or move it away to do without it"
+    )
 
 
 def _remove(folder: Path) -> None:
