@@ -265,6 +265,9 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_damaged(
     found = checkpoints(tmp_path)
     for step in (1, 2):
         write(found, step, state())
+    # Without checksums a torch that is too old cannot be told from damage.
+    if "version 99" not in str(error):
+        (tmp_path / "checkpoints/step-00000002/checksums.json").unlink()
     with patch("torch.load", side_effect=error):
         calls = (found.newest, lambda: found.read(2), lambda: adopt(tmp_path, tmp_path / "other"))
         for call in calls:
