@@ -132,3 +132,14 @@ def test_fingerprints_follow_content(tmp_path: Path) -> None:
     before = fingerprint_files([tmp_path / "x"])
     (tmp_path / "x").rename(tmp_path / "y")
     assert fingerprint_files([tmp_path / "y"]) != before
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".txt", "\u6f22" * 83 + "ab.txt"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(name: str, tmp_path: Path) -> None:
+    assert len(os.fsencode(name)) == 255
+    write_atomically(tmp_path / name, "text")
+    assert (tmp_path / name).read_text() == "text"
+    (tmp_path / name).unlink()
+    with atomic_folder(tmp_path / name) as part:
+        (part / "x").touch()
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -32,11 +32,22 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk or quota."""
 
 
+LONGEST_NAME = 200
+"""Bytes of a name to which temporary files add theirs: file systems take 255."""
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """A hidden file for what is to become `path`; of a long name it has the beginning."""
+    name = os.fsencode(path.name)
+    cut = path.name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME].decode("utf-8", "ignore")
+    return path.with_name(f".{cut}.{ending}")
+
+
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a temporary file, flush it, and rename it to `path`: readers see the old or the new."""
     content = to_utf8(data) if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = _beside(path, f"{secrets.token_hex(4)}.part")
     try:
         # With `open`, unlike `tempfile`, the umask decides who may read the file.
         with part.open("xb") as file:
@@ -176,7 +187,7 @@ def report_disk_errors(out: Path) -> Iterator[None]:
 
 def give_usual_mode(path: Path) -> None:
     """Give a file that a library made readable for its owner only the mode that the umask gives."""
-    probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.mode")
+    probe = _beside(path, f"{secrets.token_hex(4)}.mode")
     try:
         with probe.open("xb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -196,7 +207,7 @@ def atomic_folder(path: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
     """
     known = tuple(replaces)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+    part, old = _beside(path, "part"), _beside(path, "old")
     if old.exists() and not path.exists():
         old.replace(path)
     _check_replaceable(path, known)
@@ -267,7 +278,7 @@ def _remove_leftover(folder: Path, known: tuple[str, ...]) -> None:
 
 def remove_leftovers(path: Path, known: Iterable[str]) -> None:
     """Remove folders that a killed `atomic_folder(path)` left; `known` is its `replaces`."""
-    for leftover in (path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")):
+    for leftover in (_beside(path, "part"), _beside(path, "old")):
         _remove_leftover(leftover, tuple(known))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from blip.cli.inputs import batches_of
 from blip.cli.main import main
 from blip.cli.sidecars import SidecarOptions, Sidecars
 from tests.support.saved_models import save_picture, save_tiny
@@ -390,3 +391,27 @@ def test_options_of_files_need_files(
     for option in ("--append", "--overwrite", "--skip-existing"):
         assert caption(checkpoint, photos, option) == 2
         assert f"{option} would not be used without --write" in capsys.readouterr().err
+
+
+def test_a_file_that_appears_meanwhile_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "a.png"
+    picture.touch()
+    sidecars = Sidecars(SidecarOptions(write="txt"), [picture])
+    assert sidecars.missing() == [picture]
+    (tmp_path / "a.txt").write_text("my own words")
+    sidecars.write(picture, ["a caption"])
+    assert (tmp_path / "a.txt").read_text() == "my own words"
+    assert "has appeared since, and is kept" in capsys.readouterr().err
+
+
+def test_as_many_frames_go_together_as_pictures() -> None:
+    pictures = [Path(f"{number}.jpg") for number in range(5)]
+    videos = [Path(f"{number}.mp4") for number in range(3)]
+    assert [len(batch) for batch in batches_of(pictures, 4, 8)] == [4, 1]
+    assert [len(batch) for batch in batches_of(videos, 16, 8)] == [2, 1]
+    assert [len(batch) for batch in batches_of(videos, 4, 8)] == [1, 1, 1]
+    mixed = list(batches_of([*pictures, *videos], 4, 2))
+    assert [path for batch in mixed for path in batch] == [*pictures, *videos]
+    assert [len(batch) for batch in mixed] == [4, 2, 2]

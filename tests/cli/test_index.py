@@ -255,3 +255,15 @@ def test_without_faiss_nothing_is_begun(
     assert not (tmp_path / "i").exists()
     assert search(folder, "a red circle") == 2
     assert "pip install 'blip-capfilt[index]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--remove", "--remove-keys"])
+def test_an_index_may_become_empty(
+    option: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tar = write_tar(tmp_path / "a.tar", range(2))
+    made = ["index", str(tar), "--out", str(tmp_path / "i"), "--checkpoint", str(folder / "model")]
+    assert main([*made, "--device", "cpu"]) == 0
+    named = [str(tar)] if option == "--remove" else ["0000", "0001"]
+    assert main(["index", "--out", str(tmp_path / "i"), option, *named]) == 0
+    assert "0 pictures of" in capsys.readouterr().out

@@ -133,6 +133,18 @@ def test_places_and_keys_are_removed(checkpoint: Path, tmp_path: Path) -> None:
     assert index_bytes(out) == held
 
 
+def test_a_place_is_removed_by_its_name_before_it_is_a_glob(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("photos[1]", "photos1", "photos2")):
+        save_picture(tmp_path / name / "a.png", number)
+    out = tmp_path / "i"
+    add_places(out, [str(path) for path in tmp_path.iterdir()], checkpoint)
+    assert remove_from(out, [str(tmp_path / "photos[1]")]).indexed == 2
+    assert remove_from(out, [str(tmp_path / "photos[1]")]).indexed == 1
+    assert [Path(place.location).name for place in Store.open(out).places] == ["photos2"]
+
+
 def test_a_removal_that_is_killed_is_resumed(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -82,6 +83,27 @@ def test_positions_are_resized_on_the_way(folder: Path, tmp_path: Path) -> None:
     assert run("convert", folder, tmp_path / "large", "--image-size", 64) == 0
     assert load(tmp_path / "large").config.vision.image_size == 64
     assert load(folder, image_size=48).model.encode_image(torch.zeros(1, 3, 48, 48)).shape[1] == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"), [({"sharing": "nothing"}, "med"), ({"architecture": "visdial"}, "visdial")]
+)
+def test_a_model_without_a_published_layout_keeps_ours(
+    change: dict[str, Any],
+    kind: str,
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = replace(TINY.text, vocabulary_size=tokenizer.vocabulary_size)
+    (tmp_path / "own").mkdir()
+    save_model(make_model(replace(TINY, text=text, **change)), tokenizer, tmp_path / "own")
+    words = ("convert", tmp_path / "own", tmp_path / "large", "--image-size", 64, "--json")
+    assert run(*words) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == kind
+    if kind == "visdial":
+        assert run("convert", tmp_path / "own", tmp_path / "half", "--task", "caption") == 2
+        assert "holds a model for visdial, not one for caption" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from blip.cli.backends import Backend, uses_onnx
 from blip.cli.from_dataclass import Options
-from blip.cli.inputs import Place, find_pictures, holds_video, open_pictures, report_broken
+from blip.cli.inputs import (
+    Place,
+    batches_of,
+    find_pictures,
+    holds_video,
+    open_pictures,
+    report_broken,
+)
 from blip.cli.options import (
     DECODING_GROUP,
     DECODING_HIDDEN,
@@ -139,8 +146,7 @@ def _caption(args: argparse.Namespace, options: CaptionOptions, decoding: Decodi
     write([], options.captions, decoding)
     broken = 0
     with progress(len(paths), "caption", "pictures") as bar:
-        for start in range(0, len(paths), options.shared.batch_size):
-            batch = paths[start : start + options.shared.batch_size]
+        for batch in batches_of(paths, options.shared.batch_size, options.shared.frames):
             sound = open_pictures(
                 batch,
                 options.shared.model.max_pixels,

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     )
     parameters = sum(tensor.numel() for tensor in contents.tensors.values())
     size = contents.config.vision.image_size
-    where, kind = str(options.destination), contents.kind
+    where, kind = str(options.destination), contents.described
     say(f"{where}: {kind}, {parameters / 1e6:.1f} M parameters, {size} pixels")
     if options.json:
         print_json({"out": where, "kind": kind, "parameters": parameters, "image_size": size})

@@ -108,4 +108,5 @@ def run(args: argparse.Namespace) -> int:
         say(f"broken {what}: {summary.broken}; {options.out / 'faults.jsonl'} names them")
     if summary.lost:
         say(f"{len(summary.lost)} places could not be read; run the same command again to try them")
-    return 1 if summary.lost or not (summary.indexed or options.remove) else 0
+    may_be_empty = options.remove or options.remove_keys
+    return 1 if summary.lost or not (summary.indexed or may_be_empty) else 0

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,6 +122,17 @@ def refuse_videos(paths: Iterable[str], reader: str) -> None:
     for path in paths:
         if is_video_name(path):
             raise UsageError(f"{printable(path)} is a video; {reader} takes pictures alone")
+
+
+def batches_of(places: Sequence[Place], batch_size: int, frames: int) -> Iterator[Sequence[Place]]:
+    """The places in turn, as many at a time as hold `batch_size` pictures or frames of videos."""
+    start = 0
+    while start < len(places):
+        size = batch_size
+        if holds_video(places[start : start + size]):
+            size = max(1, batch_size // frames)
+        yield places[start : start + size]
+        start += size
 
 
 def open_pictures(

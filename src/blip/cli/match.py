@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from blip.cli.backends import Backend, uses_onnx
 from blip.cli.from_dataclass import Options
-from blip.cli.inputs import STDIN, Place, find_pictures, holds_video, open_pictures, report_broken
+from blip.cli.inputs import (
+    STDIN,
+    Place,
+    batches_of,
+    find_pictures,
+    holds_video,
+    open_pictures,
+    report_broken,
+)
 from blip.cli.options import EITHER_ROWS, NO_VIDEO, PictureOptions
 from blip.cli.rows import RowPrinter
 from blip.config.ranges import PLACE, UTF8, RangeError, check_fields
@@ -86,8 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
     rows = RowPrinter.of(json=options.shared.rows.json, csv=options.shared.rows.csv)
     broken = 0
-    for start in range(0, len(paths), options.shared.batch_size):
-        batch = paths[start : start + options.shared.batch_size]
+    for batch in batches_of(paths, options.shared.batch_size, options.shared.frames):
         sound = open_pictures(
             batch,
             options.shared.model.max_pixels,

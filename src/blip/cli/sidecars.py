@@ -124,6 +124,9 @@ class Sidecars:
         from blip.log import say
 
         target = self.of[path]
+        if not (self.options.overwrite or self.options.append) and os.path.lexists(target):
+            say(f"{target} has appeared since, and is kept (--overwrite replaces it)")
+            return
         try:
             there = None
             if self.options.append:

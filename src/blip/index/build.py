@@ -229,14 +229,11 @@ def _located(store: Store, place: str, *, stopped: bool) -> list[str]:
     Raises UsageError where there are none, unless a run that was `stopped` may have removed them.
     """
     path = os.path.abspath(home_path(place))
-    found = [
-        known.location
-        for known in store.places
-        if known.location in (place, path)
-        or known.location.startswith(f"{path}/")
-        or fnmatch(known.location, path)
-        or fnmatch(known.location, place)
-    ]
+    locations = [known.location for known in store.places]
+    found = [one for one in locations if one in (place, path) or one.startswith(f"{path}/")]
+    # A folder may be called `photos[1]`, which as a glob would mean `photos1`.
+    if not found:
+        found = [one for one in locations if fnmatch(one, path) or fnmatch(one, place)]
     if not found and not stopped:
         known = ", ".join(p.location for p in store.places[:3])
         raise UsageError(f"{place} is not in {store.folder}; it holds {known or 'no places'}")

@@ -11,6 +11,7 @@ import torch
 from blip.errors import BlipError, UsageError
 from blip.model.blip import Blip
 from blip.model.checkpoint.initial import start_text, start_vision
+from blip.model.checkpoint.start_sizes import size_vision
 from blip.nn.vit import resize_positions
 from tests.support.initial_weights import CLOSE, State, saved, state_of, timm_layout, vit
 from tests.support.tiny import TINY, tiny_model
@@ -154,6 +155,21 @@ def test_sizes_of_the_image_encoder_must_agree(tmp_path: Path, change: dict, mes
     with pytest.raises(UsageError, match=f"^vision_weights {path}: .*{message}") as caught:
         start_vision(model, path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"), [(192, 3), (768, 12), (1024, 16), (1152, 16), (1280, 16), (1536, 24)]
+)
+def test_heads_are_those_of_the_vits_of_that_width(width: int, heads: int, tmp_path: Path) -> None:
+    shapes = {
+        "cls_token": (1, 1, width),
+        "patch_embed.proj.weight": (width, 3, 14, 14),
+        "blocks.0.mlp.fc1.weight": (4 * width, 1),
+    }
+    tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    path = saved(tensors, tmp_path / "vit.safetensors")
+    assert size_vision(TINY.vision, str(path)).heads == heads
+    assert size_vision(TINY.vision, str(path), heads=1).heads == 1
 
 
 @pytest.mark.parametrize("start", [start_vision, start_text])

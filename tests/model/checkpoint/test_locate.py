@@ -207,6 +207,21 @@ def test_a_hub_that_does_not_answer_leaves_the_cache(
         fetch_huggingface("org/name")
 
 
+def test_half_of_a_model_in_the_cache_is_none_without_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("connection refused")
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(huggingface_hub, "model_info", refuse)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(BlipError, match="nor found in the cache: connection refused"):
+        fetch_huggingface("org/name")
+    (tmp_path / "model.safetensors").touch()
+    assert fetch_huggingface("org/name") == tmp_path
+
+
 @pytest.mark.parametrize(
     ("there", "fetched"),
     [

@@ -71,6 +71,14 @@ class Contents:
         trained = temperature is not None and not torch.equal(temperature, first)
         return kind_of_config(self.config, has_temperature=bool(self.momentum) or trained)
 
+    @property
+    def described(self) -> str:
+        """Its kind, or the architecture of a model that corresponds to no released checkpoint."""
+        try:
+            return self.kind
+        except UsageError:
+            return self.config.architecture
+
     def model(self) -> Model:
         """The model, in evaluation mode; raises BlipError with the list of what does not fit."""
         return assemble(self.config, self.tensors, self.where)
@@ -82,7 +90,7 @@ class Contents:
         """
         mode: Mode = "causal" if task == "caption" else "bidirectional"
         if self.config.architecture != "med" or mode not in self.config.modes:
-            raise UsageError(f"{self.where} holds a model for {self.kind}, not one for {task}")
+            raise UsageError(f"{self.where} holds a model for {self.described}, not one for {task}")
         config = replace(self.config, modes=(mode,))
         expected = expected_shapes(config)
         tensors = {name: tensor for name, tensor in self.tensors.items() if name in expected}

@@ -136,7 +136,11 @@ def fetch_huggingface(name: str) -> Path:
             # Without the hub the cache may have the model; if not, the next call raises.
             reason = error
             weights = tuple(file for files in _WEIGHTS for file in files)
-        return Path(snapshot_download(name, allow_patterns=[*more_files, *weights]))
+        folder = Path(snapshot_download(name, allow_patterns=[*more_files, *weights]))
+        if reason is not None and not any((folder / of[0]).is_file() for of in _WEIGHTS):
+            # Another program, or a download that was stopped, left the rest alone in the cache.
+            raise reason
+        return folder
     except Exception as error:
         raise BlipError(
             f"hf:{name} can neither be downloaded nor found in the cache: "

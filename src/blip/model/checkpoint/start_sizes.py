@@ -28,6 +28,9 @@ TEXT_PLACES = {
     "mlp_width": ("bert.encoder.layer.0.intermediate.dense.weight", 0),
 }
 """The tensor and the axis that show each size."""
+OTHER_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
+"""Heads by the width of the ViTs of timm whose heads are not 64 wide: so400m, huge, giant and
+gigantic."""
 VISION_LAYERS = r"blocks\.(\d+)\."
 TEXT_LAYERS = r"bert\.encoder\.layer\.(\d+)\."
 
@@ -36,13 +39,15 @@ def size_vision(config: VisionConfig, source: str, heads: int | None = None) -> 
     """The sizes of an image encoder that starts from the ViT `source`.
 
     It has no more layers than `config`, and its images are the next smaller multiple of the patch
-    size, or one patch. Without `heads` each is 64 wide, as in every ViT of timm and DINOv2. Raises
-    UsageError where the file is no ViT in timm's layout, or the width is not a multiple of 64.
+    size, or one patch. Without `heads` it has as many as the ViT of that width in timm, or each is
+    64 wide, as in all others and in DINOv2. Raises UsageError where the file is no ViT in timm's
+    layout, or the width is not a multiple of 64.
     """
     path = find_start("vision_weights", source)
     where = f"vision_weights {path}"
     found = _all_sizes(_shapes(path), VISION_PLACES, VISION_LAYERS, where, "a ViT in timm's layout")
     width, patch = found["width"], found["patch_size"]
+    heads = heads or OTHER_HEADS.get(width)
     if heads is None and width % HEAD_WIDTH:
         raise UsageError(
             f"{where}: its width {width} is not a multiple of {HEAD_WIDTH}, so that the number of "
