@@ -60,6 +60,17 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     _sync_folder(path.parent)
 
 
+def put_in_place(part: Path, path: Path) -> None:
+    """Rename a finished file that lies on the same disk, once its content is on that disk.
+
+    After a power cut the new file is whole or absent. Raises OSError where the disk is full, and
+    where the name cannot be taken.
+    """
+    _flush(part)
+    part.replace(path)
+    _sync_folder(path.parent)
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file for reading, but no pipe, socket or device, which might never end.
 
@@ -221,8 +232,7 @@ def atomic_folder(path: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
                 # The mode of a link is that of a file elsewhere, perhaps of another user.
                 if file.lstat().st_nlink == 1 and not file.is_symlink():
                     give_usual_mode(file)
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
+                _flush(file)
         (part / _UNFINISHED).unlink()
         if path.exists():
             path.replace(old)
@@ -345,6 +355,12 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _flush(path: Path) -> None:
+    # Windows flushes only files that are open for writing.
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

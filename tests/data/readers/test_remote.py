@@ -12,7 +12,7 @@ import torch
 
 from blip.data.examples.evaluation_set import EvaluationSet
 from blip.data.readers import remote
-from blip.data.readers.cache import ShardCache
+from blip.data.readers.cache import UNKNOWN, ShardCache
 from blip.data.readers.counts import index_shards, locate
 from blip.data.readers.prefetch import Fetcher
 from blip.data.sample import Sample
@@ -22,6 +22,7 @@ from blip.errors import BlipError, UsageError
 from tests.support.flaky_server import Server
 from tests.support.pairs import pair_loader
 from tests.support.pictures import photo
+from tests.support.quick_disk import renamed_unflushed
 from tests.support.streams import COUNT, assert_same, make
 
 pytest.importorskip("aiohttp")
@@ -160,6 +161,43 @@ def test_the_cache_keeps_its_bound_and_what_was_used_last(
         file.close()
 
 
+def test_a_copy_is_on_the_disk_before_it_counts_as_there(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unflushed = renamed_unflushed(monkeypatch)
+    ShardCache(tmp_path / "cache", 10**9).bring(f"{server.url}/00000.tar")
+    assert server.whole_gets("/00000.tar") == 1
+    assert unflushed == []
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_copy_that_lacks_bytes_is_fetched_again(
+    server: Server, shards: Path, tmp_path: Path, left: int
+) -> None:
+    """A power cut leaves such copies under their names."""
+    address = f"{server.url}/00000.tar"
+    known = remote.facts(address)
+    copy = ShardCache(tmp_path / "cache", 10**9).bring(address, known)
+    os.truncate(copy, left)
+    cache = ShardCache(tmp_path / "cache", 10**9)
+    with cache.open(address, known) as file:
+        assert file.read() == (shards / "00000.tar").read_bytes()
+    cache.open(address, known).close()
+    assert server.whole_gets("/00000.tar") == 2
+
+
+def test_a_shard_that_changed_since_it_was_counted_is_fetched_once(
+    server: Server, tmp_path: Path
+) -> None:
+    """Its size is never again the one that is known."""
+    address = f"{server.url}/00000.tar"
+    known = remote.facts(address)
+    cache = ShardCache(tmp_path / "cache", 10**9)
+    for _ in range(3):
+        cache.bring(address, known._replace(size=known.size - 1))
+    assert server.whole_gets("/00000.tar") == 1
+
+
 def test_processes_and_threads_share_a_copy(server: Server, tmp_path: Path) -> None:
     caches = [ShardCache(tmp_path / "cache", 10**9) for _ in range(8)]
     threads = [
@@ -191,7 +229,7 @@ def test_shards_are_fetched_ahead(server: Server, tmp_path: Path) -> None:
     cache = ShardCache(tmp_path / "cache", 10**9)
     fetcher = Fetcher(cache)
     for name in ("none", "00000", "00001", "00000"):
-        fetcher.ask(f"{server.url}/{name}.tar", "")
+        fetcher.ask(f"{server.url}/{name}.tar", UNKNOWN)
     deadline = time.monotonic() + 60
     while len(list(cache.folder.glob("*.tar"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -13,6 +13,7 @@ from blip.data.readers.shards import read_shard
 from blip.data.sample import Sample
 from blip.data.writers.shards import ShardWriter, write_shards
 from tests.support.pictures import photo
+from tests.support.quick_disk import renamed_unflushed
 
 
 def test_written_shards_have_the_same_bytes_and_any_reader_reads_them(tmp_path: Path) -> None:
@@ -38,6 +39,17 @@ def test_an_error_leaves_no_shard(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_are_on_the_disk_before_they_have_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pack that says that it is finished must not have shards which a power cut emptied."""
+    unflushed = renamed_unflushed(monkeypatch)
+    write_shards([Sample("k", photo(), ("text",))], tmp_path / "a")
+    pack_collection(Collection(source=str(tmp_path / "a")), tmp_path / "b")
+    assert (tmp_path / "b/00000.tar").exists()
+    assert unflushed == []
 
 
 def test_shards_are_cut_and_counted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from blip.capfilt.ledger.records import Counts
 from blip.capfilt.shards.source import ShardTask
 from blip.data.writers.card import describe_shards
 from blip.data.writers.shards import ShardWriter
+from blip.files import put_in_place
 from blip.outputs import LEFTOVERS, remove_known
 
 Write = Literal["shards", "texts"]
@@ -100,10 +101,8 @@ def open_parts(
             layout.shard(task.name).unlink(missing_ok=True)
             places = places[1:]
         for part, place in places:
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
             place.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(place)
+            put_in_place(part, place)
     finally:
         shard.unlink(missing_ok=True)
         ledger.unlink(missing_ok=True)

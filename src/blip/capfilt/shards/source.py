@@ -182,7 +182,7 @@ def local_copy(task: ShardTask) -> Path:
     """
     if not is_remote(task.path):
         return Path(task.path)
-    return ShardCache(cache_folder(""), COPIES).bring(task.path, facts(task.path).tag)
+    return ShardCache(cache_folder(""), COPIES).bring(task.path, facts(task.path))
 
 
 def describe_input(task: ShardTask) -> dict[str, Any]:

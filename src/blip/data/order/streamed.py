@@ -113,7 +113,7 @@ class StreamedOrder:
             shard = self.shards[number]
             if is_remote(shard.location) and number not in self._archives:
                 self._fetcher = self._fetcher or Fetcher(self.cache)
-                self._fetcher.ask(shard.location, shard.facts.tag)
+                self._fetcher.ask(shard.location, shard.facts)
 
     def at(self, position: int, attempt: int = 0) -> OrderedSample | Fault:
         """The sample at a position, or why it cannot be read; later attempts give substitutes."""
@@ -145,7 +145,7 @@ class StreamedOrder:
         if archive is None:
             shard = self.shards[number]
             try:
-                file = self.cache.open(shard.location, shard.facts.tag)
+                file = self.cache.open(shard.location, shard.facts)
             except OSError as error:
                 # Of one that is fetched this is the disk, which is full for all of them.
                 if is_remote(shard.location):

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, final
 
-from blip.data.readers.remote import fetch, is_remote
-from blip.files import to_utf8
+from blip.data.readers.remote import Facts, fetch, is_remote
+from blip.files import put_in_place, to_utf8
 from blip.locks import LockedError, hold_lock, wait_for_lock
 from blip.places import home_path
 
@@ -18,6 +18,8 @@ COPIES = "[0-9a-f]" * DIGITS + ".tar"
 """Names of copies; other .tar files in the folder are not ours, and are kept."""
 TRIES = 5
 """How often a shard that others removed before it could be opened is fetched again."""
+UNKNOWN = Facts(0, "")
+"""Of a shard that nobody has looked at."""
 
 
 def cache_folder(given: str) -> Path:
@@ -36,9 +38,11 @@ class ShardCache:
 
     def __init__(self, folder: Path, bound: int) -> None:
         self.folder, self.bound = folder / "shards", bound
+        self.of_other_size: set[Path] = set()
+        """Copies that came with another size than was known: their shards have changed since."""
 
-    def open(self, location: str, tag: str = "") -> BinaryIO:
-        """Open a shard; `tag` identifies a remote one's state: a changed one is fetched anew.
+    def open(self, location: str, facts: Facts = UNKNOWN) -> BinaryIO:
+        """Open a shard; a remote one that has changed, by its tag or size, is fetched anew.
 
         Raises BlipError where it cannot be fetched, OSError where a local one cannot be opened.
         """
@@ -46,22 +50,37 @@ class ShardCache:
             return Path(location).open("rb")
         for _ in range(TRIES - 1):
             try:
-                return self.bring(location, tag).open("rb")
+                return self.bring(location, facts).open("rb")
             except FileNotFoundError:
                 continue
-        return self.bring(location, tag).open("rb")
+        return self.bring(location, facts).open("rb")
 
-    def bring(self, location: str, tag: str = "") -> Path:
-        """Fetch a remote shard unless the folder has it; returns its path."""
-        path = self._path(location, tag)
-        if not _touch(path):
+    def bring(self, location: str, facts: Facts = UNKNOWN) -> Path:
+        """Fetch a remote shard unless the folder has all of it; returns its path.
+
+        Raises BlipError where it cannot be fetched, OSError where the folder takes no file.
+        """
+        path = self._path(location, facts.tag)
+        if not self._holds(path, facts.size):
             with wait_for_lock(path.with_name(path.name + LOCK)):
-                if not _touch(path):
+                if not self._holds(path, facts.size):
                     part = path.with_name(path.name + PART)
                     fetch(location, part)
-                    part.replace(path)
+                    put_in_place(part, path)
+                    if facts.size not in (0, path.stat().st_size):
+                        self.of_other_size.add(path)
             self._shrink(keep=path)
         return path
+
+    def _holds(self, path: Path, size: int) -> bool:
+        """Note that a copy is in use; False where it is missing or of another size than known."""
+        try:
+            os.utime(path)
+            held = path.stat().st_size
+        except FileNotFoundError:
+            return False
+        # To fetch again what has changed would give the same each time.
+        return size in (0, held) or path in self.of_other_size
 
     def _path(self, location: str, tag: str) -> Path:
         digest = hashlib.sha256(to_utf8(f"{location}\n{tag}")).hexdigest()[:DIGITS]
@@ -90,12 +109,3 @@ def _remove_if_left(part: Path) -> None:
     lock = part.with_name(part.name.removesuffix(PART) + LOCK)
     with suppress(LockedError), hold_lock(lock):
         part.unlink(missing_ok=True)
-
-
-def _touch(path: Path) -> bool:
-    """Note that a copy is in use; False where it is missing."""
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        return False
-    return True

@@ -5,6 +5,7 @@ from threading import Lock, Thread
 from typing import final
 
 from blip.data.readers.cache import ShardCache
+from blip.data.readers.remote import Facts
 from blip.errors import BlipError
 
 THREADS = 4
@@ -19,28 +20,28 @@ class Fetcher:
 
     def __init__(self, cache: ShardCache) -> None:
         self.cache = cache
-        self.queue: SimpleQueue[tuple[str, str]] = SimpleQueue()
-        self.asked: set[tuple[str, str]] = set()
+        self.queue: SimpleQueue[tuple[str, Facts]] = SimpleQueue()
+        self.asked: set[tuple[str, Facts]] = set()
         self.lock = Lock()
         for _ in range(THREADS):
             Thread(target=self._work, daemon=True).start()
 
-    def ask(self, location: str, tag: str) -> None:
+    def ask(self, location: str, facts: Facts) -> None:
         """Have a shard fetched, unless it waits already."""
         with self.lock:
-            if (location, tag) in self.asked:
+            if (location, facts) in self.asked:
                 return
-            self.asked.add((location, tag))
-        self.queue.put((location, tag))
+            self.asked.add((location, facts))
+        self.queue.put((location, facts))
 
     def _work(self) -> None:
         while True:
-            location, tag = self.queue.get()
+            location, facts = self.queue.get()
             try:
-                self.cache.bring(location, tag)
+                self.cache.bring(location, facts)
             except (BlipError, OSError):
                 # Whoever opens the shard tries again, and reports the error.
                 continue
             finally:
                 with self.lock:
-                    self.asked.discard((location, tag))
+                    self.asked.discard((location, facts))

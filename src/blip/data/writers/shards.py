@@ -15,7 +15,7 @@ from blip.data.readers.folders import extension_of
 from blip.data.readers.image_files import ONE_EXTENSION
 from blip.data.sample import Sample
 from blip.data.writers.meta import encodable
-from blip.files import open_regular
+from blip.files import open_regular, put_in_place
 
 
 class ShardWriter:
@@ -41,10 +41,10 @@ class ShardWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Rename into place; after an error remove what was written."""
+        """Flush to the disk and rename into place; after an error remove what was written."""
         self.tar.close()
         if kind is None:
-            self.part.replace(self.path)
+            put_in_place(self.part, self.path)
         else:
             self.part.unlink(missing_ok=True)
 
