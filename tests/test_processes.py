@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blip.processes import most_memory
+from blip.processes import most_memory, most_open_files
 
 PROGRAM = """
 import multiprocessing
@@ -52,3 +52,10 @@ def test_the_memory_of_a_process_is_not_that_of_its_parent(
     assert most is not None
     assert most > len(held)
     assert 1 << 20 < int(done.stdout) < len(held)
+
+
+def test_the_number_of_open_files_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    for limit, expected in ((256, 256), (resource.RLIM_INFINITY, None)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        assert most_open_files() == expected

@@ -81,6 +81,16 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def most_open_files() -> int | None:
+    """How many files this process may have open; None where there is no limit, as on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def most_memory(process: int | None = None) -> int | None:
     """Most bytes of memory that a process, else this one, has held so far.
 

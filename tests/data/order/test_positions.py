@@ -45,6 +45,28 @@ def test_an_epoch_holds_every_sample_once(
 
 
 @given(
+    size=st.integers(1, 12),
+    shards=st.integers(1, 40),
+    lanes=LANES,
+    window=st.integers(1, 60),
+    seed=SEEDS,
+)
+def test_windows_side_by_side_lie_in_as_many_shards_as_is_said(
+    size: int, shards: int, lanes: int, window: int, seed: int
+) -> None:
+    order = make([[size] * shards], lanes=lanes, window=window, seed=seed)
+    for begin in range(0, order.epoch_size, lanes * window):
+        spots = [order.spot(begin + lane) for lane in range(min(lanes, order.epoch_size - begin))]
+        touched = {shard for spot in spots for shard in order.shards_of(spot)}
+        assert len(touched) <= order.shards_at_a_time <= lanes * (window / size + 2) + 2
+
+
+def test_large_shards_leave_two_for_each_lane() -> None:
+    assert make([[10_000] * 100], lanes=64, window=4096).shards_at_a_time == 2 * 64 + 2
+    assert make([[1000] * 1000], lanes=64, window=4096).shards_at_a_time == 6 * 64 + 2
+
+
+@given(
     counts=COUNTS,
     weights=st.lists(st.floats(0, 3), min_size=3, max_size=3),
     seed=SEEDS,

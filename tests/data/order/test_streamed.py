@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.pairs import PairBatch
 from blip.data.order import choose as choose_module
 from blip.data.order.choose import is_streamed
-from blip.data.sample import Sample
+from blip.data.order.streamed import StreamedOrder
+from blip.data.readers import kept_archives
+from blip.data.readers.archive import Archive
+from blip.data.sample import OrderedSample, Sample
 from blip.data.tokenizer import Tokenizer
 from blip.data.writers.shards import write_shards
 from blip.errors import BlipError, UsageError
@@ -307,3 +311,73 @@ def test_a_shard_that_vanishes_on_the_way_costs_its_own_samples(
     assert not set(made) & {f"k{n}" for n in range(11, 22)}
     assert loader.bad.counts.keys() == {"unreadable"}
     assert loader.bad.first[0][0] == str(copy / "00001.tar")
+
+
+MANY, PER_SMALL_SHARD = 120, 3
+"""Samples in small shards: windows of 4 lanes and 20 samples lie in about 30 of 40."""
+
+
+@pytest.fixture
+def small_shards(tmp_path: Path) -> Path:
+    samples = [Sample(f"k{i}", bytes([i]), (f"text {i}",)) for i in range(MANY)]
+    write_shards(samples, tmp_path / "small", per_shard=PER_SMALL_SHARD)
+    return tmp_path / "small"
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Archive]:
+    """The archives that are parsed from now on."""
+    found: list[Archive] = []
+    parse = Archive.__init__
+
+    def note(self: Archive, *args: Any, **options: Any) -> None:
+        found.append(self)
+        parse(self, *args, **options)
+
+    monkeypatch.setattr(Archive, "__init__", note)
+    return found
+
+
+def samples_of(order: StreamedOrder, positions: range) -> list[Sample]:
+    found = [order.at(position) for position in positions]
+    assert all(isinstance(one, OrderedSample) for one in found)
+    return [one.sample for one in found if isinstance(one, OrderedSample)]
+
+
+def test_small_shards_are_parsed_about_once_a_pass(
+    small_shards: Path, parsed: list[Archive]
+) -> None:
+    """Not once a sample: that takes longer than to decode it."""
+    order = StreamedOrder(make(small_shards, shuffle_buffer=20))
+    samples = samples_of(order, range(MANY))
+    assert Counter(sample.image for sample in samples) == {bytes([i]): 1 for i in range(MANY)}
+    assert len(parsed) <= 1.1 * MANY / PER_SMALL_SHARD
+
+
+def test_few_open_files_are_enough(
+    small_shards: Path, parsed: list[Archive], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards are opened more often then, but not parsed, and samples are the same."""
+    free = samples_of(StreamedOrder(make(small_shards, shuffle_buffer=20)), range(MANY))
+    parsed.clear()
+    monkeypatch.setattr(kept_archives, "most_open_files", lambda: 8)
+    order = StreamedOrder(make(small_shards, shuffle_buffer=20))
+    for position in range(MANY):
+        assert samples_of(order, range(position, position + 1)) == free[position : position + 1]
+        assert sum(not archive.file.closed for archive in parsed) <= 4
+    assert len(parsed) <= 1.1 * MANY / PER_SMALL_SHARD
+
+
+def test_a_shard_that_is_replaced_while_it_is_closed_is_parsed_anew(
+    small_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_archives, "most_open_files", lambda: 2)
+    order = StreamedOrder(make(small_shards, shuffle_buffer=MANY, lanes=1))
+    samples_of(order, range(MANY))
+    others = [Sample(f"other-{i}", bytes(1000), ("text",)) for i in range(MANY)]
+    write_shards(others, tmp_path / "other", per_shard=PER_SMALL_SHARD)
+    for shard in sorted((tmp_path / "other").iterdir()):
+        shard.replace(small_shards / shard.name)
+    # The one that is open stays as it was.
+    read = samples_of(order, range(MANY, 2 * MANY))
+    assert sum(sample.image == bytes(1000) for sample in read) >= MANY - PER_SMALL_SHARD

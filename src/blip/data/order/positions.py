@@ -1,5 +1,6 @@
 """Which sample of which shard comes at a position of an endless stream: arithmetic on counts."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -74,6 +75,18 @@ class StreamPositions:
     def epoch_size(self) -> int:
         """Samples in an epoch, repetitions included."""
         return sum(self.shares)
+
+    @property
+    def shards_at_a_time(self) -> int:
+        """In how many shards, or a few more, a window of every lane lies."""
+        pieces = sum(
+            np.count_nonzero(counts) * share / size
+            for counts, share, size in zip(self.counts, self.shares, self.sizes, strict=True)
+            if size
+        )
+        along = min(self.window, self.lane_length(0))
+        # A window begins and ends within shards.
+        return self.lanes * (math.ceil(along * pieces / self.epoch_size) + 1) + 2
 
     def spot(self, position: int) -> Spot:
         """The epoch, lane, window and offset of a position of the stream."""

@@ -11,6 +11,7 @@ from blip.data.order.positions import StreamPositions
 from blip.data.readers.archive import Archive
 from blip.data.readers.cache import ShardCache, cache_folder
 from blip.data.readers.counts import Shard, blame, index_shards, locate
+from blip.data.readers.kept_archives import KeptArchives
 from blip.data.readers.prefetch import Fetcher
 from blip.data.readers.remote import is_remote
 from blip.data.sample import OrderedSample, Sample
@@ -70,7 +71,7 @@ class StreamedOrder:
 
     def _start(self) -> None:
         """State of this process alone."""
-        self._archives: OrderedDict[int, Archive] = OrderedDict()
+        self._archives = KeptArchives(self.positions.shards_at_a_time)
         self._miscounted: set[int] = set()
         """Shards whose wrong number of samples was reported."""
         self._fetcher: Fetcher | None = None
@@ -111,7 +112,7 @@ class StreamedOrder:
             later += self.positions.shards_of(self.positions.next_window(spot))
         for number in dict.fromkeys(now + later):
             shard = self.shards[number]
-            if is_remote(shard.location) and number not in self._archives:
+            if is_remote(shard.location) and not self._archives.is_open(number):
                 self._fetcher = self._fetcher or Fetcher(self.cache)
                 self._fetcher.ask(shard.location, shard.facts)
 
@@ -141,7 +142,7 @@ class StreamedOrder:
         return stable_number(f"{source} {places.identify(self.shards[shard].location, sample)}")
 
     def _open(self, number: int) -> Archive:
-        archive = self._archives.get(number)
+        archive = self._archives.find(number)
         if archive is None:
             shard = self.shards[number]
             try:
@@ -151,17 +152,13 @@ class StreamedOrder:
                 if is_remote(shard.location):
                     raise BlipError(f"cannot open {shard.location}: {error.strerror}") from error
                 raise
-            archive = self._archives[number] = Archive(shard.location, file)
+            archive = self._archives.add(number, shard.location, file)
             if len(archive) != shard.samples and number not in self._miscounted:
                 self._miscounted.add(number)
                 say(
                     f"{shard.location} holds {len(archive)} samples, "
                     f"{shard.samples} were expected{blame(shard)}"
                 )
-            # Two windows of each lane, which may share a shard or lie across several.
-            while len(self._archives) > 2 * self.config.lanes + 2:
-                self._archives.popitem(last=False)[1].close()
-        self._archives.move_to_end(number)
         return archive
 
     def __getstate__(self) -> dict[str, Any]:

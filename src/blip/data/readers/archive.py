@@ -63,7 +63,8 @@ class Archive:
 
     def __init__(self, name: str, file: BinaryIO, *, videos: bool = False) -> None:
         self.file = file
-        size, known = os.fstat(file.fileno()).st_size, WITH_VIDEOS if videos else PARTS
+        self._state = _state(file)
+        size, known = self._state.size, WITH_VIDEOS if videos else PARTS
         entries, self.faults_at = _table(
             name, file, lambda n: file.seek(n, os.SEEK_CUR), size, known
         )
@@ -114,6 +115,26 @@ class Archive:
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+    def reopen(self, file: BinaryIO) -> bool:
+        """After `close`, read from the same file, opened again; False where it is another one."""
+        if _state(file) != self._state:
+            return False
+        self.file = file
+        return True
+
+
+class _State(NamedTuple):
+    """What tells a file from one that has replaced it; its time changes when a copy is used."""
+
+    device: int
+    inode: int
+    size: int
+
+
+def _state(file: BinaryIO) -> _State:
+    status = os.fstat(file.fileno())
+    return _State(status.st_dev, status.st_ino, status.st_size)
 
 
 def count_samples(
