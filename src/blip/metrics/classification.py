@@ -8,8 +8,11 @@ def precision_recall(chosen: np.ndarray, right: np.ndarray) -> dict[str, float]:
 
     Both arrays are boolean, `(items,)`. Where nothing is chosen (or right) the value is 0.
     """
-    both = float((chosen & right).sum())
-    return {
-        "precision": both / max(float(chosen.sum()), 1.0),
-        "recall": both / max(float(right.sum()), 1.0),
-    }
+    return precision_recall_of_counts(
+        int((chosen & right).sum()), int(chosen.sum()), int(right.sum())
+    )
+
+
+def precision_recall_of_counts(both: int, chosen: int, right: int) -> dict[str, float]:
+    """`precision_recall` by how many items are chosen and right, chosen, and right."""
+    return {"precision": both / max(chosen, 1), "recall": both / max(right, 1)}

@@ -1,12 +1,16 @@
 """CapFilt against planted labels, by a ledger that is counted by hand."""
 
+import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from blip.capfilt.ledger.records import TextRecord
+from blip.capfilt.report import quality
 from blip.capfilt.report.quality import measure_capfilt
+from blip.capfilt.shards.source import ShardTask, read_samples
 from blip.data.sample import Sample
 from blip.data.scenes.config import ScenesConfig
 from blip.data.scenes.write import draw_sample
@@ -136,3 +140,69 @@ def test_foreign_labels_end_nothing(tmp_path: Path, ledger: Path, meta: dict) ->
     found = measure_capfilt(ledger, [str(tmp_path / "web")])
     assert found["filter_precision"] is None
     assert found["synthetic_correct_before"] is None
+
+
+def write_shard(folder: Path, ledger: Path, number: int, samples: int, meta: dict) -> None:
+    """A shard of pictures with this KEY.json, and a ledger with two texts for each of them."""
+    shard = f"{number:05d}"
+    image = draw_sample(ScenesConfig(), "human", 0)[1].image
+    found = [Sample(f"k{n}", image, ("text",), meta, extension="png") for n in range(samples)]
+    write_shards(found, folder / shard)
+    (folder / shard / "00000.tar").replace(folder / f"{shard}.tar")
+    (folder / shard).rmdir()
+    rows = [
+        replace(record(sample.key, source, "a red circle", kept=True), shard=shard)
+        for sample in found
+        for source in ("web", "synthetic")
+    ]
+    (ledger / f"{shard}.parquet").write_bytes(encode_ledger(rows))
+
+
+def most_memory(ledger: Path, web: Path) -> int:
+    """Bytes that Python's objects take at most while a job is measured."""
+    tracemalloc.start()
+    try:
+        measure_capfilt(ledger, [str(web)])
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_memory_does_not_grow_with_the_job(tmp_path: Path, ledger: Path, *, labelled: bool) -> None:
+    scene = draw_sample(ScenesConfig(), "human", 0)[0]
+    truth = {"matches": True, "noise": None}
+    meta = {"truth": truth, "scene": scene.to_json()} if labelled else {}
+    web = tmp_path / "web"
+    write_shard(web, ledger, 0, 150, meta)
+    # What the first call imports stays.
+    most_memory(ledger, web)
+    of_one = most_memory(ledger, web)
+    for number in range(1, 8):
+        write_shard(web, ledger, number, 150, meta)
+    assert most_memory(ledger, web) < 1.5 * of_one
+    found = measure_capfilt(ledger, [str(web)])
+    assert (found["images"], found["web_kept"], found["synthetic_kept"]) == (1200, 1200, 1200)
+    assert found["prevalence"] == (1.0 if labelled else None)
+
+
+def test_pictures_are_not_read_where_nothing_was_planted(
+    tmp_path: Path, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder without labels the first samples are, and of one with labels all."""
+    web, scenes = tmp_path / "web", tmp_path / "scenes"
+    for number in range(3):
+        write_shard(web, ledger, number, 60, {})
+    write_shard(scenes, ledger, 3, 5, {"truth": {"matches": True}})
+    read: list[str] = []
+
+    def note(task: ShardTask) -> Iterator[Sample]:
+        for sample in read_samples(task):
+            read.append(task.name)
+            yield sample
+
+    monkeypatch.setattr(quality, "read_samples", note)
+    found = measure_capfilt(ledger, [str(web), str(scenes)])
+    assert (found["images"], found["prevalence"]) == (185, 1.0)
+    assert (read.count("00000"), read.count("00001"), read.count("00002")) == (60, 40, 0)
+    assert read.count("00003") >= 5
