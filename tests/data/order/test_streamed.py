@@ -381,3 +381,21 @@ def test_a_shard_that_is_replaced_while_it_is_closed_is_parsed_anew(
     # The one that is open stays as it was.
     read = samples_of(order, range(MANY, 2 * MANY))
     assert sum(sample.image == bytes(1000) for sample in read) >= MANY - PER_SMALL_SHARD
+
+
+def test_other_shards_of_as_many_samples_are_another_order(
+    folder: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """By it a run tells whether it may go on where it was."""
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(folder, moved)
+    before = pair_loader(make(folder), tokenizer).order
+    assert pair_loader(make(moved), tokenizer).order == before
+    first, second = sorted(moved.glob("*.tar"))[:2]
+    first.rename(moved / "between")
+    second.rename(first)
+    (moved / "between").rename(second)
+    # Pictures of noise have different sizes, and both shards eleven of them.
+    write_shards([Sample(f"m{i}", photo(i)[:-1], ("text",)) for i in range(11)], moved / "other")
+    shutil.copy(next((moved / "other").glob("*.tar")), first)
+    assert pair_loader(make(str(moved / "*.tar")), tokenizer).order != before

@@ -89,12 +89,16 @@ class StreamedOrder:
 
     @property
     def fingerprint(self) -> str:
-        """Of the shards' counts, weights, lanes, windows and seed."""
+        """Of the shards' names, sizes and counts, weights, lanes, windows and seed."""
         config = self.config
         weights = [source.weight for source in config.sources]
-        counts = [shard.samples for shard in self.shards]
+        # Not of their places, where they may be moved, nor of their times.
+        held = [
+            (shard.location.rpartition("/")[2], shard.facts.size, shard.samples)
+            for shard in self.shards
+        ]
         settings = [config.lanes, config.shuffle_buffer, config.seed]
-        return fingerprint_json(["stream", self.source_of, counts, weights, settings])
+        return fingerprint_json(["stream", self.source_of, held, weights, settings])
 
     def prepare(self, positions: Sequence[int]) -> None:
         """Have the remote shards of these windows and of the next ones fetched."""
