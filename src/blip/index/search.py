@@ -260,7 +260,7 @@ class _Matching:
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
-    """Another one for a file that was written anew; None where there is none."""
+    """It differs where the file was replaced; None where there is no file."""
     try:
         status = path.stat()
     except OSError:

@@ -146,7 +146,7 @@ def test_small_tables_are_not_streamed(folder: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMS[:5])
 def test_other_samples_in_equal_numbers_are_another_order(folder: Path, form: str) -> None:
-    """By it a run tells whether it may go on where it was: not by numbers of samples alone."""
+    """By it a run tells whether it may resume: not by numbers of samples alone."""
     tokenizer = Tokenizer.train(["a text of another a b c"] * 3, vocabulary_size=100)
 
     def order(place: Path) -> str:
