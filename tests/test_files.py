@@ -13,6 +13,7 @@ from blip.files import (
     atomic_folder,
     fingerprint_files,
     fingerprint_json,
+    hidden_beside,
     json_text,
     write_atomically,
     write_json,
@@ -143,3 +144,9 @@ def test_a_name_may_be_as_long_as_the_file_system_takes(name: str, tmp_path: Pat
     with atomic_folder(tmp_path / name) as part:
         (part / "x").touch()
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_long_names_that_begin_alike_do_not_share_temporary_files(tmp_path: Path) -> None:
+    one, other = (tmp_path / ("x" * 240 + end) for end in "ab")
+    assert hidden_beside(one, "old") != hidden_beside(other, "old")
+    assert hidden_beside(tmp_path / "short", "old").name == ".short.old"

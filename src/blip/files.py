@@ -30,24 +30,24 @@ ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 """Errors of the system that say that a file is not there; others may pass."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk or quota."""
-
-
 LONGEST_NAME = 200
 """Bytes of a name to which temporary files add theirs: file systems take 255."""
 
 
-def _beside(path: Path, ending: str) -> Path:
-    """A hidden file for what is to become `path`; of a long name it has the beginning."""
-    name = os.fsencode(path.name)
-    cut = path.name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME].decode("utf-8", "ignore")
-    return path.with_name(f".{cut}.{ending}")
+def hidden_beside(path: Path, ending: str) -> Path:
+    """`.NAME.ENDING` beside `path`, for what is to become `path`; long names are cut and hashed."""
+    name, encoded = path.name, os.fsencode(path.name)
+    if len(encoded) > LONGEST_NAME:
+        start = encoded[: LONGEST_NAME - 9].decode("utf-8", "ignore")
+        name = f"{start}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+    return path.with_name(f".{name}.{ending}")
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a temporary file, flush it, and rename it to `path`: readers see the old or the new."""
     content = to_utf8(data) if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _beside(path, f"{secrets.token_hex(4)}.part")
+    part = hidden_beside(path, f"{secrets.token_hex(4)}.part")
     try:
         # With `open`, unlike `tempfile`, the umask decides who may read the file.
         with part.open("xb") as file:
@@ -198,7 +198,7 @@ def report_disk_errors(out: Path) -> Iterator[None]:
 
 def give_usual_mode(path: Path) -> None:
     """Give a file that a library made readable for its owner only the mode that the umask gives."""
-    probe = _beside(path, f"{secrets.token_hex(4)}.mode")
+    probe = hidden_beside(path, f"{secrets.token_hex(4)}.mode")
     try:
         with probe.open("xb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -218,7 +218,7 @@ def atomic_folder(path: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
     """
     known = tuple(replaces)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part, old = _beside(path, "part"), _beside(path, "old")
+    part, old = hidden_beside(path, "part"), hidden_beside(path, "old")
     if old.exists() and not path.exists():
         old.replace(path)
     _check_replaceable(path, known)
@@ -288,7 +288,7 @@ def _remove_leftover(folder: Path, known: tuple[str, ...]) -> None:
 
 def remove_leftovers(path: Path, known: Iterable[str]) -> None:
     """Remove folders that a killed `atomic_folder(path)` left; `known` is its `replaces`."""
-    for leftover in (_beside(path, "part"), _beside(path, "old")):
+    for leftover in (hidden_beside(path, "part"), hidden_beside(path, "old")):
         _remove_leftover(leftover, tuple(known))
 
 
@@ -358,8 +358,8 @@ def _sha256(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    # Windows flushes only files that are open for writing.
-    with path.open("r+b") as file:
+    # Windows flushes only files that are open for writing, which a read-only link cannot be.
+    with path.open("r+b" if sys.platform == "win32" else "rb") as file:
         os.fsync(file.fileno())
 
 

@@ -189,21 +189,27 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
 def remove_known(folder: Path, files: Iterable[str]) -> None:
     """Remove files that match the patterns, then folders that are left empty; the rest stays.
 
-    Links below `folder` are removed where they match, and never followed. The configuration goes
-    last: by it a run that is stopped meanwhile, and started again, tells that the rest is not its.
+    Links below `folder` are removed where they match, and never followed. config.json goes last:
+    while it is there, a command that was stopped and is given again sees that what is left belongs
+    to an old run.
     """
-    emptied: set[Path] = set()
-    found = [path for pattern in files for path in folder.glob(pattern)]
-    for path in sorted(found, key=lambda path: path == folder / "config.json"):
+    files, emptied = tuple(files), set[Path]()
+    configuration = folder / "config.json"
+    found = {path for pattern in files for path in folder.glob(pattern)}
+    for path in sorted(found - {configuration}):
         between = [parent for parent in path.parents if folder in parent.parents]
         if any(parent.is_symlink() for parent in between):
             continue
         if path.is_symlink() or not path.is_dir():
             path.unlink(missing_ok=True)
             emptied.update(between)
+    # Those of an earlier removal, too, which was stopped before it came to them.
+    emptied.update(_known_folders(folder, files))
     for parent in sorted(emptied, key=lambda path: -len(path.parts)):
         if not any(parent.iterdir()):
             parent.rmdir()
+    if configuration in found:
+        configuration.unlink(missing_ok=True)
 
 
 def check_unchanged(
@@ -230,6 +236,17 @@ def refuse_folder(path: Path, option: str = "--out") -> None:
             f"{path} is a folder, where a file is to be written; move it away, or choose another "
             f"{option}"
         )
+
+
+def _known_folders(folder: Path, files: Iterable[str]) -> Iterator[Path]:
+    """The folders below `folder` in which files of these patterns lie; no links."""
+    for pattern in files:
+        parts = pattern.split("/")[:-1]
+        for depth in range(len(parts)):
+            for path in folder.glob("/".join(parts[: depth + 1])):
+                between = (path, *(one for one in path.parents if folder in one.parents))
+                if path.is_dir() and not any(one.is_symlink() for one in between):
+                    yield path
 
 
 def _places(given: str | Path) -> Iterator[tuple[str, Path]]:

@@ -247,7 +247,7 @@ def test_overwriting_begins_anew_and_leaves_what_is_not_ours(
     assert (out / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("removed", [1, 2, 5])
+@pytest.mark.parametrize("removed", [1, 4, 7])
 @pytest.mark.parametrize("steps", [3, 2])
 def test_overwriting_that_is_stopped_goes_on(
     removed: int, steps: int, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -260,17 +260,25 @@ def test_overwriting_that_is_stopped_goes_on(
         # As a kill before the last step leaves it.
         (out / "checkpoints").mkdir()
         (out / "checkpoint").rename(out / "checkpoints/step-00000002")
-    unlink, left = Path.unlink, [removed]
+    unlink, rmdir, left = Path.unlink, Path.rmdir, [removed]
 
-    def stopped(path: Path, missing_ok: bool = False) -> None:
+    def count(path: Path) -> None:
         if path.is_relative_to(out) and not path.name.startswith("."):
             if not left[0]:
                 raise KeyboardInterrupt
             left[0] -= 1
+
+    def remove(path: Path, missing_ok: bool = False) -> None:
+        count(path)
         unlink(path, missing_ok)
 
+    def remove_folder(path: Path) -> None:
+        count(path)
+        rmdir(path)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", stopped)
+        patch.setattr(Path, "unlink", remove)
+        patch.setattr(Path, "rmdir", remove_folder)
         assert main([*command, str(out), "--overwrite"]) == 130
     assert main([*command, str(out), "--overwrite"]) == 0
     assert main([*command, str(whole)]) == 0

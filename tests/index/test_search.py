@@ -177,6 +177,7 @@ def test_an_open_index_follows_what_another_process_changes(
     with monkeypatch.context() as patch:
         patch.setattr(build, "finish", search_meanwhile)
         changing.add([str(tar)])
+    assert opened.duplicates(0.999) == []
     keys = sorted(hit.row.key for hit in opened.search_image(photo(0)))
     assert keys == ["0002", "0003", "0004", "0005"]
     changing.remove(keys=["0003"])

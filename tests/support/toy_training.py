@@ -107,7 +107,7 @@ class ToyLoader:
     def __init__(self, size: int = 4, poison: frozenset[int] = frozenset()) -> None:
         self.size, self.poison = size, poison
         self.steps_per_epoch = 5
-        self.order, self.batch_size = "toy", size
+        self.order, self.former_order, self.batch_size = "toy", "formerly toy", size
 
     def batches(self, start: int) -> Iterator[ToyBatch]:
         number = start

@@ -189,10 +189,22 @@ def test_other_data_is_refused_unless_asked_for(
         train_toy(tmp_path, toy_config(8, max_nonfinite=1), make_toy(), loader)
     other = ToyLoader()
     other.order = "other"
-    with pytest.raises(UsageError, match=r"shards have changed .* 4 steps .* --allow-change"):
+    with pytest.raises(UsageError, match=r"data has changed .* 4 steps .* --allow-change"):
         train_toy(tmp_path, toy_config(8), make_toy(), other)
     train_toy(tmp_path, toy_config(8), make_toy(), other, allow_change=True)
     assert "the data differs from that of the first 4 steps" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_an_earlier_version_is_of_this_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loader = ToyLoader(poison=frozenset(range(5, 100)))
+    with pytest.raises(BlipError):
+        train_toy(tmp_path, toy_config(8, max_nonfinite=1), make_toy(), loader)
+    other = ToyLoader()
+    other.order, other.former_order = "content", "toy"
+    train_toy(tmp_path, toy_config(8), make_toy(), other)
+    assert "an earlier version wrote the checkpoint" in capsys.readouterr().err
 
 
 def test_a_truncated_checkpoint_is_passed_over(

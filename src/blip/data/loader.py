@@ -78,6 +78,11 @@ class Loader(Generic[Example, Batch]):
         return self._order.fingerprint
 
     @property
+    def former_order(self) -> str:
+        """The fingerprint of earlier versions, which did not look at the samples themselves."""
+        return self._order.former_fingerprint
+
+    @property
     def batch_size(self) -> int:
         """Rows of a batch, those of all processes together."""
         return self.config.batch_size

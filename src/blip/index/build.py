@@ -111,6 +111,7 @@ def remove_from(folder: Path, places: Sequence[str] = (), keys: Sequence[str] = 
         store = Store.open(folder)
         _check_keys(store, keys)
         stopped = not store.is_finished
+        _remove_strays(store)
         gone = [
             location for place in places for location in _located(store, place, stopped=stopped)
         ]
@@ -234,9 +235,12 @@ def _located(store: Store, place: str, *, stopped: bool) -> list[str]:
     # A folder may be called `photos[1]`, which as a glob would mean `photos1`.
     if not found:
         found = [one for one in locations if fnmatch(one, path) or fnmatch(one, place)]
+    known = ", ".join(locations[:3]) or "no places"
+    missing = f"{place} is not in {store.folder}; it holds {known}"
     if not found and not stopped:
-        known = ", ".join(p.location for p in store.places[:3])
-        raise UsageError(f"{place} is not in {store.folder}; it holds {known or 'no places'}")
+        raise UsageError(missing)
+    if not found:
+        say(f"{missing} (a run that was stopped may have removed it)")
     return found
 
 

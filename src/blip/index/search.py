@@ -158,6 +158,7 @@ class Index:
 
     def duplicates(self, threshold: float = THRESHOLD) -> list[Group]:
         """Groups of pictures that are nearly the same, largest groups first; see `find_groups`."""
+        self._follow()
         return find_groups(self.store, self.neighbours, threshold)
 
     def pictures(self, rows: Sequence[Row], *, side: int | None = None) -> list[Image.Image | None]:
@@ -219,8 +220,8 @@ class Index:
         """Open the index again where a run has changed and finished it since."""
         mark = _mark(self.store.folder / STATUS)
         if mark != self._seen:
-            self._seen = mark
             changed = Store.open(self.store.folder)
+            self._seen = mark
             if changed.is_finished and changed.digest != self.store.digest:
                 self._take(changed)
 

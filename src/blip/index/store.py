@@ -205,7 +205,7 @@ class Store:
         table = self._tables.pop(place, None) or self.parts[place].table()
         self._tables[place] = table
         if len(self._tables) > TABLES:
-            # The one that was not read longest.
+            # The one whose last use is longest ago.
             self._tables.pop(next(iter(self._tables)))
         return _row(table.slice(number - int(self.firsts[place]), 1).to_pylist()[0])
 

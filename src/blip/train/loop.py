@@ -286,20 +286,20 @@ class _Run:
             "optimizer": whole_optimizer(self.training.step, self.optimizer),
             "state": {} if self.state is None else self.state.state_dict(),
             "random": dist.gather_objects(random_state()),
-            "data": self._data(),
+            "data": self._data(self.loader.order),
             "skipped": self.skipped,
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
         }
 
-    def _data(self) -> str:
+    def _data(self, order: str) -> str:
         """A fingerprint of which samples which update learns from."""
         rows = self.loader.batch_size * self.config.accumulation
-        return fingerprint_json([self.loader.order, rows])
+        return fingerprint_json([order, rows])
 
     def resume(self, *, allow_change: bool, resumed: Callable[[int], object]) -> None:
         """Resume from the newest whole checkpoint, if there is one."""
         step = dist.on_main(self.checkpoints.newest)
-        if not dist.is_same(int(self._data()[:15], base=16)):
+        if not dist.is_same(int(self._data(self.loader.order)[:15], base=16)):
             raise BlipError("the processes find different data; all must see the same shards")
         if step is not None:
             self.step = step
@@ -343,15 +343,20 @@ class _Run:
 
     def _compare_data(self, data: str, *, allow_change: bool) -> None:
         """Raise UsageError where the checkpoint is of other data, unless that is allowed."""
-        if data == self._data():
+        if data == self._data(self.loader.order):
+            return
+        if data == self._data(self.loader.former_order):
+            say(
+                "an earlier version wrote the checkpoint: only the numbers of samples were compared"
+            )
             return
         if not allow_change:
             raise UsageError(
-                f"the shards have changed since the first {self.step} steps of "
-                f"{self.folder}; --allow-change resumes with them, another --out starts a new run"
+                f"the data has changed since the first {self.step} steps of "
+                f"{self.folder}; --allow-change resumes with it, another --out starts a new run"
             )
         say(
-            f"the data differs from that of the first {self.step} steps: samples now come "
+            f"the data differs from that of the first {self.step} steps: samples may now come "
             "in another order, some of this epoch again and some not at all"
         )
 

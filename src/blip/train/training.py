@@ -45,6 +45,11 @@ class Loader(Protocol):
         ...
 
     @property
+    def former_order(self) -> str:
+        """The fingerprint of earlier versions, which did not look at the samples themselves."""
+        ...
+
+    @property
     def batch_size(self) -> int:
         """Samples of a batch, those of all processes together."""
         ...

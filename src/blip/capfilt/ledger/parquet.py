@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blip.files import hidden_beside
+
 
 @contextmanager
 def whole_parquet(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
@@ -16,7 +18,7 @@ def whole_parquet(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     After an error nothing of it is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part = hidden_beside(path, "part")
     with part.open("wb") as file:
         writer = open_writer(file, schema)
         try:

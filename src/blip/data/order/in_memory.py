@@ -58,8 +58,14 @@ class MemoryOrder:
     @property
     def fingerprint(self) -> str:
         """Of the samples, their weights and the seed."""
-        mixture, contents = self.mixture, [index.content.hex() for index in self.indices]
-        return fingerprint_json(["memory", contents, mixture.sizes, mixture.counts, mixture.seed])
+        contents = [index.content.hex() for index in self.indices]
+        return fingerprint_json([self.former_fingerprint, contents])
+
+    @property
+    def former_fingerprint(self) -> str:
+        """The fingerprint of earlier versions: of the examples' numbers, weights and seed."""
+        mixture = self.mixture
+        return fingerprint_json(["memory", mixture.sizes, mixture.counts, mixture.seed])
 
     def prepare(self, positions: Sequence[int]) -> None:
         """Nothing is to be fetched."""

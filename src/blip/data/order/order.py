@@ -30,6 +30,11 @@ class Order(Protocol):
         """Of all that decides which sample stands where."""
         ...
 
+    @property
+    def former_fingerprint(self) -> str:
+        """The fingerprint of earlier versions, which did not look at the samples themselves."""
+        ...
+
     def prepare(self, positions: Sequence[int]) -> None:
         """Begin to fetch what these positions need."""
         ...

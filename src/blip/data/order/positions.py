@@ -78,7 +78,7 @@ class StreamPositions:
 
     @property
     def shards_at_a_time(self) -> int:
-        """In how many shards, or a few more, a window of every lane lies."""
+        """At most how many shards the current windows of all lanes touch, about."""
         pieces = sum(
             np.count_nonzero(counts) * share / size
             for counts, share, size in zip(self.counts, self.shares, self.sizes, strict=True)

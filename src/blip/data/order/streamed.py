@@ -90,15 +90,18 @@ class StreamedOrder:
     @property
     def fingerprint(self) -> str:
         """Of the shards' names, sizes and counts, weights, lanes, windows and seed."""
+        # Not of their places, where they may be moved, nor of their times.
+        held = [(one.location.rpartition("/")[2], one.facts.size) for one in self.shards]
+        return fingerprint_json([self.former_fingerprint, held])
+
+    @property
+    def former_fingerprint(self) -> str:
+        """The fingerprint of earlier versions: without the shards' names and sizes."""
         config = self.config
         weights = [source.weight for source in config.sources]
-        # Not of their places, where they may be moved, nor of their times.
-        held = [
-            (shard.location.rpartition("/")[2], shard.facts.size, shard.samples)
-            for shard in self.shards
-        ]
+        counts = [shard.samples for shard in self.shards]
         settings = [config.lanes, config.shuffle_buffer, config.seed]
-        return fingerprint_json(["stream", self.source_of, held, weights, settings])
+        return fingerprint_json(["stream", self.source_of, counts, weights, settings])
 
     def prepare(self, positions: Sequence[int]) -> None:
         """Have the remote shards of these windows and of the next ones fetched."""

@@ -15,7 +15,7 @@ from blip.data.readers.folders import extension_of
 from blip.data.readers.image_files import ONE_EXTENSION
 from blip.data.sample import Sample
 from blip.data.writers.meta import encodable
-from blip.files import open_regular, put_in_place
+from blip.files import hidden_beside, open_regular, put_in_place
 
 
 class ShardWriter:
@@ -26,7 +26,7 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.part = path.with_name(f".{path.name}.part")
+        self.part = hidden_beside(path, "part")
         self.count = 0
 
     def __enter__(self) -> Self:

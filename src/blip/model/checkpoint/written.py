@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from blip.config.strict import to_json
-from blip.files import give_usual_mode, write_json
+from blip.files import give_usual_mode, hidden_beside, write_json
 from blip.model.checkpoint.contents import OUR_KEY, Contents
 from blip.model.checkpoint.format import sizes_to_json
 from blip.model.checkpoint.huggingface import SpecialIds, to_huggingface, write_sizes
@@ -31,7 +31,7 @@ def write_ours(contents: Contents, folder: Path) -> None:
 
 def write_original(contents: Contents, path: Path) -> None:
     """Write a `.pth` as the original release does, with the sizes beside "model"."""
-    part = path.with_name(f".{path.name}.part")
+    part = hidden_beside(path, "part")
     try:
         with part.open("wb") as file:
             torch.save({"model": original_state(contents), OUR_KEY: to_json(contents.config)}, file)
