@@ -265,7 +265,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_damaged(
     found = checkpoints(tmp_path)
     for step in (1, 2):
         write(found, step, state())
-    # Without checksums a torch that is too old cannot be told from damage.
+    # Without checksums, what a torch that is too old cannot read looks damaged.
     if "version 99" not in str(error):
         (tmp_path / "checkpoints/step-00000002/checksums.json").unlink()
     with patch("torch.load", side_effect=error):

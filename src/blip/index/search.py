@@ -261,7 +261,7 @@ class _Matching:
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
-    """It differs where the file was replaced; None where there is no file."""
+    """Number and time of a file, which another file in its place changes; None if there is none."""
     try:
         status = path.stat()
     except OSError:

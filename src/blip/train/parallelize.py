@@ -45,7 +45,7 @@ class Treatment:
 
     @property
     def dynamic(self) -> bool | None:
-        """What `torch.compile` is told of its shapes."""
+        """The argument `dynamic` of `torch.compile`."""
         # Where all texts are equally long nothing is padded, and that is a program of its own.
         return True if self.compile == "any number of rows" else None
 
