@@ -24,8 +24,6 @@ T = TypeVar("T")
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 """How long a collective waits for the other processes before the run ends with an error."""
-
-
 SHARES_TIMEOUT = timedelta(days=7)
 """The same where each process first does a share of the work, which may be larger than others'."""
 
@@ -35,8 +33,8 @@ def processes(device: str = "auto", timeout: timedelta = COLLECTIVE_TIMEOUT) -> 
     """Join the other processes that torchrun started; without torchrun there is one process.
 
     `device` is where they compute: over NCCL on GPUs (auto, cuda), over Gloo on CPUs. `timeout` is
-    how long one waits for the others. Raises
-    UsageError where there are fewer GPUs than processes, and where all are to take the same one.
+    how long one waits for the others. Raises UsageError where there are fewer GPUs than processes,
+    and where all are to take the same one.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or _grouped():
         yield

@@ -163,8 +163,12 @@ def test_a_removal_that_is_killed_is_resumed(
             remove_from(out, places[:1])
     remove_from(out, places[:1])
     assert index_bytes(out) == index_bytes(whole)
+    # What another run has computed so far stays where the name is mistyped.
+    begun = out / "parts/begun-00000.npy"
+    begun.touch()
     with pytest.raises(UsageError, match=r"a\.tar is not in"):
         remove_from(out, places[:1])
+    assert begun.exists()
 
 
 def _rows(out: Path):

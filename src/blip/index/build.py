@@ -111,7 +111,6 @@ def remove_from(folder: Path, places: Sequence[str] = (), keys: Sequence[str] = 
         store = Store.open(folder)
         _check_keys(store, keys)
         stopped = not store.is_finished
-        _remove_strays(store)
         gone = [
             location for place in places for location in _located(store, place, stopped=stopped)
         ]

@@ -15,6 +15,7 @@ from blip.data.config import MAX_PIXELS
 from blip.data.sample import Sample
 from blip.data.videos.read import FRAMES
 from blip.errors import ArgumentError
+from blip.files import status_of
 from blip.index.build import Summary, add_places, refuse_other_model, remove_from
 from blip.index.duplicates import THRESHOLD, Group, find_groups
 from blip.index.fill import Computing
@@ -128,7 +129,6 @@ class Index:
         come after these. Raises UsageError where the checkpoint is not the one of the index.
         """
         _check(k)
-        self._follow()
         hits = self.search_vector(self.embedder.embed_texts([text])[0], max(k, rerank))
         return self._reranked(text, hits, rerank)[:k]
 
@@ -262,11 +262,8 @@ class _Matching:
 
 def _mark(path: Path) -> tuple[int, int] | None:
     """Number and time of a file, which another file in its place changes; None if there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+    status = status_of(path)
+    return None if status is None else (status.st_ino, status.st_mtime_ns)
 
 
 def _check(k: int) -> None:

@@ -155,6 +155,9 @@ class CheckpointModels:
             # A worker that went on uncompiled would round otherwise than the job's markers say.
             captioner.compile(self.compile, required=True)
             matcher.compile(self.compile, required=True)
+
+        def forget() -> None:
+            compile_anew()
             free_memory()
 
         compile_anew()
@@ -166,7 +169,7 @@ class CheckpointModels:
             _CheckpointFilter(matcher, beside),
             _sender(first),
             _sender(beside),
-            compile_anew,
+            forget,
         )
 
     @property
