@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from torch.distributed import DistError
 
 from blip.errors import BlipError, UsageError
+from blip.nn import device
 from blip.train import loop
 from tests.support.forked import start_forked
 from tests.support.ranks import start_ranks
@@ -310,6 +312,18 @@ def test_only_a_checkpoint_that_does_not_fit_is_blamed_on_the_configuration(
     error = RuntimeError("size mismatch for net.0.weight")
     with pytest.raises(UsageError, match="not of this configuration: size mismatch"):
         train_toy(tmp_path, toy_config(12), make_toy(), ToyLoader())
+
+
+def test_a_training_says_that_bfloat16_is_emulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for precision in ("float32", "bfloat16"):
+        for has_it in (True, False):
+            monkeypatch.setattr(device, "bfloat16_multiplies", lambda has_it=has_it: has_it)
+            config = replace(toy_config(1), precision=precision)
+            train_toy(tmp_path / f"{precision}-{has_it}", config, make_toy(), ToyLoader())
+            said = "this CPU only emulates bfloat16" in capsys.readouterr().err
+            assert said is (precision == "bfloat16" and not has_it)
 
 
 def test_the_gpu_that_is_named_is_the_current_one_for_the_whole_run(

@@ -52,17 +52,33 @@ def choose_format(precision: str | torch.dtype, device: torch.device) -> NumberF
     """The number format called `precision`; a floating-point `torch.dtype` stays as it is.
 
     `auto` is bfloat16 on a GPU that has it, else float32. A GPU that only emulates bfloat16 does
-    not have it: there it is slower than float32. A CPU that emulates it computes in it all the
-    same, and a line says so. Raises UsageError for int8 on a GPU, and on a CPU without its
-    instructions; ArgumentError for other names and types.
+    not have it: there it is slower than float32. Where bfloat16 is named, a device that emulates it
+    computes in it all the same, and a line says so. Raises UsageError for int8 on a GPU, and on a
+    CPU without its instructions; ArgumentError for other names and types.
     """
     if precision == "int8":
         _check_int8(device)
         return "int8"
     dtype = choose_dtype(precision, device)
-    if dtype == torch.bfloat16 and device.type == "cpu" and not bfloat16_multiplies():
-        say("this CPU only emulates bfloat16: float32 is faster, and more exact")
+    if dtype == torch.bfloat16:
+        say_if_emulated(device)
     return dtype
+
+
+def say_if_emulated(device: torch.device) -> None:
+    """Say that float32 is faster where this device has no instructions for bfloat16."""
+    if not _has_bfloat16(device):
+        kind = "GPU" if device.type == "cuda" else "CPU"
+        say(
+            f"this {kind} only emulates bfloat16: precision float32 is many times faster, and exact"
+        )
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        with as_current(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type != "cpu" or bfloat16_multiplies()
 
 
 def _check_int8(device: torch.device) -> None:
@@ -79,11 +95,8 @@ def _check_int8(device: torch.device) -> None:
 def choose_dtype(precision: str | torch.dtype, device: torch.device) -> torch.dtype:
     """As `choose_format`, but for int8, which it refuses as a name that it does not know."""
     if precision == "auto":
-        if device.type != "cuda":
-            return torch.float32
-        with as_current(device):
-            has_it = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if has_it else torch.float32
+        on_gpu = device.type == "cuda"
+        return torch.bfloat16 if on_gpu and _has_bfloat16(device) else torch.float32
     if isinstance(precision, torch.dtype) and precision.is_floating_point:
         return precision
     if precision == "float32":

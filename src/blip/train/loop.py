@@ -15,7 +15,7 @@ from blip import dist
 from blip.errors import BlipError, UsageError, first_line, is_out_of_memory
 from blip.files import atomic_folder, fingerprint_json
 from blip.log import MetricsLog, Progress, progress, say
-from blip.nn.device import as_current, choose_device
+from blip.nn.device import as_current, choose_device, say_if_emulated
 from blip.outputs import CHECKPOINT
 from blip.train.checkpoint import (
     Checkpoints,
@@ -71,6 +71,8 @@ def fit(
     device = choose_device(config.device)
     # Random numbers and waiting are those of the current GPU.
     with as_current(device):
+        if config.precision == "bfloat16":
+            say_if_emulated(device)
         run = _Run(training, loader, config, folder, save, device)
         run.resume(allow_change=allow_change, resumed=resumed)
         stopped_by: int | None = None
