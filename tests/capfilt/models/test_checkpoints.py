@@ -208,6 +208,7 @@ def test_the_precision_is_that_of_the_gpus_of_both_models(
 
 
 def test_int8_is_refused_before_workers_start_where_a_device_lacks_it(monkeypatch):
+    monkeypatch.setattr("blip.nn.device.int8_multiplies", lambda: True)
     for name in ("cuda:0", "cuda"):
         with pytest.raises(UsageError, match="precision int8 is for CPUs"):
             checkpoints.check_precision("int8", ("cpu", name))
