@@ -9,10 +9,11 @@ scored. Ours is `blip.capfilt.job.run` from shards to shards, ledger and report,
 with two workers of a thread each. The peer is the simple loop over the same shards, with as many
 threads: for every image `generate`, and the ITM model for each of the two texts; it writes nothing.
 A careful peer calls `generate` for a batch, and encodes an image once for both texts; where ours
-computes in bfloat16 or int8, a second careful peer computes in bfloat16. Models are loaded, and
-have done a first image, before any clock starts. Ours and the peers take turns; the best of the
-rounds counts. The last line is one JSON object; its "ratios" are ours over the simple loop's, with
-as many workers as it has threads: the last number of workers, and the first precision.
+computes in bfloat16, or in int8 on a CPU that has bfloat16, a second careful peer computes in
+bfloat16. Models are loaded, and have done a first image, before any clock starts. Ours and the
+peers take turns; the best of the rounds counts. The last line is one JSON object; its "ratios" are
+ours over the simple loop's, with as many workers as it has threads: the last number of workers, and
+the first precision.
 """
 
 import argparse
@@ -47,6 +48,7 @@ from blip.data.writers.shards import ShardWriter
 from blip.generation.config import DecodingConfig
 from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
+from blip.nn.kernels.onednn import bfloat16_multiplies
 from inference import BASE, SMALL, draw, make_text, make_tokenizer, with_modes
 
 BATCH = 4
@@ -140,7 +142,7 @@ class Bench:
         write_shards(folder / "web", images)
         peer = Peer(self.places, torch.float32, DECODING, BATCH)
         self.loops = {"simple": (peer, peer.simple_loop), "careful": (peer, peer.careful_loop)}
-        if any(precision != "float32" for precision in precisions):
+        if "bfloat16" in precisions or ("int8" in precisions and bfloat16_multiplies()):
             peer = Peer(self.places, torch.bfloat16, DECODING, BATCH)
             self.loops["careful_bfloat16"] = (peer, peer.careful_loop)
         self.speed = Speedometer(torch.device("cpu"), torch.float32)

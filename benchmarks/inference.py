@@ -8,7 +8,8 @@ are, for the states of one image, as in re-ranking, where images are encoded bef
 row begins with pixels. Ours and the peer take turns; the best of the rounds counts for either. The
 floors are what the work must take at the rates of matrix products and of reading memory that are
 measured in between. On a CPU in float32 a second table has the same work in bfloat16, by both, and
-in int8. The last line is one JSON object; its "ratios" are ours over the peer's.
+in int8, as far as the CPU has instructions for them. The last line is one JSON object; its "ratios"
+are ours over the peer's.
 """
 
 import argparse
@@ -46,7 +47,6 @@ from blip.inference.captioner import Captioner
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
-from blip.nn.kernels.int8_weight import int8_multiplies
 
 Drawn = TypeVar("Drawn", bound=nn.Module)
 
@@ -122,7 +122,7 @@ def main() -> int:
     agree = bench.agree()
     bench.chosen = tuple(args.cases)
     cases, speed = list(bench.cases()), Speedometer(device, dtype)
-    fewer_bits = device.type == "cpu" and dtype == torch.float32 and int8_multiplies()
+    fewer_bits = device.type == "cpu" and dtype == torch.float32
     others = list(contenders(bench, device)) if fewer_bits else []
     measure(cases, speed, args.repeats, others)
     environment = describe(device, dtype, ("torch", "transformers"))

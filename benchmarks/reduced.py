@@ -16,12 +16,17 @@ from blip.inference.captioner import Captioner
 from blip.inference.matcher import Matcher
 from blip.model.blip import Blip
 from blip.model.int8 import to_int8
+from blip.nn.kernels.int8_weight import int8_multiplies
+from blip.nn.kernels.onednn import bfloat16_multiplies
 
 if TYPE_CHECKING:
     from inference import Bench, Case
 
 Reduced = Literal["bfloat16", "int8"]
 BYTES: dict[Reduced, int] = {"bfloat16": 2, "int8": 1}
+MULTIPLIES = {"bfloat16": bfloat16_multiplies, "int8": int8_multiplies}
+"""Whether this CPU has instructions for it: what it emulates takes hours, or is refused."""
+PEERS = ("peer_float32", "peer_bfloat16")
 
 
 @dataclass(slots=True)
@@ -55,8 +60,10 @@ class Contender:
 
 
 def contenders(bench: "Bench", device: torch.device) -> Iterator[Contender]:
-    """One for each format, with the weights of `bench` rounded to it; warmed up."""
+    """One for each format of this CPU, with the weights of `bench` rounded to it; warmed up."""
     for precision in BYTES:
+        if not MULTIPLIES[precision]():
+            continue
         rounded = _rounded(bench, precision)
         speed = Speedometer(device, torch.bfloat16, int8=precision == "int8")
         contender = Contender(precision, list(rounded.cases()), speed)
@@ -94,12 +101,14 @@ def ratios(cases: "Sequence[Case]", others: Sequence[Contender]) -> dict[str, di
     for place, case in enumerate(cases):
         best = min(others, key=lambda one: min(one.cases[place].ours_seconds))
         ours = min(best.cases[place].ours_seconds)
-        (peer,) = (min(one.cases[place].peer_seconds) for one in others if one.has_peer)
         found[case.name] = {
             "ours": best.precision,
             "peer_float32": round(min(case.peer_seconds) / ours, 2),
-            "peer_bfloat16": round(peer / ours, 2),
         }
+        for one in others:
+            if one.has_peer:
+                peer = min(one.cases[place].peer_seconds)
+                found[case.name]["peer_bfloat16"] = round(peer / ours, 2)
     return found
 
 
@@ -156,7 +165,6 @@ def show(
             cells += [f"{ours:.2f} {case.unit}/s", f"{shares} %"]
             if one.has_peer:
                 peer = f"{case.amount / min(case.peer_seconds):.2f}"
-        table.add_row(
-            name, *cells, peer, f"{row['peer_float32']:.2f}", f"{row['peer_bfloat16']:.2f}"
-        )
+        beside = [f"{row[peer_name]:.2f}" if peer_name in row else "" for peer_name in PEERS]
+        table.add_row(name, *cells, peer, *beside)
     console.print(table)
