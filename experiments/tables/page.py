@@ -65,12 +65,18 @@ def summary_row(table: Table, result: Result | None) -> str:
         by = [one for one in differences if one["better"] == first["better"]]
         shown = [f"{TITLES[o['figure']]} {difference(o)}" for o in by if o["than"] == first["than"]]
         ours = f"{first['better']} minus {first['than']}: {', '.join(shown)}"
-        outcomes = [one["outcome"] for one in differences]
-        held = f"{outcomes.count('holds')} of {len(outcomes)} differences hold"
-        word = f"**{result['verdict']}** ({held})"
+        word = f"**{result['verdict']}**{counted([one['outcome'] for one in differences])}"
         ours += " (some runs are missing)" if result["missing"] else ""
     cells = (str(table.number), link, table.claim, table.paper, ours, word)
     return f"| {' | '.join(cells)} |"
+
+
+def counted(outcomes: Sequence[str]) -> str:
+    """How many of the differences that were tried hold; empty where none was."""
+    tried = [one for one in outcomes if one != "was not tried"]
+    missing = len(outcomes) - len(tried)
+    more = f", {missing} not run" if missing else ""
+    return f" ({tried.count('holds')} of {len(tried)} differences hold{more})" if tried else ""
 
 
 def summary(rows: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from experiments.tables.table import Comparison, Figures
 
 Runs = Mapping[str, Mapping[int, Figures]]
 """Figures by variant and seed."""
-Outcome = Literal["holds", "is contradicted", "is inconclusive"]
+Outcome = Literal["holds", "is contradicted", "is undecided", "was not tried"]
 
 
 def compare(runs: Runs, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
@@ -35,11 +35,13 @@ def compare(runs: Runs, comparisons: Sequence[Comparison]) -> list[dict[str, Any
 
 def outcome(difference: Mapping[str, float]) -> Outcome:
     """By the 95 % interval of a mean difference: above 0, below 0, or around it or unknown."""
+    if "mean" not in difference:
+        return "was not tried"
     if "within" not in difference:
-        return "is inconclusive"
+        return "is undecided"
     if difference["mean"] - difference["within"] > 0:
         return "holds"
-    return "is contradicted" if difference["mean"] + difference["within"] < 0 else "is inconclusive"
+    return "is contradicted" if difference["mean"] + difference["within"] < 0 else "is undecided"
 
 
 def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
@@ -47,5 +49,5 @@ def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
     found = {one["outcome"] for one in differences}
     if len(found) == 1:
         return found.pop()
-    some = sorted(found - {"is inconclusive"}, reverse=True)
-    return " and ".join(f"{one} in part" for one in some) or "is inconclusive"
+    some = sorted(found - {"is undecided", "was not tried"}, reverse=True)
+    return " and ".join(f"{one} in part" for one in some) or "is undecided"

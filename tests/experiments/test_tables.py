@@ -246,14 +246,19 @@ def test_diversity_by_hand() -> None:
 def test_the_rule_of_verdicts() -> None:
     assert outcome({"mean": 1.0, "within": 0.9}) == "holds"
     assert outcome({"mean": -1.0, "within": 0.9}) == "is contradicted"
-    assert outcome({"mean": 1.0, "within": 1.1}) == "is inconclusive"
+    assert outcome({"mean": 1.0, "within": 1.1}) == "is undecided"
     # One seed has no interval.
-    assert outcome({"mean": 9.0}) == "is inconclusive"
+    assert outcome({"mean": 9.0}) == "is undecided"
+    assert outcome({}) == "was not tried"
     cases = {
         ("holds", "holds"): "holds",
-        ("is inconclusive",): "is inconclusive",
-        ("holds", "is inconclusive"): "holds in part",
-        ("is contradicted", "is inconclusive"): "is contradicted in part",
+        ("is undecided",): "is undecided",
+        ("was not tried",): "was not tried",
+        ("holds", "is undecided"): "holds in part",
+        # What was not tried may yet fail.
+        ("holds", "was not tried"): "holds in part",
+        ("is undecided", "was not tried"): "is undecided",
+        ("is contradicted", "is undecided"): "is contradicted in part",
         ("holds", "is contradicted"): "is contradicted in part and holds in part",
     }
     for outcomes, said in cases.items():
@@ -272,7 +277,7 @@ def made_up(gain: float) -> dict[str, dict[int, dict[str, float]]]:
 def test_seeds_are_paired() -> None:
     r1, cider = compare(made_up(2.0), CONTINUED.comparisons)
     assert (r1["mean"], r1["outcome"]) == (pytest.approx(2.1), "holds")
-    assert (cider["mean"], cider["outcome"]) == (-1.0, "is inconclusive")
+    assert (cider["mean"], cider["outcome"]) == (-1.0, "is undecided")
     assert compare(made_up(-2.0), CONTINUED.comparisons)[0]["seeds"] == [1, 2]
     assert "mean" not in compare({}, CONTINUED.comparisons)[0]
 
@@ -295,6 +300,12 @@ def test_pages_of_made_up_figures(tmp_path: Path) -> None:
     assert "anew minus continued: R@1 +2.1 \u00b1 0.2, CIDEr -1.0 \u00b1 2.5 (some runs" in row
     assert "**holds in part** (1 of 2 differences hold)" in row
     assert "#6-training-anew-beside-continued-training)" in row
+    not_tried = command.summarise(CONTINUED, {name: {} for name in ("none", *runs)})
+    row = page.summary_row(CONTINUED, not_tried | {"missing": ["none (seed 0)"]})
+    assert row.endswith("CIDEr not run yet (some runs are missing) | **was not tried** |")
+    assert page.counted(["holds", "is undecided", "was not tried"]) == (
+        " (1 of 2 differences hold, 1 not run)"
+    )
     page.draw(CONTINUED, result, tmp_path / "a.svg")
     page.draw(CONTINUED, result, tmp_path / "b.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
