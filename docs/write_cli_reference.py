@@ -15,7 +15,7 @@ HEAD = """\
 # Command line
 
 Written by `make docs` from the commands themselves; `blip VERB --help` shows the same.
-Results go to stdout, progress and talk to stderr. Exit status: 0 done, 1 failed, 2 wrong usage,
+Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage,
 130 interrupted. `blip --version` names the version, `blip --traceback VERB ...` (or
 `BLIP_TRACEBACK=1`) shows where an error came from.
 """

@@ -192,7 +192,7 @@ def judge_filter(subject: Subject[LabelledPairs], threshold: float, how: Resampl
 
     `precision` and `recall` of what is kept at the threshold, `kept`, `right` (the share of right
     texts: the precision of keeping all); `area` and `itc_area`: how often a right text scores above
-    a wrong one, by ITM and by the ITC cosine (50 is a coin).
+    a wrong one, by ITM and by the ITC cosine (50 is chance).
     """
     model, data = subject.model, subject.data
     assert isinstance(model, Blip)

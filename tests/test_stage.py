@@ -1,4 +1,4 @@
-"""Stages are done once, done again when inputs change, and gone on with where they were cut."""
+"""Stages are done once, done again when inputs change, and resumed where they were stopped."""
 
 import json
 from pathlib import Path

@@ -20,6 +20,7 @@ from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.job import run
 from blip.capfilt.ledger.files import read_rows
 from blip.log import say
+from blip.reports.origin import origin
 
 PER_SHARD = 1000
 SOUND_EVERY = 10
@@ -60,6 +61,7 @@ def main() -> int:
         "not_in_the_ledger": missing,
         "with_another_reason": wrong,
         "seconds": round(time.monotonic() - started, 1),
+        **origin(HERE),
     }
     print(json.dumps(result))
     if args.save:

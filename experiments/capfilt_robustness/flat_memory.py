@@ -27,6 +27,7 @@ from blip.inference.checkpoint import save_model
 from blip.model.blip import Blip
 from blip.model.config import ModelConfig, TextConfig, VisionConfig
 from blip.processes import most_memory
+from blip.reports.origin import origin
 
 HERE = Path(__file__).parent
 TEXTS = ("a red square", "a green circle", "two blue stars on a field", "buy it now", "IMG 2041")
@@ -66,6 +67,7 @@ def main() -> int:
         "grown_megabytes_behind_the_first_tenth": round(last - first, 1),
         "seconds": round(time.monotonic() - started, 1),
         "torch": torch.__version__,
+        **origin(HERE),
     }
     print(json.dumps(result))
     if args.save:

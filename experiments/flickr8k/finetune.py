@@ -2,8 +2,8 @@
 
     python -m experiments.flickr8k.finetune --vision_weights FILE --text_weights FILE --out DIR
 
-Resumes where it was cut; at the end it writes finetune.json and the table in README.md here. Photos
-are read from the folder that BLIP_SHARED names (default `../shared`).
+Resumes where it was stopped; at the end it writes finetune.json and the table in README.md here.
+Photos are read from the folder that BLIP_SHARED names (default `../shared`).
 """
 
 import argparse

@@ -121,7 +121,7 @@ def _captioned(photo: Photo) -> Sample:
 
 
 def _web(photos: list[Photo], rng: np.random.Generator, kinds: Counter[str]) -> Iterator[Sample]:
-    """One text a photo, of which exactly the share NOISE is spoilt; `kinds` counts which how."""
+    """One text a photo, of which exactly the share NOISE is noisy; `kinds` counts the kinds."""
     spoilt = set(rng.permutation(len(photos))[: round(NOISE * len(photos))].tolist())
     names, weights = list(NOISE_KINDS), np.array(list(NOISE_KINDS.values()))
     for number, photo in enumerate(photos):

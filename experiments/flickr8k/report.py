@@ -86,7 +86,7 @@ def by_threshold(rows: list[dict[str, Any]], truths: dict[str, Any]) -> list[dic
 
 
 def areas(rows: list[dict[str, Any]], truths: dict[str, Any]) -> dict[str, float]:
-    """How often a matching text scores above one that was spoilt in a way: 0.5 is a coin."""
+    """How often a matching text scores above a noisy one, by kind of noise: 0.5 is chance."""
     web = [row for row in rows if row["source"] == "web"]
     kinds = {truths[row["key"]]["noise"] for row in web} - {None}
     scores: dict[str | None, list[float]] = {kind: [] for kind in (None, *kinds)}

@@ -37,7 +37,7 @@ class BootstrapOptions:
     recipe: str | None = None
     """A recipe (--list shows them) or a config.json."""
     out: Path | None = None
-    """Folder of the run; must be given, but for --keys."""
+    """Folder of the run; required, except with --keys."""
     how: RecipeOptions = RecipeOptions()
 
 

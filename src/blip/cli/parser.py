@@ -69,7 +69,7 @@ class Parser(argparse.ArgumentParser):
                 continue
             words = [", ".join(action.option_strings), *_words_of(action)]
             meaning = (action.help or "").replace("%%", "%")
-            needed = "; must be given" if action.required and action.option_strings else ""
+            needed = "; required" if action.required and action.option_strings else ""
             yield Argument(" ".join(filter(None, words)), meaning + needed)
 
     def actions(self) -> Iterator[tuple[str, str, "Parser"]]:

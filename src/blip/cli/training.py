@@ -41,7 +41,7 @@ class TrainingOptions:
     """The folder of a training, and how it is resumed."""
 
     out: Path | None = None
-    """Folder of the run; must be given, but for --keys."""
+    """Folder of the run; required, except with --keys."""
     resume: str = "auto"
     """Resume from the run's own newest checkpoint (auto), never, or from that of another."""
     recipe: RecipeOptions = RecipeOptions()

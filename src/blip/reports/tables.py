@@ -62,7 +62,7 @@ def capfilt_rows(capfilt: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def noise_rows(capfilt: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """How many of the texts that were spoilt in each way passed the filter; none where unknown."""
+    """How many noisy texts of each kind there are, and passed the filter; none where unknown."""
     return [
         (kind.replace("_", " "), str(count["texts"]), str(count["kept"]))
         for kind, count in capfilt.get("kept_of_noise", {}).items()

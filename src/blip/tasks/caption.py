@@ -47,7 +47,7 @@ class CaptionStep(nn.Module):
 
 
 def train(config: CaptionerConfig, out: Path, options: RunOptions | None = None) -> Path:
-    """Fine-tune a captioner into the run folder `out` (resumed where it was cut); returns `out`."""
+    """Fine-tune a captioner into the run folder `out` (resumed where it stopped); returns `out`."""
     loaded = load_model(config.init, image_size=config.data.image.size)
     model, tokenizer = loaded.model, loaded.tokenizer
 

@@ -41,7 +41,7 @@ class NlvrStep(nn.Module):
 
 
 def train(config: NlvrConfig, out: Path, options: RunOptions | None = None) -> Path:
-    """Fine-tune for pairs into the run folder `out` (resumed where it was cut); returns `out`.
+    """Fine-tune for pairs into the run folder `out` (resumed where it stopped); returns `out`.
 
     Raises UsageError where `init` is a model of another kind, or lacks the encoder.
     """

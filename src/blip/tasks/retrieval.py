@@ -79,7 +79,7 @@ class RetrievalStep(nn.Module):
 
 
 def train(config: FilterConfig, out: Path, options: RunOptions | None = None) -> Path:
-    """Fine-tune a filter into the run folder `out` (resumed where it was cut); returns `out`."""
+    """Fine-tune a filter into the run folder `out` (resumed where it stopped); returns `out`."""
     loaded = load_model(config.init, image_size=config.data.image.size)
     model, tokenizer = loaded.model, loaded.tokenizer
 

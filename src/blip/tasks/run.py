@@ -104,7 +104,7 @@ def train_in(
     tokenizer: Tokenizer,
     prepare: Callable[[], tuple[Training[Model], Examples[Any, Any]]],
 ) -> Path:
-    """Train into the run folder `out` (resumed where it was cut), unless it is finished.
+    """Train into the run folder `out` (resumed where it stopped), unless it is finished.
 
     `prepare` makes the training and its examples, once the folder is held and torch seeded.
     Returns `out`. Raises as `open_run` and `RunFolder.train` do.

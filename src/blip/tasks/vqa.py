@@ -55,7 +55,7 @@ class VqaStep(nn.Module):
 
 
 def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Path:
-    """Fine-tune for questions into the run folder `out` (resumed where it was cut); returns `out`.
+    """Fine-tune for questions into the run folder `out` (resumed where it stopped); returns `out`.
 
     Raises UsageError where `init` is a model of another kind, or lacks encoder or decoder.
     """
