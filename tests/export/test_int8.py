@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from blip.errors import UsageError
 from blip.export.builder import quantise_weight
 from blip.export.matcher import OnnxMatcher
+from blip.export.sessions import Graphs
 from blip.export.write import export_onnx
 from blip.inference.matcher import Matcher
 from tests.support.exported_models import Exported
@@ -46,6 +49,27 @@ def test_scores_are_near_and_weights_are_whole_numbers(
         for a, b in zip(one, other, strict=True)
     ]
     assert 0 < max(apart) < 0.05
+
+
+def test_products_are_exact_on_every_processor(tmp_path: Path) -> None:
+    """Without VNNI, onnxruntime's fastest products of such numbers overflow."""
+    torch.manual_seed(0)
+    weight = torch.where(torch.rand(768, 64) < 0.9, 127, -127).to(torch.int8)
+    states = torch.randint(200, 256, (4, 768), dtype=torch.uint8)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["states", "weight", "zero"], ["sums"])],
+        "products",
+        [helper.make_tensor_value_info("states", TensorProto.UINT8, [4, 768])],
+        [helper.make_tensor_value_info("sums", TensorProto.INT32, [4, 64])],
+        [
+            numpy_helper.from_array(weight.numpy(), "weight"),
+            numpy_helper.from_array(np.array(128, np.uint8), "zero"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.save(model, tmp_path / "products.onnx")
+    (sums,) = Graphs(tmp_path).run("products", {"states": states}).values()
+    assert torch.equal(sums, (states.int() - 128) @ weight.int())
 
 
 def test_weights_are_rounded_to_the_nearest_of_each_output() -> None:
