@@ -52,16 +52,6 @@ def test_some_weights_learn_more_slowly() -> None:
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
-def test_an_update_shows_in_the_versions_of_the_weights() -> None:
-    module = nn.Linear(3, 2)
-    optimizer = make_optimizer(module, OptimizerConfig())
-    module(torch.ones(1, 3)).sum().backward()
-    before = [parameter._version for parameter in module.parameters()]
-    optimizer.step()
-    after = [parameter._version for parameter in module.parameters()]
-    assert all(new > old for new, old in zip(after, before, strict=True))
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -26,7 +26,7 @@ def make_optimizer(
         if parameter.requires_grad:
             kind = (scales.get(name, 1.0), parameter.dim() >= 2)
             groups.setdefault(kind, []).append(parameter)
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         [
             {
                 "params": groups[scale, decays],
@@ -39,14 +39,6 @@ def make_optimizer(
         betas=config.betas,
         fused=True,
     )
-    optimizer.register_step_post_hook(_note_changes)
-    return optimizer
-
-
-def _note_changes(optimizer: torch.optim.Optimizer, *_: object) -> None:
-    """Let copies of weights see that these have changed: fused AdamW does not say so itself."""
-    for group in optimizer.param_groups:
-        torch.autograd.graph.increment_version(group["params"])
 
 
 def learning_rate(

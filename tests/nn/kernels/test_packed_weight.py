@@ -74,6 +74,11 @@ def step(layer: Linear) -> None:
     torch.optim.AdamW(layer.parameters(), lr=0.1).step()
 
 
+def fused_step(layer: Linear) -> None:
+    layer(torch.randn(2, WIDE)).sum().backward()
+    torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True).step()
+
+
 def load(layer: Linear) -> None:
     layer.load_state_dict(Linear(WIDE, WIDE).state_dict())
 
@@ -90,7 +95,7 @@ def convert(layer: Linear) -> None:
     layer.double()
 
 
-@pytest.mark.parametrize("change", [step, load, assign, replace, convert])
+@pytest.mark.parametrize("change", [step, fused_step, load, assign, replace, convert])
 def test_a_changed_weight_is_packed_anew(layer: Linear, change) -> None:
     rows = torch.randn(2, WIDE)
     with torch.inference_mode():

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from blip.nn.kernels.fused_steps import notice_fused_steps
 from blip.nn.kernels.switch import kernels_enabled
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -39,11 +40,11 @@ class MovedBiases:
     """A copy of a transformer that shares its weights and has other biases, for inference.
 
     It is made again after a weight changes, by an optimiser step, loading or a move. Writes
-    through `weight.data` go unnoticed, and so do the steps of torch's fused optimisers, but for
-    `make_optimizer`'s. A copy or a pickle of this object starts empty.
+    through `weight.data` go unnoticed. A copy or a pickle of this object starts empty.
     """
 
     def __init__(self) -> None:
+        notice_fused_steps()
         self._made: nn.Module | None = None
         self._state: tuple[object, ...] = ()
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from blip.nn.kernels.fused_steps import notice_fused_steps
 from blip.nn.kernels.onednn import (
     MIN_WEIGHT_SIZE,
     ONEDNN,
@@ -22,11 +23,11 @@ class PackedWeight:
     """A copy of one weight in oneDNN's blocked layout, made when it is first read.
 
     It is made again after the weight changes, by an optimiser step, loading or a move. Writes
-    through `weight.data` go unnoticed, and so do the steps of torch's fused optimisers, but for
-    `make_optimizer`'s. A copy or a pickle of this object starts empty.
+    through `weight.data` go unnoticed. A copy or a pickle of this object starts empty.
     """
 
     def __init__(self) -> None:
+        notice_fused_steps()
         self._packed: Tensor | None = None
         self._weight: weakref.ref[Tensor] | None = None
         self._state: tuple[object, ...] = ()
