@@ -31,6 +31,13 @@ def test_large_size_can_be_described() -> None:
     assert sum(p.numel() for p in model.vision.parameters()) == pytest.approx(303e6, rel=0.01)
 
 
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 1, 32, 32)])
+def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    # The public methods check shapes by their types in tests, before the model does.
+    with pytest.raises(ValueError, match=r"images must be \(batch, 3, height, width\), got"):
+        tiny_model().vision._embed(torch.randn(shape))
+
+
 @pytest.mark.parametrize("sharing", [sharing for sharing, _ in SHARINGS])
 def test_every_parameter_learns_from_the_three_passes(sharing: Sharing) -> None:
     model = tiny_model(sharing)

@@ -192,6 +192,26 @@ def test_encoder_and_decoder_together_give_what_each_gives_alone(
     torch.testing.assert_close(tokens, model.text.forward_packed(image_kv, writing)[0])
 
 
+@pytest.mark.parametrize(
+    ("texts", "images", "image_of_text", "message"),
+    [
+        (5, 2, None, "5 texts cannot be about 2 images"),
+        (1, 2, None, "1 texts cannot be about 2 images"),
+        (1, 0, None, "1 texts cannot be about 0 images"),
+        (0, 2, None, "there are no texts to encode"),
+        (2, 2, [0, 2], "`image_of_text` must be from 0 to 1"),
+        (2, 2, [-1, 0], "`image_of_text` must be from 0 to 1"),
+    ],
+)
+def test_texts_that_are_about_no_image_are_refused(
+    texts: int, images: int, image_of_text: list[int] | None, message: str
+) -> None:
+    visible = torch.ones(texts, 3, dtype=torch.bool)
+    which = None if image_of_text is None else torch.tensor(image_of_text)
+    with pytest.raises(ValueError, match=message):
+        pack_pass(visible.long(), visible, "bidirectional", images, image_of_text=which)
+
+
 def test_what_is_not_shared_does_not_run_together() -> None:
     model = tiny_model("all_but_cross_attention")
     ids, visible = torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)

@@ -194,7 +194,12 @@ class PackedTexts:
 
 
 def pack_texts(lengths: Int[Tensor, " texts"], *, tile: int = 1) -> PackedTexts:
-    """How to pack texts of these lengths (on the CPU), in rows of a multiple of `tile` columns."""
+    """How to pack texts of these lengths (on the CPU), in rows of a multiple of `tile` columns.
+
+    Raises ValueError for no texts.
+    """
+    if not len(lengths):
+        raise ValueError("there are no texts to encode")
     longest = int(lengths.max())
     text, positions = torch.arange(len(lengths)), _positions(lengths)
     return PackedTexts(
@@ -222,11 +227,19 @@ def group_by_image(
     """How texts of these lengths (on the CPU) attend to `images` images.
 
     `image_of_text` is the image of each text, in any order; without it text `i` is about image
-    `i // (texts / images)`.
+    `i // (texts / images)`. Raises ValueError where images do not have equally many texts then, and
+    for an image that is not there.
     """
     if image_of_text is None:
         texts = len(lengths)
-        image_of_text = torch.arange(texts) // (texts // images)
+        if images == 0 or texts % images:
+            raise ValueError(
+                f"{texts} texts cannot be about {images} images, equally many about each; "
+                "say which by `image_of_text`"
+            )
+        image_of_text = torch.arange(texts) // max(texts // images, 1)
+    elif ((image_of_text < 0) | (image_of_text >= images)).any():
+        raise ValueError(f"`image_of_text` must be from 0 to {images - 1}")
     return QueryLayout(
         _concatenate_in_rows(lengths, image_of_text, images),
         _concatenate_in_rows(torch.ones_like(lengths), image_of_text, images),

@@ -107,7 +107,7 @@ class VisionTransformer(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width_pixels"]
     ) -> Float[Tensor, "batch tokens width"]:
-        """Normalised pixels to states; raises ValueError for images of another size."""
+        """Normalised pixels to states; raises ValueError for images of another shape."""
         hidden = self._embed(images)
         for layer in self.layers:
             hidden = layer(hidden)
@@ -128,6 +128,8 @@ class VisionTransformer(nn.Module):
         return cast(list[VisionLayer], list(self.layers))
 
     def _embed(self, images: Tensor) -> Float[Tensor, "batch tokens width"]:
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"images must be (batch, 3, height, width), got {tuple(images.shape)}")
         size, (height, width) = self.patches.kernel_size[0], images.shape[2:]
         side = round((self.positions.shape[1] - 1) ** 0.5)
         if (height, width) != (side * size, side * size):

@@ -142,6 +142,17 @@ def test_a_trained_temperature_is_kept(tmp_path: Path) -> None:
     assert before.kind == "retrieval"
 
 
+def test_parameters_that_shared_memory_in_the_file_are_apart() -> None:
+    tensors = dict(contents("vqa").tensors)
+    names = [name for name in tensors if name.endswith("words.weight")]
+    assert len(names) == 2
+    tensors[names[0]] = tensors[names[1]]
+    model = replace(contents("vqa"), tensors=tensors).model()
+    first, second = (dict(model.named_parameters())[name] for name in names)
+    assert torch.equal(first, second)
+    assert first.data_ptr() != second.data_ptr()
+
+
 def test_heads_that_differ_from_the_file_are_refused(tmp_path: Path) -> None:
     write_ours(contents("itm"), tmp_path)
     assert read_contents(tmp_path / "model.safetensors", HEADS).config == MATCHER

@@ -87,5 +87,16 @@ def assemble(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> 
     faults = Faults(unreal=not_real(tensors.items()))
     faults.compare(shapes_of(model.state_dict()), shapes_of(tensors))
     faults.raise_any(where)
-    model.load_state_dict(dict(tensors), assign=True)
+    model.load_state_dict(_apart(tensors), assign=True)
     return model.eval()
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors none of which share memory: training one parameter must not change another."""
+    apart: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        begins = tensor.data_ptr()
+        apart[name] = tensor.clone() if begins in seen else tensor
+        seen.add(begins)
+    return apart
