@@ -114,10 +114,15 @@ def test_a_processor_without_the_instructions_refuses_it(
         choose_format("int8", torch.device("cuda:1"))
 
 
-def test_bfloat16_that_is_emulated_is_reported(
+def test_a_type_that_is_emulated_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for has_it in (True, False):
         monkeypatch.setattr(devices, "bfloat16_multiplies", lambda has_it=has_it: has_it)
+        monkeypatch.setattr(devices, "float16_multiplies", lambda has_it=has_it: has_it)
         assert choose_format("bfloat16", torch.device("cpu")) == torch.bfloat16
         assert ("only emulates bfloat16" in capsys.readouterr().err) is not has_it
+        assert choose_format(torch.float16, torch.device("cpu")) == torch.float16
+        assert ("only emulates float16" in capsys.readouterr().err) is not has_it
+        assert choose_format(torch.float64, torch.device("cpu")) == torch.float64
+        assert capsys.readouterr().err == ""

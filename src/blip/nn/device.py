@@ -11,11 +11,13 @@ from blip.config.ranges import DEVICE, RangeError
 from blip.errors import ArgumentError, UsageError
 from blip.log import say
 from blip.nn.kernels.int8_weight import int8_multiplies
-from blip.nn.kernels.onednn import bfloat16_multiplies
+from blip.nn.kernels.onednn import bfloat16_multiplies, float16_multiplies
 from blip.nn.kernels.switch import kernels_enabled
 
 NumberFormat = torch.dtype | Literal["int8"]
 """That of the weights of the transformers; in int8 all else is in float32."""
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Those that torch computes every operation of a model in."""
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -49,10 +51,10 @@ def as_current(device: torch.device) -> AbstractContextManager[object]:
 
 
 def choose_format(precision: str | torch.dtype, device: torch.device) -> NumberFormat:
-    """The number format called `precision`; a floating-point `torch.dtype` stays as it is.
+    """The number format called `precision`; one of the `DTYPES` stays as it is.
 
     `auto` is bfloat16 on a GPU that has it, else float32. A GPU that only emulates bfloat16 does
-    not have it: there it is slower than float32. Where bfloat16 is named, a device that emulates it
+    not have it: there it is slower than float32. A device that only emulates a type that is named
     computes in it all the same, and a line says so. Raises UsageError for int8 on a GPU, and on a
     CPU without its instructions; ArgumentError for other names and types.
     """
@@ -60,18 +62,19 @@ def choose_format(precision: str | torch.dtype, device: torch.device) -> NumberF
         _check_int8(device)
         return "int8"
     dtype = choose_dtype(precision, device)
-    if dtype == torch.bfloat16:
-        say_if_emulated(device)
+    say_if_emulated(dtype, device)
     return dtype
 
 
-def say_if_emulated(device: torch.device) -> None:
-    """Say that float32 is faster where this device has no instructions for bfloat16."""
-    if not _has_bfloat16(device):
-        kind = "GPU" if device.type == "cuda" else "CPU"
-        say(
-            f"this {kind} only emulates bfloat16: precision float32 is many times faster, and exact"
-        )
+def say_if_emulated(dtype: torch.dtype, device: torch.device) -> None:
+    """Say that float32 is faster where this device has no instructions for half precision."""
+    if dtype == torch.bfloat16:
+        has_it = _has_bfloat16(device)
+    else:
+        has_it = dtype != torch.float16 or device.type != "cpu" or float16_multiplies()
+    if not has_it:
+        kind, name = "GPU" if device.type == "cuda" else "CPU", str(dtype).removeprefix("torch.")
+        say(f"this {kind} only emulates {name}: float32 is many times faster, and more exact")
 
 
 def _has_bfloat16(device: torch.device) -> bool:
@@ -87,8 +90,7 @@ def _check_int8(device: torch.device) -> None:
     # Without kernels it is emulated, to compare with.
     if kernels_enabled() and not int8_multiplies():
         raise UsageError(
-            "precision int8 needs a CPU with VNNI instructions, which this one lacks; "
-            "use float32, or bfloat16 for half the memory"
+            "precision int8 needs a CPU with VNNI instructions, which this one lacks; use float32"
         )
 
 
@@ -97,15 +99,15 @@ def choose_dtype(precision: str | torch.dtype, device: torch.device) -> torch.dt
     if precision == "auto":
         on_gpu = device.type == "cuda"
         return torch.bfloat16 if on_gpu and _has_bfloat16(device) else torch.float32
-    if isinstance(precision, torch.dtype) and precision.is_floating_point:
+    if isinstance(precision, torch.dtype) and precision in DTYPES:
         return precision
     if precision == "float32":
         return torch.float32
     if precision == "bfloat16":
         return torch.bfloat16
     raise ArgumentError(
-        "precision must be auto, float32, bfloat16, int8 or a floating-point torch.dtype, "
-        f"got {precision!r}"
+        "precision must be auto, float32, bfloat16, int8 or one of "
+        f"{', '.join(map(str, DTYPES))}, got {precision!r}"
     )
 
 

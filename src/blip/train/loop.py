@@ -71,8 +71,7 @@ def fit(
     device = choose_device(config.device)
     # Random numbers and waiting are those of the current GPU.
     with as_current(device):
-        if config.precision == "bfloat16":
-            say_if_emulated(device)
+        say_if_emulated(getattr(torch, config.precision), device)
         run = _Run(training, loader, config, folder, save, device)
         run.resume(allow_change=allow_change, resumed=resumed)
         stopped_by: int | None = None

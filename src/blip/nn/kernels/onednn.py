@@ -115,6 +115,12 @@ def onednn_multiplies(dtype: torch.dtype) -> bool:
 
 
 @cache
+def float16_multiplies() -> bool:
+    """Whether this CPU has instructions for products of float16: else it emulates them."""
+    return torch.backends.mkldnn.is_available() and bool(ONEDNN._is_mkldnn_fp16_supported())
+
+
+@cache
 def bfloat16_multiplies() -> bool:
     """Whether this CPU has instructions for products of bfloat16: else it emulates them."""
     if not torch.backends.mkldnn.is_available():
