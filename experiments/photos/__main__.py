@@ -2,8 +2,8 @@
 
     python -m experiments.photos --vision_weights FILE --text_weights FILE --out DIR
 
-Resumes where it was cut; at the end it writes results.json and the tables of README.md here. Photos
-are read from the folder that BLIP_SHARED names (default `../shared`).
+Resumes where it was stopped; at the end it writes results.json and the tables of README.md here.
+Photos are read from the folder that BLIP_SHARED names (default `../shared`).
 """
 
 import argparse
@@ -18,7 +18,7 @@ from blip.reports.origin import origin
 from experiments.photos.page import page
 from experiments.photos.prepare import prepare
 from experiments.photos.run import run
-from experiments.photos.settings import CUT, STEPS, Places
+from experiments.photos.settings import STEPS, Places
 from experiments.results import put_table
 
 HERE = Path(__file__).parent
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BlipError as error:
         print(f"photos: error: {plain(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    results |= {"seed": args.seed, "steps": {**STEPS, "pretrain": CUT}, **origin(HERE)}
+    results |= {"seed": args.seed, "steps": STEPS, **origin(HERE)}
     print("\n".join(page(results)))
     if args.steps_scale == 1.0:
         write_json(HERE / "results.json", results)

@@ -1,44 +1,41 @@
 """The stages of the experiment on real photos; those that are done are not done again."""
 
-import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from blip.capfilt import job
 from blip.capfilt.config import CapFiltConfig
+from blip.capfilt.ledger.columns import booleans
+from blip.capfilt.report.findings import is_source
 from blip.capfilt.report.quality import measure_capfilt
-from blip.config.strict import load_json, save
-from blip.errors import BlipError
-from blip.files import CHECKSUMS, write_json
+from blip.config.strict import load_json
+from blip.files import write_json
 from blip.generation.config import DecodingConfig
 from blip.log import say
-from blip.outputs import TRAINING_STATE
-from blip.tasks import caption, retrieval
-from blip.tasks.config import PretrainConfig
+from blip.tasks import caption, pretrain, retrieval
 from experiments.blip_command import training_seconds
 from experiments.judge import JudgeOptions, judge
 from experiments.photos import filtering, settings
 from experiments.photos.settings import Places
+from experiments.tables.cut import cut_job
 
 SYNTHESIS = DecodingConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
 CAPTIONS = DecodingConfig(kind="beam", beams=3, min_length=5, max_length=20)
 CANDIDATES = 10
-JUDGED_FOLDER = "judged"
 
 Results = dict[str, Any]
 
 
 def run(places: Places, seed: int, scale: float, *, anew: bool = True) -> Results:
     """All stages in turn; returns what was measured. Without `anew` the filter is the end."""
-    out, web, shards = places.out, places.data / "web", places.out / "capfilt/shards"
-    pretrain(settings.pretraining(places, web, seed, scale), out / "baseline")
-    baseline = out / "baseline" / JUDGED_FOLDER
-    caption.train(settings.captioning(places, baseline, seed, scale), out / "captioner")
-    retrieval.train(settings.filtering(places, baseline, seed, scale), out / "filter")
+    web = places.data / "web"
+    baseline = pretrain_on(places, "baseline", web, seed, scale)
+    caption.train(settings.captioning(places, baseline, seed, scale), places.out / "captioner")
+    retrieval.train(settings.filtering(places, baseline, seed, scale), places.out / "filter")
     found = once(places, "threshold", lambda: filtering.choose_threshold(places))
     cleaning = configure(places, "capfilt", (str(web),), found, seed)
     alt = (str(places.shared / "webalt/train.parquet"), str(places.data / "unlabelled.parquet"))
@@ -53,32 +50,29 @@ def run(places: Places, seed: int, scale: float, *, anew: bool = True) -> Result
     }
     trained = ["baseline", "captioner", "filter"]
     if anew:
-        pretrain(settings.pretraining(places, shards, seed, scale), out / "bootstrapped")
-        results["judged"]["bootstrapped"] = judge_once(places, "bootstrapped")
-        trained.append("bootstrapped")
-    return results | {"seconds": {name: round(training_seconds(out / name)) for name in trained}}
+        for name, shards in write_kept(cleaning, places.out).items():
+            pretrain_on(places, name, shards, seed, scale)
+            results["judged"][name] = judge_once(places, name)
+            trained.append(name)
+    return results | {
+        "seconds": {name: round(training_seconds(places.out / name)) for name in trained}
+    }
 
 
-def pretrain(config: PretrainConfig, out: Path) -> None:
-    """Pre-train until the step of `settings.CUT`, whose model lies in `out/judged`."""
-    judged, cut = out / JUDGED_FOLDER, min(settings.CUT, config.train.steps)
-    if judged.is_dir():
-        say(f"{judged} was made before")
-        return
-    settled = out.with_suffix(".json")
-    save(config, settled)
-    command = [sys.executable, "-m", "blip", "pretrain", str(settled), "--out", str(out)]
-    whole = out / f"checkpoints/step-{cut:08d}"
-    finished = cut == config.train.steps
-    with subprocess.Popen(command) as process:
-        while process.poll() is None and (finished or not (whole / CHECKSUMS).is_file()):
-            time.sleep(1)
-        process.terminate()
-    if finished and process.returncode == 0:
-        whole = out / "checkpoint"
-    if not whole.is_dir():
-        raise BlipError(f"{out}: the pre-training stopped; run the same command again to resume")
-    shutil.copytree(whole, judged, ignore=shutil.ignore_patterns(TRAINING_STATE, CHECKSUMS))
+def pretrain_on(places: Places, name: str, web: Path, seed: int, scale: float) -> Path:
+    """Pre-train on the human pairs and these web pairs, from the weights of a ViT and a BERT."""
+    return pretrain.train(settings.pretraining(places, web, seed, scale), places.out / name)
+
+
+def write_kept(cleaning: CapFiltConfig, out: Path) -> dict[str, Path]:
+    """Shards by the names of the models trained on them: the kept web texts, and all kept texts."""
+    whole = cut_job(Path(cleaning.out), out / "kept-web", cleaning.data, kept_of_web)
+    return {"filtered": whole / "shards", "bootstrapped": Path(cleaning.out) / "shards"}
+
+
+def kept_of_web(ledger: pa.Table) -> np.ndarray:
+    """Which rows are web texts that the filter kept."""
+    return booleans(ledger["kept"]) & is_source(ledger, "web")
 
 
 def once(places: Places, name: str, make: Callable[[], Results]) -> Results:
@@ -118,7 +112,7 @@ def clean(config: CapFiltConfig) -> Results:
 def judge_once(places: Places, name: str) -> Results:
     """The judgement of a pre-trained model: retrieval by both scores, and captions."""
     options = JudgeOptions(
-        checkpoint=str(places.out / name / JUDGED_FOLDER),
+        checkpoint=str(places.out / name),
         data=str(places.data / "judged.parquet"),
         candidates=CANDIDATES,
         decoding=CAPTIONS,

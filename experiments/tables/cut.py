@@ -1,6 +1,7 @@
 """Data sets that are cut from one job of CapFilt by several rules, without a model."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -56,19 +57,29 @@ class Cut:
 
     def __call__(self) -> None:
         """Decide on the job's ledger, cut it, count."""
-        config, decided = self.config, self.out / "decided"
-        ledgers = find_ledgers(Path(config.job))
-        tables = [pa.concat_tables(read_groups(ledger)) for ledger in ledgers]
-        kept = choose(pa.concat_tables(tables), config)
-        (decided / "ledger").mkdir(parents=True, exist_ok=True)
-        first = 0
-        for ledger, table in zip(ledgers, tables, strict=True):
-            mine = kept[first : first + len(table)]
-            first += len(table)
-            _write(decided / "ledger" / ledger.name, table, mine)
-        whole = self.out / "kept"
-        recut(RecutConfig(ledger=str(decided), out=str(whole), threshold=0.5, data=config.web))
+        config = self.config
+        whole = cut_job(
+            Path(config.job), self.out, config.web, lambda ledger: choose(ledger, config)
+        )
         write_json(self.out / FIGURES, measure(whole / "ledger", config.web))
+
+
+def cut_job(
+    job: Path, out: Path, web: tuple[str, ...], keeps: Callable[[pa.Table], np.ndarray]
+) -> Path:
+    """Write what `keeps` chooses of a whole job's ledger; returns the folder with `shards`."""
+    decided, whole = out / "decided", out / "kept"
+    ledgers = find_ledgers(job)
+    tables = [pa.concat_tables(read_groups(ledger)) for ledger in ledgers]
+    kept = keeps(pa.concat_tables(tables))
+    (decided / "ledger").mkdir(parents=True, exist_ok=True)
+    first = 0
+    for ledger, table in zip(ledgers, tables, strict=True):
+        mine = kept[first : first + len(table)]
+        first += len(table)
+        _write(decided / "ledger" / ledger.name, table, mine)
+    recut(RecutConfig(ledger=str(decided), out=str(whole), threshold=0.5, data=web))
+    return whole
 
 
 def choose(table: pa.Table, config: CutConfig) -> np.ndarray:

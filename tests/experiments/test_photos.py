@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +12,9 @@ import pytest
 from pyarrow import parquet
 
 from blip.capfilt.filters.config import FilterRules
-from blip.config.strict import from_json, load_json
 from blip.data.sample import Sample
 from blip.data.writers.shards import write_shards
 from blip.inference.matcher import Scores
-from blip.tasks.config import PretrainConfig
 from experiments.photos import filtering, labels, page, run, settings
 from experiments.photos.__main__ import HERE
 from experiments.results import put_table
@@ -38,41 +36,14 @@ def test_both_trainings_differ_in_the_web_pairs_alone() -> None:
     assert settings.captioning(PLACES, Path("x"), 0, 0.01).train.steps == 2
 
 
-class Training:
-    """`blip pretrain` as a process: the checkpoint of the cut appears, and it goes on."""
-
-    returncode = 0
-
-    def __init__(self, command: list[str]) -> None:
-        self.folder = Path(command[-1]) / f"checkpoints/step-{settings.CUT:08d}"
-        self.ended = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self.ended
-
-    def poll(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name in ("model.safetensors", "training.pt", "checksums.json"):
-            (self.folder / name).touch()
-
-    def terminate(self) -> None:
-        self.ended = True
-
-
-def test_a_pretraining_is_cut_at_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run.subprocess, "Popen", Training)
-    monkeypatch.setattr(run.time, "sleep", lambda _: None)
-    config = settings.pretraining(PLACES, Path("web"), 0)
-    run.pretrain(config, tmp_path / "baseline")
-    judged = tmp_path / "baseline" / run.JUDGED_FOLDER
-    assert [path.name for path in judged.iterdir()] == ["model.safetensors"]
-    assert from_json(PretrainConfig, load_json(tmp_path / "baseline.json")) == config
-    # What was made before is not made again.
-    monkeypatch.setattr(run.subprocess, "Popen", None)
-    run.pretrain(config, tmp_path / "baseline")
+def test_the_filtered_data_is_what_was_kept_of_the_web_texts() -> None:
+    ledger = pa.table(
+        {
+            "source": ["web", "synthetic", "web", "synthetic"],
+            "kept": pa.array([True, True, False, None]),
+        }
+    )
+    assert run.kept_of_web(ledger).tolist() == [True, False, False, False]
 
 
 def test_labels_are_of_two_hundred_pictures() -> None:
@@ -146,7 +117,7 @@ def results() -> dict[str, Any]:
     kept = {"web_kept": 1, "web_dropped": 3, "synthetic_kept": 0, "synthetic_dropped": 0}
     return {
         **{"seed": 0, "commit": "abc", "machine": "2 cores", "date": "2026-01-01"},
-        "steps": {**settings.STEPS, "pretrain": settings.CUT},
+        "steps": {"pretrain": 280, "captioner": 40, "filter": 20},
         "seconds": {"baseline": 5, "captioner": 6, "filter": 7, "bootstrapped": 8},
         "judged": {"baseline": judged, "bootstrapped": judged},
         "capfilt": {**kept, "kept_of_noise": {"seo": {"texts": 4, "kept": 2}}},
