@@ -8,7 +8,7 @@ downloaded. Every image has a web text, gets a synthetic one by nucleus sampling
 scored. Ours is `blip.capfilt.job.run` from shards to shards, ledger and report, with one and
 with two workers of a thread each. The peer is the simple loop over the same shards, with as many
 threads: for every image `generate`, and the ITM model for each of the two texts; it writes nothing.
-A careful peer calls `generate` for a batch, and encodes an image once for both texts; where ours
+A careful peer does both in batches, and encodes an image once for both texts; where ours
 computes in bfloat16, or in int8 on a CPU that has bfloat16, a second careful peer computes in
 bfloat16. Models are loaded, and have done a first image, before any clock starts. Ours and the
 peers take turns; the best of the rounds counts. The last line is one JSON object; its "ratios" are

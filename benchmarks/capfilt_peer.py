@@ -52,7 +52,7 @@ class Peer:
         return scored
 
     def careful_loop(self, shards: list[Path]) -> int:
-        """The same, with batches to write for and one encoding an image."""
+        """The same in batches, with one encoding of an image for the filter."""
         scored = 0
         for shard in shards:
             samples = list(read_shard(shard))
@@ -60,8 +60,13 @@ class Peer:
                 batch = samples[start : start + self.batch_size]
                 images = torch.stack([self._pixels(sample) for sample in batch])
                 written = self.captioner.caption(images, self.decoding)
-                for sample, image, text in zip(batch, images, written, strict=True):
-                    scored += len(self.matcher.by_states(image, [sample.texts[0], text]))
+                texts = [
+                    text
+                    for sample, new in zip(batch, written, strict=True)
+                    for text in (sample.texts[0], new)
+                ]
+                states = self.matcher.encode(images).repeat_interleave(2, dim=0)
+                scored += len(self.matcher.match_probabilities(states, texts))
         return scored
 
     def _pixels(self, sample: Sample) -> Tensor:

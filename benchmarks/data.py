@@ -6,8 +6,9 @@ Both read the same shards from disk, in one process with one thread, and make ar
 pixels for pre-training: a random crop of 20 to 100 % of the area, a flip, RandAugment with two
 operations at even odds. The pictures are drawn: three in four have the size of pictures on the web,
 about 640 x 480 pixels, one in four about 1500 x 1000. Ours is the stream of `Loader`, with its
-shuffling, cleaning of texts and checks. Ours and the peer take turns; the best of the rounds counts
-for either. The last line is one JSON object; its "ratios" are ours over the peer's for all of them.
+shuffling, cleaning of texts and checks. The peer decodes JPEGs as small as its crops allow, as ours
+does. Ours and the peer take turns; the best of the rounds counts for either. The last line is one
+JSON object; its "ratios" are ours over the peer's for all of them.
 """
 
 import argparse

@@ -4,7 +4,7 @@ It caches keys and values in decoding, those of the image too. `scaled_dot_produ
 refuses for BLIP (transformers 5), so its attention is the eager one.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -17,7 +17,7 @@ from blip.model.checkpoint.huggingface import SpecialIds, to_huggingface, write_
 from blip.model.checkpoint.original import Kind, names_of
 
 LONGEST_TEXT = 35
-"""Tokens that texts are padded to for matching, as in the original's evaluation."""
+"""Most tokens of a text to match; the original's evaluation pads all texts to as many."""
 
 transformers.logging.set_verbosity_error()
 
@@ -67,48 +67,58 @@ class PeerCaptioner:
 
 
 class PeerMatcher:
-    """Match probabilities of texts of one image, padded as the original pads them."""
+    """Match probabilities of texts and images."""
 
     def __init__(self, model: Blip, tokenizer: Tokenizer) -> None:
         self.peer = peer_of("itm", model, tokenizer)
         self.tokenizer = tokenizer
 
-    @torch.inference_mode()
     def by_states(self, image: Tensor, texts: list[str]) -> list[float]:
-        """The image is encoded once, its states are given once for each text."""
-        return self.match_probabilities(self.encode(image), texts)
+        """Many texts of an image that is encoded once."""
+        return self.match_probabilities(self.encode(image[None]), texts)
 
-    @torch.inference_mode()
-    def by_broadcasting(self, image: Tensor, texts: list[str]) -> list[float]:
-        """Many texts and one image in one call: undocumented, but torch broadcasts it."""
-        return self.by_pairs(image[None], texts)
+    def as_original(self, image: Tensor, texts: list[str]) -> list[float]:
+        """The same as the original's evaluation does it."""
+        return self.match_as_original(self.encode(image[None]), texts)
 
     @torch.inference_mode()
     def by_pairs(self, images: Tensor, texts: list[str]) -> list[float]:
-        """A batch of pairs: as many images as texts."""
+        """A batch of pairs, as many images as texts; each image is encoded."""
         ids, visible = self._ids(texts, images.device)
         found = self.peer(input_ids=ids, pixel_values=images, attention_mask=visible)
         return found.itm_score.softmax(dim=1)[:, 1].tolist()
 
     @torch.inference_mode()
-    def encode(self, image: Tensor) -> Tensor:
-        """The states of one image, `(1, tokens, width)`."""
-        return self.peer.vision_model(image[None]).last_hidden_state
+    def encode(self, images: Tensor) -> Tensor:
+        """The states of images, `(images, tokens, width)`."""
+        return self.peer.vision_model(images).last_hidden_state
+
+    def match_probabilities(self, states: Tensor, texts: list[str]) -> list[float]:
+        """Match probabilities of texts with the states of one image, or of as many images.
+
+        The states of one image are not repeated: torch broadcasts them.
+        """
+        return self._match(states, *self._ids(texts, states.device))
+
+    def match_as_original(self, states: Tensor, texts: list[str]) -> list[float]:
+        """States of one image repeated for each text, and texts padded to `LONGEST_TEXT`."""
+        return self._match(
+            states.expand(len(texts), -1, -1), *self._ids(texts, states.device, padding="max")
+        )
 
     @torch.inference_mode()
-    def match_probabilities(self, states: Tensor, texts: list[str]) -> list[float]:
-        """Match probabilities by the states of one image, given once for each text."""
-        ids, visible = self._ids(texts, states.device)
-        expanded = states.expand(len(texts), -1, -1)
+    def _match(self, states: Tensor, ids: Tensor, visible: Tensor) -> list[float]:
         found = self.peer.text_encoder(
             input_ids=ids,
             attention_mask=visible,
-            encoder_hidden_states=expanded,
-            encoder_attention_mask=torch.ones(expanded.shape[:2], device=states.device),
+            encoder_hidden_states=states,
+            encoder_attention_mask=torch.ones(states.shape[:2], device=states.device),
         )
         logits = self.peer.itm_head(found.last_hidden_state[:, 0])
         return logits.softmax(dim=1)[:, 1].tolist()
 
-    def _ids(self, texts: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
-        encoded = self.tokenizer.encode(texts, LONGEST_TEXT, padding="max").to(device)
+    def _ids(
+        self, texts: list[str], device: torch.device, padding: Literal["longest", "max"] = "longest"
+    ) -> tuple[Tensor, Tensor]:
+        encoded = self.tokenizer.encode(texts, LONGEST_TEXT, padding=padding).to(device)
         return encoded.start_with(self.tokenizer.enc_id).ids, encoded.visible.long()

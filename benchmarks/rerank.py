@@ -125,7 +125,7 @@ class Bench:
         self.data = RandomSet(said, config.vision.image_size)
         self.pairs = IMAGES * IMAGES * len(LENGTHS)
         self.pixels = self.data.images(0, IMAGES).to(model.device, model.dtype)
-        self.states = self.peer.encode(self.pixels[0])
+        self.states = self.peer.encode(self.pixels[:1])
 
     def rank(self) -> Tensor:
         """Our scores of all pairs without the cosine, `(images, texts)`."""

@@ -17,5 +17,8 @@ def test_both_read_the_same_frames_and_every_figure_is_there() -> None:
         "720p_vs_opencv",
         "720p_many_keyframes_vs_opencv",
     }
-    for rates in result["frames_per_second"].values():
+    for name, rates in result["frames_per_second"].items():
+        (ours,), (grab,), (seek,) = rates.values()
+        ratio = result["ratios"][f"{name}_vs_opencv"]
+        assert ratio == pytest.approx(ours / max(grab, seek), rel=0.02)
         assert all(values[0] > 0 for values in rates.values())
