@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from blip.data.annotations.video_store import StoredVideo
+from blip.data.annotations.content_store import StoredContent
 from blip.data.annotations.videos import ListedVideo, list_videos
 from blip.errors import UsageError
 
@@ -37,7 +37,7 @@ def texts_of(listed: list[ListedVideo]) -> dict[str, list[str]]:
 
 def bytes_of(video: ListedVideo) -> bytes | None:
     """The content of a video of a table or a tar."""
-    return video.source.read() if isinstance(video.source, StoredVideo) else None
+    return video.source.read() if isinstance(video.source, StoredContent) else None
 
 
 def faults_of(listed: list[ListedVideo]) -> list[str]:

@@ -2,17 +2,20 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from blip.config.strict import load_json
+from blip.data.annotations.content_store import ContentStore, StoredContent
 from blip.data.annotations.entries import find_entry_fault
 from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
 from blip.data.keys import storable, with_safe_keys
+from blip.data.readers.chosen import choose, read_alone
 from blip.data.readers.delimited import Row, read_json_lines
 from blip.data.readers.folders import extension_of
 from blip.data.readers.parquet import open_described, read_parquet
@@ -47,6 +50,8 @@ _OF_IMAGE = re.compile(r"-img[01]$")
 
 Picture = str | bytes
 """The path of a picture, or its content."""
+Kept = str | StoredContent
+"""The path of a picture, or where its content is kept."""
 
 
 @dataclass(slots=True)
@@ -54,7 +59,7 @@ class StatedPair:
     """A pair of images of a file with its statements, or an entry that cannot be used."""
 
     key: str
-    pictures: tuple[Picture, Picture] | None
+    pictures: tuple[Kept, Kept] | None
     statements: list[PairStatement] = field(default_factory=list)
     fault: str | None = None
 
@@ -104,12 +109,25 @@ def read_statements(
     yield from with_safe_keys(_samples(chosen, pictures, path.stem), "pair", start)
 
 
+def read_statements_at(
+    path: Path, images: Path | None, split: str | None, numbers: Collection[int]
+) -> Iterator[tuple[int, Sample]]:
+    """Some samples with their numbers, each as `read_statements` reads it alone."""
+    chosen = choose(enumerate(list_stated(path, split)), numbers)
+    pictures = open_pictures(path, images)
+    return read_alone(chosen, partial(_samples, pictures=pictures, place=path.stem), "pair")
+
+
 def list_stated(path: Path, split: str | None = None) -> list[StatedPair]:
-    """What a file states of each pair; raises as `read_statements` does."""
+    """What a file states of each pair; raises as `read_statements` does.
+
+    Pictures that the file itself holds are in a `ContentStore`, each once.
+    """
     entries = _of_split(_read_entries(path), split, path)
     pairs: list[StatedPair] = []
     of_pictures: dict[tuple[str, str], StatedPair] = {}
     known: set[str] = set()
+    kept, store = dict[str, Kept](), ContentStore("pictures")
     for entry in entries:
         statement = entry.statement
         identifier = None if statement is None else statement.identifier
@@ -122,7 +140,10 @@ def list_stated(path: Path, split: str | None = None) -> list[StatedPair]:
         left, right = map(_identify, entry.pictures)
         pair = of_pictures.get((left, right))
         if pair is None:
-            pair = of_pictures[left, right] = StatedPair(entry.name, entry.pictures)
+            for name, picture in zip((left, right), entry.pictures, strict=True):
+                if name not in kept:
+                    kept[name] = picture if isinstance(picture, str) else store.add(picture)
+            pair = of_pictures[left, right] = StatedPair(entry.name, (kept[left], kept[right]))
             pairs.append(pair)
         pair.statements.append(statement)
     return pairs
@@ -139,7 +160,8 @@ def _samples(chosen: Iterable[StatedPair], pictures: Pictures, place: str) -> It
             yield Sample(key, None, error=pair.fault)
             continue
         read = [
-            pictures.read(given)[0] if isinstance(given, str) else given for given in pair.pictures
+            pictures.read(given)[0] if isinstance(given, str) else given.read()
+            for given in pair.pictures
         ]
         lost = [
             str(given)

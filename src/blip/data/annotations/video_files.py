@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+from blip.data.annotations.content_store import ContentStore, StoredContent
 from blip.data.annotations.named_files import NamedFiles, find_key
-from blip.data.annotations.video_store import StoredVideo, VideoStore
 from blip.data.keys import key_text
 from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.video_files import is_video_name
@@ -25,7 +25,7 @@ TEXTS = ("caption", "captions", "sentence", "sentences", "text", "texts", "descr
 ROWS = 4
 """Rows of a table that are read together: a row holds a video."""
 
-VideoSource = Path | StoredVideo
+VideoSource = Path | StoredContent
 
 
 @final
@@ -52,13 +52,13 @@ class VideoFiles:
         found = (self._in_table(one) or self._files.find(one) for one in spelt)
         return next((one for one in found if one is not None), None)
 
-    def _in_table(self, name: str) -> StoredVideo | None:
+    def _in_table(self, name: str) -> StoredContent | None:
         key = find_key(name, self._rows, with_folders=self._with_folders)
         return None if key is None else self._rows[key]
 
     @cached_property
-    def _rows(self) -> dict[str, StoredVideo]:
-        found, store = dict[str, StoredVideo](), VideoStore()
+    def _rows(self) -> dict[str, StoredContent]:
+        found, store = dict[str, StoredContent](), ContentStore("videos")
         if (self.folder / TABLE).is_file():
             for _, row in read_parquet(self.folder / TABLE, 0, None, batch=ROWS):
                 key, content = key_of(row.cells), content_of(row.cells.get(VIDEO))

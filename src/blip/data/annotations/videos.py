@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.config.strict import load_json
+from blip.data.annotations.content_store import ContentStore
 from blip.data.annotations.head import head_names
 from blip.data.annotations.video_files import (
     ROWS,
@@ -21,7 +22,6 @@ from blip.data.annotations.video_files import (
     holds_videos,
     key_of,
 )
-from blip.data.annotations.video_store import VideoStore
 from blip.data.keys import key_text
 from blip.data.questions import BROKEN_QUESTION, AskedQuestion, questions_of, read_question
 from blip.data.readers.delimited import BROKEN_ROW, read_delimited, read_json_lines
@@ -178,7 +178,7 @@ def _folder(folder: Path) -> list[ListedVideo]:
 
 
 def _tar(path: Path) -> list[ListedVideo]:
-    listed, store = list[ListedVideo](), VideoStore()
+    listed, store = list[ListedVideo](), ContentStore("videos")
     try:
         open_regular(path).close()
     except OSError as error:
@@ -202,7 +202,7 @@ def _tar(path: Path) -> list[ListedVideo]:
 
 
 def _table(path: Path, videos: VideoFiles) -> list[ListedVideo]:
-    listing, in_rows, store = _Listing(), holds_videos(path), VideoStore()
+    listing, in_rows, store = _Listing(), holds_videos(path), ContentStore("videos")
     for number, row in read_parquet(path, 0, None, batch=ROWS if in_rows else BATCH):
         key, content = key_of(row.cells), content_of(row.cells.get(VIDEO))
         if row.fault is not None:

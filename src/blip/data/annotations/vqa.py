@@ -4,13 +4,15 @@ The lists of BLIP's release, of A-OKVQA and of VizWiz are read alike; OK-VQA's f
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from blip.config.strict import load_json
+from blip.data.annotations.content_store import ContentStore, StoredContent
 from blip.data.annotations.entries import find_entry_fault
 from blip.data.annotations.head import head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
@@ -22,6 +24,7 @@ from blip.data.questions import (
     list_answers,
     read_question,
 )
+from blip.data.readers.chosen import choose, read_alone
 from blip.data.readers.folders import extension_of
 from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.tables import find_columns
@@ -46,7 +49,7 @@ class AskedImage:
 
     name: str | int | None
     questions: list[AskedQuestion] = field(default_factory=list)
-    content: bytes | None = None
+    content: StoredContent | None = None
     """Its picture, where the file itself holds it."""
     key: str = ""
     """What the entry is called where it cannot be used."""
@@ -99,12 +102,25 @@ def read_questions(
     yield from with_safe_keys(_samples(chosen, pictures, path.stem), "image", start)
 
 
+def read_questions_at(
+    path: Path, images: Path | None, split: str | None, numbers: Collection[int]
+) -> Iterator[tuple[int, Sample]]:
+    """Some samples with their numbers, each as `read_questions` reads it alone."""
+    chosen = choose(enumerate(list_asked(path, split)), numbers)
+    pictures = open_pictures(path, images)
+    return read_alone(chosen, partial(_samples, pictures=pictures, place=path.stem), "image")
+
+
 def list_asked(path: Path, split: str | None = None) -> list[AskedImage]:
-    """What a file asks of each image, without the pictures; raises as `read_questions` does."""
+    """What a file asks of each image; raises as `read_questions` does.
+
+    Pictures that the file itself holds are in a `ContentStore`.
+    """
     entries = _parquet(path, split) if path.suffix.lower() == ".parquet" else _json(path, split)
     images: list[AskedImage] = []
     of_name: dict[str | int, AskedImage] = {}
     known: set[str | int] = set()
+    store = ContentStore("pictures")
     for number, entry in enumerate(entries):
         question = entry.question
         question_id = None if question is None else question.question_id
@@ -117,7 +133,8 @@ def list_asked(path: Path, split: str | None = None) -> list[AskedImage]:
             continue
         image = of_name.get(entry.image)
         if image is None:
-            image = of_name[entry.image] = AskedImage(entry.image, content=entry.content)
+            content = None if entry.content is None else store.add(entry.content)
+            image = of_name[entry.image] = AskedImage(entry.image, content=content)
             images.append(image)
         image.questions.append(question)
     return images
@@ -128,9 +145,11 @@ def _samples(chosen: Iterable[AskedImage], pictures: Pictures, place: str) -> It
         if image.name is None:
             yield Sample(image.key, None, error=image.fault)
             continue
-        content, extension = image.content, extension_of(image.content or b"")
-        if content is None:
+        if image.content is None:
             content, extension = pictures.read(image.name)
+        else:
+            content = image.content.read()
+            extension = extension_of(content)
         name = storable(str(image.name))
         questions = [question.to_json() for question in image.questions]
         meta = {"image": name, IMAGE_KEY: f"{place}/{name}", QUESTIONS: questions}
@@ -324,4 +343,4 @@ def _parquet(path: Path, split: str | None) -> Iterator[_Entry]:
         elif content is not None and name is None:
             name = f"row-{number}"
         entry = _entry({**row.cells, "image": name}, number)
-        yield replace(entry, content=content)
+        yield replace(entry, content=content if isinstance(content, bytes) else None)

@@ -1,6 +1,7 @@
 """Rows of Parquet files; a row that cannot be read is named and costs no other."""
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blip.data.readers.chosen import choose
 from blip.data.readers.delimited import BROKEN_ROW, Row
 from blip.errors import UsageError, first_line
 from blip.files import is_utf8
 
 BATCH = 256
 """Rows that are read together."""
+BUFFER = 1 << 20
+"""Bytes of a column that are read from the file together."""
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """A Parquet file, as pyarrow opens it; raises what pyarrow raises."""
     # pyarrow takes no path that is not UTF-8.
-    return pq.ParquetFile(path if is_utf8(path) else path.open("rb"))
+    source = path if is_utf8(path) else path.open("rb")
+    # Without a buffer it reads the whole column of a group first, of pictures the whole table.
+    return pq.ParquetFile(source, pre_buffer=False, buffer_size=BUFFER)
 
 
 def open_described(path: Path) -> pq.ParquetFile:
@@ -50,11 +56,17 @@ def read_first_text(path: Path, column: str) -> str | None:
 
 
 def read_parquet(
-    path: Path, start: int, stop: int | None, *, batch: int = BATCH
+    path: Path,
+    start: int,
+    stop: int | None,
+    *,
+    batch: int = BATCH,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[tuple[int, Row]]:
     """Rows `start` to `stop` with their numbers; `batch` of them are in memory.
 
-    They are read group by group: a group that cannot be read costs its own rows alone.
+    They are read group by group: a group that cannot be read costs its own rows alone. `columns`
+    are those that are read, by default all.
     """
     with open_parquet(path) as file:
         before = 0
@@ -62,14 +74,31 @@ def read_parquet(
             first, before = before, before + file.metadata.row_group(group).num_rows
             if before <= start or (stop is not None and first >= stop):
                 continue
-            rows = enumerate(_read_group(file, group, before - first, batch), first)
+            rows = enumerate(read_group(file, group, before - first, batch, columns), first)
             last = None if stop is None else stop - first
             yield from islice(rows, max(start - first, 0), last)
 
 
-def _read_group(file: pq.ParquetFile, group: int, length: int, batch: int) -> Iterator[Row]:
-    """All rows of a group: those that cannot be read are broken."""
-    batches, done = file.iter_batches(batch, row_groups=[group]), 0
+def read_parquet_at(
+    path: Path, numbers: Collection[int], *, batch: int = BATCH
+) -> Iterator[tuple[int, Row]]:
+    """Some rows with their numbers, from 0; of the groups without any nothing is read."""
+    ordered = sorted(set(numbers))
+    with open_parquet(path) as file:
+        before = 0
+        for group in range(file.num_row_groups):
+            first, before = before, before + file.metadata.row_group(group).num_rows
+            wanted = ordered[bisect_left(ordered, first) : bisect_left(ordered, before)]
+            if wanted:
+                rows = enumerate(read_group(file, group, before - first, batch, None), first)
+                yield from choose(rows, wanted)
+
+
+def read_group(
+    file: pq.ParquetFile, group: int, length: int, batch: int, columns: Sequence[str] | None
+) -> Iterator[Row]:
+    """All rows of a group, whose number is its `length`: those that cannot be read are broken."""
+    batches, done = file.iter_batches(batch, row_groups=[group], columns=columns), 0
     while done < length:
         try:
             some = next(batches)

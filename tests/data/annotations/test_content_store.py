@@ -1,4 +1,4 @@
-"""Videos of a table are kept in memory up to a bound, and in a temporary file beyond it."""
+"""Contents of a table are kept in memory up to a bound, and in a temporary file beyond it."""
 
 import errno
 import tempfile
@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from blip.data.annotations import video_store
-from blip.data.annotations.video_store import StoredVideo, VideoStore
+from blip.data.annotations import content_store
+from blip.data.annotations.content_store import ContentStore, StoredContent
 from blip.data.annotations.videos import list_videos
 from blip.errors import BlipError
 
@@ -21,7 +21,7 @@ SIZE, COUNT = 1 << 18, 32
 def test_a_table_of_videos_is_listed_without_their_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
-    monkeypatch.setattr(video_store, "MEMORY", SIZE)
+    monkeypatch.setattr(content_store, "MEMORY", SIZE)
     keys, contents = [f"v{n}" for n in range(COUNT)], [bytes([n]) * SIZE for n in range(COUNT)]
     path = tmp_path / "videos.parquet"
     pq.write_table(pa.table({"key": keys, "video": contents}), path)
@@ -35,7 +35,7 @@ def test_a_table_of_videos_is_listed_without_their_bytes(
     assert kept < COUNT * SIZE / 4
     for number in (7, 0, COUNT - 1, 7):
         source = listed[number].source
-        assert isinstance(source, StoredVideo)
+        assert isinstance(source, StoredContent)
         assert source.read() == contents[number]
 
 
@@ -52,4 +52,4 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tempfile, "SpooledTemporaryFile", Full)
     with pytest.raises(BlipError, match="No space left on device; set TMPDIR to a folder"):
-        VideoStore().add(b"video")
+        ContentStore("videos").add(b"video")
