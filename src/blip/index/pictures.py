@@ -166,18 +166,7 @@ def _samples_at(
     if find_kind(path) == "tar":
         yield from read_shard_at(path, numbers, videos=videos)
         return
-    reader = open_any(path, videos=videos)
-    if find_kind(path) == "compressed tar" or (videos and not path.is_dir()):
-        # Each slice would be read from the start: of a tar, or of a table's group of long rows.
-        wanted = set(numbers)
-        first = min(wanted)
-        for number, sample in enumerate(reader.samples(first, max(wanted) + 1), first):
-            if number in wanted:
-                yield number, sample
-        return
-    for number in sorted(numbers):
-        for sample in reader.samples(number, number + 1):
-            yield number, sample
+    yield from open_any(path, videos=videos).samples_at(set(numbers))
 
 
 def _is_of(sample: Sample, row: Row) -> bool:

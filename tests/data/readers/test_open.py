@@ -55,6 +55,8 @@ def test_every_kind_of_place_has_the_same_samples_and_slices(
     assert list(reader.samples(1, 3)) == whole[1:3]
     assert list(reader.samples(3)) == whole[3:]
     assert list(reader.samples(9)) == []
+    assert list(reader.samples_at({4, 1, 9})) == [(1, whole[1]), (4, whole[4])]
+    assert list(reader.samples_at(())) == []
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Annotation files of captioning: BLIP's own JSON lists, COCO's own form and Karpathy's splits."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from blip.config.strict import load_json
 from blip.data.keys import storable, with_safe_keys
+from blip.data.readers.chosen import choose, read_alone
 from blip.data.readers.delimited import BROKEN_ROW
 from blip.data.readers.folders import read_file
 from blip.data.readers.tables import find_columns, refuse_urls, refuse_videos
@@ -53,6 +55,22 @@ def read_annotations(
     """
     chosen = islice(list_annotated(path, split, need_text=need_text), start, stop)
     yield from with_safe_keys(_samples(chosen, images, path.stem), "entry", start)
+
+
+def read_annotations_at(
+    path: Path,
+    images: Path,
+    numbers: Collection[int],
+    split: str | None = None,
+    *,
+    need_text: bool = True,
+) -> Iterator[tuple[int, Sample]]:
+    """Some images of an annotation file with their numbers, as `read_annotations` reads each alone.
+
+    The file is parsed once.
+    """
+    chosen = choose(enumerate(list_annotated(path, split, need_text=need_text)), numbers)
+    return read_alone(chosen, partial(_samples, images=images, place=path.stem), "entry")
 
 
 def _samples(chosen: Iterable[Annotated], images: Path, place: str) -> Iterator[Sample]:

@@ -1,12 +1,27 @@
 """The annotation files of each task that needs more than captions: how to tell and read them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blip.data.annotations.nlvr import holds_statements, list_stated, read_statements
-from blip.data.annotations.visdial import holds_dialogues, list_dialogues, read_dialogues
-from blip.data.annotations.vqa import holds_questions, list_asked, read_questions
+from blip.data.annotations.nlvr import (
+    holds_statements,
+    list_stated,
+    read_statements,
+    read_statements_at,
+)
+from blip.data.annotations.visdial import (
+    holds_dialogues,
+    list_dialogues,
+    read_dialogues,
+    read_dialogues_at,
+)
+from blip.data.annotations.vqa import (
+    holds_questions,
+    list_asked,
+    read_questions,
+    read_questions_at,
+)
 from blip.data.dialogues import DIALOGUE
 from blip.data.questions import QUESTIONS
 from blip.data.sample import Sample
@@ -24,12 +39,16 @@ class TaskForm:
     """What a file says of each image or pair, for a split; without the pictures."""
     read: Callable[[Path, Path | None, str | None, int, int | None], Iterator[Sample]]
     """The samples of a file: its pictures' place, a split, the first and the last of them."""
+    read_at: Callable[
+        [Path, Path | None, str | None, Collection[int]], Iterator[tuple[int, Sample]]
+    ]
+    """Some samples with their numbers, each as `read` gives it alone; the file is parsed once."""
 
 
 FORMS = (
-    TaskForm(DIALOGUE, holds_dialogues, list_dialogues, read_dialogues),
-    TaskForm(QUESTIONS, holds_questions, list_asked, read_questions),
-    TaskForm(STATEMENTS, holds_statements, list_stated, read_statements),
+    TaskForm(DIALOGUE, holds_dialogues, list_dialogues, read_dialogues, read_dialogues_at),
+    TaskForm(QUESTIONS, holds_questions, list_asked, read_questions, read_questions_at),
+    TaskForm(STATEMENTS, holds_statements, list_stated, read_statements, read_statements_at),
 )
 TASK_FIELDS = tuple(form.field for form in FORMS)
 """A sample that holds one of these in `meta` needs no caption."""

@@ -9,8 +9,9 @@ Questions and answers are indices into the two lists. The file of dense annotati
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -28,6 +29,7 @@ from blip.data.dialogues import (
     read_rounds,
 )
 from blip.data.keys import with_safe_keys
+from blip.data.readers.chosen import choose, read_alone
 from blip.data.sample import IMAGE_KEY, OFFICIAL_ID, Sample
 from blip.errors import UsageError
 
@@ -79,11 +81,26 @@ def read_dialogues(
     sample with `error`: a dialogue, a round of one, an image without its picture. Raises UsageError
     for a file in another layout, and for a `split`: a file is one.
     """
-    checked = _checked.pop(_stamp(path), None) if split is None else None
-    chosen = islice(checked or list_dialogues(path, split), start, stop)
-    _checked.clear()
+    chosen = islice(_take_checked(path, split), start, stop)
     pictures = open_pictures(path, images)
     yield from with_safe_keys(_samples(chosen, pictures, path.stem), "image", start)
+
+
+def read_dialogues_at(
+    path: Path, images: Path | None, split: str | None, numbers: Collection[int]
+) -> Iterator[tuple[int, Sample]]:
+    """Some samples with their numbers, each as `read_dialogues` reads it alone."""
+    chosen = choose(enumerate(_take_checked(path, split)), numbers)
+    pictures = open_pictures(path, images)
+    return read_alone(chosen, partial(_samples, pictures=pictures, place=path.stem), "image")
+
+
+def _take_checked(path: Path, split: str | None) -> list[DialogueEntry]:
+    """What a file holds, which is no longer kept."""
+    checked = _checked.pop(_stamp(path), None) if split is None else None
+    found = checked or list_dialogues(path, split)
+    _checked.clear()
+    return found
 
 
 def list_dialogues(path: Path, split: str | None = None) -> list[DialogueEntry]:

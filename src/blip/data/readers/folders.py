@@ -1,11 +1,13 @@
 """Pictures by their paths, and all below a folder with the texts beside them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from errno import EFBIG
+from functools import partial
 from pathlib import Path
 
 from blip.data.keys import storable, with_safe_keys
+from blip.data.readers.chosen import choose, read_alone
 from blip.data.readers.image_files import IMAGE_EXTENSIONS, list_images, read_image_file
 from blip.data.readers.video_files import is_video_name
 from blip.data.sample import IMAGE_KEY, Sample
@@ -39,6 +41,13 @@ def read_paths(folder: Path, paths: Iterable[Path], first: int = 0) -> Iterator[
     Of a video only the texts beside it are read.
     """
     yield from with_safe_keys(_read_paths(folder, paths), "picture", first)
+
+
+def read_paths_at(
+    folder: Path, paths: Iterable[Path], numbers: Collection[int]
+) -> Iterator[tuple[int, Sample]]:
+    """Some of all the pictures and videos below a folder, `paths`, with their numbers."""
+    return read_alone(choose(enumerate(paths), numbers), partial(_read_paths, folder), "picture")
 
 
 def _read_paths(folder: Path, paths: Iterable[Path]) -> Iterator[Sample]:

@@ -1,20 +1,31 @@
 """One way to open any place: its samples, how many there are, and any slice of them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol, assert_never, final
 
-from blip.data.annotations.captions import list_annotated, read_annotations
+from blip.data.annotations.captions import (
+    list_annotated,
+    read_annotations,
+    read_annotations_at,
+)
 from blip.data.annotations.forms import TaskForm, find_form
 from blip.data.keys import check_lengths, with_safe_keys
+from blip.data.readers.chosen import choose, read_alone
 from blip.data.readers.compressed import read_compressed
-from blip.data.readers.folders import read_folder
+from blip.data.readers.folders import read_folder, read_paths_at
 from blip.data.readers.image_files import list_images
 from blip.data.readers.patterns import is_compressed
 from blip.data.readers.shards import read_shard
-from blip.data.readers.tables import check_table, count_rows, is_table, read_table
+from blip.data.readers.tables import (
+    check_table,
+    count_rows,
+    is_table,
+    read_table,
+    read_table_at,
+)
 from blip.data.sample import Sample
 from blip.errors import UsageError
 
@@ -34,6 +45,13 @@ class Reader(Protocol):
 
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         """Samples `start` to `stop` (not included) in their order, under keys that differ."""
+        ...
+
+    def samples_at(self, numbers: Collection[int]) -> Iterator[tuple[int, Sample]]:
+        """Some samples with their numbers, in one pass over the place; numbers of none are skipped.
+
+        Each is as `samples(number, number + 1)` gives it.
+        """
         ...
 
 
@@ -117,6 +135,11 @@ class _Table:
             need_text=self.need_text,
         )
 
+    def samples_at(self, numbers: Collection[int]) -> Iterator[tuple[int, Sample]]:
+        return read_table_at(
+            self.path, numbers, images=self.images, split=self.split, need_text=self.need_text
+        )
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -139,6 +162,11 @@ class _Annotations:
             self.path, self.images, self.split, start, stop, need_text=self.need_text
         )
 
+    def samples_at(self, numbers: Collection[int]) -> Iterator[tuple[int, Sample]]:
+        return read_annotations_at(
+            self.path, self.images, numbers, self.split, need_text=self.need_text
+        )
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -159,6 +187,9 @@ class _OfTask:
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         return self.form.read(self.path, self.images, self.split, start, stop)
 
+    def samples_at(self, numbers: Collection[int]) -> Iterator[tuple[int, Sample]]:
+        return self.form.read_at(self.path, self.images, self.split, numbers)
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -176,6 +207,9 @@ class _Folder:
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         return read_folder(self.path, start, stop)
 
+    def samples_at(self, numbers: Collection[int]) -> Iterator[tuple[int, Sample]]:
+        return read_paths_at(self.path, list_images(self.path), numbers)
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -192,5 +226,10 @@ class _Tar:
         return sum(1 for _ in self.samples())
 
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
-        read = read_compressed if self.compressed else read_shard
-        return islice(with_safe_keys(check_lengths(read(self.path)), "sample"), start, stop)
+        return islice(with_safe_keys(self._whole(), "sample"), start, stop)
+
+    def samples_at(self, numbers: Collection[int]) -> Iterator[tuple[int, Sample]]:
+        return read_alone(choose(enumerate(self._whole()), numbers), iter, "sample")
+
+    def _whole(self) -> Iterator[Sample]:
+        return check_lengths((read_compressed if self.compressed else read_shard)(self.path))

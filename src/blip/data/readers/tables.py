@@ -2,16 +2,22 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from blip.data.keys import key_text, storable, with_safe_keys
+from blip.data.readers.chosen import choose, read_alone
 from blip.data.readers.delimited import Row, read_delimited, read_json_lines
 from blip.data.readers.folders import extension_of, read_file
 from blip.data.readers.image_files import IMAGE_EXTENSIONS
-from blip.data.readers.parquet import open_described, read_first_text, read_parquet
+from blip.data.readers.parquet import (
+    open_described,
+    read_first_text,
+    read_parquet,
+    read_parquet_at,
+)
 from blip.data.readers.patterns import TABLES
 from blip.data.readers.video_files import NAMES as VIDEO_NAMES
 from blip.data.sample import IMAGE_KEY, Sample
@@ -90,8 +96,25 @@ def read_table(
     if split is not None:
         rows = _of_split(rows, columns, split, path)
     maker = _Maker(columns, images or path.parent, path.stem)
-    samples = (maker.sample(row, number) for number, row in rows)
+    samples = maker.samples((row, number) for number, row in rows)
     yield from with_safe_keys(samples, "row", start, keep_raw=True)
+
+
+def read_table_at(
+    path: Path,
+    numbers: Collection[int],
+    *,
+    images: Path | None = None,
+    split: str | None = None,
+    need_text: bool = True,
+) -> Iterator[tuple[int, Sample]]:
+    """Some rows with their numbers, each as `read_table` reads it alone."""
+    columns, rows = _open(path, 0, None, need_text=need_text, numbers=numbers)
+    if split is not None:
+        rows = _of_split(rows, columns, split, path)
+    maker = _Maker(columns, images or path.parent, path.stem)
+    numbered = ((number, (row, number)) for number, row in rows)
+    return read_alone(numbered, maker.samples, "row", keep_raw=True)
 
 
 def check_table(path: Path, *, need_text: bool = True) -> None:
@@ -125,13 +148,20 @@ def _show_pictures(names: Sequence[str]) -> bool:
 
 
 def _open(
-    path: Path, start: int, stop: int | None, *, need_text: bool = True
+    path: Path,
+    start: int,
+    stop: int | None,
+    *,
+    need_text: bool = True,
+    numbers: Collection[int] | None = None,
 ) -> tuple[Columns, Iterator[tuple[int, Row]]]:
-    """The columns, and rows `start` to `stop` with their numbers."""
+    """The columns, and rows `start` to `stop`, or those of `numbers`, with their numbers."""
     if path.suffix.lower() == ".parquet":
         names = open_described(path).schema_arrow.names
         columns = _check_columns(names, path, need_text=need_text)
         refuse_urls([read_first_text(path, str(columns.image))], path)
+        if numbers is not None:
+            return columns, read_parquet_at(path, numbers)
         return columns, read_parquet(path, start, stop)
     fits = _fit if need_text else _show_pictures
     if path.suffix.lower() in (".jsonl", ".ndjson"):
@@ -146,6 +176,8 @@ def _open(
     columns = _check_columns(list(spelt), path, need_text=need_text)
     refuse_urls((cells.get(str(columns.image)) for cells in first[:1]), path)
     again = read_json_lines(path) if names is None else read_delimited(path, fits)[1]
+    if numbers is not None:
+        return columns, choose(enumerate(again), numbers)
     return columns, islice(enumerate(again), start, stop)
 
 
@@ -220,6 +252,9 @@ class _Maker(NamedTuple):
     """Where paths start."""
     place: str
     """The table's name, in front of the names of its images."""
+
+    def samples(self, rows: Iterable[tuple[Row, int]]) -> Iterator[Sample]:
+        return (self.sample(row, number) for row, number in rows)
 
     def sample(self, row: Row, number: int) -> Sample:
         cells, columns = row.cells, self.columns

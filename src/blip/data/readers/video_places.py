@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import final
@@ -20,12 +21,13 @@ from blip.data.annotations.video_files import (
 )
 from blip.data.annotations.videos import MISSING_VIDEO, lists_videos
 from blip.data.keys import storable, with_safe_keys
+from blip.data.readers.chosen import read_alone
 from blip.data.readers.delimited import Row
-from blip.data.readers.folders import read_paths
+from blip.data.readers.folders import read_paths, read_paths_at
 from blip.data.readers.headers import Member, read_headers
 from blip.data.readers.image_files import find_images, refuse_none
 from blip.data.readers.open import Reader, find_kind, open_place
-from blip.data.readers.parquet import open_described, read_parquet
+from blip.data.readers.parquet import open_described, read_parquet, read_parquet_at
 from blip.data.readers.patterns import compressed_in, tars_in
 from blip.data.readers.remote import is_remote
 from blip.data.readers.sources import find_places
@@ -178,6 +180,9 @@ class _Folder:
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         return read_paths(self.path, list_files(self.path, videos=True)[start:stop], start)
 
+    def samples_at(self, numbers: Collection[int]) -> Iterator[tuple[int, Sample]]:
+        return read_paths_at(self.path, list_files(self.path, videos=True), numbers)
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -194,10 +199,15 @@ class _Table:
 
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         rows = read_parquet(self.path, start, stop, batch=ROWS)
-        samples = (self._sample(row, number) for number, row in rows)
-        return with_safe_keys(samples, "row", start)
+        return with_safe_keys(map(self._sample, rows), "row", start)
 
-    def _sample(self, row: Row, number: int) -> Sample:
+    def samples_at(self, numbers: Collection[int]) -> Iterator[tuple[int, Sample]]:
+        rows = read_parquet_at(self.path, numbers, batch=ROWS)
+        numbered = ((number, (number, row)) for number, row in rows)
+        return read_alone(numbered, partial(map, self._sample), "row")
+
+    def _sample(self, numbered: tuple[int, Row]) -> Sample:
+        number, row = numbered
         key = key_of(row.cells) or f"{number:09d}"
         if row.fault is not None:
             return Sample(key, None, error=row.fault)
