@@ -1,6 +1,7 @@
-"""Pictures of an index are read again in one pass over each place."""
+"""Pictures of an index are read again in one pass over each place, and decoded in little memory."""
 
 import json
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -8,13 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from blip.config import strict
+from blip.data import images
 from blip.data.annotations import pictures
+from blip.data.images import EncodedImage, Shrink
 from blip.data.readers import delimited, image_files, parquet
-from blip.index.pictures import read_again, read_place
+from blip.index.pictures import read_again, read_pictures, read_place
 from blip.index.store import Row
-from tests.support.pictures import photo
+from tests.support.pictures import encode, photo, pixels
 
 COUNT = 12
 NUMBERS = range(COUNT)
@@ -81,3 +85,43 @@ def test_a_place_is_looked_through_as_often_for_all_rows_as_for_one(
         found = read_again(some, lambda sample: sample.image, videos=())
         assert found == [photo(row.number) for row in some]
     assert count == before > 0
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """A JPEG and a PNG of a size that counts as large."""
+    monkeypatch.setattr(images, "LARGE", 1000)
+    picture = Image.fromarray(pixels(900, 1500))
+    for kind in ("JPEG", "PNG"):
+        (tmp_path / f"photos-{kind}.{kind}").write_bytes(encode(picture, kind))
+    return rows_of(tmp_path)
+
+
+def test_a_jpeg_is_decoded_small_where_it_is_shown_small(
+    large: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, shrinks = EncodedImage.decode, list[int]()
+
+    def decode_and_note(self: EncodedImage, shrink: Shrink = 1) -> Image.Image:
+        shrinks.append(shrink)
+        return decode(self, shrink)
+
+    monkeypatch.setattr(EncodedImage, "decode", decode_and_note)
+    for picture in read_pictures(large, side=100):
+        assert picture is not None
+        assert picture.size == (100, 60)
+    assert shrinks[0] == 4
+    assert [picture and picture.size for picture in read_pictures(large)] == [(1500, 900)] * 2
+
+
+@pytest.mark.parametrize("side", [None, 100])
+def test_large_pictures_wait_for_each_other(large: list[Row], side: int | None) -> None:
+    found: list[Image.Image | None] = []
+    reading = threading.Thread(target=lambda: found.extend(read_pictures(large, side=side)))
+    with images._large:
+        reading.start()
+        reading.join(0.5)
+        assert reading.is_alive()
+    reading.join(30)
+    assert all(found)
+    assert len(found) == 2

@@ -296,6 +296,34 @@ def test_deadlines_give_503_in_the_queue_and_504_in_the_model(models: Models) ->
     with_service(models, work, ServiceConfig(deadline=0.7, batch_size=1, max_wait=0.0))
 
 
+def test_thumbnails_are_read_by_the_decoders_and_within_the_deadline(
+    med: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index.build([str(write_tar(tmp_path / "a.tar", range(3)))], tmp_path / "index", med)
+    read, may, threads = Index.pictures, threading.Event(), list[str]()
+
+    def wait_and_read(*given: Any, **named: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        assert may.wait(30)
+        return read(*given, **named)
+
+    monkeypatch.setattr(Index, "pictures", wait_and_read)
+    # What is imported for the first search must not take the time.
+    index.search("a dog")
+
+    async def work(client: httpx.AsyncClient, _: Service) -> None:
+        body = {"text": "a dog", "thumbnails": True}
+        late = await client.post("/v1/search", json=body)
+        may.set()
+        assert late.status_code == 504
+        assert late.json() == {"detail": "the deadline passed while thumbnails were read"}
+        hits = (await client.post("/v1/search", json=body)).raise_for_status().json()["hits"]
+        assert all(hit["thumbnail"] for hit in hits)
+
+    with_service(Models([], index), work, ServiceConfig(deadline=1.5, max_wait=0.0))
+    assert all(name.startswith("blip-decode") for name in threads)
+
+
 def test_a_client_that_leaves_is_not_computed_for(models: Models) -> None:
     async def work(client: httpx.AsyncClient, service: Service) -> int:
         gate = held(service)

@@ -53,6 +53,19 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return EncodedImage(data, max_pixels).decode()
 
 
+def decode_small(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """As `decode_image`, with at most `side` pixels on the longest side.
+
+    A JPEG is decoded to twice as many or more, not to its full size. Raises BadImageError.
+    """
+    encoded = EncodedImage(data, max_pixels)
+    shrinks: tuple[Shrink, ...] = (8, 4, 2, 1)
+    longest = max(encoded.size)
+    image = encoded.decode(next(s for s in shrinks if s == 1 or longest >= 2 * side * s))
+    image.thumbnail((side, side))
+    return image
+
+
 @final
 class EncodedImage:
     """A picture whose header was read and checked; a JPEG is decoded by `decode` alone.

@@ -10,7 +10,7 @@ from PIL import Image
 from blip.data.config import MAX_PIXELS
 from blip.data.faults import BadSampleError
 from blip.data.identity import keep_identity
-from blip.data.images import decode_image, one_large_picture_at_a_time
+from blip.data.images import decode_image, decode_small, one_large_picture_at_a_time
 from blip.data.keys import storable
 from blip.data.readers.archive import Archive
 from blip.data.readers.open import find_kind
@@ -111,16 +111,19 @@ def read_pictures(
 ) -> list[Image.Image | None]:
     """The picture of each row, or the middle frame of its video; the rest is as in `read_again`.
 
-    With `side` each is shrunk to so many pixels before the next one is read.
+    With `side` each is decoded to so many pixels on the longest side, before the next one is read.
     """
 
     def open_sample(sample: Sample) -> Image.Image | None:
-        picture = None
         if sample.image is not None:
-            picture = decode_image(sample.image, max_pixels)
-        elif sample.video is not None:
-            picture = middle_frame(sample.video, max_pixels)
-        if picture is not None and side is not None:
+            with one_large_picture_at_a_time(sample.image, max_pixels):
+                if side is None:
+                    return decode_image(sample.image, max_pixels)
+                return decode_small(sample.image, side, max_pixels)
+        if sample.video is None:
+            return None
+        picture = middle_frame(sample.video, max_pixels)
+        if side is not None:
             picture.thumbnail((side, side))
         return picture
 

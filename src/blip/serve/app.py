@@ -130,7 +130,7 @@ def _add_errors(app: FastAPI) -> None:
     answer(NotServedError, 404, str)
     answer(QueueFullError, 429, str)
     answer(NotBegunError, 503, lambda _: "the deadline passed before the model was free; try again")
-    answer(NotDoneError, 504, lambda _: "the deadline passed while the model worked on it")
+    answer(NotDoneError, 504, str)
     answer(ArgumentError, 422, str)
     answer(UsageError, 422, str)
     answer(ClientLeftError, CLIENT_LEFT, lambda _: "the client has left")

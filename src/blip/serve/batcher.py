@@ -31,7 +31,10 @@ class NotBegunError(Exception):
 
 
 class NotDoneError(Exception):
-    """The deadline of a request passed while the model worked on it."""
+    """The deadline of a request passed while it was worked on, by the model or as `work` says."""
+
+    def __init__(self, work: str = "the model worked on it") -> None:
+        super().__init__(f"the deadline passed while {work}")
 
 
 class Watch(Protocol):

@@ -1,15 +1,12 @@
 """What a client can ask a model: captions, matches, answers, features, attention, search."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel
 
 from blip.generation.config import check_captions
-from blip.index.search import Hit
 from blip.inference.pixels import NormalisedImage
-from blip.pages.pictures import THUMBNAIL, thumbnail
 from blip.serve import schemas
 from blip.serve.models import Answers, Attention, Captions, Features, Functionality, Matches, Search
 from blip.serve.service import Service
@@ -22,7 +19,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"model": schemas.Problem, "description": "A field, or the picture, cannot be used."},
     429: {"model": schemas.Problem, "description": "Too many requests wait; see Retry-After."},
     503: {"model": schemas.Problem, "description": "The deadline passed while it waited."},
-    504: {"model": schemas.Problem, "description": "The deadline passed in the model."},
+    504: {"model": schemas.Problem, "description": "The deadline passed while it was worked on."},
 }
 
 router = APIRouter(prefix="/v1", tags=["model"])
@@ -169,7 +166,7 @@ async def search(request: Request, service: TheService) -> schemas.SearchAnswer:
         found = await service.submit(Search(fields.results, fields.rerank), query, deadline)
         pictures = [None] * len(found)
         if fields.thumbnails:
-            pictures = await asyncio.to_thread(_thumbnails, service, found)
+            pictures = await service.thumbnails(found, deadline)
         hits = [
             schemas.SearchHit(
                 rank=rank,
@@ -184,12 +181,6 @@ async def search(request: Request, service: TheService) -> schemas.SearchAnswer:
         return schemas.SearchAnswer(hits=hits)
 
     return await service.answer(request, "search", schemas.SearchRequest, work)
-
-
-def _thumbnails(service: Service, hits: list[Hit]) -> list[str | None]:
-    assert service.models.index is not None
-    pictures = service.models.index.pictures([hit.row for hit in hits], side=THUMBNAIL)
-    return [None if picture is None else thumbnail(picture) for picture in pictures]
 
 
 def _model(service: Service, job: Functionality) -> str:

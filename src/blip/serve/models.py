@@ -18,6 +18,7 @@ from blip.inference.loaded_model import LoadedModel
 from blip.inference.pixels import NormalisedImage
 from blip.model.blip import Blip
 from blip.model.dialogue import DialogueModel
+from blip.pages.pictures import THUMBNAIL, thumbnail
 
 Functionality = Literal["caption", "match", "ask", "features", "attention", "search"]
 NEEDS: dict[Functionality, tuple[str, ...]] = {
@@ -155,6 +156,12 @@ class Models:
         with one_large_picture_at_a_time(content, self.max_pixels):
             image = decode_image(content, self.max_pixels)
         return NormalisedImage(eval_transform(image, model.config.vision.image_size))
+
+    def thumbnails(self, hits: Sequence[Hit]) -> list[str | None]:
+        """The picture of each hit, small, as a data address; None where it is no longer there."""
+        assert self.index is not None
+        pictures = self.index.pictures([hit.row for hit in hits], side=THUMBNAIL)
+        return [None if picture is None else thumbnail(picture) for picture in pictures]
 
     def run(self, work: Any, payloads: Sequence[Any]) -> Sequence[Any]:
         """The result of each payload; the batch goes through the model together."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -11,9 +11,10 @@ from fastapi import HTTPException, Request
 from pydantic import BaseModel
 
 from blip.data.images import BadImageError
+from blip.index.search import Hit
 from blip.inference.pixels import NormalisedImage
 from blip.processes import usable_cpus
-from blip.serve.batcher import Batcher, NotBegunError
+from blip.serve.batcher import Batcher, NotBegunError, NotDoneError
 from blip.serve.bodies import Received, Receiver, drain
 from blip.serve.config import ServiceConfig
 from blip.serve.metrics import Metrics
@@ -87,12 +88,27 @@ class Service:
             image = await self._decode(job, received.image, deadline)
         return await work_on(received.fields, image, deadline)
 
-    async def _decode(self, job: Functionality, content: bytes, deadline: float) -> NormalisedImage:
-        loop = asyncio.get_running_loop()
-        decoding = loop.run_in_executor(self._decoders, self.models.read, job, content)
+    async def thumbnails(self, hits: Sequence[Hit], deadline: float) -> list[str | None]:
+        """The picture of each hit, small, as a data address; None where it is no longer there.
+
+        Raises NotDoneError.
+        """
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await decoding
+            return await self._in_decoders(deadline, self.models.thumbnails, hits)
+        except TimeoutError as error:
+            raise NotDoneError("thumbnails were read") from error
+
+    async def _in_decoders(
+        self, deadline: float, function: Callable[..., Result], *given: Any
+    ) -> Result:
+        """What a function returns in one of the threads that decode; raises TimeoutError."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await loop.run_in_executor(self._decoders, function, *given)
+
+    async def _decode(self, job: Functionality, content: bytes, deadline: float) -> NormalisedImage:
+        try:
+            return await self._in_decoders(deadline, self.models.read, job, content)
         except TimeoutError as error:
             raise NotBegunError from error
         except BadImageError as error:
