@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blip.data.captions import clean_caption
+from blip.data.texts import first_given, is_missing, without_point
 from blip.files import is_utf8
 
 STATEMENTS = "statements"
@@ -83,11 +84,12 @@ def read_statement(entry: Any, name: str, identifier: str) -> PairStatement:
     """
     if not isinstance(entry, dict):
         raise BrokenStatementError(f"{BROKEN_STATEMENT}: {name} is no JSON object")
-    own = next((entry[key] for key in IDENTIFIERS if entry.get(key) not in (None, "")), None)
+    given = {key: entry.get(key) for key in IDENTIFIERS if entry.get(key) != ""}
+    own = without_point(first_given(given, IDENTIFIERS))
     is_named = isinstance(own, str | int) and not isinstance(own, bool)
     if is_named:
         identifier = name = str(own)
-    text = next((entry[key] for key in SENTENCES if entry.get(key) is not None), None)
+    text = first_given(entry, SENTENCES)
     if not isinstance(text, str) or not is_utf8(text):
         raise BrokenStatementError(f"{BROKEN_STATEMENT}: {name} has no text as its sentence")
     split = entry.get("split")
@@ -102,7 +104,7 @@ def read_statement(entry: Any, name: str, identifier: str) -> PairStatement:
 
 def _read_label(entry: dict[str, Any], name: str) -> bool | None:
     value = entry.get("label")
-    if value is None or value == "":
+    if is_missing(value) or value == "":
         return None
     label = _LABELS.get(str(value).strip().lower())
     if label is None or isinstance(value, float):

@@ -1,7 +1,7 @@
 """Texts as users have them: encodings, byte order marks, and cells that hold no text."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -53,6 +53,21 @@ def list_names(names: Iterable[str]) -> str:
     return ", ".join(shown) + (", ..." if len(distinct) > MAX_NAMES else "")
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a cell is empty: null, or the NaN that pandas writes in its place."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def first_given(entry: dict[str, Any], names: Sequence[str]) -> Any:
+    """The first value under some names that is neither null nor NaN; None where there is none."""
+    return next((entry[name] for name in names if not is_missing(entry.get(name))), None)
+
+
+def without_point(value: Any) -> Any:
+    """A whole number that pandas made a float (`17.0`) as an integer; any other value as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def sound_texts(values: Iterable[Any]) -> tuple[tuple[str, ...], str | None]:
     """The captions among some values, stripped, and the first fault of the others.
 
@@ -63,7 +78,7 @@ def sound_texts(values: Iterable[Any]) -> tuple[tuple[str, ...], str | None]:
     texts: list[str] = []
     fault: str | None = None
     for value in values:
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if is_missing(value):
             continue
         found = _sound_text(value)
         if isinstance(found, str):

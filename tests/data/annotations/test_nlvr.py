@@ -124,6 +124,18 @@ def test_labels_may_be_withheld_and_splits_are_chosen(tmp_path: Path) -> None:
         list(read_statements(path, split="train"))
 
 
+def test_empty_cells_of_pandas_are_nothing(tmp_path: Path) -> None:
+    nan = float("nan")
+    (tmp_path / "a.png").write_bytes(photo(1))
+    pictures = {"left": nan, "left_image": "a.png", "right": "a.png", "images": nan}
+    rows = [
+        {"identifier": nan, "uid": 17.0, "sentence": nan, "text": "One.", "label": nan, **pictures},
+        {"identifier": None, "sentence": "Two.", "label": True, **pictures},
+    ]
+    (sample,) = read_statements(write_lines(tmp_path / "pairs.jsonl", rows))
+    assert stated(sample) == [("17", "One.", None), ("1", "Two.", True)]
+
+
 def test_what_is_broken_is_named(tmp_path: Path) -> None:
     entries = [
         *LINES,

@@ -131,6 +131,22 @@ def test_questions_name_videos_by_number(folder):
     assert faults_of(listed) == ["duplicate_question_id", "broken_question"]
 
 
+def test_empty_cells_are_neither_names_nor_identifiers(folder):
+    nan = float("nan")
+    entries = [
+        {"video": nan, "video_id": 0, "question": "a?", "question_id": None, "answer": nan},
+        {"video": None, "video_id": 0, "question": "b?", "question_id": nan, "answer": "cat"},
+        {"video_id": 0, "question": "c?", "question_id": nan, "id": 9.0, "answer": "dog"},
+    ]
+    (listed,) = list_videos(write(folder / "test_qa.json", entries))
+    assert [(q.question_id, q.answers) for q in listed.questions] == [
+        ("0", ()),
+        ("1", ("cat",)),
+        (9, ("dog",)),
+    ]
+    assert listed.faults == []
+
+
 def test_a_table_holds_videos_and_another_one_asks(tmp_path):
     videos = pa.table({"key": ["a", "b"], "video": [b"1", b"2"], "caption": [["x", "y"], ["z"]]})
     pq.write_table(videos, tmp_path / "videos.parquet")

@@ -223,6 +223,37 @@ def test_files_that_do_not_belong_together_are_refused(folder: Path) -> None:
         list(read_questions(captions))
 
 
+def test_empty_cells_of_pandas_cost_no_question(folder: Path) -> None:
+    nan = float("nan")
+    name = "val2014/COCO_val2014_000000000042.jpg"
+    rows = [
+        {"image": name, "image_id": nan, "question": "a?", "question_id": None, "answer": "red"},
+        {"image": nan, "image_id": 42.0, "question": "b?", "question_id": nan, "answer": nan},
+        {"image": None, "image_id": 7, "question": "c?", "question_id": 5.0, "answer": ["no", nan]},
+        {"image_id": 7, "question": "d?", "weight": nan},
+        {"image_id": 7, "question": "e?", "weight": -1},
+    ]
+    samples = list(read_questions(write(folder / "list.json", rows)))
+    assert [asked_of(sample) for sample in samples[:3]] == [
+        [("a?", ("red",))],
+        [("b?", ())],
+        [("c?", ("no",))],
+    ]
+    assert questions_of(samples[2].meta)[0][0].question_id == 5
+    assert [sample.error for sample in samples] == [
+        *(None, None, None),
+        "broken_question: entry 3 has nan as its weight, which is a number from 0",
+        "broken_question: entry 4 has -1 as its weight, which is a number from 0",
+    ]
+
+
+def test_float_identifiers_meet_their_annotations(folder: Path) -> None:
+    answered = [{**one, "question_id": float(one["question_id"])} for one in ANSWERED]
+    samples = list(read_questions(official(folder, answered=answered)))
+    assert asked_of(samples[0])[0] == ("What colour is it?", ("red", "red", "Dark red"))
+    assert not any(sample.error for sample in samples)
+
+
 def test_packed_questions_are_read_again(folder: Path) -> None:
     source = official(folder)
     packed = pack_collection(Collection(source=str(source)), folder / "out")

@@ -28,7 +28,7 @@ from blip.data.statements import (
     read_statement,
     split_of,
 )
-from blip.data.texts import list_names, open_text
+from blip.data.texts import first_given, list_names, open_text
 from blip.errors import UsageError
 
 FORMS = (
@@ -236,9 +236,9 @@ def _entry(row: Row, number: int, place: str) -> _Entry:
 
 def _pictures(entry: dict[str, Any], identifier: str) -> tuple[Picture, Picture] | None:
     """The left and the right picture that an entry names or holds; None where one is missing."""
-    given = entry.get("images")
+    given = first_given(entry, ("images",))
     if given is None:
-        given = [next((entry[n] for n in names if n in entry), None) for names in SIDES]
+        given = [first_given(entry, names) for names in SIDES]
     if given == [None, None] and not any(name in entry for names in SIDES for name in names):
         official = _OFFICIAL.fullmatch(identifier)
         return None if official is None else (f"{official[1]}-img0.png", f"{official[1]}-img1.png")

@@ -23,14 +23,20 @@ from blip.data.annotations.video_files import (
     key_of,
 )
 from blip.data.keys import key_text
-from blip.data.questions import BROKEN_QUESTION, AskedQuestion, questions_of, read_question
+from blip.data.questions import (
+    BROKEN_QUESTION,
+    AskedQuestion,
+    find_question_id,
+    questions_of,
+    read_question,
+)
 from blip.data.readers.delimited import BROKEN_ROW, read_delimited, read_json_lines
 from blip.data.readers.folders import texts_beside
 from blip.data.readers.parquet import BATCH, open_described, read_parquet
 from blip.data.readers.shards import read_shard
 from blip.data.readers.tables import FIRST, find_columns, names_videos
 from blip.data.readers.video_files import NAMES, is_video_name
-from blip.data.texts import list_names, sound_texts
+from blip.data.texts import first_given, list_names, sound_texts
 from blip.errors import UsageError
 from blip.files import open_regular
 from blip.log import say
@@ -147,7 +153,7 @@ class _Listing:
         video.faults += [] if fault is None else [fault]
 
     def add_question(self, video: ListedVideo, entry: dict[str, Any], number: int) -> None:
-        known_id = entry.get("question_id", entry.get("id"))
+        known_id = find_question_id(entry, ("question_id", "id"))
         named = entry if known_id is None else {**entry, "question_id": known_id}
         question = read_question(named, number)
         if question is None:
@@ -296,6 +302,5 @@ def _name_of(entry: Any) -> str | None:
     """What an entry calls its video."""
     if not isinstance(entry, dict):
         return None
-    named = (entry.get(name) for name in NAMES)
-    name = next((name for name in named if name is not None), None)
+    name = first_given(entry, NAMES)
     return key_of({**entry, "id": None}) if name is None else key_text(name)

@@ -21,7 +21,8 @@ from blip.data.questions import (
     BROKEN_QUESTION,
     QUESTIONS,
     AskedQuestion,
-    list_answers,
+    find_question_fault,
+    find_question_id,
     read_question,
 )
 from blip.data.readers.chosen import choose, read_alone
@@ -29,7 +30,7 @@ from blip.data.readers.folders import extension_of
 from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.tables import find_columns
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.texts import list_names
+from blip.data.texts import first_given, list_names, without_point
 from blip.errors import UsageError
 
 FORMS = (
@@ -267,8 +268,9 @@ def _by_question(
 
 
 def _id_of(entry: Any) -> int | str | None:
-    question_id = entry.get("question_id") if _is_dict(entry) else None
-    return question_id if isinstance(question_id, int | str) else None
+    given = entry.get("question_id") if _is_dict(entry) else None
+    sound = isinstance(given, int | float | str)
+    return find_question_id({"question_id": given}) if sound else None
 
 
 def _answered(questions: list[Any], of_id: dict[int | str, dict[str, Any]]) -> Iterator[_Entry]:
@@ -309,11 +311,11 @@ def _entry(entry: Any, number: int, weight: float | None = None) -> _Entry:
         return _Entry(None, None, f"{BROKEN_QUESTION}: entry {number} is no JSON object")
     question = read_question(entry, number)
     if question is None:
-        part = "answers" if list_answers(entry) is None else "question"
-        return _Entry(None, None, f"{BROKEN_QUESTION}: entry {number} has no text as its {part}")
+        fault = f"{BROKEN_QUESTION}: entry {number} has {find_question_fault(entry)}"
+        return _Entry(None, None, fault)
     if weight is not None:
         question = replace(question, weight=weight)
-    name = entry.get("image", entry.get("image_id"))
+    name = without_point(first_given(entry, ("image", "image_id")))
     sound = isinstance(name, int) or (isinstance(name, str) and name.strip() and "\0" not in name)
     return _Entry(name if sound else None, question)
 
