@@ -97,6 +97,18 @@ def test_candidates_are_stripped_lines_or_a_list(folder: Path) -> None:
     assert read_candidates(folder / "answers.json") == ["red", "a star", "blue"]
 
 
+def test_candidates_by_suffix_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "answers.JSON").write_text('["yes", "no"]')
+    (tmp_path / "answers.JSONL").write_text('"yes"\n\n" no "\n')
+    (tmp_path / "answers.ndjson").write_text('"yes"\n"no"')
+    for name in ("answers.JSON", "answers.JSONL", "answers.ndjson"):
+        assert read_candidates(tmp_path / name) == ["yes", "no"]
+    for content in ('"yes"\nno', '"yes"\n{"answer": "no"}', '"yes"\n["no"]'):
+        (tmp_path / "answers.jsonl").write_text(content)
+        with pytest.raises(UsageError, match=r"answers\.jsonl, line 2 is no JSON text; allowed: "):
+            read_candidates(tmp_path / "answers.jsonl")
+
+
 @pytest.mark.parametrize(
     ("file", "message"),
     [

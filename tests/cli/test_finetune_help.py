@@ -7,6 +7,7 @@ import pytest
 from blip.cli.finetune import EXAMPLES_OF, KINDS
 from blip.cli.main import main, parse
 from blip.cli.recipe import read_config, recipe_names
+from blip.config.strict import save
 
 NAMES = [(name, task) for task in KINDS for name in task.names]
 
@@ -66,3 +67,10 @@ def test_keys_of_a_task_say_what_a_batch_holds(capsys):
 def test_a_task_alone_names_what_is_missing(capsys):
     assert main(["finetune", "vqa"]) == 2
     assert "RECIPE|config.json" in capsys.readouterr().err
+
+
+def test_a_configuration_in_upper_case_is_read(tmp_path):
+    task = KINDS[0]
+    config = read_config(task.config, task.name, next(iter(recipe_names(task.name))), [])
+    save(config, tmp_path / "CONFIG.JSON")
+    assert read_config(task.config, task.name, str(tmp_path / "CONFIG.JSON"), []) == config

@@ -41,6 +41,13 @@ def test_the_same_texts_give_the_same_vocabulary(tmp_path: Path) -> None:
     )
 
 
+def test_a_name_in_upper_case_is_read_as_what_it_says(tmp_path: Path) -> None:
+    trained = Tokenizer.train(KOREAN, vocabulary_size=90)
+    trained.save(tmp_path)
+    path = (tmp_path / "tokenizer.json").rename(tmp_path / "TOKENIZER.JSON")
+    assert Tokenizer.load(path).vocabulary_size == trained.vocabulary_size
+
+
 @given(text=st.text(max_size=60), max_tokens=st.integers(3, 20))
 def test_rows_start_end_and_fit(text: str, max_tokens: int) -> None:
     tokenizer = _english()

@@ -38,7 +38,7 @@ def recipe_names(module: str) -> dict[str, str]:
 
 def read_config(cls: type[Config], module: str, source: str, overrides: Sequence[str]) -> Config:
     """The configuration that `source` names, with the overrides put in; raises UsageError."""
-    if source.endswith(".json"):
+    if source.lower().endswith(".json"):
         return override(load_config(cls, Path(source)), overrides)
     names = recipe_names(module)
     if source not in names:

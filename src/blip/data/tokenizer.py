@@ -126,7 +126,7 @@ class Tokenizer:
     @classmethod
     def _open(cls, path: Path) -> "Tokenizer":
         try:
-            backend = _from_json(path) if path.suffix == ".json" else _from_words(path)
+            backend = _from_json(path) if path.suffix.lower() == ".json" else _from_words(path)
             return cls(backend)
         # The library raises bare exceptions for a file that it cannot parse.
         except Exception as error:

@@ -60,6 +60,17 @@ def test_a_dialogue_has_texts_for_its_indices_and_the_relevance_beside(tmp_path:
     assert turn.question == "what is it"
 
 
+def test_relevance_in_upper_case_is_found(tmp_path: Path) -> None:
+    path = write_official(tmp_path, [official_dialog(42)])
+    dense = write_dense(
+        tmp_path, [{"image_id": 42, "round_id": 2, "gt_relevance": [0.0] * 99 + [0.5]}]
+    )
+    dense.rename(dense.with_suffix(".JSON"))
+    stand_in_pictures(tmp_path / "images", [42])
+    (sample,) = read_dialogues(path)
+    assert dialogue(sample).rounds[1].relevance[-1] == 0.5
+
+
 def test_the_last_round_of_a_test_split_is_not_answered(tmp_path: Path) -> None:
     last = official_round(1, answer=None, gt_index=None)
     early = official_round(0, answer_options=None, gt_index=None)

@@ -84,6 +84,14 @@ def test_the_official_pair_is_read_from_either_file(folder: Path) -> None:
     assert [one.key for one in reader.samples(1)] == [second.key]
 
 
+def test_annotations_in_upper_case_are_found(folder: Path) -> None:
+    questions = official(folder)
+    (folder / ANNOTATIONS).rename(folder / ANNOTATIONS.upper())
+    questions = questions.rename(folder / QUESTIONS.upper())
+    sample = next(read_questions(questions))
+    assert asked_of(sample)[0] == ("What colour is it?", ("red", "red", "Dark red"))
+
+
 def test_without_annotations_questions_have_no_answers(folder: Path) -> None:
     path = official(folder)
     (folder / ANNOTATIONS).unlink()

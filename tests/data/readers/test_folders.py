@@ -27,6 +27,15 @@ def test_every_name_of_a_text_file_is_read(tmp_path: Path) -> None:
     ]
 
 
+def test_texts_beside_in_upper_case_are_read(tmp_path: Path) -> None:
+    for name in ("A.JPG", "b.jpg"):
+        (tmp_path / name).write_bytes(photo(kind="JPEG"))
+    (tmp_path / "A.TXT").write_text("of a\n")
+    (tmp_path / "b.jpg.CAPTION").write_text("of b\n")
+    found = [(sample.texts, sample.error) for sample in read_folder(tmp_path)]
+    assert found == [(("of a",), None), (("of b",), None)]
+
+
 def test_what_a_folder_holds_besides_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,14 @@ def test_files_beside_tars_are_ignored(folder: Path) -> None:
     assert expand([f"{folder}/0*"]) == tars[:2]
 
 
+def test_suffixes_in_upper_case_count(tmp_path: Path) -> None:
+    for name in ("0.tar", "1.TAR", "._1.TAR", "00_STATS.JSON", "SIZES.json"):
+        (tmp_path / name).write_bytes(b"")
+    tars = [tmp_path / "0.tar", tmp_path / "1.TAR"]
+    assert expand([str(tmp_path)]) == expand([f"{tmp_path}/*"]) == tars
+    assert resolve_source(str(tmp_path)) == resolve_source(f"{tmp_path}/*") == tars
+
+
 def test_what_is_not_read_as_a_shard_is_reported(folder: Path) -> None:
     os.mkfifo(folder / "pipe.tar")
     (folder / "circle.tar").symlink_to(folder / "circle.tar")

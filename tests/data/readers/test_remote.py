@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 
@@ -54,6 +55,16 @@ def server(shards: Path) -> Iterator[Server]:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(remote, "LONGEST_PAUSE", 0.01)
+
+
+def test_a_folder_of_a_store_stands_for_tars_in_upper_case() -> None:
+    store = fsspec.filesystem("memory")
+    for name in ("0.tar", "1.TAR", "2.txt"):
+        store.pipe(f"/upper/{name}", b"")
+    found = remote.expand_remote("memory://upper/")
+    assert [location.rpartition("/")[2] for location in found] == ["0.tar", "1.TAR"]
+    with pytest.raises(UsageError, match=r"no shards at memory://nothing/\*\.tar"):
+        remote.expand_remote("memory://nothing/")
 
 
 def test_a_set_to_evaluate_is_fetched(server: Server, shards: Path) -> None:

@@ -17,8 +17,9 @@ from blip.data.keys import check_key
 from blip.data.readers.folders import read_folder
 from blip.data.readers.patterns import expand
 from blip.data.readers.shards import read_shard
-from blip.data.readers.sources import read_samples
+from blip.data.readers.sources import read_samples, resolve_source
 from blip.data.readers.tables import read_table
+from blip.data.readers.video_places import find_any
 from blip.data.sample import Sample
 from blip.data.writers.shards import write_shards
 from blip.errors import UsageError
@@ -281,3 +282,29 @@ def test_a_broken_table_beside_pictures_and_tars_is_ignored(images: Path, tmp_pa
     (images / "00000.parquet").rename(tmp_path / "alone/00000.parquet")
     with pytest.raises(UsageError, match=r"00000.parquet is not a Parquet file"):
         list(read_samples(str(tmp_path / "alone")))
+
+
+def test_a_folder_stands_for_tables_in_upper_case(tmp_path: Path) -> None:
+    table = pa.table({"image": [photo(0)], "caption": ["red"]})
+    for name in ("0.parquet", "1.PARQUET"):
+        pq.write_table(table, tmp_path / name)
+    assert resolve_source(str(tmp_path)) == [tmp_path / "0.parquet", tmp_path / "1.PARQUET"]
+    # What img2dataset writes beside a shard is no table of its own.
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "00.TAR").write_bytes(b"")
+    pq.write_table(pa.table({"url": ["a"], "caption": ["red"]}), beside / "00.PARQUET")
+    assert resolve_source(f"{beside}/*") == [beside / "00.TAR"]
+
+
+def test_metadata_in_upper_case_are_those_of_a_folder(images: Path) -> None:
+    (images / "METADATA.CSV").write_text("file_name,text\na.jpg,red\n")
+    (sample,) = read_samples(str(images))
+    assert sample.texts == ("red",)
+
+
+def test_a_folder_stands_for_tables_of_videos_in_upper_case(tmp_path: Path) -> None:
+    table = pa.table({"key": ["a"], "video": [b"1"], "caption": ["red"]})
+    for name in ("0.parquet", "1.PARQUET"):
+        pq.write_table(table, tmp_path / name)
+    assert find_any([str(tmp_path)]) == [f"{tmp_path}/0.parquet", f"{tmp_path}/1.PARQUET"]

@@ -30,6 +30,7 @@ from blip.data.dialogues import (
 )
 from blip.data.keys import with_safe_keys
 from blip.data.readers.chosen import choose, read_alone
+from blip.data.readers.patterns import named_in
 from blip.data.sample import IMAGE_KEY, OFFICIAL_ID, Sample
 from blip.errors import UsageError
 
@@ -144,7 +145,11 @@ def _stamp(path: Path) -> _Stamp:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.stem}{DENSE}.json")
+    plain = path.with_name(f"{path.stem}{DENSE}.json")
+    if plain.is_file():
+        return plain
+    there = (file for file in named_in(path.parent, ".json") if file.stem == plain.stem)
+    return next(there, plain)
 
 
 def _samples(chosen: Iterable[DialogueEntry], pictures: Pictures, place: str) -> Iterator[Sample]:

@@ -28,6 +28,7 @@ from blip.data.questions import (
 from blip.data.readers.chosen import choose, read_alone
 from blip.data.readers.folders import extension_of
 from blip.data.readers.parquet import open_described, read_parquet
+from blip.data.readers.patterns import named_in
 from blip.data.readers.tables import find_columns
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import first_given, list_names, without_point
@@ -219,7 +220,7 @@ def _beside(path: Path, other: str) -> Path | None:
     """The file of the annotations to some questions, or of the questions to some annotations."""
     same = [
         file
-        for file in sorted(path.parent.glob("*.json"))
+        for file in named_in(path.parent, ".json")
         if other in file.name.lower() and _plain_name(file) == _plain_name(path)
     ]
     return same[0] if same else None

@@ -14,7 +14,7 @@ from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import MISSING, NOT_UTF8, TEXT_LIMIT, TOO_LONG, decode_text
 from blip.files import read_regular
 
-TEXTS_BESIDE = (".txt", ".caption")
+TEXTS_BESIDE = (".txt", ".caption", ".TXT", ".CAPTION")
 """How a picture's text file ends, after its whole name or its stem; the first found is read."""
 SIGNATURES = (
     (b"\xff\xd8\xff", "jpg"),

@@ -88,9 +88,16 @@ def match_paths(pattern: str) -> list[Path]:
     return sorted(dict.fromkeys(paths))
 
 
+def named_in(folder: Path, suffix: str) -> list[Path]:
+    """What in a folder is named with a suffix, in any case, sorted; hidden ones not."""
+    # Unlike `iterdir`, it finds nothing where there is no such folder.
+    found = (path for path in folder.glob("*") if path.suffix.lower() == suffix)
+    return sorted(path for path in found if path.name[0] != ".")
+
+
 def tars_in(folder: Path) -> list[Path]:
     """The tars of a folder, sorted, without hidden ones; others called .tar are named on stderr."""
-    named = sorted(tar for tar in folder.glob("*.tar") if tar.name[0] != ".")
+    named = named_in(folder, ".tar")
     _say_skipped(path for path in named if not _is_file(path))
     return [path for path in named if _is_file(path)]
 
@@ -149,7 +156,8 @@ def read_packed(folder: Path) -> dict[str, Any] | None:
 def _tars(path: Path) -> list[Path]:
     """The tars that a path stands for."""
     if not path.is_dir():
-        return [] if path.name.endswith(STATISTICS) or path.name == SIZES else [path]
+        name = path.name.lower()
+        return [] if name.endswith(STATISTICS) or name == SIZES else [path]
     return tars_in(path) or compressed_in(path)
 
 

@@ -81,8 +81,9 @@ def expand_remote(pattern: str) -> list[str]:
     for plain in expand_braces(pattern):
         # Of a URL a question mark begins the query, and a slash at its end is the server's matter.
         marks = "*[" if plain.startswith((COMMAND, *WEB)) else "*[?"
+        shown = plain
         if plain.endswith("/") and "?" in marks:
-            plain += "*.tar"
+            plain, shown = f"{plain}*.[tT][aA][rR]", f"{plain}*.tar"
         if plain.startswith(COMMAND) or not any(mark in plain for mark in marks):
             locations.append(plain)
             continue
@@ -91,7 +92,7 @@ def expand_remote(pattern: str) -> list[str]:
         files.invalidate_cache()
         matches = with_retries(lambda files=files, path=path: files.glob(path), f"list {plain}")
         if not matches:
-            raise UsageError(f"no shards at {plain}")
+            raise UsageError(f"no shards at {shown}")
         locations += sorted(files.unstrip_protocol(match) for match in matches)
     return locations
 

@@ -20,6 +20,7 @@ from blip.data.readers.patterns import (
     compressed_in,
     is_compressed,
     match_paths,
+    named_in,
     refuse_compressed,
     tars_in,
     tars_of,
@@ -228,7 +229,7 @@ def _find_faults(places: Sequence[Path], *, need_text: bool = True) -> list[Usag
 def _in_folder(folder: Path) -> list[Path]:
     if tars := tars_in(folder) or compressed_in(folder):
         return tars
-    tables = sorted(p for p in folder.glob("*.parquet") if p.is_file() and p.name[0] != ".")
+    tables = [path for path in named_in(folder, ".parquet") if path.is_file()]
     if of_tasks := [path for path in tables if find_form(path)]:
         # Their pictures may lie in another of the tables, which is no collection of its own.
         return of_tasks
@@ -248,7 +249,9 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _metadata(folder: Path) -> Path | None:
     """The table of a folder of pictures; None where no table has pictures and texts."""
-    for path in (folder / name for name in METADATA):
+    named = sorted(path for path in folder.glob("*") if path.name.lower() in METADATA)
+    there = {path.name.lower(): path for path in named}
+    for path in (there[name] for name in METADATA if name in there):
         if path.is_file():
             try:
                 check_table(path)
@@ -264,14 +267,16 @@ def _without_sidecars(paths: Iterable[Path]) -> list[Path]:
         path
         for path in paths
         if not path.name.startswith(".")
-        and not path.name.endswith((STATISTICS, SIZES))
+        and not path.name.lower().endswith((STATISTICS, SIZES))
         and (path.suffix.lower() != ".parquet" or has_pictures(path) or not _has_data_beside(path))
     ]
 
 
 def _has_data_beside(table: Path) -> bool:
     """Whether a tar or a folder lies beside a table under the same name, as img2dataset has it."""
-    return table.with_suffix(".tar").is_file() or table.with_suffix("").is_dir()
+    return any(table.with_suffix(suffix).is_file() for suffix in (".tar", ".TAR")) or (
+        table.with_suffix("").is_dir()
+    )
 
 
 def _known(path: Path) -> Path:

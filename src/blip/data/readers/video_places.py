@@ -28,7 +28,7 @@ from blip.data.readers.headers import Member, read_headers
 from blip.data.readers.image_files import find_images, refuse_none
 from blip.data.readers.open import Reader, find_kind, open_place
 from blip.data.readers.parquet import open_described, read_parquet, read_parquet_at
-from blip.data.readers.patterns import compressed_in, tars_in
+from blip.data.readers.patterns import compressed_in, named_in, tars_in
 from blip.data.readers.remote import is_remote
 from blip.data.readers.sources import find_places
 from blip.data.readers.tables import find_columns, has_pictures
@@ -105,7 +105,7 @@ def _in_folder(folder: Path) -> list[str]:
     """What a folder of videos stands for; empty for anything else."""
     if not folder.is_dir() or tars_in(folder) or compressed_in(folder):
         return []
-    tables = sorted(p for p in folder.glob("*.parquet") if p.is_file() and p.name[0] != ".")
+    tables = [path for path in named_in(folder, ".parquet") if path.is_file()]
     pictures = [table for table in tables if has_pictures(table)]
     videos = [table for table in tables if shows_videos(str(table))]
     if videos:
