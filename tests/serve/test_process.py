@@ -7,16 +7,20 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from blip.cli.main import main
+from blip.serve.connections import Connection
 from blip.serve.hosts import KnownHosts
-from blip.serve.run import address_of, bind
+from blip.serve.run import address_of, bind, make_server
 from tests.support.command_service import served
 from tests.support.pictures import photo
 from tests.support.saved_models import save_tiny
@@ -137,6 +141,83 @@ def test_a_request_that_does_not_begin_is_given_up(
             time.sleep(0.5)
             connection.sendall(body)
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+@contextmanager
+def large_answers(deadline: float) -> Iterator[tuple[uvicorn.Server, tuple[str, int]]]:
+    """A server of 16 MB, more than the system holds for a client that does not read."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await Response(bytes(LARGE))(scope, receive, send)
+
+    server = make_server(answer, deadline)
+    server.config.lifespan = "off"
+    with bind("127.0.0.1", 0) as bound:
+        thread = threading.Thread(target=server.run, args=([bound],))
+        thread.start()
+        try:
+            yield server, bound.getsockname()
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join(30)
+
+
+LARGE = 16_000_000
+ASKED = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("requests", [1, 100], ids=["one answer", "pipelined answers"])
+def test_a_client_that_does_not_read_is_given_up(requests: int) -> None:
+    with (
+        large_answers(deadline=0.3) as (server, address),
+        socket.create_connection(address, timeout=10) as connection,
+    ):
+        wait_until(lambda: len(server.server_state.connections) == 1)
+        connection.sendall(ASKED * requests)
+        wait_until(lambda: not server.server_state.connections)
+
+
+def test_a_slow_client_within_the_deadline_gets_its_whole_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The connection is closed for new requests long before the client has read.
+    monkeypatch.setattr("blip.serve.run.IDLE_SECONDS", 0)
+    with (
+        large_answers(deadline=60) as (_, address),
+        socket.create_connection(address, timeout=10) as connection,
+    ):
+        connection.sendall(ASKED)
+        received, pauses = 0, 5
+        while content := connection.recv(1 << 20):
+            received += len(content)
+            if pauses:
+                pauses -= 1
+                time.sleep(0.1)
+        assert received > LARGE
+
+
+def test_the_deadline_is_that_of_each_answer() -> None:
+    with (
+        large_answers(deadline=60) as (server, address),
+        socket.create_connection(address, timeout=10) as connection,
+    ):
+        for _ in range(2):
+            connection.sendall(ASKED)
+            received = 0
+            while received < LARGE:
+                received += len(connection.recv(1 << 20))
+            # No timer is left of an answer that was taken.
+            (held,) = server.server_state.connections
+            assert isinstance(held, Connection)
+            wait_until(lambda held=held: held._aborting is None)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from blip.errors import BlipError, UsageError
 from blip.processes import stop_on_sigterm
-from blip.serve.connections import Connection
+from blip.serve.connections import connections
 
 STOPPED = "stopped; what was being answered has been answered"
 IDLE_SECONDS = 5
@@ -45,21 +45,24 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(app: ASGIApp, bound: socket.socket, seconds_to_finish: float) -> None:
+def run(app: ASGIApp, bound: socket.socket, deadline: float) -> None:
     """Answer requests until SIGTERM or Ctrl-C; raises StoppedError, or KeyboardInterrupt."""
     with stop_on_sigterm(STOPPED):
-        make_server(app, seconds_to_finish).run(sockets=[bound])
+        make_server(app, deadline).run(sockets=[bound])
 
 
-def make_server(app: ASGIApp, seconds_to_finish: float) -> uvicorn.Server:
-    """A server that, once stopped, finishes what is under way within some seconds."""
+def make_server(app: ASGIApp, deadline: float) -> uvicorn.Server:
+    """A server whose clients have `deadline` seconds to take an answer.
+
+    Once stopped, it finishes what is under way within as many.
+    """
     # What goes wrong in one request is answered and counted; its traceback is worth a log.
     for library in ("uvicorn", "python_multipart"):
         logging.getLogger(library).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
         # The same ones, whatever else is installed.
-        http=Connection,
+        http=connections(deadline),
         loop="asyncio",
         ws="none",
         log_config=None,
@@ -67,6 +70,6 @@ def make_server(app: ASGIApp, seconds_to_finish: float) -> uvicorn.Server:
         lifespan="on",
         server_header=False,
         timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=round(seconds_to_finish) + 1,
+        timeout_graceful_shutdown=round(deadline) + 1,
     )
     return uvicorn.Server(config)
