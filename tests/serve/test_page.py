@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route
 
 from blip import Index
@@ -209,3 +210,82 @@ def test_a_busy_service_is_asked_again(page: Page, folder: Path) -> None:
     page.locator("#problem", has_text="asking again in 1 s").wait_for()
     page.wait_for_selector("#scores .row")
     assert len(refused) == 2
+
+
+HOLD_BACK = """() => {
+  const read = window.createImageBitmap;
+  const gate = new Promise((open) => { window.letGo = open; });
+  window.createImageBitmap = (file) => {
+    if (file.name !== "first.png") return read(file);
+    window.held = gate.then(() => read(file));
+    return window.held;
+  };
+}"""
+"""The pixels of one picture come when the test calls `letGo`."""
+
+
+def test_the_picture_that_was_chosen_last_is_shown_and_described_once(
+    page: Page, folder: Path
+) -> None:
+    for name, size in (("first.png", (64, 32)), ("second.png", (32, 64))):
+        Image.new("RGB", size).save(folder / name)
+    page.evaluate(HOLD_BACK)
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_input_files("#file", folder / "first.png")
+    page.locator("#file-label", has_text="first.png").wait_for()
+    page.set_input_files("#file", folder / "second.png")
+    page.wait_for_selector("#captions .row")
+    # The page goes on with the pixels before the timer does.
+    page.evaluate("async () => { letGo(); await held; await new Promise((go) => setTimeout(go)); }")
+    page.wait_for_selector("#caption-form button:enabled")
+    assert page.evaluate("canvas.width < canvas.height")
+    assert len([url for url in asked if url.endswith("/v1/caption")]) == 3
+
+
+NEVER_ANSWERED = """() => {
+  const ask = window.fetch;
+  window.fetch = (url, options) => !url.endsWith("attention")
+    ? ask(url, options)
+    : new Promise((_, fail) => options.signal.addEventListener(
+        "abort", () => fail(options.signal.reason)));
+}"""
+"""Requests for attention last until the page gives them up."""
+
+
+def test_words_of_the_picture_before_are_not_looked_at(page: Page, folder: Path) -> None:
+    page.set_input_files("#file", save_picture(folder / "photo.png", 2))
+    page.click("#captions .row button")
+    page.wait_for_selector("#words button[aria-pressed=true]")
+    page.evaluate(NEVER_ANSWERED)
+    page.click("#captions .row button")
+    page.wait_for_selector("#words[aria-busy]")
+    page.evaluate("document.getElementById('looking').textContent = ''")
+    page.set_input_files("#file", save_picture(folder / "other.png", 3))
+    page.wait_for_selector("#words:not([aria-busy])", state="attached")
+    page.wait_for_selector("#captions .row")
+    assert page.text_content("#looking") == ""
+    assert page.is_hidden("#words-part")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (502, "<html>Bad Gateway</html>", "a proxy before it, answered with status 502."),
+        (500, '{"detail": "the model gave NaN"}', "the model gave NaN"),
+        (500, '{"error": 1}', "answered with status 500."),
+        (200, "<html>Log in</html>", "answered with status 200."),
+    ],
+)
+def test_what_a_proxy_answers_is_said(
+    page: Page, folder: Path, status: int, body: str, said: str
+) -> None:
+    page.set_input_files("#file", save_picture(folder / "photo.png", 2))
+    page.wait_for_selector("#captions .row")
+    page.evaluate(
+        "([body, status]) => { window.fetch = async () => new Response(body, { status }); }",
+        [body, status],
+    )
+    page.fill("#texts", "a dog")
+    page.click("#match button")
+    page.locator("#problem", has_text=said).wait_for()

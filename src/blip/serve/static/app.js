@@ -24,10 +24,21 @@ async function ask(path, fields, about = picture) {
       signal.throwIfAborted();
       continue;
     }
-    const content = await answer.json();
-    if (!answer.ok) throw new Error(content.detail);
-    return content;
+    return read(answer);
   }
+}
+
+// What an answer holds. A proxy before the service answers with a page of its own.
+async function read(answer) {
+  const text = await answer.text();
+  let content = null;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    // It has no detail.
+  }
+  if (answer.ok && content) return content;
+  throw new Error(content?.detail || `The service, or a proxy before it, answered with status ${answer.status}.`);
 }
 
 function report(text) {
@@ -91,11 +102,12 @@ async function choose(file) {
   part("words-part").hidden = true;
   part("file-label").textContent = `${file.name || "A pasted picture"}; choose, drop or paste another`;
   report("");
-  try {
-    bitmap = await createImageBitmap(file);
-  } catch {
-    report("This browser cannot show the picture; the service may read it all the same.");
-  }
+  const { signal } = sent;
+  const pixels = await createImageBitmap(file).catch(() => null);
+  // Another picture may have been chosen meanwhile.
+  if (signal.aborted) return;
+  bitmap = pixels;
+  if (!bitmap) report("This browser cannot show the picture; the service may read it all the same.");
   part("shown").hidden = !bitmap;
   draw();
   if (can.caption) writeCaptions();
@@ -144,6 +156,7 @@ function look({ word, weights }, button) {
 
 async function showWords(text) {
   if (!needPicture()) return;
+  const { signal } = sent;
   await fill(part("words-part"), part("words"), async () => {
     const { words } = await ask("attention", { text });
     part("words-part").hidden = false;
@@ -154,7 +167,8 @@ async function showWords(text) {
       return button;
     });
   });
-  const first = part("words").firstElementChild;
+  // Of a picture that was chosen meanwhile nothing is known.
+  const first = signal.aborted ? null : part("words").firstElementChild;
   if (first) {
     first.click();
     first.focus();
