@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from blip import DecodingConfig, Embedder, Index
+from blip.errors import BlipError, NotFiniteError
 from blip.inference.load import load
 from blip.serve.app import make_app
 from blip.serve.config import ServiceConfig
@@ -476,3 +477,50 @@ def test_a_filter_matches_though_a_captioner_could(med: Path, tmp_path: Path) ->
     assert {name for name, source in of.items() if source == str(judge)} == {"match", "features"}
     assert served.model_for("match") is served.filter
     assert of["caption"] == of["attention"] == str(med)
+
+
+@pytest.mark.parametrize("texts", [[""], ["..."], ["a dog", " # "]])
+def test_texts_without_words_match_nothing(models: Models, texts: list[str]) -> None:
+    async def work(client: httpx.AsyncClient, _: Service) -> list[httpx.Response]:
+        return [
+            await client.post("/v1/match", json=as_json(photo(), texts=texts)),
+            await client.post("/v1/match", files={"image": photo()}, data={"texts": texts}),
+        ]
+
+    for answer in with_service(models, work):
+        assert answer.status_code == 422
+        said = f"`texts` is {texts[-1]!r}; allowed: a text with words"
+        assert answer.json() == {"detail": said}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotFiniteError("the model gave NaN"), "the model gave NaN"),
+        (BlipError("the checkpoint\nis gone"), "the checkpoint is gone"),
+        (RuntimeError("/secret"), "the service failed; its log says why"),
+    ],
+)
+def test_what_goes_wrong_in_the_service_is_json_as_well(
+    models: Models, error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    async def ask() -> httpx.Response:
+        app = make_app(models)
+        service: Service = app.state.service
+        service.batcher._run = fail
+        # As a server does, it goes on after what is raised when the answer has been sent.
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with (
+            service.running(),
+            httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+        ):
+            return await client.post("/v1/match", json=as_json(photo(), texts=TEXTS))
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 500
+    assert answer.json() == {"detail": said}
+    logged = f"/v1/match: {said}\n" if isinstance(error, BlipError) else ""
+    assert logged in capsys.readouterr().err

@@ -131,12 +131,12 @@ def _load(args: argparse.Namespace, options: MatchOptions) -> "TextMatcher":
 
 def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[str]]:
     """Raises UsageError where there are no texts, and where one cannot be read or has no words."""
-    from blip.data.captions import clean_caption
+    from blip.data.captions import check_words
     from blip.errors import UsageError
 
     for text in options.texts or options.more:
-        if UTF8.holds(text) and not clean_caption(text):
-            raise RangeError("TEXT", repr(text), "a text with words")
+        if UTF8.holds(text):
+            check_words("TEXT", text)
     if options.texts:
         return list(options.texts), [options.picture, *options.more]
     if not options.more:

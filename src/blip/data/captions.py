@@ -2,6 +2,8 @@
 
 import re
 
+from blip.config.ranges import RangeError
+
 _DROPPED = re.compile(r"[.!\"()*#:;~]")
 _RUNS = re.compile(r"\s\s+")
 MAX_WORDS = 50
@@ -16,3 +18,9 @@ def clean_caption(text: str, max_words: int = MAX_WORDS) -> str:
     """
     text = _RUNS.sub(" ", _DROPPED.sub(" ", text.lower())).strip()
     return " ".join(text.split(" ")[:max_words])
+
+
+def check_words(name: str, text: str) -> None:
+    """Raise RangeError for a text of which `clean_caption` leaves nothing."""
+    if not clean_caption(text):
+        raise RangeError(name, repr(text), "a text with words")

@@ -13,8 +13,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blip.errors import ArgumentError, UsageError, plain
+from blip.errors import ArgumentError, BlipError, UsageError, one_line, plain
 from blip.installed import version
+from blip.log import printable, say
 from blip.serve import endpoints
 from blip.serve.batcher import NotBegunError, NotDoneError, QueueFullError
 from blip.serve.config import ServiceConfig
@@ -26,6 +27,8 @@ from blip.serve.service import ClientLeftError, Service
 
 STATIC = Path(__file__).parent / "static"
 """The files of the page."""
+FAILED = 500
+"""A status for what no request should cause; a line on stderr says what it was."""
 CLIENT_LEFT = 499
 """A status that nobody receives; the metrics count it."""
 SECURITY = {
@@ -118,11 +121,13 @@ def _add_errors(app: FastAPI) -> None:
     """Which error is which status, each with one line."""
 
     def answer(kind: type[Exception], status: int, describe: Callable[[Any], str]) -> None:
-        async def handle(_: Request, error: Exception) -> JSONResponse:
+        async def handle(request: Request, error: Exception) -> JSONResponse:
             again = error.retry_after if isinstance(error, QueueFullError) else None
             if isinstance(error, NotBegunError):
                 again = 1
             headers = {} if again is None else {"Retry-After": str(again)}
+            if status == FAILED:
+                say(f"{printable(request.url.path)}: {plain(one_line(error))}")
             return JSONResponse({"detail": plain(describe(error))}, status, headers)
 
         app.add_exception_handler(kind, handle)
@@ -133,6 +138,9 @@ def _add_errors(app: FastAPI) -> None:
     answer(NotDoneError, 504, str)
     answer(ArgumentError, 422, str)
     answer(UsageError, 422, str)
+    answer(BlipError, FAILED, str)
+    # Its traceback is for those who run the service.
+    answer(Exception, FAILED, lambda _: "the service failed; its log says why")
     answer(ClientLeftError, CLIENT_LEFT, lambda _: "the client has left")
     answer(ClientDisconnect, CLIENT_LEFT, lambda _: "the client has left")
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel
 
+from blip.data.captions import check_words
 from blip.generation.config import check_captions
 from blip.inference.pixels import NormalisedImage
 from blip.serve import schemas
@@ -18,6 +19,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     415: {"model": schemas.Problem, "description": "Neither JSON nor a form."},
     422: {"model": schemas.Problem, "description": "A field, or the picture, cannot be used."},
     429: {"model": schemas.Problem, "description": "Too many requests wait; see Retry-After."},
+    500: {"model": schemas.Problem, "description": "The model, or the service, failed."},
     503: {"model": schemas.Problem, "description": "The deadline passed while it waited."},
     504: {"model": schemas.Problem, "description": "The deadline passed while it was worked on."},
 }
@@ -83,6 +85,8 @@ async def match(request: Request, service: TheService) -> schemas.MatchAnswer:
     async def work(
         fields: schemas.MatchRequest, image: NormalisedImage | None, deadline: float
     ) -> schemas.MatchAnswer:
+        for text in fields.texts:
+            check_words("texts", text)
         found = await service.submit(Matches(), (image, fields.texts), deadline)
         scores = [
             schemas.Score(text=text, probability=score.probability, cosine=score.cosine)
