@@ -9,6 +9,7 @@ import time
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -32,6 +33,12 @@ def say(text: str) -> None:
     if "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0":
         return
     print(printable(text), file=sys.stderr, flush=True)
+
+
+@cache
+def say_once(text: str) -> None:
+    """Print a line as `say` does, but once: a command looks at the same files more than once."""
+    say(text)
 
 
 def printable(text: str | os.PathLike[str]) -> str:

@@ -186,6 +186,21 @@ def test_a_row_of_labels_that_cannot_be_read_costs_itself_alone(tmp_path):
     ]
 
 
+def test_empty_cells_of_labels_are_nothing(tmp_path):
+    nan = float("nan")
+    rows = [
+        {"key": 1.0, "text": nan, "source": "web", "number": 0.0, "match": 1.0, "shard": nan},
+        {"key": "b", "text": nan, "match": 1},
+    ]
+    (tmp_path / "l.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    faults: list[str] = []
+    (label,) = read_labels(tmp_path / "l.jsonl", faults)
+    assert (label.key, label.text, label.number, label.shard) == ("1", None, 0, None)
+    assert [fault.split("l.jsonl, ")[1] for fault in faults] == [
+        "row 2 must have key, match, and text or source; it has key, match"
+    ]
+
+
 def test_labels_are_brought_together_with_the_ledger(tmp_path, capsys):
     ledgers = ledger(tmp_path)
     rows = [

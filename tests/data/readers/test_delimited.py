@@ -118,6 +118,17 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path, delimiter: str, encoding: 
     assert rows(tmp_path / "t.csv", content.encode(encoding)) == [["a.jpg", "caf\u00e9, au lait"]]
 
 
+@pytest.mark.parametrize("line", ["sep={}", '"sep={}"', "SEP={}"])
+@pytest.mark.parametrize("mark", [";", ",", "\t", "|"])
+def test_the_line_of_excel_above_a_header_says_what_separates(
+    tmp_path: Path, line: str, mark: str
+) -> None:
+    content = f"{line.format(mark)}\r\n{mark.join(NAMES)}\r\na.jpg{mark}one\r\n"
+    assert rows(tmp_path / "t.csv", content) == [["a.jpg", "one"]]
+    with pytest.raises(UsageError, match="has no header"):
+        rows(tmp_path / "t.csv", "sep=;\n")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

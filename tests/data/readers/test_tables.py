@@ -161,6 +161,33 @@ def test_urls_are_to_be_downloaded_first(
         list(read_table(path))
 
 
+def test_urls_in_categories_are_urls(tmp_path: Path) -> None:
+    urls = pa.array(["https://x/a.jpg", "https://x/b.jpg"]).dictionary_encode()
+    pq.write_table(pa.table({"image": urls, "caption": ["one", "two"]}), tmp_path / "t.parquet")
+    with pytest.raises(UsageError, match="download with img2dataset first"):
+        list(read_table(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_of_two_columns_of_one_name_the_first_counts(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    columns = {"image": ["a.png"], "caption": ["one"], "\u00e9": [""]}
+    names = [*columns, *columns]
+    cells = [*columns.values(), ["b.png"], ["two"], [""]]
+    if name == "t.parquet":
+        pq.write_table(pa.table(cells, names=names), folder / name)
+    else:
+        rows = [names, [values[0] for values in cells]]
+        (folder / name).write_text("\n".join(map(",".join, rows)), encoding="utf-8")
+    for _ in range(2):
+        (sample,) = read_table(folder / name)
+        assert (sample.image, sample.texts) == (photo(0), ("one",))
+    assert capsys.readouterr().err == (
+        f"{folder / name} has more than one column image, caption, \u00e9; the first one is read\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from blip.capfilt.ledger.files import read_groups
 from blip.data.keys import key_text
 from blip.data.readers.delimited import Row, read_delimited, read_json_lines
-from blip.data.readers.parquet import open_parquet
+from blip.data.readers.parquet import read_parquet
+from blip.data.texts import is_missing, without_point
 from blip.errors import BlipError, UsageError, first_line
 from blip.files import is_utf8
 
@@ -167,9 +168,7 @@ def _take(found: Labelled, fitting: Mapping[Label, Mapping[str, dict[str, Any]]]
 def _rows(path: Path) -> Iterator[Row]:
     match path.suffix.lower():
         case ".parquet":
-            with open_parquet(path) as file:
-                for batch in file.iter_batches():
-                    yield from map(Row, batch.to_pylist())
+            yield from (row for _, row in read_parquet(path, 0, None))
         case ".jsonl":
             yield from read_json_lines(path)
         case _ if path.stat().st_size:
@@ -177,7 +176,11 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _label(row: dict[str, Any], where: str) -> Label:
-    given = {name: value for name, value in row.items() if value not in (None, "")}
+    given = {
+        name: without_point(value)
+        for name, value in row.items()
+        if not is_missing(value) and value != ""
+    }
     odd = next((name for name in ("key", "text") if not is_utf8(str(given.get(name)))), None)
     if odd is not None:
         raise UsageError(f"{where}: {odd} is not UTF-8; save the file as UTF-8")

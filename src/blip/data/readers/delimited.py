@@ -2,19 +2,22 @@
 
 import csv
 import re
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from blip.data.readers.image_files import IMAGE_EXTENSIONS
-from blip.data.texts import TEXT_LIMIT, open_text
+from blip.data.texts import TEXT_LIMIT, list_names, open_text
 from blip.errors import UsageError
 from blip.files import parse_json
+from blip.log import printable, say_once
 
 DELIMITERS = (",", ";", "\t")
 """Of a CSV file; Excel writes semicolons where the comma is the decimal point."""
 BROKEN_ROW = "broken_row"
+_SEPARATOR = re.compile(r'"?sep=([^"\\w])"?', re.IGNORECASE)
+"""What Excel reads and writes above a header, to say what stands between the cells."""
 csv.field_size_limit(1 << 30)
 
 
@@ -40,12 +43,16 @@ def read_delimited(
 ) -> tuple[list[str], Iterator[Row]]:
     """The header and the rows of a CSV file, or of a TSV file, which has no quoting.
 
-    The delimiter of a .csv or .txt file is the first for which the columns of the header fit.
-    Raises UsageError for an empty file.
+    The delimiter of a .csv or .txt file is the one of a line `sep=;`, as Excel reads it, above the
+    header, else the first for which the columns of the header fit. Raises UsageError for an empty
+    file.
     """
     lines = _lines(path)
     try:
         first = next((line for line in lines if line.strip()), "")
+        chosen = None if path.suffix.lower() == ".tsv" else _SEPARATOR.fullmatch(_bare(first))
+        if chosen is not None:
+            first = next((line for line in lines if line.strip()), "")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path} is not {error.encoding.upper()}, as its byte order mark says; save it as UTF-8"
@@ -54,16 +61,29 @@ def read_delimited(
         raise UsageError(f"{path} has NUL characters in its header; save it as UTF-8")
     delimiter, quoted = "\t", False
     if path.suffix.lower() != ".tsv":
-        headers = {mark: _header(_split(first, mark, True)) for mark in DELIMITERS}
-        delimiter = next((mark for mark, names in headers.items() if fits(names)), ",")
+        marks = DELIMITERS if chosen is None else (chosen[1],)
+        headers = {mark: _header(_split(first, mark, True)) for mark in marks}
+        delimiter = next((mark for mark, names in headers.items() if fits(names)), marks[0])
         quoted = path.suffix.lower() == ".csv" or delimiter != "\t"
     names = _header(_split(first, delimiter, quoted))
     if not any(names):
         raise UsageError(f"{path} has no header; allowed: one line with the names of the columns")
-    return names, _rows(lines, names, delimiter, quoted)
+    return names, _rows(lines, names, delimiter, quoted, path)
 
 
-def _rows(lines: Iterator[str], names: list[str], delimiter: str, quoted: bool) -> Iterator[Row]:
+def say_repeated(names: Iterable[str], path: Path) -> None:
+    """Say which names more than one column of a table has; all readers take the first of these."""
+    again = [name for name, count in Counter(names).items() if name and count > 1]
+    if again:
+        say_once(
+            f"{printable(path)} has more than one column {list_names(again)}; the first one is read"
+        )
+
+
+def _rows(
+    lines: Iterator[str], names: list[str], delimiter: str, quoted: bool, path: Path
+) -> Iterator[Row]:
+    say_repeated(names, path)
     records = (
         _csv_rows(lines, delimiter, len(names))
         if quoted

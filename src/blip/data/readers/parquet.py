@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blip.data.readers.chosen import choose
-from blip.data.readers.delimited import BROKEN_ROW, Row
+from blip.data.readers.delimited import BROKEN_ROW, Row, say_repeated
 from blip.errors import UsageError, first_line
 from blip.files import is_utf8
 
@@ -44,7 +44,11 @@ def open_described(path: Path) -> pq.ParquetFile:
 def read_first_text(path: Path, column: str) -> str | None:
     """The first value of a column of texts; None where it holds none, or cannot be read."""
     with open_parquet(path) as file:
-        kind = file.schema_arrow.field(column).type
+        schema = file.schema_arrow
+        # By its place: another column may have the same name.
+        kind = schema.field(schema.names.index(column)).type
+        # As pandas writes categories.
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             return None
         try:
@@ -69,6 +73,7 @@ def read_parquet(
     are those that are read, by default all.
     """
     with open_parquet(path) as file:
+        say_repeated(file.schema_arrow.names, path)
         before = 0
         for group in range(file.num_row_groups):
             first, before = before, before + file.metadata.row_group(group).num_rows
@@ -112,6 +117,10 @@ def read_group(
 
 
 def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    names = batch.schema.names
+    if len(set(names)) < len(names):
+        # The first of two columns of one name counts, as in every table.
+        batch = batch.select(sorted({name: names.index(name) for name in names}.values()))
     try:
         return batch.to_pylist()
     # A text that is not UTF-8, a time that Python cannot hold: one cell must not cost the others.

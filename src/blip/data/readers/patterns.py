@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Iterable
-from functools import cache
 from glob import glob
 from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
 from blip.files import read_json_object
-from blip.log import printable, say
+from blip.log import printable, say_once
 from blip.outputs import JOB, MARKER, RECUT, read_marker
 from blip.places import expand_braces, home_path
 
@@ -81,7 +80,7 @@ def match_paths(pattern: str) -> list[Path]:
         else:
             missing.append(path)
     if paths and missing:
-        _say_once(
+        say_once(
             f"{printable(pattern)} names {len(missing)} missing files, "
             f"the first {printable(missing[0])}"
         )
@@ -220,10 +219,4 @@ def _regular(path: Path) -> Path:
 
 def _say_skipped(paths: Iterable[Path]) -> None:
     for path in paths:
-        _say_once(f"skipped {printable(path)}: it is {_kind(path)}")
-
-
-@cache
-def _say_once(line: str) -> None:
-    """Print a line once: a command looks for its shards more than once."""
-    say(line)
+        say_once(f"skipped {printable(path)}: it is {_kind(path)}")
