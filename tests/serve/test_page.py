@@ -236,7 +236,7 @@ def test_the_picture_that_was_chosen_last_is_shown_and_described_once(
     page.locator("#file-label", has_text="first.png").wait_for()
     page.set_input_files("#file", folder / "second.png")
     page.wait_for_selector("#captions .row")
-    # The page goes on with the pixels before the timer does.
+    # The page has its turn with the pixels before the timer does.
     page.evaluate("async () => { letGo(); await held; await new Promise((go) => setTimeout(go)); }")
     page.wait_for_selector("#caption-form button:enabled")
     assert page.evaluate("canvas.width < canvas.height")

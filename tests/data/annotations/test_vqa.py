@@ -146,6 +146,38 @@ def test_layouts_of_one_file(folder: Path, layout: str) -> None:
     assert question.weigh_answers() == pytest.approx({"red": expected})
 
 
+@pytest.mark.parametrize("name", ["lines.json", "lines.jsonl", "lines.NDJSON"])
+def test_lines_are_read_as_a_list_is(folder: Path, name: str) -> None:
+    rows: list[Any] = [
+        {"image_id": 42, "question": "What?", "answer": "red", "split": "val", "question_id": 1},
+        {"image_id": 7, "question": "Is it?", "answer": ["yes", "no"], "split": "test"},
+        {"image_id": 42, "question": "How many?", "split": "val"},
+    ]
+    lines = [json.dumps(row) for row in rows]
+    (folder / name).write_text("\n".join([*lines[:2], "", "[1]", "{", lines[2]]))
+    samples = list(open_place(folder / name).samples())
+    assert [asked_of(sample) for sample in samples if sample.error is None] == [
+        [("What?", ("red",)), ("How many?", ())],
+        [("Is it?", ("yes", "no"))],
+    ]
+    assert [sample.error for sample in samples if sample.error is not None] == [
+        f"broken_question: entry {number} is no JSON object" for number in (2, 3)
+    ]
+    (chosen,) = read_questions(folder / name, split="test")
+    assert asked_of(chosen) == [("Is it?", ("yes", "no"))]
+
+
+def test_lines_with_captions_are_those_of_a_table(folder: Path) -> None:
+    row = {"image": "val2014/COCO_val2014_000000000042.jpg", "caption": "a", "question": "What?"}
+    (folder / "captions.jsonl").write_text(json.dumps(row))
+    assert not holds_questions(folder / "captions.jsonl")
+    (sample,) = open_place(folder / "captions.jsonl").samples()
+    assert sample.texts == ("a",)
+    # A list of several lines ends in one that could be a question alone.
+    (folder / "list.json").write_text(f"[{json.dumps(row)},\n{json.dumps(row)}\n]")
+    assert len(questions_of(next(read_questions(folder / "list.json")).meta)[0]) == 2
+
+
 def test_a_split_is_chosen_where_there_is_one(folder: Path) -> None:
     path = write(folder / "questions.json", LAYOUTS["A-OKVQA"])
     assert len(list(read_questions(path, split="val"))) == 1

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from blip.config.strict import load_json
 from blip.data.annotations.content_store import ContentStore, StoredContent
 from blip.data.annotations.entries import find_entry_fault
-from blip.data.annotations.head import head_names
+from blip.data.annotations.head import HEAD, head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
 from blip.data.keys import key_text, storable, with_safe_keys
 from blip.data.questions import (
@@ -26,22 +26,25 @@ from blip.data.questions import (
     read_question,
 )
 from blip.data.readers.chosen import choose, read_alone
+from blip.data.readers.delimited import read_json_lines
 from blip.data.readers.folders import extension_of
 from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.patterns import named_in
-from blip.data.readers.tables import find_columns
+from blip.data.readers.tables import FIRST, find_columns
 from blip.data.sample import IMAGE_KEY, Sample
-from blip.data.texts import first_given, list_names, without_point
+from blip.data.texts import first_given, list_names, open_text, without_point
 from blip.errors import UsageError
+from blip.files import parse_json
 
 FORMS = (
     'VQA v2\'s {"questions": [{"question_id", "image_id", "question"}]} with its file of '
-    'annotations beside it, a list of {"image", "question", "answer"}, Visual Genome\'s '
+    'annotations beside it, a list or lines of {"image", "question", "answer"}, Visual Genome\'s '
     '[{"id", "qas": [...]}]'
 )
 VISUAL_GENOME_WEIGHT = 0.2
 """What the original release lets the one answer of Visual Genome weigh."""
 DUPLICATE = "duplicate_question_id"
+LINES = (".jsonl", ".ndjson")
 _IN_NAMES = re.compile(r"openended|multiplechoice|questions|annotations|[^a-z0-9]+")
 
 
@@ -78,8 +81,8 @@ def holds_questions(path: Path) -> bool:
     if not head_names(path, ("question", "questions", "question_id", "qas")):
         return False
     try:
-        return _form(load_json(path)) is not None
-    except UsageError:
+        return _has_lines(path) or (not _is_lines(path) and _form(load_json(path)) is not None)
+    except (UsageError, UnicodeDecodeError):
         return False
 
 
@@ -177,7 +180,36 @@ def _first(entries: Any) -> dict[str, Any]:
     return first if isinstance(first, dict) else {}
 
 
+def _is_lines(path: Path) -> bool:
+    return path.suffix.lower() in LINES
+
+
+def _has_lines(path: Path) -> bool:
+    """Whether a file has a question in each line: one of JSON lines, or the first line of others.
+
+    Lines with captions as well are those of a table of captions.
+    """
+    with open_text(path) as file:
+        first = (file.readline(HEAD) for _ in range(FIRST if _is_lines(path) else 1))
+        return any(_asks(_parse(line)) for line in first)
+
+
+def _asks(entry: Any) -> bool:
+    return _form([entry]) == "list" and find_columns(list(entry)).text is None
+
+
+def _parse(line: str) -> Any:
+    try:
+        return parse_json(line)
+    except ValueError:
+        return None
+
+
 def _json(path: Path, split: str | None) -> Iterable[_Entry]:
+    if _has_lines(path):
+        # A broken line is no object, and named as such an entry of a list is.
+        data = [row.cells if row.fault is None else None for row in read_json_lines(path)]
+        return _listed(_of_split(data, split, path))
     data = load_json(path)
     match _form(data):
         case "questions":
