@@ -28,13 +28,16 @@ def augment(image: Image.Image, size: int, rng: random.Random) -> np.ndarray:
 
     The JPEG is decoded as small as the crop allows, at Pillow's best.
     """
-    whole = image.width
+    columns, rows = image.size
     left, top, width, height = crop(image.size, rng)
     shrink = max(1, min(width, height) // size)
-    image.draft("RGB", (image.width // shrink, image.height // shrink))
-    scale = image.width / whole
-    box = (left * scale, top * scale, (left + width) * scale, (top + height) * scale)
-    image = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC, box)
+    image.draft("RGB", (columns // shrink, rows // shrink))
+    # Sides are rounded up each for itself.
+    x, y = image.width / columns, image.height / rows
+    right, bottom = min((left + width) * x, image.width), min((top + height) * y, image.height)
+    image = image.convert("RGB").resize(
+        (size, size), Image.Resampling.BICUBIC, (left * x, top * y, right, bottom)
+    )
     if rng.random() < 0.5:
         image = ImageOps.mirror(image)
     for operation in rng.choices(list(PLAIN), k=OPERATIONS):
