@@ -55,7 +55,9 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
         check_fields(self)
-        Range(whole=True, least=0, most=self.max_length).check(self, "min_length")
+        if not Range(whole=True, least=0, most=self.max_length).holds(self.min_length):
+            allowed = f"a whole number from 0 to {self.max_length}, the most tokens of a text"
+            raise RangeError("min_length", self.min_length, allowed)
 
 
 def check_captions(captions: int, decoding: DecodingConfig) -> None:
