@@ -14,6 +14,7 @@ from blip.inference.captioner import Captioner
 from blip.inference.checkpoint import save_model
 from blip.inference.embedder import Embedder
 from blip.inference.matcher import Matcher
+from blip.log import say_once
 from blip.model.decoding import DecodingSession
 from blip.nn import device as devices
 from blip.nn.device import choose_format
@@ -120,6 +121,7 @@ def test_a_type_that_is_emulated_is_reported(
     for has_it in (True, False):
         monkeypatch.setattr(devices, "bfloat16_multiplies", lambda has_it=has_it: has_it)
         monkeypatch.setattr(devices, "float16_multiplies", lambda has_it=has_it: has_it)
+        say_once.cache_clear()
         assert choose_format("bfloat16", torch.device("cpu")) == torch.bfloat16
         assert ("only emulates bfloat16" in capsys.readouterr().err) is not has_it
         assert choose_format(torch.float16, torch.device("cpu")) == torch.float16

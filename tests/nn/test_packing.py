@@ -199,8 +199,8 @@ def test_encoder_and_decoder_together_give_what_each_gives_alone(
         (1, 2, None, "1 texts cannot be about 2 images"),
         (1, 0, None, "1 texts cannot be about 0 images"),
         (0, 2, None, "there are no texts to encode"),
-        (2, 2, [0, 2], "`image_of_text` must be from 0 to 1"),
-        (2, 2, [-1, 0], "`image_of_text` must be from 0 to 1"),
+        (2, 2, [0, 2], "`image_of_text` names an image that is not among the 2 images"),
+        (2, 2, [-1, 0], "`image_of_text` names an image that is not among the 2 images"),
     ],
 )
 def test_texts_that_are_about_no_image_are_refused(

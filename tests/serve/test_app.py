@@ -14,6 +14,7 @@ from PIL import Image
 from blip import DecodingConfig, Embedder, Index
 from blip.errors import BlipError, NotFiniteError
 from blip.inference.load import load
+from blip.processes import usable_cpus
 from blip.serve.app import make_app
 from blip.serve.config import ServiceConfig
 from blip.serve.models import Models
@@ -297,7 +298,7 @@ def test_deadlines_give_503_in_the_queue_and_504_in_the_model(models: Models) ->
     with_service(models, work, ServiceConfig(deadline=0.7, batch_size=1, max_wait=0.0))
 
 
-def test_thumbnails_are_read_by_the_decoders_and_within_the_deadline(
+def test_thumbnails_are_read_within_the_deadline_and_keep_no_picture_waiting(
     med: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = Index.build([str(write_tar(tmp_path / "a.tar", range(3)))], tmp_path / "index", med)
@@ -314,15 +315,20 @@ def test_thumbnails_are_read_by_the_decoders_and_within_the_deadline(
 
     async def work(client: httpx.AsyncClient, _: Service) -> None:
         body = {"text": "a dog", "thumbnails": True}
-        late = await client.post("/v1/search", json=body)
+        searches = [client.post("/v1/search", json=body) for _ in range(usable_cpus() + 2)]
+        for late in await asyncio.gather(*searches):
+            assert late.status_code == 504
+            assert late.json() == {"detail": "the deadline passed while thumbnails were read"}
+        # The threads that read them are not free yet.
+        match = await client.post("/v1/match", json=as_json(photo(), texts=TEXTS))
+        match.raise_for_status()
         may.set()
-        assert late.status_code == 504
-        assert late.json() == {"detail": "the deadline passed while thumbnails were read"}
         hits = (await client.post("/v1/search", json=body)).raise_for_status().json()["hits"]
         assert all(hit["thumbnail"] for hit in hits)
 
-    with_service(Models([], index), work, ServiceConfig(deadline=1.5, max_wait=0.0))
-    assert all(name.startswith("blip-decode") for name in threads)
+    models = Models([load(med, "cpu")], index)
+    with_service(models, work, ServiceConfig(deadline=3.0, max_wait=0.0))
+    assert {name.rpartition("_")[0] for name in threads} == {"blip-thumbnail"}
 
 
 def test_a_client_that_leaves_is_not_computed_for(models: Models) -> None:
@@ -522,5 +528,6 @@ def test_what_goes_wrong_in_the_service_is_json_as_well(
     answer = asyncio.run(ask())
     assert answer.status_code == 500
     assert answer.json() == {"detail": said}
+    assert answer.headers["x-content-type-options"] == "nosniff"
     logged = f"/v1/match: {said}\n" if isinstance(error, BlipError) else ""
     assert logged in capsys.readouterr().err

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch.distributed import DistError
 
 from blip.errors import BlipError, UsageError
+from blip.log import say_once
 from blip.nn import device
 from blip.train import loop
 from tests.support.forked import start_forked
@@ -320,6 +321,7 @@ def test_a_training_says_that_bfloat16_is_emulated(
     for precision in ("float32", "bfloat16"):
         for has_it in (True, False):
             monkeypatch.setattr(device, "bfloat16_multiplies", lambda has_it=has_it: has_it)
+            say_once.cache_clear()
             config = replace(toy_config(1), precision=precision)
             train_toy(tmp_path / f"{precision}-{has_it}", config, make_toy(), ToyLoader())
             said = "this CPU only emulates bfloat16" in capsys.readouterr().err

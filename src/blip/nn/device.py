@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blip.config.ranges import DEVICE, RangeError
 from blip.errors import ArgumentError, UsageError
-from blip.log import say
+from blip.log import say_once
 from blip.nn.kernels.int8_weight import int8_multiplies
 from blip.nn.kernels.onednn import bfloat16_multiplies, float16_multiplies
 from blip.nn.kernels.switch import kernels_enabled
@@ -74,7 +74,7 @@ def say_if_emulated(dtype: torch.dtype, device: torch.device) -> None:
         has_it = dtype != torch.float16 or device.type != "cpu" or float16_multiplies()
     if not has_it:
         kind, name = "GPU" if device.type == "cuda" else "CPU", str(dtype).removeprefix("torch.")
-        say(f"this {kind} only emulates {name}: float32 is many times faster, and more exact")
+        say_once(f"this {kind} only emulates {name}: float32 is many times faster, and more exact")
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -239,7 +239,7 @@ def group_by_image(
             )
         image_of_text = torch.arange(texts) // max(texts // images, 1)
     elif ((image_of_text < 0) | (image_of_text >= images)).any():
-        raise ValueError(f"`image_of_text` must be from 0 to {images - 1}")
+        raise ValueError(f"`image_of_text` names an image that is not among the {images} images")
     return QueryLayout(
         _concatenate_in_rows(lengths, image_of_text, images),
         _concatenate_in_rows(torch.ones_like(lengths), image_of_text, images),

@@ -126,6 +126,9 @@ def _add_errors(app: FastAPI) -> None:
             if isinstance(error, NotBegunError):
                 again = 1
             headers = {} if again is None else {"Retry-After": str(again)}
+            if kind is Exception:
+                # Starlette answers these outside of `_Around`.
+                headers |= SECURITY
             if status == FAILED:
                 say(f"{printable(request.url.path)}: {plain(one_line(error))}")
             return JSONResponse({"detail": plain(describe(error))}, status, headers)

@@ -23,6 +23,9 @@ from blip.serve.models import Functionality, Models, Work
 Result = TypeVar("Result")
 Fields = TypeVar("Fields", bound=BaseModel)
 
+READERS = 2
+"""Threads that read thumbnails."""
+
 
 class ClientLeftError(Exception):
     """Nobody waits for the answer any more."""
@@ -37,6 +40,8 @@ class Service:
         self.receiver = Receiver(config)
         self.metrics.watch_queue(lambda: self.batcher.waiting)
         self._decoders = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="blip-decode")
+        # Threads of their own: those that wait for a remote place must not keep pictures waiting.
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="blip-thumbnail")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -46,7 +51,8 @@ class Service:
             yield
         finally:
             await self.batcher.close()
-            self._decoders.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._decoders, self._readers):
+                pool.shutdown(wait=False, cancel_futures=True)
 
     async def answer(
         self,
@@ -94,21 +100,13 @@ class Service:
         Raises NotDoneError.
         """
         try:
-            return await self._in_decoders(deadline, self.models.thumbnails, hits)
+            return await _in_threads(self._readers, deadline, self.models.thumbnails, hits)
         except TimeoutError as error:
             raise NotDoneError("thumbnails were read") from error
 
-    async def _in_decoders(
-        self, deadline: float, function: Callable[..., Result], *given: Any
-    ) -> Result:
-        """What a function returns in one of the threads that decode; raises TimeoutError."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(deadline - time.monotonic()):
-            return await loop.run_in_executor(self._decoders, function, *given)
-
     async def _decode(self, job: Functionality, content: bytes, deadline: float) -> NormalisedImage:
         try:
-            return await self._in_decoders(deadline, self.models.read, job, content)
+            return await _in_threads(self._decoders, deadline, self.models.read, job, content)
         except TimeoutError as error:
             raise NotBegunError from error
         except BadImageError as error:
@@ -127,6 +125,15 @@ class Service:
                     task.cancel()
                     with suppress(asyncio.CancelledError):
                         await task
+
+
+async def _in_threads(
+    pool: ThreadPoolExecutor, deadline: float, function: Callable[..., Result], *given: Any
+) -> Result:
+    """What a function returns in one of these threads; raises TimeoutError."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(deadline - time.monotonic()):
+        return await loop.run_in_executor(pool, function, *given)
 
 
 async def _leaves(request: Request) -> None:

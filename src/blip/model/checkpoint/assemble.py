@@ -92,7 +92,10 @@ def assemble(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> 
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors none of which share memory: training one parameter must not change another."""
+    """Tensors no two of which begin at the same place in memory, as tied ones of a file do.
+
+    Training one parameter must not change another.
+    """
     apart: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
