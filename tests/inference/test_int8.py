@@ -15,11 +15,15 @@ from blip.inference.checkpoint import save_model
 from blip.inference.embedder import Embedder
 from blip.inference.matcher import Matcher
 from blip.log import say_once
+from blip.model import int8
 from blip.model.decoding import DecodingSession
 from blip.nn import device as devices
+from blip.nn.attention import MultiHeadCrossAttention
 from blip.nn.device import choose_format
+from blip.nn.kernels import int8_weight
 from blip.nn.kernels.int8_weight import int8_multiplies
 from blip.nn.kernels.switch import kernels
+from blip.nn.linear import Linear
 from tests.support.attentive_models import (
     CANDIDATES,
     QUESTIONS,
@@ -64,20 +68,36 @@ def test_scores_and_features_are_near_those_in_float32(saved: Path) -> None:
     assert ((exact * found).sum(axis=1) > 0.999).all()
 
 
-def test_logits_are_near_those_in_float32_and_use_the_rounded_words(saved: Path) -> None:
+@pytest.mark.parametrize("vnni", [True, False])
+def test_logits_are_near_those_in_float32_and_use_the_rounded_words(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, *, vnni: bool
+) -> None:
+    computes = int8_multiplies() and (int8_weight.has_vnni() or not vnni)
+    for module in (int8, int8_weight):
+        monkeypatch.setattr(module, "has_vnni", lambda: vnni)
     logits = []
     for precision in ("float32", "int8"):
-        model = Captioner.load(saved, precision=precision).model
-        with torch.inference_mode():
+        with kernels(computes), torch.inference_mode():
+            model = Captioner.load(saved, precision=precision).model
             states = model.encode_image(torch.linspace(-1, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32))
             session = DecodingSession(model, model.project_image(states, "causal"), copies=2)
             logits.append(session(torch.full((4, 1), 3)))
     exact, found = logits
     assert found.dtype == torch.float32
     assert (found - exact).norm() < 0.02 * exact.norm()
+    assert all(part.int8 for part in model.vision.modules() if isinstance(part, Linear))
+    cross = [part for part in model.text.modules() if isinstance(part, MultiHeadCrossAttention)]
+    assert all(part.key_value.int8 for part in cross)
+    assert len(cross) == model.config.text.depth
     head = model.language_head.int8
-    assert head is not None
-    assert (head.outputs, head.inputs) == model.text.embedding.select("causal").words.weight.shape
+    if vnni:
+        assert head is not None
+        words = model.text.embedding.select("causal").words.weight
+        assert (head.outputs, head.inputs) == words.shape
+    else:
+        # What decoding reads, a few rows at a time, stays in float32.
+        assert head is None
+        assert all(part.query.int8 is None for part in cross)
 
 
 @pytest.mark.parametrize("kind", ["greedy", "beam", "nucleus"])
@@ -109,7 +129,7 @@ def test_a_processor_without_the_instructions_refuses_it(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "int8_multiplies", lambda: False)
-    with kernels(True), pytest.raises(UsageError, match="needs a CPU with VNNI instructions"):
+    with kernels(True), pytest.raises(UsageError, match="needs an x86 CPU with AVX2 or VNNI"):
         load(saved, "cpu", precision="int8")
     with pytest.raises(UsageError, match="is for CPUs; on cuda:1 use bfloat16 or float32"):
         choose_format("int8", torch.device("cuda:1"))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blip.errors import BlipError, first_line
 from blip.installed import need
-from blip.nn.kernels.int8_weight import int8_multiplies
+from blip.nn.kernels.int8_weight import has_vnni
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -57,7 +57,7 @@ class Graphs:
         ort = need(*EXTRA)
         options = ort.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        if not int8_multiplies():
+        if not has_vnni():
             # Its fast products of unsigned and signed numbers overflow 16 bits there.
             options.add_session_config_entry("session.x64quantprecision", "1")
         # Its warnings are about its own optimisation.

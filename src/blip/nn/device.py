@@ -90,7 +90,7 @@ def _check_int8(device: torch.device) -> None:
     # Without kernels it is emulated, to compare with.
     if kernels_enabled() and not int8_multiplies():
         raise UsageError(
-            "precision int8 needs a CPU with VNNI instructions, which this one lacks; use float32"
+            "precision int8 needs an x86 CPU with AVX2 or VNNI instructions; use float32"
         )
 
 

@@ -213,7 +213,7 @@ def test_int8_is_refused_before_workers_start_where_a_device_lacks_it(monkeypatc
         with pytest.raises(UsageError, match="precision int8 is for CPUs"):
             checkpoints.check_precision("int8", ("cpu", name))
     monkeypatch.setattr("blip.nn.device.int8_multiplies", lambda: False)
-    with kernels(True), pytest.raises(UsageError, match="needs a CPU with VNNI"):
+    with kernels(True), pytest.raises(UsageError, match="needs an x86 CPU with AVX2 or VNNI"):
         checkpoints.check_precision("int8", ("cpu", "cpu"))
     checkpoints.check_precision("bfloat16", ("cpu", "cpu"))
 
@@ -364,7 +364,11 @@ def test_weights_of_fewer_bits_leave_room_for_more_workers(tmp_path, monkeypatch
     monkeypatch.setattr(checkpoints, "usable_cpus", lambda: 16)
     exact = models(captioner, matcher)
     there = replace(exact, precision=precision)
+    monkeypatch.setattr(memory, "has_vnni", lambda: False)
+    whole = sum(there._bytes_of_weights(there._sizes()))
+    monkeypatch.setattr(memory, "has_vnni", lambda: True)
     weights = sum(there._bytes_of_weights(there._sizes()))
+    assert whole == (2 if precision == "int8" else 1) * weights
     assert sum(exact._bytes_of_weights(exact._sizes())) == 2 * weights
     monkeypatch.setattr(checkpoints, "available_memory", lambda: 16 * weights)
     assert there.default_workers(1) > exact.default_workers(1)

@@ -9,7 +9,13 @@ from torch.nn.functional import gelu
 
 from blip.errors import UsageError
 from blip.nn.kernels import int8_weight
-from blip.nn.kernels.int8_weight import ROWS_AT_A_TIME, Int8Weight, int8_multiplies, round_rows
+from blip.nn.kernels.int8_weight import (
+    ROWS_AT_A_TIME,
+    Int8Weight,
+    int8_multiplies,
+    most_of_weights,
+    round_rows,
+)
 from blip.nn.kernels.switch import kernels, kernels_enabled
 from blip.nn.linear import Linear
 
@@ -22,10 +28,21 @@ def both_ways(request: pytest.FixtureRequest):
         yield
 
 
-def rounded(rows: torch.Tensor) -> torch.Tensor:
-    """Each row as 255 whole numbers times a scale allow."""
-    scales = rows.abs().amax(dim=1, keepdim=True) / 127
-    return torch.where(scales > 0, (rows / scales).round().clamp(-127, 127) * scales, 0.0)
+def rounded(rows: torch.Tensor, most: int = 127) -> torch.Tensor:
+    """Each row as whole numbers up to `most` times a scale allow."""
+    scales = rows.abs().amax(dim=1, keepdim=True) / most
+    return torch.where(scales > 0, (rows / scales).round().clamp(-most, most) * scales, 0.0)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 60])
+@torch.inference_mode()
+def test_the_largest_numbers_do_not_overflow(rows: int) -> None:
+    """Without VNNI a CPU sums two products in 16 bits."""
+    torch.manual_seed(0)
+    weight = torch.where(torch.rand(40, 768) < 0.95, 1.0, -1.0)
+    input = torch.where(torch.rand(rows, 768) < 0.95, 1.0, -1.0)
+    found = Int8Weight(weight).multiply(input, None)
+    torch.testing.assert_close(found, input @ weight.t(), rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("rows", [1, 4, 0, ROWS_AT_A_TIME + 3])
@@ -34,7 +51,7 @@ def test_products_are_those_of_numbers_rounded_by_hand(rows: int) -> None:
     torch.manual_seed(0)
     weight, bias = torch.randn(40, 72) * torch.rand(40, 1), torch.randn(40)
     input = torch.randn(rows, 72) * torch.rand(rows, 1) * 100
-    expected = rounded(input) @ rounded(weight).t() + bias
+    expected = rounded(input) @ rounded(weight, most_of_weights()).t() + bias
     layer = Int8Weight(weight)
     torch.testing.assert_close(layer.multiply(input, bias), expected, rtol=1e-4, atol=1e-4)
     found = layer.multiply(input, bias, then_gelu=True)
@@ -63,7 +80,9 @@ def test_zeros_and_what_is_not_finite() -> None:
     assert torch.equal(found[0], bias)
     assert not found[1:3].isfinite().any(dim=0).all()
     assert found[1].isnan().all()
-    torch.testing.assert_close(found[3], (rounded(input[3:]) @ rounded(weight).t() + bias)[0])
+    torch.testing.assert_close(
+        found[3], (rounded(input[3:]) @ rounded(weight, most_of_weights()).t() + bias)[0]
+    )
 
 
 def test_rounded_rows_use_all_of_their_numbers() -> None:

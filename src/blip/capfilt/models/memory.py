@@ -11,6 +11,7 @@ from blip.capfilt.models.protocols import OutOfMemoryError
 from blip.config.ranges import InferencePrecision
 from blip.errors import is_out_of_memory
 from blip.model.config import ModelConfig
+from blip.nn.kernels.int8_weight import has_vnni
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -38,13 +39,15 @@ def bytes_of_image(config: ModelConfig, rows: int, precision: InferencePrecision
 def bytes_of_weights(config: ModelConfig, precision: InferencePrecision) -> int:
     """About the most bytes that a model's weights take, from loading on.
 
-    In float32 there are two of each, since a CPU reads packed copies; for bfloat16 and int8 they
-    are loaded in float32 and then rounded, which leaves no more than that.
+    In float32 there are two of each, since a CPU reads packed copies, and so there are in int8 on a
+    CPU without VNNI, which rounds only a part. Else they are loaded in float32 and then rounded,
+    which leaves no more than that.
     """
     vision, text = config.vision, config.text
     of_vision = vision.depth * int(vision.width**2 * (4 + 2 * vision.mlp_ratio))
     of_text = text.depth * (12 * text.width**2 + 2 * text.width * text.mlp_width)
-    copies = 2 if precision == "float32" else 1
+    rounds_all = precision == "bfloat16" or (precision == "int8" and has_vnni())
+    copies = 1 if rounds_all else 2
     return copies * 4 * (of_vision + of_text + text.vocabulary_size * text.width)
 
 

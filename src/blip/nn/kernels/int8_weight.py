@@ -3,8 +3,9 @@
     weight (outputs, inputs)  ~  scale of the output * whole numbers from -127 to 127
     input (rows, inputs)      ~  scale of the row    * whole numbers from -127 to 127
 
-Products of whole numbers are summed exactly; scales and bias are applied in float32. A row has a
-scale of its own, so that results do not depend on what else is in a batch.
+An x86 CPU without VNNI sums two products in 16 bits; its weights go from -64 to 64, so that none
+overflows. Products of whole numbers are summed exactly; scales and bias are applied in float32. A
+row has a scale of its own, so that results do not depend on what else is in a batch.
 """
 
 from functools import cache
@@ -23,6 +24,8 @@ from blip.nn.kernels.switch import kernels_enabled
 QUANTISED: Any = torch.ops.onednn
 
 MOST = 127
+MOST_WITHOUT_VNNI = 64
+"""Of a weight: 2 * 255 * 64 fits into 16 bits."""
 ZERO = 128
 """What stands for 0 in the unsigned numbers of the input, as the CPU's instructions take them."""
 ROWS_AT_A_TIME = 577
@@ -39,7 +42,7 @@ class Int8Weight:
     def __init__(self, weight: Float[Tensor, "outputs inputs"]) -> None:
         exact = weight.detach().float()
         self.outputs, self.inputs = exact.shape
-        self.scales: Float32[Tensor, " outputs"] = _scales(exact)
+        self.scales: Float32[Tensor, " outputs"] = _scales(exact, most_of_weights())
         whole = (exact / self.scales[:, None]).round().to(torch.int8)
         self._packed: Tensor | None = None
         self._plain: Tensor | None = None
@@ -127,22 +130,34 @@ def round_rows(
 
     A row that is not finite has a scale that is not.
     """
-    scales = _scales(rows)[:, None]
+    scales = _scales(rows, MOST)[:, None]
     # Converting to signed numbers takes a tenth of the time; another first bit adds 128 to them.
     signed = (rows / scales).round_().to(torch.int8)
     return signed.view(torch.uint8).bitwise_xor_(ZERO), scales
 
 
-def _scales(rows: Float32[Tensor, "rows columns"]) -> Float32[Tensor, " rows"]:
+def _scales(rows: Float32[Tensor, "rows columns"], most: int) -> Float32[Tensor, " rows"]:
     largest = torch.maximum(rows.amax(dim=1), rows.amin(dim=1).neg_())
     # A row of zeros would have the scale 0.
-    return largest.div_(MOST).clamp_min_(torch.finfo(torch.float32).tiny)
+    return largest.div_(most).clamp_min_(torch.finfo(torch.float32).tiny)
+
+
+def most_of_weights() -> int:
+    """Largest whole number of a weight on this CPU."""
+    return MOST_WITHOUT_VNNI if _is_x86() and not has_vnni() else MOST
+
+
+def int8_multiplies() -> bool:
+    """Whether products of int8 are faster than those of float32 on this CPU, for many rows."""
+    return torch.backends.mkldnn.is_available() and (has_vnni() or _is_x86())
 
 
 @cache
-def int8_multiplies() -> bool:
-    """Whether this CPU has instructions for products of int8, which do not overflow."""
-    return torch.backends.mkldnn.is_available() and bool(
-        # torch has no public name for it.
-        torch.cpu._is_vnni_supported()  # pyright: ignore[reportPrivateUsage]
-    )
+def has_vnni() -> bool:
+    """Whether this CPU sums products of int8 in 32 bits, in one instruction."""
+    # torch has no public name for it.
+    return bool(torch.cpu._is_vnni_supported())  # pyright: ignore[reportPrivateUsage]
+
+
+def _is_x86() -> bool:
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
