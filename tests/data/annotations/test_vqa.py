@@ -173,9 +173,26 @@ def test_lines_with_captions_are_those_of_a_table(folder: Path) -> None:
     assert not holds_questions(folder / "captions.jsonl")
     (sample,) = open_place(folder / "captions.jsonl").samples()
     assert sample.texts == ("a",)
+    caption = {"image": row["image"], "caption": "a"}
+    question = {"image": row["image"], "question": "What?", "answer": "red"}
+    mixed = folder / "mixed.jsonl"
+    mixed.write_text("\n".join(json.dumps(one) for one in [question, *[caption] * 50]))
+    assert not holds_questions(mixed)
+    assert [sample.texts for sample in open_place(mixed).samples()] == [(), *[("a",)] * 50]
     # A list of several lines ends in one that could be a question alone.
     (folder / "list.json").write_text(f"[{json.dumps(row)},\n{json.dumps(row)}\n]")
     assert len(questions_of(next(read_questions(folder / "list.json")).meta)[0]) == 2
+
+
+@pytest.mark.parametrize("name", ["list.json", "lines.jsonl"])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with pytest.raises(UsageError, match=f"cannot read .*{name}: No such file"):
+        list(read_questions(path))
+    path.write_bytes(b"\xff\xfe{")
+    with pytest.raises(UsageError, match="is not UTF-16"):
+        list(read_questions(path))
+    assert not holds_questions(path)
 
 
 def test_a_split_is_chosen_where_there_is_one(folder: Path) -> None:

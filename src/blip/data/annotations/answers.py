@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.config.strict import from_json, load_json
+from blip.data.readers.delimited import is_json_lines
 from blip.data.texts import read_lines
 from blip.errors import UsageError
 from blip.files import parse_json
@@ -15,13 +16,12 @@ def read_candidates(path: Path) -> list[str]:
     A line of a `.jsonl` file is a JSON text. Raises UsageError for a file that is not there, holds
     something else, or no answer.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".json":
+    if path.suffix.lower() == ".json":
         content = load_json(path)
         if not isinstance(content, list):
             raise UsageError(f"{path} holds no JSON list of answers")
         answers = list(from_json(tuple[str, ...], content, where=str(path)))
-    elif suffix in (".jsonl", ".ndjson"):
+    elif is_json_lines(path):
         lines = enumerate(read_lines(path), 1)
         answers = [_read_text(line, f"{path}, line {number}") for number, line in lines]
     else:

@@ -30,7 +30,12 @@ from blip.data.questions import (
     questions_of,
     read_question,
 )
-from blip.data.readers.delimited import BROKEN_ROW, read_delimited, read_json_lines
+from blip.data.readers.delimited import (
+    BROKEN_ROW,
+    is_json_lines,
+    read_delimited,
+    read_json_lines,
+)
 from blip.data.readers.folders import texts_beside
 from blip.data.readers.parquet import BATCH, open_described, read_parquet
 from blip.data.readers.shards import read_shard
@@ -84,7 +89,7 @@ def _names_in(path: Path) -> list[str]:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return list(open_described(path).schema_arrow.names)
-    if suffix in (".jsonl", ".ndjson"):
+    if is_json_lines(path):
         first = islice(read_json_lines(path), FIRST)
         return list(dict.fromkeys(name for row in first for name in row.cells))
     if suffix in (".csv", ".tsv"):
@@ -120,7 +125,7 @@ def list_videos(
     files = VideoFiles(path.absolute().parent if videos is None else videos)
     if suffix == ".parquet":
         return _table(path, files)
-    if suffix in (".jsonl", ".ndjson"):
+    if is_json_lines(path):
         return _listed(((row.cells, row.fault) for row in read_json_lines(path)), files, path)
     if suffix in (".csv", ".tsv"):
         _, rows = read_delimited(path, lambda names: not set(NAMES).isdisjoint(names))

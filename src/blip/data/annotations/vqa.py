@@ -26,7 +26,7 @@ from blip.data.questions import (
     read_question,
 )
 from blip.data.readers.chosen import choose, read_alone
-from blip.data.readers.delimited import read_json_lines
+from blip.data.readers.delimited import is_json_lines, read_json_line, read_json_lines
 from blip.data.readers.folders import extension_of
 from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.patterns import named_in
@@ -34,7 +34,6 @@ from blip.data.readers.tables import FIRST, find_columns
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import first_given, list_names, open_text, without_point
 from blip.errors import UsageError
-from blip.files import parse_json
 
 FORMS = (
     'VQA v2\'s {"questions": [{"question_id", "image_id", "question"}]} with its file of '
@@ -44,7 +43,6 @@ FORMS = (
 VISUAL_GENOME_WEIGHT = 0.2
 """What the original release lets the one answer of Visual Genome weigh."""
 DUPLICATE = "duplicate_question_id"
-LINES = (".jsonl", ".ndjson")
 _IN_NAMES = re.compile(r"openended|multiplechoice|questions|annotations|[^a-z0-9]+")
 
 
@@ -81,8 +79,8 @@ def holds_questions(path: Path) -> bool:
     if not head_names(path, ("question", "questions", "question_id", "qas")):
         return False
     try:
-        return _has_lines(path) or (not _is_lines(path) and _form(load_json(path)) is not None)
-    except (UsageError, UnicodeDecodeError):
+        return _has_lines(path) or (not is_json_lines(path) and _form(load_json(path)) is not None)
+    except UsageError:
         return False
 
 
@@ -180,29 +178,21 @@ def _first(entries: Any) -> dict[str, Any]:
     return first if isinstance(first, dict) else {}
 
 
-def _is_lines(path: Path) -> bool:
-    return path.suffix.lower() in LINES
-
-
 def _has_lines(path: Path) -> bool:
     """Whether a file has a question in each line: one of JSON lines, or the first line of others.
 
-    Lines with captions as well are those of a table of captions.
+    If any of the first lines has a caption, they are those of a table of captions. False for a file
+    that cannot be read: `load_json` says why.
     """
-    with open_text(path) as file:
-        first = (file.readline(HEAD) for _ in range(FIRST if _is_lines(path) else 1))
-        return any(_asks(_parse(line)) for line in first)
-
-
-def _asks(entry: Any) -> bool:
-    return _form([entry]) == "list" and find_columns(list(entry)).text is None
-
-
-def _parse(line: str) -> Any:
     try:
-        return parse_json(line)
-    except ValueError:
-        return None
+        with open_text(path) as file:
+            lines = [file.readline(HEAD) for _ in range(FIRST if is_json_lines(path) else 1)]
+    except (OSError, UnicodeDecodeError):
+        return False
+    entries = [row.cells for row in map(read_json_line, lines) if row.fault is None]
+    names = dict.fromkeys(name for entry in entries for name in entry)
+    asked = any(_form([entry]) == "list" for entry in entries)
+    return asked and find_columns(list(names)).text is None
 
 
 def _json(path: Path, split: str | None) -> Iterable[_Entry]:

@@ -15,6 +15,7 @@ from blip.log import printable, say_once
 
 DELIMITERS = (",", ";", "\t")
 """Of a CSV file; Excel writes semicolons where the comma is the decimal point."""
+JSON_LINES = (".jsonl", ".ndjson")
 BROKEN_ROW = "broken_row"
 _SEPARATOR = re.compile(r'"?sep=([^"\\w])"?', re.IGNORECASE)
 """What Excel reads and writes above a header, to say what stands between the cells."""
@@ -28,12 +29,17 @@ class Row(NamedTuple):
     fault: str | None = None
 
 
+def is_json_lines(path: Path) -> bool:
+    """Whether a file is named as one of JSON lines is."""
+    return path.suffix.lower() in JSON_LINES
+
+
 def read_json_lines(path: Path) -> Iterator[Row]:
     """A row for every line that is not blank; one that holds no JSON object is broken."""
     try:
         for line in _lines(path):
             if line.strip():
-                yield _json_row(line)
+                yield read_json_line(line)
     except UnicodeDecodeError as error:
         yield _undecoded(error)
 
@@ -108,7 +114,8 @@ def _delimited_row(names: list[str], cells: list[str] | None) -> Row:
     return Row(row)
 
 
-def _json_row(line: str) -> Row:
+def read_json_line(line: str) -> Row:
+    """The row of a line; a blank one, and one that holds no JSON object, is broken."""
     try:
         cells = parse_json(line)
     except ValueError:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from blip.data.keys import key_text, storable, with_safe_keys
 from blip.data.readers.chosen import choose, read_alone
-from blip.data.readers.delimited import Row, read_delimited, read_json_lines
+from blip.data.readers.delimited import Row, is_json_lines, read_delimited, read_json_lines
 from blip.data.readers.folders import extension_of, read_file
 from blip.data.readers.image_files import IMAGE_EXTENSIONS
 from blip.data.readers.parquet import (
@@ -164,7 +164,7 @@ def _open(
             return columns, read_parquet_at(path, numbers)
         return columns, read_parquet(path, start, stop)
     fits = _fit if need_text else _show_pictures
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
+    if is_json_lines(path):
         rows, names = read_json_lines(path), None
     else:
         names, rows = read_delimited(path, fits)
