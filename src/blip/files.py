@@ -26,6 +26,8 @@ CHECKSUMS = "checksums.json"
 """A file in a checkpoint folder with size and hash of every other file there."""
 TOO_DEEP = "its lists or objects are nested too deeply"
 _SURROGATES = re.compile("[\ud800-\udfff]")
+JSON_LINES = (".jsonl", ".ndjson")
+"""How the names of files with a JSON value in each line end."""
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 """Errors of the system that say that a file is not there; others may pass."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -106,6 +108,11 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError(TOO_DEEP) from error
+
+
+def is_json_lines(path: Path) -> bool:
+    """Whether a file is named as one of JSON lines is."""
+    return path.suffix.lower() in JSON_LINES
 
 
 def read_json_object(path: Path) -> dict[str, Any] | None:

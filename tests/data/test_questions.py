@@ -70,7 +70,8 @@ def test_an_empty_answer_is_none(given: dict[str, Any], found: list[str] | None)
 
 
 @pytest.mark.parametrize(
-    ("weight", "found"), [(0, 0.0), (0.2, 0.2), ("0.5", 0.5), (None, 1.0), (" ", 1.0)]
+    ("weight", "found"),
+    [(0, 0.0), (0.2, 0.2), ("0.5", 0.5), (None, 1.0), (math.nan, 1.0), (" ", 1.0)],
 )
 def test_weights(weight: Any, found: float) -> None:
     question = read_question({"question": "what?", "weight": weight}, 0)
@@ -78,7 +79,7 @@ def test_weights(weight: Any, found: float) -> None:
     assert question.weight == found
 
 
-@pytest.mark.parametrize("weight", [math.nan, math.inf, -1, -0.1, "heavy", [1], 10**400])
+@pytest.mark.parametrize("weight", [math.inf, -math.inf, "nan", -1, -0.1, "heavy", [1], 10**400])
 def test_a_weight_is_a_number_from_0(weight: Any) -> None:
     entry = {"question": "what?", "weight": weight}
     assert read_question(entry, 0) is None

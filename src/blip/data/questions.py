@@ -60,11 +60,12 @@ def questions_of(meta: dict[str, Any]) -> tuple[list[AskedQuestion], str | None]
     fault: str | None = None
     entries = meta.get(QUESTIONS)
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
-        question = read_question(entry, number) if isinstance(entry, dict) else None
-        if question is None:
-            fault = fault or f"{BROKEN_QUESTION}: number {number}"
-        else:
+        if not isinstance(entry, dict):
+            fault = fault or f"{BROKEN_QUESTION}: number {number} is no JSON object"
+        elif (question := read_question(entry, number)) is not None:
             found.append(question)
+        elif fault is None:
+            fault = f"{BROKEN_QUESTION}: number {number} has {find_question_fault(entry)}"
     return found, fault
 
 
@@ -108,9 +109,9 @@ def read_question(entry: dict[str, Any], number: int) -> AskedQuestion | None:
 
 
 def _read_weight(entry: dict[str, Any]) -> float | None:
-    """The weight of an entry, 1 without any; None for NaN, infinity, less than 0, and no number."""
+    """The weight of an entry, 1 without any; None for infinity, less than 0, and no number."""
     given = entry.get("weight")
-    if given is None or (isinstance(given, str) and not given.strip()):
+    if is_missing(given) or (isinstance(given, str) and not given.strip()):
         return 1.0
     try:
         weight = float(given)

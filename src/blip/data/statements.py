@@ -16,7 +16,7 @@ SENTENCES = ("sentence", "statement", "text")
 MAX_WORDS = 40
 """As the original release cuts statements."""
 _OFFICIAL = re.compile(r"([A-Za-z]+\d*)-\w+-\d+-\d+")
-_LABELS = {"true": True, "false": False, "1": True, "0": False}
+_LABELS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
 
 class BrokenStatementError(ValueError):
@@ -103,10 +103,10 @@ def read_statement(entry: Any, name: str, identifier: str) -> PairStatement:
 
 
 def _read_label(entry: dict[str, Any], name: str) -> bool | None:
-    value = entry.get("label")
+    value = without_point(entry.get("label"))
     if is_missing(value) or value == "":
         return None
     label = _LABELS.get(str(value).strip().lower())
-    if label is None or isinstance(value, float):
+    if label is None:
         raise BrokenStatementError(f"{BROKEN_LABEL}: {name} has {value!r:.40}")
     return label

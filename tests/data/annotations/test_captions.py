@@ -93,6 +93,19 @@ def test_coco_as_it_is_published(folder: Path) -> None:
     ]
 
 
+def test_float_identifiers_of_coco_meet_their_images(folder: Path) -> None:
+    images = [{"id": 7, "file_name": "a.png"}, {"id": 9.0, "file_name": "b.png"}]
+    annotations = [{"image_id": 9, "caption": "nine"}, {"image_id": 7.0, "caption": "seven"}]
+    path = folder / "captions.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    samples = list(read_annotations(path, folder))
+    assert [(sample.texts, sample.error) for sample in samples] == [
+        (("seven",), None),
+        (("nine",), None),
+    ]
+    assert [repr(sample.meta["image_id"]) for sample in samples] == ["7", "9"]
+
+
 def test_images_of_coco_without_captions_are_reported(folder: Path) -> None:
     images = [{"id": 7, "file_name": "a.png"}]
     assert read(folder, {"images": images, "annotations": []}) == [("a", (), "missing_text")]

@@ -131,9 +131,18 @@ def test_empty_cells_of_pandas_are_nothing(tmp_path: Path) -> None:
     rows = [
         {"identifier": nan, "uid": 17.0, "sentence": nan, "text": "One.", "label": nan, **pictures},
         {"identifier": None, "sentence": "Two.", "label": True, **pictures},
+        {"identifier": "c", "sentence": "Three.", "label": 1.0, **pictures},
+        {"identifier": "d", "sentence": "Four.", "label": "0.0", **pictures},
+        {"identifier": "e", "sentence": "Five.", "label": 0.5, **pictures},
     ]
-    (sample,) = read_statements(write_lines(tmp_path / "pairs.jsonl", rows))
-    assert stated(sample) == [("17", "One.", None), ("1", "Two.", True)]
+    sample, broken = read_statements(write_lines(tmp_path / "pairs.jsonl", rows))
+    assert stated(sample) == [
+        ("17", "One.", None),
+        ("1", "Two.", True),
+        ("c", "Three.", True),
+        ("d", "Four.", False),
+    ]
+    assert broken.error == "broken_label: e has 0.5"
 
 
 def test_what_is_broken_is_named(tmp_path: Path) -> None:

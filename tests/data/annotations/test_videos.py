@@ -147,6 +147,40 @@ def test_empty_cells_are_neither_names_nor_identifiers(folder):
     assert listed.faults == []
 
 
+def test_empty_cells_cost_no_text(folder):
+    nan = float("nan")
+    entries = [
+        {"video": "video0.mp4", "caption": nan, "sentence": "a dog"},
+        {"video": "video0.mp4", "caption": "a cat", "question": nan},
+        {"video": "video0.mp4", "caption": "not read", "question": "what?"},
+        {"video": "video1.webm", "description": "a man", "question": None},
+        {"video": "video1.webm", "description": "sits", "question": nan},
+        {"video": "deep/clip.avi", "description": nan, "caption": "a bird"},
+        {"video": "abc_1_5.mp4", "description": nan},
+    ]
+    listed = list_videos(write(folder / "list.json", entries))
+    assert texts_of(listed) == {
+        "video0": ["a dog", "a cat"],
+        "video1": ["a man sits"],
+        "deep/clip": ["a bird"],
+        "abc_1_5": [],
+    }
+    assert [question.text for video in listed for question in video.questions] == ["what?"]
+    assert faults_of(listed) == ["missing_text"]
+
+
+def test_a_refused_question_is_named_with_the_reason(folder):
+    entries = [
+        {"video": "video0.mp4", "question": "what?", "weight": -1},
+        {"video": "video0.mp4", "caption": None, "question": None},
+    ]
+    (listed,) = list_videos(write(folder / "list.json", entries))
+    assert listed.faults == [
+        "broken_question: entry 0 has -1 as its weight, which is a number from 0",
+        "broken_question: entry 1 has no text as its question",
+    ]
+
+
 def test_a_table_holds_videos_and_another_one_asks(tmp_path):
     videos = pa.table({"key": ["a", "b"], "video": [b"1", b"2"], "caption": [["x", "y"], ["z"]]})
     pq.write_table(videos, tmp_path / "videos.parquet")

@@ -289,19 +289,32 @@ def test_empty_cells_of_pandas_cost_no_question(folder: Path) -> None:
         {"image": None, "image_id": 7, "question": "c?", "question_id": 5.0, "answer": ["no", nan]},
         {"image_id": 7, "question": "d?", "weight": nan},
         {"image_id": 7, "question": "e?", "weight": -1},
+        {"image_id": 7, "question": "f?", "weight": float("inf")},
     ]
     samples = list(read_questions(write(folder / "list.json", rows)))
     assert [asked_of(sample) for sample in samples[:3]] == [
         [("a?", ("red",))],
         [("b?", ())],
-        [("c?", ("no",))],
+        [("c?", ("no",)), ("d?", ())],
     ]
     assert questions_of(samples[2].meta)[0][0].question_id == 5
     assert [sample.error for sample in samples] == [
         *(None, None, None),
-        "broken_question: entry 3 has nan as its weight, which is a number from 0",
         "broken_question: entry 4 has -1 as its weight, which is a number from 0",
+        "broken_question: entry 5 has inf as its weight, which is a number from 0",
     ]
+
+
+def test_rows_of_a_table_without_a_picture_share_none(folder: Path) -> None:
+    image_ids = ["nan", "None", "<NA>", None, "nan", "42"]
+    asked = {"question": [f"{number}?" for number in range(6)], "question_id": [*range(6)]}
+    paths = {"image": pa.array(["nan", *[None] * 5]), "image_id": image_ids}
+    for number, columns in enumerate(({"image_id": image_ids}, paths)):
+        pq.write_table(pa.table({**asked, **columns}), folder / f"{number}.parquet")
+        samples = list(read_questions(folder / f"{number}.parquet"))
+        assert [sample.error for sample in samples] == [*["missing_image"] * 5, None]
+        assert [sample.key for sample in samples[:5]] == [f"question-{n}" for n in range(5)]
+        assert samples[5].image == photo(42)
 
 
 def test_float_identifiers_meet_their_annotations(folder: Path) -> None:

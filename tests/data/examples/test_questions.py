@@ -81,7 +81,7 @@ def test_what_cannot_be_used_is_named(examples: QuestionExamples) -> None:
         "missing_answer: 1 of 1, as 3": sample("a", asked(3)),
         "empty_question: 4": sample("a", asked(4, "red", text="()")),
         "no_question": sample("a"),
-        "broken_question: number 0": sample("a", {"question": 5}),
+        "broken_question: number 0 has no text as its question": sample("a", {"question": 5}),
         "missing_image": Sample("a", None, meta={"questions": [asked(1, "red")]}),
     }
     assert {examples.select(one).fault: examples.select(one).sample for one in cases.values()} == (

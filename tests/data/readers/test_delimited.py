@@ -129,6 +129,14 @@ def test_the_line_of_excel_above_a_header_says_what_separates(
         rows(tmp_path / "t.csv", "sep=;\n")
 
 
+@pytest.mark.parametrize("column", ["sep=3", "sep=a", "sep=_"])
+def test_a_letter_or_a_digit_separates_nothing(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"{column}\none\n")
+    names, found = read_delimited(path, lambda names: True)
+    assert (names, [row.cells for row in found]) == ([column], [{column: "one"}])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -112,7 +112,10 @@ def test_questions_about_videos_and_missing_ones_are_counted(tmp_path, capsys) -
     (tmp_path / "qa.json").write_text(json.dumps([*entries, {"video_id": "a", "question": 7}]))
     found = inspect(capsys, tmp_path / "qa.json")
     assert (found["samples"], found["questions"], found["videos"]) == (2, 3, 1)
-    assert found["faults"] == ["qa.json a broken_question: entry 3", "qa.json gone missing_video"]
+    assert found["faults"] == [
+        "qa.json a broken_question: entry 3 has no text as its question",
+        "qa.json gone missing_video",
+    ]
 
 
 def test_the_lines_for_people(tmp_path, capsys) -> None:

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from blip.config.strict import from_json, load_json
-from blip.data.readers.delimited import is_json_lines
 from blip.data.texts import read_lines
 from blip.errors import UsageError
-from blip.files import parse_json
+from blip.files import is_json_lines, parse_json
 
 
 def read_candidates(path: Path) -> list[str]:

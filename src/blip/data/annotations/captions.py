@@ -14,7 +14,7 @@ from blip.data.readers.delimited import BROKEN_ROW
 from blip.data.readers.folders import read_file
 from blip.data.readers.tables import find_columns, refuse_urls, refuse_videos
 from blip.data.sample import DOMAIN, IMAGE_KEY, OFFICIAL_ID, Sample
-from blip.data.texts import list_names, sound_texts
+from blip.data.texts import list_names, sound_texts, without_point
 from blip.errors import UsageError
 
 FORMS = (
@@ -170,28 +170,27 @@ def _coco(images: list[Any], annotations: list[Any], path: Path) -> Iterator[Ann
         )
     of_id: dict[Any, list[Any]] = {}
     orphans: list[int] = []
-    ids = {image["id"] for image in images if isinstance(image, dict) and _is_id(image.get("id"))}
+    ids = {_id(image, "id") for image in images} - {None}
     for number, annotation in enumerate(annotations):
-        image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
-        if _is_id(image_id) and image_id in ids:
+        image_id = _id(annotation, "image_id")
+        if image_id in ids:
             of_id.setdefault(image_id, []).append(annotation.get("caption"))
         else:
             orphans.append(number)
     for number, image in enumerate(images):
-        name = _name(image, ("file_name", "filename"))
-        if name is None or not _is_id(image.get("id")):
+        name, own = _name(image, ("file_name", "filename")), _id(image, "id")
+        if name is None or own is None:
             yield _broken(path, number, 'image {} has no "id" and "file_name"')
         else:
-            yield Annotated(name, of_id.get(image["id"], []), meta=_meta(image))
+            yield Annotated(name, of_id.get(own, []), meta=_meta(own, image.get("domain")))
     for number in orphans:
         yield Annotated(
             None, fault=f"{BROKEN_ROW}: annotation {number} has an image_id that no image has"
         )
 
 
-def _meta(image: dict[str, Any]) -> dict[str, Any]:
+def _meta(number: int | str, domain: Any) -> dict[str, Any]:
     """The number of an image of COCO's layout, and the domain that NoCaps gives it."""
-    number, domain = image["id"], image.get("domain")
     return {
         **({OFFICIAL_ID: number} if isinstance(number, int) else {}),
         **({DOMAIN: storable(domain)} if isinstance(domain, str) and domain else {}),
@@ -223,8 +222,10 @@ def _name(image: Any, known: tuple[str, ...]) -> str | None:
     return next((name for name in names if isinstance(name, str) and name.strip()), None)
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int | str)
+def _id(entry: Any, name: str) -> int | str | None:
+    """The number or the text that identifies an image; None where there is none."""
+    own = without_point(entry.get(name)) if isinstance(entry, dict) else None
+    return own if isinstance(own, int | str) else None
 
 
 def _broken(path: Path, number: int, reason: str) -> Annotated:

@@ -26,13 +26,13 @@ from blip.data.keys import key_text
 from blip.data.questions import (
     BROKEN_QUESTION,
     AskedQuestion,
+    find_question_fault,
     find_question_id,
     questions_of,
     read_question,
 )
 from blip.data.readers.delimited import (
     BROKEN_ROW,
-    is_json_lines,
     read_delimited,
     read_json_lines,
 )
@@ -41,9 +41,9 @@ from blip.data.readers.parquet import BATCH, open_described, read_parquet
 from blip.data.readers.shards import read_shard
 from blip.data.readers.tables import FIRST, find_columns, names_videos
 from blip.data.readers.video_files import NAMES, is_video_name
-from blip.data.texts import first_given, list_names, sound_texts
+from blip.data.texts import first_given, is_missing, list_names, sound_texts
 from blip.errors import UsageError
-from blip.files import open_regular
+from blip.files import is_json_lines, open_regular
 from blip.log import say
 
 FORMS = (
@@ -162,7 +162,8 @@ class _Listing:
         named = entry if known_id is None else {**entry, "question_id": known_id}
         question = read_question(named, number)
         if question is None:
-            video.faults.append(f"{BROKEN_QUESTION}: entry {number}")
+            fault = f"{BROKEN_QUESTION}: entry {number} has {find_question_fault(named)}"
+            video.faults.append(fault)
         elif question.question_id in self.ids:
             video.faults.append(f"{DUPLICATE}: {question.question_id}")
         else:
@@ -232,10 +233,10 @@ def _table(path: Path, videos: VideoFiles) -> list[ListedVideo]:
 
 def _add_all(listing: _Listing, video: ListedVideo, entry: dict[str, Any], number: int) -> None:
     """The texts of an entry and its question, if it has any."""
-    named = next((name for name in TEXTS if entry.get(name) is not None), None)
-    if named is not None and "question" not in entry:
-        listing.add_texts(video, entry[named])
-    if "question" in entry:
+    texts = first_given(entry, TEXTS)
+    if texts is not None and is_missing(entry.get("question")):
+        listing.add_texts(video, texts)
+    elif "question" in entry:
         listing.add_question(video, entry, number)
 
 
@@ -283,7 +284,7 @@ def _listed(entries: _Entries, videos: VideoFiles, path: Path) -> list[ListedVid
             continue
         key = os.path.splitext(name)[0] if is_video_name(name) else name
         video = listing.of(key, videos.find(name))
-        if "description" in entry and "question" not in entry:
+        if _describes(entry):
             paragraphs.setdefault(key, []).append(entry["description"])
         else:
             _add_all(listing, video, entry, number)
@@ -292,6 +293,13 @@ def _listed(entries: _Entries, videos: VideoFiles, path: Path) -> list[ListedVid
         listing.videos[key].texts += [" ".join(texts)] if texts else []
         listing.videos[key].faults += [] if fault is None else [fault]
     return listing.all()
+
+
+def _describes(entry: dict[str, Any]) -> bool:
+    """Whether an entry has a description, or null in its place and no other text; no question."""
+    if "description" not in entry or not is_missing(entry.get("question")):
+        return False
+    return not is_missing(entry["description"]) or first_given(entry, TEXTS) is None
 
 
 def _peek(entries: _Entries) -> tuple[Any, Iterator[tuple[Any, str | None]]]:

@@ -26,7 +26,7 @@ from blip.data.questions import (
     read_question,
 )
 from blip.data.readers.chosen import choose, read_alone
-from blip.data.readers.delimited import is_json_lines, read_json_line, read_json_lines
+from blip.data.readers.delimited import read_json_line, read_json_lines
 from blip.data.readers.folders import extension_of
 from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.patterns import named_in
@@ -34,6 +34,7 @@ from blip.data.readers.tables import FIRST, find_columns
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import first_given, list_names, open_text, without_point
 from blip.errors import UsageError
+from blip.files import is_json_lines
 
 FORMS = (
     'VQA v2\'s {"questions": [{"question_id", "image_id", "question"}]} with its file of '
@@ -364,8 +365,9 @@ def _parquet(path: Path, split: str | None) -> Iterator[_Entry]:
         content = picture.get("bytes") if isinstance(picture, dict) else picture
         name = key_text(row.cells.get(str(columns.key)))
         if isinstance(content, str):
-            name, content = content, None
+            name, content = (name if key_text(content) is None else content), None
         elif content is not None and name is None:
             name = f"row-{number}"
-        entry = _entry({**row.cells, "image": name}, number)
+        other = key_text(row.cells.get("image_id"))
+        entry = _entry({**row.cells, "image": name, "image_id": other}, number)
         yield replace(entry, content=content if isinstance(content, bytes) else None)

@@ -15,9 +15,8 @@ from blip.log import printable, say_once
 
 DELIMITERS = (",", ";", "\t")
 """Of a CSV file; Excel writes semicolons where the comma is the decimal point."""
-JSON_LINES = (".jsonl", ".ndjson")
 BROKEN_ROW = "broken_row"
-_SEPARATOR = re.compile(r'"?sep=([^"\\w])"?', re.IGNORECASE)
+_SEPARATOR = re.compile(r'"?sep=([^"\w])"?', re.IGNORECASE)
 """What Excel reads and writes above a header, to say what stands between the cells."""
 csv.field_size_limit(1 << 30)
 
@@ -27,11 +26,6 @@ class Row(NamedTuple):
 
     cells: dict[str, Any]
     fault: str | None = None
-
-
-def is_json_lines(path: Path) -> bool:
-    """Whether a file is named as one of JSON lines is."""
-    return path.suffix.lower() in JSON_LINES
 
 
 def read_json_lines(path: Path) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from blip.errors import UsageError
-from blip.files import read_json_object
+from blip.files import JSON_LINES, read_json_object
 from blip.log import printable, say_once
 from blip.outputs import JOB, MARKER, RECUT, read_marker
 from blip.places import expand_braces, home_path
@@ -22,7 +22,7 @@ COMPRESSED = (
     *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz"),
     *(".tar.zst", ".tzst", ".tar.lz4"),
 )
-TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
+TABLES = (".parquet", ".csv", ".tsv", *JSON_LINES)
 """How the names of tables end; annotation files (.json) and .txt files with a header are others."""
 
 _IN_MEMORY = ", or set --data.stream to never to read it into memory"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from blip.data.keys import key_text, storable, with_safe_keys
 from blip.data.readers.chosen import choose, read_alone
-from blip.data.readers.delimited import Row, is_json_lines, read_delimited, read_json_lines
+from blip.data.readers.delimited import Row, read_delimited, read_json_lines
 from blip.data.readers.folders import extension_of, read_file
 from blip.data.readers.image_files import IMAGE_EXTENSIONS
 from blip.data.readers.parquet import (
@@ -23,7 +23,7 @@ from blip.data.readers.video_files import NAMES as VIDEO_NAMES
 from blip.data.sample import IMAGE_KEY, Sample
 from blip.data.texts import list_names, sound_texts
 from blip.errors import UsageError
-from blip.files import is_utf8
+from blip.files import is_json_lines, is_utf8
 
 KEYS = ("key", "image_id", "id", "uid", "__key__")
 ROW_KEYS = ("id", "uid")
