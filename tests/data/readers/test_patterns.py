@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blip.data.readers.counts import locate
-from blip.data.readers.patterns import PACKED, expand, match_paths
+from blip.data.readers.patterns import PACKED, expand, match_paths, named_in
 from blip.data.readers.sources import resolve_source
 from blip.errors import UsageError
 from blip.outputs import JOB, RECUT, Kind, claim
@@ -115,3 +115,10 @@ def test_what_is_missing_of_a_range_is_said(folder: Path, capsys: pytest.Capture
     assert capsys.readouterr().err == (
         f"{pattern} names 2 missing files, the first {folder}/02.tar\n"
     )
+
+
+def test_what_is_named_with_a_suffix(tmp_path: Path) -> None:
+    for name in ("b.tar", "a.TAR", ".c.tar", "tar", "d.tar.txt"):
+        (tmp_path / name).touch()
+    assert named_in(tmp_path, ".tar") == [tmp_path / "a.TAR", tmp_path / "b.tar"]
+    assert named_in(tmp_path / "b.tar", ".tar") == named_in(tmp_path / "none", ".tar") == []

@@ -67,6 +67,17 @@ def test_a_folder_of_a_store_stands_for_tars_in_upper_case() -> None:
         remote.expand_remote("memory://nothing/")
 
 
+def test_a_folder_that_cannot_be_listed_is_named_as_it_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: object, path: str) -> list[str]:
+        raise PermissionError("closed")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "glob", refuse)
+    with pytest.raises(BlipError, match=r"cannot list memory://upper/\*\.tar: closed"):
+        remote.expand_remote("memory://upper/")
+
+
 def test_a_set_to_evaluate_is_fetched(server: Server, shards: Path) -> None:
     fetched, local = (
         EvaluationSet([place], 16) for place in (f"{server.url}/{{00000..00003}}.tar", str(shards))

@@ -90,7 +90,7 @@ def expand_remote(pattern: str) -> list[str]:
         files, path = _open_store(plain)
         # What was listed for an earlier job may be old.
         files.invalidate_cache()
-        matches = with_retries(lambda files=files, path=path: files.glob(path), f"list {plain}")
+        matches = with_retries(lambda files=files, path=path: files.glob(path), f"list {shown}")
         if not matches:
             raise UsageError(f"no shards at {shown}")
         locations += sorted(files.unstrip_protocol(match) for match in matches)

@@ -21,6 +21,7 @@ from blip.data.readers.patterns import (
     is_compressed,
     match_paths,
     named_in,
+    names_in,
     refuse_compressed,
     tars_in,
     tars_of,
@@ -249,7 +250,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _metadata(folder: Path) -> Path | None:
     """The table of a folder of pictures; None where no table has pictures and texts."""
-    named = sorted(path for path in folder.glob("*") if path.name.lower() in METADATA)
+    named = sorted(folder / name for name in names_in(folder) if name.lower() in METADATA)
     there = {path.name.lower(): path for path in named}
     for path in (there[name] for name in METADATA if name in there):
         if path.is_file():
