@@ -110,8 +110,8 @@ def read_question(entry: dict[str, Any], number: int) -> AskedQuestion | None:
 
 def _read_weight(entry: dict[str, Any]) -> float | None:
     """The weight of an entry, 1 without any; None for infinity, less than 0, and no number."""
-    given = entry.get("weight")
-    if is_missing(given) or (isinstance(given, str) and not given.strip()):
+    given = first_given(entry, ("weight",))
+    if given is None or (isinstance(given, str) and not given.strip()):
         return 1.0
     try:
         weight = float(given)

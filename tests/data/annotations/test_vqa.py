@@ -12,6 +12,7 @@ from blip.data.annotations.vqa import holds_questions, read_questions
 from blip.data.config import Collection
 from blip.data.pack import pack_collection
 from blip.data.questions import questions_of
+from blip.data.readers import parquet
 from blip.data.readers.open import open_place
 from blip.data.readers.sources import find_sources, read_sources
 from blip.data.sample import Sample
@@ -229,6 +230,45 @@ def test_a_table_that_holds_its_pictures(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "all.parquet")
     (sample,) = read_questions(tmp_path / "all.parquet")
     assert (sample.image, asked_of(sample)) == (photo(1), [("what?", ("it",))])
+
+
+@pytest.mark.parametrize("as_record", [False, True])
+def test_pictures_of_a_table_are_read_where_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_record: bool
+) -> None:
+    keys = ["a", "b", "a", None, None]
+    pictures = [photo(1), photo(2), photo(1), photo(3), None]
+    rows = [
+        {
+            "key": key,
+            "image": {"bytes": picture, "path": None} if as_record else picture,
+            "question": f"{number}?",
+        }
+        for number, (key, picture) in enumerate(zip(keys, pictures, strict=True))
+    ]
+    path = tmp_path / "all.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+    read, read_group = list[tuple[int, bool]](), parquet.read_group
+
+    def note(file: Any, group: int, length: int, batch: int, columns: list[str]) -> Any:
+        read.append((group, "image" in columns))
+        return read_group(file, group, length, batch, columns)
+
+    monkeypatch.setattr(parquet, "read_group", note)
+    place = open_place(path)
+    place.check()
+    assert place.count() == 4
+    assert not any(with_pictures for _, with_pictures in read)
+    samples = list(place.samples())
+    assert [(one.key, one.image) for one in samples] == [
+        *[("a", photo(1)), ("b", photo(2)), ("row-3", photo(3)), ("row-4", None)]
+    ]
+    assert [one.error for one in samples] == [None, None, None, "missing_image"]
+    read.clear()
+    ((number, sample),) = place.samples_at([2])
+    assert (number, sample) == (2, samples[2])
+    assert [group for group, with_pictures in read if with_pictures] == [1]
+    assert list(place.samples(1, 3)) == samples[1:3]
 
 
 def test_what_is_broken_is_named(folder: Path) -> None:

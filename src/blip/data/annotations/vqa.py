@@ -6,13 +6,11 @@ The lists of BLIP's release, of A-OKVQA and of VizWiz are read alike; OK-VQA's f
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from blip.config.strict import load_json
-from blip.data.annotations.content_store import ContentStore, StoredContent
 from blip.data.annotations.entries import find_entry_fault
 from blip.data.annotations.head import HEAD, head_names
 from blip.data.annotations.pictures import Pictures, open_pictures
@@ -26,9 +24,14 @@ from blip.data.questions import (
     read_question,
 )
 from blip.data.readers.chosen import choose, read_alone
-from blip.data.readers.delimited import read_json_line, read_json_lines
+from blip.data.readers.delimited import Row, read_json_line, read_json_lines
 from blip.data.readers.folders import extension_of
-from blip.data.readers.parquet import open_described, read_parquet
+from blip.data.readers.parquet import (
+    holds_texts,
+    open_described,
+    read_parquet,
+    read_parquet_at,
+)
 from blip.data.readers.patterns import named_in
 from blip.data.readers.tables import FIRST, find_columns
 from blip.data.sample import IMAGE_KEY, Sample
@@ -53,8 +56,8 @@ class AskedImage:
 
     name: str | int | None
     questions: list[AskedQuestion] = field(default_factory=list)
-    content: StoredContent | None = None
-    """Its picture, where the file itself holds it."""
+    row: int | None = None
+    """Where its picture stands, if the file is a table with pictures."""
     key: str = ""
     """What the entry is called where it cannot be used."""
     fault: str | None = None
@@ -67,7 +70,7 @@ class _Entry:
     image: str | int | None
     question: AskedQuestion | None
     fault: str | None = None
-    content: bytes | None = None
+    row: int | None = None
 
 
 def holds_questions(path: Path) -> bool:
@@ -101,30 +104,30 @@ def read_questions(
     UsageError for a file in another form, and where questions and annotations do not belong
     together.
     """
-    chosen = islice(list_asked(path, split), start, stop)
-    pictures = open_pictures(path, images)
-    yield from with_safe_keys(_samples(chosen, pictures, path.stem), "image", start)
+    chosen = list_asked(path, split)[start:stop]
+    make = _Maker(path.stem, open_pictures(path, images), _own_pictures(path, chosen))
+    yield from with_safe_keys(make.samples(chosen), "image", start)
 
 
 def read_questions_at(
     path: Path, images: Path | None, split: str | None, numbers: Collection[int]
 ) -> Iterator[tuple[int, Sample]]:
     """Some samples with their numbers, each as `read_questions` reads it alone."""
-    chosen = choose(enumerate(list_asked(path, split)), numbers)
-    pictures = open_pictures(path, images)
-    return read_alone(chosen, partial(_samples, pictures=pictures, place=path.stem), "image")
+    chosen = list(choose(enumerate(list_asked(path, split)), numbers))
+    own = _own_pictures(path, [image for _, image in chosen])
+    make = _Maker(path.stem, open_pictures(path, images), own)
+    return read_alone(chosen, make.samples, "image")
 
 
 def list_asked(path: Path, split: str | None = None) -> list[AskedImage]:
     """What a file asks of each image; raises as `read_questions` does.
 
-    Pictures that the file itself holds are in a `ContentStore`.
+    Of a table that holds pictures these are not read.
     """
     entries = _parquet(path, split) if path.suffix.lower() == ".parquet" else _json(path, split)
     images: list[AskedImage] = []
     of_name: dict[str | int, AskedImage] = {}
     known: set[str | int] = set()
-    store = ContentStore("pictures")
     for number, entry in enumerate(entries):
         question = entry.question
         question_id = None if question is None else question.question_id
@@ -137,28 +140,52 @@ def list_asked(path: Path, split: str | None = None) -> list[AskedImage]:
             continue
         image = of_name.get(entry.image)
         if image is None:
-            content = None if entry.content is None else store.add(entry.content)
-            image = of_name[entry.image] = AskedImage(entry.image, content=content)
+            image = of_name[entry.image] = AskedImage(entry.image, row=entry.row)
             images.append(image)
         image.questions.append(question)
     return images
 
 
-def _samples(chosen: Iterable[AskedImage], pictures: Pictures, place: str) -> Iterator[Sample]:
-    for image in chosen:
-        if image.name is None:
-            yield Sample(image.key, None, error=image.fault)
-            continue
-        if image.content is None:
-            content, extension = pictures.read(image.name)
-        else:
-            content = image.content.read()
-            extension = extension_of(content)
-        name = storable(str(image.name))
-        questions = [question.to_json() for question in image.questions]
-        meta = {"image": name, IMAGE_KEY: f"{place}/{name}", QUESTIONS: questions}
-        error = "missing_image" if content is None else None
-        yield Sample(name, content, (), meta, error, extension)
+class _Maker(NamedTuple):
+    """Makes the samples of a file."""
+
+    place: str
+    """The file's name, in front of the names of its images."""
+    pictures: Pictures
+    own: Iterator[Row]
+    """The pictures in the file's own rows, in the order in which they are asked for."""
+
+    def samples(self, chosen: Iterable[AskedImage]) -> Iterator[Sample]:
+        for image in chosen:
+            if image.name is None:
+                yield Sample(image.key, None, error=image.fault)
+                continue
+            content, extension, fault = self._read(image.name, image.row)
+            name = storable(str(image.name))
+            questions = [question.to_json() for question in image.questions]
+            meta = {"image": name, IMAGE_KEY: f"{self.place}/{name}", QUESTIONS: questions}
+            yield Sample(name, content, (), meta, fault, extension)
+
+    def _read(self, name: str | int, row: int | None) -> tuple[bytes | None, str, str | None]:
+        """A picture, its extension, and why there is none."""
+        own = Row({}) if row is None else next(self.own, Row({}))
+        if own.fault is not None:
+            return None, "jpg", own.fault
+        for value in own.cells.values():
+            content = value.get("bytes") if isinstance(value, dict) else value
+            if isinstance(content, bytes):
+                return content, extension_of(content), None
+        content, extension = self.pictures.read(name)
+        return content, extension, "missing_image" if content is None else None
+
+
+def _own_pictures(path: Path, chosen: Iterable[AskedImage]) -> Iterator[Row]:
+    """The rows of some images of a table with pictures, of which the pictures alone are read."""
+    rows = [image.row for image in chosen if image.row is not None]
+    if not rows:
+        return iter(())
+    image = find_columns(open_described(path).schema_arrow.names).image
+    return (row for _, row in read_parquet_at(path, rows, columns=[str(image)]))
 
 
 def _form(data: Any) -> str | None:
@@ -349,25 +376,33 @@ def _is_dict(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def _parquet(path: Path, split: str | None) -> Iterator[_Entry]:
-    """Rows with a question, its answers, and the key of a picture or the picture itself."""
-    columns = find_columns(open_described(path).schema_arrow.names)
+    """Rows with a question, its answers, and the key or path of a picture or the picture itself.
+
+    Pictures are not read: they may be most of a large file.
+    """
+    schema = open_described(path).schema_arrow
+    columns = find_columns(schema.names)
     if columns.key is None and columns.image is None:
         raise UsageError(f"{path} has questions, but no column for the key of their image")
     if split is not None and columns.split is None:
         raise UsageError(f"--split {split}: {path} has no column 'split'")
-    for number, row in read_parquet(path, 0, None):
+    with_pictures = columns.image is not None and not holds_texts(
+        schema.field(schema.names.index(columns.image)).type
+    )
+    left_out = columns.image if with_pictures else None
+    wanted = [name for name in dict.fromkeys(schema.names) if name != left_out]
+    for number, row in read_parquet(path, 0, None, columns=wanted):
         if row.fault is not None:
             yield _Entry(None, None, row.fault)
             continue
         if split is not None and row.cells.get(str(columns.split)) != split:
             continue
-        picture = row.cells.get(str(columns.image))
-        content = picture.get("bytes") if isinstance(picture, dict) else picture
         name = key_text(row.cells.get(str(columns.key)))
-        if isinstance(content, str):
-            name, content = (name if key_text(content) is None else content), None
-        elif content is not None and name is None:
-            name = f"row-{number}"
+        given = row.cells.get(str(columns.image))
+        if key_text(given) is not None:
+            name = given
         other = key_text(row.cells.get("image_id"))
+        if with_pictures and name is None and other is None:
+            name = f"row-{number}"
         entry = _entry({**row.cells, "image": name, "image_id": other}, number)
-        yield replace(entry, content=content if isinstance(content, bytes) else None)
+        yield replace(entry, row=number if with_pictures else None)

@@ -41,15 +41,18 @@ def open_described(path: Path) -> pq.ParquetFile:
         raise UsageError(f"{path} is not a Parquet file: {first_line(error)}") from error
 
 
+def holds_texts(kind: pa.DataType) -> bool:
+    """Whether a column of a type holds texts, as they are or as categories of pandas."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
 def read_first_text(path: Path, column: str) -> str | None:
     """The first value of a column of texts; None where it holds none, or cannot be read."""
     with open_parquet(path) as file:
         schema = file.schema_arrow
         # By its place: another column may have the same name.
-        kind = schema.field(schema.names.index(column)).type
-        # As pandas writes categories.
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        if not holds_texts(schema.field(schema.names.index(column)).type):
             return None
         try:
             batch = next(file.iter_batches(1, columns=[column]), None)
@@ -85,9 +88,16 @@ def read_parquet(
 
 
 def read_parquet_at(
-    path: Path, numbers: Collection[int], *, batch: int = BATCH
+    path: Path,
+    numbers: Collection[int],
+    *,
+    batch: int = BATCH,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[tuple[int, Row]]:
-    """Some rows with their numbers, from 0; of the groups without any nothing is read."""
+    """Some rows with their numbers, from 0; of the groups without any nothing is read.
+
+    `columns` are those that are read, by default all.
+    """
     ordered = sorted(set(numbers))
     with open_parquet(path) as file:
         before = 0
@@ -95,7 +105,7 @@ def read_parquet_at(
             first, before = before, before + file.metadata.row_group(group).num_rows
             wanted = ordered[bisect_left(ordered, first) : bisect_left(ordered, before)]
             if wanted:
-                rows = enumerate(read_group(file, group, before - first, batch, None), first)
+                rows = enumerate(read_group(file, group, before - first, batch, columns), first)
                 yield from choose(rows, wanted)
 
 
