@@ -104,7 +104,7 @@ def read_statements(
     broken, or whose identifier came before, is a sample with `error`, and so is a pair without both
     pictures. Raises UsageError for a file in another form.
     """
-    chosen = islice(list_stated(path, split), start, stop)
+    chosen = islice(list_stated(path, split, keep=True), start, stop)
     pictures = open_pictures(path, images)
     yield from with_safe_keys(_samples(chosen, pictures, path.stem), "pair", start)
 
@@ -113,15 +113,16 @@ def read_statements_at(
     path: Path, images: Path | None, split: str | None, numbers: Collection[int]
 ) -> Iterator[tuple[int, Sample]]:
     """Some samples with their numbers, each as `read_statements` reads it alone."""
-    chosen = choose(enumerate(list_stated(path, split)), numbers)
+    chosen = choose(enumerate(list_stated(path, split, keep=True)), numbers)
     pictures = open_pictures(path, images)
     return read_alone(chosen, partial(_samples, pictures=pictures, place=path.stem), "pair")
 
 
-def list_stated(path: Path, split: str | None = None) -> list[StatedPair]:
+def list_stated(path: Path, split: str | None = None, *, keep: bool = False) -> list[StatedPair]:
     """What a file states of each pair; raises as `read_statements` does.
 
-    Pictures that the file itself holds are in a `ContentStore`, each once.
+    Pictures that the file itself holds are put in a `ContentStore`, each once, where `keep` says
+    so; else their digests, which tell the pairs apart, stand in their places.
     """
     entries = _of_split(_read_entries(path), split, path)
     pairs: list[StatedPair] = []
@@ -142,7 +143,9 @@ def list_stated(path: Path, split: str | None = None) -> list[StatedPair]:
         if pair is None:
             for name, picture in zip((left, right), entry.pictures, strict=True):
                 if name not in kept:
-                    kept[name] = picture if isinstance(picture, str) else store.add(picture)
+                    kept[name] = (
+                        name if isinstance(picture, str) or not keep else store.add(picture)
+                    )
             pair = of_pictures[left, right] = StatedPair(entry.name, (kept[left], kept[right]))
             pairs.append(pair)
         pair.statements.append(statement)
