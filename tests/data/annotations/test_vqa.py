@@ -271,6 +271,23 @@ def test_pictures_of_a_table_are_read_where_they_are_asked_for(
     assert list(place.samples(1, 3)) == samples[1:3]
 
 
+def test_damaged_pictures_of_a_table_cost_their_own_samples_alone(tmp_path: Path) -> None:
+    rows = [{"key": f"{n}", "image": photo(n), "question": f"{n}?"} for n in range(4)]
+    path = tmp_path / "all.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2, use_dictionary=False)
+    column = pq.read_metadata(path).row_group(0).column(1)
+    content = bytearray(path.read_bytes())
+    start = column.data_page_offset
+    content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    path.write_bytes(content)
+    place = open_place(path)
+    samples = list(place.samples())
+    assert place.count() == len(samples) == 4
+    assert [one.key for one in samples] == ["0", "1", "2", "3"]
+    assert [(one.error or "").partition(":")[0] for one in samples] == ["broken_row"] * 2 + [""] * 2
+    assert [one.image for one in samples] == [None, None, photo(2), photo(3)]
+
+
 def test_what_is_broken_is_named(folder: Path) -> None:
     asked = [
         *ASKED,

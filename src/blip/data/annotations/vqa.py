@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeGuard
 from blip.config.strict import load_json
 from blip.data.annotations.entries import find_entry_fault
 from blip.data.annotations.head import HEAD, head_names
+from blip.data.annotations.own_pictures import find_picture_column, read_own_pictures
 from blip.data.annotations.pictures import Pictures, open_pictures
 from blip.data.keys import key_text, storable, with_safe_keys
 from blip.data.questions import (
@@ -24,14 +25,9 @@ from blip.data.questions import (
     read_question,
 )
 from blip.data.readers.chosen import choose, read_alone
-from blip.data.readers.delimited import Row, read_json_line, read_json_lines
+from blip.data.readers.delimited import read_json_line, read_json_lines
 from blip.data.readers.folders import extension_of
-from blip.data.readers.parquet import (
-    holds_texts,
-    open_described,
-    read_parquet,
-    read_parquet_at,
-)
+from blip.data.readers.parquet import open_described, read_parquet
 from blip.data.readers.patterns import named_in
 from blip.data.readers.tables import FIRST, find_columns
 from blip.data.sample import IMAGE_KEY, Sample
@@ -105,7 +101,7 @@ def read_questions(
     together.
     """
     chosen = list_asked(path, split)[start:stop]
-    make = _Maker(path.stem, open_pictures(path, images), _own_pictures(path, chosen))
+    make = _Maker.of(path, images, chosen)
     yield from with_safe_keys(make.samples(chosen), "image", start)
 
 
@@ -114,8 +110,7 @@ def read_questions_at(
 ) -> Iterator[tuple[int, Sample]]:
     """Some samples with their numbers, each as `read_questions` reads it alone."""
     chosen = list(choose(enumerate(list_asked(path, split)), numbers))
-    own = _own_pictures(path, [image for _, image in chosen])
-    make = _Maker(path.stem, open_pictures(path, images), own)
+    make = _Maker.of(path, images, [image for _, image in chosen])
     return read_alone(chosen, make.samples, "image")
 
 
@@ -152,8 +147,13 @@ class _Maker(NamedTuple):
     place: str
     """The file's name, in front of the names of its images."""
     pictures: Pictures
-    own: Iterator[Row]
+    own: Iterator[tuple[bytes | None, str | None]]
     """The pictures in the file's own rows, in the order in which they are asked for."""
+
+    @classmethod
+    def of(cls, path: Path, images: Path | None, chosen: Iterable[AskedImage]) -> "_Maker":
+        rows = [image.row for image in chosen if image.row is not None]
+        return cls(path.stem, open_pictures(path, images), read_own_pictures(path, rows))
 
     def samples(self, chosen: Iterable[AskedImage]) -> Iterator[Sample]:
         for image in chosen:
@@ -168,24 +168,11 @@ class _Maker(NamedTuple):
 
     def _read(self, name: str | int, row: int | None) -> tuple[bytes | None, str, str | None]:
         """A picture, its extension, and why there is none."""
-        own = Row({}) if row is None else next(self.own, Row({}))
-        if own.fault is not None:
-            return None, "jpg", own.fault
-        for value in own.cells.values():
-            content = value.get("bytes") if isinstance(value, dict) else value
-            if isinstance(content, bytes):
-                return content, extension_of(content), None
+        content, fault = (None, None) if row is None else next(self.own, (None, None))
+        if content is not None or fault is not None:
+            return content, extension_of(content or b""), fault
         content, extension = self.pictures.read(name)
         return content, extension, "missing_image" if content is None else None
-
-
-def _own_pictures(path: Path, chosen: Iterable[AskedImage]) -> Iterator[Row]:
-    """The rows of some images of a table with pictures, of which the pictures alone are read."""
-    rows = [image.row for image in chosen if image.row is not None]
-    if not rows:
-        return iter(())
-    image = find_columns(open_described(path).schema_arrow.names).image
-    return (row for _, row in read_parquet_at(path, rows, columns=[str(image)]))
 
 
 def _form(data: Any) -> str | None:
@@ -386,11 +373,8 @@ def _parquet(path: Path, split: str | None) -> Iterator[_Entry]:
         raise UsageError(f"{path} has questions, but no column for the key of their image")
     if split is not None and columns.split is None:
         raise UsageError(f"--split {split}: {path} has no column 'split'")
-    with_pictures = columns.image is not None and not holds_texts(
-        schema.field(schema.names.index(columns.image)).type
-    )
-    left_out = columns.image if with_pictures else None
-    wanted = [name for name in dict.fromkeys(schema.names) if name != left_out]
+    pictures = find_picture_column(schema)
+    wanted = [name for name in dict.fromkeys(schema.names) if name != pictures]
     for number, row in read_parquet(path, 0, None, columns=wanted):
         if row.fault is not None:
             yield _Entry(None, None, row.fault)
@@ -402,7 +386,7 @@ def _parquet(path: Path, split: str | None) -> Iterator[_Entry]:
         if key_text(given) is not None:
             name = given
         other = key_text(row.cells.get("image_id"))
-        if with_pictures and name is None and other is None:
+        if pictures is not None and name is None and other is None:
             name = f"row-{number}"
         entry = _entry({**row.cells, "image": name, "image_id": other}, number)
-        yield replace(entry, row=number if with_pictures else None)
+        yield replace(entry, row=None if pictures is None else number)
