@@ -12,7 +12,7 @@ from blip.tasks.config import CaptionerConfig, FilterConfig, PretrainConfig
 from blip.train.config import TrainConfig
 
 STEPS = {"pretrain": 600, "captioner": 100, "filter": 200}
-"""Fewer pre-training steps than the recipe's: two hours of two cores for all."""
+"""Fewer pre-training steps than the recipe has."""
 
 
 class Places(NamedTuple):

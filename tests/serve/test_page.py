@@ -289,3 +289,4 @@ def test_what_a_proxy_answers_is_said(
     page.fill("#texts", "a dog")
     page.click("#match button")
     page.locator("#problem", has_text=said).wait_for()
+    assert said in (page.text_content("#problem") or "")

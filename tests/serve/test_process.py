@@ -183,6 +183,7 @@ def test_a_client_that_does_not_read_is_given_up(requests: int) -> None:
         wait_until(lambda: len(server.server_state.connections) == 1)
         connection.sendall(ASKED * requests)
         wait_until(lambda: not server.server_state.connections)
+        assert server.server_state.connections == set()
 
 
 def test_a_slow_client_within_the_deadline_gets_its_whole_answer(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from blip.data.readers.parquet import holds_texts, open_described, read_parquet_at
+from blip.data.readers.parquet import bytes_in, holds_texts, open_described, read_parquet_at
 from blip.data.readers.tables import find_columns
 
 
@@ -25,6 +25,4 @@ def read_own_pictures(
     if column is None:
         return
     for _, row in read_parquet_at(path, rows, columns=[column]):
-        value = row.cells.get(column)
-        content = value.get("bytes") if isinstance(value, dict) else value
-        yield (content if isinstance(content, bytes) else None), row.fault
+        yield bytes_in(row.cells.get(column)), row.fault

@@ -5,7 +5,6 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from pathlib import Path
 from typing import Protocol, TypeVar, final
 
@@ -17,7 +16,7 @@ from blip.data.annotations.named_files import NamedFiles, find_key
 from blip.data.keys import key_text
 from blip.data.readers.folders import extension_of, read_file
 from blip.data.readers.image_files import find_images
-from blip.data.readers.parquet import open_parquet, read_group, read_parquet
+from blip.data.readers.parquet import bytes_in, group_bounds, open_parquet, read_group, read_parquet
 from blip.data.readers.tables import KEYS, find_columns, has_pictures
 from blip.errors import UsageError
 
@@ -148,9 +147,8 @@ class TablePictures:
             image, found = str(self._layout.image), dict[int, StoredContent]()
             rows = read_group(self._file, group, stop - first, ROWS, [image])
             for number, row in enumerate(rows, first):
-                picture = row.cells.get(image)
-                content = picture.get("bytes") if isinstance(picture, dict) else picture
-                if isinstance(content, bytes):
+                content = bytes_in(row.cells.get(image))
+                if content is not None:
                     found[number] = self._store.add(content)
             # A page may hold a thousand pictures, and Arrow would keep its memory for the next one.
             pa.default_memory_pool().release_unused()
@@ -187,7 +185,7 @@ class _Layout:
         return cls(
             keys=tuple(name for name in KEYS if name in names),
             image=image,
-            bounds=tuple(accumulate((group.num_rows for group in groups), initial=0)),
+            bounds=group_bounds(file),
             full=tuple(_is_full(group, image) for group in groups),
         )
 

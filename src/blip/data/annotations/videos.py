@@ -31,11 +31,7 @@ from blip.data.questions import (
     questions_of,
     read_question,
 )
-from blip.data.readers.delimited import (
-    BROKEN_ROW,
-    read_delimited,
-    read_json_lines,
-)
+from blip.data.readers.delimited import BROKEN_ROW, read_delimited, read_json_lines
 from blip.data.readers.folders import texts_beside
 from blip.data.readers.parquet import BATCH, open_described, read_parquet
 from blip.data.readers.shards import read_shard

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ def holds_texts(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
+def bytes_in(cell: Any) -> bytes | None:
+    """The bytes of a picture in a cell, which may hold a path beside them; None without any."""
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    return content if isinstance(content, bytes) else None
+
+
 def read_first_text(path: Path, column: str) -> str | None:
     """The first value of a column of texts; None where it holds none, or cannot be read."""
     with open_parquet(path) as file:
@@ -77,12 +83,10 @@ def read_parquet(
     """
     with open_parquet(path) as file:
         say_repeated(file.schema_arrow.names, path)
-        before = 0
-        for group in range(file.num_row_groups):
-            first, before = before, before + file.metadata.row_group(group).num_rows
-            if before <= start or (stop is not None and first >= stop):
+        for group, (first, after) in enumerate(pairwise(group_bounds(file))):
+            if after <= start or (stop is not None and first >= stop):
                 continue
-            rows = enumerate(read_group(file, group, before - first, batch, columns), first)
+            rows = enumerate(read_group(file, group, after - first, batch, columns), first)
             last = None if stop is None else stop - first
             yield from islice(rows, max(start - first, 0), last)
 
@@ -100,13 +104,18 @@ def read_parquet_at(
     """
     ordered = sorted(set(numbers))
     with open_parquet(path) as file:
-        before = 0
-        for group in range(file.num_row_groups):
-            first, before = before, before + file.metadata.row_group(group).num_rows
-            wanted = ordered[bisect_left(ordered, first) : bisect_left(ordered, before)]
+        for group, (first, after) in enumerate(pairwise(group_bounds(file))):
+            wanted = ordered[bisect_left(ordered, first) : bisect_left(ordered, after)]
             if wanted:
-                rows = enumerate(read_group(file, group, before - first, batch, columns), first)
+                rows = enumerate(read_group(file, group, after - first, batch, columns), first)
                 yield from choose(rows, wanted)
+
+
+def group_bounds(file: pq.ParquetFile) -> tuple[int, ...]:
+    """The first row of each group, and the number of all rows."""
+    metadata = file.metadata
+    lengths = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+    return tuple(accumulate(lengths, initial=0))
 
 
 def read_group(
