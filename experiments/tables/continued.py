@@ -11,12 +11,15 @@ from experiments.tables.table import TRAINED, Comparison, Table, Variant, traine
 
 
 def variants(plan: Plan) -> dict[str, Variant]:
-    """As many steps on the bootstrapped set; a control continues with the noisy one."""
+    """As many steps on the bootstrapped set, and as many in all; a control on the noisy one."""
     model = plan.pretrain()
     cut = plan.cut(plan.written(model))
+    # Continued training has the steps of the model that it continues as well.
+    twice = plan.lengthened(2)
     return {
         "none": trained(plan),
         "anew": trained(plan, cut),
+        "anew, twice the steps": trained(twice, cut),
         "continued": trained(plan, cut, init=model),
         "continued, none": trained(plan, init=model),
     }
@@ -28,7 +31,10 @@ TABLE = Table(
     title="Training anew beside continued training",
     claim="training anew is better than continuing from the model that made the data",
     paper="no gain from continued training",
-    comparisons=(Comparison(better="anew", than="continued"),),
+    comparisons=(
+        Comparison(better="anew, twice the steps", than="continued"),
+        Comparison(better="anew", than="continued"),
+    ),
     columns=TRAINED,
     variants=variants,
 )

@@ -51,6 +51,12 @@ class Plan:
         """With models of another size."""
         return replace(self, sizes=replace(self.sizes, model=model))
 
+    def lengthened(self, times: int) -> "Plan":
+        """With pre-trainings from random weights of that many times the steps."""
+        budget = self.sizes.pretrain
+        longer = replace(budget, steps=times * budget.steps)
+        return replace(self, sizes=replace(self.sizes, pretrain=longer))
+
     @property
     def scenes_config(self) -> ScenesConfig:
         """How the scenes are drawn, but for the seed."""
