@@ -175,7 +175,7 @@ def judge(options: JudgeOptions, writing: DecodingConfig = PUBLISHED) -> dict[st
     """All figures, each `[value, low, high]`, and where they come from.
 
     `options.decoding` is for captions, `writing` for answers that a model for questions writes.
-    Raises UsageError where the file is not one that such a model can be judged by.
+    Raises UsageError if the file is not one that such a model can be judged by.
     """
     device = choose_device(options.model.device)
     checkpoint = open_checkpoint(options.checkpoint)
@@ -203,7 +203,7 @@ def judge(options: JudgeOptions, writing: DecodingConfig = PUBLISHED) -> dict[st
 def _find_task(options: JudgeOptions, model: ModelConfig, writing: DecodingConfig) -> str | None:
     """The one task that the model can do with the data; None for a MED and pictures.
 
-    Raises UsageError where --tasks says another one, or the model cannot do it.
+    Raises UsageError if --tasks says another one, or the model cannot do it.
     """
     able = [
         one.name

@@ -50,7 +50,7 @@ def list_columns(data: str) -> list[str]:
 def find_label(names: list[str], path: Path, column: str | None) -> str | None:
     """The column that holds the labels, the given one or one of `COLUMNS`; None without labels.
 
-    Raises UsageError where the given one is absent or holds something else.
+    Raises UsageError if the given one is absent or holds something else.
     """
     if column is not None and column not in names:
         raise UsageError(f"--label is {column}; {path} has the columns {', '.join(names)}")

@@ -22,7 +22,7 @@ def write_results(folder: Path, name: str, result: dict[str, Any], table: str) -
 
 
 def put_table(text: str, name: str, table: str) -> str:
-    """A page whose table `name` is replaced; raises BlipError where it has no place for one."""
+    """A page whose table `name` is replaced; raises BlipError if it has no place for one."""
     replaced, count = _replace(text, name, table)
     if count != 1:
         raise BlipError(f"README.md lacks the lines <!-- {name} --> and <!-- end -->")

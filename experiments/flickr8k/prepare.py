@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def prepare(source: Path, out: Path, seed: int = 0) -> dict[str, int]:
     """Write `out/{human,web,val,test}` and `out/counts.json`; returns the counts.
 
-    Raises UsageError where the tables are absent or too small.
+    Raises UsageError if the tables are absent or too small.
     """
     rng = np.random.Generator(np.random.PCG64([seed, 8000]))
     train, dev = (

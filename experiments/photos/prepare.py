@@ -26,7 +26,7 @@ def prepare(shared: Path, out: Path, seed: int) -> None:
     """Write Flickr8k's four splits (experiments.flickr8k), and the tables of this experiment.
 
     `judged.parquet`: dev photos with captions, none of which are in `val`. `unlabelled.parquet`:
-    photos of COCO without text. Raises UsageError where a table is absent.
+    photos of COCO without text. Raises UsageError if a table is absent.
     """
     if absent := [name for name in NEEDED if not (shared / name).is_file()]:
         raise UsageError(f"{shared / absent[0]} is absent; BLIP_SHARED must name its folder")

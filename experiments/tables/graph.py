@@ -73,7 +73,7 @@ def in_order(nodes: Iterable[Node]) -> list[Node]:
 def run_nodes(nodes: Iterable[Node], parallel: int) -> None:
     """Run what is not done yet, up to `parallel` stages at a time, each with one thread.
 
-    Raises BlipError where a stage fails, after those under way have finished, and StoppedError
+    Raises BlipError if a stage fails, after those under way have finished, and StoppedError
     after SIGTERM; the same call does the rest.
     """
     ordered = in_order(nodes)

@@ -44,8 +44,8 @@ def bootstrap(
     """Run or resume the main job in `out`; returns the content of `out/summary.json`.
 
     Every stage writes its result into `out`, and is skipped if its result already exists and was
-    made from the same inputs. Raises BlipError where a stage fails or is stopped; the same call
-    resumes. Raises UsageError where `out` was made with another configuration: `overwrite` repeats
+    made from the same inputs. Raises BlipError if a stage fails or is stopped; the same call
+    resumes. Raises UsageError if `out` was made with another configuration: `overwrite` repeats
     the stages that it changes, `allow_change` resumes unfinished trainings with it.
     """
     run = _Bootstrap(config, out, overwrite=overwrite, allow_change=allow_change)

@@ -33,7 +33,7 @@ def processes(device: str = "auto", timeout: timedelta = COLLECTIVE_TIMEOUT) -> 
     """Join the other processes that torchrun started; without torchrun there is one process.
 
     `device` is where they compute: over NCCL on GPUs (auto, cuda), over Gloo on CPUs. `timeout` is
-    how long one waits for the others. Raises UsageError where there are fewer GPUs than processes,
+    how long one waits for the others. Raises UsageError if there are fewer GPUs than processes,
     and where all are to take the same one.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or _grouped():

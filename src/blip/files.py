@@ -65,7 +65,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 def put_in_place(part: Path, path: Path) -> None:
     """Rename a finished file that lies on the same disk, once its content is on that disk.
 
-    After a power cut the new file is whole or absent. Raises OSError where the disk is full, and
+    After a power cut the new file is whole or absent. Raises OSError if the disk is full, and
     where the name cannot be taken.
     """
     _flush(part)
@@ -145,7 +145,7 @@ def is_utf8(text: str | os.PathLike[str]) -> bool:
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
     """The content of a regular file (see `open_regular`).
 
-    Raises OSError where it does not exist or has more than `limit` bytes.
+    Raises OSError if it does not exist or has more than `limit` bytes.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -309,9 +309,9 @@ def write_checksums(folder: Path) -> None:
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """The size, mode and so on of a file; None where there is none.
+    """The size, mode and so on of a file; None if there is none.
 
-    Raises OSError where the system cannot say, for which `Path.exists` may return False.
+    Raises OSError if the system cannot say, for which `Path.exists` may return False.
     """
     try:
         return path.stat()
@@ -322,7 +322,7 @@ def status_of(path: Path) -> os.stat_result | None:
 def find_damage(folder: Path) -> str | None:
     """The first file that does not match checksums.json, and how it differs; None if all match.
 
-    Raises OSError where a file is there and cannot be read: it may match.
+    Raises OSError if a file is there and cannot be read: it may match.
     """
     try:
         expected = parse_json((folder / CHECKSUMS).read_text(encoding="utf-8"))

@@ -43,7 +43,7 @@ class JobFolder:
         self.is_written = False
 
     def claim(self) -> None:
-        """Mark the folder as ours; raises UsageError where it holds files of something else."""
+        """Mark the folder as ours; raises UsageError if it holds files of something else."""
         ours = partial(is_earlier_run, BootstrapConfig, self.out, BOOTSTRAP)
         claim(self.out, BOOTSTRAP, is_ours=ours)
 

@@ -74,7 +74,7 @@ def run_together(stages: Sequence[Stage], parallel: int) -> None:
     """Run independent stages, up to `parallel` at a time, each with its share of the cores.
 
     A stage has the same share when the other one is done already: another number of threads gives
-    other rounding, and a resumed run must end with the same weights. Raises BlipError where a stage
+    other rounding, and a resumed run must end with the same weights. Raises BlipError if a stage
     fails, after the others have finished.
     """
     if parallel == 1 or len(stages) < 2:

@@ -38,7 +38,7 @@ def hold_lock(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`, or raise LockedError at once where another process does.
 
     A file system that knows no locks is reported, and the block runs without one. Raises OSError
-    where the file cannot be written.
+    if the file cannot be written.
     """
     from filelock import FileLock, Timeout
 

@@ -187,7 +187,7 @@ class MetricsLog:
         """Open for appending, without the lines that a killed run left beyond step `after`.
 
         `wandb` names a project; a restarted run continues there. `writes` False, for ranks other
-        than 0, writes nothing. Raises UsageError where a package is missing.
+        than 0, writes nothing. Raises UsageError if a package is missing.
         """
         self.folder, self.path = folder, folder / "metrics.jsonl"
         self.boards: list[Board] = []

@@ -21,7 +21,7 @@ def join_or_start(address: str | None, cpus: int | None, store_bytes: int) -> No
     """Join the cluster at `address` (auto finds one on this machine); None starts one here.
 
     One that is started here has so many `cpus`, None for all, and an object store of `store_bytes`.
-    Raises BlipError where there is no such cluster.
+    Raises BlipError if there is no such cluster.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Silences a warning about actors without a GPU.
@@ -52,7 +52,7 @@ def join_or_start(address: str | None, cpus: int | None, store_bytes: int) -> No
 
 
 def _check_address(address: str) -> None:
-    """Raises OSError where no cluster answers: there, Ray itself would end the whole process."""
+    """Raises OSError if no cluster answers: there, Ray itself would end the whole process."""
     host, _, port = address.rpartition(":")
     if port.isdigit() and "://" not in address:
         socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()

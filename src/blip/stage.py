@@ -168,7 +168,7 @@ class Stage:
 def exclusive_lock(out: Path) -> Iterator[None]:
     """Lock a folder while a run writes to it; the lock ends with the process.
 
-    Raises UsageError where another run holds the lock.
+    Raises UsageError if another run holds the lock.
     """
     with ExitStack() as held:
         try:

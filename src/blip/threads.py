@@ -22,7 +22,7 @@ def is_left() -> bool:
 
 
 def do_within(seconds: float, work: Callable[[], Result]) -> Result:
-    """The result of `work`, which a daemon thread does; raises TimeoutError where it takes longer.
+    """The result of `work`, which a daemon thread does; raises TimeoutError if it takes longer.
 
     Unlike those of `ThreadPoolExecutor`, Python does not wait for such a thread before it ends.
     """

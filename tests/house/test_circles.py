@@ -7,7 +7,7 @@ import pytest
 
 
 def circle(imports: dict[str, set[str]]) -> list[str] | None:
-    """Files of which each imports the next and the last the first; None where there is none."""
+    """Files of which each imports the next and the last the first; None if there is none."""
     try:
         TopologicalSorter(imports).prepare()
     except CycleError as error:

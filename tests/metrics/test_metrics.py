@@ -94,11 +94,8 @@ def test_columns_without_a_candidate_rank_below_all_others_alike(k: int) -> None
 
 
 def test_precision_and_recall_by_hand() -> None:
-    chosen = np.array([True, True, True, False, False])
-    right = np.array([True, True, False, True, False])
-    found = precision_recall(chosen, right)
-    assert found == {"precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3)}
-    assert precision_recall(~np.ones(3, bool), np.ones(3, bool)) == {"precision": 0, "recall": 0}
+    assert precision_recall(both=2, chosen=3, right=4) == {"precision": 2 / 3, "recall": 0.5}
+    assert precision_recall(both=0, chosen=0, right=3) == {"precision": 0, "recall": 0}
 
 
 def test_rows_that_are_counted_apart_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,6 @@ def models(med: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
     return open_models(med, save_tiny(tmp_path_factory.mktemp("vqa"), "vqa"))
 
 
-GREEDY = {"decode": "greedy", "max_length": "9"}
 TEXTS = ["a red circle", "two stars", "a dog"]
 
 

@@ -133,7 +133,7 @@ class Calibration:
 def calibrate(
     ledgers: Sequence[Path], labels: Path, precision: float, score: ScoreName = "itm_score"
 ) -> Calibration:
-    """Choose a threshold by labels. Raises UsageError where the labels cannot be used."""
+    """Choose a threshold by labels. Raises UsageError if the labels cannot be used."""
     if not SHARE_ABOVE_ZERO.holds(precision):
         raise RangeError("precision", precision, str(SHARE_ABOVE_ZERO))
     faults: list[str] = []
@@ -180,7 +180,7 @@ def make_curve(
 def write_calibration(found: Calibration, folder: Path, *, overwrite: bool = False) -> None:
     """Write calibration.json, calibration.svg and calibration.md, which shows both.
 
-    Raises UsageError where a different result is there, unless `overwrite` is true.
+    Raises UsageError if a different result is there, unless `overwrite` is true.
     """
     content = json_text(found.to_json(), indent=2, sort_keys=True) + "\n"
     files = {"json": content, "svg": draw(found), "md": describe(found)}
@@ -256,7 +256,7 @@ def draw(found: Calibration) -> bytes:
 
 
 def check_reached(found: Calibration) -> None:
-    """Raises BlipError where no threshold reaches the precision."""
+    """Raises BlipError if no threshold reaches the precision."""
     if found.chosen is None:
         best = found.curves[found.score].most_precise
         raise BlipError(

@@ -30,7 +30,7 @@ def forecast(config: CapFiltConfig) -> str:
     """The estimate as lines of text; writes nothing into the output folder.
 
     Some images of the first waiting shard go through both models, in batches as in the job. Raises
-    UsageError where the configuration cannot work.
+    UsageError if the configuration cannot work.
     """
     layout = Layout(Path(config.out), config.write)
     # Before the models are loaded, so that faults of the data are reported at once.

@@ -87,7 +87,7 @@ def run(
 ) -> Summary:
     """Do a job, or what is left of it; write shards, ledger, summary.json and report.html.
 
-    `models` and `engine` are by default those of the configuration. Raises UsageError where the
+    `models` and `engine` are by default those of the configuration. Raises UsageError if the
     configuration cannot work, and BlipError where the job stopped; after either the same call
     resumes. `overwrite` replaces output that was made with other settings.
     """
@@ -144,7 +144,7 @@ def _write_results(summary: Summary, layout: Layout, plan: Plan, counts: dict[st
 
 
 def _find_inputs(config: CapFiltConfig, layout: Layout) -> list[ShardTask]:
-    """The shards to be read; raises UsageError where the output would replace what is read."""
+    """The shards to be read; raises UsageError if the output would replace what is read."""
     tasks = find_shards(config.data, config.rows, need_text=config.captions == 0)
     for path in dict.fromkeys(task.path for task in tasks if not task.has_text):
         say(f"capfilt: {path} has no column for the text: its images get synthetic texts alone")
@@ -217,7 +217,7 @@ def _estimate(plan: Plan) -> int:
 def _listen(job: _Job, plan: Plan, bar: Progress) -> dict[str, Counts]:
     """Run the waiting shards on the engine, those whose worker dies once more.
 
-    Raises BlipError where a shard fails.
+    Raises BlipError if a shard fails.
     """
     assert job.engine is not None
     counts, failed = dict(plan.done), dict[str, Failed[ShardTask]]()

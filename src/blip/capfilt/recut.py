@@ -72,7 +72,7 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
     """Recut a job, or resume a recut; write what the job would have written with these settings.
 
     Memory holds a row group of a ledger, and for `job_rules` some 25 bytes for each row (while
-    sorting, several times that). Raises UsageError where the configuration cannot work, and
+    sorting, several times that). Raises UsageError if the configuration cannot work, and
     BlipError where the recut stopped; after either the same call resumes. `overwrite` replaces
     output of other settings.
     """
@@ -267,7 +267,7 @@ class _Images:
             write_kept(self.writer, self._next(key), rows)
 
     def end(self) -> None:
-        """Raises BlipError where the original has more samples than the ledger."""
+        """Raises BlipError if the original has more samples than the ledger."""
         extra = next(self.samples, None)
         if extra is not None:
             raise self._differs(self.place + 1, f"has a sample {extra.key!r}", "ends")

@@ -47,7 +47,7 @@ RENAMED = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AskOptions:
-    """What `blip ask` is asked to do."""
+    """Options of `blip ask`."""
 
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder of a model for questions, or for dialogues."""

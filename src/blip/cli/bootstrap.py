@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def run_recipe(config: BootstrapConfig, out: Path | None, how: RecipeOptions) -> int:
     """List the keys of the main job, or run or resume it and print its table.
 
-    Raises UsageError where it is to run and no folder was named, and under torchrun.
+    Raises UsageError if it is to run and no folder was named, and under torchrun.
     """
     from blip.cli.rows import print_json, print_keys
 

@@ -58,7 +58,7 @@ a caption: the sum of the log-probabilities of its tokens, and their mean."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaptionOptions:
-    """What `blip caption` is asked to do."""
+    """Options of `blip caption`."""
 
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder."""

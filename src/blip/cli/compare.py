@@ -22,7 +22,7 @@ tabs between. Needs a model for pairs of images, as `blip finetune nlvr` makes i
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareOptions:
-    """What `blip compare` is asked to do."""
+    """Options of `blip compare`."""
 
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder of a model for pairs of images."""

@@ -30,7 +30,7 @@ FILES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompletionOptions:
-    """What `blip completion` is asked to do."""
+    """Options of `blip completion`."""
 
     shell: Literal["bash", "zsh", "fish"]
     """The shell that is to complete."""

@@ -37,7 +37,7 @@ checkpoint; in float32 each graph is compared with the model first. It needs the
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertOptions:
-    """What `blip convert` is asked to do."""
+    """Options of `blip convert`."""
 
     source: Annotated[str, PLACE]
     """Checkpoint in any layout."""

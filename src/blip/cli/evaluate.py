@@ -61,7 +61,7 @@ option that no evaluation of the model uses is refused."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateOptions:
-    """What `blip evaluate` is asked to do."""
+    """Options of `blip evaluate`."""
 
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder."""

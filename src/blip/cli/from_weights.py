@@ -15,7 +15,7 @@ def read_bootstrap(source: str, overrides: Sequence[str]) -> BootstrapConfig:
     """The configuration that a recipe or a file names, with the overrides put in.
 
     A recipe that has another form for weights takes it where they are named. What their files show
-    of sizes comes before the overrides. Raises UsageError where the files do not fit.
+    of sizes comes before the overrides. Raises UsageError if the files do not fit.
     """
     given = dict(read_pairs(overrides, (BootstrapConfig,)))
     named = [f"--{name}={given[name]}" for name in _PLACES if name in given]

@@ -29,7 +29,7 @@ install 'blip-capfilt[video]'."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexOptions:
-    """What `blip index` is asked to do."""
+    """Options of `blip index`."""
 
     places: tuple[str, ...] = ()
     """Tars, tables, annotation files, folders of pictures and videos, globs, remote tars."""

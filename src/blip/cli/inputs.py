@@ -67,7 +67,7 @@ def holds_video(places: Iterable[Place]) -> bool:
 def read_names() -> list[str]:
     """The names of files on stdin, each followed by a NUL byte or else by a line break.
 
-    Raises UsageError where there are none, and for a picture itself.
+    Raises UsageError if there are none, and for a picture itself.
     """
     from blip.data.readers.folders import is_picture
     from blip.errors import UsageError

@@ -41,7 +41,7 @@ pictures the path comes first, with tabs between."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatchOptions:
-    """What `blip match` is asked to do."""
+    """Options of `blip match`."""
 
     checkpoint: Annotated[str, PLACE]
     """Checkpoint or run folder."""
@@ -130,7 +130,7 @@ def _load(args: argparse.Namespace, options: MatchOptions) -> "TextMatcher":
 
 
 def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[str]]:
-    """Raises UsageError where there are no texts, and where one cannot be read or has no words."""
+    """Raises UsageError if there are no texts, and where one cannot be read or has no words."""
     from blip.data.captions import check_words
     from blip.errors import UsageError
 

@@ -74,14 +74,14 @@ _OF_BEAMS = ("beams", "length_penalty", "scored_length", "early_stopping")
 _OF_SAMPLES = ("top_p", "top_k", "temperature")
 
 
-def unused_by(kind: DecodingKind, option: str = "--decode") -> dict[str, tuple[str, ...]]:
+def unused_by(kind: DecodingKind) -> dict[str, tuple[str, ...]]:
     """The decoding options that this kind of decoding ignores, by why, for `refuse_unused`."""
     ignored = {
         "greedy": (*_OF_BEAMS, *_OF_SAMPLES),
         "beam": _OF_SAMPLES,
         "nucleus": _OF_BEAMS,
     }
-    return {f"with {option} {kind}": tuple(f"decoding.{name}" for name in ignored[kind])}
+    return {f"with --decode {kind}": tuple(f"decoding.{name}" for name in ignored[kind])}
 
 
 class _PrintAndLeave(argparse.Action):

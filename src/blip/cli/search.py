@@ -33,7 +33,7 @@ of the index are found as pictures are; of each, the model reads some frames."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchOptions:
-    """What `blip search` is asked to do."""
+    """Options of `blip search`."""
 
     index: Path
     """Folder of an index."""

@@ -37,7 +37,7 @@ another site cannot ask it under a name of its own (DNS rebinding)."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServeOptions:
-    """What `blip serve` is asked to do."""
+    """Options of `blip serve`."""
 
     checkpoint: Annotated[tuple[str, ...], PLACE]
     """Checkpoints or run folders."""

@@ -118,7 +118,7 @@ class Sidecars:
     def write(self, path: Place, captions: "Sequence[Caption | str]") -> None:
         """Write the captions of a picture; a file that cannot be written is named and counted.
 
-        Raises OSError where the disk is full: there is no room for the others, either.
+        Raises OSError if the disk is full: there is no room for the others, either.
         """
         from blip.files import disk_is_full, write_atomically
         from blip.log import say
@@ -199,7 +199,7 @@ def _each_once(captions: "Sequence[Caption | str]") -> "list[Caption | str]":
 def _text_content(there: Path | None, captions: "Sequence[Caption | str]") -> str:
     """The lines that are there, then a line for each caption that is not among them.
 
-    Raises ValueError where the file holds no text.
+    Raises ValueError if the file holds no text.
     """
     before = "" if there is None else _read(there).decode()
     known = {line.strip() for line in before.removeprefix("\ufeff").splitlines()}
@@ -212,7 +212,7 @@ def _text_content(there: Path | None, captions: "Sequence[Caption | str]") -> st
 def _json_content(there: Path | None, captions: "Sequence[Caption | str]") -> str:
     """`caption`, the first one, and all `captions`, beside what else the object that is there has.
 
-    Raises ValueError where something else is there.
+    Raises ValueError if something else is there.
     """
     from blip.files import json_text, parse_json
 
@@ -229,7 +229,7 @@ def _json_content(there: Path | None, captions: "Sequence[Caption | str]") -> st
 def _rows_of(content: Any) -> list[Any]:
     """The captions in an object, texts or objects with one, the first of all before them.
 
-    Raises ValueError where a value is anything else.
+    Raises ValueError if a value is anything else.
     """
     is_object = isinstance(content, dict)
     rows = content.get("captions", []) if is_object else None

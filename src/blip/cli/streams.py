@@ -12,7 +12,7 @@ from blip.errors import UsageError
 def prepare() -> None:
     """Make the streams fit for any text, and take the places of closed ones.
 
-    Raises UsageError where stdout is closed: results would go nowhere, or, once a file has been
+    Raises UsageError if stdout is closed: results would go nowhere, or, once a file has been
     opened in its place, into that file.
     """
     no_output = _is_closed(sys.stdout)

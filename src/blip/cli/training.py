@@ -72,7 +72,7 @@ def train_from_recipe(
 
 
 def need_folder(out: Path | None) -> Path:
-    """The folder of a run; raises UsageError where none was named."""
+    """The folder of a run; raises UsageError if none was named."""
     from blip.errors import UsageError
 
     if out is None:
@@ -81,7 +81,7 @@ def need_folder(out: Path | None) -> Path:
 
 
 def run_options(options: TrainingOptions, out: Path) -> "RunOptions":
-    """What the run does with what it finds in its folder; raises UsageError where that forbids it.
+    """What the run does with what it finds in its folder; raises UsageError if that forbids it.
 
     Reads the folder alone. A run whose folder is fine may still be refused by its configuration.
     """

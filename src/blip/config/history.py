@@ -22,7 +22,7 @@ NAMED = 4
 
 
 def load_config(cls: type[Config], path: Path) -> Config:
-    """The (newest) configuration in a config.json; raises UsageError where it does not fit."""
+    """The (newest) configuration in a config.json; raises UsageError if it does not fit."""
     data = load_json(path)
     if not isinstance(data, dict):
         raise UsageError(f"{path} must hold a JSON object")

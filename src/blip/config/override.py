@@ -90,7 +90,7 @@ def describe(config: Any, meanings: Mapping[str, str] | None = None) -> str:
 def put(data: Any, key: str, text: str, cls: Any) -> None:
     """Put the value that a text stands for into the JSON of a configuration of this class.
 
-    Raises UsageError where the key leads into something that has no parts.
+    Raises UsageError if the key leads into something that has no parts.
     """
     place, name, kinds = _find_place(data, key, cls)
     place[name] = as_parts(parse_value(text, kinds), kinds)

@@ -85,7 +85,7 @@ def from_json(cls: type[Config], data: Any, where: str = "") -> Config:
 def load_json(path: Path) -> Any:
     """The value in a JSON file, in UTF-8 or what its byte order mark says.
 
-    Raises UsageError where it cannot be read, or holds no JSON.
+    Raises UsageError if it cannot be read, or holds no JSON.
     """
     try:
         content = path.read_bytes()

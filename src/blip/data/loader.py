@@ -40,7 +40,7 @@ class Loader(Generic[Example, Batch]):
     are needed, and the unit is not the example but the sample with one of its examples, drawn anew.
 
     `config.batch_size` counts the rows of all `ranks` processes that train together; this loader
-    makes those of `rank`, every `ranks`-th row from row `rank` on. Raises UsageError where the
+    makes those of `rank`, every `ranks`-th row from row `rank` on. Raises UsageError if the
     ranks cannot share a batch evenly.
     """
 
@@ -95,7 +95,7 @@ class Loader(Generic[Example, Batch]):
     def batches(self, start: int) -> Iterator[Batch]:
         """This process's rows of batches `start`, `start + 1`, ... without end.
 
-        Raises BlipError where more samples are bad than `max_bad` allows.
+        Raises BlipError if more samples are bad than `max_bad` allows.
         """
         for made in self._made(start):
             if isinstance(made, BlipError):
@@ -187,7 +187,7 @@ def make_rows(
 ) -> list[Row[Example]]:
     """The examples at some positions, each of which depends on its position and the seed alone.
 
-    A sample that cannot be used is replaced by another. Raises BlipError where too many in a row
+    A sample that cannot be used is replaced by another. Raises BlipError if too many in a row
     cannot.
     """
     order.prepare(positions)

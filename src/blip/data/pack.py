@@ -53,7 +53,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
     """Write a collection to `out/00000.tar`, ..., and `sizes.json` and a card beside them.
 
     Until it is finished, `out/.pack.json` says so, and readers refuse the folder; the same call
-    writes a pack that was stopped anew. Raises UsageError where the source cannot be read, or
+    writes a pack that was stopped anew. Raises UsageError if the source cannot be read, or
     shards lie in `out` already, and BlipError where nothing was left to write.
     """
     if is_remote(collection.source):

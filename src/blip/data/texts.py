@@ -37,7 +37,7 @@ def open_text(path: Path) -> TextIO:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a user's file in UTF-8; raises UsageError where it cannot be read."""
+    """The lines of a user's file in UTF-8; raises UsageError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
@@ -59,7 +59,7 @@ def is_missing(value: Any) -> bool:
 
 
 def first_given(entry: dict[str, Any], names: Sequence[str]) -> Any:
-    """The first value under some names that is neither null nor NaN; None where there is none."""
+    """The first value under some names that is neither null nor NaN; None if there is none."""
     return next((entry[name] for name in names if not is_missing(entry.get(name))), None)
 
 

@@ -63,7 +63,7 @@ class Tokenizer:
     """Texts to ids and back; `[DEC]` and `[ENC]` are the last two ids, in this order."""
 
     def __init__(self, backend: Backend) -> None:
-        """Take over a WordPiece backend; raises UsageError where it lacks a special token.
+        """Take over a WordPiece backend; raises UsageError if it lacks a special token.
 
         Padding and truncation that others put into a tokenizer.json are dropped, and its template
         is not used: `encode` does these.

@@ -67,7 +67,7 @@ def choose_evaluations(
 ) -> tuple[list[Evaluation], dict[str, str]]:
     """The evaluations to run, and for each other one of this kind of model why it is skipped.
 
-    Raises UsageError where `config.task` is unknown, or the model cannot do it.
+    Raises UsageError if `config.task` is unknown, or the model cannot do it.
     """
     known = [evaluation.name for evaluation in evaluations]
     if config.task is not None and config.task not in known:

@@ -194,7 +194,7 @@ class EvaluateConfig:
 def check_captioning(config: EvaluateConfig, model: ModelConfig) -> None:
     """Raise RangeError where captions may become longer than the model's positions.
 
-    Raises UsageError where METEOR or SPICE is asked for on a machine that lacks what it needs.
+    Raises UsageError if METEOR or SPICE is asked for on a machine that lacks what it needs.
     """
     if config.spice and (reason := lacking_for_spice()) is not None:
         raise UsageError(reason)
@@ -223,7 +223,7 @@ def check_answers(config: AnsweringConfig, model: ModelConfig, name: str) -> Non
 def check_written_answers(config: EvaluateConfig, model: ModelConfig) -> None:
     """Raise UsageError where answers are to be written and the model has no decoder.
 
-    Raises RangeError where they may become longer than the model's positions.
+    Raises RangeError if they may become longer than the model's positions.
     """
     if not config.write_answers:
         return

@@ -124,7 +124,7 @@ def evaluate_into(
     """Write config.json, evaluation.json and what servers take into `out`; returns the second.
 
     config.json has the number format that `auto` has become. Of several processes the first looks
-    at the folder and writes. Raises UsageError where another evaluation lies there, unless asked to
+    at the folder and writes. Raises UsageError if another evaluation lies there, unless asked to
     `overwrite` it.
     """
     config = _resolve_auto(config, config.device)

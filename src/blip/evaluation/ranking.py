@@ -121,7 +121,7 @@ def score_candidates(
     once, so that they have equal scores. Processes that train together share the images, and all of
     them return the whole. Memory grows with the number of candidates, not with images times texts,
     and what the model holds of images and texts stays within the bytes of `evaluation/room.py`.
-    Raises NotFiniteError where no pair has a finite cosine and finite logits.
+    Raises NotFiniteError if no pair has a finite cosine and finite logits.
     """
     texts = [clean_caption(text) for group in data.texts for text in group]
     distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}

@@ -120,7 +120,7 @@ def answer_some(
 
 
 def candidates_of(config: AnsweringConfig) -> list[str] | None:
-    """The answers to choose from, if any; raises UsageError where the file cannot be read."""
+    """The answers to choose from, if any; raises UsageError if the file cannot be read."""
     return None if config.answers is None else read_candidates(home_path(config.answers))
 
 
@@ -139,7 +139,7 @@ def prepare_validation(
 ) -> Callable[[], dict[str, float]]:
     """Gives `validation_accuracy` of a live model in per cent (`measure_live`).
 
-    Raises UsageError where there is no data, and BlipError where none of it is sound. A file of
+    Raises UsageError if there is no data, and BlipError where none of it is sound. A file of
     answers that cannot be read, and answers that are too long, are said now, not after hours.
     """
     check_answers(config.answering, model.config, "validation.answering")

@@ -48,7 +48,7 @@ def calibrate(model: ExportedModel, pictures: Iterable[Picture]) -> Ranges:
     """Ranges over pictures, which are captioned, and matched to these captions.
 
     The graphs of `model` must be run by an `Observer`. A model without a decoder has no captions:
-    there are then no ranges of texts. Raises UsageError where there are no pictures.
+    there are then no ranges of texts. Raises UsageError if there are no pictures.
     """
     observer = model.graphs
     assert isinstance(observer, Observer)

@@ -31,7 +31,7 @@ class ExportedModel:
     def load(cls, folder: str | Path) -> Self:
         """Open an exported folder; graphs are opened when they are first run.
 
-        Raises UsageError where this is none or onnxruntime is missing, and BlipError for a folder
+        Raises UsageError if this is none or onnxruntime is missing, and BlipError for a folder
         that is broken or that a later version wrote.
         """
         manifest = read_manifest(folder)

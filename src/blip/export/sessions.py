@@ -35,7 +35,7 @@ class Graphs:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises UsageError where onnxruntime is not installed."""
+        """Raises UsageError if onnxruntime is not installed."""
         need(*EXTRA)
         self.folder = folder
         self._open: dict[str, onnxruntime.InferenceSession] = {}
@@ -43,7 +43,7 @@ class Graphs:
     def run(self, name: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs of a graph; what goes in and comes out is not copied where it is contiguous.
 
-        Raises BlipError where the graph cannot be opened.
+        Raises BlipError if the graph cannot be opened.
         """
         session = self._open.get(name)
         if session is None:

@@ -38,7 +38,7 @@ def export_onnx(  # noqa: PLR0913 (as `convert`, and in which numbers)
     static ranges are those of the `calibration` pictures. The other arguments are those of
     `convert`.
 
-    Raises UsageError where onnx or onnxruntime is missing, for a model that is no MED, for a
+    Raises UsageError if onnx or onnxruntime is missing, for a model that is no MED, for a
     destination that exists and for static int8 without pictures; BlipError where a graph differs
     from the model by more than 1e-4; and what `blip.load` raises.
     """

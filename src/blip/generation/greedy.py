@@ -13,7 +13,7 @@ def greedy(
 ) -> list[list[int]]:
     """The ids of each row after the prompt, without the end token.
 
-    Raises NotFiniteError where the model gives logits that are not numbers.
+    Raises NotFiniteError if the model gives logits that are not numbers.
     """
     return extend_rows(decoder, prompt, eos_id, config, _most_likely)
 

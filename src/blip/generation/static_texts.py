@@ -43,7 +43,7 @@ def write_rows(
     """Greedy decoding or nucleus sampling: the ids of each row of the first `images` images.
 
     They come after a prompt of `start` tokens, and without the end token. Raises NotFiniteError
-    where the model gives logits that are not numbers.
+    if the model gives logits that are not numbers.
     """
     copies = steps.board.copies
     texts: list[list[int]] = [[] for _ in range(images * copies)]

@@ -77,7 +77,7 @@ def add_places(
     are read of each video: the number of the index, else 8. Without PyAV, videos
     that lie among pictures are left out.
 
-    Raises UsageError where `places` name nothing, where FAISS is not installed, where `folder` is
+    Raises UsageError if `places` name nothing, where FAISS is not installed, where `folder` is
     no index or belongs to another checkpoint, where it reads another number of frames, and while
     another run writes to it.
     """
@@ -226,7 +226,7 @@ def refuse_other_model(folder: Path, settings: Settings, source: str, mark: str)
 def _located(store: Store, place: str, *, stopped: bool) -> list[str]:
     """The places of an index that a path, folder, glob or URL means.
 
-    Raises UsageError where there are none, unless a run that was `stopped` may have removed them.
+    Raises UsageError if there are none, unless a run that was `stopped` may have removed them.
     """
     path = os.path.abspath(home_path(place))
     locations = [known.location for known in store.places]

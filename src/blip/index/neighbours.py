@@ -94,7 +94,7 @@ class CellNeighbours:
 
     @classmethod
     def read(cls, path: Path, stored: Vectors) -> "CellNeighbours":
-        """Open index.faiss; raises BlipError where it is damaged."""
+        """Open index.faiss; raises BlipError if it is damaged."""
         try:
             return cls(faiss().read_index(str(path)), stored)
         except RuntimeError as error:

@@ -92,7 +92,7 @@ class Index:
         """Open an index; the model is loaded when it is first needed.
 
         `checkpoint` is needed where it no longer lies where it lay when the index was made.
-        Raises UsageError where `folder` holds no index.
+        Raises UsageError if `folder` holds no index.
         """
         store = Store.open(Path(folder))
         source = store.settings.checkpoint if checkpoint is None else str(checkpoint)
@@ -126,7 +126,7 @@ class Index:
 
         They are found by cosine (ITC); the best `rerank` of them are read again from where they
         lie, and ordered by the probability of a match (ITM). Pictures that are no longer there
-        come after these. Raises UsageError where the checkpoint is not the one of the index.
+        come after these. Raises UsageError if the checkpoint is not the one of the index.
         """
         _check(k)
         hits = self.search_vector(self.embedder.embed_texts([text])[0], max(k, rerank))
@@ -171,7 +171,7 @@ class Index:
 
     @cached_property
     def embedder(self) -> Embedder:
-        """The model; raises UsageError where it is not the one of the index."""
+        """The model; raises UsageError if it is not the one of the index."""
         embedder = Embedder.load(
             self.checkpoint, self.computing.device, precision=self.computing.precision
         )

@@ -119,7 +119,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
-        """Read settings and places; raises UsageError where there is no index."""
+        """Read settings and places; raises UsageError if there is no index."""
         data = read_json_object(folder / CONFIG)
         if data is None or "part_rows" not in data:
             raise UsageError(

@@ -292,7 +292,7 @@ def best_candidates(
     """Choose `count` candidates by their first token, and among these the `best` likeliest texts.
 
     Candidates start with `[DEC]`. Of two equally likely candidates the earlier is chosen. Raises
-    NotFiniteError where the model gives NaN.
+    NotFiniteError if the model gives NaN.
     """
     start = candidates.ids[:1, :1].expand(len(questions), 1)
     logits = model.language_logits(start, torch.ones_like(start, dtype=torch.bool), questions)

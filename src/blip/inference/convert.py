@@ -37,7 +37,7 @@ def convert(
 
     Returns its contents. `destination` is a folder, or a `.pth` file for the original layout, which
     holds no tokenizer; it is written beside and renamed into place. `task` keeps only the half of a
-    MED that writes captions, or the half that matches. Raises UsageError where the layout has no
+    MED that writes captions, or the half that matches. Raises UsageError if the layout has no
     place for this model, and what `blip.load` raises.
     """
     refuse_inputs_as_output([source, *([] if tokenizer is None else [tokenizer])], destination)

@@ -17,7 +17,7 @@ def capture(
 ) -> Callable[[], None]:
     """What replays `work`, which reads and writes the same memory each time.
 
-    It runs three times meanwhile, each after `prepare`. Raises RuntimeError where `work` waits for
+    It runs three times meanwhile, each after `prepare`. Raises RuntimeError if `work` waits for
     the device, or does something else that a graph cannot hold.
     """
     ready = prepare or (lambda: None)

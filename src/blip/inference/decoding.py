@@ -41,7 +41,7 @@ def start_of_text(
     """The ids that every text starts with: the start token and the prompt.
 
     `name` is the key of `decoding` in a larger configuration, which errors then name. Raises
-    ArgumentError where the start leaves no room for a text, RangeError where the model has too few
+    ArgumentError if the start leaves no room for a text, RangeError where the model has too few
     positions.
     """
     return start_within(model.config.text, tokenizer, decoding, name)
@@ -78,7 +78,7 @@ def decode_texts(  # noqa: PLR0913 (what is decoded, and how)
 
     Returns the ids of each text after `start_ids`, picture by picture. Nucleus sampling takes a
     seed for each text, in the same order. A `pool` of this model decodes in steps of fixed shapes
-    where it `is_used`; the texts are the same. Raises NotFiniteError where the model gives NaN.
+    where it `is_used`; the texts are the same. Raises NotFiniteError if the model gives NaN.
     """
     copies = rows_of_each(decoding, count)
     if pool is not None and pool.is_used and isinstance(kv, ImageKV):

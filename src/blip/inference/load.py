@@ -36,7 +36,7 @@ def load(
     >>> blip.load("runs/captioner").caption("photo.jpg")
     'a dog on a beach'
 
-    Raises UsageError where there is no such checkpoint or device, or a device that does not compute
+    Raises UsageError if there is no such checkpoint or device, or a device that does not compute
     in int8, and BlipError for NaN or infinite
     weights, for a truncated or foreign file, and with one list of all tensors that do not fit.
     Nothing that a file contains is executed.

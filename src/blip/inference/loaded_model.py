@@ -104,32 +104,32 @@ class LoadedModel:
 
     @cached_property
     def captioner(self) -> Captioner:
-        """Writes captions; raises UsageError where the model cannot."""
+        """Writes captions; raises UsageError if the model cannot."""
         return self._open(Captioner, "caption")
 
     @cached_property
     def matcher(self) -> Matcher:
-        """Scores texts against pictures; raises UsageError where the model cannot."""
+        """Scores texts against pictures; raises UsageError if the model cannot."""
         return self._open(Matcher, "match")
 
     @cached_property
     def embedder(self) -> Embedder:
-        """Features of pictures and texts; raises UsageError where the model has none."""
+        """Features of pictures and texts; raises UsageError if the model has none."""
         return self._open(Embedder, "image_features")
 
     @cached_property
     def answerer(self) -> Answerer:
-        """Answers questions; raises UsageError where the model cannot."""
+        """Answers questions; raises UsageError if the model cannot."""
         return self._open(Answerer, "ask")
 
     @cached_property
     def dialogue_answerer(self) -> DialogueAnswerer:
-        """Answers questions of dialogues; raises UsageError where the model cannot."""
+        """Answers questions of dialogues; raises UsageError if the model cannot."""
         return self._open(DialogueAnswerer, "ask")
 
     @cached_property
     def comparer(self) -> Comparer:
-        """Judges statements about two pictures; raises UsageError where the model cannot."""
+        """Judges statements about two pictures; raises UsageError if the model cannot."""
         return self._open(Comparer, "compare")
 
     @overload

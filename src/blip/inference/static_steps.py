@@ -164,7 +164,7 @@ class StepPool(FixedShapes[Shape, StaticSteps]):
     ) -> list[list[int]]:
         """The ids of the texts of each image, as `decode_texts` gives them.
 
-        `copies` rows are decoded for each image. Raises NotFiniteError where the model gives NaN.
+        `copies` rows are decoded for each image. Raises NotFiniteError if the model gives NaN.
         """
         images, start = len(image_kv), len(start_ids)
         if images == 0:

@@ -38,7 +38,7 @@ def find_consistent(identifiers: Sequence[str], right: Sequence[bool]) -> dict[s
 
 
 def statement_of(identifier: str) -> str:
-    """An identifier without the number of its pair; raises ValueError where it has none."""
+    """An identifier without the number of its pair; raises ValueError if it has none."""
     parts = identifier.split("-")
     if len(parts) != 4:
         raise ValueError(

@@ -29,7 +29,7 @@ def lacking_for_spice() -> str | None:
 def spice_score(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> float | None:
     """SPICE times 100, of one candidate for each image; None where `lacking_for_spice`.
 
-    The program has a tokenizer of its own. Raises BlipError where it fails.
+    The program has a tokenizer of its own. Raises BlipError if it fails.
     """
     if lacking_for_spice() is not None:
         return None

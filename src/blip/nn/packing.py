@@ -227,7 +227,7 @@ def group_by_image(
     """How texts of these lengths (on the CPU) attend to `images` images.
 
     `image_of_text` is the image of each text, in any order; without it text `i` is about image
-    `i // (texts / images)`. Raises ValueError where images do not have equally many texts then, and
+    `i // (texts / images)`. Raises ValueError if images do not have equally many texts then, and
     for an image that is not there.
     """
     if image_of_text is None:

@@ -1,6 +1,6 @@
 """A part of the text transformer that encoder and decoder share, or that each has of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
@@ -48,12 +48,8 @@ class PerMode(nn.Module, Generic[Part]):
         return "both" in self.copies
 
     def select(self, mode: Mode) -> Part:
-        """The module for `mode`; raises UsageError where the model has no such mode."""
+        """The module for `mode`; raises UsageError if the model has no such mode."""
         if mode not in self.modes:
             existing = TRANSFORMERS[self.modes[0]]
             raise UsageError(f"this model has no {TRANSFORMERS[mode]}, only a {existing}")
         return cast(Part, self.copies["both" if self.shared else mode])
-
-    def each(self) -> Iterator[Part]:
-        """The modules, each once."""
-        return (cast(Part, module) for module in self.copies.values())

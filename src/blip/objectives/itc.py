@@ -328,7 +328,7 @@ class FeatureQueue:
         return {**self._tensors(), "next": self.next, "held": self.held}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Restore what `state_dict` returned; raises ValueError where the sizes differ."""
+        """Restore what `state_dict` returned; raises ValueError if the sizes differ."""
         for name, current in self._tensors().items():
             saved = state[name]
             assert isinstance(saved, Tensor)

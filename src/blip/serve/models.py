@@ -122,7 +122,7 @@ class Models:
         return found
 
     def model_for(self, job: Functionality, needs: tuple[str, ...] = ()) -> LoadedModel:
-        """The checkpoint that does a job; raises NotServedError where none does."""
+        """The checkpoint that does a job; raises NotServedError if none does."""
         able = self._able(job, needs or NEEDS[job])
         if able:
             return able[0]

@@ -114,7 +114,7 @@ class Replicas:
     def stop(self) -> None:
         """Finish what is under way, stop Ray Serve, and the cluster if it was started here.
 
-        Raises BlipError where that cannot be finished.
+        Raises BlipError if that cannot be finished.
         """
         try:
             if self._started and not self._finish():
@@ -142,7 +142,7 @@ class Replicas:
         return not finishing.is_alive()
 
     def _needs(self, cpus: int) -> dict[str, float]:
-        """What a replica needs; raises UsageError where a cluster of this machine lacks it."""
+        """What a replica needs; raises UsageError if a cluster of this machine lacks it."""
         has, place = ray.cluster_resources(), self._place
         gpus = place.gpus
         if gpus is None:

@@ -113,7 +113,7 @@ class Service:
             raise HTTPException(422, f"`image` cannot be used: {error.in_words}") from error
 
     async def _until_client_leaves(self, request: Request, work: asyncio.Task[Any]) -> None:
-        """Wait until the work is done; raises ClientLeftError where the client leaves before."""
+        """Wait until the work is done; raises ClientLeftError if the client leaves before."""
         leaving = asyncio.create_task(_leaves(request))
         try:
             await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)

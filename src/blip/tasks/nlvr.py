@@ -43,7 +43,7 @@ class NlvrStep(nn.Module):
 def train(config: NlvrConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Fine-tune for pairs into the run folder `out` (resumed where it stopped); returns `out`.
 
-    Raises UsageError where `init` is a model of another kind, or lacks the encoder.
+    Raises UsageError if `init` is a model of another kind, or lacks the encoder.
     """
     parts = Parts(
         start=lambda given: _start(config, given),

@@ -125,7 +125,7 @@ class PretrainStep(nn.Module):
 def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Pre-train into the run folder `out` (resumed where it stopped); returns `out`.
 
-    Raises UsageError where tokenizer, model and initial weights do not fit together, and BlipError
+    Raises UsageError if tokenizer, model and initial weights do not fit together, and BlipError
     where those are incomplete or another model's.
     """
     tokenizer = Tokenizer.load(config.tokenizer)

@@ -50,7 +50,7 @@ class RunFolder:
     ) -> None:
         """Train on these examples, and leave the model in `out/checkpoint`.
 
-        Raises StoppedError where the run was asked to stop before its end; the same call resumes.
+        Raises StoppedError if the run was asked to stop before its end; the same call resumes.
         """
         model = training.model
         check_length(model.config.text, "data.max_tokens", self.config.data.max_tokens)
@@ -122,7 +122,7 @@ def open_run(
 ) -> Iterator[RunFolder]:
     """Hold the folder of a run, with its configuration in it and torch seeded for fresh weights.
 
-    The main process looks and decides, the others follow. Raises UsageError where the folder is
+    The main process looks and decides, the others follow. Raises UsageError if the folder is
     not this run's, where another run holds it, or where its checkpoints or its model were made
     with another configuration, unless `options` say what to do; nothing is changed then. A full
     disk raises BlipError in one line.

@@ -105,7 +105,7 @@ class DialogueStep(nn.Module):
 def train(config: VisdialConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Fine-tune for dialogues into the run folder `out` (resumed where it stopped); returns `out`.
 
-    Raises UsageError where `init` is a model of another kind, or lacks what the run trains.
+    Raises UsageError if `init` is a model of another kind, or lacks what the run trains.
     """
     parts = Parts(
         start=lambda given: _start(config, given),

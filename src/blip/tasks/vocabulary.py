@@ -14,7 +14,7 @@ from blip.tasks.config import TokenizerConfig
 def make_tokenizer(config: TokenizerConfig, out: Path) -> Tokenizer:
     """Write tokenizer.json and vocabulary.json (a list of the tokens) into `out`.
 
-    Raises UsageError where the source holds no tokenizer, or the texts name no shards.
+    Raises UsageError if the source holds no tokenizer, or the texts name no shards.
     """
     if config.source is not None:
         tokenizer = Tokenizer.load(config.source)
@@ -33,7 +33,7 @@ def make_tokenizer(config: TokenizerConfig, out: Path) -> Tokenizer:
 
 
 def find_beside(weights: str) -> str:
-    """The tokenizer in the folder of a BERT's weights; raises UsageError where there is none."""
+    """The tokenizer in the folder of a BERT's weights; raises UsageError if there is none."""
     found = find_tokenizer(find_start("text_weights", weights).parent)
     if found is None:
         raise UsageError(

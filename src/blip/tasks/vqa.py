@@ -57,7 +57,7 @@ class VqaStep(nn.Module):
 def train(config: VqaConfig, out: Path, options: RunOptions | None = None) -> Path:
     """Fine-tune for questions into the run folder `out` (resumed where it stopped); returns `out`.
 
-    Raises UsageError where `init` is a model of another kind, or lacks encoder or decoder.
+    Raises UsageError if `init` is a model of another kind, or lacks encoder or decoder.
     """
     parts = Parts(
         start=lambda given: begin(

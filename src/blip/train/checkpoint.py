@@ -68,7 +68,7 @@ class Checkpoints:
         self._under_way.start()
 
     def wait(self) -> None:
-        """Return when nothing is being written; raises BlipError where that went wrong."""
+        """Return when nothing is being written; raises BlipError if that went wrong."""
         if self._under_way is not None:
             self._under_way.join()
             self._under_way = None
@@ -87,7 +87,7 @@ class Checkpoints:
         """The step of the newest checkpoint that is whole; damaged ones are named and skipped.
 
         All its files are read, to compare their checksums. None where there are no checkpoints.
-        Raises BlipError where all are damaged, and where one cannot be read that may be whole.
+        Raises BlipError if all are damaged, and where one cannot be read that may be whole.
         """
         self.wait()
         steps = _steps(self.folder)
@@ -105,7 +105,7 @@ class Checkpoints:
     def read(self, step: int) -> dict[str, Any]:
         """The state in a checkpoint that `newest` found, with its `step`.
 
-        Raises BlipError where it cannot be read.
+        Raises BlipError if it cannot be read.
         """
         folder = self.folder / _name(step)
         try:
@@ -194,7 +194,7 @@ def adopt(source: Path, run: Path) -> Path | None:
 
     `source` is a folder `step-NNNNNNNN`, or a run that holds some: its newest whole one. Where
     `run` has a checkpoint of its own nothing is done, so that the same command can be given again.
-    Raises UsageError where `source` holds no whole checkpoint, and BlipError where one cannot be
+    Raises UsageError if `source` holds no whole checkpoint, and BlipError where one cannot be
     read that may be whole.
     """
     checkpoints = run / "checkpoints"
@@ -210,7 +210,7 @@ def adopt(source: Path, run: Path) -> Path | None:
 def check_source(source: Path, run: Path) -> None:
     """Raise UsageError where `adopt` would find nothing at `source`; reads no weights.
 
-    Raises BlipError where `source` or `run` cannot be read.
+    Raises BlipError if `source` or `run` cannot be read.
     """
     if _steps(run / "checkpoints"):
         return
@@ -225,7 +225,7 @@ def check_source(source: Path, run: Path) -> None:
 def has_checkpoints(run: Path) -> bool:
     """Whether a run folder holds checkpoints to resume from, complete or damaged.
 
-    Raises BlipError where that folder cannot be read.
+    Raises BlipError if that folder cannot be read.
     """
     return bool(_steps(run / "checkpoints"))
 
@@ -259,7 +259,7 @@ def _name(step: int) -> str:
 def _steps(folder: Path) -> list[tuple[int, Path]]:
     """The checkpoints in a folder, whole or damaged, oldest first.
 
-    Raises BlipError where the folder cannot be read: `glob` would find nothing there.
+    Raises BlipError if the folder cannot be read: `glob` would find nothing there.
     """
     try:
         numbered = [(_step_of(path), path) for path in folder.iterdir()]
@@ -278,7 +278,7 @@ def _step_of(folder: Path) -> int | None:
 def _is_whole(folder: Path) -> bool:
     """Whether a run can resume from a checkpoint; says why where it is damaged.
 
-    Raises BlipError where it cannot be read and damage is not the reason.
+    Raises BlipError if it cannot be read and damage is not the reason.
     """
     try:
         has_checksums = status_of(folder / CHECKSUMS) is not None
@@ -354,7 +354,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Undo `random_state`; raises BlipError where it was made by other means."""
+    """Undo `random_state`; raises BlipError if it was made by other means."""
     try:
         torch.set_rng_state(state["torch"])
         kind, keys, position, has_gauss, cached = state["numpy"]

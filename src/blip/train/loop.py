@@ -65,7 +65,7 @@ def fit(
     or Ctrl-C ends after the step under way, with a checkpoint. At the end `save` writes the weights
     of the model to `folder/checkpoint`. Raises BlipError after `max_nonfinite` updates in a row
     without a finite loss and gradient; the last checkpoint from before them stays. Raises
-    UsageError where the data is not that of the checkpoint, unless `allow_change`. `resumed` is
+    UsageError if the data is not that of the checkpoint, unless `allow_change`. `resumed` is
     called in the main process with the step from which the run resumes, 0 where it begins.
     """
     device = choose_device(config.device)

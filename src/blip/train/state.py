@@ -31,7 +31,7 @@ def whole_weights(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Undo `whole_weights`; raises ValueError where the names are others."""
+    """Undo `whole_weights`; raises ValueError if the names are others."""
     names = set(dist.on_main(lambda: list(weights)))
     # Torch's function would leave out what is missing without a word.
     if odd := names ^ module.state_dict().keys():

@@ -61,6 +61,6 @@ class Engine(Protocol):
     ) -> Iterator[Outcome[Item, Result]]:
         """Do every item once; outcomes come in the order of completion.
 
-        Closing the iterator stops the work. Raises BlipError where no worker can be made.
+        Closing the iterator stops the work. Raises BlipError if no worker can be made.
         """
         ...

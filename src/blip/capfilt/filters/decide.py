@@ -34,7 +34,7 @@ def decide(table: pa.Table, threshold: float, rules: FilterRules) -> pa.Table:
 
     Only rows with a score are decided on; bad samples and texts without a score keep their reason.
     `repeats` becomes null: only the rules of the whole job fill it. The table holds all rows of
-    each sample. Raises UsageError where languages cannot be detected.
+    each sample. Raises UsageError if languages cannot be detected.
     """
     scored = ~np.isnan(floats(table, "itm_score"))
     table = _with_languages(table, scored, rules)

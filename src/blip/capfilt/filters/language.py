@@ -9,7 +9,7 @@ from blip.installed import need
 def detect_languages(texts: Sequence[str]) -> list[str]:
     """Two letters (ISO 639-1) for each text; for a text of one or two words it is a guess.
 
-    Raises UsageError where the library is missing.
+    Raises UsageError if the library is missing.
     """
     classify = _classifier()
     return [classify(text) for text in texts]

@@ -38,7 +38,7 @@ def judge_ledgers(
 ) -> dict[Path, JobVerdicts]:
     """The verdicts on the rows of each ledger of a job; shows a progress bar.
 
-    Raises BlipError where a ledger cannot be read.
+    Raises BlipError if a ledger cannot be read.
     """
     rows = [count_rows(ledger) for ledger in ledgers]
     with progress(sum(rows), "look at all texts", "texts") as bar:

@@ -124,7 +124,7 @@ def records_to_table(records: Sequence[TextRecord]) -> pa.Table:
 def find_ledgers(folder: Path) -> list[Path]:
     """The ledger files of a job, in the order of its shards: by its folder, or that of its ledgers.
 
-    Raises UsageError where there are none.
+    Raises UsageError if there are none.
     """
     for place in (folder / "ledger", folder):
         if found := sorted(place.glob("*.parquet")):
@@ -135,7 +135,7 @@ def find_ledgers(folder: Path) -> list[Path]:
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a ledger file, from its footer; raises BlipError where it is truncated."""
+    """Rows of a ledger file, from its footer; raises BlipError if it is truncated."""
     try:
         with open_parquet(path) as file:
             return file.metadata.num_rows
@@ -146,7 +146,7 @@ def count_rows(path: Path) -> int:
 def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The row groups of a ledger, one in memory at a time; no sample lies in two of them.
 
-    Raises BlipError where the file is not a ledger, or lacks some of the columns.
+    Raises BlipError if the file is not a ledger, or lacks some of the columns.
     """
     try:
         file = open_parquet(path)
@@ -180,7 +180,7 @@ def to_record(row: dict[str, Any]) -> TextRecord:
 def hash_numbers(digits: pa.ChunkedArray) -> UInt[np.ndarray, " rows"]:
     """The column `image_hash` as numbers; 0 where a row has none.
 
-    Raises BlipError where a value is not 16 hexadecimal digits.
+    Raises BlipError if a value is not 16 hexadecimal digits.
     """
     texts = digits.fill_null("0" * 16).to_pylist()
     try:

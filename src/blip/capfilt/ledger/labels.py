@@ -77,7 +77,7 @@ def read_labels(path: Path, faults: list[str] | None = None) -> list[Label]:
 
     Columns `number` (which text of its source; 0 unless given, any where `text` is) and `shard`
     (where keys repeat) are optional. A row that cannot be read is left out, and named in `faults`.
-    Raises UsageError where the file cannot be read, or no row of it.
+    Raises UsageError if the file cannot be read, or no row of it.
     """
     faults = [] if faults is None else faults
     if not path.is_file():
@@ -106,7 +106,7 @@ def find_scores(ledgers: Iterable[Path], labels: Iterable[Label]) -> Labelled:
 
     Where an image has several equal texts, the label is for the first. A label that fits texts of
     two shards, labels of one text that differ, and a ledger that cannot be read are left out, and
-    named in `faults`. Raises BlipError where nothing is left.
+    named in `faults`. Raises BlipError if nothing is left.
     """
     of_key: dict[str, list[Label]] = defaultdict(list)
     for label in labels:

@@ -45,7 +45,7 @@ class ModelSource(Protocol):
     """The models of a job before they are loaded; it is sent to workers, which load them."""
 
     def fingerprints(self) -> tuple[str, str]:
-        """Fingerprints of captioner and filter; raises UsageError where a checkpoint is missing."""
+        """Fingerprints of captioner and filter; raises UsageError if a checkpoint is missing."""
         ...
 
     def batch_size(self) -> int:
@@ -59,7 +59,7 @@ class ModelSource(Protocol):
     def load(self, place: int, expected: tuple[str, str]) -> Models:
         """The models of the worker at a place, from 0.
 
-        Raises BlipError where their fingerprints are not the expected ones, of captioner and
+        Raises BlipError if their fingerprints are not the expected ones, of captioner and
         filter: all workers of a job must use the models that it began with.
         """
         ...
@@ -83,7 +83,7 @@ class CheckpointModels:
     def fingerprints(self) -> tuple[str, str]:
         """Fingerprints of weights, tokenizer and sizes, as the ledger names them.
 
-        Raises ArgumentError where the captioner has too few positions for the texts.
+        Raises ArgumentError if the captioner has too few positions for the texts.
         """
         captioner = open_checkpoint(self.captioner)
         sizes = captioner.contents.config.text
@@ -114,7 +114,7 @@ class CheckpointModels:
     def default_workers(self, batch_size: int) -> int:
         """One for each GPU that is used, otherwise one for each CPU, as far as memory allows.
 
-        Raises UsageError where a GPU that is named is not there.
+        Raises UsageError if a GPU that is named is not there.
         """
         if any(_device(name, 0) != "cpu" for name in self._names):
             over_all = any(name in ("auto", "cuda") for name in self._names)
@@ -131,7 +131,7 @@ class CheckpointModels:
     def load(self, place: int, expected: tuple[str, str]) -> Models:
         """Load both models onto the devices of a worker.
 
-        Raises UsageError where a device is missing, or a model cannot do its part, and BlipError
+        Raises UsageError if a device is missing, or a model cannot do its part, and BlipError
         where a checkpoint is not, or no longer, the expected one.
         """
         of_captioner, of_filter = (_device(name, place) for name in self._names)
@@ -290,7 +290,7 @@ def _load_expected(
 def choose_precision(devices: tuple[str, str]) -> InferencePrecision:
     """Precision for auto: bfloat16 where both GPUs of this machine support it, else float32.
 
-    Raises UsageError where a GPU that is named is not there.
+    Raises UsageError if a GPU that is named is not there.
     """
     if not torch.cuda.is_available():
         return "float32"
@@ -335,7 +335,7 @@ def _fastest_batch(kind: Literal["cpu", "cuda"], config: ModelConfig) -> int:
 
 
 def _device(name: str, place: int) -> str:
-    """The device of the worker at a place; raises UsageError where this machine lacks it."""
+    """The device of the worker at a place; raises UsageError if this machine lacks it."""
     if _kind(name) == "cpu":
         return "cpu"
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0

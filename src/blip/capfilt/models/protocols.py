@@ -37,7 +37,7 @@ class CaptionModel(ImageModel, Protocol):
     ) -> Sequence[Sequence[str]]:
         """For every image (3, size, size) one text for each seed; a text depends on image and seed.
 
-        Raises OutOfMemoryError where the batch does not fit into memory.
+        Raises OutOfMemoryError if the batch does not fit into memory.
         """
         ...
 

@@ -51,7 +51,7 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
 
     A shard is done if its marker is there, was written for the same input and settings, and its
     files are there. A shard whose input changed is done again; new shards are done, too. Raises
-    UsageError where the output has other settings, or shards that are not in `tasks`.
+    UsageError if the output has other settings, or shards that are not in `tasks`.
     """
     markers = {path.stem: read_marker(path) for path in layout.markers()}
     names = {task.name for task in tasks}
@@ -90,7 +90,7 @@ def resume_settings(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
     """Replace auto by the values of the job in the folder, if one has begun.
 
     They are in its markers, or in config.json where the job has not finished its first shard.
-    Raises UsageError where what is asked for cannot go with one of them.
+    Raises UsageError if what is asked for cannot go with one of them.
     """
     markers = filter(None, map(read_marker, layout.markers()))
     begun = next((marker["settings"] for marker in markers), None) or _noted(layout)
@@ -172,7 +172,7 @@ def read_marker(path: Path) -> dict[str, Any] | None:
 
 
 def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises UsageError where a marker was written with settings other than `now`."""
+    """Raises UsageError if a marker was written with settings other than `now`."""
     before = {**UNWRITTEN, **marker["settings"]}
     now = {**UNWRITTEN, **json.loads(json.dumps(now))}
     changed = [

@@ -100,7 +100,7 @@ def _shares(counts: Counts) -> dict[str, str]:
 
 
 def judge_bad(counts: Counts, config: CapFiltConfig, *, at_end: bool) -> None:
-    """Raises BlipError where more of the samples are bad than `max_bad` allows."""
+    """Raises BlipError if more of the samples are bad than `max_bad` allows."""
     most = config.bad_share
     if most is None or not (at_end or counts.images >= SAMPLES_BEFORE_JUDGING):
         return

@@ -18,7 +18,7 @@ from blip.capfilt.shards.source import ShardTask, find_shards, read_samples
 from blip.data.keys import storable
 from blip.data.scenes.check import check_facts
 from blip.data.scenes.scene import Scene
-from blip.metrics.classification import precision_recall_of_counts
+from blip.metrics.classification import precision_recall
 
 COUNTED = ("key", "source", "kept", "reason")
 COMPARED = ("shard", *COUNTED, "text")
@@ -35,7 +35,7 @@ def measure_capfilt(ledger: Path, web: Iterable[str]) -> dict[str, Any]:
     Web texts are compared with `truth.matches` of their KEY.json, synthetic ones with its `scene`;
     what cannot be compared is None. `prevalence` is the precision that keeping everything has.
     Memory holds a row group of the ledger, and what was planted in one shard. Raises UsageError
-    where `web` names nothing, OSError or BlipError where its shards or a ledger cannot be read.
+    if `web` names nothing, OSError or BlipError where its shards or a ledger cannot be read.
     """
     planted = _Planted(find_shards(web, ROWS, need_text=False))
     counts, of_filter, of_captions = Counts(), _FilterQuality(), _CaptionQuality()
@@ -139,7 +139,7 @@ class _FilterQuality:
         """Precision and recall, None where nothing was counted."""
         if not self.texts:
             return {"filter_precision": None, "filter_recall": None, "prevalence": None}
-        quality = precision_recall_of_counts(self.both, self.kept, self.right)
+        quality = precision_recall(self.both, self.kept, self.right)
         return {
             "filter_precision": quality["precision"],
             "filter_recall": quality["recall"],
@@ -172,7 +172,7 @@ class _CaptionQuality:
         self.kept_correct += row["kept"] and correct
 
     def figures(self) -> dict[str, Any]:
-        """The share of correct texts before and after the filter, None where there are none."""
+        """The share of correct texts before and after the filter, None if there are none."""
         return {
             "synthetic_correct_before": self.correct / self.texts if self.texts else None,
             "synthetic_correct_after": self.kept_correct / self.kept if self.kept else None,

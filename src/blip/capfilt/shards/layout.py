@@ -54,7 +54,7 @@ class Layout:
 
 
 def describe_output(layout: Layout, name: str) -> dict[str, int]:
-    """Sizes of a shard's two files; raises OSError where one is missing.
+    """Sizes of a shard's two files; raises OSError if one is missing.
 
     A tar may be missing: where nothing was kept, none is written.
     """

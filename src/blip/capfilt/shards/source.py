@@ -129,7 +129,7 @@ def _describe_equal_names(locations: Sequence[str]) -> str:
 
 
 def read_samples(task: ShardTask) -> Iterator[Sample]:
-    """The samples of a shard in their order; raises OSError where it is missing.
+    """The samples of a shard in their order; raises OSError if it is missing.
 
     Each has an `image_key` in its `meta` that no other image of the job has.
     """
@@ -162,7 +162,7 @@ def count_by_headers(task: ShardTask) -> tuple[int, bool]:
 
 
 def check_count(task: ShardTask, samples: int) -> None:
-    """Raises BlipError where a shard holds more or fewer samples than were read of it."""
+    """Raises BlipError if a shard holds more or fewer samples than were read of it."""
     if task.start is not None:
         held = task.stop - task.start
     else:
@@ -178,7 +178,7 @@ def check_count(task: ShardTask, samples: int) -> None:
 def local_copy(task: ShardTask) -> Path:
     """Where a shard can be read: fetched into BLIP_CACHE (~/.cache/blip) where it is remote.
 
-    Raises BlipError where it cannot be fetched.
+    Raises BlipError if it cannot be fetched.
     """
     if not is_remote(task.path):
         return Path(task.path)
@@ -201,7 +201,7 @@ def describe_input(task: ShardTask) -> dict[str, Any]:
 
 
 def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
-    """Whether a shard is still as `describe_input` found it; raises OSError where it is gone."""
+    """Whether a shard is still as `describe_input` found it; raises OSError if it is gone."""
     rows = None if task.start is None else [task.start, task.stop]
     if known.get("rows") != rows:
         return False

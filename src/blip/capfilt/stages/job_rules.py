@@ -35,7 +35,7 @@ def apply_job_rules(
     so that a killed job can apply them again. A marker has `together` once that was done: a
     fingerprint of all that the verdicts depend on. A shard is missing from the result where earlier
     verdicts, before data changed, dropped a text that is to be kept now: process it again.
-    Raises BlipError where a ledger cannot be read.
+    Raises BlipError if a ledger cannot be read.
     """
     names = {layout.ledger(task.name): task.name for task in tasks}
     # The order in which a recut reads the ledgers.

@@ -44,7 +44,7 @@ def process_shard(
     """Caption and filter a shard, yield the counts of every batch, write shard, ledger and marker.
 
     The output depends on shard, settings and models alone. `batch_size` is that of the settings, or
-    less where memory ran out; `decoders` is a number of threads. Raises OSError where the shard
+    less where memory ran out; `decoders` is a number of threads. Raises OSError if the shard
     cannot be read, EveryItemError where the disk is full or the filter broken, OutOfMemoryError.
     """
     before = describe_input(task)

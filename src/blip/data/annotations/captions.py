@@ -223,7 +223,7 @@ def _name(image: Any, known: tuple[str, ...]) -> str | None:
 
 
 def _id(entry: Any, name: str) -> int | str | None:
-    """The number or the text that identifies an image; None where there is none."""
+    """The number or the text that identifies an image; None if there is none."""
     own = without_point(entry.get(name)) if isinstance(entry, dict) else None
     return own if isinstance(own, int | str) else None
 

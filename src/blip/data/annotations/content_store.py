@@ -22,7 +22,7 @@ class ContentStore:
         self._file = tempfile.SpooledTemporaryFile(max_size=size)  # noqa: SIM115
 
     def add(self, content: bytes) -> "StoredContent":
-        """Keep a picture or a video; raises BlipError where the disk has no room for it."""
+        """Keep a picture or a video; raises BlipError if the disk has no room for it."""
         start = self._file.seek(0, os.SEEK_END)
         try:
             self._file.write(content)

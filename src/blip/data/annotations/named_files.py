@@ -26,7 +26,7 @@ class NamedFiles:
             self._of_stem.setdefault(below.stem, []).append(below)
 
     def find(self, name: str) -> Path | None:
-        """The file of that name; None where there is none, or more than one."""
+        """The file of that name; None if there is none, or more than one."""
         given, stem = PurePosixPath(name), PurePosixPath(without_extension(name))
         there = self._of_stem.get(stem.name, [])
         choices = (
@@ -44,7 +44,7 @@ class NamedFiles:
 
 
 def find_key(name: str, keys: Container[str], *, with_folders: bool) -> str | None:
-    """The key of a table that is meant by a name; None where there is none.
+    """The key of a table that is meant by a name; None if there is none.
 
     Keys may lack the extension, and, if none of them is `with_folders`, the folder of the name.
     """

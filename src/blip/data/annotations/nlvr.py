@@ -271,7 +271,7 @@ def _name(pictures: tuple[Picture, Picture] | None, identifier: str) -> str:
 
 
 def _of_split(entries: Iterator[_Entry], split: str | None, path: Path) -> Iterator[_Entry]:
-    """The entries of a split; raises UsageError where there are none, naming the splits there are.
+    """The entries of a split; raises UsageError if there are none, naming the splits there are.
 
     Broken entries belong to none.
     """

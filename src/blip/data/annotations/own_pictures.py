@@ -10,7 +10,7 @@ from blip.data.readers.tables import find_columns
 
 
 def find_picture_column(schema: pa.Schema) -> str | None:
-    """The column with the pictures themselves; None where there is none, or one of their paths."""
+    """The column with the pictures themselves; None if there is none, or one of their paths."""
     image = find_columns(schema.names).image
     # By its place: another column may have the same name.
     paths = image is None or holds_texts(schema.field(schema.names.index(image)).type)

@@ -109,7 +109,7 @@ class TablePictures:
     def read(self, name: str | int) -> tuple[bytes | None, str]:
         """Bytes of a picture and its extension; None where there is no such picture.
 
-        Raises BlipError where the disk has no room for those of its group.
+        Raises BlipError if the disk has no room for those of its group.
         """
         key = find_key(str(name), self._rows, with_folders=self._with_folders)
         row = _of_number(name, self._numbered) if key is None else self._rows[key]

@@ -30,7 +30,7 @@ class Examples(Protocol[Example, Batch]):
     def make(self, ordered: OrderedSample, rng: np.random.Generator) -> Example:
         """An example of a sample that `select` has returned: the one that is due, or one drawn.
 
-        All that is random comes from `rng`. Raises BadSampleError where none can be made.
+        All that is random comes from `rng`. Raises BadSampleError if none can be made.
         """
         ...
 

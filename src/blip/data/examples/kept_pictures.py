@@ -33,7 +33,7 @@ class KeptPictures:
         return len(self._held) + len(self._ends) - 1
 
     def __getitem__(self, place: int) -> bytes:
-        """The picture at a place; raises IndexError where there is none."""
+        """The picture at a place; raises IndexError if there is none."""
         if not 0 <= place < len(self):
             raise IndexError(f"{len(self)} pictures, none at {place}")
         if place < len(self._held):

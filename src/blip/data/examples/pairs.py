@@ -76,7 +76,7 @@ class PairExamples:
     noun = "pair"
 
     def __init__(self, config: DataConfig, tokenizer: Tokenizer) -> None:
-        """Raises UsageError where the prompt leaves no room for a text."""
+        """Raises UsageError if the prompt leaves no room for a text."""
         prompt = len(tokenizer.encode_prompt(config.prompt))
         # Both ends of a text are counted.
         if prompt + 1 >= config.max_tokens:

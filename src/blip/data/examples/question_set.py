@@ -40,7 +40,7 @@ class QuestionSet:
         """Read all that `shards` name, up to `most` images.
 
         Every picture is decoded once here, so that no broken one is met later. Identifiers that
-        repeat get the sample's key before them. Raises UsageError where there are no shards, and
+        repeat get the sample's key before them. Raises UsageError if there are no shards, and
         BlipError where nothing in them can be asked.
         """
         self.max_pixels = max_pixels

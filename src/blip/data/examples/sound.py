@@ -27,7 +27,7 @@ def read_sound(
     """Shard, sample and what `find` takes of it, of all samples whose first `pictures` are sound.
 
     What is wrong goes into `bad`; what was found of a sample that is left out counts there, by its
-    `size`, as `lost`. Raises UsageError where there are no shards.
+    `size`, as `lost`. Raises UsageError if there are no shards.
     """
     for shard, sample in read_sources(find_anywhere(shards)):
         found = find(sample)
@@ -59,7 +59,7 @@ def is_sound(
 def say_left_out(
     bad: BadSamples, usable: bool, noun: str, *, where_none: str = "no sample"
 ) -> None:
-    """Say what was left out; raises BlipError where nothing is `usable`."""
+    """Say what was left out; raises BlipError if nothing is `usable`."""
     with_them = "".join(f"; {name.replace('_', ' ')}: {count}" for name, count in bad.lost.items())
     if not usable:
         raise BlipError(f"no usable {noun}: {bad.describe() or where_none}{with_them}")

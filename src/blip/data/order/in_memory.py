@@ -26,7 +26,7 @@ class MemoryOrder:
     def __init__(self, config: DataConfig, check: Check, noun: str) -> None:
         """Read all sources through; `noun` is what an example is called in messages.
 
-        Raises BlipError where they hold no example.
+        Raises BlipError if they hold no example.
         """
         self.indices: list[SampleIndex] = []
         for source in config.sources:

@@ -52,7 +52,7 @@ class SampleIndex:
     ) -> "SampleIndex":
         """Read all that patterns stand for through once; images are numbered from `first_id`.
 
-        Raises UsageError where the pictures have more than `most_bytes` together: those of a table
+        Raises UsageError if the pictures have more than `most_bytes` together: those of a table
         may lie outside it, and are not part of its own size.
         """
         index = cls(first_id=first_id)

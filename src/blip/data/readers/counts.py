@@ -95,7 +95,7 @@ def index_shards(
 
     It is known by location, size and time of change or ETag. Processes that share the folder count
     one after the other. img2dataset's `NNNNN_stats.json` beside a shard is trusted, unless the
-    shard has changed since. Raises BlipError where a remote shard cannot be read, UsageError where
+    shard has changed since. Raises BlipError if a remote shard cannot be read, UsageError where
     a local one is missing; with `lost` such a shard goes there, with the reason, and all others are
     counted.
     """
@@ -199,7 +199,7 @@ def _state(location: str) -> Facts:
 def read_statistics(location: str) -> "Statistics | None":
     """What img2dataset noted of a shard that it wrote, if it did.
 
-    Raises BlipError where remote notes cannot be read.
+    Raises BlipError if remote notes cannot be read.
     """
     if location.startswith(COMMAND) or not location.endswith(".tar"):
         return None

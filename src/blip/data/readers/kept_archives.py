@@ -40,7 +40,7 @@ class KeptArchives:
     def add(self, number: int, name: str, file: BinaryIO) -> Archive:
         """The archive of a shard in a file that was just opened; closes those not used for longest.
 
-        Raises OSError where the file cannot be read.
+        Raises OSError if the file cannot be read.
         """
         archive = self._archives.get(number)
         if archive is None or not archive.reopen(file):

@@ -36,7 +36,7 @@ class Reader(Protocol):
     """Reads one place: a file, or a folder of pictures."""
 
     def check(self) -> None:
-        """Raises UsageError where `samples` would before its first sample."""
+        """Raises UsageError if `samples` would before its first sample."""
         ...
 
     def count(self) -> int:
@@ -78,7 +78,7 @@ def open_place(
     Paths in tables and annotation files start from `images`, else from the file's own folder;
     `split` chooses among their rows. A table may have no column for the text, and a list no
     captions, where `need_text` is false. A table or file that asks questions, states something of
-    pairs of images or holds dialogues is read as those of its task. Raises UsageError where
+    pairs of images or holds dialogues is read as those of its task. Raises UsageError if
     `images` or `split` have no meaning.
     """
     kind = find_kind(path)

@@ -136,7 +136,7 @@ def check_begun(paths: Iterable[Path]) -> None:
 
 
 def check_finished(shards: Iterable[Path]) -> None:
-    """Raises UsageError where some shards are half of what was to be written.
+    """Raises UsageError if some shards are half of what was to be written.
 
     They may be those of a `blip data pack`, or of a CapFilt job, that was stopped or still runs.
     """

@@ -75,7 +75,7 @@ def is_remote(location: str) -> bool:
 def expand_remote(pattern: str) -> list[str]:
     """Brace ranges, and globs where the store can list, to locations, sorted.
 
-    What ends with a slash stands for its tars. Raises UsageError where a glob finds nothing.
+    What ends with a slash stands for its tars. Raises UsageError if a glob finds nothing.
     """
     locations: list[str] = []
     for plain in expand_braces(pattern):
@@ -179,7 +179,7 @@ def check_address(address: str) -> None:
 def read_small(location: str, limit: int) -> bytes | None:
     """The bytes of a remote file that fits into memory; None where it has more than `limit`.
 
-    Raises BlipError where it cannot be read in `SMALL_ATTEMPTS` or, with all of them, not in
+    Raises BlipError if it cannot be read in `SMALL_ATTEMPTS` or, with all of them, not in
     `SMALL_SECONDS`, and UsageError where what reads such locations is not installed.
     """
     files, path = _open_store(location)

@@ -41,7 +41,7 @@ def read_shard_at(
     """Some samples of a local shard, without reading the others.
 
     Each comes with its number among those of `read_shard`, from 0; numbers that are none of a
-    sample are left out. Raises OSError where the shard cannot be read.
+    sample are left out. Raises OSError if the shard cannot be read.
     """
     with open_regular(Path(path)) as file:
         archive = Archive(str(path), file, videos=videos)
@@ -57,7 +57,7 @@ def read_written(path: Path) -> Generator[list[tuple[str, bytes]], None, None]:
     """The samples of a shard that a `ShardWriter` wrote, each as names and contents of its files.
 
     They are its image, its text and its JSON. Where there is no shard, there are no samples. Raises
-    BlipError where the shard is truncated.
+    BlipError if the shard is truncated.
     """
     if not path.exists():
         return

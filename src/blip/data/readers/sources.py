@@ -140,7 +140,7 @@ def read_sources(
 
     Samples of a tar come as they stand there. All others have the identity that `blip data pack`
     would write. A remote tar is fetched, and removed afterwards. Among several, a table that cannot
-    be read is one bad sample; raises UsageError where nothing can be read, and BlipError for a
+    be read is one bad sample; raises UsageError if nothing can be read, and BlipError for a
     remote tar that cannot be fetched. `need_text` is as that of `open_place`.
     """
     local = [place for place in places if isinstance(place, Path)]

@@ -118,7 +118,7 @@ def read_table_at(
 
 
 def check_table(path: Path, *, need_text: bool = True) -> None:
-    """Raises UsageError where `read_table` would before its first sample."""
+    """Raises UsageError if `read_table` would before its first sample."""
     _open(path, 0, 0, need_text=need_text)
 
 
@@ -206,7 +206,7 @@ def names_videos(names: Iterable[str]) -> bool:
 
 
 def refuse_videos(names: Sequence[str], path: Path) -> None:
-    """Raises UsageError where these names are those of a list of videos; it says what reads it."""
+    """Raises UsageError if these names are those of a list of videos; it says what reads it."""
     if names_videos(names):
         task = "video_qa" if "question" in names else "video_retrieval"
         raise UsageError(
@@ -215,7 +215,7 @@ def refuse_videos(names: Sequence[str], path: Path) -> None:
 
 
 def refuse_urls(values: Iterable[Any], path: Path) -> None:
-    """Raises UsageError where one of some values of a file's pictures is a URL."""
+    """Raises UsageError if one of some values of a file's pictures is a URL."""
     for value in values:
         if isinstance(value, str) and value.strip().lower().startswith(("http://", "https://")):
             raise UsageError(_no_downloads(path, list_names([value.strip()[:80]])))
@@ -231,7 +231,7 @@ def _no_downloads(path: Path, where: str) -> str:
 def _of_split(
     rows: Iterator[tuple[int, Row]], columns: Columns, split: str, path: Path
 ) -> Iterator[tuple[int, Row]]:
-    """The rows of a split; raises UsageError where there are none, naming the splits there are."""
+    """The rows of a split; raises UsageError if there are none, naming the splits there are."""
     if columns.split is None:
         raise UsageError(f"--split {split}: {path} has no column {SPLIT!r}")
     seen: dict[str, None] = {}

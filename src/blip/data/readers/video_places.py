@@ -70,7 +70,7 @@ def videos_in(path: Path) -> list[Path]:
 def find_only_videos(pattern: str) -> list[Path]:
     """The places that a pattern stands for if all hold videos, and their folders no pictures.
 
-    Raises UsageError where it names nothing.
+    Raises UsageError if it names nothing.
     """
     places = [Path(place) for place in find_any([pattern]) if not is_remote(place)]
     return places if all(map(holds_only_videos, places)) else []
@@ -148,7 +148,7 @@ def _tar_shows_videos(path: Path) -> bool:
 def list_files(folder: Path, *, videos: bool) -> list[Path]:
     """The pictures below a folder, and with `videos` these as well, in sorted order.
 
-    Raises UsageError where there are none.
+    Raises UsageError if there are none.
     """
     images = find_images(folder)
     clips = find_videos(folder) if videos else []

@@ -28,7 +28,7 @@ STREAM = 101
 def film_clips(config: ScenesConfig, folder: Path) -> None:
     """Write `config.clips` clips into `folder`; their bytes depend on the configuration alone.
 
-    Raises UsageError where PyAV is not installed.
+    Raises UsageError if PyAV is not installed.
     """
     rows: list[dict[str, Any]] = []
     asked: list[dict[str, Any]] = []

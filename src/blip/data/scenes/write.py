@@ -138,7 +138,7 @@ def write_splits(
     """Write `folder/{human,web,val,test}/*.tar`; returns the number of images of each.
 
     A split is written completely or not at all, and its bytes depend only on the configuration,
-    which is saved in config.json. Raises UsageError where the folder holds scenes of another
+    which is saved in config.json. Raises UsageError if the folder holds scenes of another
     configuration, unless `overwrite` is true.
     """
     if config.clips:

@@ -216,7 +216,7 @@ def frames_at(
     """For each of ascending times in ticks the frame that is shown then.
 
     Seeks where a keyframe lies between the last decoded frame and the next one to return. Raises
-    BadVideoError where the frames cannot be decoded, or end too early.
+    BadVideoError if the frames cannot be decoded, or end too early.
     """
     av = need("av", "PyAV", "video")
     with short_reasons(av):

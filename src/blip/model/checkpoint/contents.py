@@ -86,7 +86,7 @@ class Contents:
     def for_task(self, task: Literal["caption", "itm"]) -> "Contents":
         """The half of a MED that writes captions, or that matches; without momentum encoders.
 
-        Raises UsageError where the model has no such half.
+        Raises UsageError if the model has no such half.
         """
         mode: Mode = "causal" if task == "caption" else "bidirectional"
         if self.config.architecture != "med" or mode not in self.config.modes:
@@ -99,7 +99,7 @@ class Contents:
     def at_image_size(self, image_size: int | None) -> "Contents":
         """The same model for pictures of another size in pixels (None: unchanged).
 
-        Position embeddings are resized. Raises UsageError where patches do not divide that size.
+        Position embeddings are resized. Raises UsageError if patches do not divide that size.
         """
         if image_size in (None, self.config.vision.image_size):
             return self
@@ -158,7 +158,7 @@ def read_contents(
 
 
 def _with_heads(contents: Contents, heads: Heads | None) -> Contents:
-    """The same contents; raises UsageError where `heads` are not those of the file."""
+    """The same contents; raises UsageError if `heads` are not those of the file."""
     actual = Heads(contents.config.vision.heads, contents.config.text.heads)
     if heads not in (None, actual):
         raise UsageError(

@@ -80,7 +80,7 @@ def start_dialogues(
     """A model for dialogues with the weights of a MED, or of another for dialogues.
 
     Its head for answers starts from that of ITM. Where there were fewer than `positions`, the
-    further ones are newly initialised. Raises UsageError where one of the `modes` is lacking.
+    further ones are newly initialised. Raises UsageError if one of the `modes` is lacking.
     """
     for mode in modes:
         before.require(mode)

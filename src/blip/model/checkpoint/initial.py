@@ -78,7 +78,7 @@ def start_vision(model: Blip, source: str | Path) -> Started:
     from the first ones. LayerScale, where the file has it, becomes part of the projections before
     it, which then compute the same. `VISION_LEFT_OUT` is not used.
 
-    Raises UsageError where a size differs from the model's, and BlipError with the list of all
+    Raises UsageError if a size differs from the model's, and BlipError with the list of all
     tensors that are missing, unknown or of another shape; the model is then unchanged.
     """
     path = find_start("vision_weights", source)
@@ -153,7 +153,7 @@ def start_text(model: Blip, source: str | Path) -> Started:
     `source` is as for `start_vision`, in Hugging Face's key layout, with or without the prefix
     `bert.`, with `LayerNorm.weight` and `.bias` or the older `.gamma` and `.beta`.
 
-    Raises UsageError where a size differs from the model's, and BlipError with the list of all
+    Raises UsageError if a size differs from the model's, and BlipError with the list of all
     tensors that are missing, unknown, of another shape or wrongly tied; the model is then
     unchanged.
     """

@@ -1,6 +1,6 @@
 """The names of tensors in the original release and here: one table for both directions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -74,10 +74,6 @@ class Names:
     """From further names of tied tensors to the names in `tensors`."""
     position_ids: tuple[str, ...] = ()
     """Names of buffers that hold 0, 1, 2 and so on."""
-
-    def used(self) -> Iterator[str]:
-        """Every original name in `tensors`."""
-        return (name for names in self.tensors.values() for name in names)
 
 
 def names_of(kind: Kind, config: ModelConfig) -> Names:

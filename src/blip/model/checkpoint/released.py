@@ -120,7 +120,7 @@ def _download(url: str, path: Path) -> None:
 def fetch_huggingface(name: str) -> Path:
     """The folder of a model on the Hugging Face hub, from the cache or downloaded into it.
 
-    Raises BlipError where it is neither cached nor can be downloaded.
+    Raises BlipError if it is neither cached nor can be downloaded.
     """
     from huggingface_hub import model_info, snapshot_download
 

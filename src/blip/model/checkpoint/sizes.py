@@ -36,7 +36,7 @@ _ARCHITECTURES: dict[Kind, Architecture] = {"vqa": "vqa", "nlvr": "nlvr"}
 def config_from_shapes(kind: Kind, shapes: Shapes, heads: Heads | None = None) -> ModelConfig:
     """The sizes of a checkpoint in the original layout.
 
-    `heads` are needed where they are not 64 wide. Raises UsageError where the tensors that show
+    `heads` are needed where they are not 64 wide. Raises UsageError if the tensors that show
     sizes are missing.
     """
     stack = DECODER if kind == "caption" else ENCODER

@@ -40,7 +40,7 @@ def size_vision(config: VisionConfig, source: str, heads: int | None = None) -> 
 
     It has no more layers than `config`, and its images are the next smaller multiple of the patch
     size, or one patch. Without `heads` it has as many as the ViT of that width in timm, or each is
-    64 wide, as in all others and in DINOv2. Raises UsageError where the file is no ViT in timm's
+    64 wide, as in all others and in DINOv2. Raises UsageError if the file is no ViT in timm's
     layout, or the width is not a multiple of 64.
     """
     path = find_start("vision_weights", source)
@@ -69,7 +69,7 @@ def size_text(config: TextConfig, source: str, heads: int | None = None) -> Text
     """The sizes of a text transformer that starts from the BERT `source`.
 
     The number of heads, which no shape shows, is `heads` or that of the config.json beside the
-    file. Raises UsageError where neither is there, or the file is no BERT.
+    file. Raises UsageError if neither is there, or the file is no BERT.
     """
     path = find_start("text_weights", source)
     where = f"text_weights {path}"

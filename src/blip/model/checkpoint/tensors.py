@@ -79,7 +79,7 @@ def read_tensors(path: Path, *, checked: bool = True, momentum: bool = True) -> 
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; raises BlipError where it is truncated or foreign."""
+    """The tensors of a safetensors file; raises BlipError if it is truncated or foreign."""
     try:
         # The library opens no path that is not UTF-8.
         return load_file(path) if is_utf8(path) else load_bytes(path.read_bytes())
@@ -155,7 +155,7 @@ def _index_name(part: Path) -> str:
 
 
 def _read_indexed(index: Path) -> dict[str, Tensor]:
-    """All tensors of the files that an index names; raises BlipError where one is missing."""
+    """All tensors of the files that an index names; raises BlipError if one is missing."""
     file_of = _read_index(index)
     state: dict[str, Tensor] = {}
     for name in sorted(set(file_of.values())):
