@@ -34,7 +34,7 @@ def processes(device: str = "auto", timeout: timedelta = COLLECTIVE_TIMEOUT) -> 
 
     `device` is where they compute: over NCCL on GPUs (auto, cuda), over Gloo on CPUs. `timeout` is
     how long one waits for the others. Raises UsageError if there are fewer GPUs than processes,
-    and where all are to take the same one.
+    and if all are to take the same one.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or _grouped():
         yield

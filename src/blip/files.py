@@ -66,7 +66,7 @@ def put_in_place(part: Path, path: Path) -> None:
     """Rename a finished file that lies on the same disk, once its content is on that disk.
 
     After a power cut the new file is whole or absent. Raises OSError if the disk is full, and
-    where the name cannot be taken.
+    if the name cannot be taken.
     """
     _flush(part)
     part.replace(path)
@@ -76,7 +76,7 @@ def put_in_place(part: Path, path: Path) -> None:
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file for reading, but no pipe, socket or device, which might never end.
 
-    Raises OSError for those, and where the file does not exist.
+    Raises OSError for those, and if the file does not exist.
     """
     if not S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))

@@ -15,7 +15,7 @@ class LockedError(Exception):
 def wait_for_lock(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`; other processes wait. Its folder is made where missing.
 
-    A thread must not ask for a lock that it holds. Raises OSError, which names the file, where it
+    A thread must not ask for a lock that it holds. Raises OSError, which names the file, if it
     cannot be written or locked.
     """
     from filelock import FileLock

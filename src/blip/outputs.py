@@ -160,7 +160,7 @@ def claim(out: Path, kind: Kind, is_ours: Callable[[], bool] = lambda: False) ->
     """Mark a folder as belonging to a kind of run, which may then write and replace its files.
 
     A folder that this kind of run has marked before is accepted. Raises UsageError if another
-    kind of run made it, or where it holds a file of a name that this run would write, unless
+    kind of run made it, or if it holds a file of a name that this run would write, unless
     `is_ours` recognises the folder as one of an earlier version. All other files stay.
     """
     found = read_marker(out)

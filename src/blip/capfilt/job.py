@@ -88,7 +88,7 @@ def run(
     """Do a job, or what is left of it; write shards, ledger, summary.json and report.html.
 
     `models` and `engine` are by default those of the configuration. Raises UsageError if the
-    configuration cannot work, and BlipError where the job stopped; after either the same call
+    configuration cannot work, and BlipError if the job stopped; after either the same call
     resumes. `overwrite` replaces output that was made with other settings.
     """
     started = time.monotonic()

@@ -73,7 +73,7 @@ def recut(config: RecutConfig, *, overwrite: bool = False) -> RecutSummary:
 
     Memory holds a row group of a ledger, and for `job_rules` some 25 bytes for each row (while
     sorting, several times that). Raises UsageError if the configuration cannot work, and
-    BlipError where the recut stopped; after either the same call resumes. `overwrite` replaces
+    BlipError if the recut stopped; after either the same call resumes. `overwrite` replaces
     output of other settings.
     """
     layout = Layout(Path(config.out), config.write)

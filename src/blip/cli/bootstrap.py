@@ -32,7 +32,7 @@ The recipe flickr8k with weights of a ViT, a BERT or both takes its sizes from t
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BootstrapOptions:
-    """What `blip bootstrap` is asked to do, beside the keys of its configuration."""
+    """Options of `blip bootstrap`, beside the keys of its configuration."""
 
     recipe: str | None = None
     """A recipe (--list shows them) or a config.json."""

@@ -57,7 +57,7 @@ WHERE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapFiltOptions:
-    """What `blip capfilt` is asked to do, beside the job's configuration."""
+    """Options of `blip capfilt`, beside the job's configuration."""
 
     config: Path | None = None
     """The config.json of a job; what is typed wins."""

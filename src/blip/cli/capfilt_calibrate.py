@@ -27,7 +27,7 @@ FAULTS_NAMED = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrateOptions:
-    """What `blip capfilt calibrate` is asked to do."""
+    """Options of `blip capfilt calibrate`."""
 
     ledger: Annotated[str, PLACE]
     """Folder of a job, or its ledger/."""

@@ -26,7 +26,7 @@ RENAMED = (LEDGER_OPTION,)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecutOptions:
-    """What `blip capfilt recut` is asked to do, beside its configuration."""
+    """Options of `blip capfilt recut`, beside its configuration."""
 
     overwrite: bool = False
     """Replace what was cut by other rules into DIR."""

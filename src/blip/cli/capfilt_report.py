@@ -18,7 +18,7 @@ first. A job draws it at its end; this draws it again, or for a job that was sto
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportOptions:
-    """What `blip capfilt report` is asked to do."""
+    """Options of `blip capfilt report`."""
 
     job: Path
     """Folder of a job, or of a recut."""

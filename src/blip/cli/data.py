@@ -42,7 +42,7 @@ SHOWN = 50
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackOptions:
-    """What `blip data pack` is asked to do."""
+    """Options of `blip data pack`."""
 
     collection: Collection
     out: Path
@@ -55,7 +55,7 @@ class PackOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InspectOptions:
-    """What `blip data inspect` is asked to do."""
+    """Options of `blip data inspect`."""
 
     shards: tuple[str, ...]
     """Whatever `pack` takes, videos, and URLs."""
@@ -65,7 +65,7 @@ class InspectOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexOptions:
-    """What `blip data index` is asked to do."""
+    """Options of `blip data index`."""
 
     shards: tuple[str, ...]
     """Paths, globs, brace ranges, URLs."""
@@ -77,7 +77,7 @@ class IndexOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScenesOptions:
-    """What `blip data scenes` is asked to do, beside the keys of its configuration."""
+    """Options of `blip data scenes`, beside the keys of its configuration."""
 
     out: Path | None = None
     """Folder for the splits human, web, val and test, and for clips where some are drawn."""

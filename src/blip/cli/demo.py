@@ -24,7 +24,7 @@ another seed is replaced only with `--overwrite`."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoOptions:
-    """What `blip demo` is asked to do, beside the keys of the configuration."""
+    """Options of `blip demo`, beside the keys of the configuration."""
 
     out: Path = Path("runs/demo")
     """Folder of the run."""

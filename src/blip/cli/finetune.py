@@ -62,7 +62,7 @@ COMMON = ("init", "data", "train", "validation", "language", "contrastive")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinetuneOptions:
-    """What `blip finetune` is asked to do, beside the keys of its configuration."""
+    """Options of `blip finetune`, beside the keys of its configuration."""
 
     kind: str
     """What the model becomes."""

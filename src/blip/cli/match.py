@@ -130,7 +130,7 @@ def _load(args: argparse.Namespace, options: MatchOptions) -> "TextMatcher":
 
 
 def _texts_and_pictures(options: MatchOptions) -> tuple[list[str], list[str]]:
-    """Raises UsageError if there are no texts, and where one cannot be read or has no words."""
+    """Raises UsageError if there are no texts, and if one cannot be read or has no words."""
     from blip.data.captions import check_words
     from blip.errors import UsageError
 

@@ -26,7 +26,7 @@ examples:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainOptions:
-    """What `blip pretrain` is asked to do, beside the keys of its configuration."""
+    """Options of `blip pretrain`, beside the keys of its configuration."""
 
     recipe: str
     """A recipe (--list shows them) or a config.json."""

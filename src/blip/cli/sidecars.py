@@ -78,7 +78,7 @@ class Sidecars:
     """The file of captions beside each picture."""
 
     def __init__(self, options: SidecarOptions, paths: Sequence[Place]) -> None:
-        """Raises UsageError, which names both, where two pictures would share a file.
+        """Raises UsageError, which names both, if two pictures would share a file.
 
         And for the address of a picture, beside which no file can be written.
         """

@@ -54,7 +54,7 @@ def pack_collection(collection: Collection, out: Path, *, overwrite: bool = Fals
 
     Until it is finished, `out/.pack.json` says so, and readers refuse the folder; the same call
     writes a pack that was stopped anew. Raises UsageError if the source cannot be read, or
-    shards lie in `out` already, and BlipError where nothing was left to write.
+    shards lie in `out` already, and BlipError if nothing was left to write.
     """
     if is_remote(collection.source):
         raise UsageError(

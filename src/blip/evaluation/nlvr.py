@@ -121,7 +121,7 @@ def prepare_validation(
 ) -> Callable[[], dict[str, float]]:
     """Gives `validation_accuracy` and `validation_consistency` of a live model (`measure_live`).
 
-    Raises UsageError if there is no data, and BlipError where none of it is sound.
+    Raises UsageError if there is no data, and BlipError if none of it is sound.
     """
     data = StatementSet(config.shards, most=config.pairs, max_pixels=config.max_pixels)
 

@@ -22,7 +22,7 @@ class Validation:
 
     No random number is drawn from the common sources, and the model is left in the mode in which
     it was. Images are read once, when it is made, and broken ones are left out and named; raises
-    UsageError if there are no shards and BlipError where nothing in them is sound.
+    UsageError if there are no shards and BlipError if nothing in them is sound.
     """
 
     def __init__(self, model: Blip, tokenizer: Tokenizer, config: ValidationConfig) -> None:

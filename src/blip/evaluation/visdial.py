@@ -165,7 +165,7 @@ def prepare_validation(
 ) -> Callable[[], dict[str, float]]:
     """Gives `validation_mrr` and the other figures of a live model (`measure_live`).
 
-    Raises UsageError if there is no data, and BlipError where none of it is sound.
+    Raises UsageError if there is no data, and BlipError if none of it is sound.
     """
     data = DialogueSet(config.shards, most=config.images, max_pixels=config.max_pixels)
     rounds = [one for _, _, one in data.ranked_rounds]

@@ -139,7 +139,7 @@ def prepare_validation(
 ) -> Callable[[], dict[str, float]]:
     """Gives `validation_accuracy` of a live model in per cent (`measure_live`).
 
-    Raises UsageError if there is no data, and BlipError where none of it is sound. A file of
+    Raises UsageError if there is no data, and BlipError if none of it is sound. A file of
     answers that cannot be read, and answers that are too long, are said now, not after hours.
     """
     check_answers(config.answering, model.config, "validation.answering")

@@ -52,7 +52,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 def read_manifest(folder: str | Path) -> Manifest:
     """What an exported folder holds.
 
-    Raises UsageError if this is none, and BlipError where the file is broken or a later version
+    Raises UsageError if this is none, and BlipError if the file is broken or a later version
     wrote it.
     """
     path = Path(folder) / EXPORTED

@@ -39,7 +39,7 @@ def export_onnx(  # noqa: PLR0913 (as `convert`, and in which numbers)
     `convert`.
 
     Raises UsageError if onnx or onnxruntime is missing, for a model that is no MED, for a
-    destination that exists and for static int8 without pictures; BlipError where a graph differs
+    destination that exists and for static int8 without pictures; BlipError if a graph differs
     from the model by more than 1e-4; and what `blip.load` raises.
     """
     need("onnx", "onnx", "onnx")

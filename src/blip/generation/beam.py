@@ -76,7 +76,7 @@ def beam_search(
     not end are extended; at `max_length` these end as well. An image that is done leaves the batch
     (`DecodingConfig.early_stopping`).
 
-    Raises NotFiniteError if the model gives logits that are not numbers, and ValueError where
+    Raises NotFiniteError if the model gives logits that are not numbers, and ValueError if
     `count` is more than `config.beams`.
     """
     if count > config.beams:

@@ -27,7 +27,7 @@ def nucleus(
     Applies repetition penalty, temperature, `top_k` and `top_p`, in the order of the original
     release. Each row has a random stream of its own, made from its seed, so that a text does not
     depend on its neighbours in the batch. Raises ValueError unless there is a seed for each row,
-    and NotFiniteError where the model gives logits that are not numbers.
+    and NotFiniteError if the model gives logits that are not numbers.
     """
     if len(seeds) != len(prompt):
         raise ValueError(f"{len(prompt)} rows need as many seeds, got {len(seeds)}")

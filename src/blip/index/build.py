@@ -77,8 +77,8 @@ def add_places(
     are read of each video: the number of the index, else 8. Without PyAV, videos
     that lie among pictures are left out.
 
-    Raises UsageError if `places` name nothing, where FAISS is not installed, where `folder` is
-    no index or belongs to another checkpoint, where it reads another number of frames, and while
+    Raises UsageError if `places` name nothing, if FAISS is not installed, if `folder` is
+    no index or belongs to another checkpoint, if it reads another number of frames, and while
     another run writes to it.
     """
     faiss()
@@ -191,7 +191,7 @@ def _with_frames(
 ) -> Settings:
     """Settings with the number of frames of each video, if there are any or a number is given.
 
-    Raises UsageError for another number than that of the index, and where PyAV is missing.
+    Raises UsageError for another number than that of the index, and if PyAV is missing.
     """
     known = settings.frames
     if known is not None and frames not in (None, known):

@@ -34,7 +34,7 @@ def mark_of(location: str, *, videos: bool) -> str:
     """Size and time of what lies at a place; another mark means that it has changed.
 
     Of a folder its pictures count, and with `videos` these as well.
-    Raises BlipError, or OSError, where there is nothing.
+    Raises BlipError, or OSError, if there is nothing.
     """
     if is_remote(location):
         known = facts(location)

@@ -90,7 +90,7 @@ class Answerer(TextPredictor[QuestionModel]):
         most `batch_size` pictures, and as many questions, go through the model together. Raises
         ArgumentError (a ValueError) unless there is a list of questions for each picture, for a
         question without words and for nucleus sampling; BadImageError for a picture that
-        cannot be used; NotFiniteError where the model gives NaN.
+        cannot be used; NotFiniteError if the model gives NaN.
 
         >>> import blip
         >>> answerer = blip.Answerer.load("runs/vqa")
@@ -117,7 +117,7 @@ class Answerer(TextPredictor[QuestionModel]):
         """The best `count` answers that beam search writes to each question, the best first.
 
         There are fewer where beam search ends with fewer. The first is that of `answer`, whose
-        arguments and errors these are; raises ArgumentError, too, where `count` is greater than the
+        arguments and errors these are; raises ArgumentError, too, if `count` is greater than the
         number of beams.
         """
         start = start_of_answer(self.model, self.tokenizer, decoding, count)

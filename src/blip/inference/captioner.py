@@ -114,9 +114,9 @@ class CaptionWriter(PictureEncoder):
         draws. Beam search gives its best texts, the best first; greedy decoding writes one text and
         repeats it. A caption comes without the prompt, unless `keep_prompt` is true.
 
-        Raises ArgumentError (a ValueError) where `count` is greater than the number of beams, where
+        Raises ArgumentError (a ValueError) where `count` is greater than the number of beams, if
         the prompt leaves no room for a text, and for a single picture in place of a list;
-        BadImageError for a picture that cannot be used; NotFiniteError where the model gives NaN.
+        BadImageError for a picture that cannot be used; NotFiniteError if the model gives NaN.
 
         >>> captioner = blip.Captioner.load("runs/captioner")
         >>> captioner.captions(["photo.jpg"], 2)

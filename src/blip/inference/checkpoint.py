@@ -192,7 +192,7 @@ def open_contents(
 def open_tokenizer(contents: Contents, weights: Path, given: str | Path | None) -> Tokenizer:
     """The tokenizer of a model: the given one, the one beside its weights, or that of BERT-base.
 
-    Raises UsageError if there is none, and BlipError where its size is not the model's.
+    Raises UsageError if there is none, and BlipError if its size is not the model's.
     """
     found = find_tokenizer(weights.parent) if given is None else given
     words = contents.config.text.vocabulary_size

@@ -61,7 +61,7 @@ class Comparer(TextPredictor[PairModel]):
         model together. Statements are cleaned as in training. Raises ArgumentError (a ValueError)
         unless there are as many left as right pictures, and a list of statements for each pair, for
         a statement without words and for a video; BadImageError for a picture that cannot be used;
-        NotFiniteError where the model gives NaN.
+        NotFiniteError if the model gives NaN.
         """
         check_batch_size(batch_size)
         pairs = _pairs(check_pictures(left, "left"), check_pictures(right, "right"))

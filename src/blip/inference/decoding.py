@@ -41,7 +41,7 @@ def start_of_text(
     """The ids that every text starts with: the start token and the prompt.
 
     `name` is the key of `decoding` in a larger configuration, which errors then name. Raises
-    ArgumentError if the start leaves no room for a text, RangeError where the model has too few
+    ArgumentError if the start leaves no room for a text, RangeError if the model has too few
     positions.
     """
     return start_within(model.config.text, tokenizer, decoding, name)

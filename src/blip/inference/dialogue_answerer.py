@@ -116,7 +116,7 @@ class DialogueAnswerer(Predictor[DialogueModel]):
         `encode` gave for all of them, none is encoded again. Raises ArgumentError (a ValueError)
         unless there are turns for each picture and candidates for each turn, for a question without
         words and for a video, BadImageError for a picture that cannot be used, and NotFiniteError
-        where a score is NaN or infinite.
+        if a score is NaN or infinite.
         """
         pictures, rows = check_turns(images, turns)
         listed = check_candidates(candidates, rows)

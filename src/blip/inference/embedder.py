@@ -75,7 +75,7 @@ class Embedder(TextPredictor[Blip]):
         through the model together and are released before the next ones are taken.
 
         Raises ArgumentError (a ValueError) for a single picture in place of an iterable of
-        pictures, BadImageError for a picture that cannot be used, and NotFiniteError where the
+        pictures, BadImageError for a picture that cannot be used, and NotFiniteError if the
         model gives NaN or infinite features; errors name the picture.
         """
         check_batch_size(batch_size)
@@ -89,7 +89,7 @@ class Embedder(TextPredictor[Blip]):
         Texts are cleaned as in training and cut to `max_tokens`. One of which nothing is left has
         the features of the empty text, which say nothing: readers of data leave such texts out.
         Raises ArgumentError (a ValueError) for a single text in place of an iterable of texts and
-        for what is not a text, and NotFiniteError where the model gives NaN or infinite features.
+        for what is not a text, and NotFiniteError if the model gives NaN or infinite features.
         """
         check_batch_size(batch_size)
         return self._stream_texts(iterate_texts("texts", texts), batch_size)

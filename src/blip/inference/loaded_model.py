@@ -88,7 +88,7 @@ class LoadedModel:
         >>> m = blip.load("runs/captioner")
         >>> m.compile("off")
 
-        Raises ArgumentError for another choice, and UsageError where the model is none that
+        Raises ArgumentError for another choice, and UsageError if the model is none that
         captions or matches, or in int8.
         """
         check_compile(choice, self.model)

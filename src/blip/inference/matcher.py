@@ -104,7 +104,7 @@ class TextMatcher(PictureEncoder):
 
         Raises ArgumentError (a ValueError) unless there is a list of texts for each picture,
         BadImageError for a picture that cannot be used and, unless `allow_nan` is true,
-        NotFiniteError where a score is NaN or infinite.
+        NotFiniteError if a score is NaN or infinite.
 
         >>> import blip
         >>> matcher = blip.Matcher.load("runs/filter")

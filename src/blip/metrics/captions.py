@@ -117,7 +117,7 @@ def _bleu(totals: Float[np.ndarray, "samples 10"]) -> dict[str, np.ndarray]:
 def meteor_score(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> float | None:
     """METEOR times 100, of one candidate for each image; None on a machine without Java.
 
-    Raises ValueError unless each candidate has references, BlipError where METEOR's program fails.
+    Raises ValueError unless each candidate has references, BlipError if METEOR's program fails.
     """
     found, expected = _tokenise(candidates, references)
     if shutil.which("java") is None:

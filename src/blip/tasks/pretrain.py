@@ -126,7 +126,7 @@ def train(config: PretrainConfig, out: Path, options: RunOptions | None = None) 
     """Pre-train into the run folder `out` (resumed where it stopped); returns `out`.
 
     Raises UsageError if tokenizer, model and initial weights do not fit together, and BlipError
-    where those are incomplete or another model's.
+    if those are incomplete or another model's.
     """
     tokenizer = Tokenizer.load(config.tokenizer)
 

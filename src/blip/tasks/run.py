@@ -123,7 +123,7 @@ def open_run(
     """Hold the folder of a run, with its configuration in it and torch seeded for fresh weights.
 
     The main process looks and decides, the others follow. Raises UsageError if the folder is
-    not this run's, where another run holds it, or where its checkpoints or its model were made
+    not this run's, if another run holds it, or if its checkpoints or its model were made
     with another configuration, unless `options` say what to do; nothing is changed then. A full
     disk raises BlipError in one line.
     """

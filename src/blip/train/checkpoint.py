@@ -87,7 +87,7 @@ class Checkpoints:
         """The step of the newest checkpoint that is whole; damaged ones are named and skipped.
 
         All its files are read, to compare their checksums. None where there are no checkpoints.
-        Raises BlipError if all are damaged, and where one cannot be read that may be whole.
+        Raises BlipError if all are damaged, and if one cannot be read that may be whole.
         """
         self.wait()
         steps = _steps(self.folder)
@@ -194,7 +194,7 @@ def adopt(source: Path, run: Path) -> Path | None:
 
     `source` is a folder `step-NNNNNNNN`, or a run that holds some: its newest whole one. Where
     `run` has a checkpoint of its own nothing is done, so that the same command can be given again.
-    Raises UsageError if `source` holds no whole checkpoint, and BlipError where one cannot be
+    Raises UsageError if `source` holds no whole checkpoint, and BlipError if one cannot be
     read that may be whole.
     """
     checkpoints = run / "checkpoints"

@@ -249,7 +249,7 @@ class _Run:
     def finish(self) -> None:
         """Write the model, the result of the run, and remove the checkpoints.
 
-        Raises BlipError, and keeps the checkpoints, where its weights are not finite.
+        Raises BlipError, and keeps the checkpoints, if its weights are not finite.
         """
         weights = whole_weights(self.training.step)
         dist.on_main(lambda: self._write_model(weights))

@@ -43,7 +43,7 @@ class RayEngine:
         """Join the cluster at `address` (auto finds one on this machine), or start one here.
 
         `workers` actors with `gpus` each; by default as many as have room, with a GPU each where
-        there are GPUs. Raises BlipError if there is no such cluster, and UsageError where the
+        there are GPUs. Raises BlipError if there is no such cluster, and UsageError if the
         one started here has no room for a worker.
         """
         self._ours = not ray.is_initialized()
@@ -137,7 +137,7 @@ class _Member:
     def receive(self, awaited: Any) -> Outcome[Any, Any] | None:
         """The next outcome of an actor; None when its models are loaded.
 
-        Raises BlipError if they cannot be loaded, or where the actor died before its first item.
+        Raises BlipError if they cannot be loaded, or if the actor died before its first item.
         """
         try:
             message: Any = ray.get(awaited if self.item is None else next(awaited))

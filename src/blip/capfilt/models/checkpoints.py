@@ -132,7 +132,7 @@ class CheckpointModels:
         """Load both models onto the devices of a worker.
 
         Raises UsageError if a device is missing, or a model cannot do its part, and BlipError
-        where a checkpoint is not, or no longer, the expected one.
+        if a checkpoint is not, or no longer, the expected one.
         """
         of_captioner, of_filter = (_device(name, place) for name in self._names)
         check_precision(self.precision, (of_captioner, of_filter))

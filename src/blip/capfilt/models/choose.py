@@ -22,7 +22,7 @@ def resolve_auto(
     """Replace auto by the precision and batch size of the job in the folder, if one has begun.
 
     Otherwise the devices decide on the precision, and later the models on the batch size. Raises
-    UsageError if this machine is to compute in int8 and cannot, and where compiled passes are
+    UsageError if this machine is to compute in int8 and cannot, and if compiled passes are
     asked for and the job computes in int8, or the reverse; then `overwrite` clears the folder.
     """
     config = plan_anew(lambda: resume_settings(config, layout), layout, overwrite=overwrite)

@@ -35,7 +35,7 @@ def measure_capfilt(ledger: Path, web: Iterable[str]) -> dict[str, Any]:
     Web texts are compared with `truth.matches` of their KEY.json, synthetic ones with its `scene`;
     what cannot be compared is None. `prevalence` is the precision that keeping everything has.
     Memory holds a row group of the ledger, and what was planted in one shard. Raises UsageError
-    if `web` names nothing, OSError or BlipError where its shards or a ledger cannot be read.
+    if `web` names nothing, OSError or BlipError if its shards or a ledger cannot be read.
     """
     planted = _Planted(find_shards(web, ROWS, need_text=False))
     counts, of_filter, of_captions = Counts(), _FilterQuality(), _CaptionQuality()

@@ -20,7 +20,7 @@ def redraw_report(job: Path, data: Sequence[str] = ()) -> Path:
     """Write `job/report.html` of the shards that are done; returns its path.
 
     Without the originals it has no pictures. A ledger that cannot be read is left out and named.
-    Raises UsageError if no shard is finished, BlipError where no ledger can be read.
+    Raises UsageError if no shard is finished, BlipError if no ledger can be read.
     """
     refuse_inputs_as_output(data, job / "report.html")
     layout = Layout(job)

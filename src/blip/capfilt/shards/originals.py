@@ -17,7 +17,7 @@ def find_originals(job: Path, data: Sequence[str]) -> dict[str, ShardTask]:
     """The shards of the originals by name: those of `data`, or those that the job says it read.
 
     A `pipe:` command is run only where `data` names it: the folder may come from someone else.
-    Raises UsageError if neither names any, where one is missing, and for a command in the
+    Raises UsageError if neither names any, if one is missing, and for a command in the
     folder.
     """
     found = _read_config(job)

@@ -59,7 +59,7 @@ def begin_to_score(
 def refuse_broken_filter(matcher: MatchModel, lost: int) -> None:
     """Test the filter on a plain picture, after none of a shard's `lost` texts got a finite score.
 
-    Raises EveryItemError if they are many, or where the filter has no finite score for a plain
+    Raises EveryItemError if they are many, or if the filter has no finite score for a plain
     grey picture either: it would drop every text of the job.
     """
     grey = torch.zeros(3, matcher.image_size, matcher.image_size)

@@ -79,7 +79,7 @@ def _read(layout: Layout, name: str) -> dict[str, Any]:
 def _rewrite(task: ShardTask, layout: Layout, settings: Settings, verdicts: JobVerdicts) -> Counts:
     """Replace a shard and its ledger by what is kept now.
 
-    Raises LostTextError, and changes nothing, where the shard lacks a text that is to be kept. A
+    Raises LostTextError, and changes nothing, if the shard lacks a text that is to be kept. A
     process killed between the two files leaves a shard that either no longer fits its marker, or
     can be rewritten: the same bytes result in both cases.
     """

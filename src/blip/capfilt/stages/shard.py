@@ -45,7 +45,7 @@ def process_shard(
 
     The output depends on shard, settings and models alone. `batch_size` is that of the settings, or
     less where memory ran out; `decoders` is a number of threads. Raises OSError if the shard
-    cannot be read, EveryItemError where the disk is full or the filter broken, OutOfMemoryError.
+    cannot be read, EveryItemError if the disk is full or the filter broken, OutOfMemoryError.
     """
     before = describe_input(task)
     counts, samples, scored = Counts(), 0, 0

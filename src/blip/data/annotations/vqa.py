@@ -97,7 +97,7 @@ def read_questions(
     or the Parquet table of the pictures (`open_pictures`); `split` chooses among entries that have
     one. Of the samples `start` to `stop` alone, where given. A question that is broken, or whose
     identifier came before, is a sample with `error`, and so is an image without its picture. Raises
-    UsageError for a file in another form, and where questions and annotations do not belong
+    UsageError for a file in another form, and if questions and annotations do not belong
     together.
     """
     chosen = list_asked(path, split)[start:stop]

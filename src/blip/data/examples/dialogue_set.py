@@ -54,7 +54,7 @@ class DialogueSet:
 
         Every picture is decoded once here, so that no broken one is met later. An image whose
         official number came before is left out, as a server takes one row for each of its rounds.
-        Raises UsageError if there are no shards, and BlipError where nothing in them can be
+        Raises UsageError if there are no shards, and BlipError if nothing in them can be
         ranked.
         """
         self.max_pixels = max_pixels

@@ -75,7 +75,7 @@ class EvaluationSet:
         and remote tars. Where no picture has a text, as in test sets whose captions a server keeps,
         all of them come with none, unless `need_text` is true; else one without a text is bad.
         Every picture is decoded once here, so that no broken one is met later. Raises UsageError
-        if there are no shards, and BlipError where no picture in them can be used, or a remote
+        if there are no shards, and BlipError if no picture in them can be used, or a remote
         tar cannot be fetched.
         """
         self.image_size, self.max_pixels = image_size, max_pixels

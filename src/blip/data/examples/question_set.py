@@ -41,7 +41,7 @@ class QuestionSet:
 
         Every picture is decoded once here, so that no broken one is met later. Identifiers that
         repeat get the sample's key before them. Raises UsageError if there are no shards, and
-        BlipError where nothing in them can be asked.
+        BlipError if nothing in them can be asked.
         """
         self.max_pixels = max_pixels
         self.pictures: list[AskedPicture] = []

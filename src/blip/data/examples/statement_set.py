@@ -45,7 +45,7 @@ class StatementSet:
         Every picture is decoded once here, so that no broken one is met later. A statement whose
         identifier came before is left out, as a server takes one prediction for each; one
         without is called by its sample's key and its number there. Raises UsageError if there
-        are no shards, and BlipError where nothing in them is a statement.
+        are no shards, and BlipError if nothing in them is a statement.
         """
         self.max_pixels = max_pixels
         self.pairs: list[StatedImages] = []

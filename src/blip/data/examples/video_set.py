@@ -49,7 +49,7 @@ class VideoSet:
     ) -> None:
         """Read all that `places` name: folders, tables and annotation files of videos.
 
-        Raises UsageError if there is nothing or PyAV is missing, and BlipError where no video
+        Raises UsageError if there is nothing or PyAV is missing, and BlipError if no video
         can be used.
         """
         need("av", "PyAV", "video")

@@ -14,7 +14,7 @@ def open_order(config: DataConfig, check: Check, noun: str) -> Order:
     """The order of the sources; what lies in memory is read and checked here.
 
     `noun` is what an example is called in messages. Raises UsageError if shards are missing, and
-    BlipError where nothing in them can be used.
+    BlipError if nothing in them can be used.
     """
     return StreamedOrder(config) if is_streamed(config) else MemoryOrder(config, check, noun)
 

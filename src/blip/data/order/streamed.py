@@ -31,7 +31,7 @@ class StreamedOrder:
     def __init__(self, config: DataConfig) -> None:
         """Find out how many samples each shard holds.
 
-        Raises UsageError if shards are not there, BlipError where they hold no sample.
+        Raises UsageError if shards are not there, BlipError if they hold no sample.
         """
         self.config = config
         located = [locate(source.shards) for source in config.sources]

@@ -44,7 +44,7 @@ class ShardCache:
     def open(self, location: str, facts: Facts = UNKNOWN) -> BinaryIO:
         """Open a shard; a remote one that has changed, by its tag or size, is fetched anew.
 
-        Raises BlipError if it cannot be fetched, OSError where a local one cannot be opened.
+        Raises BlipError if it cannot be fetched, OSError if a local one cannot be opened.
         """
         if not is_remote(location):
             return Path(location).open("rb")
@@ -58,7 +58,7 @@ class ShardCache:
     def bring(self, location: str, facts: Facts = UNKNOWN) -> Path:
         """Fetch a remote shard unless the folder has all of it; returns its path.
 
-        Raises BlipError if it cannot be fetched, OSError where the folder takes no file.
+        Raises BlipError if it cannot be fetched, OSError if the folder takes no file.
         """
         path = self._path(location, facts.tag)
         if not self._holds(path, facts.size):

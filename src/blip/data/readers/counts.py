@@ -95,7 +95,7 @@ def index_shards(
 
     It is known by location, size and time of change or ETag. Processes that share the folder count
     one after the other. img2dataset's `NNNNN_stats.json` beside a shard is trusted, unless the
-    shard has changed since. Raises BlipError if a remote shard cannot be read, UsageError where
+    shard has changed since. Raises BlipError if a remote shard cannot be read, UsageError if
     a local one is missing; with `lost` such a shard goes there, with the reason, and all others are
     counted.
     """

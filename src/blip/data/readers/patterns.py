@@ -117,7 +117,7 @@ def compressed_in(folder: Path) -> list[Path]:
 
 
 def refuse_compressed(path: Path) -> None:
-    """Raises UsageError for a compressed tar, where shards are read in any order."""
+    """Raises UsageError for a compressed tar, if shards are read in any order."""
     if is_compressed(path):
         raise UsageError(
             f"{path} is compressed, and only plain tars are read here; unpack it, or let "

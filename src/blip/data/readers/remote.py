@@ -100,7 +100,7 @@ def expand_remote(pattern: str) -> list[str]:
 def facts(location: str) -> Facts:
     """Size and tag of a remote file; of a command nothing is known.
 
-    Raises UsageError for a folder, BlipError where there is nothing.
+    Raises UsageError for a folder, BlipError if there is nothing.
     """
     if location.startswith(COMMAND):
         return Facts(0, "")
@@ -180,7 +180,7 @@ def read_small(location: str, limit: int) -> bytes | None:
     """The bytes of a remote file that fits into memory; None where it has more than `limit`.
 
     Raises BlipError if it cannot be read in `SMALL_ATTEMPTS` or, with all of them, not in
-    `SMALL_SECONDS`, and UsageError where what reads such locations is not installed.
+    `SMALL_SECONDS`, and UsageError if what reads such locations is not installed.
     """
     files, path = _open_store(location)
     # Of a web server in one answer, which need not say how long it is.
@@ -227,7 +227,7 @@ def with_retries(work: Callable[[], T], what: str, *, attempts: int | None = Non
     """Do `work`, again after ever longer pauses where it fails; `what` names it in messages.
 
     Raises BlipError after the last of `attempts`, `ATTEMPTS` unless another number is given, and at
-    once for an error that a retry cannot mend, and where nobody waits for the work any more.
+    once for an error that a retry cannot mend, and if nobody waits for the work any more.
     """
     attempts = attempts or ATTEMPTS
     retrying = Retrying(

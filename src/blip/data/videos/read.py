@@ -86,7 +86,7 @@ def read_video(
     Frames are turned as the file says. Memory does not grow with the length of the video.
 
     Raises BadVideoError for a video that cannot be used, OSError for a file that cannot be read,
-    ArgumentError (a ValueError) for anything else, and UsageError where PyAV is not installed.
+    ArgumentError (a ValueError) for anything else, and UsageError if PyAV is not installed.
     """
     if not 1 <= frames <= MOST_FRAMES:
         raise ArgumentError(f"frames must lie in 1..{MOST_FRAMES}, got {frames}")

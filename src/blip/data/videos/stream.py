@@ -84,7 +84,7 @@ def open_video(file: BinaryIO, max_pixels: int) -> "Iterator[tuple[InputContaine
     """The container in an open file and its first video stream, checked by its header.
 
     Raises BadVideoError for what is no video, has no pictures in it or too large ones, and
-    UsageError where PyAV is not installed.
+    UsageError if PyAV is not installed.
     """
     av = need("av", "PyAV", "video")
     with short_reasons(av):

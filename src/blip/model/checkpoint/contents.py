@@ -132,7 +132,7 @@ def read_contents(
     not `checked` are good for their sizes alone.
 
     Raises BlipError for a truncated file, for a format of a later version, for NaN or infinite
-    weights and for tensors that do not fit, all of them in one list, and UsageError where sizes or
+    weights and for tensors that do not fit, all of them in one list, and UsageError if sizes or
     layout cannot be determined.
     """
     sizes = _sizes_beside(weights)

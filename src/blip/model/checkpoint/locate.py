@@ -19,8 +19,8 @@ def find_weights(source: str | Path) -> Path:
 
     `source` is a folder of a checkpoint (ours or Hugging Face's), a run's folder, a file of weights
     or the index of several, `hf:ORG/NAME` or `original:NAME`; the last two are downloaded unless
-    they are cached. Raises UsageError, which lists the checkpoints below the folder, where there is
-    none, and BlipError where a download fails.
+    they are cached. Raises UsageError, which lists the checkpoints below the folder, if there is
+    none, and BlipError if a download fails.
     """
     text = str(source)
     if text.startswith(HUB):

@@ -37,7 +37,7 @@ def read_pickle(path: Path) -> Mapping[str, object]:
 def state_dict_in(content: Mapping[str, object], path: Path) -> dict[str, Tensor]:
     """The named tensors, which training scripts may store some levels down.
 
-    Raises BlipError, in one line, where there are none, or other objects among them.
+    Raises BlipError, in one line, if there are none, or other objects among them.
     """
     for _ in range(LEVELS):
         entries = (content.get(key) for key in CONTAINERS)

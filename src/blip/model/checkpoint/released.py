@@ -66,7 +66,7 @@ NOTHING_LEFT = 416
 def fetch_original(name: str, url: str = ORIGINAL_URL) -> Path:
     """The `.pth` of the original release, from the cache or downloaded into it.
 
-    An interrupted download is resumed. Raises UsageError for an unknown name, and BlipError where
+    An interrupted download is resumed. Raises UsageError for an unknown name, and BlipError if
     the file is neither cached nor can be downloaded.
     """
     known = [r.name.removeprefix("original:") for r in RELEASES if r.name.startswith("original:")]
