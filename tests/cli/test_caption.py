@@ -403,7 +403,7 @@ def test_a_file_that_appears_meanwhile_is_kept(
     (tmp_path / "a.txt").write_text("my own words")
     sidecars.write(picture, ["a caption"])
     assert (tmp_path / "a.txt").read_text() == "my own words"
-    assert "has appeared since, and is kept" in capsys.readouterr().err
+    assert "was created meanwhile, and is kept" in capsys.readouterr().err
 
 
 def test_as_many_frames_go_together_as_pictures() -> None:

@@ -84,13 +84,13 @@ class CapFiltConfig:
     models must be on a GPU of this machine. A job keeps the format it began with."""
     compile: CompileChoice = field(default="auto", metadata=added())
     """Passes of both models: on has torch compile them, and on a GPU captures them as CUDA graphs,
-    which takes minutes in each worker, and stops the job where it fails; off does not, nor does
-    auto so far. Scores round differently, and a job keeps the choice that it began with."""
+    which takes minutes in each worker, and stops the job if it fails; off does not compile, and
+    auto is off for now. Scores round differently, and a job keeps the choice that it began with."""
     max_bad: str | float | None = None
     """Share of bad samples at which the job stops, such as 5% or 0.05; none only counts them."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work."""
+        """Refuse values out of range, and options that contradict each other."""
         check_fields(self)
         _check_places(self)
         check_captions(self.captions, self.decoding)
@@ -137,7 +137,7 @@ class RecutConfig:
     """Shards of images and kept texts, or tables of the kept texts alone."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work."""
+        """Refuse values out of range."""
         check_fields(self)
         _check_places(self)
 

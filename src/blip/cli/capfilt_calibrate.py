@@ -45,7 +45,7 @@ class CalibrateOptions:
     """Print the choice as JSON."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Refuse values out of range."""
         check_fields(self)
 
 

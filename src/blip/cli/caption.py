@@ -78,15 +78,15 @@ class CaptionOptions:
     """Seed of nucleus sampling."""
     compile: CompileChoice = "auto"
     """Image encoder and steps of decoding: on has torch compile them, and on a GPU captures them as
-    CUDA graphs, which takes minutes and pays for many pictures; off does not, nor does auto so far.
-    Captions are the same but for rounding."""
+    CUDA graphs, which takes minutes and pays for many pictures; off does not compile, and auto
+    is off for now. Captions are the same but for rounding."""
     backend: Backend = "auto"
     """What computes: torch, or onnxruntime (onnx) for a folder of `convert --to onnx`; auto
     goes by what CKPT is."""
     shared: PictureOptions = PictureOptions()
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Refuse values out of range."""
         check_fields(self)
 
 

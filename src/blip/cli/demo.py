@@ -33,7 +33,7 @@ class DemoOptions:
     how: RecipeOptions = RecipeOptions()
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Refuse values out of range."""
         check_fields(self)
 
 

@@ -94,7 +94,7 @@ class EvaluateOptions:
     """Print all figures and captions as JSON."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Refuse values out of range."""
         check_fields(self)
 
 

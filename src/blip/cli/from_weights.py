@@ -1,4 +1,4 @@
-"""The configuration of `blip bootstrap`, whose model takes the sizes of weights that are named."""
+"""Reads the configuration of `blip bootstrap`; the given weight files decide the model's sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -52,7 +52,7 @@ class IndexOptions:
     """Print a JSON object."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Refuse values out of range."""
         check_fields(self)
 
 

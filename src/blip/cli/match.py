@@ -53,8 +53,8 @@ class MatchOptions:
     """The texts, where there are several pictures."""
     compile: CompileChoice = "auto"
     """Passes of the model: on has torch compile them, and on a GPU captures them as CUDA graphs,
-    which takes minutes and pays for many pictures; off does not, nor does auto so far. Scores are
-    the same but for rounding."""
+    which takes minutes and pays for many pictures; off does not compile, and auto is off
+    for now. Scores are the same but for rounding."""
     backend: Backend = "auto"
     """What computes: torch, or onnxruntime (onnx) for a folder of `convert --to onnx`; auto
     goes by what CKPT is."""

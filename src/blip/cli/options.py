@@ -24,7 +24,7 @@ class ModelOptions:
     """Width times height of the largest picture that is read."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no device, and numbers out of range."""
+        """Refuse an unknown device, and values out of range."""
         check_fields(self)
 
 
@@ -50,7 +50,7 @@ class PictureOptions:
     rows: RowOptions = RowOptions()
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Refuse values out of range."""
         check_fields(self)
 
 

@@ -42,7 +42,7 @@ class ServeOptions:
     checkpoint: Annotated[tuple[str, ...], PLACE]
     """Checkpoints or run folders."""
     filter: Annotated[str | None, PLACE] = None
-    """Checkpoint that matches and gives features, though another one could."""
+    """Checkpoint that matches and gives features, even if another checkpoint could."""
     index: Annotated[str | None, PLACE] = None
     """Folder of an index to search in."""
     host: Annotated[str, NOT_EMPTY] = "127.0.0.1"

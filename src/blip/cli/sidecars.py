@@ -48,7 +48,7 @@ class SidecarOptions:
     """With --write: replace files that are there."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no extension, and options that contradict each other or have no use."""
+        """Refuse an invalid extension, and options that contradict each other or have no use."""
         from blip.errors import UsageError
 
         check_fields(self)
@@ -125,7 +125,7 @@ class Sidecars:
 
         target = self.of[path]
         if not (self.options.overwrite or self.options.append) and os.path.lexists(target):
-            say(f"{target} has appeared since, and is kept (--overwrite replaces it)")
+            say(f"{target} was created meanwhile, and is kept (--overwrite replaces it)")
             return
         try:
             there = None

@@ -43,7 +43,7 @@ class ImageConfig:
     """Width times height of the largest picture that is read."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
+        """Refuse values out of range."""
         check_fields(self)
         Range(least=self.crop_scale[0], most=1).check(self, "crop_scale")
 
@@ -115,7 +115,7 @@ class DataConfig:
     """Most space for copies of remote shards, in 10^9 bytes."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
+        """Refuse values out of range."""
         if not self.sources:
             raise ValueError("sources must name at least one source")
         check_fields(self)
@@ -140,5 +140,5 @@ class Collection:
     """
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Refuse values out of range."""
         check_fields(self)

@@ -55,7 +55,7 @@ class RetrievalEvaluationConfig:
     """By what the ITC cosine is multiplied before ITM's score is added."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
+        """Refuse values out of range."""
         check_fields(self)
 
     def score_of(self, origin: Origin) -> MatchScore:
@@ -112,7 +112,7 @@ class AnsweringConfig:
     """How answers are written, as in the original release."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work, and answers that are drawn."""
+        """Refuse values out of range, and answers that are drawn."""
         check_fields(self)
         if self.decoding.kind == "nucleus":
             raise RangeError("decoding.kind", "nucleus", "beam, greedy")

@@ -1,4 +1,4 @@
-"""A model that is being trained, measured on the way without a trace in its training."""
+"""Evaluates a model during training, without changing the training."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,8 +57,8 @@ def measure_live(
 ) -> dict[str, float]:
     """`validation_NAME` of each figure that `score` finds in `results` of `measure_in_shares`.
 
-    Nothing that the training depends on is moved. The main process has the figures; there are none
-    where the model gave NaN. Figures of a part, as "accuracy/number", and those that cannot be
+    Random state and training mode stay as they are. The main process has the figures; there are
+    none if the model gave NaN. Figures of a part, as "accuracy/number", and those that cannot be
     computed are left out.
     """
     found = measure_in_shares(model, count, measure)

@@ -1,4 +1,4 @@
-"""How many images re-ranking holds at a time: what they take is computed from a model's sizes."""
+"""How many images re-ranking holds in memory at a time, from the model's sizes."""
 
 from blip.model.config import ModelConfig
 
@@ -15,7 +15,7 @@ TOKENS_AT_A_TIME = 8192
 
 
 def encoding_bytes(config: ModelConfig, frames: int, itemsize: int) -> int:
-    """Of what the image encoder holds at most of one image, or of one video of so many frames.
+    """Most bytes that the image encoder needs for one image, or one video of so many frames.
 
     Its pixels, which are cut into patches, and in a feed-forward network hidden states, their norm,
     both sides of GELU, and what is added to the hidden states.
@@ -26,7 +26,7 @@ def encoding_bytes(config: ModelConfig, frames: int, itemsize: int) -> int:
 
 
 def kv_bytes(config: ModelConfig, tokens: int, itemsize: int) -> int:
-    """Of the keys and values of one image of so many tokens, in all layers of the text encoder."""
+    """Bytes of keys and values of one image of so many tokens, in all layers of the encoder."""
     return 2 * config.text.depth * tokens * config.text.width * itemsize
 
 

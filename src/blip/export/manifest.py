@@ -35,7 +35,7 @@ class Manifest:
     opset: Annotated[int, Range(whole=True, least=1, most=2**31)]
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be."""
+        """Refuse values out of range."""
         check_fields(self)
 
 

@@ -53,7 +53,7 @@ class DecodingConfig:
     """Start of every caption; it is not printed or written."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
+        """Refuse values out of range."""
         check_fields(self)
         if not Range(whole=True, least=0, most=self.max_length).holds(self.min_length):
             allowed = f"a whole number from 0 to {self.max_length}, the most tokens of a text"

@@ -1,6 +1,6 @@
-"""The host's side of decoding with fixed shapes: takes steps, and looks every few of them.
+"""The CPU's loop for decoding with fixed shapes: runs steps, and checks the texts every few steps.
 
-A look reads what the steps wrote on the `Board`, ends texts as `greedy`, `nucleus` and
+A check reads what the steps wrote on the `Board`, ends texts as `greedy`, `nucleus` and
 `beam_search` do, and lets images that are done leave once those that are left fit into a smaller
 batch. The texts are those that these functions give.
 """

@@ -14,14 +14,14 @@ Result = TypeVar("Result")
 
 
 def first_or_all(results: list[Result], is_one: bool) -> Result | list[Result]:
-    """The only result, without its list, of what was given as one."""
+    """The single result if one item was given, else the list."""
     return results[0] if is_one else results
 
 
 def in_shape(
     rows: list[list[Result]], one_picture: bool, one_text: bool
 ) -> Result | list[Result] | list[list[Result]]:
-    """The results, a row a picture, without the dimension of what was given as one."""
+    """The results, a row for each picture, without the dimension of a single picture or text."""
     if one_picture:
         return first_or_all(rows[0], one_text)
     return [row[0] for row in rows] if one_text else rows

@@ -124,6 +124,6 @@ def _check_size(pixels: Tensor, size: int) -> Tensor:
     if pixels.shape[-3:] != (3, size, size) or pixels.ndim > 4:
         raise ArgumentError(
             f"normalised pixels for this model are (3, {size}, {size}), got {tuple(pixels.shape)}; "
-            "floats of a picture lie in 0..1"
+            "float images must lie in 0..1"
         )
     return pixels

@@ -101,7 +101,7 @@ class ModelConfig:
     """How a MED's text transformer can read; released captioners and matchers have one mode."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work, and modes that no model has."""
+        """Refuse values out of range, and modes that no model has."""
         check_fields(self)
         encoder, decoder = BOTH_MODES
         choices: tuple[tuple[Mode, ...], ...] = {

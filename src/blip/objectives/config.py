@@ -23,7 +23,7 @@ class ContrastiveConfig:
     text of the same image in batch and queue (the published retrieval fine-tuning)."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
+        """Refuse values out of range."""
         check_fields(self)
 
 
@@ -34,5 +34,5 @@ class LanguageConfig:
     label_smoothing: Annotated[float, SHARE_BELOW_ONE] = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
+        """Refuse values out of range."""
         check_fields(self)

@@ -106,7 +106,7 @@ class BootstrapConfig:
     seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
+        """Refuse values out of range."""
         check_fields(self)
         check_captions(self.captions, self.synthesis)
         check_lr_scale(self.weights_lr_scale, self.vision_weights, self.text_weights)

@@ -26,5 +26,5 @@ class ServiceConfig:
     """Most space for all requests that are being received, in 10^6 bytes."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Refuse values out of range."""
         check_fields(self)

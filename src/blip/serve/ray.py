@@ -118,7 +118,7 @@ class Replicas:
         """
         try:
             if self._started and not self._finish():
-                raise BlipError("Ray ended before all that was being answered had been answered")
+                raise BlipError("Ray stopped before all open requests were answered")
         finally:
             if self._ours:
                 ray.shutdown()

@@ -39,7 +39,7 @@ class OptimizerConfig:
     """Max gradient norm; larger gradients are scaled down to it."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
+        """Refuse values out of range."""
         check_fields(self)
 
 
@@ -77,5 +77,5 @@ class TrainConfig:
     """`auto` takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Refuse values out of range."""
         check_fields(self)

@@ -1,4 +1,4 @@
-"""The training loop: it reads from top to bottom what happens to the weights."""
+"""The training loop: one update after another, with logging, validation and checkpoints."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack

@@ -106,7 +106,7 @@ class RayEngine:
         """References whose outcomes are ready, as soon as there is one."""
         ready, _ = ray.wait(list(crew), timeout=SECONDS_BEFORE_NOTICE)
         if not ready and all(member.item is None for member in crew.values()):
-            say(f"ray: waiting for room; a worker needs {self._needs()}")
+            say(f"ray: waiting for free resources; a worker needs {self._needs()}")
         return ready
 
     def _hire(self, crew: dict[Any, "_Member"], place: int, make_worker: Any) -> None:

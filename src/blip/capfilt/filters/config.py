@@ -40,7 +40,7 @@ class FilterRules:
     """Maximum ratio of an image's longer side to its shorter side."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work."""
+        """Refuse values out of range."""
         if self.keep != "all" and not re.fullmatch(r"best-[1-9]\d{0,3}", self.keep):
             raise RangeError("keep", self.keep, "all, or best-N such as best-1")
         check_fields(self)
@@ -72,7 +72,7 @@ class JobRules:
     """Drop a text that was kept before, for this or another image."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work."""
+        """Refuse values out of range."""
         check_fields(self)
 
     @property

@@ -68,7 +68,7 @@ def _rows(group: pa.Table) -> Iterator[dict[str, Any]]:
 
 @final
 class _Planted:
-    """What KEY.json tells of the web images, read again for every shard that is asked for."""
+    """Planted labels of the web images, read from their KEY.json shard by shard."""
 
     def __init__(self, tasks: Iterable[ShardTask]) -> None:
         of_folder: dict[str, list[ShardTask]] = defaultdict(list)

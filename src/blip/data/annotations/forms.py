@@ -1,4 +1,4 @@
-"""The annotation files of each task that needs more than captions: how to tell and read them."""
+"""The annotation files of each task that needs more than captions, and how to recognise them."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass

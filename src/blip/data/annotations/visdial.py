@@ -97,7 +97,7 @@ def read_dialogues_at(
 
 
 def _take_checked(path: Path, split: str | None) -> list[DialogueEntry]:
-    """What a file holds, which is no longer kept."""
+    """What a file holds, taken out of the cache if it was checked before."""
     checked = _checked.pop(_stamp(path), None) if split is None else None
     found = checked or list_dialogues(path, split)
     _checked.clear()

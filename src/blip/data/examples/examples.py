@@ -1,4 +1,4 @@
-"""What a task states of its examples; order, resume, mixing and loader work with any of them."""
+"""The interface between a task's examples and what orders, mixes, resumes and loads them."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar

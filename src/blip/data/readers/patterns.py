@@ -88,7 +88,7 @@ def match_paths(pattern: str) -> list[Path]:
 
 
 def names_in(folder: Path) -> list[str]:
-    """The names in a folder; none where there is no such folder, or it is closed to us.
+    """The names in a folder; none if there is no such folder, or no permission to read it.
 
     Of a hundred thousand files, paths would take three times as long.
     """
@@ -202,7 +202,7 @@ def _is_readable(path: Path) -> bool:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    # What a link leads to may be closed to us.
+    # There may be no permission to read what a link leads to.
     except OSError:
         return False
 

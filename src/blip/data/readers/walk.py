@@ -39,5 +39,5 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        # A link in a circle, or one into a folder that is closed to us.
+        # A link in a circle, or one into a folder that may not be read.
         return False

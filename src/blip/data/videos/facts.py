@@ -1,4 +1,4 @@
-"""What a video is like: its size and length, and what sets it apart from most others."""
+"""Size, length and unusual properties of a video."""
 
 from dataclasses import dataclass
 from typing import final
