@@ -75,7 +75,7 @@ def judge_retrieval(subject: Subject[EvaluationSet], how: Resampling) -> dict[st
     is_true = truth_of(data)
     return {
         name: how.find(recall_statistic(ranking, is_true), len(data))
-        for name, ranking in _rankings(scored, config).items()
+        for name, ranking in rankings(scored, config).items()
     }
 
 
@@ -91,19 +91,20 @@ def judge_videos(subject: Subject[VideoSet], how: Resampling) -> tuple[dict[str,
     """
     config = with_enough_candidates(subject.config.retrieval)
     scored = score_videos(subject, config)
-    rankings, videos = _rankings(scored, config), len(scored.texts_of_image)
+    by_score, videos = rankings(scored, config), len(scored.texts_of_image)
     figures = {
         name: {
             figure.replace("ir", "vr"): interval
             for figure, interval in how.find(recall_statistic(ranking), videos).items()
         }
         | how.find(_ranks(ranking), videos)
-        for name, ranking in rankings.items()
+        for name, ranking in by_score.items()
     }
     return figures, None
 
 
-def _rankings(scored: ScoredPairs, config: RetrievalEvaluationConfig) -> dict[str, Ranking]:
+def rankings(scored: ScoredPairs, config: RetrievalEvaluationConfig) -> dict[str, Ranking]:
+    """By ITC alone (`itc`), and by the score of each way of re-ranking."""
     rankings = {"itc": scored.rank_by_cosine()}
     return rankings | {score: scored.rank(score, config.itc_weight) for score in REPORTED}
 

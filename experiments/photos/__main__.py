@@ -17,7 +17,7 @@ from blip.files import write_atomically, write_json
 from blip.reports.origin import origin
 from experiments.photos.page import page
 from experiments.photos.prepare import prepare
-from experiments.photos.run import run
+from experiments.photos.run import MODELS, run
 from experiments.photos.settings import STEPS, Places
 from experiments.results import put_table
 
@@ -38,7 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--steps_scale", type=float, default=1.0, metavar="X", help="for a trial: times the steps"
     )
     parser.add_argument(
-        "--only_filter", action="store_true", help="end before the training on what was kept"
+        "--models",
+        nargs="*",
+        choices=MODELS,
+        default=MODELS,
+        metavar="NAME",
+        help="train anew on what was kept: filtered, bootstrapped (default both); none: end there",
     )
     args = parser.parse_args(argv)
     shared = Path(os.environ.get("BLIP_SHARED", "../shared"))
@@ -47,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not (data / "prepared.json").is_file():
             prepare(shared, data, args.seed)
-        results = run(places, args.seed, args.steps_scale, anew=not args.only_filter)
+        results = run(places, args.seed, args.steps_scale, args.models)
     except BlipError as error:
         print(f"photos: error: {plain(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

@@ -17,6 +17,7 @@ def page(results: dict[str, Any]) -> list[str]:
         *_describe(results),
         *_retrieval(results["judged"]),
         *_captions(results["judged"]),
+        *_gains(results.get("gains", {})),
         *_cleaned(results),
         *_filter(results),
     ]
@@ -60,6 +61,23 @@ def _captions(judged: dict[str, Any]) -> list[str]:
         for model, found in judged.items()
     ]
     return [*lines, ""]
+
+
+def _gains(gains: dict[str, Any]) -> list[str]:
+    """What each model gains on the baseline, on the same samples of the photos."""
+    if not gains:
+        return []
+    names = {f"{by}_mean": f"mean recall, {words}" for by, words in RANKED.items()}
+    names |= {"cider": "CIDEr", "bleu4": "BLEU-4"}
+    return [
+        f"| less baseline | {' | '.join(names.values())} |",
+        "| --- |" + " --- |" * len(names),
+        *(
+            f"| {model} | {' | '.join(cell(found[name]) for name in names)} |"
+            for model, found in gains.items()
+        ),
+        "",
+    ]
 
 
 def _cleaned(results: dict[str, Any]) -> list[str]:

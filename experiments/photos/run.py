@@ -1,6 +1,7 @@
 """The stages of the experiment on real photos; those that are done are not done again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,21 @@ from blip.tasks import caption, pretrain, retrieval
 from experiments.blip_command import training_seconds
 from experiments.judge import JudgeOptions, judge
 from experiments.photos import filtering, settings
+from experiments.photos.gains import find_gains
 from experiments.photos.settings import Places
 from experiments.tables.cut import cut_job
 
 SYNTHESIS = DecodingConfig(kind="nucleus", top_p=0.9, min_length=5, max_length=20)
 CAPTIONS = DecodingConfig(kind="beam", beams=3, min_length=5, max_length=20)
 CANDIDATES = 10
+MODELS = ("filtered", "bootstrapped")
+"""Trained anew: on the kept web texts, and on all kept texts."""
 
 Results = dict[str, Any]
 
 
-def run(places: Places, seed: int, scale: float, *, anew: bool = True) -> Results:
-    """All stages in turn; returns what was measured. Without `anew` the filter is the end."""
+def run(places: Places, seed: int, scale: float, models: Sequence[str] = MODELS) -> Results:
+    """All stages in turn, the last of them these `models`; returns what was measured."""
     web = places.data / "web"
     baseline = pretrain_on(places, "baseline", web, seed, scale)
     caption.train(settings.captioning(places, baseline, seed, scale), places.out / "captioner")
@@ -49,11 +53,14 @@ def run(places: Places, seed: int, scale: float, *, anew: bool = True) -> Result
         "judged": {"baseline": judge_once(places, "baseline")},
     }
     trained = ["baseline", "captioner", "filter"]
-    if anew:
-        for name, shards in write_kept(cleaning, places.out).items():
-            pretrain_on(places, name, shards, seed, scale)
-            results["judged"][name] = judge_once(places, name)
-            trained.append(name)
+    kept = write_kept(cleaning, places.out) if models else {}
+    for name in models:
+        pretrain_on(places, name, kept[name], seed, scale)
+        results["judged"][name] = judge_once(places, name)
+        trained.append(name)
+    if models:
+        gains = partial(find_gains, places, models, CANDIDATES)
+        results["gains"] = once(places, "-".join(("gains", *models)), gains)
     return results | {
         "seconds": {name: round(training_seconds(places.out / name)) for name in trained}
     }
@@ -65,9 +72,9 @@ def pretrain_on(places: Places, name: str, web: Path, seed: int, scale: float) -
 
 
 def write_kept(cleaning: CapFiltConfig, out: Path) -> dict[str, Path]:
-    """Shards by the names of the models trained on them: the kept web texts, and all kept texts."""
+    """The shards of each of `MODELS`."""
     whole = cut_job(Path(cleaning.out), out / "kept-web", cleaning.data, kept_of_web)
-    return {"filtered": whole / "shards", "bootstrapped": Path(cleaning.out) / "shards"}
+    return dict(zip(MODELS, (whole / "shards", Path(cleaning.out) / "shards"), strict=True))
 
 
 def kept_of_web(ledger: pa.Table) -> np.ndarray:

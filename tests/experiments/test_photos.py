@@ -15,8 +15,11 @@ from blip.capfilt.filters.config import FilterRules
 from blip.data.sample import Sample
 from blip.data.writers.shards import write_shards
 from blip.inference.matcher import Scores
+from blip.metrics.intervals import Statistic
+from experiments.judging import Resampling
 from experiments.photos import filtering, labels, page, run, settings
 from experiments.photos.__main__ import HERE
+from experiments.photos.gains import subtract
 from experiments.results import put_table
 from tests.support.capfilt_command import jpeg
 
@@ -120,6 +123,11 @@ def results() -> dict[str, Any]:
         "steps": {"pretrain": 280, "captioner": 40, "filter": 20},
         "seconds": {"baseline": 5, "captioner": 6, "filter": 7, "bootstrapped": 8},
         "judged": {"baseline": judged, "bootstrapped": judged},
+        "gains": {
+            "bootstrapped": dict.fromkeys(
+                (*(f"{by}_mean" for by in page.RANKED), "cider", "bleu4"), interval
+            )
+        },
         "capfilt": {**kept, "kept_of_noise": {"seo": {"texts": 4, "kept": 2}}},
         "capfilt_webalt": kept,
         "threshold": {"score": "itc", "thresholds": {"itm": 0.3, "itc": 0.1}, "val": figures},
@@ -135,10 +143,19 @@ def test_tables_go_into_the_page() -> None:
     assert "baseline 280 (5 s), captioner 40 (6 s)" in text
     assert "| web texts kept | 1 of 4 (25.0 %) | 1 of 4 (25.0 %) |" in text
     assert "12.3 (11.0 to -)" in text
+    assert "| bootstrapped | 12.3 (11.0 to -) | 12.3 (11.0 to -) |" in text
     assert "CapFilt keeps by ITC" in text
     for table in text.split("\n\n"):
         rows = [line for line in table.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in rows}) <= 1, table
+
+
+def test_gains_are_of_the_same_samples() -> None:
+    def level(of: int) -> Statistic:
+        return lambda weights: {"cider": weights @ np.arange(4.0) + of}
+
+    (found,) = Resampling().find(subtract(level(3), level(1)), 4).values()
+    assert found == [2.0, 2.0, 2.0]
 
 
 def test_intervals_of_both_scores() -> None:
