@@ -24,7 +24,8 @@ def test_both_models_are_evaluated_and_timed(
         save_tiny(tmp_path / "run" / name)
     assert main([str(tmp_path / "run"), str(tmp_path / "out")]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert 0 < found["stage_seconds"] <= found["seconds"]
+    # A stage notes its seconds to two places.
+    assert 0 < found["stage_seconds"] <= found["seconds"] + 0.005
     assert found["cpu_seconds"] > 0
     assert [set(one) for one in found["recalls"]] == [
         {"tr1", "tr5", "tr10", "ir1", "ir5", "ir10"}

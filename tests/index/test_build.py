@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from threading import Thread
@@ -141,8 +142,24 @@ def test_a_place_is_removed_by_its_name_before_it_is_a_glob(
     out = tmp_path / "i"
     add_places(out, [str(path) for path in tmp_path.iterdir()], checkpoint)
     assert remove_from(out, [str(tmp_path / "photos[1]")]).indexed == 2
+    shutil.rmtree(tmp_path / "photos[1]")
     assert remove_from(out, [str(tmp_path / "photos[1]")]).indexed == 1
     assert [Path(place.location).name for place in Store.open(out).places] == ["photos2"]
+
+
+def test_a_glob_removes_no_folder_below_and_none_beside_one_that_exists(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("a", "a/old", "photos1")):
+        save_picture(tmp_path / name / "one" / "a.png", number)
+    out = tmp_path / "i"
+    places = [tmp_path / "a/one", tmp_path / "a/old/one", tmp_path / "photos1"]
+    add_places(out, [str(path) for path in places], checkpoint)
+    (tmp_path / "photos[1]").mkdir()
+    with pytest.raises(UsageError, match=r"photos\[1\] is not in"):
+        remove_from(out, [str(tmp_path / "photos[1]")])
+    assert remove_from(out, [str(tmp_path / "a/*ne")]).indexed == 2
+    assert remove_from(out, [str(tmp_path / "a/**")]).indexed == 1
 
 
 def test_a_removal_that_is_killed_is_resumed(

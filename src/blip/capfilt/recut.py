@@ -15,7 +15,13 @@ from blip.capfilt.ledger.columns import count_table, kept_rows, sample_starts
 from blip.capfilt.ledger.files import count_rows, find_ledgers
 from blip.capfilt.ledger.kept_texts import TextsWriter
 from blip.capfilt.ledger.records import Counts
-from blip.capfilt.progress.plan import check_settings, check_whole, plan_anew, read_marker
+from blip.capfilt.progress.plan import (
+    OtherJobError,
+    check_settings,
+    check_whole,
+    plan_anew,
+    read_marker,
+)
 from blip.capfilt.progress.tally import FAILURES
 from blip.capfilt.report.draw import write_report
 from blip.capfilt.shards.layout import (
@@ -155,7 +161,7 @@ def _look_at_output(
     names = {cut.task.name for cut in cuts}
     unnamed = sorted(path.stem for path in layout.markers() if path.stem not in names)
     if unnamed:
-        raise UsageError(
+        raise OtherJobError(
             f"{layout.out} holds {len(unnamed)} shards that the ledger does not have, first "
             f"{unnamed[0]!r}; --overwrite replaces them, another --out keeps both"
         )

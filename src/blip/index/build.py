@@ -232,8 +232,8 @@ def _located(store: Store, place: str, *, stopped: bool) -> list[str]:
     locations = [known.location for known in store.places]
     found = [one for one in locations if one in (place, path) or one.startswith(f"{path}/")]
     # A folder may be called `photos[1]`, which as a glob would mean `photos1`.
-    if not found:
-        found = [one for one in locations if fnmatch(one, path) or fnmatch(one, place)]
+    if not found and not os.path.lexists(path):
+        found = [one for one in locations if _matches(one, path) or _matches(one, place)]
     known = ", ".join(locations[:3]) or "no places"
     missing = f"{place} is not in {store.folder}; it holds {known}"
     if not found and not stopped:
@@ -241,6 +241,12 @@ def _located(store: Store, place: str, *, stopped: bool) -> list[str]:
     if not found:
         say(f"{missing} (a run that was stopped may have removed it)")
     return found
+
+
+def _matches(location: str, pattern: str) -> bool:
+    """Whether a glob means a place; but for `**`, a `*` does not cross folders."""
+    is_as_deep = location.count("/") == pattern.count("/")
+    return fnmatch(location, pattern) and (is_as_deep or "**" in pattern)
 
 
 def _check_keys(store: Store, keys: Sequence[str]) -> None:

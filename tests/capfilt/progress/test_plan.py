@@ -9,7 +9,7 @@ import pytest
 
 from blip.capfilt.config import CapFiltConfig
 from blip.capfilt.models.protocols import Models
-from blip.capfilt.progress.plan import Plan, estimate_samples, make_plan, resume_settings
+from blip.capfilt.progress.plan import Plan, estimate_samples, make_plan, plan_anew, resume_settings
 from blip.capfilt.shards.layout import Layout
 from blip.capfilt.shards.source import find_shards, name_shards
 from blip.capfilt.stages.shard import process_shard
@@ -94,6 +94,22 @@ def test_shards_that_are_no_longer_named_are_refused(job):
     (job / "web/00000.tar").unlink()
     with pytest.raises(UsageError, match="'00000'"):
         plan(job)
+
+
+def test_overwrite_clears_for_other_settings_and_for_no_other_error(job):
+    layout = Layout(job / "out")
+    other = replace(SETTINGS, threshold=0.75)
+
+    def fail() -> Plan:
+        raise UsageError("what reads https:// is not installed")
+
+    with pytest.raises(UsageError, match="not installed"):
+        plan_anew(fail, layout, overwrite=True)
+    assert waiting(job) == []
+    with pytest.raises(UsageError, match="threshold"):
+        plan_anew(lambda: plan(job, other), layout, overwrite=False)
+    assert waiting(job) == []
+    assert len(plan_anew(lambda: plan(job, other), layout, overwrite=True).waiting) == 3
 
 
 def test_a_foreign_file_in_place_of_a_marker_is_ignored(job):

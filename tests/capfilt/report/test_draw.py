@@ -15,6 +15,7 @@ from blip.capfilt.filters.config import FilterRules
 from blip.capfilt.job import run
 from blip.capfilt.ledger.files import records_to_table
 from blip.capfilt.ledger.records import TextRecord
+from blip.capfilt.report import draw
 from blip.capfilt.report.draw import EXAMPLE_BYTES, PICTURE_BYTES
 from blip.capfilt.report.findings import Findings, changed_words
 from blip.capfilt.report.redraw import redraw_report
@@ -170,6 +171,24 @@ def test_it_is_drawn_again_without_the_originals_and_the_same_with_them(tmp_path
     assert "9 samples in 1 shards" in (tmp_path / "out/report.html").read_text()
     with pytest.raises(UsageError, match="no ledger in"):
         redraw_report(tmp_path / "moved")
+
+
+def test_originals_that_cannot_be_reached_leave_a_report_without_pictures(
+    tmp_path, monkeypatch, capsys
+):
+    tried = []
+
+    def fail(task):
+        tried.append(task.name)
+        raise BlipError("https://h/00000.tar: no answer")
+
+    monkeypatch.setattr(draw, "read_samples", fail)
+    web_data(tmp_path / "web", shards=2, samples=9)
+    page = report(tmp_path)
+    assert "<img" not in page
+    assert "18 samples in 2 shards" in page
+    assert tried == ["00000"]
+    assert "the report lacks pictures: https://h/00000.tar: no answer" in capsys.readouterr().err
 
 
 def test_pictures_of_a_folder_are_shown_where_no_configuration_names_them(tmp_path):

@@ -93,6 +93,13 @@ def test_coco_as_it_is_published(folder: Path) -> None:
     ]
 
 
+def test_an_image_that_coco_lists_twice_has_its_captions_once(folder: Path) -> None:
+    images = [{"id": 7, "file_name": "a.png"}] * 2
+    annotations = [{"image_id": 7, "caption": text} for text in ("x", "y")]
+    found = read(folder, {"images": images, "annotations": annotations})
+    assert found == [("a", ("x", "y"), None)]
+
+
 def test_float_identifiers_of_coco_meet_their_images(folder: Path) -> None:
     images = [{"id": 7, "file_name": "a.png"}, {"id": 9.0, "file_name": "b.png"}]
     annotations = [{"image_id": 9, "caption": "nine"}, {"image_id": 7.0, "caption": "seven"}]

@@ -17,6 +17,7 @@ from blip.data import loader as loader_module
 from blip.data.config import DataConfig, ImageConfig, SourceConfig
 from blip.data.examples.pairs import PairBatch
 from blip.data.order import choose as choose_module
+from blip.data.order import streamed
 from blip.data.order.choose import is_streamed
 from blip.data.order.streamed import StreamedOrder
 from blip.data.readers import kept_archives
@@ -162,6 +163,14 @@ def test_one_of_several_texts_is_drawn_anew(tmp_path: Path, tokenizer: Tokenizer
     assert set(counts) == {"text 1", "text 2", "text 3"}
     assert min(counts.values()) >= 3
     assert len(set(batch.image_ids.tolist())) == 1
+
+
+def test_a_renewed_signature_is_no_other_data() -> None:
+    def named(*locations: str) -> list[str]:
+        return [streamed._name(location) for location in locations]
+
+    assert named("https://h/web/0.tar?sig=a%2Fb", "https://h/web/0.tar?sig=c") == ["0.tar"] * 2
+    assert named("/web/odd?.tar", "pipe:curl h/0.tar?x") == ["odd?.tar", "0.tar?x"]
 
 
 def test_samples_of_an_image_share_its_number(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from blip.capfilt.ledger.files import SCHEMA as LEDGER
 from blip.capfilt.ledger.parquet import whole_parquet
+from blip.data.keys import storable
 
 PATH = pa.field("path", pa.string(), nullable=False)
 FROM_LEDGER = ("key", "source", "text", "itm_score", "itc_cosine", "captioner", "filter", "seed")
@@ -34,7 +35,7 @@ class TextsWriter:
     """
 
     def __init__(self, file: pq.ParquetWriter, source: str) -> None:
-        self.file, self.source = file, source
+        self.file, self.source = file, storable(source)
         self.tables: list[pa.Table] = []
 
     def write(self, rows: pa.Table) -> None:

@@ -31,6 +31,10 @@ SHARDS_COUNTED = 16
 """Shards whose samples are counted for an estimate."""
 
 
+class OtherJobError(UsageError):
+    """The output folder holds a job with other settings or other shards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The shards of a job."""
@@ -51,13 +55,13 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
 
     A shard is done if its marker is there, was written for the same input and settings, and its
     files are there. A shard whose input changed is done again; new shards are done, too. Raises
-    UsageError if the output has other settings, or shards that are not in `tasks`.
+    OtherJobError if the output has other settings, or shards that are not in `tasks`.
     """
     markers = {path.stem: read_marker(path) for path in layout.markers()}
     names = {task.name for task in tasks}
     unnamed = sorted(markers.keys() - names)
     if unnamed:
-        raise UsageError(
+        raise OtherJobError(
             f"{layout.out} holds {len(unnamed)} shards that --data does not name, first "
             f"{unnamed[0]!r}; name all shards of the first run; --overwrite "
             "replaces them, another --out keeps both"
@@ -75,10 +79,13 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
 
 
 def plan_anew(plan: Callable[[], T], layout: Layout, *, overwrite: bool) -> T:
-    """The result of `plan`; where that raises UsageError, `overwrite` clears the folder first."""
+    """The result of `plan`; if it raises OtherJobError, `overwrite` clears the folder first.
+
+    Any other error leaves the folder as it is: starting anew would not mend it.
+    """
     try:
         return plan()
-    except UsageError as error:
+    except OtherJobError as error:
         if not overwrite:
             raise
         say(f"starting from scratch: {error}")
@@ -90,7 +97,7 @@ def resume_settings(config: CapFiltConfig, layout: Layout) -> CapFiltConfig:
     """Replace auto by the values of the job in the folder, if one has begun.
 
     They are in its markers, or in config.json where the job has not finished its first shard.
-    Raises UsageError if what is asked for cannot go with one of them.
+    Raises OtherJobError if what is asked for cannot go with one of them.
     """
     markers = filter(None, map(read_marker, layout.markers()))
     begun = next((marker["settings"] for marker in markers), None) or _noted(layout)
@@ -172,7 +179,7 @@ def read_marker(path: Path) -> dict[str, Any] | None:
 
 
 def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises UsageError if a marker was written with settings other than `now`."""
+    """Raises OtherJobError if a marker was written with settings other than `now`."""
     before = {**UNWRITTEN, **marker["settings"]}
     now = {**UNWRITTEN, **json.loads(json.dumps(now))}
     changed = [
@@ -181,7 +188,7 @@ def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) 
         if before.get(name) != now.get(name)
     ]
     if changed and all(_names_weights_alone(before.get(n), now.get(n)) for n in MODELS):
-        raise UsageError(
+        raise OtherJobError(
             f"{layout.out} was begun by an earlier version, which identified models by their "
             "weights alone; finish it with that version, or choose another --out "
             "(`blip capfilt recut` still reads its ledgers)"
@@ -189,7 +196,7 @@ def check_settings(layout: Layout, marker: dict[str, Any], now: dict[str, Any]) 
     if changed:
         other = [name for name in MODELS if before.get(name) != now.get(name)]
         why = f" (the weights, tokenizer or sizes of {' and '.join(other)} differ)" if other else ""
-        raise UsageError(
+        raise OtherJobError(
             f"{layout.out} was made with {', '.join(changed)}{why}; --overwrite replaces it, "
             "another --out keeps both"
         )

@@ -13,8 +13,9 @@ from blip.capfilt.shards.layout import Layout
 from blip.capfilt.shards.source import ShardTask, read_samples
 from blip.data.images import BadImageError, decode_image
 from blip.data.keys import storable
-from blip.errors import UsageError
+from blip.errors import BlipError, UsageError
 from blip.files import write_atomically
+from blip.log import say
 from blip.pages.pictures import thumbnail
 
 SHARDS_SHOWN = 16
@@ -71,14 +72,20 @@ def _place(record: TextRecord) -> tuple[str, str]:
 def _thumbnails(
     tasks: Sequence[ShardTask], records: Sequence[TextRecord]
 ) -> dict[tuple[str, str], str]:
-    """Small JPEGs as data addresses, by shard and key; unreadable ones are left out."""
+    """Small JPEGs as data addresses, by shard and key; unreadable ones are left out.
+
+    After the first remote original that cannot be reached none is tried: each costs minutes.
+    """
     keys_of: dict[str, set[str]] = {}
     for record in records:
         keys_of.setdefault(record.shard, set()).add(record.key)
     found: dict[tuple[str, str], str] = {}
-    for task in tasks:
-        if keys := keys_of.get(task.name):
-            _read_thumbnails(task, keys, found)
+    try:
+        for task in tasks:
+            if keys := keys_of.get(task.name):
+                _read_thumbnails(task, keys, found)
+    except BlipError as error:
+        say(f"the report lacks pictures: {error}")
     return found
 
 

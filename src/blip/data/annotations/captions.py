@@ -182,7 +182,8 @@ def _coco(images: list[Any], annotations: list[Any], path: Path) -> Iterator[Ann
         if name is None or own is None:
             yield _broken(path, number, 'image {} has no "id" and "file_name"')
         else:
-            yield Annotated(name, of_id.get(own, []), meta=_meta(own, image.get("domain")))
+            # An image that is listed again has its captions already.
+            yield Annotated(name, of_id.pop(own, []), meta=_meta(own, image.get("domain")))
     for number in orphans:
         yield Annotated(
             None, fault=f"{BROKEN_ROW}: annotation {number} has an image_id that no image has"

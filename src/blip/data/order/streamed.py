@@ -13,7 +13,7 @@ from blip.data.readers.cache import ShardCache, cache_folder
 from blip.data.readers.counts import Shard, blame, index_shards, locate
 from blip.data.readers.kept_archives import KeptArchives
 from blip.data.readers.prefetch import Fetcher
-from blip.data.readers.remote import is_remote
+from blip.data.readers.remote import COMMAND, is_remote
 from blip.data.sample import OrderedSample, Sample
 from blip.errors import BlipError
 from blip.files import fingerprint_json
@@ -91,7 +91,7 @@ class StreamedOrder:
     def fingerprint(self) -> str:
         """Of the shards' names, sizes and counts, weights, lanes, windows and seed."""
         # Not of their places, where they may be moved, nor of their times.
-        held = [(one.location.rpartition("/")[2], one.facts.size) for one in self.shards]
+        held = [(_name(one.location), one.facts.size) for one in self.shards]
         return fingerprint_json([self.former_fingerprint, held])
 
     @property
@@ -177,3 +177,9 @@ class StreamedOrder:
         """In a worker."""
         self.__dict__ |= state
         self._start()
+
+
+def _name(location: str) -> str:
+    """The file name in a location; the query of an address may be a signature that is renewed."""
+    is_address = is_remote(location) and not location.startswith(COMMAND)
+    return (location.partition("?")[0] if is_address else location).rpartition("/")[2]

@@ -145,8 +145,8 @@ def count_places(places: Sequence[str], cache: Path) -> Counted:
     Compressed tars are read through.
     """
     tars = [place for place in places if is_remote(place) or find_kind(Path(place)) == "tar"]
-    others, lost = list[int](), list[Fault]()
-    for place in (place for place in places if place not in set(tars)):
+    others, lost, are_tars = list[int](), list[Fault](), set(tars)
+    for place in (place for place in places if place not in are_tars):
         try:
             others.append(open_place(Path(place)).count())
         except BlipError as error:
