@@ -94,6 +94,32 @@ def test_a_file_that_is_not_a_table_is_refused(tmp_path):
         find_shards([str(tmp_path / "none.parquet")], 5)
 
 
+def test_pictures_and_texts_that_change_below_a_folder_are_noticed(tables):
+    for path in tables.glob("t.*"):
+        path.unlink()
+
+    def known_of(tasks):
+        return [describe_input(task) for task in tasks]
+
+    def same(tasks, known):
+        return [is_same_input(t, k, {}) for t, k in zip(tasks, known, strict=False)]
+
+    tasks = find_shards([str(tables)], 4)
+    known = known_of(tasks)
+    assert same(tasks, known) == [True, True, True]
+    (tables / "sub/05.txt").write_text("another text")
+    assert same(tasks, known) == [True, False, True]
+    known = known_of(tasks)
+    # A new picture in a folder below leaves the time of the upper one as it was.
+    (tables / "sub/045.png").write_bytes(picture("blue"))
+    tasks = find_shards([str(tables)], 4)
+    assert same(tasks, known) == [True, False, False]
+    # A copy has other times and the same content.
+    known = known_of(tasks)
+    os.utime(tables / "sub/00.png", (1, 1))
+    assert same(tasks, known) == [True, True, True]
+
+
 def test_a_table_that_grew_is_known_where_it_is_the_same(tables):
     path = tables / "t.csv"
     before = find_shards([str(path)], 4)

@@ -67,13 +67,16 @@ def make_plan(tasks: list[ShardTask], layout: Layout, settings: Settings) -> Pla
             "replaces them, another --out keeps both"
         )
     done = {}
+    listings: dict[str, list[Path]] = {}
     for task in tasks:
         marker = markers.get(task.name)
         if marker is None:
             continue
         check_settings(layout, marker, settings.to_json())
         counts = Counts.from_json(marker["counts"])
-        if _is_current(marker, task, layout) and not holds_empty_tar(layout, task.name, counts):
+        if _is_current(marker, task, layout, listings) and not holds_empty_tar(
+            layout, task.name, counts
+        ):
             done[task.name] = counts
     return Plan(tasks, done)
 
@@ -214,10 +217,12 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-def _is_current(marker: dict[str, Any], task: ShardTask, layout: Layout) -> bool:
+def _is_current(
+    marker: dict[str, Any], task: ShardTask, layout: Layout, listings: dict[str, list[Path]]
+) -> bool:
     try:
         if describe_output(layout, task.name) != marker["output"]:
             return False
-        return is_same_input(task, marker["input"])
+        return is_same_input(task, marker["input"], listings)
     except (OSError, KeyError, TypeError):
         return False

@@ -10,15 +10,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from blip.data.identity import distinct_names, keep_identity
+from blip.data.keys import storable
 from blip.data.readers.archive import count_samples as count_in_tar
 from blip.data.readers.cache import ShardCache, cache_folder
+from blip.data.readers.folders import text_file_beside
+from blip.data.readers.image_files import list_images
 from blip.data.readers.open import find_kind, open_place
 from blip.data.readers.patterns import refuse_compressed
 from blip.data.readers.remote import COMMAND, expand_remote, facts, is_remote
 from blip.data.readers.sources import broken_table, resolve_source, try_each
 from blip.data.sample import Sample
 from blip.errors import BlipError, UsageError
-from blip.files import fingerprint_file, to_utf8
+from blip.files import fingerprint_file, fingerprint_json, to_utf8
 from blip.log import say
 
 COPIES = 50 * 10**9
@@ -193,15 +196,22 @@ def describe_input(task: ShardTask) -> dict[str, Any]:
     facts_of_file = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     if task.start is None:
         return {**facts_of_file, "fingerprint": fingerprint_file(Path(task.path))}
+    files = {"files": _fingerprint_files(task, {})} if os.path.isdir(task.path) else {}
     return {
         **facts_of_file,
+        **files,
         "rows": [task.start, task.stop],
         "fingerprint": _fingerprint(read_samples(task)),
     }
 
 
-def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
-    """Whether a shard is still as `describe_input` found it; raises OSError if it is gone."""
+def is_same_input(
+    task: ShardTask, known: dict[str, Any], listings: dict[str, list[Path]] | None = None
+) -> bool:
+    """Whether a shard is still as `describe_input` found it; raises OSError if it is gone.
+
+    `listings` keeps the pictures of folders, so that many shards of one are not each listed.
+    """
     rows = None if task.start is None else [task.start, task.stop]
     if known.get("rows") != rows:
         return False
@@ -210,12 +220,31 @@ def is_same_input(task: ShardTask, known: dict[str, Any]) -> bool:
         return facts(task.path)._asdict().items() <= known.items()
     status = os.stat(task.path)
     # Reading terabytes only to see that nothing changed would make resuming slow.
+    if os.path.isdir(task.path):
+        # The time of a folder says nothing of the folders below it, nor of texts that are edited.
+        files = _fingerprint_files(task, {} if listings is None else listings)
+        return known.get("files") == files or _is_same_content(task, known)
     if (status.st_mtime_ns, status.st_size) == (known["modified_ns"], known["bytes"]):
         return True
     # A table may have grown at its end, with these rows as before.
     if rows is None and status.st_size != known["bytes"]:
         return False
+    return _is_same_content(task, known)
+
+
+def _is_same_content(task: ShardTask, known: dict[str, Any]) -> bool:
+    """Whether a shard holds what `describe_input` found, by reading all of it."""
     return describe_input(task)["fingerprint"] == known["fingerprint"]
+
+
+def _fingerprint_files(task: ShardTask, listings: dict[str, list[Path]]) -> str:
+    """Of names, sizes and times of a folder's pictures in the shard, and of texts beside them."""
+    if task.path not in listings:
+        listings[task.path] = list_images(Path(task.path))
+    pictures = listings[task.path][task.start : task.stop]
+    beside = [text for picture in pictures if (text := text_file_beside(picture)) is not None]
+    stats = [(os.path.relpath(path, task.path), path.stat()) for path in (*pictures, *beside)]
+    return fingerprint_json([(storable(name), s.st_size, s.st_mtime_ns) for name, s in stats])
 
 
 def _expand(pattern: str) -> list[str]:

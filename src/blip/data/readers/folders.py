@@ -96,11 +96,16 @@ def _is_webp(content: bytes) -> bool:
     return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
 
 
-def texts_beside(picture: Path) -> tuple[tuple[str, ...], str | None]:
-    """The captions in the text file of a picture, and what is wrong with it."""
+def text_file_beside(picture: Path) -> Path | None:
+    """The text file of a picture; None if there is none."""
     stems = (picture.name, picture.stem)
     names = (picture.with_name(stem + suffix) for stem in stems for suffix in TEXTS_BESIDE)
-    path = next(filter(os.path.lexists, names), None)
+    return next(filter(os.path.lexists, names), None)
+
+
+def texts_beside(picture: Path) -> tuple[tuple[str, ...], str | None]:
+    """The captions in the text file of a picture, and what is wrong with it."""
+    path = text_file_beside(picture)
     if path is None:
         return (), MISSING
     try:
